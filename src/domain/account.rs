@@ -1,0 +1,68 @@
+//! What the venue says we own.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{InstId, Ms, Price, Qty, TradeId, Usd, VenueOrdId};
+
+/// One currency's balance. Amounts in that currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    pub ccy: String,
+    /// Cash, without unrealised profit.
+    pub cash: Decimal,
+    /// Cash plus unrealised profit.
+    pub equity: Decimal,
+    /// Can be spent on new orders.
+    pub available: Decimal,
+    /// Held by open orders and margin.
+    pub frozen: Decimal,
+    /// Equity in dollars, as the venue values it.
+    pub equity_usd: Usd,
+}
+
+/// One swap position, net mode: the sign is the direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub inst: InstId,
+    /// Contracts; negative is short.
+    pub qty: Qty,
+    pub average: Option<Price>,
+    pub mark: Option<Price>,
+    /// Unrealised profit in the settle currency, by mark price.
+    pub unrealised: Decimal,
+    /// Price at which the venue would liquidate; `None` when it names none.
+    pub liquidation: Option<Price>,
+    pub leverage: Option<Decimal>,
+    pub at: Ms,
+}
+
+/// A line of the venue's own ledger that is not a trade: transfer, funding, liquidation fee …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bill {
+    pub bill_id: String,
+    /// OKX's bill type: 1 transfer, 2 trade, 8 funding …
+    pub kind: String,
+    pub ccy: String,
+    /// Change of the balance, in `ccy`.
+    pub change: Decimal,
+    pub inst: Option<InstId>,
+    pub venue_id: Option<VenueOrdId>,
+    pub trade_id: Option<TradeId>,
+    pub at: Ms,
+}
+
+/// The account at one instant. Made only from reads that all succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Venue time at which the read began: what it says may be older, never newer.
+    pub as_of: Ms,
+    /// All currencies and positions in dollars.
+    pub equity: Usd,
+    /// Dollars free for new margin or purchases.
+    pub available: Usd,
+    pub balances: BTreeMap<String, Balance>,
+    pub positions: BTreeMap<InstId, Position>,
+}

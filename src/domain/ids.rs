@@ -1,0 +1,158 @@
+//! Names of things, each its own type, and the one rule that makes client order ids.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::intent::Purpose;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps the text as it is.
+            pub fn new(text: impl Into<Arc<str>>) -> Self { Self(text.into()) }
+            /// The text.
+            pub fn as_str(&self) -> &str { &self.0 }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(&self.0) }
+        }
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self { Self(text.into()) }
+        }
+    };
+}
+
+text_id! {
+    /// The venue's name of an instrument, e.g. `BTC-USDT-SWAP`.
+    InstId
+}
+text_id! {
+    /// A strategy or model that trades a sleeve, by its name in the configuration.
+    ContenderId
+}
+text_id! {
+    /// The client order id we send: at most 32 of `[A-Za-z0-9]`, never used twice.
+    ClOrdId
+}
+text_id! {
+    /// Our name for an order: its client order id, or `v` + the venue's id for one that
+    /// is ours by descent (the child of a stop) and never had a client order id.
+    OrderId
+}
+text_id! {
+    /// The venue's name of an order.
+    VenueOrdId
+}
+text_id! {
+    /// The venue's name of a fill, unique per instrument.
+    TradeId
+}
+
+impl From<&ClOrdId> for OrderId {
+    fn from(id: &ClOrdId) -> Self {
+        Self::new(id.as_str())
+    }
+}
+
+impl ContenderId {
+    /// The contender that orders of the system itself are booked to.
+    pub fn system() -> Self {
+        Self::from("_system")
+    }
+}
+
+/// One run: a decision cycle, a command, a sweep or a start. Everything it caused carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub Uuid);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Every client order id we make begins with this letter: it tells ours from foreign ones.
+pub const CLIENT_ID_PREFIX: char = 'a';
+
+/// What a client order id is derived from. The same facts always give the same id, so a decision
+/// that is replayed collides with itself in the database instead of trading twice.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientIdSeed<'a> {
+    /// One letter for the environment: s(im), p(aper), d(emo), l(ive).
+    pub env: char,
+    /// Account id at the venue.
+    pub uid: &'a str,
+    /// Minted when the database was made or restored, so a restored backup cannot re-issue ids.
+    pub install_epoch: &'a str,
+    pub run_id: RunId,
+    pub contender: &'a ContenderId,
+    pub inst: &'a InstId,
+    pub purpose: Purpose,
+    pub leg: u32,
+    pub attempt: u32,
+}
+
+impl ClientIdSeed<'_> {
+    /// `a`, the environment's letter, and 26 base32 characters (130 bits) of a SHA-256: 28 in all.
+    pub fn client_order_id(&self) -> ClOrdId {
+        let mut hash = Sha256::new();
+        for part in [
+            self.uid,
+            self.install_epoch,
+            &self.run_id.to_string(),
+            self.contender.as_str(),
+            self.inst.as_str(),
+            self.purpose.as_str(),
+            &self.leg.to_string(),
+            &self.attempt.to_string(),
+        ] {
+            // Length first: no two lists of parts can run together into the same bytes.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest = data_encoding::BASE32_NOPAD.encode(&hash.finalize());
+        ClOrdId::new(format!("{CLIENT_ID_PREFIX}{}{}", self.env, &digest[..26]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed<'a>(contender: &'a ContenderId, inst: &'a InstId, leg: u32) -> ClientIdSeed<'a> {
+        ClientIdSeed {
+            env: 's',
+            uid: "1",
+            install_epoch: "e",
+            run_id: RunId(Uuid::nil()),
+            contender,
+            inst,
+            purpose: Purpose::Entry,
+            leg,
+            attempt: 0,
+        }
+    }
+
+    #[test]
+    fn a_client_order_id_fits_the_venue_and_depends_on_every_part() {
+        let (c, i) = (ContenderId::from("trend"), InstId::from("BTC-USDT"));
+        let id = seed(&c, &i, 0).client_order_id();
+        assert_eq!(id.as_str().len(), 28);
+        assert!(id.as_str().starts_with("as") && id.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
+        assert_eq!(id, seed(&c, &i, 0).client_order_id());
+        assert_ne!(id, seed(&c, &i, 1).client_order_id());
+        let mut exit = seed(&c, &i, 0);
+        exit.purpose = Purpose::Exit;
+        assert_ne!(id, exit.client_order_id());
+    }
+}

@@ -1,0 +1,153 @@
+//! What may be traded and in which steps. The only place that rounds, and it says which way.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{InstId, Price, Qty, Side, Usd};
+
+/// Kinds of instrument we trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InstKind {
+    /// Coins against coins; no short side, fees may come out of the coin bought.
+    Spot,
+    /// Linear perpetual swap, margined and settled in the quote currency.
+    Swap,
+}
+
+impl InstKind {
+    /// OKX's `instType`.
+    pub const fn okx(self) -> &'static str {
+        match self {
+            InstKind::Spot => "SPOT",
+            InstKind::Swap => "SWAP",
+        }
+    }
+}
+
+/// The venue's word on whether it may be traded. Only `Live` may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstState {
+    Live,
+    /// Anything else, in the venue's own spelling.
+    Other(String),
+}
+
+/// One instrument's rules, as the venue states them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instrument {
+    pub id: InstId,
+    pub kind: InstKind,
+    pub base: String,
+    pub quote: String,
+    /// Price step.
+    pub tick: Price,
+    /// Size step, in base units or contracts.
+    pub lot: Qty,
+    /// Least size; need not equal the lot.
+    pub min_size: Qty,
+    /// Largest size of one limit order.
+    pub max_limit_size: Qty,
+    /// Base units in one contract (ctVal × ctMult); 1 for spot.
+    pub contract_value: Decimal,
+    /// Largest leverage; 1 for spot.
+    pub max_leverage: Decimal,
+    /// What WebSocket order operations call it; differs between live and demo.
+    pub code: Option<i64>,
+    pub state: InstState,
+}
+
+impl Instrument {
+    /// Size rounded **toward zero** to the lot: never more than was meant.
+    pub fn floor_lot(&self, qty: Qty) -> Qty {
+        Qty((qty.0 / self.lot.0).trunc() * self.lot.0)
+    }
+    /// Price rounded **down** to the tick.
+    pub fn floor_tick(&self, price: Price) -> Price {
+        Price((price.0 / self.tick.0).floor() * self.tick.0)
+    }
+    /// Price rounded **up** to the tick.
+    pub fn ceil_tick(&self, price: Price) -> Price {
+        Price((price.0 / self.tick.0).ceil() * self.tick.0)
+    }
+    /// A limit price rounded so that it is never worse for us than what was asked.
+    pub fn limit_tick(&self, side: Side, price: Price) -> Price {
+        match side {
+            Side::Buy => self.floor_tick(price),
+            Side::Sell => self.ceil_tick(price),
+        }
+    }
+    /// Is it a whole number of lots?
+    pub fn on_lot(&self, qty: Qty) -> bool {
+        (qty.0 % self.lot.0).is_zero()
+    }
+    /// Is it a whole number of ticks?
+    pub fn on_tick(&self, price: Price) -> bool {
+        (price.0 % self.tick.0).is_zero()
+    }
+    /// Value of `qty` at `price`, without sign. `None` on overflow.
+    pub fn notional(&self, qty: Qty, price: Price) -> Option<Usd> {
+        qty.0.abs().checked_mul(self.contract_value)?.checked_mul(price.0).map(Usd)
+    }
+    /// The size whose value at `price` is `value`, rounded toward zero to the lot. Zero if price is not positive.
+    pub fn size_for(&self, value: Usd, price: Price) -> Qty {
+        let unit = match price.0.checked_mul(self.contract_value) {
+            Some(unit) if unit > Decimal::ZERO => unit,
+            _ => return Qty::ZERO,
+        };
+        value.0.checked_div(unit).map_or(Qty::ZERO, |raw| self.floor_lot(Qty(raw)))
+    }
+    /// The currency that margin, profit and swap fees are counted in.
+    pub fn settle(&self) -> &str {
+        &self.quote
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A swap with awkward steps: ten contracts to the coin, halves of a tick.
+    pub fn swap() -> Instrument {
+        Instrument {
+            id: InstId::from("ETH-USDT-SWAP"),
+            kind: InstKind::Swap,
+            base: "ETH".into(),
+            quote: "USDT".into(),
+            tick: Price(Decimal::new(5, 2)),
+            lot: Qty(Decimal::new(1, 1)),
+            min_size: Qty(Decimal::new(1, 1)),
+            max_limit_size: Qty(Decimal::from(100_000)),
+            contract_value: Decimal::new(1, 1),
+            max_leverage: Decimal::from(10),
+            code: Some(7),
+            state: InstState::Live,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lots_are_never_rounded_away_from_zero(mantissa in -10_000_000_000i64..10_000_000_000, scale in 0u32..10) {
+            let (inst, qty) = (swap(), Qty(Decimal::new(mantissa, scale)));
+            let floored = inst.floor_lot(qty);
+            prop_assert!(inst.on_lot(floored));
+            prop_assert!(floored.abs() <= qty.abs());
+            prop_assert!(qty.abs().0 - floored.abs().0 < inst.lot.0);
+        }
+
+        #[test]
+        fn a_limit_price_is_never_worse_than_asked(mantissa in 1i64..10_000_000_000, scale in 0u32..8) {
+            let (inst, price) = (swap(), Price(Decimal::new(mantissa, scale)));
+            prop_assert!(inst.limit_tick(Side::Buy, price) <= price);
+            prop_assert!(inst.limit_tick(Side::Sell, price) >= price);
+            prop_assert!(inst.on_tick(inst.limit_tick(Side::Buy, price)));
+        }
+
+        #[test]
+        fn a_size_never_costs_more_than_its_value(value in 0i64..1_000_000_000, price in 1i64..1_000_000_000) {
+            let (inst, value, price) = (swap(), Usd(Decimal::new(value, 2)), Price(Decimal::new(price, 2)));
+            prop_assert!(inst.notional(inst.size_for(value, price), price).unwrap() <= value);
+        }
+    }
+}

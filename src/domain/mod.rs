@@ -1,0 +1,28 @@
+//! The shared nouns: what flows between the stages.
+//!
+//! Knows units, instruments, orders and the arithmetic of fills. Does no IO, reads no clock,
+//! makes no random ids, names no stage.
+
+pub mod account;
+pub mod books;
+pub mod candle;
+pub mod ids;
+pub mod instrument;
+pub mod intent;
+pub mod lifecycle;
+pub mod order;
+pub mod record;
+pub mod time;
+pub mod units;
+pub mod view;
+
+pub use account::{AccountView, Balance, Bill, Position};
+pub use candle::{Bar, Candle};
+pub use ids::{ClOrdId, ContenderId, InstId, OrderId, RunId, TradeId, VenueOrdId};
+pub use instrument::{InstKind, InstState, Instrument};
+pub use intent::{OrdType, OrderIntent, Purpose, Side, StopSpec, WorkingPolicy};
+pub use lifecycle::{IllegalMove, OrderState};
+pub use order::{Fill, Liquidity, Order, VenueReport, VenueStatus};
+pub use time::Ms;
+pub use units::{Bps, Price, Qty, Usd};
+pub use view::{MarketView, OrdersView, Quote, Readiness};

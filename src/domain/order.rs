@@ -1,0 +1,430 @@
+//! An order as we know it: what we did, and the join of everything the venue ever said of it.
+//!
+//! Venue reports may come late, twice and in any order. Joining them is commutative, associative
+//! and idempotent: quantities only grow, a final state absorbs, fills are a set. Two different
+//! final states, or more filled than was ordered, cannot be joined: that is an error which stops trading.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, RunId, Side,
+    TradeId, VenueOrdId,
+};
+
+/// Did the fill add to the book or take from it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Liquidity {
+    #[serde(rename = "M")]
+    Maker,
+    #[serde(rename = "T")]
+    Taker,
+}
+
+impl Liquidity {
+    /// OKX's `execType`.
+    pub const fn okx(self) -> &'static str {
+        match self {
+            Liquidity::Maker => "M",
+            Liquidity::Taker => "T",
+        }
+    }
+}
+
+/// One execution. Keyed by (instrument, trade id, order).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    pub inst: InstId,
+    pub trade_id: TradeId,
+    pub order_id: OrderId,
+    pub venue_id: VenueOrdId,
+    pub contender: ContenderId,
+    pub run_id: RunId,
+    pub side: Side,
+    pub price: Price,
+    /// Base units (spot) or contracts (swap).
+    pub qty: Qty,
+    /// In `fee_ccy`; negative is paid, positive a rebate, as OKX signs it.
+    pub fee: Decimal,
+    pub fee_ccy: String,
+    pub liquidity: Liquidity,
+    pub at: Ms,
+}
+
+/// What the venue says an order is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VenueStatus {
+    Live,
+    PartiallyFilled,
+    Filled,
+    Canceled,
+}
+
+/// One statement of the venue about one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VenueReport {
+    pub venue_id: VenueOrdId,
+    pub status: VenueStatus,
+    /// Filled so far, in base units or contracts.
+    pub filled: Qty,
+    pub average: Option<Price>,
+    /// The venue's reason for a cancel (`cancelSource`), if it gave one.
+    pub cancel_source: Option<String>,
+    pub at: Ms,
+}
+
+/// What we know of one order.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub id: OrderId,
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub side: Side,
+    pub ord_type: OrdType,
+    pub qty: Qty,
+    pub limit: Option<Price>,
+    pub purpose: Purpose,
+    pub reduce_only: bool,
+    pub reference: Price,
+    /// Venue time of the intent.
+    pub created_at: Ms,
+    pub ttl: Option<Ms>,
+    /// The request dies at the venue after this instant.
+    pub expires_at: Option<Ms>,
+    pub venue_id: Option<VenueOrdId>,
+    pub filled: Qty,
+    pub average: Option<Price>,
+    /// How far we got by ourselves, before the venue said anything.
+    local: OrderState,
+    venue: Option<VenueStatus>,
+    cancel_requested: bool,
+    fills: BTreeMap<TradeId, Qty>,
+}
+
+/// A statement that cannot be true together with what we know. Trading stops; a person looks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    #[error("order {order} is {known:?} at the venue and now said to be {said:?}")]
+    TwoEnds { order: OrderId, known: VenueStatus, said: VenueStatus },
+    #[error("order {order} over {qty} is said to have filled {filled}")]
+    Overfill { order: OrderId, qty: Qty, filled: Qty },
+    #[error("order {order} is known as {known} and now called {said}")]
+    TwoNames { order: OrderId, known: VenueOrdId, said: VenueOrdId },
+    #[error("order {order}: {source}")]
+    Move { order: OrderId, source: IllegalMove },
+}
+
+/// A change of state worth a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub from: OrderState,
+    pub to: OrderState,
+}
+
+impl Order {
+    /// An order that is durable and about to be sent.
+    pub fn intended(intent: &OrderIntent, created_at: Ms, expires_at: Option<Ms>) -> Self {
+        Self {
+            id: OrderId::from(&intent.cl_ord_id),
+            run_id: intent.run_id,
+            contender: intent.contender.clone(),
+            inst: intent.inst.clone(),
+            side: intent.side,
+            ord_type: intent.ord_type,
+            qty: intent.qty,
+            limit: intent.limit,
+            purpose: intent.purpose,
+            reduce_only: intent.reduce_only,
+            reference: intent.reference,
+            created_at,
+            ttl: intent.ttl,
+            expires_at,
+            venue_id: None,
+            filled: Qty::ZERO,
+            average: None,
+            local: OrderState::Intended,
+            venue: None,
+            cancel_requested: false,
+            fills: BTreeMap::new(),
+        }
+    }
+
+    /// The same order as the database remembers it, in `state`, with the fills it has.
+    pub fn remembered(mut self, state: OrderState, fills: impl IntoIterator<Item = (TradeId, Qty)>) -> Self {
+        self.fills = fills.into_iter().collect();
+        self.cancel_requested = state == OrderState::CancelRequested;
+        self.venue = match state {
+            OrderState::Acked | OrderState::CancelRequested => Some(VenueStatus::Live),
+            OrderState::PartiallyFilled => Some(VenueStatus::PartiallyFilled),
+            OrderState::Filled => Some(VenueStatus::Filled),
+            OrderState::Canceled => Some(VenueStatus::Canceled),
+            local => {
+                self.local = local;
+                None
+            }
+        };
+        self
+    }
+
+    /// Where it is now, derived from all we know.
+    pub fn state(&self) -> OrderState {
+        match self.venue {
+            None => self.local,
+            Some(VenueStatus::Filled) => OrderState::Filled,
+            Some(VenueStatus::Canceled) => OrderState::Canceled,
+            Some(_) if self.local == OrderState::Unknown => OrderState::Unknown,
+            Some(_) if self.cancel_requested => OrderState::CancelRequested,
+            Some(_) if self.filled > Qty::ZERO => OrderState::PartiallyFilled,
+            Some(_) => OrderState::Acked,
+        }
+    }
+
+    /// Still to be filled.
+    pub fn leaves(&self) -> Qty {
+        Qty(self.qty.0 - self.filled.0)
+    }
+
+    /// Sum of the fills we hold. Less than `filled` means some are missing.
+    pub fn filled_by_fills(&self) -> Qty {
+        Qty(self.fills.values().map(|q| q.0).sum())
+    }
+
+    /// Do we hold this fill already?
+    pub fn has_fill(&self, trade: &TradeId) -> bool {
+        self.fills.contains_key(trade)
+    }
+
+    /// Record a fill. `false`: we had it, nothing changed.
+    pub fn add_fill(&mut self, trade: TradeId, qty: Qty) -> Result<bool, Contradiction> {
+        if self.fills.contains_key(&trade) {
+            return Ok(false);
+        }
+        let total = Qty(self.filled_by_fills().0 + qty.0);
+        if total > self.qty {
+            return Err(Contradiction::Overfill { order: self.id.clone(), qty: self.qty, filled: total });
+        }
+        self.fills.insert(trade, qty);
+        self.filled = self.filled.max(total);
+        Ok(true)
+    }
+
+    /// Our own step: sent, unknown, rejected, expired. A step that would contradict what the venue
+    /// already said is dropped: its word is newer than ours, whatever the order of arrival.
+    pub fn local_step(&mut self, to: OrderState) -> Result<Option<Step>, Contradiction> {
+        let from = self.state();
+        if from == to || from.is_final() {
+            return Ok(None);
+        }
+        if self.venue.is_some() && to != OrderState::Unknown {
+            return Ok(None);
+        }
+        if to == OrderState::Sent && from != OrderState::Intended {
+            return Ok(None);
+        }
+        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+        self.local = to;
+        Ok(Some(Step { from, to }))
+    }
+
+    /// We asked the venue to cancel.
+    pub fn ask_cancel(&mut self) -> Option<Step> {
+        let from = self.state();
+        if self.cancel_requested || !from.may_be_live() {
+            return None;
+        }
+        self.cancel_requested = true;
+        let to = self.state();
+        (from != to).then_some(Step { from, to })
+    }
+
+    /// Join one statement of the venue. `None`: it said nothing new.
+    pub fn merge(&mut self, report: &VenueReport) -> Result<Option<Step>, Contradiction> {
+        if let Some(known) = &self.venue_id
+            && *known != report.venue_id
+        {
+            return Err(Contradiction::TwoNames {
+                order: self.id.clone(),
+                known: known.clone(),
+                said: report.venue_id.clone(),
+            });
+        }
+        if report.filled > self.qty {
+            return Err(Contradiction::Overfill { order: self.id.clone(), qty: self.qty, filled: report.filled });
+        }
+        let from = self.state();
+        let joined = match (self.venue, report.status) {
+            (Some(VenueStatus::Filled), VenueStatus::Canceled) | (Some(VenueStatus::Canceled), VenueStatus::Filled) => {
+                return Err(Contradiction::TwoEnds {
+                    order: self.id.clone(),
+                    known: self.venue.expect("matched as Some"),
+                    said: report.status,
+                });
+            }
+            (Some(end @ (VenueStatus::Filled | VenueStatus::Canceled)), _) => end,
+            (Some(VenueStatus::PartiallyFilled), VenueStatus::Live) => VenueStatus::PartiallyFilled,
+            (_, said) => said,
+        };
+        self.venue_id = Some(report.venue_id.clone());
+        if report.filled >= self.filled {
+            self.filled = report.filled;
+            if report.average.is_some() {
+                self.average = report.average;
+            }
+        }
+        self.venue = Some(joined);
+        // The venue's word ends our doubt.
+        self.local = OrderState::Intended;
+        let to = self.state();
+        if from == to {
+            return Ok(None);
+        }
+        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+        Ok(Some(Step { from, to }))
+    }
+
+    /// May another report still change it? A cancelled order may miss fills the venue counted.
+    pub fn is_settled(&self) -> bool {
+        self.state().is_final() && self.filled_by_fills() == self.filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn order() -> Order {
+        let intent = OrderIntent {
+            cl_ord_id: "as1".into(),
+            run_id: RunId(uuid::Uuid::nil()),
+            contender: "trend".into(),
+            inst: "BTC-USDT".into(),
+            side: Side::Buy,
+            ord_type: OrdType::Limit,
+            qty: Qty(Decimal::from(5)),
+            limit: Some(Price(Decimal::from(100))),
+            purpose: Purpose::Entry,
+            leg: 0,
+            attempt: 0,
+            reduce_only: false,
+            stop: None,
+            reference: Price(Decimal::from(100)),
+            decided_at: Ms(0),
+            ttl: None,
+            sleeve: Default::default(),
+            weight: Decimal::ONE,
+        };
+        Order::intended(&intent, Ms(0), Some(Ms(5000)))
+    }
+
+    fn report(status: VenueStatus, filled: i64) -> VenueReport {
+        VenueReport {
+            venue_id: "9".into(),
+            status,
+            filled: Qty(Decimal::from(filled)),
+            average: None,
+            cancel_source: None,
+            at: Ms(1),
+        }
+    }
+
+    /// Runs a story such as `sent; live; part 3; cancel 3` and compares the end.
+    #[track_caller]
+    fn check(story: &str, expected: &str) {
+        let mut order = order();
+        let mut end = String::new();
+        for word in story.split("; ") {
+            let mut parts = word.split(' ');
+            let (verb, n) = (parts.next().unwrap(), parts.next().map_or(0, |n| n.parse().unwrap()));
+            let result = match verb {
+                "sent" => order.local_step(OrderState::Sent).map(drop),
+                "unknown" => order.local_step(OrderState::Unknown).map(drop),
+                "rejected" => order.local_step(OrderState::Rejected).map(drop),
+                "expired" => order.local_step(OrderState::Expired).map(drop),
+                "ask_cancel" => {
+                    order.ask_cancel();
+                    Ok(())
+                }
+                "live" => order.merge(&report(VenueStatus::Live, 0)).map(drop),
+                "part" => order.merge(&report(VenueStatus::PartiallyFilled, n)).map(drop),
+                "filled" => order.merge(&report(VenueStatus::Filled, 5)).map(drop),
+                "cancel" => order.merge(&report(VenueStatus::Canceled, n)).map(drop),
+                "fill" => order.add_fill(TradeId::from(format!("t{n}").as_str()), Qty(Decimal::from(n))).map(drop),
+                other => panic!("no such word: {other}"),
+            };
+            if let Err(error) = result {
+                end = format!("stop: {error}");
+                break;
+            }
+        }
+        if end.is_empty() {
+            end = format!("{} {}", order.state(), order.filled);
+        }
+        assert_eq!(end, expected, "{story}");
+    }
+
+    #[test]
+    fn a_fill_may_beat_the_ack() {
+        check("sent; part 3; live", "partially_filled 3");
+    }
+    #[test]
+    fn a_late_reject_does_not_undo_what_the_venue_said() {
+        check("sent; live; rejected", "acked 0");
+    }
+    #[test]
+    fn a_timeout_is_unknown_until_the_venue_speaks() {
+        check("sent; unknown", "unknown 0");
+        check("sent; unknown; live", "acked 0");
+        check("sent; unknown; filled", "filled 5");
+        check("sent; unknown; expired", "expired 0");
+    }
+    #[test]
+    fn a_cancel_keeps_the_fills_it_lost_the_race_to() {
+        check("sent; live; ask_cancel", "cancel_requested 0");
+        check("sent; live; ask_cancel; part 2; cancel 2", "canceled 2");
+        check("sent; live; ask_cancel; filled", "filled 5");
+    }
+    #[test]
+    fn a_fill_after_the_cancel_still_counts_once() {
+        check("sent; live; cancel 2; fill 2; fill 2", "canceled 2");
+    }
+    #[test]
+    fn two_different_ends_stop_trading() {
+        check("sent; filled; cancel 2", "stop: order as1 is Filled at the venue and now said to be Canceled");
+    }
+    #[test]
+    fn an_overfill_stops_trading() {
+        check("sent; live; fill 3; fill 4", "stop: order as1 over 5 is said to have filled 7");
+    }
+
+    proptest! {
+        #[test]
+        fn reports_in_any_order_and_repeated_end_the_same(
+            indices in proptest::collection::vec(0usize..4, 1..24),
+        ) {
+            let reports = [
+                report(VenueStatus::Live, 0),
+                report(VenueStatus::PartiallyFilled, 1),
+                report(VenueStatus::PartiallyFilled, 3),
+                report(VenueStatus::Canceled, 3),
+            ];
+            let mut shuffled = order();
+            for &index in &indices {
+                shuffled.merge(&reports[index]).unwrap();
+            }
+            let mut sorted_indices = indices.clone();
+            sorted_indices.sort_unstable();
+            sorted_indices.dedup();
+            let mut sorted = order();
+            for index in sorted_indices {
+                sorted.merge(&reports[index]).unwrap();
+            }
+            prop_assert_eq!(shuffled.state(), sorted.state());
+            prop_assert_eq!(shuffled.filled, sorted.filled);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The closed list of facts that get persisted. Stages write these; only the store knows SQL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AccountView, Bill, Bps, ContenderId, Fill, InstId, Instrument, Ms, OrderId, OrderIntent, OrderState, Price, Qty,
+    RunId, Usd, VenueOrdId,
+};
+
+/// What began a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunKind {
+    /// The daemon started.
+    Start,
+    /// A bar closed and contenders were asked.
+    Cycle,
+    /// Account and orders were compared with the venue.
+    Sync,
+}
+
+impl RunKind {
+    /// The database's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RunKind::Start => "start",
+            RunKind::Cycle => "cycle",
+            RunKind::Sync => "sync",
+        }
+    }
+}
+
+/// What one contender wants of one instrument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub contender: ContenderId,
+    pub inst: InstId,
+    /// Share of the sleeve to hold, signed, 10 000 = all of it long. `None`: no opinion, keep.
+    pub target: Option<Bps>,
+    /// Protective stop for a new entry.
+    pub stop: Option<Price>,
+    pub reason: String,
+}
+
+/// What the allocator made of one proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub sleeve: Usd,
+    pub weight: Decimal,
+    /// Held now by this contender.
+    pub current: Qty,
+    pub target: Qty,
+    /// The child order it leads to, if any.
+    pub cl_ord_id: Option<super::ClOrdId>,
+    /// Why there is no order, or what the order is for.
+    pub reason: String,
+}
+
+/// One rule that an intent broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breach {
+    /// Stable code, e.g. `notional_max`.
+    pub code: String,
+    pub limit: String,
+    pub value: String,
+}
+
+/// A change of an order's state, with what caused it and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    pub order_id: OrderId,
+    pub run_id: RunId,
+    /// `None` for the first row of an order.
+    pub from: Option<OrderState>,
+    pub to: OrderState,
+    /// Who says so: `gate`, `executor`, `venue`, `reconcile`.
+    pub cause: &'static str,
+    /// The words it rests on: the venue's code and message, the channel, the proof.
+    pub evidence: String,
+    pub venue_id: Option<VenueOrdId>,
+    pub filled: Qty,
+    pub average: Option<Price>,
+    /// When it was known here, venue time.
+    pub at: Ms,
+}
+
+/// A stop that lives at the venue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlgoRow {
+    pub algo_id: String,
+    /// The entry it protects.
+    pub parent: OrderId,
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub trigger: Price,
+    pub state: &'static str,
+    pub at: Ms,
+}
+
+/// An order that is ours by descent: the child of one of our stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedOrder {
+    pub order_id: OrderId,
+    pub parent: OrderId,
+    pub venue_id: VenueOrdId,
+    pub intent: OrderIntent,
+}
+
+/// A fact to be kept.
+#[derive(Clone, Debug)]
+pub enum Record {
+    Run {
+        run_id: RunId,
+        kind: RunKind,
+        trigger: String,
+        at: Ms,
+        caused_by: Option<RunId>,
+    },
+    /// `body` is canonical JSON of all that the contenders were shown.
+    Snapshot {
+        run_id: RunId,
+        as_of: Ms,
+        body: Arc<str>,
+    },
+    Decisions {
+        run_id: RunId,
+        at: Ms,
+        proposals: Vec<Proposal>,
+    },
+    Allocations {
+        run_id: RunId,
+        at: Ms,
+        rows: Vec<Allocation>,
+    },
+    /// The write-ahead intent. Its acknowledgement is the receipt without which nothing is sent.
+    Intent {
+        intent: Arc<OrderIntent>,
+        expires_at: Ms,
+        at: Ms,
+    },
+    /// An order that ends here: blocked by the gate, or suppressed because trading is off.
+    Stopped {
+        intent: Arc<OrderIntent>,
+        state: OrderState,
+        breaches: Vec<Breach>,
+        at: Ms,
+    },
+    Adopted {
+        order: Box<AdoptedOrder>,
+        at: Ms,
+    },
+    Transition(Transition),
+    Fill(Box<Fill>),
+    Algo(AlgoRow),
+    /// A complete, successful read of the account.
+    Account {
+        run_id: RunId,
+        view: Arc<AccountView>,
+    },
+    Bills(Vec<Bill>),
+    Instruments {
+        rows: Vec<Arc<Instrument>>,
+        at: Ms,
+    },
+    Contenders {
+        rows: Vec<ContenderRow>,
+        at: Ms,
+    },
+    Config {
+        hash: String,
+        body: String,
+        at: Ms,
+    },
+    TradingState {
+        scope: String,
+        from: String,
+        to: String,
+        who: String,
+        why: String,
+        run_id: RunId,
+        at: Ms,
+    },
+    RiskEvent {
+        run_id: RunId,
+        order_id: Option<OrderId>,
+        scope: String,
+        breach: Breach,
+        at: Ms,
+    },
+    /// Small durable values: cursors, the account's id.
+    Note {
+        key: String,
+        value: String,
+    },
+    /// Nothing to keep; acknowledged after a real commit. Proves that the writer works.
+    Probe {
+        at: Ms,
+    },
+}
+
+/// A contender as configured at this start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContenderRow {
+    pub id: ContenderId,
+    pub kind: String,
+    pub strategy: String,
+    pub stage: String,
+    pub weight: Decimal,
+    pub params: BTreeMap<String, Decimal>,
+}
