@@ -1,2 +1,4 @@
 //! x
+#![recursion_limit = "512"]
 pub mod domain;
+pub mod exchange;

@@ -1,0 +1,199 @@
+//! Price-time matching: our orders against the synthetic book, and the market's trades against ours.
+
+use rust_decimal::Decimal;
+
+use super::types::*;
+use super::{Exchange, Side};
+use crate::domain::{InstKind, OrdType};
+
+/// A taker may meet at most this many makers; the rest is cancelled (cancelSource 33).
+const MAKERS_MAX: usize = 1000;
+
+impl Exchange {
+    /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused by its kind.
+    pub(super) fn match_incoming(&mut self, id: u64) {
+        let order = self.ledger.orders[&id].clone();
+        self.cancel_own_opposite(&order);
+        let fillable = self.fillable(&order);
+        let reach: Decimal = fillable.iter().map(|(_, size)| *size).sum();
+        match order.ord_type {
+            OrdType::PostOnly if reach > Decimal::ZERO => return self.cancel_with(id, "31"),
+            _ if order.all_or_none && reach < order.size => return self.cancel_with(id, "13"),
+            OrdType::PostOnly => {}
+            _ => self.take(id, &fillable),
+        }
+        let order = &self.ledger.orders[&id];
+        if order.filled == order.size {
+            return self.finish(id, Status::Filled, "");
+        }
+        match order.ord_type {
+            OrdType::Ioc | OrdType::Market => self.cancel_with(id, "14"),
+            OrdType::Limit | OrdType::PostOnly => {
+                let ahead = self.resting_at(&order.inst.clone(), order.side, order.price.unwrap_or_default());
+                self.ledger.orders.get_mut(&id).expect("resting order").queue_ahead = ahead;
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go first.
+    fn cancel_own_opposite(&mut self, order: &Order) {
+        let hit: Vec<u64> = self
+            .open_orders()
+            .filter(|o| o.id != order.id && o.inst == order.inst && o.side != order.side)
+            .filter(|o| match (order.price, o.price) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(ours), Some(theirs)) => match order.side {
+                    Side::Buy => ours >= theirs,
+                    Side::Sell => ours <= theirs,
+                },
+            })
+            .map(|o| o.id)
+            .collect();
+        for id in hit {
+            self.cancel_with(id, "32");
+        }
+    }
+
+    /// Levels an order reaches, best first, with what is left of each, up to its size.
+    fn fillable(&self, order: &Order) -> Vec<(Decimal, Decimal)> {
+        let book = self.book(&order.inst);
+        let levels = if order.side == Side::Buy { book.asks } else { book.bids };
+        let mut left = order.size - order.filled;
+        let mut reached = Vec::new();
+        for level in levels.into_iter().take(MAKERS_MAX) {
+            let crosses = match (order.price, order.side) {
+                (None, _) => true,
+                (Some(limit), Side::Buy) => level.price <= limit,
+                (Some(limit), Side::Sell) => level.price >= limit,
+            };
+            if !crosses || left <= Decimal::ZERO {
+                break;
+            }
+            let size = level.size.min(left);
+            left -= size;
+            reached.push((level.price, size));
+        }
+        reached
+    }
+
+    fn take(&mut self, id: u64, fillable: &[(Decimal, Decimal)]) {
+        let order = &self.ledger.orders[&id];
+        let (inst, side, total) = (order.inst.clone(), order.side, order.size);
+        for (price, size) in fillable {
+            *self.consumed.entry((inst.clone(), side.opposite(), *price)).or_default() += *size;
+            let size = self.affordable(id, *price, *size);
+            if size.is_zero() {
+                return;
+            }
+            self.execute(id, *price, size, false);
+            if self.ledger.orders[&id].filled < total {
+                self.touch(id);
+            }
+        }
+    }
+
+    /// A spot market order was let in at the last price; deeper levels may cost more than there is.
+    fn affordable(&self, id: u64, price: Decimal, size: Decimal) -> Decimal {
+        let order = &self.ledger.orders[&id];
+        let inst = &self.market.get(&order.inst).expect("listed").listing.inst;
+        if inst.kind != InstKind::Spot || order.side != Side::Buy || order.price.is_some() {
+            return size;
+        }
+        let cash = self.ledger.cash.get(&inst.quote).copied().unwrap_or_default();
+        if price * size <= cash { size } else { ((cash / price) / inst.lot.0).trunc() * inst.lot.0 }
+    }
+
+    fn resting_at(&self, inst: &str, side: Side, price: Decimal) -> Decimal {
+        let book = self.book(inst);
+        let levels = if side == Side::Buy { book.bids } else { book.asks };
+        levels.iter().find(|level| level.price == price).map_or(Decimal::ZERO, |level| level.size)
+    }
+
+    /// The book moved to a new second: resting orders it crossed are hit, then the second's trades are
+    /// matched by price and time.
+    pub(super) fn match_resting(&mut self, second: i64) {
+        let names: Vec<String> = {
+            let mut names: Vec<String> = self.open_orders().map(|o| o.inst.clone()).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        for inst in names {
+            for side in [Side::Buy, Side::Sell] {
+                for id in self.queue(&inst, side) {
+                    let fillable = self.fillable(&self.ledger.orders[&id].clone());
+                    for (price, size) in fillable {
+                        *self.consumed.entry((inst.clone(), side.opposite(), price)).or_default() += size;
+                        // The newcomer is the taker: we get the price we named.
+                        let ours = self.ledger.orders[&id].price.unwrap_or(price);
+                        self.fill_maker(id, ours, size);
+                    }
+                }
+            }
+            let shift = self.shift(&inst, second);
+            let trades = self.market.get(&inst).expect("listed").trades(second, shift);
+            for trade in trades {
+                self.match_trade(&inst, trade.side, trade.price, trade.size);
+            }
+        }
+    }
+
+    /// Our open orders on one side, best price first, oldest first at a price.
+    fn queue(&self, inst: &str, side: Side) -> Vec<u64> {
+        let mut queue: Vec<&Order> =
+            self.open_orders().filter(|o| o.inst == inst && o.side == side && o.price.is_some()).collect();
+        queue.sort_by(|a, b| match side {
+            Side::Buy => b.price.cmp(&a.price).then(a.id.cmp(&b.id)),
+            Side::Sell => a.price.cmp(&b.price).then(a.id.cmp(&b.id)),
+        });
+        queue.into_iter().map(|o| o.id).collect()
+    }
+
+    fn match_trade(&mut self, inst: &str, taker: Side, price: Decimal, size: Decimal) {
+        let mut left = size;
+        for id in self.queue(inst, taker.opposite()) {
+            let order = &self.ledger.orders[&id];
+            let ours = order.price.expect("queued orders have a price");
+            let better = if taker == Side::Sell { ours > price } else { ours < price };
+            if left.is_zero() || !(better || ours == price) {
+                return;
+            }
+            if !better {
+                // Time priority: those who stood at this price before us are served first.
+                let ahead = order.queue_ahead.min(left);
+                left -= ahead;
+                self.ledger.orders.get_mut(&id).expect("queued").queue_ahead -= ahead;
+                self.changes.orders.insert(id);
+            }
+            let order = &self.ledger.orders[&id];
+            let lot = self.market.get(inst).expect("listed").listing.inst.lot.0;
+            let size = (left.min(order.size - order.filled) / lot).trunc() * lot;
+            if size > Decimal::ZERO {
+                left -= size;
+                self.fill_maker(id, ours, size);
+            }
+        }
+    }
+
+    fn fill_maker(&mut self, id: u64, price: Decimal, size: Decimal) {
+        let size = self.reduce_only_cap(id, size);
+        if size.is_zero() {
+            return self.cancel_with(id, "2");
+        }
+        self.execute(id, price, size, true);
+        let order = &self.ledger.orders[&id];
+        if order.filled == order.size { self.finish(id, Status::Filled, "") } else { self.touch(id) }
+    }
+
+    fn reduce_only_cap(&self, id: u64, size: Decimal) -> Decimal {
+        let order = &self.ledger.orders[&id];
+        if !order.reduce_only {
+            return size;
+        }
+        let held = self.ledger.positions.get(&order.inst).map_or(Decimal::ZERO, |p| p.qty);
+        let reducible = if order.side == Side::Sell { held } else { -held };
+        size.min(reducible.max(Decimal::ZERO))
+    }
+}

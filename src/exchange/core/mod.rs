@@ -1,0 +1,270 @@
+//! The matching engine and the account behind it: a pure core. Time is an argument, nothing waits,
+//! nothing is written; what changed is noted in [`Changes`] for the log and in `pushes` for subscribers.
+
+mod account;
+mod algo;
+mod matching;
+mod orders;
+mod types;
+
+pub use types::{
+    Algo, AlgoStatus, AttachedStop, BillLine, CreateSeen, Execution, Ledger, NewOrder, Order, Pos, Refusal, Status,
+    round,
+};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::market::{Market, SyntheticBook};
+use crate::domain::{Ms, Side};
+
+/// Keys of what changed since the log was last written.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub orders: BTreeSet<u64>,
+    pub executions: BTreeSet<u64>,
+    pub algos: BTreeSet<u64>,
+    pub bills: BTreeSet<u64>,
+    pub cash: BTreeSet<String>,
+    pub positions: BTreeSet<String>,
+    pub leverage: bool,
+    pub creates: usize,
+    pub shifts: bool,
+}
+
+impl Changes {
+    /// Nothing to write?
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+            && self.executions.is_empty()
+            && self.algos.is_empty()
+            && self.bills.is_empty()
+            && self.cash.is_empty()
+            && self.positions.is_empty()
+            && !self.leverage
+            && self.creates == 0
+            && !self.shifts
+    }
+}
+
+/// Something a subscriber wants to hear, frozen at the moment it happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Order(Box<Order>, Option<Box<Execution>>),
+    Algo(Box<Algo>),
+    /// Cash or a position changed; subscribers get the account as it is when told.
+    Account,
+    Position(String),
+}
+
+/// The exchange: market, ledger, and what hangs between two steps.
+#[derive(Debug)]
+pub struct Exchange {
+    pub market: Arc<Market>,
+    pub ledger: Ledger,
+    pub changes: Changes,
+    pub events: Vec<Event>,
+    books: HashMap<String, SyntheticBook>,
+    /// Size taken from this second's book, by (instrument, side of the book, price).
+    consumed: HashMap<(String, Side, Decimal), Decimal>,
+    /// Ids of open orders, so that a step need not look at history.
+    open: BTreeSet<u64>,
+    live_algos: BTreeSet<u64>,
+    pending_ids: HashMap<String, u64>,
+    /// Venue time.
+    now: Ms,
+}
+
+impl Exchange {
+    /// Takes up a ledger where it was left. Call [`Exchange::advance`] before anything else.
+    pub fn new(market: Arc<Market>, ledger: Ledger, now: Ms) -> Self {
+        let open: BTreeSet<u64> = ledger.orders.values().filter(|o| o.status.is_open()).map(|o| o.id).collect();
+        let pending_ids = open
+            .iter()
+            .map(|id| (ledger.orders[id].cl_ord_id.clone(), *id))
+            .filter(|(name, _)| !name.is_empty())
+            .collect();
+        let live_algos = ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.id).collect();
+        Self {
+            market,
+            ledger,
+            changes: Changes::default(),
+            events: Vec::new(),
+            books: HashMap::new(),
+            consumed: HashMap::new(),
+            open,
+            live_algos,
+            pending_ids,
+            now,
+        }
+    }
+
+    /// Venue time.
+    pub fn now(&self) -> Ms {
+        self.now
+    }
+
+    /// Moves venue time to `now` and the market with it, second by second: resting orders are matched,
+    /// stops triggered, funding paid, positions liquidated. After a downtime this is where it happens.
+    pub fn advance(&mut self, now: Ms) {
+        if now <= self.now && !self.books.is_empty() {
+            return;
+        }
+        let target = now.0.div_euclid(1000);
+        if self.ledger.matched_to == 0 {
+            self.ledger.matched_to = target - 1;
+        }
+        let mut second = self.ledger.matched_to + 1;
+        while second <= target {
+            if self.is_idle() {
+                second = target; // nothing of ours is exposed to the seconds between
+            }
+            self.now = Ms::secs(second);
+            self.step(second);
+            self.ledger.matched_to = second;
+            second += 1;
+        }
+        if self.books.is_empty() {
+            self.refresh_books(self.ledger.matched_to);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// The book as it is this second, with what was taken from it gone.
+    pub fn book(&self, inst: &str) -> SyntheticBook {
+        let mut book = self.books.get(inst).cloned().unwrap_or_default();
+        for (side, levels) in [(Side::Buy, &mut book.bids), (Side::Sell, &mut book.asks)] {
+            for level in levels.iter_mut() {
+                level.size -= self.consumed_at(inst, side, level.price);
+            }
+            levels.retain(|level| level.size > Decimal::ZERO);
+        }
+        book
+    }
+
+    /// Last traded price, which is also the mark price here.
+    pub fn last(&self, inst: &str) -> Decimal {
+        self.books.get(inst).map_or(Decimal::ZERO, |book| book.last)
+    }
+
+    /// Ticks to add to an instrument's path at `second`.
+    pub fn shift(&self, inst: &str, second: i64) -> i64 {
+        self.ledger
+            .shifts
+            .iter()
+            .rev()
+            .find(|(at, on, _)| on == inst && *at <= second)
+            .map_or(0, |(_, _, ticks)| *ticks)
+    }
+
+    /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from there.
+    pub fn set_price(&mut self, inst: &str, price: Decimal) -> Result<(), Refusal> {
+        let listed = self.market.get(inst).ok_or_else(|| unknown_instrument(inst))?;
+        let second = self.now.0.div_euclid(1000);
+        let ticks = (price / listed.listing.inst.tick.0).round();
+        let ticks = i64::try_from(ticks).map_err(|_| Refusal::new("51000", "Parameter px error"))?;
+        self.ledger.shifts.push((second, inst.to_owned(), ticks - listed.ticks_at(second)));
+        self.changes.shifts = true;
+        self.step(second);
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.live_algos.is_empty() && self.ledger.positions.values().all(|p| p.qty.is_zero())
+    }
+
+    fn consumed_at(&self, inst: &str, side: Side, price: Decimal) -> Decimal {
+        self.consumed.get(&(inst.to_owned(), side, price)).copied().unwrap_or_default()
+    }
+
+    fn refresh_books(&mut self, second: i64) {
+        self.consumed.clear();
+        let names: Vec<String> = self.market.all().map(|l| l.listing.inst.id.to_string()).collect();
+        for name in names {
+            let shift = self.shift(&name, second);
+            let listed = self.market.get(&name).expect("named by the market itself");
+            let book = listed.book(second, shift);
+            self.books.insert(name, book);
+        }
+    }
+
+    fn step(&mut self, second: i64) {
+        self.refresh_books(second);
+        self.match_resting(second);
+        self.trigger_stops();
+        if second % FUNDING_SECONDS == 0 {
+            self.pay_funding(Ms::secs(second));
+        }
+        self.liquidate_if_broke();
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ledger.next_id += 1;
+        // OKX's order ids are 19 digits; ours keep the shape and sort by time.
+        2_000_000_000_000_000_000 + self.ledger.next_id
+    }
+
+    fn touch(&mut self, order: u64) {
+        self.changes.orders.insert(order);
+        let order = self.ledger.orders[&order].clone();
+        let fill = order.last_fill.filter(|_| order.updated == self.now);
+        let fill = fill.and_then(|id| self.ledger.executions.get(&id)).cloned().map(Box::new);
+        self.events.push(Event::Order(Box::new(order), fill));
+    }
+
+    /// All open orders, oldest first.
+    pub fn open_orders(&self) -> impl Iterator<Item = &Order> {
+        self.open.iter().map(|id| &self.ledger.orders[id])
+    }
+
+    /// All live stops.
+    pub fn live_algos(&self) -> impl Iterator<Item = &Algo> {
+        self.live_algos.iter().map(|id| &self.ledger.algos[id])
+    }
+
+    /// The order of this id or client id; the latest one if the client id was used twice.
+    pub fn find_order(&self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Option<&Order> {
+        let order = if ord_id.is_empty() {
+            match self.pending_ids.get(cl_ord_id) {
+                Some(id) => self.ledger.orders.get(id),
+                None => self.ledger.orders.values().rev().find(|o| o.cl_ord_id == cl_ord_id && !cl_ord_id.is_empty()),
+            }
+        } else {
+            ord_id.parse().ok().and_then(|id: u64| self.ledger.orders.get(&id))
+        };
+        order.filter(|o| o.inst == inst)
+    }
+}
+
+/// OKX pays funding of most swaps each eight hours, at 00:00, 08:00 and 16:00 UTC.
+pub const FUNDING_SECONDS: i64 = 8 * 3600;
+
+pub(super) fn unknown_instrument(inst: &str) -> Refusal {
+    Refusal::new("51001", format!("Instrument ID or Spread ID {inst} doesn't exist."))
+}
+
+/// Balances and margin of one currency, derived.
+#[derive(Clone, Debug, Default)]
+pub struct BalanceLine {
+    pub cash: Decimal,
+    pub upl: Decimal,
+    pub frozen: Decimal,
+    pub imr: Decimal,
+    pub usd_price: Decimal,
+}
+
+impl BalanceLine {
+    /// Cash plus unrealised profit.
+    pub fn equity(&self) -> Decimal {
+        self.cash + self.upl
+    }
+    /// What may back a new order.
+    pub fn available(&self) -> Decimal {
+        (self.equity() - self.frozen - self.imr).max(Decimal::ZERO)
+    }
+}
+
+/// By currency.
+pub type BalanceSheet = BTreeMap<String, BalanceLine>;

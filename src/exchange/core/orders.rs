@@ -1,0 +1,189 @@
+//! What OKX checks before it takes an order, and cancelling.
+
+use rust_decimal::Decimal;
+
+use super::types::*;
+use super::{Exchange, unknown_instrument};
+use crate::domain::{InstKind, OrdType, Side};
+
+/// Pending orders allowed per instrument and per account.
+const PENDING_PER_INSTRUMENT: usize = 500;
+const PENDING_PER_ACCOUNT: usize = 4000;
+/// How far a limit price may be beyond the last price (OKX's band for large coins is of this size).
+const PRICE_BAND: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
+
+impl Exchange {
+    /// `trade/order`: checks, then matches. `Ok` means accepted, not filled.
+    pub fn place(&mut self, new: NewOrder) -> Result<u64, Refusal> {
+        let size = self.check(&new)?;
+        let id = self.insert_order(&new, "normal", None);
+        self.ledger.orders.get_mut(&id).expect("just inserted").size = size;
+        self.match_incoming(id);
+        Ok(id)
+    }
+
+    /// `trade/cancel-order`. 51400 covers filled, cancelled and never existed alike.
+    pub fn cancel(&mut self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
+        if ord_id.is_empty() && cl_ord_id.is_empty() {
+            return Err(Refusal::new("51003", "Either client order ID or order ID is required."));
+        }
+        match self.find_order(inst, ord_id, cl_ord_id) {
+            Some(order) if order.status.is_open() => {
+                let id = order.id;
+                self.cancel_with(id, "1");
+                Ok(id)
+            }
+            _ => Err(Refusal::new(
+                "51400",
+                "Order cancellation failed as the order has been filled, canceled or does not exist.",
+            )),
+        }
+    }
+
+    pub(super) fn cancel_with(&mut self, id: u64, source: &str) {
+        self.finish(id, Status::Canceled, source);
+    }
+
+    pub(super) fn finish(&mut self, id: u64, status: Status, cancel_source: &str) {
+        let now = self.now;
+        let order = self.ledger.orders.get_mut(&id).expect("finishing an order of the ledger");
+        order.status = status;
+        order.cancel_source = cancel_source.to_owned();
+        order.updated = now;
+        let name = order.cl_ord_id.clone();
+        self.open.remove(&id);
+        self.pending_ids.remove(&name);
+        self.touch(id);
+        self.attach_stops(id);
+    }
+
+    pub(super) fn insert_order(&mut self, new: &NewOrder, category: &str, algo: Option<&Algo>) -> u64 {
+        let id = self.next_id();
+        let order = Order {
+            id,
+            cl_ord_id: new.cl_ord_id.clone(),
+            tag: new.tag.clone(),
+            inst: new.inst.clone(),
+            td_mode: new.td_mode.clone(),
+            side: new.side,
+            ord_type: new.ord_type,
+            all_or_none: new.all_or_none,
+            size: new.size,
+            size_in_quote: new.size_in_quote,
+            price: new.price,
+            reduce_only: new.reduce_only,
+            attached: new.attached.clone(),
+            status: Status::Live,
+            filled: Decimal::ZERO,
+            value: Decimal::ZERO,
+            fee: Decimal::ZERO,
+            fee_ccy: String::new(),
+            pnl: Decimal::ZERO,
+            last_fill: None,
+            queue_ahead: Decimal::ZERO,
+            category: category.to_owned(),
+            source: if algo.is_some() { "7".into() } else { String::new() },
+            cancel_source: String::new(),
+            algo_id: algo.map(|a| a.id),
+            algo_cl_ord_id: algo.map(|a| a.cl_ord_id.clone()).unwrap_or_default(),
+            created: self.now,
+            updated: self.now,
+        };
+        if !order.cl_ord_id.is_empty() {
+            self.pending_ids.insert(order.cl_ord_id.clone(), id);
+        }
+        self.open.insert(id);
+        self.ledger.orders.insert(id, order);
+        self.changes.orders.insert(id);
+        id
+    }
+
+    /// Every check of OKX's that a well-meant order can fail; returns the size to work.
+    fn check(&self, new: &NewOrder) -> Result<Decimal, Refusal> {
+        let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
+        let inst = &listed.listing.inst;
+        match (inst.kind, new.td_mode.as_str()) {
+            (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
+            (_, "cash" | "cross") => {
+                return Err(Refusal::new("51010", "You can't complete this request under your current account mode."));
+            }
+            _ => return Err(Refusal::new("51000", "Parameter tdMode error")),
+        }
+        if !new.cl_ord_id.is_empty() {
+            if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric()) {
+                return Err(Refusal::new("51000", "Parameter clOrdId error"));
+            }
+            if self.pending_ids.contains_key(&new.cl_ord_id) {
+                return Err(Refusal::new("51016", "Client order ID already exists."));
+            }
+        }
+        if new.tag.len() > 16 || !new.tag.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(Refusal::new("51000", "Parameter tag error"));
+        }
+        let last = self.last(&new.inst);
+        let price = match (new.ord_type, new.price) {
+            (OrdType::Market, _) => last,
+            (_, None) => return Err(Refusal::new("51000", "Parameter px error")),
+            (_, Some(price)) if price <= Decimal::ZERO || !(price % inst.tick.0).is_zero() => {
+                return Err(Refusal::new("51000", "Parameter px error"));
+            }
+            (_, Some(price)) => price,
+        };
+        let (low, high) = (last * (Decimal::ONE - PRICE_BAND), last * (Decimal::ONE + PRICE_BAND));
+        if (new.side == Side::Buy && price > high) || (new.side == Side::Sell && price < low) {
+            return Err(Refusal::new(
+                "51006",
+                format!(
+                    "Order price is not within the price limit (Maximum buy price: {high}, minimum sell price: {low})"
+                ),
+            ));
+        }
+        if new.size <= Decimal::ZERO {
+            return Err(Refusal::new("51000", "Parameter sz error"));
+        }
+        let size = if new.size_in_quote {
+            // The quantity a market buy in quote currency can reach at the last price, rounded down.
+            ((new.size / price) / inst.lot.0).trunc() * inst.lot.0
+        } else {
+            new.size
+        };
+        if !(size % inst.lot.0).is_zero() {
+            return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+        }
+        if size < inst.min_size.0 {
+            return Err(Refusal::new("51020", "Your order should meet or exceed the minimum order amount."));
+        }
+        if size > inst.max_limit_size.0 {
+            let code = if new.ord_type == OrdType::Market { "51202" } else { "51101" };
+            return Err(Refusal::new(code, "Order amount exceeds the maximum."));
+        }
+        let pending_here = self.open_orders().filter(|o| o.inst == new.inst).count();
+        if pending_here >= PENDING_PER_INSTRUMENT || self.open.len() >= PENDING_PER_ACCOUNT {
+            return Err(Refusal::new("51103", "The number of pending orders has reached the maximum."));
+        }
+        for stop in &new.attached {
+            let wrong_side = match new.side {
+                Side::Buy => stop.trigger >= price,
+                Side::Sell => stop.trigger <= price,
+            };
+            if wrong_side || stop.trigger <= Decimal::ZERO {
+                let code = if new.side == Side::Buy { "51053" } else { "51052" };
+                return Err(Refusal::new(code, "Stop loss trigger price is on the wrong side of the order price."));
+            }
+        }
+        if new.reduce_only && inst.kind == InstKind::Swap {
+            let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
+            let reduces =
+                (held > Decimal::ZERO && new.side == Side::Sell) || (held < Decimal::ZERO && new.side == Side::Buy);
+            if !reduces {
+                return Err(Refusal::new(
+                    "51170",
+                    "Failed to place order: reduce-only orders can't increase a position.",
+                ));
+            }
+            return Ok(size.min(held.abs()));
+        }
+        self.check_funds(new, size, price)?;
+        Ok(size)
+    }
+}

@@ -1,0 +1,264 @@
+//! The exchange at work: one blocking thread owns the core. Requests are closures over it; whatever
+//! they changed is synced to the log before any of them is answered and before anybody is told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use tokio::sync::{broadcast, oneshot};
+
+use super::clock::{ClockLine, VenueClock, wall_ms};
+use super::core::{Event, Exchange};
+use super::log::{Identity, Log};
+use super::market::Market;
+use super::render;
+use crate::domain::{Bar, Ms};
+
+/// Requests that may wait; beyond it the exchange answers 50013, systems busy.
+const QUEUE: usize = 4096;
+/// Pushes a slow subscriber may lag behind before its connection is closed.
+const PUSH_BACKLOG: usize = 16_384;
+/// Requests answered with one sync of the log.
+const BATCH: usize = 256;
+
+type Reply = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Exchange) -> Reply + Send>;
+
+/// How to start an exchange.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub seed: u64,
+    /// Venue seconds per wall second.
+    pub speed: f64,
+    /// Where the ledger is kept; `None` keeps nothing.
+    pub state: Option<PathBuf>,
+    /// USDT in the account when it is new.
+    pub deposit: Decimal,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { seed: 1, speed: 1.0, state: None, deposit: Decimal::from(100_000) }
+    }
+}
+
+/// One message for subscribers: which channel and instrument, and the JSON array of its `data`.
+#[derive(Debug)]
+pub struct Push {
+    pub channel: String,
+    pub inst_type: &'static str,
+    pub inst: String,
+    pub data: String,
+}
+
+/// Handle to a running exchange.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    jobs: SyncSender<Job>,
+    pub market: Arc<Market>,
+    pub clock: Arc<VenueClock>,
+    pub identity: Identity,
+    pushes: broadcast::Sender<Arc<Push>>,
+    interest: Arc<Interest>,
+}
+
+/// How many subscribers each (channel, instrument) has; market data nobody wants is not rendered.
+#[derive(Debug, Default)]
+pub struct Interest(Mutex<BTreeMap<(String, String), usize>>);
+
+impl Interest {
+    fn change(&self, channel: &str, inst: &str, up: bool) {
+        let mut counts = self.0.lock().expect("no holder of this lock can panic");
+        let count = counts.entry((channel.to_owned(), inst.to_owned())).or_default();
+        *count = if up { *count + 1 } else { count.saturating_sub(1) };
+        counts.retain(|_, count| *count > 0);
+    }
+    fn list(&self) -> Vec<(String, String)> {
+        self.0.lock().expect("no holder of this lock can panic").keys().cloned().collect()
+    }
+}
+
+/// Why the engine did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    #[error("the exchange is busy")]
+    Busy,
+    #[error("the exchange has stopped")]
+    Stopped,
+}
+
+impl Engine {
+    /// Opens the ledger and starts the thread. It ends when every handle is gone, or on an IO error
+    /// of the log (`Unavailable::Stopped` from then on: nothing is answered that is not on disk).
+    pub fn start(config: &EngineConfig) -> std::io::Result<Self> {
+        let (mut log, recovered) = Log::open(config.state.as_deref())?;
+        let identity = recovered.identity.clone().unwrap_or_else(|| Identity {
+            seed: config.seed,
+            uid: format!("{}", 440_000_000_000_000_000u64 + config.seed % 1_000_000),
+        });
+        let wall = wall_ms();
+        let venue = recovered.clock.map_or(Ms(wall), |line| line.at(wall));
+        log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
+        let clock = Arc::new(VenueClock::start(venue, config.speed));
+        let market = Arc::new(Market::new(identity.seed));
+        let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
+        if exchange.ledger.cash.is_empty() {
+            exchange.deposit("USDT", config.deposit);
+        }
+        let (jobs, inbox) = sync_channel(QUEUE);
+        let (pushes, _) = broadcast::channel(PUSH_BACKLOG);
+        let interest = Arc::new(Interest::default());
+        let engine = Self { jobs, market, clock: Arc::clone(&clock), identity, pushes, interest };
+        let shop = Shop {
+            exchange,
+            log,
+            clock,
+            inbox,
+            identity: engine.identity.clone(),
+            pushes: engine.pushes.clone(),
+            interest: Arc::clone(&engine.interest),
+            shown_to: venue.0.div_euclid(1000),
+        };
+        std::thread::Builder::new().name("exchange".into()).spawn(move || {
+            if let Err(error) = shop.run() {
+                tracing::error!(%error, "the exchange's ledger cannot be written; it stops");
+            }
+        })?;
+        Ok(engine)
+    }
+
+    /// Runs `work` on the core and returns its result once all it changed is durable.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Exchange) -> R + Send + 'static,
+    ) -> Result<R, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |exchange| {
+            let result = work(exchange);
+            Box::new(move || drop(answer.send(result)))
+        });
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Unavailable::Busy,
+            TrySendError::Disconnected(_) => Unavailable::Stopped,
+        })?;
+        answered.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Everything pushed from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Arc<Push>> {
+        self.pushes.subscribe()
+    }
+
+    /// Somebody wants (or no longer wants) a market channel.
+    pub fn want(&self, channel: &str, inst: &str, wanted: bool) {
+        self.interest.change(channel, inst, wanted);
+    }
+
+    /// Changes the speed, durably.
+    pub async fn set_speed(&self, now: Option<Ms>, rate: f64) -> Result<(), Unavailable> {
+        let clock = Arc::clone(&self.clock);
+        // Inside the engine's thread, so that the line in the log is the one in force.
+        self.ask(move |_| clock.set(now, rate)).await
+    }
+}
+
+struct Shop {
+    exchange: Exchange,
+    log: Log,
+    clock: Arc<VenueClock>,
+    inbox: Receiver<Job>,
+    identity: Identity,
+    pushes: broadcast::Sender<Arc<Push>>,
+    interest: Arc<Interest>,
+    /// Last second whose market was shown to subscribers.
+    shown_to: i64,
+}
+
+impl Shop {
+    fn run(mut self) -> std::io::Result<()> {
+        let mut version = self.clock.version();
+        loop {
+            let first = match self.inbox.recv_timeout(self.until_next_second()) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            self.exchange.advance(self.clock.now());
+            let jobs = first.into_iter().chain(self.inbox.try_iter().take(BATCH));
+            let replies: Vec<Reply> = jobs.map(|job| job(&mut self.exchange)).collect();
+            let changes = std::mem::take(&mut self.exchange.changes);
+            self.log.append(&self.exchange.ledger, &changes)?;
+            if self.clock.version() != version {
+                version = self.clock.version();
+                let line = ClockLine { wall_ms: wall_ms(), venue_ms: self.clock.now().0, rate: self.clock.rate() };
+                self.log.stamp(&self.identity, line)?;
+            }
+            replies.into_iter().for_each(|reply| reply());
+            self.tell();
+            self.show_market();
+        }
+    }
+
+    fn until_next_second(&self) -> Duration {
+        let left = 1000 - self.clock.now().0.rem_euclid(1000);
+        let wall = left as f64 / self.clock.rate().max(1e-6);
+        Duration::from_micros((wall * 1000.0).clamp(200.0, 1_000_000.0) as u64)
+    }
+
+    /// Private pushes, in the order things happened.
+    fn tell(&mut self) {
+        let mut account = false;
+        for event in std::mem::take(&mut self.exchange.events) {
+            match event {
+                Event::Order(order, fill) => {
+                    let (inst_type, inst) = (render::inst_type(&order.inst), order.inst.clone());
+                    let data = format!("[{}]", render::order(&order, fill.as_deref()));
+                    self.push("orders", inst_type, inst, data);
+                }
+                Event::Algo(algo) => {
+                    let data = format!("[{}]", render::algo(&algo));
+                    self.push("orders-algo", render::inst_type(&algo.inst), algo.inst.clone(), data);
+                }
+                Event::Position(inst) => {
+                    let data = format!("[{}]", render::position(&self.exchange, &inst));
+                    self.push("positions", "SWAP", inst, data);
+                }
+                Event::Account => account = true,
+            }
+        }
+        if account {
+            let data = format!("[{}]", render::balance(&self.exchange));
+            self.push("account", "", String::new(), data);
+        }
+    }
+
+    /// Public pushes for each second that has passed.
+    fn show_market(&mut self) {
+        let now = self.exchange.now().0.div_euclid(1000);
+        if now <= self.shown_to {
+            return;
+        }
+        // After a long stall only the last stretch is worth telling; REST has the rest.
+        let from = self.shown_to.max(now - 3600);
+        for (channel, inst) in self.interest.list() {
+            let Some(listed) = self.exchange.market.get(&inst) else { continue };
+            let inst_type = listed.listing.inst.kind.okx();
+            if let Some(bar) = channel.strip_prefix("candle").and_then(|bar| bar.parse::<Bar>().ok()) {
+                for data in render::candle_pushes(&self.exchange, listed, bar, from, now) {
+                    self.push(&channel, inst_type, inst.clone(), data);
+                }
+            } else if let Some(data) = render::market(&self.exchange, listed, &channel) {
+                self.push(&channel, inst_type, inst.clone(), data);
+            }
+        }
+        self.shown_to = now;
+    }
+
+    fn push(&self, channel: &str, inst_type: &'static str, inst: String, data: String) {
+        // No receiver is no error: nobody is connected.
+        drop(self.pushes.send(Arc::new(Push { channel: channel.to_owned(), inst_type, inst, data })));
+    }
+}

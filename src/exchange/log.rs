@@ -1,0 +1,187 @@
+//! The ledger on disk: one JSON line per batch of changes, synced before any reply that rests on it.
+//!
+//! A line holds the rows that changed, whole; reading the file from top to bottom and letting later
+//! rows replace earlier ones gives the ledger. A torn last line was never answered for and is
+//! dropped. At each start the file is rewritten without what was replaced.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::clock::ClockLine;
+use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Ledger, Order, Pos};
+
+/// What the exchange is, apart from its ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub seed: u64,
+    pub uid: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockLine>,
+    next_id: u64,
+    matched_to: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    orders: Vec<Order>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executions: Vec<Execution>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    algos: Vec<Algo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bills: Vec<BillLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cash: Vec<(String, Decimal)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    positions: Vec<(String, Pos)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    leverage: Vec<(String, Decimal)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    creates: Vec<CreateSeen>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shifts: Vec<(i64, String, i64)>,
+}
+
+impl Line {
+    fn of(ledger: &Ledger, changes: &Changes) -> Self {
+        let new_creates = ledger.creates.len() - changes.creates;
+        Line {
+            next_id: ledger.next_id,
+            matched_to: ledger.matched_to,
+            orders: changes.orders.iter().map(|id| ledger.orders[id].clone()).collect(),
+            executions: changes.executions.iter().map(|id| ledger.executions[id].clone()).collect(),
+            algos: changes.algos.iter().map(|id| ledger.algos[id].clone()).collect(),
+            bills: changes.bills.iter().map(|id| ledger.bills[id].clone()).collect(),
+            cash: changes.cash.iter().map(|ccy| (ccy.clone(), ledger.cash[ccy])).collect(),
+            positions: changes.positions.iter().map(|i| (i.clone(), ledger.positions[i].clone())).collect(),
+            leverage: if changes.leverage { ledger.leverage.clone().into_iter().collect() } else { Vec::new() },
+            creates: ledger.creates[new_creates..].to_vec(),
+            shifts: if changes.shifts { ledger.shifts.clone() } else { Vec::new() },
+            ..Default::default()
+        }
+    }
+
+    fn all(ledger: &Ledger) -> Self {
+        Self::of(
+            ledger,
+            &Changes {
+                orders: ledger.orders.keys().copied().collect(),
+                executions: ledger.executions.keys().copied().collect(),
+                algos: ledger.algos.keys().copied().collect(),
+                bills: ledger.bills.keys().copied().collect(),
+                cash: ledger.cash.keys().cloned().collect(),
+                positions: ledger.positions.keys().cloned().collect(),
+                leverage: true,
+                creates: ledger.creates.len(),
+                shifts: true,
+            },
+        )
+    }
+
+    fn apply(self, ledger: &mut Ledger) {
+        ledger.next_id = ledger.next_id.max(self.next_id);
+        ledger.matched_to = ledger.matched_to.max(self.matched_to);
+        ledger.orders.extend(self.orders.into_iter().map(|o| (o.id, o)));
+        ledger.executions.extend(self.executions.into_iter().map(|x| (x.id, x)));
+        ledger.algos.extend(self.algos.into_iter().map(|a| (a.id, a)));
+        ledger.bills.extend(self.bills.into_iter().map(|b| (b.id, b)));
+        ledger.cash.extend(self.cash);
+        ledger.positions.extend(self.positions);
+        ledger.leverage.extend(self.leverage);
+        ledger.creates.extend(self.creates);
+        if !self.shifts.is_empty() {
+            ledger.shifts = self.shifts;
+        }
+    }
+}
+
+/// The open log; without a path nothing is kept (tests, benches).
+#[derive(Debug)]
+pub struct Log {
+    file: Option<File>,
+}
+
+/// What a log held when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    pub identity: Option<Identity>,
+    pub clock: Option<ClockLine>,
+    pub ledger: Ledger,
+}
+
+impl Log {
+    /// Reads `path` if it exists and opens it for appending, rewritten to its present content.
+    pub fn open(path: Option<&Path>) -> io::Result<(Self, Recovered)> {
+        let mut recovered = Recovered { identity: None, clock: None, ledger: Ledger::default() };
+        let Some(path) = path else {
+            return Ok((Self { file: None }, recovered));
+        };
+        if path.exists() {
+            let mut reader = BufReader::new(File::open(path)?);
+            let (mut text, mut number) = (Vec::new(), 0usize);
+            while reader.read_until(b'\n', &mut text)? > 0 {
+                number += 1;
+                match serde_json::from_slice::<Line>(&text) {
+                    Ok(line) if text.ends_with(b"\n") => {
+                        recovered.identity = line.identity.clone().or(recovered.identity);
+                        recovered.clock = line.clock.or(recovered.clock);
+                        line.apply(&mut recovered.ledger);
+                    }
+                    // Torn at the end: it was never acknowledged. Broken in the middle: the disk lied.
+                    _ if reader.fill_buf()?.is_empty() => break,
+                    _ => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            format!("{}: line {number} cannot be read; restore the file or remove it", path.display()),
+                        ));
+                    }
+                }
+                text.clear();
+            }
+        }
+        let mut log = Self { file: None };
+        let fresh = path.with_extension("new");
+        log.file = Some(File::create(&fresh)?);
+        let head =
+            Line { identity: recovered.identity.clone(), clock: recovered.clock, ..Line::all(&recovered.ledger) };
+        log.write(&head)?;
+        fs::rename(&fresh, path)?;
+        sync_dir(path)?;
+        log.file = Some(OpenOptions::new().append(true).open(path)?);
+        Ok((log, recovered))
+    }
+
+    /// Says who we are and what time it is; durable on return.
+    pub fn stamp(&mut self, identity: &Identity, clock: ClockLine) -> io::Result<()> {
+        self.write(&Line { identity: Some(identity.clone()), clock: Some(clock), ..Default::default() })
+    }
+
+    /// Writes what changed; durable on return.
+    pub fn append(&mut self, ledger: &Ledger, changes: &Changes) -> io::Result<()> {
+        if changes.is_empty() || self.file.is_none() {
+            return Ok(());
+        }
+        self.write(&Line::of(ledger, changes))
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
+        bytes.push(b'\n');
+        file.write_all(&bytes)?;
+        file.sync_data()
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    let dir: PathBuf = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { &dir })?.sync_all()
+}

@@ -1,0 +1,54 @@
+//! What OKX does not have: the ledger as the tests' oracle, the clock, the market's price.
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::super::render;
+use super::{Failure, Request, Site};
+use crate::domain::Ms;
+
+/// `/sim/…`, without a signature: the exchange listens on loopback only.
+pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Failure> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/sim/ledger") => Ok(site.engine.ask(|x| ledger(x).to_string()).await?),
+        ("GET", "/sim/clock") => Ok(clock(site)),
+        ("POST", "/sim/clock") => {
+            let now = body["now_ms"].as_i64().map(Ms);
+            let rate = body["rate"].as_f64().unwrap_or_else(|| site.engine.clock.rate());
+            if !rate.is_finite() || rate <= 0.0 {
+                return Err(Failure::new(400, "51000", "Parameter rate error"));
+            }
+            site.engine.set_speed(now, rate).await?;
+            Ok(clock(site))
+        }
+        ("POST", "/sim/market") => {
+            let inst = body["instId"].as_str().unwrap_or("").to_owned();
+            let price: Decimal = body["px"]
+                .as_str()
+                .and_then(|px| px.parse().ok())
+                .filter(|px| *px > Decimal::ZERO)
+                .ok_or_else(|| Failure::new(400, "51000", "Parameter px error"))?;
+            let done = site.engine.ask(move |x| x.set_price(&inst, price)).await?;
+            done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
+        }
+        _ => Err(Failure::new(404, "404", format!("Not Found: {}", request.path))),
+    }
+}
+
+fn clock(site: &Site) -> String {
+    json!({"now_ms": site.engine.clock.now().0, "rate": site.engine.clock.rate()}).to_string()
+}
+
+fn ledger(x: &super::super::core::Exchange) -> Value {
+    let book = &x.ledger;
+    json!({
+        "orders": book.orders.values().map(|o| render::order(o, None)).collect::<Vec<_>>(),
+        "fills": book.executions.values().map(render::execution).collect::<Vec<_>>(),
+        "algo_orders": book.algos.values().map(render::algo).collect::<Vec<_>>(),
+        "balances": render::balance(x)["details"],
+        "positions": book.positions.keys().map(|inst| render::position(x, inst)).collect::<Vec<_>>(),
+        "bills": book.bills.values().map(render::bill).collect::<Vec<_>>(),
+        "creates": book.creates,
+    })
+}
