@@ -10,12 +10,13 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use tokio::sync::{broadcast, oneshot};
 
-use super::clock::{ClockLine, VenueClock, wall_ms};
+use super::clock::ClockLine;
 use super::core::{Event, Exchange};
 use super::log::{Identity, Log};
 use super::market::Market;
 use super::render;
 use crate::domain::{Bar, Ms};
+use crate::runtime::{Clock, wall_ms};
 
 /// Requests that may wait; beyond it the exchange answers 50013, systems busy.
 const QUEUE: usize = 4096;
@@ -59,7 +60,7 @@ pub struct Push {
 pub struct Engine {
     jobs: SyncSender<Job>,
     pub market: Arc<Market>,
-    pub clock: Arc<VenueClock>,
+    pub clock: Clock,
     pub identity: Identity,
     pushes: broadcast::Sender<Arc<Push>>,
     interest: Arc<Interest>,
@@ -102,7 +103,7 @@ impl Engine {
         let wall = wall_ms();
         let venue = recovered.clock.map_or(Ms(wall), |line| line.at(wall));
         log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
-        let clock = Arc::new(VenueClock::start(venue, config.speed));
+        let clock = Clock::start(venue, config.speed);
         let market = Arc::new(Market::new(identity.seed));
         let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
         if exchange.ledger.cash.is_empty() {
@@ -111,7 +112,7 @@ impl Engine {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (pushes, _) = broadcast::channel(PUSH_BACKLOG);
         let interest = Arc::new(Interest::default());
-        let engine = Self { jobs, market, clock: Arc::clone(&clock), identity, pushes, interest };
+        let engine = Self { jobs, market, clock: clock.clone(), identity, pushes, interest };
         let shop = Shop {
             exchange,
             log,
@@ -159,7 +160,7 @@ impl Engine {
 
     /// Changes the speed, durably.
     pub async fn set_speed(&self, now: Option<Ms>, rate: f64) -> Result<(), Unavailable> {
-        let clock = Arc::clone(&self.clock);
+        let clock = self.clock.clone();
         // Inside the engine's thread, so that the line in the log is the one in force.
         self.ask(move |_| clock.set(now, rate)).await
     }
@@ -168,7 +169,7 @@ impl Engine {
 struct Shop {
     exchange: Exchange,
     log: Log,
-    clock: Arc<VenueClock>,
+    clock: Clock,
     inbox: Receiver<Job>,
     identity: Identity,
     pushes: broadcast::Sender<Arc<Push>>,

@@ -20,6 +20,5 @@ pub mod market;
 mod render;
 mod server;
 
-pub use clock::{VenueClock, wall_ms};
 pub use engine::{Engine, EngineConfig};
 pub use server::{Credentials, Endpoint, ServerConfig, serve};

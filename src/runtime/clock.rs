@@ -1,0 +1,96 @@
+//! Venue time: a line through (this process's monotonic clock, venue time) whose slope is the speed.
+//!
+//! Against the real OKX the slope is one and the line is re-anchored from `public/time`; in `sim` the
+//! exchange owns the line and may run faster. Candles, order deadlines and limits live on this time;
+//! HTTP, ping and watchdog deadlines live on the wall's (see `Beat`, tokio timers).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::domain::Ms;
+
+/// The system's wall clock in epoch milliseconds. Only where a process needs an anchor.
+pub fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Shared venue time. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    started: Instant,
+    /// Venue time at `started` and venue seconds per wall second.
+    line: RwLock<(f64, f64)>,
+    version: AtomicU64,
+}
+
+impl Clock {
+    /// Starts at `venue` now and runs at `rate`.
+    pub fn start(venue: Ms, rate: f64) -> Self {
+        let line = RwLock::new((venue.0 as f64, rate));
+        Self(Arc::new(Inner { started: Instant::now(), line, version: AtomicU64::new(0) }))
+    }
+
+    /// Venue time now.
+    pub fn now(&self) -> Ms {
+        let (base, rate) = self.line();
+        Ms((base + self.elapsed_ms() * rate) as i64)
+    }
+
+    /// Venue seconds per wall second.
+    pub fn rate(&self) -> f64 {
+        self.line().1
+    }
+
+    /// How long the wall takes for a span of venue time.
+    pub fn wall_span(&self, span: Ms) -> Duration {
+        Duration::from_secs_f64((span.0.max(0) as f64 / 1000.0) / self.rate())
+    }
+
+    /// From now on run at `rate`, and be at `now` if that is later than we are.
+    pub fn set(&self, now: Option<Ms>, rate: f64) {
+        let at = self.now().max(now.unwrap_or(Ms::ZERO));
+        self.put(at, rate);
+    }
+
+    /// The venue says it is `venue`; keep the rate. May move back: order deadlines are the venue's.
+    pub fn anchor(&self, venue: Ms) {
+        self.put(venue, self.rate());
+    }
+
+    /// Grows each time the line is changed.
+    pub fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    fn put(&self, at: Ms, rate: f64) {
+        let line = (at.0 as f64 - self.elapsed_ms() * rate, rate);
+        *self.0.line.write().expect("no holder of this lock can panic") = line;
+        self.0.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn line(&self) -> (f64, f64) {
+        *self.0.line.read().expect("no holder of this lock can panic")
+    }
+
+    fn elapsed_ms(&self) -> f64 {
+        self.0.started.elapsed().as_secs_f64() * 1000.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_faster_clock_shortens_the_wall_and_never_goes_back_by_itself() {
+        let clock = Clock::start(Ms(1_000_000), 60.0);
+        assert_eq!(clock.wall_span(Ms::secs(60)), Duration::from_secs(1));
+        let before = clock.now();
+        clock.set(Some(Ms(0)), 1.0);
+        assert!(clock.now() >= before);
+    }
+}

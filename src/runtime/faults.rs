@@ -1,0 +1,87 @@
+//! Named points where a test may make an actor panic or freeze. Compiled to nothing without the
+//! `faults` feature, which no release build has.
+//!
+//! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the first of
+//! `executor` never returns. With `once:` in front the fault happens only while the file named by
+//! `ALPHA_ARENA_FAULT_ONCE` does not exist, and makes it: so that a restarted process gets through.
+
+/// Passes a point in an async actor.
+#[cfg(feature = "faults")]
+pub async fn point(name: &'static str) {
+    match imp::due(name) {
+        Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
+        Some(imp::Fault::Freeze) => std::future::pending().await,
+        None => {}
+    }
+}
+
+/// Passes a point in a blocking thread.
+#[cfg(feature = "faults")]
+pub fn point_blocking(name: &'static str) {
+    match imp::due(name) {
+        Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
+        Some(imp::Fault::Freeze) => loop {
+            std::thread::park();
+        },
+        None => {}
+    }
+}
+
+/// Passes a point: nothing without the feature.
+#[cfg(not(feature = "faults"))]
+pub async fn point(_: &'static str) {}
+
+/// Passes a point: nothing without the feature.
+#[cfg(not(feature = "faults"))]
+pub fn point_blocking(_: &'static str) {}
+
+#[cfg(feature = "faults")]
+mod imp {
+    use std::collections::HashMap;
+    use std::sync::{Mutex, OnceLock};
+
+    #[derive(Clone, Copy)]
+    pub enum Fault {
+        Panic,
+        Freeze,
+    }
+
+    struct Plan {
+        fault: Fault,
+        pass: u64,
+        once: bool,
+        seen: u64,
+    }
+
+    fn plans() -> &'static Mutex<HashMap<String, Plan>> {
+        static PLANS: OnceLock<Mutex<HashMap<String, Plan>>> = OnceLock::new();
+        PLANS.get_or_init(|| {
+            let text = std::env::var("ALPHA_ARENA_FAULT").unwrap_or_default();
+            let parse = |item: &str| {
+                let (once, item) = item.strip_prefix("once:").map_or((false, item), |rest| (true, rest));
+                let (name, what) = item.split_once('=')?;
+                let (what, pass) = what.split_once('@').unwrap_or((what, "1"));
+                let fault = if what == "panic" { Fault::Panic } else { Fault::Freeze };
+                Some((name.to_owned(), Plan { fault, pass: pass.parse().ok()?, once, seen: 0 }))
+            };
+            Mutex::new(text.split(',').filter_map(parse).collect())
+        })
+    }
+
+    pub fn due(name: &str) -> Option<Fault> {
+        let mut plans = plans().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let plan = plans.get_mut(name)?;
+        plan.seen += 1;
+        if plan.seen != plan.pass {
+            return None;
+        }
+        if plan.once {
+            let mark = std::env::var("ALPHA_ARENA_FAULT_ONCE").ok()?;
+            if std::path::Path::new(&mark).exists() {
+                return None;
+            }
+            std::fs::write(&mark, name).ok()?;
+        }
+        Some(plan.fault)
+    }
+}

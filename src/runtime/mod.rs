@@ -1,0 +1,13 @@
+//! What every actor needs and none should rewrite: time, ids, heartbeats, supervision, fault points.
+
+mod beat;
+mod clock;
+pub mod faults;
+mod ids;
+mod supervisor;
+
+pub use beat::{Beat, Pulse};
+pub use clock::{Clock, wall_ms};
+pub use ids::RunIds;
+pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};
+pub use tokio_util::sync::CancellationToken as Stop;

@@ -1,0 +1,198 @@
+//! Lifetimes. A task ends in one of four named ways; a restartable actor is begun afresh within its
+//! budget, anything else that ends by itself takes the process down, which recovers by the ordinary start.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::{Beat, Stop};
+use crate::exit::Exit;
+
+/// Why a stage cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The stage after this one is gone.
+    #[error("{0} is gone")]
+    Gone(&'static str),
+    /// The store cannot be trusted to hold what it was given.
+    #[error("the store failed: {0}")]
+    Store(String),
+    /// The venue said something that no retry will change.
+    #[error("the venue refuses us: {0}")]
+    Refused(String),
+    /// The venue cannot be reached or made sense of; a fresh start may.
+    #[error("{0}")]
+    Venue(String),
+    /// Two statements about our orders cannot both be true.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+impl StageError {
+    /// What the process should end with when this ends it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            StageError::Store(_) => Exit::Io,
+            StageError::Refused(_) => Exit::NoPermission,
+            StageError::Venue(_) => Exit::Unavailable,
+            StageError::Gone(_) | StageError::Contradiction(_) => Exit::Software,
+        }
+    }
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub enum Ended {
+    Finished,
+    Failed(StageError),
+    Panicked(String),
+    /// It did not tick for longer than allowed.
+    Frozen,
+}
+
+impl Ended {
+    fn exit(&self) -> Exit {
+        match self {
+            Ended::Finished => Exit::Ok,
+            Ended::Failed(error) => error.exit(),
+            Ended::Panicked(_) | Ended::Frozen => Exit::Software,
+        }
+    }
+}
+
+/// A stage that owns its ports and can be begun again after it failed: `run` starts from fresh state.
+pub trait Actor: Send + 'static {
+    /// Works until `stop`, the end of its input, or an error.
+    fn run(&mut self, stop: Stop) -> impl Future<Output = Result<(), StageError>> + Send;
+}
+
+/// How often, and how patiently, an actor is restarted.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartPolicy {
+    /// Restarts allowed within `window`; zero: never restarted alone.
+    pub most: usize,
+    pub window: Duration,
+    pub backoff: Duration,
+    /// Without a tick for this long it counts as frozen.
+    pub freeze: Duration,
+}
+
+impl RestartPolicy {
+    /// For market, account and decision: three in a minute, then the process exits.
+    pub fn restartable(freeze: Duration) -> Self {
+        Self { most: 3, window: Duration::from_secs(60), backoff: Duration::from_millis(200), freeze }
+    }
+    /// For writer, executor, tracker and gate.
+    pub fn critical(freeze: Duration) -> Self {
+        Self { most: 0, ..Self::restartable(freeze) }
+    }
+}
+
+/// Starts actors and hears how they end.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    tasks: JoinSet<(&'static str, Ended)>,
+}
+
+impl Supervisor {
+    /// Starts an actor under its policy.
+    pub fn start(&mut self, mut actor: impl Actor, beat: Beat, policy: RestartPolicy, stop: Stop) {
+        self.tasks.spawn(async move {
+            let mut restarts: VecDeque<Instant> = VecDeque::new();
+            loop {
+                let ended = once(&mut actor, &beat, policy.freeze, stop.clone()).await;
+                if matches!(ended, Ended::Finished) || stop.is_cancelled() {
+                    return (beat.name, ended);
+                }
+                let now = Instant::now();
+                restarts.retain(|at| now.duration_since(*at) < policy.window);
+                if restarts.len() >= policy.most {
+                    return (beat.name, ended);
+                }
+                restarts.push_back(now);
+                let attempt = restarts.len() as u32;
+                warn!(actor = beat.name, event = "actor_restart", attempt, most = policy.most, how = ?ended, "an actor ended by itself; starting it afresh");
+                tokio::time::sleep(policy.backoff * 2u32.pow(attempt - 1)).await;
+                beat.count_restart();
+            }
+        });
+    }
+
+    /// Runs until `stop` or until something ends by itself; then lets the rest drain for `grace` and
+    /// names whoever is late.
+    pub async fn run(mut self, stop: Stop, grace: Duration) -> Exit {
+        let mut exit = Exit::Ok;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            ended = self.tasks.join_next() => {
+                exit = match ended {
+                    // A stage whose work is simply over (`--cycles`) ends the run in good order.
+                    Some(Ok((name, Ended::Finished))) => {
+                        info!(actor = name, event = "actor_finished", "an actor has finished");
+                        Exit::Ok
+                    }
+                    Some(Ok((name, how))) => {
+                        error!(actor = name, event = "actor_ended", ?how, "an actor that must not end has ended; the process stops");
+                        how.exit()
+                    }
+                    Some(Err(error)) => {
+                        error!(%error, event = "actor_ended", "a task was lost; the process stops");
+                        Exit::Software
+                    }
+                    None => return exit,
+                };
+                stop.cancel();
+            }
+        }
+        let drained = tokio::time::timeout(grace, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                match ended {
+                    Ok((name, Ended::Finished)) => info!(actor = name, event = "actor_finished", "stopped"),
+                    Ok((name, how)) => {
+                        warn!(actor = name, event = "actor_ended", ?how, "stopped in disorder");
+                        exit = exit.worse(how.exit());
+                    }
+                    Err(error) => warn!(%error, "a task was lost while stopping"),
+                }
+            }
+        })
+        .await;
+        if drained.is_err() {
+            error!(
+                event = "shutdown_late",
+                late = self.tasks.len(),
+                "some actors did not stop in time; they are dropped"
+            );
+            self.tasks.abort_all();
+            exit = exit.worse(Exit::Software);
+        }
+        exit
+    }
+}
+
+async fn once(actor: &mut impl Actor, beat: &Beat, freeze: Duration, stop: Stop) -> Ended {
+    tokio::select! {
+        biased;
+        result = AssertUnwindSafe(actor.run(stop)).catch_unwind() => match result {
+            Ok(Ok(())) => Ended::Finished,
+            Ok(Err(error)) => Ended::Failed(error),
+            Err(panic) => Ended::Panicked(words(panic.as_ref())),
+        },
+        () = beat.frozen(freeze) => Ended::Frozen,
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}

@@ -1,0 +1,76 @@
+//! Hash chains of the append-only tables: each row's hash covers the row and the hash before it, so
+//! an edited, removed or inserted row is found by walking the table.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::Connection;
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+
+/// A row's place in its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub prev: [u8; 32],
+    pub row: [u8; 32],
+}
+
+/// The newest hash of each chain, and which have moved since they were last kept.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    heads: HashMap<&'static str, [u8; 32]>,
+    moved: BTreeSet<&'static str>,
+}
+
+/// The chained tables.
+pub(super) const CHAINED: [&str; 9] = [
+    "runs",
+    "snapshots",
+    "decisions",
+    "llm_calls",
+    "allocations",
+    "order_lifecycle_events",
+    "fills",
+    "risk_events",
+    "trading_state_events",
+];
+
+impl Chains {
+    /// Reads the head of each chain.
+    pub(super) fn load(db: &Connection) -> Result<Self, StoreError> {
+        let mut heads = HashMap::new();
+        for table in CHAINED {
+            let head: Option<Vec<u8>> = db
+                .prepare(&format!("SELECT value FROM meta WHERE key = 'head:{table}'"))
+                .and_then(|mut q| q.query_row([], |row| row.get::<_, String>(0)))
+                .map(|hex| data_encoding::HEXLOWER.decode(hex.as_bytes()).ok())
+                .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(error) })
+                .map_err(StoreError::sql("reading the head of a hash chain"))?;
+            if let Some(Ok(head)) = head.map(<[u8; 32]>::try_from) {
+                heads.insert(table, head);
+            }
+        }
+        Ok(Self { heads, moved: BTreeSet::new() })
+    }
+
+    /// Appends a row of these fields to the table's chain.
+    pub(super) fn link(&mut self, table: &'static str, fields: &[&str]) -> Link {
+        let prev = self.heads.get(table).copied().unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(prev);
+        for field in fields {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field.as_bytes());
+        }
+        let row: [u8; 32] = hash.finalize().into();
+        self.heads.insert(table, row);
+        self.moved.insert(table);
+        Link { prev, row }
+    }
+
+    /// Heads that moved, as (table, hex), to be kept with the batch that moved them.
+    pub(super) fn take_moved(&mut self) -> Vec<(&'static str, String)> {
+        let moved = std::mem::take(&mut self.moved);
+        moved.into_iter().map(|table| (table, data_encoding::HEXLOWER.encode(&self.heads[table]))).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! The state directory and its lock: one daemon per directory, or one verb that must write.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// A state directory we hold. The kernel lets go of the lock when the process ends, however it ends.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory (mode 0700) if need be and takes its lock.
+    pub fn hold(path: &Path) -> Result<Self, StoreError> {
+        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        let file = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)
+            .map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                drop(lock.read_to_string(&mut pid));
+                let holder = if pid.trim().is_empty() { String::new() } else { format!(" (pid {})", pid.trim()) };
+                return Err(StoreError::Locked { path: path.display().to_string(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
+        writeln!(lock, "{}", std::process::id()).map_err(io)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Where a file of this name lives in `dir`, held or not.
+    pub fn trading_db(dir: &Path) -> PathBuf {
+        dir.join("trading.db")
+    }
+    /// Market history and backtests.
+    pub fn research_db(dir: &Path) -> PathBuf {
+        dir.join("research.db")
+    }
+    /// The control socket.
+    pub fn socket(dir: &Path) -> PathBuf {
+        dir.join("control.sock")
+    }
+    /// The embedded exchange's ledger.
+    pub fn exchange_log(dir: &Path) -> PathBuf {
+        dir.join("exchange.log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = StateDir::hold(dir.path()).unwrap();
+        let refused = StateDir::hold(dir.path()).unwrap_err();
+        assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
+        drop(held);
+        StateDir::hold(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,192 @@
+//! Opens a database: version of SQLite, pragmas, integrity, numbered migrations with checksums, and
+//! whose database it is.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+
+/// Which mode and account a `trading.db` belongs to. Stamped when it is made, checked ever after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub mode: String,
+    pub uid: String,
+}
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const TRADING: &[Migration] =
+    &[Migration { version: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") }];
+const RESEARCH: &[Migration] =
+    &[Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") }];
+
+/// How long a connection waits for another's write.
+const BUSY_MS: u32 = 5000;
+
+/// Opens (or makes) `trading.db` for its one writer.
+pub(super) fn open_trading(
+    path: &Path,
+    stamp: &Stamp,
+    install_epoch: &str,
+    now_ms: i64,
+) -> Result<Connection, StoreError> {
+    let mut db = open(path, "FULL")?;
+    migrate(&mut db, path, TRADING, now_ms)?;
+    for (what, key, ours) in [("mode", "mode", &stamp.mode), ("account", "uid", &stamp.uid)] {
+        let theirs: Option<String> = db
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::sql("reading whose database this is"))?;
+        match theirs {
+            Some(theirs) if theirs != *ours => {
+                return Err(StoreError::Stranger {
+                    path: path.display().to_string(),
+                    what,
+                    theirs,
+                    ours: ours.clone(),
+                });
+            }
+            Some(_) => {}
+            None => {
+                db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, ours])
+                    .map_err(StoreError::sql("stamping the database"))?;
+            }
+        }
+    }
+    db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('install_epoch', ?1)", [install_epoch])
+        .map_err(StoreError::sql("stamping the database"))?;
+    Ok(db)
+}
+
+/// Opens (or makes) `research.db`; any number of processes may.
+pub(super) fn open_research(path: &Path, now_ms: i64) -> Result<Connection, StoreError> {
+    let mut db = open(path, "NORMAL")?;
+    migrate(&mut db, path, RESEARCH, now_ms)?;
+    Ok(db)
+}
+
+fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < 3_051_003 {
+        return Err(StoreError::OldSqlite { found: rusqlite::version().to_owned() });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening the database"))?;
+    let pragmas = format!(
+        "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
+         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 1000;
+         PRAGMA cell_size_check = ON; PRAGMA cache_size = -4096;"
+    );
+    let damaged = |detail: String| StoreError::Damaged { path: path.display().to_string(), detail };
+    db.execute_batch(&pragmas).map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
+        _ => StoreError::Sql { what: "opening the database", source: error },
+    })?;
+    let verdict: String =
+        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).unwrap_or_else(|error| error.to_string());
+    if verdict != "ok" {
+        return Err(damaged(verdict));
+    }
+    Ok(db)
+}
+
+fn checksum(sql: &str) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(sql))
+}
+
+fn migrate(db: &mut Connection, path: &Path, migrations: &[Migration], now_ms: i64) -> Result<(), StoreError> {
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+            version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_ms INTEGER NOT NULL
+         ) STRICT",
+    )
+    .map_err(StoreError::sql("preparing migrations"))?;
+    let known = migrations.last().map_or(0, |m| m.version);
+    let found: i64 = db
+        .query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))
+        .map_err(StoreError::sql("reading the schema's version"))?;
+    if found > known {
+        return Err(StoreError::Future { path: path.display().to_string(), found, known });
+    }
+    for migration in migrations {
+        let applied: Option<String> = db
+            .query_row("SELECT sha256 FROM schema_migrations WHERE version = ?1", [migration.version], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::sql("reading migrations"))?;
+        match applied {
+            Some(sum) if sum == checksum(migration.sql) => {}
+            Some(_) => {
+                return Err(StoreError::Checksum { path: path.display().to_string(), version: migration.version });
+            }
+            None => {
+                let tx = db.transaction().map_err(StoreError::sql("beginning a migration"))?;
+                tx.execute_batch(migration.sql).map_err(StoreError::sql("applying a migration"))?;
+                tx.execute(
+                    "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
+                    params![migration.version, migration.name, checksum(migration.sql), now_ms],
+                )
+                .map_err(StoreError::sql("recording a migration"))?;
+                tx.commit().map_err(StoreError::sql("committing a migration"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(mode: &str, uid: &str) -> Stamp {
+        Stamp { mode: mode.into(), uid: uid.into() }
+    }
+
+    #[test]
+    fn a_database_of_another_mode_account_version_or_checksum_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trading.db");
+        let open = |stamp: &Stamp| open_trading(&path, stamp, "e", 0);
+        drop(open(&stamp("sim", "1")).unwrap());
+        drop(open(&stamp("sim", "1")).unwrap());
+        assert!(matches!(open(&stamp("live", "1")), Err(StoreError::Stranger { what: "mode", .. })));
+        assert!(matches!(open(&stamp("sim", "2")), Err(StoreError::Stranger { what: "account", .. })));
+        let db = Connection::open(&path).unwrap();
+        db.execute("INSERT INTO schema_migrations VALUES (99, 'next', '', 0)", []).unwrap();
+        assert!(matches!(open(&stamp("sim", "1")), Err(StoreError::Future { found: 99, .. })));
+        db.execute("DELETE FROM schema_migrations WHERE version = 99", []).unwrap();
+        db.execute("UPDATE schema_migrations SET sha256 = 'x'", []).unwrap();
+        assert!(matches!(open(&stamp("sim", "1")), Err(StoreError::Checksum { version: 1, .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_called_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trading.db");
+        std::fs::write(&path, vec![7u8; 8192]).unwrap();
+        assert!(matches!(open_trading(&path, &stamp("sim", "1"), "e", 0), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_database_knows_the_same_transitions_as_the_program() {
+        use crate::domain::OrderState;
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_trading(&dir.path().join("trading.db"), &stamp("sim", "1"), "e", 0).unwrap();
+        for from in OrderState::ALL {
+            for to in OrderState::ALL {
+                let known: bool = db
+                    .query_row(
+                        "SELECT EXISTS (SELECT 1 FROM order_transitions WHERE from_state = ?1 AND to_state = ?2)",
+                        [from.as_str(), to.as_str()],
+                        |row| row.get(0),
+                    )
+                    .unwrap();
+                assert_eq!(known, from.next().contains(&to), "{from} -> {to}");
+            }
+        }
+    }
+}

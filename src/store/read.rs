@@ -1,0 +1,368 @@
+//! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs show.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::types::ValueRef;
+use rusqlite::{OpenFlags, OptionalExtension, Row, params};
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use super::StoreError;
+use crate::domain::{
+    Bill, ClOrdId, Fill, InstId, Liquidity, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
+    RunId, Side, TradeId,
+};
+
+/// A pool of read-only connections.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pool: Pool<SqliteConnectionManager>,
+}
+
+/// What the database remembers, for a start.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// Orders that may be alive at the venue, and ended ones that miss fills.
+    pub orders: Vec<Order>,
+    /// All fills, in the order they were booked.
+    pub fills: Vec<Fill>,
+    /// Stops by algo id: parent order, and the intent-like facts a child inherits.
+    pub stops: BTreeMap<String, StopOf>,
+    /// Newest bill seen.
+    pub bills_cursor: Option<String>,
+    pub install_epoch: String,
+}
+
+/// Whom a stop belongs to.
+#[derive(Clone, Debug)]
+pub struct StopOf {
+    pub parent: OrderId,
+    pub run_id: RunId,
+    pub contender: crate::domain::ContenderId,
+    pub inst: InstId,
+    pub trigger: Price,
+}
+
+/// Rows for people and scripts.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Reader {
+    /// Opens a pool over `trading.db` in `dir`. The file must exist.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = super::StateDir::trading_db(dir);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let manager = SqliteConnectionManager::file(&path).with_flags(flags).with_init(|db| {
+            db.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;")
+        });
+        let pool = Pool::builder()
+            .max_size(2)
+            .min_idle(Some(0))
+            .connection_timeout(Duration::from_secs(5))
+            .build(manager)
+            .map_err(|error| StoreError::Pool(error.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    fn with<T>(
+        &self,
+        what: &'static str,
+        read: impl FnOnce(&rusqlite::Connection) -> Result<T, ReadFail>,
+    ) -> Result<T, StoreError> {
+        let db = self.pool.get().map_err(|error| StoreError::Pool(error.to_string()))?;
+        read(&db).map_err(|fail| match fail {
+            ReadFail::Sql(source) => StoreError::Sql { what, source },
+            ReadFail::Value(text) => StoreError::Value(text),
+        })
+    }
+
+    /// Everything a start needs, from one read transaction.
+    pub fn opened(&self) -> Result<Opened, StoreError> {
+        self.with("loading orders and fills", |db| {
+            let tx = db.unchecked_transaction()?;
+            let fills = tx
+                .prepare(
+                    "SELECT inst_id, trade_id, order_id, venue_id, run_id, contender_id, side, price, qty, fee, fee_ccy,
+                        liquidity, at_ms FROM fills ORDER BY seq",
+                )?
+                .query_map([], |row| Ok(fill_of(row)))?
+                .map(|row| row?)
+                .collect::<Result<Vec<Fill>, ReadFail>>()?;
+            let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, Qty)>> = BTreeMap::new();
+            for fill in &fills {
+                by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), fill.qty));
+            }
+            let mut orders = Vec::new();
+            let mut statement = tx.prepare(
+                "SELECT order_id, venue_id, run_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px,
+                    reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
+                 FROM orders WHERE state IN
+                    ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
+                    OR (state IN ('filled', 'canceled') AND filled <> '0' AND
+                        NOT EXISTS (SELECT 1 FROM fills f WHERE f.order_id = orders.order_id))
+                 ORDER BY created_ms, order_id",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let order = order_of(row)?;
+                let fills = by_order.remove(&order.0.id).unwrap_or_default();
+                orders.push(order.0.remembered(order.1, fills));
+            }
+            drop(rows);
+            let stops = tx
+                .prepare("SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px FROM algo_orders WHERE child_id IS NULL")?
+                .query_map([], |row| {
+                    Ok((|| {
+                        let stop = StopOf {
+                            parent: OrderId::new(text(row, 1)?),
+                            run_id: run_of(&text(row, 2)?)?,
+                            contender: text(row, 3)?.as_str().into(),
+                            inst: text(row, 4)?.as_str().into(),
+                            trigger: value(row, 5)?,
+                        };
+                        Ok((text(row, 0)?, stop))
+                    })())
+                })?
+                .map(|row| row?)
+                .collect::<Result<BTreeMap<String, StopOf>, ReadFail>>()?;
+            let meta = |key: &str| {
+                tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+            };
+            Ok(Opened {
+                bills_cursor: meta("bills_cursor")?,
+                install_epoch: meta("install_epoch")?.unwrap_or_default(),
+                orders,
+                fills,
+                stops,
+            })
+        })
+    }
+
+    /// Bills that are not trades, oldest first.
+    pub fn bills(&self) -> Result<Vec<Bill>, StoreError> {
+        self.with("reading bills", |db| {
+            db.prepare("SELECT bill_id, kind, ccy, change, at_ms FROM bills WHERE kind <> '2' ORDER BY at_ms, bill_id")?
+                .query_map([], |row| {
+                    Ok((|| {
+                        Ok(Bill {
+                            bill_id: text(row, 0)?,
+                            kind: text(row, 1)?,
+                            ccy: text(row, 2)?,
+                            change: value(row, 3)?,
+                            inst: None,
+                            venue_id: None,
+                            trade_id: None,
+                            at: Ms(row.get(4)?),
+                        })
+                    })())
+                })?
+                .map(|row| row?)
+                .collect()
+        })
+    }
+
+    /// One stored value of `meta`.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.with("reading meta", |db| {
+            Ok(db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// `PRAGMA quick_check`: "ok", or the first thing wrong.
+    pub fn quick_check(&self) -> Result<String, StoreError> {
+        self.with("checking the database", |db| Ok(db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))
+    }
+
+    /// Orders, newest first; `open` shows only those that may be alive.
+    pub fn orders(&self, open: bool, limit: usize) -> Result<Table, StoreError> {
+        let filter = if open {
+            "WHERE state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')"
+        } else {
+            ""
+        };
+        self.table(
+            &format!(
+                "SELECT created_ms AS at_ms, order_id, contender_id AS contender, inst_id AS inst, side, ord_type AS type,
+                    purpose, qty, limit_px AS limit_px, state, filled, average_px, venue_id, run_id
+                 FROM orders {filter} ORDER BY created_ms DESC, order_id LIMIT ?1"
+            ),
+            limit,
+        )
+    }
+
+    /// Fills, newest first.
+    pub fn fills(&self, limit: usize) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT at_ms, contender_id AS contender, inst_id AS inst, side, qty, price, fee, fee_ccy, liquidity,
+                trade_id, order_id, run_id FROM fills ORDER BY seq DESC LIMIT ?1",
+            limit,
+        )
+    }
+
+    /// Positions of the newest complete read.
+    pub fn positions(&self) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT inst_id AS inst, qty, average_px, mark_px, unrealised, leverage, liq_px, as_of_ms FROM positions
+             ORDER BY inst_id LIMIT ?1",
+            1000,
+        )
+    }
+
+    /// Balances of the newest complete read.
+    pub fn balances(&self) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT ccy, cash, equity, available, frozen, equity_usd, as_of_ms FROM balances ORDER BY ccy LIMIT ?1",
+            1000,
+        )
+    }
+
+    /// Decisions, newest first.
+    pub fn decisions(&self, limit: usize) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT d.at_ms, d.contender_id AS contender, d.inst_id AS inst, d.target_bps, a.current_qty, a.target_qty,
+                a.cl_ord_id AS order_id, d.reason, a.reason AS allocation, d.run_id
+             FROM decisions d LEFT JOIN allocations a USING (run_id, contender_id, inst_id)
+             ORDER BY d.run_id DESC, d.contender_id, d.inst_id LIMIT ?1",
+            limit,
+        )
+    }
+
+    /// Counts and newest times, for `status` and `health`.
+    pub fn summary(&self) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
+                (SELECT COUNT(*) FROM decisions) AS decisions,
+                (SELECT COUNT(*) FROM orders) AS orders,
+                (SELECT COUNT(*) FROM fills) AS fills,
+                (SELECT COUNT(*) FROM orders WHERE state = 'unknown') AS unknown_orders,
+                (SELECT COUNT(*) FROM orders WHERE state IN
+                    ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')) AS open_orders,
+                (SELECT COUNT(*) FROM orders WHERE state = 'blocked') AS blocked_orders,
+                (SELECT at_ms FROM fills ORDER BY seq DESC LIMIT 1) AS last_fill_ms,
+                (SELECT MAX(as_of_ms) FROM equity_snapshots) AS last_sync_ms,
+                (SELECT equity FROM equity_snapshots ORDER BY as_of_ms DESC LIMIT 1) AS equity,
+                (SELECT to_state FROM trading_state_events ORDER BY id DESC LIMIT 1) AS trading_state,
+                (SELECT why FROM trading_state_events ORDER BY id DESC LIMIT 1) AS trading_state_why,
+                (SELECT value FROM meta WHERE key = 'mode') AS mode,
+                (SELECT value FROM meta WHERE key = 'uid') AS uid,
+                (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS bytes
+             LIMIT ?1",
+            1,
+        )
+    }
+
+    fn table(&self, statement: &str, limit: usize) -> Result<Table, StoreError> {
+        self.with("reading rows", |db| {
+            let mut query = db.prepare(statement)?;
+            let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+            let width = columns.len();
+            let rows = query
+                .query_map(params![i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                    (0..width).map(|i| row.get_ref(i).map(json)).collect::<Result<Vec<Value>, _>>()
+                })?
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Table { columns, rows })
+        })
+    }
+}
+
+enum ReadFail {
+    Sql(rusqlite::Error),
+    Value(String),
+}
+
+impl From<rusqlite::Error> for ReadFail {
+    fn from(source: rusqlite::Error) -> Self {
+        ReadFail::Sql(source)
+    }
+}
+
+fn json(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+        ValueRef::Integer(n) => Value::from(n),
+        ValueRef::Real(x) => Value::from(x),
+        ValueRef::Text(bytes) => Value::from(String::from_utf8_lossy(bytes)),
+    }
+}
+
+fn text(row: &Row<'_>, index: usize) -> Result<String, ReadFail> {
+    Ok(row.get(index)?)
+}
+
+fn value<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, ReadFail> {
+    let text = text(row, index)?;
+    text.parse().map_err(|_| ReadFail::Value(text))
+}
+
+fn optional<T: FromStr>(row: &Row<'_>, index: usize) -> Result<Option<T>, ReadFail> {
+    match row.get::<_, Option<String>>(index)? {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| ReadFail::Value(text)),
+    }
+}
+
+fn word<T>(row: &Row<'_>, index: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, ReadFail> {
+    let text = text(row, index)?;
+    parse(&text).ok_or(ReadFail::Value(text))
+}
+
+fn run_of(text: &str) -> Result<RunId, ReadFail> {
+    text.parse().map(RunId).map_err(|_| ReadFail::Value(text.to_owned()))
+}
+
+fn fill_of(row: &Row<'_>) -> Result<Fill, ReadFail> {
+    Ok(Fill {
+        inst: text(row, 0)?.as_str().into(),
+        trade_id: text(row, 1)?.as_str().into(),
+        order_id: text(row, 2)?.as_str().into(),
+        venue_id: text(row, 3)?.as_str().into(),
+        run_id: run_of(&text(row, 4)?)?,
+        contender: text(row, 5)?.as_str().into(),
+        side: word(row, 6, Side::parse)?,
+        price: value(row, 7)?,
+        qty: value(row, 8)?,
+        fee: value::<Decimal>(row, 9)?,
+        fee_ccy: text(row, 10)?,
+        liquidity: if text(row, 11)? == "M" { Liquidity::Maker } else { Liquidity::Taker },
+        at: Ms(row.get(12)?),
+    })
+}
+
+fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
+    let ttl: Option<i64> = row.get(12)?;
+    let expires: Option<i64> = row.get(17)?;
+    let intent = OrderIntent {
+        cl_ord_id: ClOrdId::new(text(row, 0)?),
+        run_id: run_of(&text(row, 2)?)?,
+        contender: text(row, 3)?.as_str().into(),
+        inst: text(row, 4)?.as_str().into(),
+        side: word(row, 5, Side::parse)?,
+        ord_type: word(row, 6, OrdType::parse)?,
+        qty: value(row, 8)?,
+        limit: optional(row, 9)?,
+        purpose: word(row, 7, Purpose::parse)?,
+        leg: row.get(18)?,
+        attempt: row.get(19)?,
+        reduce_only: row.get(11)?,
+        stop: None,
+        reference: value(row, 10)?,
+        decided_at: Ms(row.get(16)?),
+        ttl: ttl.map(Ms),
+        sleeve: Default::default(),
+        weight: Decimal::ZERO,
+    };
+    let mut order = Order::intended(&intent, Ms(row.get(16)?), expires.map(Ms));
+    order.venue_id = row.get::<_, Option<String>>(1)?.map(|id| id.as_str().into());
+    order.filled = value(row, 14)?;
+    order.average = optional(row, 15)?;
+    Ok((order, word(row, 13, OrderState::parse)?))
+}

@@ -1,0 +1,175 @@
+//! `research.db`: closed candles as whole ticks and lots.
+
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::migrate::open_research;
+use super::{StateDir, StoreError};
+use crate::domain::{Bar, Candle, InstId, Instrument, Ms, Price, Qty};
+
+/// Rows written by one statement: fewer steps per row than one at a time.
+const ROWS_PER_STATEMENT: usize = 64;
+
+/// A connection to `research.db`. Any number of processes may hold one; transactions are short.
+#[derive(Debug)]
+pub struct Research {
+    db: Connection,
+}
+
+/// A series of candles and the steps its numbers are counted in.
+#[derive(Clone, Debug)]
+pub struct SeriesKey {
+    id: i64,
+    tick: Decimal,
+    lot: Decimal,
+}
+
+impl Research {
+    /// Opens or makes the file in `dir`.
+    pub fn open(dir: &Path, now_ms: i64) -> Result<Self, StoreError> {
+        Ok(Self { db: open_research(&StateDir::research_db(dir), now_ms)? })
+    }
+
+    /// The series of this instrument and bar, made if new.
+    pub fn series(&self, inst: &Instrument, bar: Bar) -> Result<SeriesKey, StoreError> {
+        self.db
+            .execute(
+                "INSERT OR IGNORE INTO series (inst_id, bar, bar_s, tick, lot) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![inst.id.as_str(), bar.okx(), bar.span().0 / 1000, inst.tick.to_string(), inst.lot.to_string()],
+            )
+            .map_err(StoreError::sql("making a series"))?;
+        let (id, tick, lot): (i64, String, String) = self
+            .db
+            .query_row(
+                "SELECT series_id, tick, lot FROM series WHERE inst_id = ?1 AND bar = ?2",
+                params![inst.id.as_str(), bar.okx()],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .map_err(StoreError::sql("reading a series"))?;
+        let parse = |text: String| text.parse().map_err(|_| StoreError::Value(text));
+        Ok(SeriesKey { id, tick: parse(tick)?, lot: parse(lot)? })
+    }
+
+    /// Writes closed candles; one that is there already is replaced. One transaction.
+    ///
+    /// # Errors
+    /// A price or volume that is not a whole number of steps of its series, or a failing disk.
+    pub fn put(&mut self, series: &SeriesKey, candles: &[Candle]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(candles.len() * 6);
+        for candle in candles {
+            let steps = |value: Decimal, step: Decimal| {
+                let steps = value / step;
+                if steps.fract().is_zero() { steps.to_i64() } else { None }
+                    .ok_or_else(|| StoreError::Value(format!("{value} is not a whole number of {step}")))
+            };
+            rows.push((series.id << 34) | (candle.ts.0 / 1000));
+            for price in [candle.open, candle.high, candle.low, candle.close] {
+                rows.push(steps(price.0, series.tick)?);
+            }
+            rows.push(steps(candle.volume.0, series.lot)?);
+        }
+        self.put_raw(&rows)
+    }
+
+    /// Writes rows of (key, open, high, low, close, volume), flattened, in whole steps.
+    fn put_raw(&mut self, rows: &[i64]) -> Result<(), StoreError> {
+        let failed = StoreError::sql("writing candles");
+        let tx = self.db.transaction().map_err(StoreError::sql("writing candles"))?;
+        let write = || -> rusqlite::Result<()> {
+            let full = rows.chunks_exact(6 * ROWS_PER_STATEMENT);
+            let rest = full.remainder();
+            let mut many = tx.prepare_cached(&statement(ROWS_PER_STATEMENT))?;
+            for chunk in full {
+                many.execute(rusqlite::params_from_iter(chunk))?;
+            }
+            let mut one = tx.prepare_cached(&statement(1))?;
+            for row in rest.chunks_exact(6) {
+                one.execute(rusqlite::params_from_iter(row))?;
+            }
+            Ok(())
+        };
+        write().map_err(failed)?;
+        tx.commit().map_err(StoreError::sql("writing candles"))
+    }
+
+    /// Candles of a series with `from <= ts < to`, oldest first.
+    pub fn read(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<Vec<Candle>, StoreError> {
+        let mut query = self
+            .db
+            .prepare_cached(
+                "SELECT key & 17179869183, open, high, low, close, volume FROM candle_rows
+                 WHERE key >= ?1 AND key < ?2 ORDER BY key",
+            )
+            .map_err(StoreError::sql("reading candles"))?;
+        let base = series.id << 34;
+        let rows = query
+            .query_map(params![base | (from.0.max(0) / 1000), base | (to.0.max(0) / 1000)], |row| {
+                let price = |i| Ok::<_, rusqlite::Error>(Price(Decimal::from(row.get::<_, i64>(i)?) * series.tick));
+                Ok(Candle {
+                    ts: Ms::secs(row.get(0)?),
+                    open: price(1)?,
+                    high: price(2)?,
+                    low: price(3)?,
+                    close: price(4)?,
+                    volume: Qty(Decimal::from(row.get::<_, i64>(5)?) * series.lot),
+                })
+            })
+            .map_err(StoreError::sql("reading candles"))?;
+        rows.collect::<Result<_, _>>().map_err(StoreError::sql("reading candles"))
+    }
+
+    /// How many candles of this instrument and bar there are.
+    pub fn count(&self, inst: &InstId, bar: Bar) -> Result<i64, StoreError> {
+        self.db
+            .query_row(
+                "SELECT COUNT(*) FROM candle_rows c JOIN series s ON c.key >> 34 = s.series_id
+                 WHERE s.inst_id = ?1 AND s.bar = ?2",
+                params![inst.as_str(), bar.okx()],
+                |row| row.get(0),
+            )
+            .map_err(StoreError::sql("counting candles"))
+    }
+}
+
+fn statement(rows: usize) -> String {
+    let values = vec!["(?,?,?,?,?,?)"; rows].join(",");
+    format!("INSERT OR REPLACE INTO candle_rows VALUES {values}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::instrument::tests::swap;
+
+    fn candle(ts: i64, close: &str) -> Candle {
+        let p: Price = close.parse().unwrap();
+        Candle { ts: Ms(ts), open: p, high: p, low: p, close: p, volume: "1.5".parse().unwrap() }
+    }
+
+    #[test]
+    fn candles_come_back_as_they_went_in_and_a_second_write_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut research = Research::open(dir.path(), 0).unwrap();
+        let series = research.series(&swap(), Bar::M1).unwrap();
+        let candles: Vec<Candle> = (0..200).map(|i| candle(i * 60_000, "100.05")).collect();
+        research.put(&series, &candles).unwrap();
+        research.put(&series, &[candle(60_000, "101.10")]).unwrap();
+        let read = research.read(&series, Ms(0), Ms(200 * 60_000)).unwrap();
+        assert_eq!(read.len(), 200);
+        assert_eq!(read[1], candle(60_000, "101.10"));
+        assert_eq!(read[2], candles[2]);
+    }
+
+    #[test]
+    fn a_price_off_the_tick_is_refused_and_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut research = Research::open(dir.path(), 0).unwrap();
+        let series = research.series(&swap(), Bar::M1).unwrap();
+        let result = research.put(&series, &[candle(0, "100.05"), candle(60_000, "100.06")]);
+        assert!(matches!(result, Err(StoreError::Value(_))));
+        assert_eq!(research.count(&swap().id, Bar::M1).unwrap(), 0);
+    }
+}

@@ -1,0 +1,495 @@
+//! Every statement that writes `trading.db`: one function per kind of fact.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result, params};
+use sha2::{Digest, Sha256};
+
+use super::chain::{Chains, Link};
+use crate::domain::record::{AdoptedOrder, AlgoRow, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
+use crate::domain::{AccountView, Bill, Fill, Instrument, Ms, OrderIntent, OrderState, RunId};
+
+/// Writes one fact inside the caller's transaction.
+pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Result<()> {
+    match record {
+        Record::Run { run_id, kind, trigger, at, caused_by } => {
+            let (id, cause) = (run_id.to_string(), caused_by.map(|id| id.to_string()));
+            let link =
+                chains.link("runs", &[&id, kind.as_str(), trigger, cause.as_deref().unwrap_or(""), &at.0.to_string()]);
+            execute(
+                db,
+                "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![id, kind.as_str(), trigger, cause, at.0, link.prev, link.row],
+            )
+        }
+        Record::Snapshot { run_id, as_of, body } => snapshot(db, chains, *run_id, *as_of, body),
+        Record::Decisions { run_id, at, proposals } => {
+            proposals.iter().try_for_each(|p| decision(db, chains, *run_id, *at, p))
+        }
+        Record::Allocations { run_id, at, rows } => {
+            rows.iter().try_for_each(|row| allocation(db, chains, *run_id, *at, row))
+        }
+        Record::Intent { intent, expires_at, at } => {
+            order(db, intent, OrderState::Intended, Some(*expires_at), *at)?;
+            event(db, chains, &first(intent, OrderState::Intended, "gate", "approved", *at))
+        }
+        Record::Stopped { intent, state, breaches, at } => {
+            order(db, intent, *state, None, *at)?;
+            let why: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
+            event(db, chains, &first(intent, *state, "gate", &why.join(" "), *at))?;
+            breaches.iter().try_for_each(|b| {
+                risk_event(db, chains, intent.run_id, Some(intent.cl_ord_id.as_str()), intent.inst.as_str(), b, *at)
+            })
+        }
+        Record::Adopted { order, at } => adopted(db, chains, order, *at),
+        Record::Transition(step) => transition(db, chains, step),
+        Record::Fill(row) => fill(db, chains, row),
+        Record::Algo(row) => algo(db, row),
+        Record::Account { run_id, view } => account(db, *run_id, view),
+        Record::Bills(rows) => rows.iter().try_for_each(|row| bill(db, row)),
+        Record::Instruments { rows, at } => rows.iter().try_for_each(|row| instrument(db, row, *at)),
+        Record::Contenders { rows, at } => rows.iter().try_for_each(|row| contender(db, row, *at)),
+        Record::Config { hash, body, at } => execute(
+            db,
+            "INSERT INTO config_versions (hash, body, at_ms) SELECT ?1, ?2, ?3 WHERE NOT EXISTS
+             (SELECT 1 FROM config_versions WHERE id = (SELECT MAX(id) FROM config_versions) AND hash = ?1)",
+            params![hash, body, at.0],
+        ),
+        Record::TradingState { scope, from, to, who, why, run_id, at } => {
+            let id = run_id.to_string();
+            let link = chains.link("trading_state_events", &[&id, scope, from, to, who, why, &at.0.to_string()]);
+            execute(
+                db,
+                "INSERT INTO trading_state_events
+                 (run_id, scope, from_state, to_state, who, why, at_ms, prev_hash, row_hash)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![id, scope, from, to, who, why, at.0, link.prev, link.row],
+            )
+        }
+        Record::RiskEvent { run_id, order_id, scope, breach, at } => {
+            risk_event(db, chains, *run_id, order_id.as_ref().map(|id| id.as_str()), scope, breach, *at)
+        }
+        Record::Note { key, value } => note(db, key, value),
+        Record::Probe { at } => note(db, "probe_ms", &at.0.to_string()),
+    }
+}
+
+/// Keeps the heads of the chains next to the rows that moved them.
+pub(super) fn keep_heads(db: &Connection, chains: &mut Chains) -> Result<()> {
+    chains.take_moved().into_iter().try_for_each(|(table, head)| note(db, &format!("head:{table}"), &head))
+}
+
+fn execute(db: &Connection, statement: &str, values: impl rusqlite::Params) -> Result<()> {
+    db.prepare_cached(statement)?.execute(values).map(drop)
+}
+
+fn note(db: &Connection, key: &str, value: &str) -> Result<()> {
+    execute(
+        db,
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+         WHERE value <> excluded.value",
+        params![key, value],
+    )
+}
+
+fn snapshot(db: &Connection, chains: &mut Chains, run_id: RunId, as_of: Ms, body: &Arc<str>) -> Result<()> {
+    let id = run_id.to_string();
+    let body_hash: [u8; 32] = Sha256::digest(body.as_bytes()).into();
+    let link = chains.link("snapshots", &[&id, &as_of.0.to_string(), &data_encoding::HEXLOWER.encode(&body_hash)]);
+    execute(
+        db,
+        "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![id, as_of.0, body_hash, link.prev, link.row],
+    )?;
+    execute(db, "INSERT INTO snapshot_bodies VALUES (?1, ?2)", params![id, &**body])
+}
+
+fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Proposal) -> Result<()> {
+    let (id, target, stop) = (run_id.to_string(), p.target.map(|t| t.0), p.stop.map(|s| s.to_string()));
+    let fields = [
+        id.as_str(),
+        p.contender.as_str(),
+        p.inst.as_str(),
+        &target.map(|t| t.to_string()).unwrap_or_default(),
+        stop.as_deref().unwrap_or(""),
+        &p.reason,
+        &at.0.to_string(),
+    ];
+    let link = chains.link("decisions", &fields);
+    execute(
+        db,
+        "INSERT INTO decisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![id, p.contender.as_str(), p.inst.as_str(), target, stop, p.reason, at.0, link.prev, link.row],
+    )
+}
+
+fn allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: &Allocation) -> Result<()> {
+    let id = run_id.to_string();
+    let (sleeve, weight) = (row.sleeve.to_string(), row.weight.to_string());
+    let (current, target) = (row.current.to_string(), row.target.to_string());
+    let order = row.cl_ord_id.as_ref().map(|o| o.as_str());
+    let fields = [
+        id.as_str(),
+        row.contender.as_str(),
+        row.inst.as_str(),
+        &sleeve,
+        &weight,
+        &current,
+        &target,
+        order.unwrap_or(""),
+        &row.reason,
+        &at.0.to_string(),
+    ];
+    let link = chains.link("allocations", &fields);
+    execute(
+        db,
+        "INSERT INTO allocations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            id,
+            row.contender.as_str(),
+            row.inst.as_str(),
+            sleeve,
+            weight,
+            current,
+            target,
+            order,
+            row.reason,
+            at.0,
+            link.prev,
+            link.row
+        ],
+    )
+}
+
+fn order(db: &Connection, intent: &OrderIntent, state: OrderState, expires: Option<Ms>, at: Ms) -> Result<()> {
+    insert_order(db, intent, intent.cl_ord_id.as_str(), Some(intent.cl_ord_id.as_str()), None, None, state, expires, at)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn insert_order(
+    db: &Connection,
+    intent: &OrderIntent,
+    order_id: &str,
+    cl_ord_id: Option<&str>,
+    venue_id: Option<&str>,
+    parent: Option<&str>,
+    state: OrderState,
+    expires: Option<Ms>,
+    at: Ms,
+) -> Result<()> {
+    execute(
+        db,
+        "INSERT INTO orders (order_id, cl_ord_id, venue_id, parent_id, run_id, contender_id, inst_id, side, ord_type,
+            purpose, qty, limit_px, reference_px, reduce_only, sleeve_usd, weight, leg, attempt, ttl_ms, stop_px,
+            state, filled, average_px, created_ms, expires_ms, updated_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, '0',
+            NULL, ?22, ?23, ?22)",
+        params![
+            order_id,
+            cl_ord_id,
+            venue_id,
+            parent,
+            intent.run_id.to_string(),
+            intent.contender.as_str(),
+            intent.inst.as_str(),
+            intent.side.as_str(),
+            intent.ord_type.okx(),
+            intent.purpose.as_str(),
+            intent.qty.to_string(),
+            intent.limit.map(|p| p.to_string()),
+            intent.reference.to_string(),
+            intent.reduce_only,
+            intent.sleeve.to_string(),
+            intent.weight.to_string(),
+            intent.leg,
+            intent.attempt,
+            intent.ttl.map(|t| t.0),
+            intent.stop.as_ref().map(|s| s.trigger.to_string()),
+            state.as_str(),
+            at.0,
+            expires.map(|t| t.0),
+        ],
+    )
+}
+
+fn first(intent: &OrderIntent, to: OrderState, cause: &'static str, evidence: &str, at: Ms) -> Transition {
+    Transition {
+        order_id: (&intent.cl_ord_id).into(),
+        run_id: intent.run_id,
+        from: None,
+        to,
+        cause,
+        evidence: evidence.to_owned(),
+        venue_id: None,
+        filled: Default::default(),
+        average: None,
+        at,
+    }
+}
+
+fn adopted(db: &Connection, chains: &mut Chains, order: &AdoptedOrder, at: Ms) -> Result<()> {
+    let id = order.order_id.as_str();
+    insert_order(
+        db,
+        &order.intent,
+        id,
+        None,
+        Some(order.venue_id.as_str()),
+        Some(order.parent.as_str()),
+        OrderState::Acked,
+        None,
+        at,
+    )?;
+    let evidence = format!("child of the stop of {}", order.parent);
+    let step = Transition {
+        order_id: order.order_id.clone(),
+        venue_id: Some(order.venue_id.clone()),
+        ..first(&order.intent, OrderState::Acked, "descent", &evidence, at)
+    };
+    event(db, chains, &step)?;
+    execute(
+        db,
+        "UPDATE algo_orders SET child_id = ?1, updated_ms = ?2 WHERE parent_id = ?3 AND child_id IS NULL",
+        params![id, at.0, order.parent.as_str()],
+    )
+}
+
+fn transition(db: &Connection, chains: &mut Chains, step: &Transition) -> Result<()> {
+    event(db, chains, step)?;
+    execute(
+        db,
+        "UPDATE orders SET state = ?2, venue_id = COALESCE(?3, venue_id), filled = ?4,
+            average_px = COALESCE(?5, average_px), updated_ms = ?6 WHERE order_id = ?1",
+        params![
+            step.order_id.as_str(),
+            step.to.as_str(),
+            step.venue_id.as_ref().map(|id| id.as_str()),
+            step.filled.to_string(),
+            step.average.map(|p| p.to_string()),
+            step.at.0
+        ],
+    )
+}
+
+fn event(db: &Connection, chains: &mut Chains, step: &Transition) -> Result<()> {
+    let (run, from) = (step.run_id.to_string(), step.from.map(OrderState::as_str));
+    let (filled, average) = (step.filled.to_string(), step.average.map(|p| p.to_string()));
+    let venue = step.venue_id.as_ref().map(|id| id.as_str());
+    let fields = [
+        step.order_id.as_str(),
+        &run,
+        from.unwrap_or(""),
+        step.to.as_str(),
+        step.cause,
+        &step.evidence,
+        venue.unwrap_or(""),
+        &filled,
+        average.as_deref().unwrap_or(""),
+        &step.at.0.to_string(),
+    ];
+    let Link { prev, row } = chains.link("order_lifecycle_events", &fields);
+    execute(
+        db,
+        "INSERT INTO order_lifecycle_events (order_id, run_id, from_state, to_state, cause, evidence, venue_id, filled,
+            average_px, at_ms, prev_hash, row_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            step.order_id.as_str(),
+            run,
+            from,
+            step.to.as_str(),
+            step.cause,
+            step.evidence,
+            venue,
+            filled,
+            average,
+            step.at.0,
+            prev,
+            row
+        ],
+    )
+}
+
+fn fill(db: &Connection, chains: &mut Chains, f: &Fill) -> Result<()> {
+    let (run, price, qty, fee) =
+        (f.run_id.to_string(), f.price.to_string(), f.qty.to_string(), f.fee.normalize().to_string());
+    let fields = [
+        f.inst.as_str(),
+        f.trade_id.as_str(),
+        f.order_id.as_str(),
+        f.venue_id.as_str(),
+        &run,
+        f.contender.as_str(),
+        f.side.as_str(),
+        &price,
+        &qty,
+        &fee,
+        &f.fee_ccy,
+        f.liquidity.okx(),
+        &f.at.0.to_string(),
+    ];
+    let link = chains.link("fills", &fields);
+    execute(
+        db,
+        "INSERT INTO fills VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+            (SELECT COALESCE(MAX(seq), 0) + 1 FROM fills), ?14, ?15)",
+        params![
+            f.inst.as_str(),
+            f.trade_id.as_str(),
+            f.order_id.as_str(),
+            f.venue_id.as_str(),
+            run,
+            f.contender.as_str(),
+            f.side.as_str(),
+            price,
+            qty,
+            fee,
+            f.fee_ccy,
+            f.liquidity.okx(),
+            f.at.0,
+            link.prev,
+            link.row
+        ],
+    )?;
+    let signed = f.side.signed(f.qty);
+    execute(
+        db,
+        "INSERT INTO sleeve_ledger (contender_id, inst_id, kind, ref, ccy, change, qty_change, at_ms)
+         VALUES (?1, ?2, 'fill', ?3, ?4, ?5, ?6, ?7)",
+        params![f.contender.as_str(), f.inst.as_str(), f.trade_id.as_str(), f.fee_ccy, fee, signed.to_string(), f.at.0],
+    )
+}
+
+fn algo(db: &Connection, row: &AlgoRow) -> Result<()> {
+    execute(
+        db,
+        "INSERT INTO algo_orders (algo_id, parent_id, run_id, contender_id, inst_id, trigger_px, state, created_ms, updated_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+         ON CONFLICT (algo_id) DO UPDATE SET state = excluded.state, updated_ms = excluded.updated_ms
+         WHERE algo_orders.state IN ('intended', 'live')",
+        params![row.algo_id, row.parent.as_str(), row.run_id.to_string(), row.contender.as_str(), row.inst.as_str(),
+            row.trigger.to_string(), row.state, row.at.0],
+    )
+}
+
+fn account(db: &Connection, run_id: RunId, view: &AccountView) -> Result<()> {
+    let (run, at) = (run_id.to_string(), view.as_of.0);
+    execute(db, "DELETE FROM balances", [])?;
+    for b in view.balances.values() {
+        execute(
+            db,
+            "INSERT INTO balances VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                b.ccy,
+                b.cash.normalize().to_string(),
+                b.equity.normalize().to_string(),
+                b.available.normalize().to_string(),
+                b.frozen.normalize().to_string(),
+                b.equity_usd.to_string(),
+                at,
+                run
+            ],
+        )?;
+    }
+    execute(db, "DELETE FROM positions", [])?;
+    for p in view.positions.values() {
+        let (average, mark) = (p.average.map(|x| x.to_string()), p.mark.map(|x| x.to_string()));
+        let (qty, unrealised) = (p.qty.to_string(), p.unrealised.normalize().to_string());
+        execute(
+            db,
+            "INSERT INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                p.inst.as_str(),
+                qty,
+                average,
+                mark,
+                unrealised,
+                p.leverage.map(|x| x.to_string()),
+                p.liquidation.map(|x| x.to_string()),
+                at,
+                run
+            ],
+        )?;
+        execute(
+            db,
+            "INSERT INTO position_snapshots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![run, p.inst.as_str(), qty, average, mark, unrealised, at],
+        )?;
+    }
+    execute(
+        db,
+        "INSERT INTO equity_snapshots VALUES (?1, ?2, ?3, ?4)",
+        params![run, view.equity.to_string(), view.available.to_string(), at],
+    )
+}
+
+fn bill(db: &Connection, b: &Bill) -> Result<()> {
+    execute(
+        db,
+        "INSERT OR IGNORE INTO bills VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            b.bill_id,
+            b.kind,
+            b.ccy,
+            b.change.normalize().to_string(),
+            b.inst.as_ref().map(|i| i.as_str()),
+            b.venue_id.as_ref().map(|i| i.as_str()),
+            b.trade_id.as_ref().map(|i| i.as_str()),
+            b.at.0
+        ],
+    )
+}
+
+fn instrument(db: &Connection, i: &Instrument, at: Ms) -> Result<()> {
+    let state = match &i.state {
+        crate::domain::InstState::Live => "live",
+        crate::domain::InstState::Other(text) => text,
+    };
+    let rules = serde_json::to_string(i).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    execute(
+        db,
+        "INSERT OR REPLACE INTO instruments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            i.id.as_str(),
+            i.kind.okx(),
+            i.base,
+            i.quote,
+            i.tick.to_string(),
+            i.lot.to_string(),
+            i.min_size.to_string(),
+            i.contract_value.normalize().to_string(),
+            state,
+            rules,
+            at.0
+        ],
+    )
+}
+
+fn contender(db: &Connection, c: &ContenderRow, at: Ms) -> Result<()> {
+    let params = serde_json::to_string(&c.params).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    execute(
+        db,
+        "INSERT OR REPLACE INTO contenders VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![c.id.as_str(), c.kind, c.strategy, c.stage, c.weight.to_string(), params, at.0],
+    )
+}
+
+#[allow(clippy::too_many_arguments)]
+fn risk_event(
+    db: &Connection,
+    chains: &mut Chains,
+    run_id: RunId,
+    order: Option<&str>,
+    scope: &str,
+    b: &Breach,
+    at: Ms,
+) -> Result<()> {
+    let id = run_id.to_string();
+    let fields = [id.as_str(), order.unwrap_or(""), scope, &b.code, &b.limit, &b.value, &at.0.to_string()];
+    let link = chains.link("risk_events", &fields);
+    execute(
+        db,
+        "INSERT INTO risk_events (run_id, order_id, scope, code, bound, value, at_ms, prev_hash, row_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![id, order, scope, b.code, b.limit, b.value, at.0, link.prev, link.row],
+    )
+}
