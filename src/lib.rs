@@ -5,3 +5,4 @@ pub mod exchange;
 pub mod exit;
 pub mod runtime;
 pub mod store;
+pub mod venue;

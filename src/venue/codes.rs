@@ -1,0 +1,246 @@
+//! What OKX's codes mean for us. The default for anything unlisted on an order is *ambiguous*: the
+//! request may have taken effect, and only the venue can say (P3).
+
+use serde_json::Value;
+
+use crate::domain::VenueOrdId;
+
+/// What follows from a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Try again after resynchronising the clock or logging in.
+    Resync,
+    /// Try again later; certainly not accepted.
+    Backoff,
+    /// Try again later; an order operation may have been accepted.
+    BackoffUnsure,
+    /// Refused for good.
+    Reject,
+    /// May have taken effect: ask by client order id before anything else.
+    Ambiguous,
+    /// Stop trading; a person must look.
+    Stop,
+    /// Says something of an order's state, not whether we succeeded: ask.
+    State,
+}
+
+/// The class of a code, after the venue's error list and its mirror in the reference (section 8).
+pub fn class(code: &str) -> Class {
+    let Ok(number) = code.parse::<u32>() else { return Class::Ambiguous };
+    match number {
+        50011 | 50061 | 60014 | 60023 | 50040 | 51113 | 51513 => Class::Backoff,
+        50001 | 50013 | 50026 | 50023 | 51029 | 51030 | 60020 => Class::BackoffUnsure,
+        50004 | 51054 | 51149 | 51412 | 64007 => Class::Ambiguous,
+        50102 | 50112 | 60004 | 60006 | 60011 => Class::Resync,
+        50005
+        | 50007..=50009
+        | 50012
+        | 50017..=50022
+        | 50027..=50030
+        | 50032
+        | 50033
+        | 50035
+        | 50051
+        | 50052
+        | 50059
+        | 50060
+        | 50100
+        | 50101
+        | 50103..=50107
+        | 50110
+        | 50111
+        | 50113
+        | 50114
+        | 50119..=50121
+        | 51009
+        | 51010
+        | 51024
+        | 51155
+        | 51732..=51737
+        | 4088
+        | 60005
+        | 60007
+        | 60009
+        | 60024
+        | 60027
+        | 60032
+        | 63999 => Class::Stop,
+        50042
+        | 50071
+        | 51011
+        | 51016
+        | 51065
+        | 51023
+        | 51043
+        | 51058
+        | 51169
+        | 51063
+        | 51603
+        | 51400..=51402
+        | 51405
+        | 51410
+        | 51416
+        | 51503
+        | 51509
+        | 51510 => Class::State,
+        50000
+        | 50002
+        | 50006
+        | 50014..=50016
+        | 50024
+        | 50025
+        | 50036..=50038
+        | 50044
+        | 50046
+        | 50053
+        | 50062
+        | 50072
+        | 50115
+        | 50122
+        | 60012
+        | 60013
+        | 60018 => Class::Reject,
+        51000..=51999 | 54000..=54999 | 58000..=59999 => Class::Reject,
+        _ => Class::Ambiguous,
+    }
+}
+
+/// What a create came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// The venue took it; it may be live, filled or cancelled by now.
+    Accepted(VenueOrdId),
+    /// Certainly not taken.
+    Rejected { code: String, msg: String, stop: bool },
+    /// Not proven either way.
+    Unknown(String),
+}
+
+/// What a cancel came to. Even `Accepted` proves nothing about the order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    Accepted,
+    /// Filled, cancelled, or never there: ask.
+    Ask(String),
+    /// Try again.
+    Again(String),
+}
+
+struct Item {
+    code: String,
+    msg: String,
+    ord_id: String,
+}
+
+/// The verdict on the one item of an order operation: its `sCode` decides, not the top code.
+fn item(body: &str) -> Option<Item> {
+    let reply: Value = serde_json::from_str(body).ok()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    if let Some(first) = reply["data"].as_array().and_then(|rows| rows.first())
+        && let Some(code) = text(&first["sCode"])
+    {
+        return Some(Item {
+            code,
+            msg: text(&first["sMsg"]).unwrap_or_default(),
+            ord_id: text(&first["ordId"]).unwrap_or_default(),
+        });
+    }
+    let code = text(&reply["code"])?;
+    Some(Item { code, msg: text(&reply["msg"]).unwrap_or_default(), ord_id: String::new() })
+}
+
+/// Judges the reply to a create; `body` is whatever came, under whatever HTTP status.
+pub fn judge_create(body: &str) -> CreateOutcome {
+    let Some(Item { code, msg, ord_id }) = item(body) else {
+        return CreateOutcome::Unknown(format!("a reply that is not OKX's: {}", excerpt(body)));
+    };
+    if code == "0" && !ord_id.is_empty() {
+        return CreateOutcome::Accepted(VenueOrdId::new(ord_id));
+    }
+    match class(&code) {
+        _ if code == "0" => CreateOutcome::Unknown("success without an order id".to_owned()),
+        Class::Reject | Class::Backoff => CreateOutcome::Rejected { code, msg, stop: false },
+        Class::Resync => CreateOutcome::Rejected { code, msg, stop: false },
+        Class::Stop => CreateOutcome::Rejected { code, msg, stop: true },
+        Class::Ambiguous | Class::BackoffUnsure | Class::State => CreateOutcome::Unknown(format!("{code} {msg}")),
+    }
+}
+
+/// Judges the reply to a cancel.
+pub fn judge_cancel(body: &str) -> CancelOutcome {
+    match item(body) {
+        Some(Item { code, .. }) if code == "0" => CancelOutcome::Accepted,
+        Some(Item { code, msg, .. }) => match class(&code) {
+            Class::State | Class::Reject => CancelOutcome::Ask(format!("{code} {msg}")),
+            _ => CancelOutcome::Again(format!("{code} {msg}")),
+        },
+        None => CancelOutcome::Again(excerpt(body)),
+    }
+}
+
+pub(super) fn excerpt(body: &str) -> String {
+    body.chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn create(body: &str, expected: &str) {
+        let shown = match judge_create(body) {
+            CreateOutcome::Accepted(id) => format!("accepted {id}"),
+            CreateOutcome::Rejected { code, stop, .. } => format!("rejected {code}{}", if stop { " stop" } else { "" }),
+            CreateOutcome::Unknown(_) => "unknown".to_owned(),
+        };
+        assert_eq!(shown, expected, "{body}");
+    }
+
+    fn one(code: &str, s_code: &str, ord_id: &str) -> String {
+        format!(
+            r#"{{"code":"{code}","msg":"","data":[{{"ordId":"{ord_id}","clOrdId":"a","sCode":"{s_code}","sMsg":"m"}}]}}"#
+        )
+    }
+
+    #[test]
+    fn the_items_code_decides_not_the_top_one() {
+        create(&one("0", "0", "9"), "accepted 9");
+        create(&one("0", "51000", ""), "rejected 51000");
+        create(&one("1", "51008", ""), "rejected 51008");
+        create(&one("0", "51149", "9"), "unknown");
+    }
+
+    #[test]
+    fn what_may_have_been_taken_is_unknown() {
+        for code in ["50001", "50004", "50013", "50026", "51054", "51149", "51016", "64007", "99999", "banana"] {
+            create(&one("1", code, ""), "unknown");
+        }
+        create("", "unknown");
+        create("<html>502 Bad Gateway</html>", "unknown");
+        create(r#"{"code":"0","data":[]}"#, "unknown");
+        create(&one("0", "0", ""), "unknown");
+        create(&one("0", "0", "9")[..40], "unknown");
+    }
+
+    #[test]
+    fn rate_limits_are_certainly_not_accepted() {
+        create(r#"{"msg":"Too Many Requests","code":"50011"}"#, "rejected 50011");
+        create(&one("1", "50061", ""), "rejected 50061");
+        create(&one("1", "50036", ""), "rejected 50036");
+    }
+
+    #[test]
+    fn a_wrong_key_stops_trading() {
+        for code in ["50101", "50105", "50111", "50113", "50110", "50119"] {
+            create(&format!(r#"{{"msg":"x","code":"{code}"}}"#), &format!("rejected {code} stop"));
+        }
+    }
+
+    #[test]
+    fn a_cancel_of_what_is_not_there_is_a_question() {
+        assert!(matches!(judge_cancel(&one("1", "51400", "")), CancelOutcome::Ask(_)));
+        assert!(matches!(judge_cancel(&one("0", "0", "9")), CancelOutcome::Accepted));
+        assert!(matches!(judge_cancel("gone"), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(&one("1", "51412", "")), CancelOutcome::Again(_)));
+    }
+}

@@ -1,0 +1,20 @@
+//! Everything that knows OKX's dialect. Past this folder nobody sees a string where a number is meant.
+
+mod budget;
+mod codes;
+mod ops;
+mod rest;
+mod sequence;
+mod sign;
+mod stream;
+mod wire;
+
+pub use codes::{CancelOutcome, Class, CreateOutcome, class, judge_cancel, judge_create};
+pub use ops::OrderSocket;
+pub use rest::{AccountConfig, CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
+pub use sequence::{Sequence, Verdict};
+pub use sign::{Secrets, Signer};
+pub use stream::{Stream, StreamConfig, StreamEvent, Subscription};
+pub use wire::{
+    AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_candles, parse_orders, parse_quote,
+};

@@ -1,0 +1,114 @@
+//! Order operations over WebSocket: one connection of its own, replies matched by id. When it drops,
+//! every unanswered create is unknown; nothing is ever sent again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::codes::{CancelOutcome, CreateOutcome, judge_cancel, judge_create};
+use super::stream::{Stream, StreamConfig, StreamEvent};
+use super::wire::{Op, create_body};
+use crate::domain::{Instrument, Ms, OrderIntent};
+use crate::runtime::Clock;
+
+/// A connection for order operations. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OrderSocket {
+    asks: mpsc::Sender<Ask>,
+    up: watch::Receiver<bool>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Ask {
+    id: String,
+    frame: String,
+    answer: oneshot::Sender<String>,
+}
+
+impl OrderSocket {
+    /// Starts connecting; `config` should have no subscriptions and a signer.
+    pub fn open(config: StreamConfig, clock: Clock, timeout: Duration) -> Self {
+        let (asks, inbox) = mpsc::channel(256);
+        let (tell_up, up) = watch::channel(false);
+        tokio::spawn(relay(Stream::open(config, clock), inbox, tell_up));
+        Self { asks, up, timeout }
+    }
+
+    /// Is the connection logged in? If not, nothing would leave: use REST.
+    pub fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Sends a create, once.
+    pub async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
+        let arg = match create_body(intent, inst, Op::WebSocket) {
+            Ok(arg) => arg,
+            Err(error) => {
+                return CreateOutcome::Rejected { code: "local".into(), msg: error.to_string(), stop: false };
+            }
+        };
+        let id = intent.cl_ord_id.as_str();
+        let frame = json!({"id": id, "op": "order", "expTime": expires_at.0.to_string(), "args": [arg]});
+        match self.ask(id.to_owned(), &frame).await {
+            Some(reply) => judge_create(&reply),
+            None => CreateOutcome::Unknown("no answer on the WebSocket".to_owned()),
+        }
+    }
+
+    /// Asks for a cancel, by our id.
+    pub async fn cancel(&self, inst: &Instrument, cl_ord_id: &str, nonce: i64) -> CancelOutcome {
+        let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
+        let id = format!("c{nonce}");
+        let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, "clOrdId": cl_ord_id}]});
+        match self.ask(id, &frame).await {
+            Some(reply) => judge_cancel(&reply),
+            None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
+        }
+    }
+
+    async fn ask(&self, id: String, frame: &Value) -> Option<String> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask { id, frame: frame.to_string(), answer }).await.ok()?;
+        tokio::time::timeout(self.timeout, answered).await.ok()?.ok()
+    }
+}
+
+async fn relay(mut stream: Stream, mut inbox: mpsc::Receiver<Ask>, up: watch::Sender<bool>) {
+    let commands = stream.commands();
+    let mut waiting: HashMap<String, oneshot::Sender<String>> = HashMap::new();
+    loop {
+        tokio::select! {
+            biased;
+            event = stream.next() => match event {
+                Some(StreamEvent::Up) => {
+                    up.send_replace(true);
+                }
+                Some(StreamEvent::Down(_) | StreamEvent::Refused { .. }) => {
+                    up.send_replace(false);
+                    waiting.clear(); // dropped senders answer `None`: unknown
+                }
+                Some(StreamEvent::Reply(text)) => {
+                    let id = serde_json::from_str::<Value>(&text).ok().and_then(|v| v["id"].as_str().map(str::to_owned));
+                    if let Some(answer) = id.and_then(|id| waiting.remove(&id)) {
+                        drop(answer.send(text));
+                    }
+                }
+                Some(_) => {}
+                None => return,
+            },
+            ask = inbox.recv() => match ask {
+                Some(ask) => {
+                    waiting.retain(|_, answer| !answer.is_closed());
+                    waiting.insert(ask.id, ask.answer);
+                    if commands.send(ask.frame).await.is_err() {
+                        return;
+                    }
+                }
+                None => return,
+            },
+        }
+    }
+}

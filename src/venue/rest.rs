@@ -1,0 +1,424 @@
+//! REST. Reads share pooled connections and may be asked again; order operations go out once, on a
+//! connection of their own, and whatever is not a clear answer is *unknown*.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, redirect};
+use serde_json::Value;
+use tracing::debug;
+
+use super::budget::{Budgets, Lane};
+use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
+use super::sign::Signer;
+use super::wire::{self, FillReport, Malformed, Op, OrderPush};
+use crate::domain::{AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Quote};
+use crate::runtime::{Clock, StageError};
+
+/// Why a read failed. None of these means "empty" or "flat".
+#[derive(Debug, thiserror::Error)]
+pub enum VenueError {
+    #[error("{request}: no answer ({source})")]
+    Transport { request: String, source: reqwest::Error },
+    #[error("{request}: OKX says {code} {msg}")]
+    Refused { request: String, code: String, msg: String },
+    #[error("{request}: an answer that is not OKX's (HTTP {status}): {body}")]
+    Strange { request: String, status: u16, body: String },
+    #[error("{request}: {source}")]
+    Malformed { request: String, source: Malformed },
+}
+
+impl VenueError {
+    /// Is it certain that asking again will not help until a person does something?
+    pub fn needs_person(&self) -> bool {
+        matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Stop)
+    }
+    /// Does the venue say it does not know the order (51603)? Right after sending that proves nothing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, VenueError::Refused { code, .. } if code == "51603" || code == "51001")
+    }
+    /// Is our clock off (50102)?
+    pub fn is_clock(&self) -> bool {
+        matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Resync)
+    }
+}
+
+impl From<VenueError> for StageError {
+    fn from(error: VenueError) -> Self {
+        if error.needs_person() { StageError::Refused(error.to_string()) } else { StageError::Venue(error.to_string()) }
+    }
+}
+
+/// Where and how to reach the venue.
+#[derive(Clone, Debug)]
+pub struct VenueConfig {
+    /// `https://host`, without a path.
+    pub rest: String,
+    /// Wall time after which a request counts as unanswered.
+    pub timeout: Duration,
+    /// Demo trading: every request carries `x-simulated-trading: 1`.
+    pub demo: bool,
+}
+
+/// What start-up must know of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountConfig {
+    pub uid: String,
+    /// 1 spot, 2 futures, 3 multi-currency, 4 portfolio.
+    pub level: String,
+    pub position_mode: String,
+    /// Comma list of read_only, trade, withdraw.
+    pub permissions: String,
+}
+
+/// A page of candles: those older than `after`.
+#[derive(Clone, Copy, Debug)]
+pub struct CandlePage {
+    pub after: Option<Ms>,
+    pub limit: usize,
+    /// `history-candles` instead of `candles`.
+    pub history: bool,
+}
+
+/// The venue's REST side. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Venue {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: VenueConfig,
+    reads: Client,
+    orders: Client,
+    signer: Option<Signer>,
+    clock: Clock,
+    budgets: Budgets,
+}
+
+impl Venue {
+    /// A client; without a signer only public endpoints work.
+    ///
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(config: VenueConfig, signer: Option<Signer>, clock: Clock) -> Result<Self, VenueError> {
+        let base = || {
+            Client::builder()
+                .timeout(config.timeout)
+                .connect_timeout(config.timeout)
+                // Neither a redirect nor a proxy from the environment may carry a signed request elsewhere.
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .tcp_nodelay(true)
+        };
+        let failed = |source| VenueError::Transport { request: "setting up the client".into(), source };
+        let reads = base().build().map_err(failed)?;
+        // One connection per order operation and no retry inside the stack: what was written once is
+        // never written again by anybody but us (P2).
+        let orders =
+            base().retry(reqwest::retry::never()).pool_max_idle_per_host(0).http1_only().build().map_err(failed)?;
+        let inner = Inner { config, reads, orders, signer, clock, budgets: Budgets::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Venue time.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The signer, for the WebSocket login.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.inner.signer.as_ref()
+    }
+
+    async fn read(&self, lane: Lane, target: &str, signed: bool) -> Result<Value, VenueError> {
+        let endpoint = target.split('?').next().unwrap_or(target);
+        self.inner.budgets.wait(lane, endpoint).await;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.read_once(target, signed).await {
+                // Once: our clock was off.
+                Err(error) if error.is_clock() && tries == 1 => {
+                    let now = self.server_time().await?;
+                    self.inner.clock.anchor(now);
+                }
+                Err(VenueError::Refused { code, .. }) if class(&code) == Class::Backoff && tries <= 3 => {
+                    debug!(event = "rate_limited", %target, "backing off for a window");
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn read_once(&self, target: &str, signed: bool) -> Result<Value, VenueError> {
+        let request = || format!("GET {}", target.split('?').next().unwrap_or(target));
+        let builder = self.inner.reads.get(format!("{}{target}", self.inner.config.rest));
+        let builder = if signed { self.sign(builder, &Method::GET, target, "") } else { builder };
+        let transport =
+            |source: reqwest::Error| VenueError::Transport { request: request(), source: source.without_url() };
+        let response = self.environment(builder).send().await.map_err(transport)?;
+        let status = response.status().as_u16();
+        let body = response.text().await.map_err(transport)?;
+        let mut reply: Value = serde_json::from_str(&body).map_err(|_| VenueError::Strange {
+            request: request(),
+            status,
+            body: excerpt(&body),
+        })?;
+        match reply["code"].as_str() {
+            Some("0") if reply["data"].is_array() => Ok(reply["data"].take()),
+            Some(code) if code != "0" => Err(VenueError::Refused {
+                request: request(),
+                code: code.to_owned(),
+                msg: reply["msg"].as_str().unwrap_or("").to_owned(),
+            }),
+            _ => Err(VenueError::Strange { request: request(), status, body: excerpt(&body) }),
+        }
+    }
+
+    fn sign(
+        &self,
+        builder: reqwest::RequestBuilder,
+        method: &Method,
+        target: &str,
+        body: &str,
+    ) -> reqwest::RequestBuilder {
+        let Some(signer) = &self.inner.signer else { return builder };
+        let headers = signer.headers(self.inner.clock.now(), method.as_str(), target, body);
+        builder
+            .header("OK-ACCESS-KEY", headers.key)
+            .header("OK-ACCESS-PASSPHRASE", headers.passphrase)
+            .header("OK-ACCESS-TIMESTAMP", headers.timestamp)
+            .header("OK-ACCESS-SIGN", headers.signature)
+    }
+
+    fn environment(&self, builder: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        if self.inner.config.demo { builder.header("x-simulated-trading", "1") } else { builder }
+    }
+
+    fn parsed<T>(what: &str, result: Result<T, Malformed>) -> Result<T, VenueError> {
+        result.map_err(|source| VenueError::Malformed { request: what.to_owned(), source })
+    }
+
+    /// The venue's clock.
+    pub async fn server_time(&self) -> Result<Ms, VenueError> {
+        self.inner.budgets.wait(Lane::Read, "time").await;
+        let data = self.read_once("/api/v5/public/time", false).await?;
+        let ts = data[0]["ts"].as_str().and_then(|ts| ts.parse().ok());
+        ts.map(Ms).ok_or_else(|| VenueError::Strange {
+            request: "GET public/time".into(),
+            status: 200,
+            body: data.to_string(),
+        })
+    }
+
+    /// Instruments of a kind that we could trade.
+    pub async fn instruments(&self, kind: InstKind) -> Result<Vec<Instrument>, VenueError> {
+        let data = self.read(Lane::Bulk, &format!("/api/v5/public/instruments?instType={}", kind.okx()), false).await?;
+        Self::parsed("public/instruments", wire::parse_instruments(&data))
+    }
+
+    /// Candles, newest first, with whether each is final.
+    pub async fn candles(&self, inst: &InstId, bar: Bar, page: CandlePage) -> Result<Vec<(Candle, bool)>, VenueError> {
+        let kind = if page.history { "history-candles" } else { "candles" };
+        let mut target = format!("/api/v5/market/{kind}?instId={inst}&bar={bar}&limit={}", page.limit);
+        if let Some(after) = page.after {
+            target.push_str(&format!("&after={}", after.0));
+        }
+        let data = self.read(Lane::Bulk, &target, false).await?;
+        Self::parsed("market/candles", wire::parse_candles(&data.to_string()))
+    }
+
+    /// The newest quote.
+    pub async fn quote(&self, inst: &InstId) -> Result<Quote, VenueError> {
+        let data = self.read(Lane::Bulk, &format!("/api/v5/market/ticker?instId={inst}"), false).await?;
+        Self::parsed("market/ticker", wire::parse_quote(&data.to_string())).map(|(_, quote)| quote)
+    }
+
+    /// Who we are and how the account is set.
+    pub async fn account_config(&self) -> Result<AccountConfig, VenueError> {
+        let data = self.read(Lane::Slow, "/api/v5/account/config", true).await?;
+        let text = |name: &str| data[0][name].as_str().unwrap_or("").to_owned();
+        Ok(AccountConfig {
+            uid: text("uid"),
+            level: text("acctLv"),
+            position_mode: text("posMode"),
+            permissions: text("perm"),
+        })
+    }
+
+    /// Balances and positions, both read in full or an error.
+    pub async fn account(&self) -> Result<AccountView, VenueError> {
+        let as_of = self.inner.clock.now();
+        let balance = self.read(Lane::Read, "/api/v5/account/balance", true).await?;
+        let positions = self.read(Lane::Read, "/api/v5/account/positions", true).await?;
+        Self::parsed("account", wire::parse_account(&balance, &positions, as_of))
+    }
+
+    /// Bills newer than `cursor`, oldest first; all that the venue keeps if there is none.
+    pub async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
+        self.newer_than("/api/v5/account/bills?limit=100", cursor, wire::parse_bills, |bill: &Bill| &bill.bill_id).await
+    }
+
+    /// Fills newer than `cursor` (a bill id), oldest first.
+    pub async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
+        self.newer_than("/api/v5/trade/fills?limit=100", cursor, wire::parse_fills, |fill: &FillReport| &fill.bill_id)
+            .await
+    }
+
+    /// Fills of one order.
+    pub async fn fills_of(&self, inst: &InstId, venue_id: &str) -> Result<Vec<FillReport>, VenueError> {
+        let target = format!("/api/v5/trade/fills?limit=100&instId={inst}&ordId={venue_id}");
+        let data = self.read(Lane::Query, &target, true).await?;
+        Self::parsed("trade/fills", wire::parse_fills(&data))
+    }
+
+    /// Pages back from the newest row to the cursor: `before` alone would give the newest page only.
+    async fn newer_than<T>(
+        &self,
+        base: &str,
+        cursor: Option<&str>,
+        parse: impl Fn(&Value) -> Result<Vec<T>, Malformed>,
+        id: impl Fn(&T) -> &String,
+    ) -> Result<Vec<T>, VenueError> {
+        let mut rows: Vec<T> = Vec::new();
+        loop {
+            let mut target = base.to_owned();
+            if let Some(cursor) = cursor {
+                target.push_str(&format!("&before={cursor}"));
+            }
+            if let Some(oldest) = rows.last() {
+                target.push_str(&format!("&after={}", id(oldest)));
+            }
+            let data = self.read(Lane::Query, &target, true).await?;
+            let page = Self::parsed("a page of the ledger", parse(&data))?;
+            let full = page.len() >= 100;
+            rows.extend(page);
+            if !full {
+                rows.reverse();
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// One order by our id, as the venue has it now.
+    pub async fn order(&self, inst: &InstId, cl_ord_id: &ClOrdId) -> Result<OrderPush, VenueError> {
+        self.one_order(inst, &format!("clOrdId={cl_ord_id}")).await
+    }
+
+    /// One order by the venue's id.
+    pub async fn order_by_venue_id(&self, inst: &InstId, ord_id: &str) -> Result<OrderPush, VenueError> {
+        self.one_order(inst, &format!("ordId={ord_id}")).await
+    }
+
+    async fn one_order(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
+        let data = self.read(Lane::Query, &format!("/api/v5/trade/order?instId={inst}&{id}"), true).await?;
+        let mut rows = Self::parsed("trade/order", wire::parse_orders(&data.to_string()))?;
+        rows.pop().ok_or_else(|| VenueError::Strange {
+            request: "GET trade/order".into(),
+            status: 200,
+            body: data.to_string(),
+        })
+    }
+
+    /// All open orders of the account, ours and others'.
+    pub async fn orders_pending(&self) -> Result<Vec<OrderPush>, VenueError> {
+        let mut rows: Vec<OrderPush> = Vec::new();
+        loop {
+            let mut target = "/api/v5/trade/orders-pending?limit=100".to_owned();
+            if let Some(last) = rows.last() {
+                target.push_str(&format!("&after={}", last.report.venue_id));
+            }
+            let data = self.read(Lane::Query, &target, true).await?;
+            let page = Self::parsed("trade/orders-pending", wire::parse_orders(&data.to_string()))?;
+            let full = page.len() >= 100;
+            rows.extend(page);
+            if !full {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Orders of a kind that ended, newest first, one page: the last two hours of a careful trader.
+    pub async fn orders_history(&self, kind: InstKind) -> Result<Vec<OrderPush>, VenueError> {
+        let target = format!("/api/v5/trade/orders-history?instType={}&limit=100", kind.okx());
+        let data = self.read(Lane::Bulk, &target, true).await?;
+        Self::parsed("trade/orders-history", wire::parse_orders(&data.to_string()))
+    }
+
+    /// Our live stops.
+    pub async fn algos_pending(&self) -> Result<Vec<wire::AlgoPush>, VenueError> {
+        let data =
+            self.read(Lane::Bulk, "/api/v5/trade/orders-algo-pending?ordType=conditional&limit=100", true).await?;
+        Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))
+    }
+}
+
+/// The part of the client that changes things. Only the executor holds one.
+#[derive(Debug)]
+pub struct Trading {
+    venue: Venue,
+}
+
+impl Trading {
+    /// Takes the power to trade over this venue.
+    pub fn over(venue: Venue) -> Self {
+        Self { venue }
+    }
+
+    /// Waits for room in the budget of new orders. Apart from [`Trading::create`], so that the
+    /// deadline of the order is stamped after the wait and the last look at the latch comes after it too.
+    pub async fn room_to_create(&self, inst: &InstId) {
+        self.venue.inner.budgets.wait(Lane::Create, inst.as_str()).await;
+    }
+
+    /// Sends a create, once.
+    pub async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
+        let body = match wire::create_body(intent, inst, Op::Rest) {
+            Ok(body) => body.to_string(),
+            Err(error) => {
+                return CreateOutcome::Rejected { code: "local".into(), msg: error.to_string(), stop: false };
+            }
+        };
+        match self.post("/api/v5/trade/order", body, Some(expires_at)).await {
+            Ok(reply) => judge_create(&reply),
+            Err(error) => CreateOutcome::Unknown(format!("no answer: {error}")),
+        }
+    }
+
+    /// Asks for a cancel, by our id.
+    pub async fn cancel(&self, inst: &InstId, cl_ord_id: &str) -> CancelOutcome {
+        self.venue.inner.budgets.wait(Lane::Cancel, inst.as_str()).await;
+        let body = serde_json::json!({"instId": inst, "clOrdId": cl_ord_id}).to_string();
+        match self.post("/api/v5/trade/cancel-order", body, None).await {
+            Ok(reply) => judge_cancel(&reply),
+            Err(error) => CancelOutcome::Again(error.to_string()),
+        }
+    }
+
+    async fn post(&self, target: &str, body: String, expires_at: Option<Ms>) -> Result<String, reqwest::Error> {
+        let inner = &self.venue.inner;
+        let builder =
+            inner.orders.post(format!("{}{target}", inner.config.rest)).header("content-type", "application/json");
+        let builder = self.venue.sign(builder, &Method::POST, target, &body);
+        let builder = match expires_at {
+            Some(at) => builder.header("expTime", at.0.to_string()),
+            None => builder,
+        };
+        let response = self.venue.environment(builder).body(body).send().await.map_err(reqwest::Error::without_url)?;
+        response.text().await.map_err(reqwest::Error::without_url)
+    }
+}
+
+/// Asks a simulated exchange for its clock: (now, rate). Not OKX's.
+pub async fn sim_clock(rest: &str, timeout: Duration) -> Result<(Ms, f64), VenueError> {
+    let failed = |source: reqwest::Error| VenueError::Transport { request: "GET /sim/clock".into(), source };
+    let client = Client::builder().timeout(timeout).no_proxy().build().map_err(failed)?;
+    let text = client.get(format!("{rest}/sim/clock")).send().await.map_err(failed)?.text().await.map_err(failed)?;
+    let reply: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    match (reply["now_ms"].as_i64(), reply["rate"].as_f64()) {
+        (Some(now), Some(rate)) if rate > 0.0 => Ok((Ms(now), rate)),
+        _ => Err(VenueError::Strange { request: "GET /sim/clock".into(), status: 200, body: excerpt(&text) }),
+    }
+}

@@ -1,0 +1,74 @@
+//! Sequence numbers of book channels: is this frame the next one?
+//!
+//! Rules of OKX's order book page: an update's `prevSeqId` is the last frame's `seqId`; -1 (or no
+//! `prevSeqId`, on channels that always send the whole book) starts afresh; equal numbers with no
+//! change are a keep-alive; `seqId` below `prevSeqId` happens once when the venue resets.
+
+/// What a frame means for the one who keeps the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A whole book, or the next change: use it.
+    Apply,
+    /// Nothing new.
+    Keep,
+    /// Older than what we have: ignore it.
+    Stale,
+    /// Something is missing between: drop the book and subscribe again.
+    Gap,
+}
+
+/// The last sequence number of one instrument's channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sequence {
+    last: Option<i64>,
+}
+
+impl Sequence {
+    /// Judges the next frame and remembers it.
+    pub fn next(&mut self, prev: Option<i64>, seq: i64) -> Verdict {
+        let verdict = match (self.last, prev.filter(|p| *p >= 0)) {
+            (Some(last), None) if prev.is_none() && seq < last => return Verdict::Stale,
+            (_, None) => Verdict::Apply,
+            (None, Some(_)) => return Verdict::Gap,
+            (Some(last), Some(prev)) if prev == last && seq == last => Verdict::Keep,
+            (Some(last), Some(prev)) if prev == last => Verdict::Apply,
+            (Some(last), Some(_)) if seq <= last => return Verdict::Stale,
+            (Some(_), Some(_)) => {
+                self.last = None;
+                return Verdict::Gap;
+            }
+        };
+        self.last = Some(seq);
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(frames: &[(i64, i64)], expected: &[Verdict]) {
+        let mut sequence = Sequence::default();
+        let got: Vec<Verdict> = frames.iter().map(|(prev, seq)| sequence.next(Some(*prev), *seq)).collect();
+        assert_eq!(got, expected, "{frames:?}");
+    }
+
+    #[test]
+    fn frames_chain_and_a_gap_asks_for_a_snapshot() {
+        use Verdict::*;
+        check(&[(-1, 10), (10, 15), (15, 15), (15, 18)], &[Apply, Apply, Keep, Apply]);
+        check(&[(-1, 10), (12, 15), (15, 16)], &[Apply, Gap, Gap]);
+        check(&[(5, 10)], &[Gap]);
+        check(&[(-1, 10), (10, 15), (10, 15)], &[Apply, Apply, Stale]);
+        check(&[(-1, 10), (10, 3), (3, 5)], &[Apply, Apply, Apply]);
+    }
+
+    #[test]
+    fn whole_books_only_move_forward() {
+        let mut sequence = Sequence::default();
+        assert_eq!(sequence.next(None, 5), Verdict::Apply);
+        assert_eq!(sequence.next(None, 4), Verdict::Stale);
+        assert_eq!(sequence.next(None, 6), Verdict::Apply);
+    }
+}
