@@ -73,9 +73,11 @@ pub struct OrdersView {
     pub holdings: BTreeMap<(ContenderId, InstId), Holding>,
     /// Why each halted instrument, or everything (`None`), is halted.
     pub halts: Vec<(Option<InstId>, String)>,
-    /// Intents handed on that the tracker has seen: counts up by one each, so that the allocator
-    /// can tell whether its last batch has arrived here.
-    pub seen: u64,
+    /// The newest order of each contender and instrument that has arrived here, whatever became of
+    /// it: tells the allocator that what it handed on is no longer on its way.
+    pub latest: BTreeMap<(ContenderId, InstId), OrderId>,
+    /// Stops that protect nothing any more and are to be cancelled: (instrument, algo id).
+    pub idle_stops: Vec<(InstId, String)>,
 }
 
 impl OrdersView {

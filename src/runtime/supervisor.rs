@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use super::{Beat, Stop};
 use crate::exit::Exit;
@@ -103,7 +103,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts an actor under its policy.
     pub fn start(&mut self, mut actor: impl Actor, beat: Beat, policy: RestartPolicy, stop: Stop) {
-        self.tasks.spawn(async move {
+        let life = async move {
             let mut restarts: VecDeque<Instant> = VecDeque::new();
             loop {
                 let ended = once(&mut actor, &beat, policy.freeze, stop.clone()).await;
@@ -121,7 +121,14 @@ impl Supervisor {
                 tokio::time::sleep(policy.backoff * 2u32.pow(attempt - 1)).await;
                 beat.count_restart();
             }
-        });
+        };
+        self.tasks.spawn(life.in_current_span());
+    }
+
+    /// Starts an actor that carries its own beat.
+    pub fn start_with<A: Actor>(&mut self, actor: A, beat: impl Fn(&A) -> Beat, policy: RestartPolicy, stop: &Stop) {
+        let beat = beat(&actor);
+        self.start(actor, beat, policy, stop.clone());
     }
 
     /// Runs until `stop` or until something ends by itself; then lets the rest drain for `grace` and

@@ -16,8 +16,8 @@ mod writer;
 pub use journal::{IntentReceipt, Journal};
 pub use lock::StateDir;
 pub use migrate::Stamp;
-pub use read::{Opened, Reader, Table};
-pub use research::{Research, SeriesKey};
+pub use read::{Opened, Reader, StopOf, Table};
+pub use research::{Research, SeriesKey, keep_candles};
 pub use writer::{Writer, WriterGuard};
 
 use crate::exit::Exit;

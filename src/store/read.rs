@@ -27,14 +27,16 @@ pub struct Reader {
 /// What the database remembers, for a start.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// Orders that may be alive at the venue, and ended ones that miss fills.
+    /// Orders that may be alive at the venue, and the last few thousand that have ended: a late word
+    /// on one of those is not a stranger's.
     pub orders: Vec<Order>,
     /// All fills, in the order they were booked.
     pub fills: Vec<Fill>,
     /// Stops by algo id: parent order, and the intent-like facts a child inherits.
     pub stops: BTreeMap<String, StopOf>,
-    /// Newest bill seen.
+    /// Newest bill and newest fill read from the venue's lists.
     pub bills_cursor: Option<String>,
+    pub fills_cursor: Option<String>,
     pub install_epoch: String,
 }
 
@@ -104,10 +106,9 @@ impl Reader {
             let mut statement = tx.prepare(
                 "SELECT order_id, venue_id, run_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px,
                     reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
-                 FROM orders WHERE state IN
-                    ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
-                    OR (state IN ('filled', 'canceled') AND filled <> '0' AND
-                        NOT EXISTS (SELECT 1 FROM fills f WHERE f.order_id = orders.order_id))
+                 FROM orders WHERE state NOT IN ('created', 'blocked', 'suppressed') AND (
+                    state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
+                    OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 5000), 0))
                  ORDER BY created_ms, order_id",
             )?;
             let mut rows = statement.query([])?;
@@ -118,7 +119,8 @@ impl Reader {
             }
             drop(rows);
             let stops = tx
-                .prepare("SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px FROM algo_orders WHERE child_id IS NULL")?
+                .prepare("SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px FROM algo_orders
+                    WHERE child_id IS NULL AND state IN ('intended', 'live', 'effective')")?
                 .query_map([], |row| {
                     Ok((|| {
                         let stop = StopOf {
@@ -138,6 +140,7 @@ impl Reader {
             };
             Ok(Opened {
                 bills_cursor: meta("bills_cursor")?,
+                fills_cursor: meta("fills_cursor")?,
                 install_epoch: meta("install_epoch")?.unwrap_or_default(),
                 orders,
                 fills,

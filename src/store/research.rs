@@ -1,10 +1,13 @@
 //! `research.db`: closed candles as whole ticks and lots.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use tokio::sync::mpsc;
 
 use super::migrate::open_research;
 use super::{StateDir, StoreError};
@@ -132,6 +135,33 @@ impl Research {
             )
             .map_err(StoreError::sql("counting candles"))
     }
+}
+
+/// Starts a thread that writes closed candles of one bar as they come. It ends with its last sender.
+/// A failure is logged and the candles dropped: they can be downloaded again.
+pub fn keep_candles(
+    mut research: Research,
+    instruments: &[Arc<Instrument>],
+    bar: Bar,
+) -> Result<mpsc::Sender<(InstId, Vec<Candle>)>, StoreError> {
+    let mut series = BTreeMap::new();
+    for inst in instruments {
+        series.insert(inst.id.clone(), research.series(inst, bar)?);
+    }
+    let (tx, mut inbox) = mpsc::channel::<(InstId, Vec<Candle>)>(256);
+    std::thread::Builder::new()
+        .name("research-writer".into())
+        .spawn(move || {
+            while let Some((inst, candles)) = inbox.blocking_recv() {
+                if let Some(key) = series.get(&inst)
+                    && let Err(error) = research.put(key, &candles)
+                {
+                    tracing::warn!(event = "research_failed", %inst, %error, "candles were not kept");
+                }
+            }
+        })
+        .map_err(|source| StoreError::Io { path: "research writer".into(), source })?;
+    Ok(tx)
 }
 
 fn statement(rows: usize) -> String {

@@ -249,7 +249,7 @@ fn adopted(db: &Connection, chains: &mut Chains, order: &AdoptedOrder, at: Ms) -
     event(db, chains, &step)?;
     execute(
         db,
-        "UPDATE algo_orders SET child_id = ?1, updated_ms = ?2 WHERE parent_id = ?3 AND child_id IS NULL",
+        "UPDATE algo_orders SET child_id = ?1, state = 'effective', updated_ms = ?2 WHERE parent_id = ?3 AND child_id IS NULL",
         params![id, at.0, order.parent.as_str()],
     )
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use super::codes::{CancelOutcome, CreateOutcome, judge_cancel, judge_create};
 use super::stream::{Stream, StreamConfig, StreamEvent};
@@ -33,7 +34,7 @@ impl OrderSocket {
     pub fn open(config: StreamConfig, clock: Clock, timeout: Duration) -> Self {
         let (asks, inbox) = mpsc::channel(256);
         let (tell_up, up) = watch::channel(false);
-        tokio::spawn(relay(Stream::open(config, clock), inbox, tell_up));
+        tokio::spawn(relay(Stream::open(config, clock), inbox, tell_up).in_current_span());
         Self { asks, up, timeout }
     }
 

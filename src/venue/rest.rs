@@ -397,6 +397,17 @@ impl Trading {
         }
     }
 
+    /// Asks for a stop's cancel, by our id. Idempotent, so the answer only matters to the log.
+    pub async fn cancel_algo(&self, inst: &InstId, algo_id: &str) {
+        self.venue.inner.budgets.wait(Lane::Cancel, inst.as_str()).await;
+        let body = serde_json::json!([{"instId": inst, "algoClOrdId": algo_id}]).to_string();
+        let outcome = match self.post("/api/v5/trade/cancel-algos", body, None).await {
+            Ok(reply) => format!("{:?}", judge_cancel(&reply)),
+            Err(error) => error.to_string(),
+        };
+        debug!(event = "stop_cancel_asked", %inst, algo_id, %outcome, "asked the venue to cancel a stop");
+    }
+
     async fn post(&self, target: &str, body: String, expires_at: Option<Ms>) -> Result<String, reqwest::Error> {
         let inner = &self.venue.inner;
         let builder =

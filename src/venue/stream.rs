@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use super::sequence::{Sequence, Verdict};
 use super::sign::Signer;
@@ -106,7 +106,7 @@ impl Stream {
     pub fn open(config: StreamConfig, clock: Clock) -> Self {
         let (tell, events) = mpsc::channel(BACKLOG);
         let (commands, orders) = mpsc::channel(64);
-        let task = tokio::spawn(keep_up(config, clock, tell, orders));
+        let task = tokio::spawn(keep_up(config, clock, tell, orders).in_current_span());
         Self { events, commands, task }
     }
 

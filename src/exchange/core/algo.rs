@@ -81,6 +81,25 @@ impl Exchange {
         }
     }
 
+    /// `trade/cancel-algos`, by id or by client id.
+    pub fn cancel_algo(&mut self, algo_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
+        let wanted = |algo: &&Algo| {
+            if algo_id.is_empty() { algo.cl_ord_id == cl_ord_id } else { algo.id.to_string() == algo_id }
+        };
+        let Some(id) = self.live_algos().find(wanted).map(|algo| algo.id) else {
+            return Err(Refusal::new(
+                "51400",
+                "Order cancellation failed as the order has been filled, canceled or does not exist.",
+            ));
+        };
+        self.live_algos.remove(&id);
+        let mut algo = self.ledger.algos[&id].clone();
+        algo.status = AlgoStatus::Canceled;
+        algo.updated = self.now;
+        self.put_algo(algo);
+        Ok(id)
+    }
+
     /// Stops that no longer reduce anything are cancelled by the venue.
     pub(super) fn orphan_stops(&mut self, inst: &str) {
         let orphans: Vec<u64> = self

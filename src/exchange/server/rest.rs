@@ -37,7 +37,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         | "trade/orders-algo-pending"
         | "trade/orders-algo-history" => ("GET", true),
         "trade/order" => (if request.method == "GET" { "GET" } else { "POST" }, true),
-        "trade/cancel-order" | "account/set-leverage" => ("POST", true),
+        "trade/cancel-order" | "trade/cancel-algos" | "account/set-leverage" => ("POST", true),
         _ => return Err(not_found(request)),
     };
     if request.method != method {
@@ -58,6 +58,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
     match endpoint {
         "trade/order" if method == "POST" => return trade::place(site, request.header("expTime"), body).await,
         "trade/cancel-order" => return trade::cancel(site, body).await,
+        "trade/cancel-algos" => return trade::cancel_algos(site, body).await,
         _ => {}
     }
     let data = match endpoint {

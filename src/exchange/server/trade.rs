@@ -19,6 +19,34 @@ pub(super) async fn cancel(site: &Site, body: Value) -> Result<String, Failure> 
     Ok(envelope(received, cancel_one(site, body).await?, site))
 }
 
+/// `POST trade/cancel-algos`: a list of at most ten.
+pub(super) async fn cancel_algos(site: &Site, body: Value) -> Result<String, Failure> {
+    let Some(list) = body.as_array().filter(|list| (1..=10).contains(&list.len())) else {
+        return Err(Failure::new(400, "51000", "Parameter data error"));
+    };
+    let asked: Vec<(String, String)> =
+        list.iter().map(|item| (field(item, "algoId").to_owned(), field(item, "algoClOrdId").to_owned())).collect();
+    let outcomes = site
+        .engine
+        .ask(move |x| {
+            asked
+                .into_iter()
+                .map(|(id, name)| (id.clone(), name.clone(), x.cancel_algo(&id, &name)))
+                .collect::<Vec<_>>()
+        })
+        .await?;
+    let failed = outcomes.iter().all(|(.., outcome)| outcome.is_err());
+    let items: Vec<Value> = outcomes
+        .into_iter()
+        .map(|(id, name, outcome)| match outcome {
+            Ok(id) => json!({"algoId": id.to_string(), "algoClOrdId": name, "sCode": "0", "sMsg": ""}),
+            Err(r) => json!({"algoId": id, "algoClOrdId": name, "sCode": r.code, "sMsg": r.msg}),
+        })
+        .collect();
+    let (code, msg) = if failed { ("1", "All operations failed") } else { ("0", "") };
+    Ok(json!({"code": code, "msg": msg, "data": items}).to_string())
+}
+
 /// Code and data of a one-item operation, as REST and WebSocket both wrap it.
 pub(super) fn envelope(received: Ms, item: Value, site: &Site) -> String {
     let failed = item["sCode"] != "0";

@@ -1,0 +1,258 @@
+//! From targets to orders. Pure: (proposals, sleeves, holdings, prices) → allocations and intents.
+//!
+//! Quantities are rounded toward zero. An exit is sized from what the sleeve holds, never from what
+//! was once ordered.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use crate::decision::Snapshot;
+use crate::domain::ids::ClientIdSeed;
+use crate::domain::record::{Allocation, Proposal};
+use crate::domain::{
+    ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose, Qty,
+    Quote, RunId, Side, StopSpec, Usd, WorkingPolicy,
+};
+
+/// A contender's capital and how its orders are worked.
+#[derive(Clone, Debug)]
+pub struct Sleeve {
+    pub weight: Decimal,
+    /// Instruments it trades; its capital is split evenly among them.
+    pub slots: usize,
+    pub execution: WorkingPolicy,
+}
+
+/// What goes into client order ids besides the decision itself.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    pub env: char,
+    pub uid: String,
+    pub install_epoch: String,
+}
+
+/// All the allocator looks at.
+pub struct World<'a> {
+    pub run_id: RunId,
+    pub snapshot: &'a Snapshot,
+    pub sleeves: &'a BTreeMap<ContenderId, Sleeve>,
+    pub orders: &'a OrdersView,
+    /// The last order we handed on for each (contender, instrument), until the tracker has seen it.
+    pub on_the_way: &'a BTreeMap<(ContenderId, InstId), OrderId>,
+    pub ids: &'a Ids,
+    pub no_trade_band: Decimal,
+    pub reserve: Decimal,
+}
+
+/// What came of a cycle.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub allocations: Vec<Allocation>,
+    pub intents: Vec<OrderIntent>,
+}
+
+/// Turns every proposal into an allocation, and those worth it into a child order.
+pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
+    let mut plan = Plan::default();
+    for proposal in proposals {
+        let Some(sleeve) = world.sleeves.get(&proposal.contender) else { continue };
+        let Some(shown) = world.snapshot.market.get(&proposal.inst) else { continue };
+        let equity = Usd(world.snapshot.equity.0 * (Decimal::ONE - world.reserve) * sleeve.weight);
+        let key = (proposal.contender.clone(), proposal.inst.clone());
+        let current = world.orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
+        let mut row = Allocation {
+            contender: proposal.contender.clone(),
+            inst: proposal.inst.clone(),
+            sleeve: Usd(equity.0.round_dp(8)),
+            weight: sleeve.weight,
+            current,
+            target: current,
+            cl_ord_id: None,
+            reason: String::new(),
+        };
+        match child(world, proposal, sleeve, &shown.instrument, shown.quote.as_ref(), equity, current) {
+            Ok((target, mut intent)) => {
+                intent.sleeve = row.sleeve;
+                row.target = target;
+                row.cl_ord_id = Some(intent.cl_ord_id.clone());
+                row.reason = format!("{} {} {}", intent.purpose.as_str(), intent.side.as_str(), intent.qty);
+                plan.intents.push(intent);
+            }
+            Err((target, why)) => {
+                row.target = target;
+                row.reason = why;
+            }
+        }
+        plan.allocations.push(row);
+    }
+    plan
+}
+
+type Refusal = (Qty, String);
+
+fn child(
+    world: &World<'_>,
+    proposal: &Proposal,
+    sleeve: &Sleeve,
+    inst: &Instrument,
+    quote: Option<&Quote>,
+    equity: Usd,
+    current: Qty,
+) -> Result<(Qty, OrderIntent), Refusal> {
+    let Some(share) = proposal.target else { return Err((current, "keep".into())) };
+    let Some(quote) = quote else { return Err((current, "no quote".into())) };
+    let mid = quote.mid();
+    let slot = Usd(equity.0 / Decimal::from(sleeve.slots.max(1)));
+    let share = if inst.kind == InstKind::Spot { share.fraction().max(Decimal::ZERO) } else { share.fraction() };
+    let magnitude = inst.size_for(Usd(slot.0 * share.abs()), mid);
+    let target = if share < Decimal::ZERO { Qty(-magnitude.0) } else { magnitude };
+    let delta = Qty(target.0 - current.0);
+    if let Some(order) = busy(world, proposal) {
+        return Err((target, format!("order {order} is still on its way")));
+    }
+    let qty = inst.floor_lot(delta.abs());
+    let change = inst.notional(qty, mid).ok_or_else(|| (target, "the amount overflows".to_owned()))?;
+    if qty < inst.min_size {
+        return Err((target, "at target".into()));
+    }
+    // An exit is always worth it; a change of size must pay for its costs.
+    if !target.is_zero() && change.0 < world.no_trade_band * slot.0 {
+        return Err((target, format!("change of {} USD is inside the no-trade band", change.0.round_dp(2))));
+    }
+    let side = Side::of(delta);
+    let same_direction = current.0 * target.0 >= Decimal::ZERO;
+    let purpose = if same_direction && target.abs() < current.abs() { Purpose::Exit } else { Purpose::Entry };
+    let (ord_type, limit, ttl) = worked(sleeve.execution, side, inst, quote);
+    let seed = ClientIdSeed {
+        env: world.ids.env,
+        uid: &world.ids.uid,
+        install_epoch: &world.ids.install_epoch,
+        run_id: world.run_id,
+        contender: &proposal.contender,
+        inst: &proposal.inst,
+        purpose,
+        leg: 0,
+        attempt: 0,
+    };
+    let stop = proposal
+        .stop
+        .filter(|trigger| {
+            purpose == Purpose::Entry && inst.kind == InstKind::Swap && protects(side, *trigger, limit.unwrap_or(mid))
+        })
+        .map(|trigger| StopSpec {
+            algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
+            trigger,
+        });
+    let intent = OrderIntent {
+        cl_ord_id: seed.client_order_id(),
+        run_id: world.run_id,
+        contender: proposal.contender.clone(),
+        inst: proposal.inst.clone(),
+        side,
+        ord_type,
+        qty,
+        limit,
+        purpose,
+        leg: 0,
+        attempt: 0,
+        // The venue's position is the net of all sleeves: only the sleeve knows that this reduces.
+        reduce_only: false,
+        stop,
+        reference: mid,
+        decided_at: world.snapshot.as_of_ms,
+        ttl,
+        sleeve: equity,
+        weight: sleeve.weight,
+    };
+    Ok((target, intent))
+}
+
+/// An order of this contender in this instrument that has not ended, or that the tracker has not seen yet.
+fn busy(world: &World<'_>, proposal: &Proposal) -> Option<OrderId> {
+    let working = world.orders.open.values().find(|o| o.contender == proposal.contender && o.inst == proposal.inst);
+    let key = (proposal.contender.clone(), proposal.inst.clone());
+    working.map(|o| o.id.clone()).or_else(|| {
+        let handed_on = world.on_the_way.get(&key)?;
+        (world.orders.latest.get(&key) != Some(handed_on)).then(|| handed_on.clone())
+    })
+}
+
+fn worked(policy: WorkingPolicy, side: Side, inst: &Instrument, quote: &Quote) -> (OrdType, Option<Price>, Option<Ms>) {
+    match policy {
+        WorkingPolicy::Market => (OrdType::Market, None, None),
+        WorkingPolicy::IocLimit { collar } => {
+            let limit = match side {
+                Side::Buy => quote.ask.0 * (Decimal::ONE + collar.fraction()),
+                Side::Sell => quote.bid.0 * (Decimal::ONE - collar.fraction()),
+            };
+            (OrdType::Ioc, Some(inst.limit_tick(side, Price(limit))), None)
+        }
+        WorkingPolicy::PostOnly { ttl } => {
+            let limit = if side == Side::Buy { quote.bid } else { quote.ask };
+            (OrdType::PostOnly, Some(limit), Some(ttl))
+        }
+    }
+}
+
+fn protects(side: Side, trigger: Price, entry: Price) -> bool {
+    if side == Side::Buy { trigger < entry } else { trigger > entry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::test_snapshot;
+    use crate::domain::Bps;
+    use crate::domain::books::Holding;
+    use crate::domain::instrument::tests::swap;
+
+    /// A sleeve of 10 000 USD on one swap at 100: what child order does a target lead to?
+    #[track_caller]
+    fn check(holds: &str, target: i32, expected: &str) {
+        let snapshot = test_snapshot(swap(), "99.95", "100.05", "20000");
+        let contender = ContenderId::from("trend");
+        let sleeve =
+            Sleeve { weight: Decimal::new(5, 1), slots: 1, execution: WorkingPolicy::IocLimit { collar: Bps(10) } };
+        let mut orders = OrdersView::default();
+        let holding = Holding { qty: holds.parse().unwrap(), ..Default::default() };
+        orders.holdings.insert((contender.clone(), swap().id), holding);
+        let ids = Ids { env: 's', uid: "1".into(), install_epoch: "e".into() };
+        let world = World {
+            run_id: RunId(uuid::Uuid::nil()),
+            snapshot: &snapshot,
+            sleeves: &BTreeMap::from([(contender.clone(), sleeve)]),
+            orders: &orders,
+            on_the_way: &BTreeMap::new(),
+            ids: &ids,
+            no_trade_band: Decimal::new(5, 2),
+            reserve: Decimal::ZERO,
+        };
+        let proposal =
+            Proposal { contender, inst: swap().id, target: Some(Bps(target)), stop: None, reason: String::new() };
+        let plan = allocate(&world, &[proposal]);
+        let shown = match plan.intents.first() {
+            Some(i) => format!("{} {} {} at {}", i.purpose.as_str(), i.side.as_str(), i.qty, i.limit.unwrap()),
+            None => plan.allocations[0].reason.clone(),
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn targets_become_orders_over_what_is_held() {
+        // 10 000 USD at 100 with contracts of 0.1 coin: 1000 contracts.
+        check("0", 10_000, "entry buy 1000 at 100.15");
+        check("0", -5_000, "entry sell 500 at 99.85");
+        check("1000", 0, "exit sell 1000 at 99.85");
+        check("1000", 5_000, "exit sell 500 at 99.85");
+        check("1000", -10_000, "entry sell 2000 at 99.85");
+        check("1000", 10_000, "at target");
+    }
+
+    #[test]
+    fn a_small_change_is_left_alone_but_an_exit_never_is() {
+        check("980", 10_000, "change of 200 USD is inside the no-trade band");
+        check("2", 0, "exit sell 2 at 99.85");
+        check("0.05", 0, "at target");
+    }
+}

@@ -1,0 +1,45 @@
+//! `config check` and `config show`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Failure, Global, output};
+use crate::exit::Exit;
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ConfigVerb {
+    /// Check it: silent and 0, or every problem with its key and 78.
+    Check,
+    /// Show the effective configuration and where each value came from. Secrets are never in it.
+    Show {
+        /// JSON for scripts instead of a table for people.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
+    let config = global.load(None)?;
+    match verb {
+        ConfigVerb::Check => println!("ok: mode {}, {} contenders", config.mode, config.contenders.len()),
+        ConfigVerb::Show { json: true } => {
+            println!(
+                "{}",
+                json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources})
+            );
+        }
+        ConfigVerb::Show { json: false } => {
+            let mut table = output::sheet(&["key", "value", "from"]);
+            for (key, source) in &config.layers.sources {
+                let value = key.split('.').fold(&config.layers.tree, |at, part| &at[part]);
+                let shown = match value {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                table.add_row([key.as_str(), &shown, source]);
+            }
+            println!("{table}");
+        }
+    }
+    Ok(Exit::Ok)
+}

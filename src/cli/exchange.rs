@@ -1,0 +1,86 @@
+//! `exchange`: the embedded exchange alone.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use crate::exchange::{Engine, EngineConfig, ServerConfig, serve};
+use crate::exit::Exit;
+use crate::runtime::Stop;
+use crate::telemetry;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  alpha-arena exchange --listen 127.0.0.1:8900 --seed 7 --speed 60 --json\n\nThe first line of --json holds {\"rest\",\"ws\",\"api_key\",\"secret\",\"passphrase\",\"uid\"}.\nGET /sim/ledger shows everything that happened, POST /sim/market moves a price."
+)]
+pub(super) struct ExchangeArgs {
+    /// Loopback address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Seed of the market; a state file keeps the one it was made with.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Venue seconds per wall second.
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    speed: f64,
+    /// Play the demo site: every signed request needs `x-simulated-trading: 1`.
+    #[arg(long)]
+    demo: bool,
+    /// Keep the ledger in this file; without it nothing outlives the process.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Print where it listens and its key as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
+    telemetry::init();
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("--listen {}: only loopback addresses; the simulation has no real security", args.listen),
+        ));
+    }
+    if !args.speed.is_finite() || !(0.1..=1000.0).contains(&args.speed) {
+        return Err(Failure::new(Exit::Usage, "--speed must be between 0.1 and 1000"));
+    }
+    let io = |error: std::io::Error| Failure::new(Exit::Io, format!("the exchange cannot start: {error}"));
+    let config = EngineConfig { seed: args.seed, speed: args.speed, state: args.state, ..Default::default() };
+    let engine = Engine::start(&config).map_err(io)?;
+    let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(io)?;
+    let stop = Stop::new();
+    let (endpoint, server) = serve(engine, ServerConfig { demo: args.demo }, listener, stop.clone()).map_err(io)?;
+    if args.json {
+        let line = serde_json::to_string(&endpoint).expect("an endpoint is plain text");
+        println!("{line}");
+    } else {
+        println!("REST        {}", endpoint.rest);
+        println!("WebSocket   {}/{{public,private,business}}", endpoint.ws);
+        println!("key         {}", endpoint.credentials.api_key);
+        println!("secret      {}", endpoint.credentials.secret);
+        println!("passphrase  {}", endpoint.credentials.passphrase);
+        println!("uid         {}", endpoint.credentials.uid);
+    }
+    std::io::stdout().flush().map_err(io)?;
+    tokio::select! {
+        served = server => served.map(|()| Exit::Ok).map_err(io),
+        () = asked_to_stop() => {
+            stop.cancel();
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut term), Ok(mut int)) => {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}

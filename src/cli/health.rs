@@ -1,0 +1,38 @@
+//! `health`: one verdict, whether the daemon runs or not.
+
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Global, list, output, status};
+use crate::exit::Exit;
+use crate::ops::health::{judge, overall};
+use crate::runtime::wall_ms;
+
+pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
+    let running = status::ask(global).await?;
+    let (database, summary) = match list::reader(global) {
+        Ok(reader) => match (reader.quick_check(), reader.summary()) {
+            (Ok(verdict), Ok(table)) => (
+                verdict,
+                table.rows.first().map(|row| {
+                    Value::Object(table.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
+                }),
+            ),
+            (Err(error), _) | (_, Err(error)) => (error.to_string(), None),
+        },
+        Err(failure) => (failure.message, None),
+    };
+    let findings = judge(&database, summary.as_ref(), running.as_ref());
+    let verdict = overall(&findings);
+    if json {
+        let body = json!({"schema": "health/1", "as_of_ms": wall_ms(), "verdict": verdict, "findings": findings,
+            "daemon_running": running.is_some(), "summary": summary});
+        println!("{body}");
+    } else {
+        let mut table = output::sheet(&["check", "verdict", "detail"]);
+        for finding in &findings {
+            table.add_row([finding.check, &format!("{:?}", finding.verdict).to_lowercase(), &finding.detail]);
+        }
+        println!("{table}");
+    }
+    Ok(verdict.exit())
+}

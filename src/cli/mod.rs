@@ -1,0 +1,227 @@
+//! The command line: one file per verb. Global flags may stand before or after the verb.
+
+mod config;
+mod exchange;
+mod health;
+mod list;
+mod output;
+mod run;
+mod status;
+mod strategies;
+mod sync_account;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Layers, Overrides, Problems};
+use crate::exit::Exit;
+
+/// Rule strategies and language models trade an OKX account under one allocator and one risk gate.
+///
+/// Without a verb it runs: in the default mode on the embedded exchange, without network or keys.
+#[derive(Debug, Parser)]
+#[command(name = "alpha-arena", version, propagate_version = true)]
+#[command(
+    after_help = "Examples:\n  alpha-arena                              run on the embedded exchange\n  alpha-arena run --for 60s --speed 60     an hour of market time in a minute\n  alpha-arena --config config/live.toml config check\n  alpha-arena health --json                for cron and monitors; exit code 0, 1 or 2"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// Configuration file, over the built-in defaults; also $ALPHA_ARENA_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where databases, ledger and control socket live; else $STATE_DIRECTORY, else ./var/<mode>.
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon until it is stopped (the default).
+    Run(run::RunArgs),
+    /// Run the embedded exchange alone, for any OKX client.
+    Exchange(exchange::ExchangeArgs),
+    /// Read balances and positions from the venue now, and keep them.
+    SyncAccount(sync_account::SyncArgs),
+    /// What the running daemon is doing.
+    Status(OutputArgs),
+    /// One verdict on database, daemon, feeds and trading state; exit code 0, 1 or 2.
+    Health(OutputArgs),
+    /// Orders, newest first.
+    Orders(list::OrdersArgs),
+    /// Fills, newest first.
+    Fills(list::ListArgs),
+    /// Positions of the last complete read.
+    Positions(OutputArgs),
+    /// Balances of the last complete read.
+    Balances(OutputArgs),
+    /// What contenders wanted and what became of it, newest first.
+    Decisions(list::ListArgs),
+    /// The strategies there are, with their parameters and ranges.
+    Strategies(OutputArgs),
+    /// Check the configuration, or show it with the source of each value.
+    Config {
+        #[command(subcommand)]
+        verb: config::ConfigVerb,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct OutputArgs {
+    /// JSON for scripts instead of a table for people.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What went wrong, to be said on stderr, and how to end.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    exit: Exit,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        let count = problems.0.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        Self::new(Exit::Config, format!("{count} {noun} in the configuration:\n{problems}"))
+    }
+}
+
+impl From<crate::daemon::StartError> for Failure {
+    fn from(error: crate::daemon::StartError) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::new(error.exit(), error.to_string())
+    }
+}
+
+impl Global {
+    fn load(&self, speed: Option<f64>) -> Result<Config, Failure> {
+        let env: HashMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let overrides = Overrides { config: self.config.clone(), speed };
+        Ok(Config::check(Layers::read(&overrides, env).map_err(Problems::from)?)?)
+    }
+
+    fn state_dir(&self, config: &Config) -> PathBuf {
+        let given = self.state_dir.clone();
+        // systemd may name several, colon-separated; ours is the first.
+        let from_systemd = || {
+            let dirs = std::env::var("STATE_DIRECTORY").ok()?;
+            dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
+        };
+        given.or_else(from_systemd).unwrap_or_else(|| PathBuf::from("var").join(config.mode.as_str()))
+    }
+}
+
+/// Runs the command line and says how the process should end.
+pub fn main() -> Exit {
+    let began = std::time::Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and clap prints them to stdout.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            drop(error.print());
+            return exit;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("alpha-arena: the runtime cannot be started: {error}");
+            return Exit::Software;
+        }
+    };
+    let result = runtime.block_on(dispatch(cli, began));
+    // Threads that still wait for a socket are not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            eprintln!("alpha-arena: {}", failure.message);
+            failure.exit
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match cli.verb.unwrap_or(Verb::Run(run::RunArgs::default())) {
+        Verb::Run(args) => run::run(global, args, began).await,
+        Verb::Exchange(args) => exchange::run(args).await,
+        Verb::SyncAccount(args) => sync_account::run(global, args).await,
+        Verb::Status(args) => status::run(global, args.json).await,
+        Verb::Health(args) => health::run(global, args.json).await,
+        Verb::Orders(args) => list::orders(global, &args),
+        Verb::Fills(args) => list::fills(global, &args),
+        Verb::Positions(args) => list::positions(global, args.json),
+        Verb::Balances(args) => list::balances(global, args.json),
+        Verb::Decisions(args) => list::decisions(global, &args),
+        Verb::Strategies(args) => strategies::run(args.json),
+        Verb::Config { verb } => config::run(global, &verb),
+    }
+}
+
+/// `90`, `90s`, `15m`, `24h`, `250ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(format!("unknown unit '{unit}'; use ms, s, m, h or d")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration; try 60s"))?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("soon").is_err() && duration("5 parsecs").is_err() && duration("-1s").is_err());
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_verb() {
+        for line in [["alpha-arena", "--state-dir", "x", "status"], ["alpha-arena", "status", "--state-dir", "x"]] {
+            assert_eq!(Cli::try_parse_from(line).unwrap().global.state_dir, Some(PathBuf::from("x")));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Tables for people, JSON for scripts.
+
+use std::io::IsTerminal;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table as Drawn};
+use serde_json::{Map, Value, json};
+
+use crate::domain::Ms;
+use crate::store::Table;
+
+/// Prints rows as a table, or as `{"schema", "as_of_ms", "rows": […]}`.
+pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
+    if json_wanted {
+        let rows: Vec<Value> = table
+            .rows
+            .iter()
+            .map(|row| Value::Object(table.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>()))
+            .collect();
+        println!("{}", json!({"schema": format!("{verb}/1"), "as_of_ms": as_of.0, "rows": rows}));
+        return;
+    }
+    if table.rows.is_empty() {
+        println!("no {verb} yet");
+        return;
+    }
+    let heads: Vec<String> = table.columns.iter().map(|c| c.trim_end_matches("_ms").replace('_', " ")).collect();
+    let mut drawn = sheet(&heads);
+    for row in &table.rows {
+        let cells = row.iter().zip(&table.columns).map(|(value, column)| shown(column, value));
+        drawn.add_row(cells.collect::<Vec<_>>());
+    }
+    for (index, column) in table.columns.iter().enumerate() {
+        let text = ["contender", "inst", "side", "type", "state", "reason", "allocation", "ccy", "purpose"];
+        if !text.contains(&column.as_str()) && !column.ends_with("_id") && !column.ends_with("_ms") {
+            drawn.column_mut(index).expect("one per column").set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{drawn}");
+}
+
+/// An empty table with these heads.
+pub(super) fn sheet(heads: &[impl AsRef<str>]) -> Drawn {
+    let mut drawn = Drawn::new();
+    drawn.load_preset(UTF8_HORIZONTAL_ONLY).set_header(heads.iter().map(AsRef::as_ref));
+    let arrangement =
+        if std::io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    drawn.set_content_arrangement(arrangement);
+    drawn
+}
+
+fn shown(column: &str, value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Number(n) if column.ends_with("_ms") => n.as_i64().map_or(n.to_string(), |ms| Ms(ms).iso()),
+        Value::String(text) if column == "run_id" => {
+            text.get(text.len().saturating_sub(8)..).unwrap_or(text).to_owned()
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

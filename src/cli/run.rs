@@ -1,0 +1,69 @@
+//! `run`: the daemon.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{Failure, Global, duration};
+use crate::config::{Config, Mode, Stage};
+use crate::daemon::{self, RunLimits};
+use crate::exit::Exit;
+use crate::telemetry;
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  alpha-arena run --for 60s\n  alpha-arena run --cycles 100 --speed 60\n  TRADING_ENABLED=false alpha-arena run --once"
+)]
+pub(super) struct RunArgs {
+    /// Stop after this many decision cycles.
+    #[arg(long, value_name = "N", conflicts_with_all = ["once"])]
+    cycles: Option<u64>,
+    /// Stop after this long, wall time: 60s, 15m, 24h.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// One decision cycle, then stop.
+    #[arg(long)]
+    once: bool,
+    /// Venue seconds per wall second of the embedded exchange.
+    #[arg(long, value_name = "R")]
+    speed: Option<f64>,
+}
+
+pub(super) async fn run(global: &Global, args: RunArgs, began: Instant) -> Result<Exit, Failure> {
+    let config = global.load(args.speed)?;
+    let dir = global.state_dir(&config);
+    telemetry::init();
+    banner(&config, &dir);
+    let limits = RunLimits { cycles: if args.once { Some(1) } else { args.cycles }, duration: args.duration };
+    Ok(daemon::run(config, &dir, limits, began).await?)
+}
+
+fn banner(config: &Config, dir: &std::path::Path) {
+    let venue = match (config.mode, config.venue.rest_url.as_str()) {
+        (Mode::Sim, "") => {
+            format!("embedded exchange, seed {}, speed ×{}", config.exchange.seed, config.exchange.speed)
+        }
+        (_, url) => url.to_owned(),
+    };
+    let instruments: Vec<&str> = config.instruments.iter().map(|i| i.as_str()).collect();
+    let trading = match &config.trading_off_by {
+        None => "ON".to_owned(),
+        Some(why) => format!("OFF ({why}); orders are recorded as suppressed, nothing is sent"),
+    };
+    eprintln!("Alpha Arena {}", env!("CARGO_PKG_VERSION"));
+    eprintln!("  mode         {} ({venue})", config.mode);
+    eprintln!("  state        {}", dir.display());
+    eprintln!("  instruments  {} on {} bars, a cycle every {}", instruments.join(" "), config.bar, config.every_bars);
+    for contender in &config.contenders {
+        let on: Vec<&str> = contender.instruments.iter().map(|i| i.as_str()).collect();
+        let stage = if contender.stage == Stage::Live { "live" } else { "off" };
+        eprintln!(
+            "  contender    {} ({}, {stage}, weight {}) on {}",
+            contender.id,
+            contender.strategy.name,
+            contender.weight,
+            on.join(" ")
+        );
+    }
+    eprintln!("  trading      {trading}");
+}

@@ -1,0 +1,36 @@
+//! `strategies`: what can be named in the configuration.
+
+use serde_json::json;
+
+use super::{Failure, output};
+use crate::exit::Exit;
+use crate::strategy;
+
+pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
+    if as_json {
+        let rows: Vec<_> = strategy::all()
+            .iter()
+            .map(|spec| {
+                let params: Vec<_> = spec
+                    .params
+                    .iter()
+                    .map(
+                        |p| json!({"name": p.name, "default": p.default, "min": p.min, "max": p.max, "about": p.about}),
+                    )
+                    .collect();
+                json!({"name": spec.name, "about": spec.about, "params": params})
+            })
+            .collect();
+        println!("{}", json!({"schema": "strategies/1", "rows": rows}));
+        return Ok(Exit::Ok);
+    }
+    for spec in strategy::all() {
+        println!("{}\n  {}", spec.name, spec.about);
+        let mut table = output::sheet(&["parameter", "default", "min", "max", ""]);
+        for p in spec.params {
+            table.add_row([p.name, &p.default.to_string(), &p.min.to_string(), &p.max.to_string(), p.about]);
+        }
+        println!("{table}\n");
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,503 @@
+//! The checked configuration: every value in range, every reference resolved, or a list of problems.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+
+use super::Problems;
+use super::layers::Layers;
+use super::reader::{Problem, Section};
+use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Usd, WorkingPolicy};
+use crate::strategy;
+
+/// Where market data comes from and orders go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Sim,
+    Paper,
+    OkxDemo,
+    Live,
+}
+
+impl Mode {
+    /// Its name in the configuration and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Sim => "sim",
+            Mode::Paper => "paper",
+            Mode::OkxDemo => "okx-demo",
+            Mode::Live => "live",
+        }
+    }
+    /// Its letter in client order ids.
+    pub const fn letter(self) -> char {
+        match self {
+            Mode::Sim => 's',
+            Mode::Paper => 'p',
+            Mode::OkxDemo => 'd',
+            Mode::Live => 'l',
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Mode::Sim, Mode::Paper, Mode::OkxDemo, Mode::Live]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| format!("must be sim, paper, okx-demo or live, is '{text}'"))
+    }
+}
+
+/// Over what order operations travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderTransport {
+    Rest,
+    WebSocket,
+}
+
+impl FromStr for OrderTransport {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "rest" => Ok(OrderTransport::Rest),
+            "websocket" => Ok(OrderTransport::WebSocket),
+            other => Err(format!("must be rest or websocket, is '{other}'")),
+        }
+    }
+}
+
+/// How far a contender has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Off,
+    Live,
+}
+
+impl FromStr for Stage {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Stage::Off),
+            "live" => Ok(Stage::Live),
+            other => Err(format!("must be off or live, is '{other}'")),
+        }
+    }
+}
+
+/// The embedded exchange.
+#[derive(Clone, Debug)]
+pub struct ExchangeSettings {
+    pub seed: u64,
+    pub speed: f64,
+    pub deposit: Decimal,
+}
+
+/// The venue and how patient we are with it.
+#[derive(Clone, Debug)]
+pub struct VenueSettings {
+    /// Empty: the embedded exchange.
+    pub rest_url: String,
+    pub ws_url: String,
+    /// The account we insist on.
+    pub uid: Option<String>,
+    pub request_timeout: Duration,
+    pub order_transport: OrderTransport,
+    pub order_expiry: Ms,
+    pub absent_after: Ms,
+    pub ping_after: Duration,
+    pub silence: Duration,
+}
+
+/// One contender as configured.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    pub id: ContenderId,
+    pub strategy: &'static strategy::Spec,
+    pub stage: Stage,
+    pub weight: Decimal,
+    pub instruments: Vec<InstId>,
+    pub params: BTreeMap<String, f64>,
+    pub execution: WorkingPolicy,
+}
+
+/// How proposals become sizes.
+#[derive(Clone, Debug)]
+pub struct AllocationSettings {
+    /// Share of a slot below which a change is left alone.
+    pub no_trade_band: Decimal,
+    /// Share of equity that is never allotted.
+    pub reserve: Decimal,
+}
+
+/// Hard limits of the gate.
+#[derive(Clone, Debug)]
+pub struct RiskLimits {
+    pub order_notional_max: Usd,
+    pub order_notional_min: Usd,
+    pub open_orders_max: usize,
+    pub quote_age_max: Ms,
+    pub account_age_max: Ms,
+    pub decision_age_max: Ms,
+    /// Share of the mid.
+    pub price_collar: Decimal,
+}
+
+/// How often we compare ourselves with the venue, in venue time.
+#[derive(Clone, Debug)]
+pub struct SyncSettings {
+    pub account: Ms,
+    pub orders: Ms,
+    pub fills: Ms,
+}
+
+/// How patient the supervisor is.
+#[derive(Clone, Debug)]
+pub struct Supervision {
+    pub freeze: Duration,
+    pub stop: Duration,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub mode: Mode,
+    pub trading_enabled: bool,
+    /// Which source says that trading is off, if one does.
+    pub trading_off_by: Option<String>,
+    pub exchange: ExchangeSettings,
+    pub venue: VenueSettings,
+    pub instruments: Vec<InstId>,
+    pub bar: Bar,
+    pub history_bars: usize,
+    pub barrier: Ms,
+    pub every_bars: i64,
+    pub contenders: Vec<Contender>,
+    pub allocation: AllocationSettings,
+    pub risk: RiskLimits,
+    pub sync: SyncSettings,
+    pub supervision: Supervision,
+    pub layers: Layers,
+}
+
+/// No sleeve trades more than this; compiled in, so that no file can raise it.
+const ORDER_NOTIONAL_CEILING: i64 = 1_000_000;
+
+impl Config {
+    /// Checks the merged layers.
+    ///
+    /// # Errors
+    /// All problems found, each with its key.
+    pub fn check(layers: Layers) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut root = Section::new("", layers.tree.clone(), &mut problems);
+        let mode = root.parse("mode", Mode::Sim);
+        let enabled = root.table("trading", |s| s.truth("enabled"));
+        let exchange = root.table("exchange", |s| ExchangeSettings {
+            seed: s.int("seed", 0, i64::MAX).unsigned_abs(),
+            speed: s.float("speed", 0.1, 1000.0),
+            deposit: s.decimal("deposit_usdt", Decimal::ONE, Decimal::from(1_000_000_000)),
+        });
+        let venue = root.table("venue", |s| read_venue(s, mode));
+        let instruments: Vec<InstId> = root.list("instrument", |s| InstId::new(s.text("id")));
+        let market = root.table("market", |s| {
+            (s.parse("bar", Bar::M1), s.int("history_bars", 2, 10_000), s.int("barrier_ms", 100, 600_000))
+        });
+        let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
+        let contenders: Vec<Option<Contender>> = root.list("contender", |s| read_contender(s, &instruments));
+        let percent =
+            |s: &mut Section<'_>, name| s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED;
+        let allocation = root.table("allocation", |s| AllocationSettings {
+            no_trade_band: percent(s, "no_trade_band_pct"),
+            reserve: percent(s, "reserve_pct"),
+        });
+        let risk = root.table("risk", |s| RiskLimits {
+            order_notional_max: Usd(s.decimal(
+                "order_notional_max",
+                Decimal::ONE,
+                Decimal::from(ORDER_NOTIONAL_CEILING),
+            )),
+            order_notional_min: Usd(s.decimal(
+                "order_notional_min",
+                Decimal::ZERO,
+                Decimal::from(ORDER_NOTIONAL_CEILING),
+            )),
+            open_orders_max: s.int("open_orders_max", 1, 400).unsigned_abs() as usize,
+            quote_age_max: Ms(s.int("quote_age_ms_max", 100, 600_000)),
+            account_age_max: Ms(s.int("account_age_ms_max", 1000, 3_600_000)),
+            decision_age_max: Ms(s.int("decision_age_ms_max", 100, 600_000)),
+            price_collar: percent(s, "price_collar_pct"),
+        });
+        let sync = root.table("sync", |s| SyncSettings {
+            account: Ms(s.int("account_ms", 1000, 3_600_000)),
+            orders: Ms(s.int("orders_ms", 1000, 3_600_000)),
+            fills: Ms(s.int("fills_ms", 1000, 3_600_000)),
+        });
+        let supervision = root.table("supervision", |s| Supervision {
+            freeze: millis(s.int("freeze_ms", 200, 600_000)),
+            stop: millis(s.int("stop_ms", 100, 29_000)),
+        });
+        if instruments.is_empty() {
+            root.problem("instrument", "at least one is needed");
+        }
+        let contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
+        check_contenders(&mut root, &contenders);
+        if risk.account_age_max <= sync.account {
+            root.problem("risk.account_age_ms_max", "must be more than sync.account_ms, or no order ever passes");
+        }
+        if allocation.reserve >= Decimal::ONE {
+            root.problem("allocation.reserve_pct", "leaves nothing to trade with");
+        }
+        let (trading_enabled, trading_off_by) = trading_switch(&mut root, mode, enabled, &layers);
+        root.finish();
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        Ok(Self {
+            mode,
+            trading_enabled,
+            trading_off_by,
+            exchange,
+            venue,
+            instruments,
+            bar: market.0,
+            history_bars: market.1.unsigned_abs() as usize,
+            barrier: Ms(market.2),
+            every_bars,
+            contenders,
+            allocation,
+            risk,
+            sync,
+            supervision,
+            layers,
+        })
+    }
+
+    /// Contenders that trade.
+    pub fn live_contenders(&self) -> impl Iterator<Item = &Contender> {
+        self.contenders.iter().filter(|c| c.stage == Stage::Live)
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(ms.unsigned_abs())
+}
+
+fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
+    let settings = VenueSettings {
+        rest_url: s.text("rest_url").trim_end_matches('/').to_owned(),
+        ws_url: s.text("ws_url").trim_end_matches('/').to_owned(),
+        uid: Some(s.text("uid")).filter(|uid| !uid.is_empty()),
+        request_timeout: millis(s.int("request_timeout_ms", 100, 60_000)),
+        order_transport: s.parse("order_transport", OrderTransport::Rest),
+        order_expiry: Ms(s.int("order_expiry_ms", 500, 60_000)),
+        absent_after: Ms(s.int("absent_after_ms", 500, 600_000)),
+        ping_after: millis(s.int("ping_after_ms", 100, 25_000)),
+        silence: millis(s.int("silence_ms", 500, 600_000)),
+    };
+    if settings.rest_url.is_empty() != settings.ws_url.is_empty() {
+        s.problem("ws_url", "rest_url and ws_url belong together: give both or neither");
+    }
+    if settings.rest_url.is_empty() && matches!(mode, Mode::OkxDemo | Mode::Live) {
+        s.problem("rest_url", format!("mode {mode} needs the venue's address, e.g. https://www.okx.com"));
+    }
+    if mode == Mode::Live && settings.uid.is_none() {
+        s.problem("uid", "mode live needs the account pinned: the uid that `account/config` shows");
+    }
+    settings
+}
+
+fn read_contender(s: &mut Section<'_>, known: &[InstId]) -> Option<Contender> {
+    let id = s.text("id");
+    if id.is_empty() || id.starts_with('_') || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+        s.problem("id", "must be letters, digits, - or _, and not begin with _");
+    }
+    let kind = s.text("kind");
+    if kind != "rule" {
+        s.problem("kind", format!("must be rule, is '{kind}'"));
+    }
+    let name = s.text("strategy");
+    let spec = strategy::find(&name);
+    if spec.is_none() {
+        let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
+        s.problem("strategy", format!("no strategy '{name}'; there are: {}", all.join(", ")));
+    }
+    let stage = s.parse("stage", Stage::Off);
+    let weight = s.decimal("weight", Decimal::ZERO, Decimal::ONE);
+    let instruments: Vec<InstId> = s.texts("instruments").into_iter().map(InstId::new).collect();
+    for inst in instruments.iter().filter(|inst| !known.contains(inst)) {
+        s.problem("instruments", format!("'{inst}' is not among [[instrument]]"));
+    }
+    if instruments.is_empty() {
+        s.problem("instruments", "at least one is needed");
+    }
+    let params = match spec {
+        Some(spec) => s.table("params", |s| {
+            let mut params = BTreeMap::new();
+            for p in spec.params {
+                let given = s.take(p.name);
+                let value = if given.is_null() {
+                    Some(p.default)
+                } else {
+                    given.as_f64().or_else(|| given.as_str()?.parse().ok())
+                };
+                match value {
+                    Some(value) if value.is_finite() && value >= p.min && value <= p.max => {
+                        params.insert(p.name.to_owned(), value);
+                    }
+                    _ => s.problem(p.name, format!("must be between {} and {}, is {given}", p.min, p.max)),
+                }
+            }
+            params
+        }),
+        None => {
+            s.take("params");
+            BTreeMap::new()
+        }
+    };
+    if let (Some(spec), true) = (spec, !params.is_empty())
+        && let Err(why) = (spec.validate)(&params)
+    {
+        s.problem("params", why);
+    }
+    let execution = s.table("execution", |s| match s.text("policy").as_str() {
+        "ioc_limit" => WorkingPolicy::IocLimit { collar: Bps(s.int("collar_bps", 0, 500) as i32) },
+        "post_only" => WorkingPolicy::PostOnly { ttl: Ms(s.int("ttl_ms", 500, 86_400_000)) },
+        "market" => WorkingPolicy::Market,
+        other => {
+            s.problem("policy", format!("must be ioc_limit, post_only or market, is '{other}'"));
+            WorkingPolicy::Market
+        }
+    });
+    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, params, execution })
+}
+
+fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {
+    let mut seen = BTreeSet::new();
+    for contender in contenders {
+        if !seen.insert(&contender.id) {
+            root.problem("contender", format!("two contenders are called '{}'", contender.id));
+        }
+    }
+    let total: Decimal = contenders.iter().filter(|c| c.stage == Stage::Live).map(|c| c.weight).sum();
+    if total > Decimal::ONE {
+        root.problem("contender", format!("the weights of live contenders sum to {total}; at most 1"));
+    }
+}
+
+/// Trading is on only if no source says off. Only `true` and `false` are spellings.
+fn trading_switch(root: &mut Section<'_>, mode: Mode, enabled: bool, layers: &Layers) -> (bool, Option<String>) {
+    let word = layers.env.get("TRADING_ENABLED").map(String::as_str);
+    match word {
+        Some("true" | "false") | None => {}
+        Some(other) => {
+            let what = format!("must be exactly true or false, is '{other}'");
+            root.problem("TRADING_ENABLED", what);
+        }
+    }
+    let source = layers.sources.get("trading.enabled").cloned().unwrap_or_default();
+    if word == Some("false") {
+        (false, Some("TRADING_ENABLED=false".to_owned()))
+    } else if !enabled {
+        (false, Some(format!("trading.enabled = false ({source})")))
+    } else if mode == Mode::Live && word != Some("true") {
+        (false, Some("mode live without TRADING_ENABLED=true".to_owned()))
+    } else {
+        (true, None)
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Problems(vec![problem])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+    use std::collections::HashMap;
+
+    fn check(env: &[(&str, &str)]) -> Result<Config, Problems> {
+        let env: HashMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::check(Layers::read(&Overrides::default(), env)?)
+    }
+
+    #[test]
+    fn the_defaults_are_a_valid_configuration() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.mode, Mode::Sim);
+        assert!(config.trading_enabled);
+        assert!(config.live_contenders().count() >= 2);
+    }
+
+    #[test]
+    fn trading_is_on_only_if_no_source_says_off() {
+        let on = |env: &[(&str, &str)]| check(env).unwrap().trading_enabled;
+        assert!(on(&[("TRADING_ENABLED", "true")]));
+        assert!(!on(&[("TRADING_ENABLED", "false")]));
+        assert!(!on(&[("TRADING_ENABLED", "true"), ("ALPHA_ARENA__TRADING__ENABLED", "false")]));
+        for word in ["TRUE", "1", "yes", "", "false "] {
+            let problems = check(&[("TRADING_ENABLED", word)]).unwrap_err();
+            assert_eq!(problems.0[0].key, "TRADING_ENABLED", "{word}");
+        }
+    }
+
+    #[test]
+    fn live_needs_the_word_and_the_pinned_account() {
+        let live = [
+            ("ALPHA_ARENA__MODE", "live"),
+            ("ALPHA_ARENA__VENUE__REST_URL", "https://www.okx.com"),
+            ("ALPHA_ARENA__VENUE__WS_URL", "wss://ws.okx.com:8443/ws/v5"),
+        ];
+        assert_eq!(check(&live).unwrap_err().0[0].key, "venue.uid");
+        let mut pinned = live.to_vec();
+        pinned.push(("ALPHA_ARENA__VENUE__UID", "7"));
+        assert!(!check(&pinned).unwrap().trading_enabled);
+        pinned.push(("TRADING_ENABLED", "true"));
+        assert!(check(&pinned).unwrap().trading_enabled);
+    }
+
+    #[test]
+    fn every_problem_is_reported_with_its_key_and_a_typo_with_its_cure() {
+        let problems = check(&[
+            ("ALPHA_ARENA__RISK__OPEN_ORDER_MAX", "3"),
+            ("ALPHA_ARENA__MARKET__BAR", "7m"),
+            ("ALPHA_ARENA__EXCHANGE__SPEED", "-1"),
+        ])
+        .unwrap_err();
+        let keys: Vec<&str> = problems.0.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(keys, ["exchange.speed", "market.bar", "risk.open_order_max"]);
+        assert!(problems.to_string().contains("did you mean 'open_orders_max'"), "{problems}");
+    }
+
+    #[test]
+    fn no_file_can_raise_a_limit_over_the_ceiling() {
+        let problems = check(&[("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX", "1000000000")]).unwrap_err();
+        assert_eq!(problems.0[0].key, "risk.order_notional_max");
+    }
+
+    #[test]
+    fn the_files_in_config_are_valid_as_far_as_they_can_be() {
+        for (file, missing) in [("paper", None), ("okx-demo", None), ("live", Some("venue.uid"))] {
+            let path = format!("{}/config/{file}.toml", env!("CARGO_MANIFEST_DIR"));
+            let overrides = Overrides { config: Some(path.into()), speed: None };
+            let checked = Config::check(Layers::read(&overrides, HashMap::new()).unwrap());
+            match missing {
+                None => drop(checked.unwrap()),
+                Some(key) => assert_eq!(checked.unwrap_err().0.iter().map(|p| &p.key).collect::<Vec<_>>(), [key]),
+            }
+        }
+    }
+}

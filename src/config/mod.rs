@@ -1,0 +1,25 @@
+//! Configuration: layers of text become types that cannot be wrong. Past this folder nobody sees a
+//! string or checks a range again.
+
+mod check;
+mod layers;
+mod reader;
+mod secrets;
+
+pub use check::{
+    AllocationSettings, Config, Contender, ExchangeSettings, Mode, OrderTransport, RiskLimits, Stage, Supervision,
+    SyncSettings, VenueSettings,
+};
+pub use layers::{Layers, Overrides};
+pub use reader::Problem;
+pub use secrets::{SecretError, find_secrets};
+
+/// Every problem of a configuration, together.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct Problems(pub Vec<Problem>);
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,10 @@
+//! Market ingest: closed bars without gaps, the newest quotes, and how old they are.
+//!
+//! Only bars the venue calls final are believed; a gap is repaired from REST before anything after it
+//! is passed on; no bar is ever invented.
+
+mod actor;
+mod bars;
+
+pub use actor::{BarClosed, Market};
+pub use bars::{Bars, Pushed};

@@ -1,0 +1,125 @@
+//! Health as one verdict: ok, warn or fail, each finding with its reason. Pure.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::Exit;
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub check: &'static str,
+    pub verdict: Verdict,
+    pub detail: String,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl Verdict {
+    /// The exit code of `health` and `preflight`.
+    pub fn exit(self) -> Exit {
+        match self {
+            Verdict::Ok => Exit::Ok,
+            Verdict::Warn => Exit::Warn,
+            Verdict::Fail => Exit::Fail,
+        }
+    }
+}
+
+/// Judges the database's summary and, if a daemon answered, its status.
+pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) -> Vec<Finding> {
+    let finding = |check, verdict, detail: String| Finding { check, verdict, detail };
+    let mut out = vec![match database {
+        "ok" => finding("database", Verdict::Ok, "integrity ok".into()),
+        wrong => finding("database", Verdict::Fail, wrong.to_owned()),
+    }];
+    match status {
+        Some(status) => {
+            let state = status["trading_state"].as_str().unwrap_or("unknown");
+            let verdict = match state {
+                "active" => Verdict::Ok,
+                "halted" => Verdict::Fail,
+                _ => Verdict::Warn,
+            };
+            let why = status["trading_state_why"].as_str().unwrap_or("");
+            out.push(finding("daemon", Verdict::Ok, format!("running, pid {}", status["pid"])));
+            out.push(finding("trading state", verdict, format!("{state} {why}").trim().to_owned()));
+            let enabled = status["trading_enabled"].as_bool().unwrap_or(false);
+            let verdict = if enabled { Verdict::Ok } else { Verdict::Warn };
+            out.push(finding(
+                "trading enabled",
+                verdict,
+                if enabled { "on".into() } else { "off: orders are recorded as suppressed".into() },
+            ));
+            let age = status["account_age_ms"].as_i64();
+            let verdict = if age.is_some_and(|age| age <= 120_000) { Verdict::Ok } else { Verdict::Fail };
+            out.push(finding("last sync", verdict, age.map_or("never".into(), |age| format!("{} s ago", age / 1000))));
+            for feed in status["feeds"].as_array().into_iter().flatten() {
+                let age = feed["quote_age_ms"].as_i64();
+                let verdict = if age.is_some_and(|age| age <= 15_000) { Verdict::Ok } else { Verdict::Fail };
+                let detail = age.map_or("no quote yet".into(), |age| format!("quote {age} ms old"));
+                out.push(finding("feed", verdict, format!("{}: {detail}", feed["inst"].as_str().unwrap_or("?"))));
+            }
+            let unknown = status["unknown_orders"].as_u64().unwrap_or(0);
+            let verdict = if unknown == 0 { Verdict::Ok } else { Verdict::Warn };
+            out.push(finding("unknown orders", verdict, unknown.to_string()));
+        }
+        None => {
+            out.push(finding("daemon", Verdict::Warn, "not running: no answer on the control socket".into()));
+            if let Some(summary) = summary {
+                let state = summary["trading_state"].as_str().unwrap_or("none recorded");
+                let verdict = if state == "halted" { Verdict::Fail } else { Verdict::Warn };
+                out.push(finding("trading state", verdict, format!("{state} when it last ran")));
+            }
+        }
+    }
+    if let Some(summary) = summary {
+        let last = summary["last_fill_ms"].as_i64().map_or("none yet".into(), |ms| crate::domain::Ms(ms).iso());
+        out.push(finding("last trade", Verdict::Ok, last));
+    }
+    out
+}
+
+/// The worst of them.
+pub fn overall(findings: &[Finding]) -> Verdict {
+    findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn running(change: impl Fn(&mut Value)) -> Value {
+        let mut status = json!({"pid": 1, "trading_state": "active", "trading_enabled": true, "account_age_ms": 1000,
+            "feeds": [{"inst": "A", "quote_age_ms": 10}], "unknown_orders": 0});
+        change(&mut status);
+        status
+    }
+
+    #[track_caller]
+    fn check(database: &str, status: Option<Value>, expected: Verdict) {
+        let summary = json!({"last_fill_ms": 0, "trading_state": "active"});
+        assert_eq!(overall(&judge(database, Some(&summary), status.as_ref())), expected);
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_shows() {
+        check("ok", Some(running(|_| {})), Verdict::Ok);
+        check("row 3 missing", Some(running(|_| {})), Verdict::Fail);
+        check("ok", None, Verdict::Warn);
+        check("ok", Some(running(|s| s["trading_state"] = "halted".into())), Verdict::Fail);
+        check("ok", Some(running(|s| s["trading_state"] = "reconciling".into())), Verdict::Warn);
+        check("ok", Some(running(|s| s["trading_enabled"] = false.into())), Verdict::Warn);
+        check("ok", Some(running(|s| s["account_age_ms"] = Value::Null)), Verdict::Fail);
+        check("ok", Some(running(|s| s["feeds"][0]["quote_age_ms"] = 20_000.into())), Verdict::Fail);
+        check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
+    }
+}

@@ -1,0 +1,5 @@
+//! What people and systemd touch while the daemon runs: the control socket, sd_notify, the watchdog.
+
+pub mod control;
+pub mod health;
+pub mod notify;

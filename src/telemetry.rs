@@ -1,0 +1,97 @@
+//! Logs: named events with fields. Under systemd they go to journald as fields (RUN_ID, CL_ORD_ID, INST,
+//! EVENT …); on a terminal they are lines a person can read.
+//!
+//! INFO is a fact an operator asked for, WARN recovered by itself, ERROR needs a person.
+
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Sets logging up, once per process. `ALPHA_ARENA_LOG` filters, e.g. `debug` or `alpha_arena::risk=debug,info`.
+pub fn init() {
+    let filter = EnvFilter::try_from_env("ALPHA_ARENA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // systemd sets JOURNAL_STREAM when our stderr is a journal socket.
+    if std::env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        drop(registry.with(journal.with_field_prefix(None)).try_init());
+        return;
+    }
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .event_format(Lines);
+    drop(registry.with(lines).try_init());
+}
+
+/// `12:00:01.123 INFO  filled run=1f3a… inst=BTC-USDT qty=1`
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut words = Words::default();
+        event.record(&mut words);
+        if words.run.is_empty()
+            && let Some(span) = ctx.lookup_current()
+            && let Some(fields) = span.extensions().get::<FormattedFields<N>>()
+        {
+            // The root span carries the run of this start.
+            let text: &str = fields.fields.as_str();
+            words.run = text.split("run_id=").nth(1).unwrap_or("").split_whitespace().next().unwrap_or("").to_owned();
+        }
+        let (colour, reset) = match (*event.metadata().level(), out.has_ansi_escapes()) {
+            (_, false) => ("", ""),
+            (Level::ERROR, _) => ("\x1b[1;31m", "\x1b[0m"),
+            (Level::WARN, _) => ("\x1b[33m", "\x1b[0m"),
+            (Level::INFO, _) => ("\x1b[32m", "\x1b[0m"),
+            _ => ("\x1b[2m", "\x1b[0m"),
+        };
+        let time = chrono::Utc::now().format("%H:%M:%S%.3f");
+        write!(out, "{time} {colour}{:5}{reset} {}", event.metadata().level().as_str(), words.message)?;
+        if !words.run.is_empty() {
+            // The tail of a UUIDv7 is its random part: enough to tell runs apart by eye.
+            let tail = words.run.get(words.run.len().saturating_sub(8)..).unwrap_or(&words.run);
+            write!(out, " run={tail}")?;
+        }
+        writeln!(out, "{}", words.rest)
+    }
+}
+
+#[derive(Default)]
+struct Words {
+    message: String,
+    run: String,
+    rest: String,
+}
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing into a String cannot fail.
+        match field.name() {
+            "message" => drop(write!(self.message, "{value:?}")),
+            "run_id" => drop(write!(self.run, "{value:?}")),
+            "event" => {}
+            name => drop(write!(self.rest, " {name}={value:?}")),
+        }
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "event" => {}
+            name if value.contains(' ') || value.is_empty() => drop(write!(self.rest, " {name}={value:?}")),
+            name => drop(write!(self.rest, " {name}={value}")),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Account sync: complete reads of the account on a rhythm, soon after fills, and on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::domain::record::{Record, RunKind};
+use crate::domain::{AccountView, Bill, Ms, RunId};
+use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::store::Journal;
+use crate::venue::{Venue, VenueError};
+
+/// What a sync came to: the account, or why it could not be read.
+pub type SyncReport = Result<(RunId, Arc<AccountView>), String>;
+
+/// Somebody wants the account read now.
+#[derive(Debug)]
+pub struct SyncAsk {
+    pub done: oneshot::Sender<SyncReport>,
+}
+
+/// The account sync actor.
+pub struct AccountSync {
+    pub venue: Venue,
+    pub clock: Clock,
+    pub ids: Arc<RunIds>,
+    pub journal: Journal,
+    pub every: Ms,
+    pub bills_cursor: Option<String>,
+    pub asks: mpsc::Receiver<SyncAsk>,
+    pub nudge: watch::Receiver<u64>,
+    pub view: watch::Sender<Option<Arc<AccountView>>>,
+    pub beat: Beat,
+}
+
+/// After fills, wait this long so that one read serves several of them.
+const SOON: Duration = Duration::from_millis(1000);
+
+impl Actor for AccountSync {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let mut next = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            let mut answer = None;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => answer = Some(ask.done),
+                    None => return Ok(()),
+                },
+                changed = self.nudge.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    next = next.min(Instant::now() + SOON);
+                }
+                () = tokio::time::sleep_until(next) => {}
+                _ = tick.tick() => {}
+            }
+            faults::point("account").await;
+            self.beat.tick();
+            if answer.is_none() && Instant::now() < next {
+                continue;
+            }
+            let report = self.sync(if answer.is_some() { "asked for" } else { "rhythm" }).await?;
+            let pause = match &report {
+                Ok(_) => self.clock.wall_span(self.every).max(Duration::from_secs(1)),
+                Err(_) => Duration::from_secs(2),
+            };
+            next = Instant::now() + pause;
+            if let Some(done) = answer {
+                drop(done.send(report)); // whoever asked may have gone
+            }
+        }
+    }
+}
+
+impl AccountSync {
+    async fn sync(&mut self, trigger: &str) -> Result<SyncReport, StageError> {
+        match sync_once(&self.venue, self.bills_cursor.as_deref()).await {
+            Ok((view, bills)) => {
+                let view = Arc::new(view);
+                let run_id = self.ids.next(self.clock.now());
+                keep_account(&self.journal, run_id, trigger, &view, bills, &mut self.bills_cursor).await?;
+                debug!(event = "account_synced", %run_id, equity = %view.equity, positions = view.positions.len(), "account read");
+                self.view.send_replace(Some(Arc::clone(&view)));
+                Ok(Ok((run_id, view)))
+            }
+            Err(error) if error.needs_person() => Err(error.into()),
+            Err(error) => {
+                // The rows stay as they are and age; a failed read is not an empty account.
+                warn!(event = "account_sync_failed", %error, "the account could not be read; the last read stands");
+                Ok(Err(error.to_string()))
+            }
+        }
+    }
+}
+
+/// Reads the account and the bills since `cursor`, both complete or an error.
+pub async fn sync_once(venue: &Venue, cursor: Option<&str>) -> Result<(AccountView, Vec<Bill>), VenueError> {
+    let view = venue.account().await?;
+    let bills = venue.bills_since(cursor).await?;
+    Ok((view, bills))
+}
+
+/// Writes one complete read, durable on return.
+pub async fn keep_account(
+    journal: &Journal,
+    run_id: RunId,
+    trigger: &str,
+    view: &Arc<AccountView>,
+    bills: Vec<Bill>,
+    cursor: &mut Option<String>,
+) -> Result<(), StageError> {
+    let run = Record::Run { run_id, kind: RunKind::Sync, trigger: trigger.into(), at: view.as_of, caused_by: None };
+    journal.post(run).await?;
+    if let Some(last) = bills.last() {
+        *cursor = Some(last.bill_id.clone());
+        // Trades are kept as fills; the rest of the venue's ledger is kept here.
+        let others: Vec<Bill> = bills.into_iter().filter(|b| b.kind != "2").collect();
+        if !others.is_empty() {
+            info!(event = "bills", count = others.len(), "transfers, funding or other bills");
+        }
+        journal.post(Record::Bills(others)).await?;
+        journal.post(Record::Note { key: "bills_cursor".into(), value: cursor.clone().unwrap_or_default() }).await?;
+    }
+    journal.append(Record::Account { run_id, view: Arc::clone(view) }).await
+}
