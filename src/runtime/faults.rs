@@ -2,7 +2,7 @@
 //! `faults` feature, which no release build has.
 //!
 //! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the first of
-//! `executor` never returns. With `once:` in front the fault happens only while the file named by
+//! `executor` never returns; `@always` means every pass. With `once:` in front the fault happens only while the file named by
 //! `ALPHA_ARENA_FAULT_ONCE` does not exist, and makes it: so that a restarted process gets through.
 
 /// Passes a point in an async actor.
@@ -48,7 +48,8 @@ mod imp {
 
     struct Plan {
         fault: Fault,
-        pass: u64,
+        /// Which pass; `None`: every one.
+        pass: Option<u64>,
         once: bool,
         seen: u64,
     }
@@ -62,7 +63,10 @@ mod imp {
                 let (name, what) = item.split_once('=')?;
                 let (what, pass) = what.split_once('@').unwrap_or((what, "1"));
                 let fault = if what == "panic" { Fault::Panic } else { Fault::Freeze };
-                Some((name.to_owned(), Plan { fault, pass: pass.parse().ok()?, once, seen: 0 }))
+                Some((
+                    name.to_owned(),
+                    Plan { fault, pass: (pass != "always").then(|| pass.parse().ok()).flatten(), once, seen: 0 },
+                ))
             };
             Mutex::new(text.split(',').filter_map(parse).collect())
         })
@@ -72,7 +76,7 @@ mod imp {
         let mut plans = plans().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let plan = plans.get_mut(name)?;
         plan.seen += 1;
-        if plan.seen != plan.pass {
+        if plan.pass.is_some_and(|pass| plan.seen != pass) {
             return None;
         }
         if plan.once {

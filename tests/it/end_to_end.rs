@@ -1,0 +1,93 @@
+//! From nothing to fills that can be traced, and the verbs that show them.
+
+use std::time::Duration;
+
+use crate::harness::{Daemon, Exchange, assert_creates_are_intents, command, count, pair};
+
+#[test]
+fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), &["run", "--speed", "10"], &[]);
+    daemon.wait_log("ready: reconciled", Duration::from_secs(20));
+    daemon.wait_log(" filled run=", Duration::from_secs(40));
+    let status = command(dir.path(), &["status", "--json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["trading_state"], "active");
+    let health = command(dir.path(), &["health", "--json"]).output().unwrap();
+    assert_eq!(health.status.code(), Some(0), "{}", String::from_utf8_lossy(&health.stdout));
+    let synced = command(dir.path(), &["sync-account", "--json"]).output().unwrap();
+    assert!(synced.status.success());
+    let log = daemon.log();
+    let pid = daemon.pid();
+    let db = daemon.db();
+    assert_eq!(daemon.stop().code(), Some(0), "{log}");
+
+    // One statement joins a fill to everything that led to it, all under one run.
+    let whole: i64 = db
+        .query_row(
+            "SELECT COUNT(*) FROM fills f
+             JOIN orders o USING (order_id)
+             JOIN order_lifecycle_events e ON e.order_id = o.order_id AND e.run_id = f.run_id
+             JOIN allocations a ON a.run_id = f.run_id AND a.contender_id = o.contender_id AND a.inst_id = o.inst_id
+             JOIN decisions d ON d.run_id = f.run_id AND d.contender_id = o.contender_id AND d.inst_id = o.inst_id
+             JOIN snapshots s ON s.run_id = f.run_id
+             JOIN snapshot_bodies b ON b.run_id = f.run_id
+             JOIN runs r ON r.run_id = f.run_id AND r.kind = 'cycle'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert!(whole > 0);
+    let orphans = count(dir.path(), "SELECT COUNT(*) FROM fills WHERE run_id NOT IN (SELECT run_id FROM allocations)");
+    assert_eq!(orphans, 0);
+
+    // The verbs read it all without a daemon.
+    for verb in ["orders", "fills", "positions", "balances", "decisions"] {
+        let out = command(dir.path(), &[verb, "--json"]).output().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{verb}"));
+        assert_eq!(body["schema"], format!("{verb}/1"));
+        assert!(verb == "positions" || !body["rows"].as_array().unwrap().is_empty(), "{verb}");
+        assert!(command(dir.path(), &[verb]).output().unwrap().status.success());
+    }
+    let health = command(dir.path(), &["health"]).output().unwrap();
+    assert_eq!(health.status.code(), Some(1), "the daemon (pid {pid}) is gone, and health says so");
+}
+
+#[test]
+fn with_trading_off_orders_are_recorded_as_suppressed_and_nothing_reaches_the_venue() {
+    let exchange = Exchange::start(&["--speed", "10"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut env = exchange.env();
+    env.push(pair("TRADING_ENABLED", "false"));
+    let mut daemon = Daemon::start(dir.path(), &["run", "--cycles", "6"], &env);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", daemon.log());
+    let suppressed = count(dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'");
+    assert!(suppressed > 0);
+    assert_eq!(suppressed, count(dir.path(), "SELECT COUNT(*) FROM orders"));
+    assert_eq!(exchange.ledger()["creates"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn orders_travel_over_websocket_too() {
+    let exchange = Exchange::start(&["--speed", "10"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut env = exchange.env();
+    env.push(pair("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", "websocket"));
+    let mut daemon = Daemon::start(dir.path(), &["run", "--cycles", "8"], &env);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", daemon.log());
+    let ledger = exchange.ledger();
+    let by_code = |c: &serde_json::Value| c["body"]["instIdCode"].is_i64();
+    assert!(ledger["creates"].as_array().unwrap().iter().any(by_code), "no create named its instrument by code");
+    assert!(count(dir.path(), "SELECT COUNT(*) FROM fills") > 0);
+    assert_creates_are_intents(&ledger, &daemon.db());
+}
+
+#[test]
+fn a_second_instance_is_refused_and_told_who_is_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Daemon::start(dir.path(), &["run"], &[]);
+    first.wait_log("ready: reconciled", Duration::from_secs(20));
+    let second = command(dir.path(), &["run", "--once"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(75));
+    assert!(String::from_utf8_lossy(&second.stderr).contains(&format!("pid {}", first.pid())));
+}

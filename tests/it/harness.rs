@@ -1,0 +1,240 @@
+//! Starts the binary and the exchange as processes, waits for conditions, reads what they left.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+/// The binary under test.
+pub const BIN: &str = env!("CARGO_BIN_EXE_alpha-arena");
+
+/// Waits until `met` says so, or fails with what was waited for.
+#[track_caller]
+pub fn wait_for(what: &str, limit: Duration, mut met: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !met() {
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `alpha-arena exchange` as its own process.
+pub struct Exchange {
+    child: Child,
+    pub info: Value,
+}
+
+impl Exchange {
+    /// Starts one on a free port.
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(BIN)
+            .args(["exchange", "--json"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the exchange starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let info = serde_json::from_str(&line).expect("the first line is JSON");
+        Self { child, info }
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.info[name].as_str().unwrap()
+    }
+
+    /// A plain HTTP request; the body of the answer.
+    pub fn http(&self, method: &str, path: &str, body: &str) -> String {
+        let host = self.text("rest").trim_start_matches("http://").to_owned();
+        let mut socket = TcpStream::connect(&host).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    /// Everything that happened at the exchange.
+    pub fn ledger(&self) -> Value {
+        serde_json::from_str(&self.http("GET", "/sim/ledger", "")).unwrap()
+    }
+
+    /// The environment a daemon needs to trade here.
+    pub fn env(&self) -> Vec<(String, String)> {
+        [
+            ("ALPHA_ARENA__VENUE__REST_URL", self.text("rest")),
+            ("ALPHA_ARENA__VENUE__WS_URL", self.text("ws")),
+            ("OKX_API_KEY", self.text("api_key")),
+            ("OKX_SECRET", self.text("secret")),
+            ("OKX_PASSPHRASE", self.text("passphrase")),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .to_vec()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// No order was ever created twice, and none the database does not know (P1, P2).
+#[track_caller]
+pub fn assert_creates_are_intents(ledger: &Value, db: &Connection) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for create in ledger["creates"].as_array().unwrap() {
+        *seen.entry(create["clOrdId"].as_str().unwrap()).or_default() += 1;
+    }
+    for (id, times) in seen {
+        assert_eq!(times, 1, "{id} was created {times} times");
+        let known: bool =
+            db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [id], |row| row.get(0)).unwrap();
+        assert!(known, "{id} was sent without an intent in the database");
+    }
+}
+
+/// A daemon process with its own state directory.
+pub struct Daemon {
+    child: Child,
+    pub dir: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `alpha-arena` with these arguments and environment on `dir`.
+    pub fn start(dir: &Path, args: &[&str], env: &[(String, String)]) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        let log = dir.join("test.log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = command(dir, args)
+            .envs(env.iter().map(|(k, v)| (k, v)))
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the daemon starts");
+        Self { child, dir: dir.to_owned(), log }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line in the log.
+    #[track_caller]
+    pub fn wait_log(&mut self, words: &str, limit: Duration) {
+        let began = Instant::now();
+        loop {
+            if self.log().contains(words) {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended ({ended:?}) before '{words}':\n{}", self.log());
+            assert!(began.elapsed() < limit, "waited {limit:?} in vain for '{words}' in:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    #[track_caller]
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.wait_exit(Duration::from_secs(30))
+    }
+
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < limit, "it did not end within {limit:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn db(&self) -> Connection {
+        open_db(&self.dir)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A command on a state directory, away from anybody's environment and `.env`.
+pub fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(BIN);
+    command.arg("--state-dir").arg(dir).args(args).current_dir(dir).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Read-only, as a person with `sqlite3` would.
+pub fn open_db(dir: &Path) -> Connection {
+    Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
+}
+
+/// One number out of the database; zero while the table is not there yet.
+pub fn count(dir: &Path, statement: &str) -> i64 {
+    let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else {
+        return 0;
+    };
+    db.query_row(statement, [], |row| row.get(0)).unwrap_or(0)
+}
+
+pub fn pair(key: &str, value: &str) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// A configuration that trades at nearly every bar on every instrument, written to `dir`.
+pub fn busy_config(dir: &Path) -> String {
+    std::fs::create_dir_all(dir).unwrap();
+    let path = dir.join("busy.toml");
+    let contender = |id: &str, strategy: &str, insts: &str, params: &str, execution: &str| {
+        format!(
+            "[[contender]]\nid = \"{id}\"\nkind = \"rule\"\nstrategy = \"{strategy}\"\nstage = \"live\"\nweight = \"0.2\"\n\
+             instruments = [{insts}]\nparams = {{ {params} }}\nexecution = {{ {execution} }}\n"
+        )
+    };
+    let swaps = r#""BTC-USDT-SWAP", "ETH-USDT-SWAP""#;
+    let spots = r#""BTC-USDT", "SOL-USDT""#;
+    let text = [
+        "[decision]\nevery_bars = 1\n[risk]\norder_notional_min = \"1\"\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n\
+         [venue]\norder_expiry_ms = 60000\n"
+            .to_owned(),
+        contender("fast", "sma_cross", swaps, "fast = 2, slow = 3, stop_pct = 0.02", r#"policy = "ioc_limit", collar_bps = 3"#),
+        contender("spot", "sma_cross", spots, "fast = 2, slow = 4", r#"policy = "ioc_limit", collar_bps = 5"#),
+        contender("maker", "rsi_reversion", swaps, "period = 3, low = 45, high = 55", r#"policy = "post_only", ttl_ms = 4000"#),
+        contender("taker", "donchian", swaps, "entry = 4, exit = 2", r#"policy = "market""#),
+    ]
+    .join("\n");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}

@@ -1,0 +1,10 @@
+//! The whole system, from the outside: the real binary, the real exchange, the real database.
+
+mod books;
+mod cli;
+mod end_to_end;
+mod faults;
+mod harness;
+mod recovery;
+mod tidy;
+mod venue;

@@ -1,0 +1,230 @@
+//! What a compiler cannot check inside one crate: who may name whom, where SQL, floats and clocks may
+//! stand, and that the crates the project is built on are used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Module → modules it may name. Anything not listed is not allowed.
+const MAY_NAME: [(&str, &[&str]); 18] = [
+    ("domain", &[]),
+    ("exit", &[]),
+    ("telemetry", &[]),
+    ("runtime", &["domain", "exit"]),
+    ("exchange", &["domain", "runtime"]),
+    ("venue", &["domain", "runtime"]),
+    ("strategy", &["domain"]),
+    ("store", &["domain", "runtime", "exit"]),
+    ("market", &["domain", "runtime", "venue"]),
+    ("decision", &["domain", "runtime", "market", "strategy", "store"]),
+    ("allocation", &["domain", "runtime", "decision", "store"]),
+    ("risk", &["domain", "runtime", "allocation", "store"]),
+    ("execution", &["domain", "runtime", "risk", "venue", "store"]),
+    ("tracking", &["domain", "runtime", "execution", "venue", "store"]),
+    ("config", &["domain", "strategy", "venue"]),
+    ("ops", &["domain", "runtime", "risk", "tracking", "exit"]),
+    (
+        "daemon",
+        &[
+            "domain",
+            "runtime",
+            "exchange",
+            "venue",
+            "market",
+            "decision",
+            "allocation",
+            "risk",
+            "execution",
+            "tracking",
+            "store",
+            "config",
+            "ops",
+            "exit",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "domain",
+            "runtime",
+            "exchange",
+            "config",
+            "daemon",
+            "strategy",
+            "tracking",
+            "store",
+            "ops",
+            "exit",
+            "telemetry",
+        ],
+    ),
+];
+
+/// Of the store, a stage may name what it hands facts to and what it is handed; nothing that speaks SQL.
+const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
+
+/// Files that decide: no runtime, no socket, no clock, no chance inside.
+const PURE: [&str; 12] = [
+    "allocation/sizing.rs",
+    "decision/barrier.rs",
+    "decision/snapshot.rs",
+    "market/bars.rs",
+    "risk/rules.rs",
+    "tracking/ledger.rs",
+    "venue/codes.rs",
+    "venue/sequence.rs",
+    "venue/wire.rs",
+    "ops/health.rs",
+    "domain/",
+    "exchange/core/",
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut out = Vec::new();
+    walk(&root, &mut out);
+    out.into_iter().map(|(path, text)| (path.strip_prefix(&root).unwrap().to_owned(), text)).collect()
+}
+
+/// Code without comments and without the test module at the end of a file.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let text = text.split("#[cfg(test)]\npub mod tests").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+fn module(path: &Path) -> String {
+    path.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+fn names_after<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
+    let word = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+    text.match_indices(prefix).map(|(at, _)| word(&text[at + prefix.len()..])).filter(|w| !w.is_empty()).collect()
+}
+
+#[test]
+fn no_module_names_one_it_may_not() {
+    let table: BTreeMap<&str, &[&str]> = MAY_NAME.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let own = module(&path);
+        if matches!(own.as_str(), "main" | "lib") {
+            continue;
+        }
+        let allowed = table.get(own.as_str()).unwrap_or_else(|| panic!("{own} is not in the table"));
+        for named in names_after(&code(&text), "crate::") {
+            if named != own && !allowed.contains(&named) {
+                wrong.push(format!("{} names crate::{named}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn stages_hand_facts_to_the_store_and_know_nothing_else_of_it() {
+    for (path, text) in sources() {
+        let stage = ["decision", "allocation", "risk", "execution", "tracking"].contains(&module(&path).as_str());
+        if !stage {
+            continue;
+        }
+        let text = code(&text);
+        for line in text.lines().filter(|l| l.contains("crate::store::")) {
+            let named = line.split("crate::store::").nth(1).unwrap();
+            for name in named.split(|c: char| !c.is_alphanumeric()).filter(|n| !n.is_empty()) {
+                assert!(STORE_FOR_STAGES.contains(&name), "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn sql_floats_and_sockets_stay_in_their_rooms() {
+    let rooms: [(&str, &[&str]); 6] = [
+        ("rusqlite", &["store/"]),
+        ("r2d2", &["store/"]),
+        ("tokio_tungstenite", &["venue/"]),
+        ("reqwest", &["venue/", "ops/control.rs"]),
+        ("hmac::", &["venue/sign.rs", "exchange/server/auth.rs"]),
+        // Amounts are decimals. Floats are for features, the shape of a simulated path, and speeds.
+        (
+            "f64",
+            &[
+                "strategy/",
+                "exchange/",
+                "runtime/clock.rs",
+                "config/",
+                "decision/actor.rs",
+                "cli/",
+                "venue/rest.rs",
+                "domain/",
+            ],
+        ),
+    ];
+    for (path, text) in sources() {
+        let text = code(&text);
+        let shown = path.display().to_string();
+        for (word, allowed) in rooms {
+            let here = allowed.iter().any(|room| shown.starts_with(room));
+            assert!(here || !text.contains(word), "{shown} uses {word}, which belongs in {allowed:?}");
+        }
+        if shown.starts_with("domain/") {
+            assert!(!text.contains("f64"), "{shown}: money is never a float");
+        }
+    }
+}
+
+#[test]
+fn pure_files_read_no_clock_draw_no_chance_and_do_no_io() {
+    let banned =
+        ["tokio", "std::fs", "std::net", "SystemTime", "Instant::now", "new_v4", "rand::", "std::env", "async "];
+    for (path, text) in sources() {
+        let shown = path.display().to_string();
+        if !PURE.iter().any(|pure| shown.starts_with(pure)) {
+            continue;
+        }
+        let text = code(&text);
+        for word in banned {
+            assert!(!text.contains(word), "{shown} is pure and must not use {word}");
+        }
+    }
+}
+
+#[test]
+fn the_eleven_crates_are_used() {
+    let all: String = sources().into_iter().map(|(_, text)| code(&text)).collect();
+    for name in [
+        "tokio",
+        "tokio_tungstenite",
+        "reqwest",
+        "rusqlite",
+        "r2d2",
+        "serde",
+        "tracing",
+        "governor",
+        "config",
+        "uuid",
+        "chrono",
+    ] {
+        assert!(all.contains(&format!("{name}::")), "{name} is not used");
+    }
+}
+
+#[test]
+fn files_stay_small_enough_to_hold_in_the_head() {
+    let long: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.lines().count() > 600)
+        .map(|(path, text)| format!("{} has {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
