@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -95,8 +94,7 @@ impl Drop for Embedded {
 /// Reaches the venue of this configuration: starts the embedded exchange if that is the venue, takes
 /// its time, and checks that the account is the one we expect.
 pub async fn reach(config: &Config, state_dir: &Path) -> Result<Reached, StartError> {
-    // A second call finds the provider installed, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    crate::venue::install_tls();
     let settings = &config.venue;
     let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
     let (rest, ws, clock, secrets, embedded) = match config.mode {
@@ -484,14 +482,13 @@ fn sleeve(contender: &Contender) -> (crate::domain::ContenderId, Sleeve) {
 }
 
 fn contender_row(contender: &Contender) -> ContenderRow {
-    let exact = |value: &f64| rust_decimal::Decimal::try_from(*value).unwrap_or_default();
     ContenderRow {
         id: contender.id.clone(),
         kind: "rule".into(),
         strategy: contender.strategy.name.into(),
         stage: if contender.stage == crate::config::Stage::Live { "live".into() } else { "off".into() },
         weight: contender.weight,
-        params: contender.params.iter().map(|(name, value)| (name.clone(), exact(value))).collect(),
+        params: contender.exact_params(),
     }
 }
 
@@ -556,7 +553,7 @@ async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
             venue_time = clock.now().iso(),
             "ready: reconciled and trading as configured"
         );
-        notify::tell(&[NotifyState::Ready, NotifyState::Status("reconciled with the venue")]);
+        notify::tell(notify::Word::Ready);
     }
 }
 
@@ -573,6 +570,6 @@ async fn hear_signals(stop: Stop, duration: Option<Duration>) {
         () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)), if duration.is_some() => "the time is up",
     };
     info!(event = "stopping", why, "stopping: no new decisions; what is on its way is brought to an end");
-    notify::tell(&[NotifyState::Stopping]);
     stop.cancel();
+    notify::tell(notify::Word::Stopping);
 }

@@ -138,6 +138,7 @@ impl Global {
 /// Runs the command line and says how the process should end.
 pub fn main() -> Exit {
     let began = std::time::Instant::now();
+    crate::venue::install_tls();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

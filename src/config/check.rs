@@ -131,6 +131,14 @@ pub struct Contender {
     pub execution: WorkingPolicy,
 }
 
+impl Contender {
+    /// The parameters as decimals, for the record.
+    pub fn exact_params(&self) -> BTreeMap<String, Decimal> {
+        let exact = |value: &f64| Decimal::try_from(*value).unwrap_or_default();
+        self.params.iter().map(|(name, value)| (name.clone(), exact(value))).collect()
+    }
+}
+
 /// How proposals become sizes.
 #[derive(Clone, Debug)]
 pub struct AllocationSettings {

@@ -18,3 +18,8 @@ pub use stream::{Stream, StreamConfig, StreamEvent, Subscription};
 pub use wire::{
     AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_candles, parse_orders, parse_quote,
 };
+
+/// Installs the TLS provider of this process. A second call finds it installed, which is as good.
+pub fn install_tls() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+}

@@ -72,7 +72,7 @@ const PURE: [&str; 12] = [
     "tracking/ledger.rs",
     "venue/codes.rs",
     "venue/sequence.rs",
-    "venue/wire.rs",
+    "venue/wire/",
     "ops/health.rs",
     "domain/",
     "exchange/core/",

@@ -1,0 +1,147 @@
+//! Balances, positions and bills.
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Malformed, decimal, malformed, time};
+use crate::domain::{AccountView, Balance, Bill, InstId, Ms, Position, Price, Qty, TradeId, Usd, VenueOrdId};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BillRow {
+    bill_id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    ccy: String,
+    #[serde(deserialize_with = "decimal")]
+    bal_chg: Option<Decimal>,
+    #[serde(default)]
+    inst_id: String,
+    #[serde(default)]
+    ord_id: String,
+    #[serde(default)]
+    trade_id: String,
+    #[serde(deserialize_with = "time")]
+    ts: Option<Ms>,
+}
+
+/// Rows of `account/bills`, newest first as they come.
+pub fn parse_bills(data: &Value) -> Result<Vec<Bill>, Malformed> {
+    let bad = malformed("bill");
+    let rows = Vec::<BillRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Bill {
+                bill_id: row.bill_id,
+                kind: row.kind,
+                ccy: row.ccy,
+                change: row.bal_chg.ok_or_else(|| bad("balChg is empty".into()))?,
+                inst: Some(row.inst_id).filter(|s| !s.is_empty()).map(InstId::new),
+                venue_id: Some(row.ord_id).filter(|s| !s.is_empty()).map(VenueOrdId::new),
+                trade_id: Some(row.trade_id).filter(|s| !s.is_empty()).map(TradeId::new),
+                at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
+            })
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BalanceRow {
+    #[serde(deserialize_with = "decimal")]
+    total_eq: Option<Decimal>,
+    details: Vec<BalanceDetail>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BalanceDetail {
+    ccy: String,
+    #[serde(deserialize_with = "decimal")]
+    eq: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    cash_bal: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    avail_bal: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    avail_eq: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    frozen_bal: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    eq_usd: Option<Decimal>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PositionRow {
+    inst_id: String,
+    pos_side: String,
+    #[serde(deserialize_with = "decimal")]
+    pos: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    avg_px: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    mark_px: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    upl: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    liq_px: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    lever: Option<Decimal>,
+    #[serde(default, deserialize_with = "time")]
+    u_time: Option<Ms>,
+}
+
+/// The account from one balance reply and one positions reply, both complete.
+pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<AccountView, Malformed> {
+    let bad = malformed("account");
+    let mut rows = Vec::<BalanceRow>::deserialize(balance).map_err(|e| bad(e.to_string()))?;
+    let row = rows.pop().ok_or_else(|| bad("no balance row".into()))?;
+    let mut available = Decimal::ZERO;
+    let mut balances = std::collections::BTreeMap::new();
+    for d in row.details {
+        let (eq, usd) = (d.eq.unwrap_or_default(), d.eq_usd.unwrap_or_default());
+        let free = d.avail_eq.or(d.avail_bal).unwrap_or_default();
+        if d.ccy == "USDT" {
+            available = free;
+        }
+        balances.insert(
+            d.ccy.clone(),
+            Balance {
+                ccy: d.ccy,
+                cash: d.cash_bal.unwrap_or_default(),
+                equity: eq,
+                available: free,
+                frozen: d.frozen_bal.unwrap_or_default(),
+                equity_usd: Usd(usd),
+            },
+        );
+    }
+    let mut by_inst = std::collections::BTreeMap::new();
+    for p in Vec::<PositionRow>::deserialize(positions).map_err(|e| bad(e.to_string()))? {
+        if p.pos_side != "net" {
+            return Err(bad(format!("{} has a '{}' position; net mode is required", p.inst_id, p.pos_side)));
+        }
+        let qty = p.pos.unwrap_or_default();
+        if qty.is_zero() {
+            continue;
+        }
+        let inst = InstId::new(p.inst_id);
+        by_inst.insert(
+            inst.clone(),
+            Position {
+                inst,
+                qty: Qty(qty),
+                average: p.avg_px.map(Price),
+                mark: p.mark_px.map(Price),
+                unrealised: p.upl.unwrap_or_default(),
+                liquidation: p.liq_px.map(Price),
+                leverage: p.lever,
+                at: p.u_time.unwrap_or(as_of),
+            },
+        );
+    }
+    let equity = Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?);
+    Ok(AccountView { as_of, equity, available: Usd(available), balances, positions: by_inst })
+}

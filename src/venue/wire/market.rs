@@ -1,0 +1,144 @@
+//! Public data: candles, quotes, instruments.
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Malformed, decimal, malformed, time};
+use crate::domain::units::parse_decimal;
+use crate::domain::{Candle, InstId, InstKind, InstState, Instrument, Ms, Price, Qty, Quote};
+
+/// Candle rows `[ts, o, h, l, c, vol, …, confirm]`, with whether each is final.
+pub fn parse_candles(data: &str) -> Result<Vec<(Candle, bool)>, Malformed> {
+    let bad = malformed("candle");
+    let rows: Vec<Vec<&str>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    rows.iter()
+        .map(|row| {
+            let [ts, open, high, low, close, volume, .., confirm] = row.as_slice() else {
+                return Err(bad(format!("{} columns", row.len())));
+            };
+            let number = |text: &str| parse_decimal(text).map_err(|_| bad(format!("'{text}' is not a decimal")));
+            let candle = Candle {
+                ts: Ms(ts.parse().map_err(|_| bad(format!("'{ts}' is not a time")))?),
+                open: Price(number(open)?),
+                high: Price(number(high)?),
+                low: Price(number(low)?),
+                close: Price(number(close)?),
+                volume: Qty(number(volume)?),
+            };
+            if !candle.is_sane() {
+                return Err(bad(format!("impossible values at {ts}: o {open} h {high} l {low} c {close} v {volume}")));
+            }
+            Ok((candle, *confirm == "1"))
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TickerRow<'a> {
+    inst_id: &'a str,
+    #[serde(deserialize_with = "decimal")]
+    last: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    ask_px: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    ask_sz: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    bid_px: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    bid_sz: Option<Decimal>,
+    #[serde(deserialize_with = "time")]
+    ts: Option<Ms>,
+}
+
+/// The newest ticker of a push or reply. One without both sides, or crossed, is refused: the quote goes stale.
+pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
+    let bad = malformed("ticker");
+    let mut rows: Vec<TickerRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
+    let need = |value: Option<Decimal>, name: &str| value.ok_or_else(|| bad(format!("{name} is empty")));
+    let quote = Quote {
+        bid: Price(need(row.bid_px, "bidPx")?),
+        bid_qty: Qty(need(row.bid_sz, "bidSz")?),
+        ask: Price(need(row.ask_px, "askPx")?),
+        ask_qty: Qty(need(row.ask_sz, "askSz")?),
+        last: Price(need(row.last, "last")?),
+        at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
+    };
+    if !quote.is_sane() {
+        return Err(bad(format!("bid {} ask {} last {}", quote.bid, quote.ask, quote.last)));
+    }
+    Ok((InstId::from(row.inst_id), quote))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InstrumentRow {
+    inst_id: String,
+    inst_type: String,
+    base_ccy: String,
+    quote_ccy: String,
+    settle_ccy: String,
+    ct_val_ccy: String,
+    ct_type: String,
+    #[serde(deserialize_with = "decimal")]
+    ct_val: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    ct_mult: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    tick_sz: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    lot_sz: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    min_sz: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    max_lmt_sz: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    lever: Option<Decimal>,
+    state: String,
+    #[serde(default)]
+    inst_id_code: Option<i64>,
+}
+
+/// Rows of `instruments` that we could trade; those with missing steps (`preopen`) or of kinds we do
+/// not trade (inverse contracts, options) are left out.
+pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
+    let bad = malformed("instrument");
+    let rows = data.as_array().ok_or_else(|| bad("data is not a list".into()))?;
+    let mut out = Vec::new();
+    for row in rows {
+        let Ok(row) = InstrumentRow::deserialize(row) else { continue };
+        let kind = match (row.inst_type.as_str(), row.ct_type.as_str()) {
+            ("SPOT", _) => InstKind::Spot,
+            ("SWAP", "linear") => InstKind::Swap,
+            _ => continue,
+        };
+        let (Some(tick), Some(lot), Some(min)) = (row.tick_sz, row.lot_sz, row.min_sz) else { continue };
+        if tick <= Decimal::ZERO || lot <= Decimal::ZERO {
+            continue;
+        }
+        let (base, quote) = match kind {
+            InstKind::Spot => (row.base_ccy, row.quote_ccy),
+            InstKind::Swap => (row.ct_val_ccy, row.settle_ccy),
+        };
+        out.push(Instrument {
+            id: InstId::new(row.inst_id),
+            kind,
+            base,
+            quote,
+            tick: Price(tick),
+            lot: Qty(lot),
+            min_size: Qty(min),
+            max_limit_size: Qty(row.max_lmt_sz.unwrap_or(Decimal::MAX)),
+            contract_value: match kind {
+                InstKind::Spot => Decimal::ONE,
+                InstKind::Swap => row.ct_val.unwrap_or(Decimal::ONE) * row.ct_mult.unwrap_or(Decimal::ONE),
+            },
+            max_leverage: row.lever.unwrap_or(Decimal::ONE),
+            code: row.inst_id_code,
+            state: if row.state == "live" { InstState::Live } else { InstState::Other(row.state) },
+        });
+    }
+    Ok(out)
+}
