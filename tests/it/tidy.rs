@@ -55,6 +55,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
             "ops",
             "exit",
             "telemetry",
+            "venue",
         ],
     ),
 ];

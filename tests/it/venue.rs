@@ -268,7 +268,8 @@ async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
     let mut stream_of_wrong = Stream::open(config, w.engine.clock.clone());
     assert!(matches!(stream_of_wrong.next().await, Some(StreamEvent::Refused { code, .. }) if code == "60024"));
     let mut misplaced = stream(&w, "public", vec![Subscription::market("candle1m", "BTC-USDT")], false);
-    assert!(matches!(misplaced.next().await, Some(StreamEvent::Refused { code, .. }) if code == "64001"));
+    let refused = misplaced.next().await;
+    assert!(matches!(&refused, Some(StreamEvent::Refused { code, .. }) if code == "64001"), "{refused:?}");
 }
 
 #[tokio::test]
