@@ -3,10 +3,12 @@
 mod actor;
 mod barrier;
 mod snapshot;
+mod table;
 
 pub use actor::{Cycle, Decision, Seat};
 pub use barrier::{Barrier, Release};
-pub use snapshot::Snapshot;
+pub use snapshot::{InstSnapshot, Snapshot};
+pub use table::Table;
 
 #[cfg(test)]
 pub(crate) use snapshot::test_snapshot;

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rust_decimal::Decimal;
@@ -149,7 +150,7 @@ impl Log {
         }
         let mut log = Self { file: None };
         let fresh = path.with_extension("new");
-        log.file = Some(File::create(&fresh)?);
+        log.file = Some(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?);
         let head =
             Line { identity: recovered.identity.clone(), clock: recovered.clock, ..Line::all(&recovered.ledger) };
         log.write(&head)?;

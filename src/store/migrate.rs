@@ -1,6 +1,7 @@
 //! Opens a database: version of SQLite, pragmas, integrity, numbered migrations with checksums, and
 //! whose database it is.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -75,6 +76,14 @@ fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < 3_051_003 {
         return Err(StoreError::OldSqlite { found: rusqlite::version().to_owned() });
     }
+    // Made by us first, so that only the owner can read it; SQLite gives its side files the same mode.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening the database"))?;
     let pragmas = format!(

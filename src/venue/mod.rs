@@ -13,7 +13,7 @@ pub use codes::{CancelOutcome, Class, CreateOutcome, class, judge_cancel, judge_
 pub use ops::OrderSocket;
 pub use rest::{AccountConfig, CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
 pub use sequence::{Sequence, Verdict};
-pub use sign::{Secrets, Signer};
+pub use sign::{Secrets, SignedHeaders, Signer};
 pub use stream::{Stream, StreamConfig, StreamEvent, Subscription};
 pub use wire::{
     AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_candles, parse_orders, parse_quote,

@@ -22,7 +22,8 @@ pub struct Signer {
 }
 
 /// The four headers of a signed request.
-pub(super) struct SignedHeaders {
+#[derive(Debug)]
+pub struct SignedHeaders {
     pub key: String,
     pub passphrase: String,
     pub timestamp: String,
@@ -36,7 +37,7 @@ impl Signer {
     }
 
     /// base64(HMAC-SHA256(secret, timestamp + METHOD + requestPath + body)), as OKX's "Signature" section has it.
-    pub(super) fn headers(&self, now: Ms, method: &str, target: &str, body: &str) -> SignedHeaders {
+    pub fn headers(&self, now: Ms, method: &str, target: &str, body: &str) -> SignedHeaders {
         let timestamp = now.iso();
         SignedHeaders {
             key: self.secrets.api_key.expose_secret().to_owned(),

@@ -64,10 +64,11 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
 const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "allocation/sizing.rs",
     "decision/barrier.rs",
     "decision/snapshot.rs",
+    "decision/table.rs",
     "market/bars.rs",
     "risk/rules.rs",
     "tracking/ledger.rs",
@@ -164,7 +165,7 @@ fn sql_floats_and_sockets_stay_in_their_rooms() {
                 "exchange/",
                 "runtime/clock.rs",
                 "config/",
-                "decision/actor.rs",
+                "decision/table.rs",
                 "cli/",
                 "venue/rest.rs",
                 "domain/",
