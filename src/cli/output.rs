@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Drawn};
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
 /// An empty table with these heads.
 pub(super) fn sheet(heads: &[impl AsRef<str>]) -> Drawn {
     let mut drawn = Drawn::new();
-    drawn.load_preset(UTF8_HORIZONTAL_ONLY).set_header(heads.iter().map(AsRef::as_ref));
+    drawn.load_preset(UTF8_FULL_CONDENSED).set_header(heads.iter().map(AsRef::as_ref));
     let arrangement =
         if std::io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     drawn.set_content_arrangement(arrangement);

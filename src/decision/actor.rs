@@ -11,7 +11,7 @@ use super::barrier::{Barrier, Release};
 use super::snapshot::{InstSnapshot, Snapshot};
 use super::table::Table;
 use crate::domain::record::{Proposal, Record, RunKind};
-use crate::domain::{AccountView, Bar, ContenderId, InstId, MarketView, Ms, OrdersView, RunId};
+use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, RunId};
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
@@ -60,6 +60,7 @@ impl Actor for Decision {
         }
         let mut table = Table::set(&self.seats, &self.market.borrow(), self.bar);
         let mut barrier = Barrier::new(table.instruments(), self.barrier);
+        let mut told = BTreeMap::new();
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
             let deadline = barrier.deadline().map(|at| self.clock.wall_span(at.since(self.clock.now())));
@@ -83,7 +84,7 @@ impl Actor for Decision {
             faults::point("decision").await;
             self.beat.tick();
             for release in releases {
-                self.on_release(&table, release).await?;
+                self.on_release(&table, release, &mut told).await?;
             }
         }
         info!(event = "cycles_done", "the cycles asked for are done");
@@ -109,7 +110,12 @@ impl Decision {
         }
     }
 
-    async fn on_release(&mut self, table: &Table, release: Release) -> Result<(), StageError> {
+    async fn on_release(
+        &mut self,
+        table: &Table,
+        release: Release,
+        told: &mut BTreeMap<(ContenderId, InstId), Bps>,
+    ) -> Result<(), StageError> {
         if !release.late.is_empty() {
             let late: Vec<&str> = release.late.iter().map(InstId::as_str).collect();
             warn!(
@@ -132,8 +138,14 @@ impl Decision {
         let holdings = self.orders.borrow().holdings.clone();
         let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, release.ts), market, &account, &holdings));
         let proposals = table.propose(&self.seats, &snapshot);
-        let wanted = proposals.iter().filter(|p| p.target.is_some()).count();
-        debug!(event = "decided", %run_id, bar_ts = release.ts.0, proposals = proposals.len(), wanted, "a cycle");
+        debug!(event = "cycle", %run_id, bar_ts = release.ts.0, proposals = proposals.len(), "a cycle");
+        for p in &proposals {
+            let Some(target) = p.target else { continue };
+            // Only changes of mind: every decision is in the database, the log is for people.
+            if told.insert((p.contender.clone(), p.inst.clone()), target) != Some(target) {
+                info!(event = "decided", %run_id, contender = %p.contender, inst = %p.inst, target = %target, why = %p.reason, "decided");
+            }
+        }
         let trigger = format!("{} bar {}", self.bar, release.ts.0);
         self.journal.post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: None }).await?;
         self.journal.post(Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() }).await?;

@@ -212,6 +212,22 @@ impl Order {
         Ok(true)
     }
 
+    /// Proven absent at the venue, which may have known it once and forgotten it: an order that ended
+    /// without a fill is forgotten after two hours. Its fills, if any, were booked before.
+    pub fn forgotten(&mut self) -> Result<Option<Step>, Contradiction> {
+        let from = self.state();
+        if from.is_final() {
+            return Ok(None);
+        }
+        let to = if self.venue.is_some() { OrderState::Canceled } else { OrderState::Expired };
+        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+        if to == OrderState::Canceled {
+            self.venue = Some(VenueStatus::Canceled);
+        }
+        self.local = if to == OrderState::Expired { to } else { OrderState::Intended };
+        Ok(Some(Step { from, to }))
+    }
+
     /// Our own step: sent, unknown, rejected, expired. A step that would contradict what the venue
     /// already said is dropped: its word is newer than ours, whatever the order of arrival.
     pub fn local_step(&mut self, to: OrderState) -> Result<Option<Step>, Contradiction> {
@@ -268,22 +284,24 @@ impl Order {
             (Some(VenueStatus::PartiallyFilled), VenueStatus::Live) => VenueStatus::PartiallyFilled,
             (_, said) => said,
         };
-        self.venue_id = Some(report.venue_id.clone());
-        if report.filled >= self.filled {
-            self.filled = report.filled;
+        // Judged on a copy: a statement that cannot be joined leaves what we know as it was.
+        let mut next = self.clone();
+        next.venue_id = Some(report.venue_id.clone());
+        if report.filled >= next.filled {
+            next.filled = report.filled;
             if report.average.is_some() {
-                self.average = report.average;
+                next.average = report.average;
             }
         }
-        self.venue = Some(joined);
+        next.venue = Some(joined);
         // The venue's word ends our doubt.
-        self.local = OrderState::Intended;
-        let to = self.state();
-        if from == to {
-            return Ok(None);
+        next.local = OrderState::Intended;
+        let to = next.state();
+        if from != to {
+            from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
         }
-        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
-        Ok(Some(Step { from, to }))
+        *self = next;
+        Ok((from != to).then_some(Step { from, to }))
     }
 
     /// May another report still change it? A cancelled order may miss fills the venue counted.

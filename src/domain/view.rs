@@ -90,6 +90,9 @@ impl OrdersView {
         if let Some(order) = self.unknown().find(|order| order.inst == *inst) {
             return Some(format!("the outcome of order {} is not known yet", order.id));
         }
+        if let Some(order) = self.open.values().find(|order| order.inst == *inst && order.state.is_final()) {
+            return Some(format!("fills of order {} are still being fetched", order.id));
+        }
         self.halts.iter().find(|(on, _)| on.as_ref().is_none_or(|on| on == inst)).map(|(_, why)| why.clone())
     }
 }

@@ -121,6 +121,11 @@ impl Executor {
     fn tidy_up(&self, sends: &mut JoinSet<Result<(), StageError>>, asked: &mut BTreeMap<String, Instant>) {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
+        // Off means that nothing leaves at all, not even a cancel.
+        if !self.latch.is_on() {
+            return;
+        }
+        let reconciled = *self.readiness.borrow() == Readiness::Ready;
         let orders = self.orders.borrow();
         let due = orders.open.values().filter(|o| {
             matches!(o.state, OrderState::Acked | OrderState::PartiallyFilled | OrderState::CancelRequested)
@@ -140,7 +145,7 @@ impl Executor {
                 now,
             ));
         }
-        for (inst, algo) in &orders.idle_stops {
+        for (inst, algo) in orders.idle_stops.iter().filter(|_| reconciled) {
             if asked.contains_key(algo) {
                 continue;
             }
@@ -148,7 +153,11 @@ impl Executor {
             let (line, reports, inst, algo) =
                 (Arc::clone(&self.line), self.reports.clone(), inst.clone(), algo.clone());
             sends.spawn(async move {
-                line.rest.cancel_algo(&inst, &algo).await;
+                let outcome = line.rest.cancel_algo(&inst, &algo).await;
+                if let CancelOutcome::Again(why) = outcome {
+                    warn!(event = "stop_cancel_failed", %inst, algo, %why, "a stop could not be cancelled; asking again");
+                    return Ok(());
+                }
                 reports.send(Report::StopCancelAsked(algo)).await.map_err(|_| StageError::Gone("the tracker"))
             });
         }

@@ -108,6 +108,7 @@ impl Reader {
                     reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
                  FROM orders WHERE state NOT IN ('created', 'blocked', 'suppressed') AND (
                     state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
+                    OR order_id IN (SELECT parent_id FROM algo_orders WHERE child_id IS NULL AND state IN ('intended', 'live', 'effective'))
                     OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 5000), 0))
                  ORDER BY created_ms, order_id",
             )?;

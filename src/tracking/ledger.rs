@@ -90,27 +90,34 @@ impl Ledger {
         self.orders.values().filter(|o| o.state().may_be_live())
     }
 
+    /// The venue's names of all orders we know.
+    pub fn venue_ids(&self) -> impl Iterator<Item = String> + '_ {
+        self.by_venue.keys().map(|id| id.as_str().to_owned())
+    }
+
     /// Orders of which the venue counts more filled than we hold fills for.
     pub fn missing_fills(&self) -> impl Iterator<Item = &Order> {
         self.orders.values().filter(|o| o.venue_id.is_some() && o.filled_by_fills() < o.filled)
     }
 
-    /// What the other stages may see.
+    /// What the other stages may see. An order that has ended but whose fills are not all booked is
+    /// still open to them: until then nobody knows what its contender holds.
     pub fn view(&self) -> OrdersView {
-        let open = self.live().map(|o| {
-            let row = OpenOrder {
-                id: o.id.clone(),
-                contender: o.contender.clone(),
-                inst: o.inst.clone(),
-                side: o.side,
-                state: o.state(),
-                leaves: o.leaves(),
-                price: o.limit.unwrap_or(o.reference),
-                cancel_after: o.ttl.map(|ttl| o.created_at.plus(ttl)),
-                opening: o.purpose == Purpose::Entry,
-            };
-            (o.id.clone(), row)
-        });
+        let open =
+            self.orders.values().filter(|o| o.state().may_be_live() || o.filled_by_fills() < o.filled).map(|o| {
+                let row = OpenOrder {
+                    id: o.id.clone(),
+                    contender: o.contender.clone(),
+                    inst: o.inst.clone(),
+                    side: o.side,
+                    state: o.state(),
+                    leaves: o.leaves(),
+                    price: o.limit.unwrap_or(o.reference),
+                    cancel_after: o.ttl.map(|ttl| o.created_at.plus(ttl)),
+                    opening: o.purpose == Purpose::Entry,
+                };
+                (o.id.clone(), row)
+            });
         OrdersView {
             open: open.collect(),
             holdings: self.holdings.clone(),
@@ -123,10 +130,8 @@ impl Ledger {
     /// Stops whose contender no longer holds what they protect.
     fn idle_stops(&self) -> Vec<(InstId, String)> {
         let idle = |stop: &StopOf| {
-            let Some(parent) = self.orders.get(&stop.parent) else { return true };
-            if parent.state().may_be_live() {
-                return false;
-            }
+            // Not known, or not all of it: keep the stop.
+            let Some(parent) = self.orders.get(&stop.parent).filter(|o| o.is_settled()) else { return false };
             let held = self.holdings.get(&(stop.contender.clone(), stop.inst.clone())).map_or(Qty::ZERO, |h| h.qty);
             match parent.side {
                 Side::Buy => held <= Qty::ZERO,
@@ -212,9 +217,22 @@ impl Ledger {
         self.stops_asked.insert(algo_id.to_owned());
     }
 
-    /// Proven never to have reached the book.
+    /// The venue does not know an order that we believed alive: its outcome is open again.
+    pub fn lost(&mut self, id: &OrderId, now: Ms) -> Outcome {
+        self.local(id, OrderState::Unknown, "reconcile", "the venue does not know it any more", now)
+    }
+
+    /// Proven to be nowhere: never reached the book, or ended without a fill and was forgotten.
     pub fn absent(&mut self, id: &OrderId, evidence: &str, now: Ms) -> Outcome {
-        self.local(id, OrderState::Expired, "reconcile", evidence, now)
+        let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
+        let step = order.forgotten()?;
+        let order = &self.orders[id];
+        let mut records: Vec<Record> =
+            step.map(|step| transition(order, step, "reconcile", evidence, now)).into_iter().collect();
+        if order.state().is_final() && order.filled.is_zero() {
+            records.extend(self.end_stops_of(id, now));
+        }
+        Ok(records)
     }
 
     fn local(&mut self, id: &OrderId, to: OrderState, cause: &'static str, evidence: &str, now: Ms) -> Outcome {
@@ -379,6 +397,9 @@ impl Ledger {
         let stop = self.stops.get(&push.algo_id)?;
         let state = push.state?;
         let row = algo_row(&push.algo_id, stop, state, push.at.unwrap_or(now));
+        if state == "live" {
+            self.stops_asked.remove(&push.algo_id);
+        }
         if matches!(state, "canceled" | "order_failed" | "partially_failed") {
             self.stops.remove(&push.algo_id);
             self.stops_asked.remove(&push.algo_id);
@@ -386,14 +407,26 @@ impl Ledger {
         Some(Record::Algo(row))
     }
 
+    /// Stops that should be alive at the venue: made by an order that has ended with fills.
+    pub fn expected_stops(&self) -> Vec<String> {
+        let made = |stop: &StopOf| self.orders.get(&stop.parent).is_some_and(|o| o.is_settled() && !o.filled.is_zero());
+        self.stops.iter().filter(|(_, stop)| made(stop)).map(|(id, _)| id.clone()).collect()
+    }
+
     fn forget_old(&mut self) {
         if self.orders.len() <= ENDED_KEPT + ENDED_KEPT / 10 {
             return;
         }
-        let mut ended: Vec<(Ms, OrderId)> =
-            self.orders.values().filter(|o| o.is_settled()).map(|o| (o.created_at, o.id.clone())).collect();
+        let parents: BTreeSet<&OrderId> = self.stops.values().map(|stop| &stop.parent).collect();
+        let mut ended: Vec<(Ms, OrderId)> = self
+            .orders
+            .values()
+            .filter(|o| o.is_settled() && !parents.contains(&o.id))
+            .map(|o| (o.created_at, o.id.clone()))
+            .collect();
         ended.sort();
-        for (_, id) in ended.iter().take(self.orders.len() - ENDED_KEPT) {
+        let surplus = self.orders.len() - ENDED_KEPT;
+        for (_, id) in ended.iter().take(surplus) {
             if let Some(venue) = self.orders.remove(id).and_then(|o| o.venue_id) {
                 self.by_venue.remove(&venue);
             }

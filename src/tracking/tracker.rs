@@ -1,7 +1,7 @@
 //! The order tracker's task: the single owner of order truth. Hears the executor and the venue's own
 //! stream, asks by REST at start, after each reconnect and on a rhythm, and writes every transition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::ledger::{Foreign, Ledger, Outcome};
-use super::sweep::{Question, Sweep, look_everywhere, sweep};
+use super::sweep::{Question, Sweep, Wanted, look_everywhere, sweep};
 use crate::domain::record::Record;
 use crate::domain::{ClOrdId, InstKind, MarketView, Ms, Order, OrderId, OrdersView, Readiness, RunId};
 use crate::execution::Report;
@@ -77,6 +77,8 @@ struct Work {
     inquiries: BTreeMap<OrderId, Inquiry>,
     fills_asked: BTreeMap<OrderId, Instant>,
     sweeping: bool,
+    /// Grows each time a private stream comes up or goes down: a sweep that began before proves nothing after.
+    epoch: u64,
     failed: u32,
     last_sweep: Option<Instant>,
     private_up: bool,
@@ -98,7 +100,7 @@ impl Actor for Tracker {
                     None => leaving = Some(Instant::now() + LINGER),
                 },
                 event = private.next() => self.on_private(event, &mut work).await?,
-                event = business.next() => self.on_business(event).await?,
+                event = business.next() => self.on_business(event, &mut work).await?,
                 Some(answer) = work.answers.join_next() => match answer {
                     Ok(answer) => self.on_answer(answer, &mut work).await?,
                     Err(lost) => return Err(StageError::Venue(format!("a question was lost: {lost}"))),
@@ -134,11 +136,12 @@ impl Tracker {
         self.view.send_replace(self.ledger.view());
     }
 
-    async fn keep(&self, outcome: Outcome) -> Result<(), StageError> {
-        let records = outcome.map_err(|contradiction| {
-            error!(event = "contradiction", %contradiction, "two statements cannot both be true; stopping");
-            StageError::Contradiction(contradiction.to_string())
-        })?;
+    async fn keep(&mut self, outcome: Outcome) -> Result<(), StageError> {
+        let records = match outcome {
+            Ok(records) => records,
+            // Starting again would meet the same contradiction: stay up, trade nothing, call a person.
+            Err(contradiction) => return self.halt(None, contradiction.to_string()).await,
+        };
         let mut filled = false;
         for record in records {
             match &record {
@@ -193,10 +196,12 @@ impl Tracker {
         match event {
             Some(StreamEvent::Up) => {
                 work.private_up = true;
+                work.epoch += 1;
                 self.begin_sweep(work);
             }
             Some(StreamEvent::Down(why)) => {
                 work.private_up = false;
+                work.epoch += 1;
                 self.set_readiness(Readiness::Reconciling(format!("the private stream is down: {why}"))).await?;
             }
             Some(StreamEvent::Push { data, .. }) => match parse_orders(data.get()) {
@@ -221,8 +226,14 @@ impl Tracker {
         Ok(())
     }
 
-    async fn on_business(&mut self, event: Option<StreamEvent>) -> Result<(), StageError> {
+    async fn on_business(&mut self, event: Option<StreamEvent>, work: &mut Work) -> Result<(), StageError> {
         match event {
+            // What happened to stops while nobody listened is in the lists.
+            Some(StreamEvent::Up) => {
+                work.epoch += 1;
+                self.begin_sweep(work);
+                Ok(())
+            }
             Some(StreamEvent::Push { data, .. }) => match parse_algos(data.get()) {
                 Ok(pushes) => {
                     let now = self.clock.now();
@@ -306,9 +317,15 @@ impl Tracker {
         }
         work.sweeping = true;
         work.last_sweep = Some(Instant::now());
-        let questions: Vec<Question> = self.ledger.live().map(question).collect();
-        let (venue, cursor) = (self.venue.clone(), self.fills_cursor.clone());
-        work.answers.spawn(async move { Answer::Sweep(sweep(&venue, questions, cursor).await) });
+        let wanted = Wanted {
+            questions: self.ledger.live().map(question).collect(),
+            fills_cursor: self.fills_cursor.clone(),
+            known: self.ledger.venue_ids().collect::<BTreeSet<String>>(),
+            stops: self.ledger.expected_stops(),
+            epoch: work.epoch,
+        };
+        let venue = self.venue.clone();
+        work.answers.spawn(async move { Answer::Sweep(sweep(&venue, wanted).await) });
     }
 
     async fn on_answer(&mut self, answer: Answer, work: &mut Work) -> Result<(), StageError> {
@@ -338,6 +355,9 @@ impl Tracker {
                             self.keep(outcome).await?;
                         }
                     }
+                    if !matches!(*self.readiness.borrow(), Readiness::Ready | Readiness::Halted(_)) {
+                        self.begin_sweep(work);
+                    }
                     Ok(())
                 }
                 Err(error) => {
@@ -355,26 +375,28 @@ impl Tracker {
         for (id, push) in &found.asked {
             match push {
                 Some(push) => self.on_order(push, "trade/order").await?,
-                // Not known to the venue: no proof yet, the inquiry goes on.
-                None => drop(work.inquiries.entry(id.clone()).or_insert_with(Inquiry::now)),
+                // Not known to the venue: no proof yet. Its outcome is open until there is one.
+                None => {
+                    let outcome = self.ledger.lost(id, self.clock.now());
+                    self.keep(outcome).await?;
+                }
             }
         }
-        let mut cursor = None;
+        for push in &found.nameless {
+            self.on_order(push, "trade/order").await?;
+        }
+        // A database that has never read fills begins after the newest: what was before is not its own.
+        let first_ever = self.fills_cursor.is_none();
+        let mut cursor = first_ever.then(|| "0".to_owned());
         for row in &found.fills {
+            cursor = Some(row.bill_id.clone());
+            if first_ever {
+                continue;
+            }
             match self.ledger.on_fill(row, self.clock.now()) {
                 Ok(outcome) => self.keep(outcome).await?,
-                // A child of a stop whose push we missed: its order tells whose it is.
-                Err(Foreign::Stranger) if row.cl_ord_id.is_empty() => {
-                    if let Ok(push) = self.venue.order_by_venue_id(&row.inst, row.venue_id.as_str()).await
-                        && self.ledger.on_order(&push, "trade/order", self.clock.now()).is_ok_and(|o| o.is_ok())
-                        && let Ok(outcome) = self.ledger.on_fill(row, self.clock.now())
-                    {
-                        self.keep(outcome).await?;
-                    }
-                }
                 Err(foreign) => self.on_foreign(foreign, &row.cl_ord_id, row.venue_id.as_str()).await?,
             }
-            cursor = Some(row.bill_id.clone());
         }
         let now = self.clock.now();
         let algos: Vec<Record> = found.algos.iter().filter_map(|push| self.ledger.on_algo(push, now)).collect();
@@ -383,7 +405,12 @@ impl Tracker {
             self.journal.post(Record::Note { key: "fills_cursor".into(), value: cursor.clone() }).await?;
             self.fills_cursor = Some(cursor);
         }
-        if work.private_up && !matches!(*self.readiness.borrow(), Readiness::Ready | Readiness::Halted(_)) {
+        if found.epoch != work.epoch {
+            self.begin_sweep(work); // the stream changed under this sweep
+            return Ok(());
+        }
+        let complete = self.ledger.missing_fills().next().is_none();
+        if work.private_up && complete && !matches!(*self.readiness.borrow(), Readiness::Ready | Readiness::Halted(_)) {
             let unknown = self.ledger.view().unknown().count();
             info!(
                 event = "reconciled",
@@ -452,13 +479,11 @@ impl Tracker {
         let missing: Vec<(OrderId, Question)> =
             self.ledger.missing_fills().map(|o| (o.id.clone(), question(o))).collect();
         for (id, question) in missing {
-            let asked = work.fills_asked.get(&id);
-            if asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+            if work.fills_asked.get(&id).is_some_and(|at| at.elapsed() < Duration::from_millis(500)) {
                 continue;
             }
-            let first_seen = asked.is_none();
             work.fills_asked.insert(id.clone(), Instant::now());
-            let (Some(venue_id), false) = (question.venue_id, first_seen) else { continue };
+            let Some(venue_id) = question.venue_id else { continue };
             let venue = self.venue.clone();
             work.answers.spawn(async move {
                 let result = venue.fills_of(&question.inst, &venue_id).await;

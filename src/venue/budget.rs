@@ -30,6 +30,8 @@ pub(super) enum Lane {
     Create,
     /// Cancels: 60 per window and instrument.
     Cancel,
+    /// Cancels of stops: 20 per window and instrument.
+    CancelAlgo,
 }
 
 /// All buckets of one account.
@@ -41,6 +43,7 @@ pub(super) struct Budgets {
     query: Keyed,
     create: Keyed,
     cancel: Keyed,
+    cancel_algo: Keyed,
     orders: Direct,
 }
 
@@ -62,6 +65,7 @@ impl Default for Budgets {
             query: RateLimiter::keyed(quota(60)),
             create: RateLimiter::keyed(quota(60)),
             cancel: RateLimiter::keyed(quota(60)),
+            cancel_algo: RateLimiter::keyed(quota(20)),
             orders: RateLimiter::direct(quota(1000)),
         }
     }
@@ -77,6 +81,7 @@ impl Budgets {
             Lane::Bulk => self.bulk.until_key_ready(&key).await,
             Lane::Query => self.query.until_key_ready(&key).await,
             Lane::Cancel => self.cancel.until_key_ready(&key).await,
+            Lane::CancelAlgo => self.cancel_algo.until_key_ready(&key).await,
             Lane::Create => {
                 self.orders.until_ready().await;
                 self.create.until_key_ready(&key).await;

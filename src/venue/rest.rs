@@ -35,7 +35,7 @@ impl VenueError {
     }
     /// Does the venue say it does not know the order (51603)? Right after sending that proves nothing.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, VenueError::Refused { code, .. } if code == "51603" || code == "51001")
+        matches!(self, VenueError::Refused { code, .. } if code == "51603")
     }
     /// Is our clock off (50102)?
     pub fn is_clock(&self) -> bool {
@@ -258,13 +258,24 @@ impl Venue {
 
     /// Bills newer than `cursor`, oldest first; all that the venue keeps if there is none.
     pub async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
-        self.newer_than("/api/v5/account/bills?limit=100", cursor, wire::parse_bills, |bill: &Bill| &bill.bill_id).await
+        self.newer_than(Lane::Read, "/api/v5/account/bills?limit=100", cursor, wire::parse_bills, |bill: &Bill| {
+            &bill.bill_id
+        })
+        .await
     }
 
     /// Fills newer than `cursor` (a bill id), oldest first.
     pub async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
-        self.newer_than("/api/v5/trade/fills?limit=100", cursor, wire::parse_fills, |fill: &FillReport| &fill.bill_id)
-            .await
+        self.newer_than(Lane::Query, "/api/v5/trade/fills?limit=100", cursor, wire::parse_fills, |fill: &FillReport| {
+            &fill.bill_id
+        })
+        .await
+    }
+
+    /// The newest fill the venue has, if any.
+    pub async fn newest_fill(&self) -> Result<Option<FillReport>, VenueError> {
+        let data = self.read(Lane::Query, "/api/v5/trade/fills?limit=1", true).await?;
+        Ok(Self::parsed("trade/fills", wire::parse_fills(&data))?.into_iter().next())
     }
 
     /// Fills of one order.
@@ -277,6 +288,7 @@ impl Venue {
     /// Pages back from the newest row to the cursor: `before` alone would give the newest page only.
     async fn newer_than<T>(
         &self,
+        lane: Lane,
         base: &str,
         cursor: Option<&str>,
         parse: impl Fn(&Value) -> Result<Vec<T>, Malformed>,
@@ -291,7 +303,7 @@ impl Venue {
             if let Some(oldest) = rows.last() {
                 target.push_str(&format!("&after={}", id(oldest)));
             }
-            let data = self.read(Lane::Query, &target, true).await?;
+            let data = self.read(lane, &target, true).await?;
             let page = Self::parsed("a page of the ledger", parse(&data))?;
             let full = page.len() >= 100;
             rows.extend(page);
@@ -347,11 +359,33 @@ impl Venue {
         Self::parsed("trade/orders-history", wire::parse_orders(&data.to_string()))
     }
 
-    /// Our live stops.
+    /// Stops that are alive, all of them.
     pub async fn algos_pending(&self) -> Result<Vec<wire::AlgoPush>, VenueError> {
-        let data =
-            self.read(Lane::Bulk, "/api/v5/trade/orders-algo-pending?ordType=conditional&limit=100", true).await?;
-        Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))
+        let mut rows: Vec<wire::AlgoPush> = Vec::new();
+        loop {
+            let mut target = "/api/v5/trade/orders-algo-pending?ordType=conditional&limit=100".to_owned();
+            if let Some(last) = rows.last() {
+                target.push_str(&format!("&after={}", last.venue_id));
+            }
+            let data = self.read(Lane::Bulk, &target, true).await?;
+            let page = Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))?;
+            let full = page.len() >= 100;
+            rows.extend(page);
+            if !full {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Stops that ended lately: triggered, cancelled, failed. One page of each.
+    pub async fn algos_ended(&self) -> Result<Vec<wire::AlgoPush>, VenueError> {
+        let mut rows = Vec::new();
+        for state in ["effective", "canceled", "order_failed"] {
+            let target = format!("/api/v5/trade/orders-algo-history?ordType=conditional&state={state}&limit=100");
+            let data = self.read(Lane::Bulk, &target, true).await?;
+            rows.extend(Self::parsed("trade/orders-algo-history", wire::parse_algos(&data.to_string()))?);
+        }
+        Ok(rows)
     }
 }
 
@@ -397,15 +431,14 @@ impl Trading {
         }
     }
 
-    /// Asks for a stop's cancel, by our id. Idempotent, so the answer only matters to the log.
-    pub async fn cancel_algo(&self, inst: &InstId, algo_id: &str) {
-        self.venue.inner.budgets.wait(Lane::Cancel, inst.as_str()).await;
+    /// Asks for a stop's cancel, by our id.
+    pub async fn cancel_algo(&self, inst: &InstId, algo_id: &str) -> CancelOutcome {
+        self.venue.inner.budgets.wait(Lane::CancelAlgo, inst.as_str()).await;
         let body = serde_json::json!([{"instId": inst, "algoClOrdId": algo_id}]).to_string();
-        let outcome = match self.post("/api/v5/trade/cancel-algos", body, None).await {
-            Ok(reply) => format!("{:?}", judge_cancel(&reply)),
-            Err(error) => error.to_string(),
-        };
-        debug!(event = "stop_cancel_asked", %inst, algo_id, %outcome, "asked the venue to cancel a stop");
+        match self.post("/api/v5/trade/cancel-algos", body, None).await {
+            Ok(reply) => judge_cancel(&reply),
+            Err(error) => CancelOutcome::Again(error.to_string()),
+        }
     }
 
     async fn post(&self, target: &str, body: String, expires_at: Option<Ms>) -> Result<String, reqwest::Error> {

@@ -123,7 +123,7 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
         if p.pos_side != "net" {
             return Err(bad(format!("{} has a '{}' position; net mode is required", p.inst_id, p.pos_side)));
         }
-        let qty = p.pos.unwrap_or_default();
+        let qty = p.pos.ok_or_else(|| bad(format!("{} has a position without a size", p.inst_id)))?;
         if qty.is_zero() {
             continue;
         }

@@ -117,6 +117,8 @@ pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
                 "partially_filled" => VenueStatus::PartiallyFilled,
                 "filled" => VenueStatus::Filled,
                 "canceled" | "mmp_canceled" => VenueStatus::Canceled,
+                // A word we do not know about somebody else's order must not cost us the page.
+                _ if row.cl_ord_id.is_empty() => return Ok(None),
                 other => return Err(bad(format!("unknown state '{other}'"))),
             };
             let at = row.u_time.ok_or_else(|| bad("uTime is empty".into()))?;
@@ -136,7 +138,7 @@ pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
                 }
                 _ => None,
             };
-            Ok(OrderPush {
+            Ok(Some(OrderPush {
                 inst: InstId::new(row.inst_id),
                 cl_ord_id: row.cl_ord_id,
                 algo_id: row.algo_cl_ord_id,
@@ -152,8 +154,9 @@ pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
                     at,
                 },
                 fill,
-            })
+            }))
         })
+        .filter_map(Result::transpose)
         .collect()
 }
 
@@ -223,6 +226,7 @@ pub fn parse_fills(data: &Value) -> Result<Vec<FillReport>, Malformed> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AlgoRow {
+    algo_id: String,
     algo_cl_ord_id: String,
     state: String,
     #[serde(deserialize_with = "time")]
@@ -232,7 +236,10 @@ struct AlgoRow {
 /// A stop's state as the venue tells it.
 #[derive(Clone, Debug)]
 pub struct AlgoPush {
+    /// Our name of it.
     pub algo_id: String,
+    /// The venue's.
+    pub venue_id: String,
     /// One of live, effective, canceled, order_failed, partially_failed; `None` for words we do not know.
     pub state: Option<&'static str>,
     pub at: Option<Ms>,
@@ -247,6 +254,7 @@ pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
         .map(|row| AlgoPush {
             state: known.into_iter().find(|word| *word == row.state),
             algo_id: row.algo_cl_ord_id,
+            venue_id: row.algo_id,
             at: row.u_time,
         })
         .collect())
