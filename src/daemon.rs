@@ -93,7 +93,9 @@ impl Drop for Embedded {
 
 /// Reaches the venue of this configuration: starts the embedded exchange if that is the venue, takes
 /// its time, and checks that the account is the one we expect.
-pub async fn reach(config: &Config, state_dir: &Path) -> Result<Reached, StartError> {
+///
+/// A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
+pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Result<Reached, StartError> {
     crate::venue::install_tls();
     let settings = &config.venue;
     let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
@@ -114,7 +116,8 @@ pub async fn reach(config: &Config, state_dir: &Path) -> Result<Reached, StartEr
             (endpoint.rest, endpoint.ws, clock, secrets, Some(embedded))
         }
         Mode::Sim => {
-            let (now, rate) = sim_clock(&settings.rest_url, settings.request_timeout).await?;
+            let ask = || sim_clock(&settings.rest_url, settings.request_timeout);
+            let (now, rate) = patiently(patience, ask).await?;
             let secrets = find_secrets(&config.layers.env)?;
             (settings.rest_url.clone(), settings.ws_url.clone(), Clock::start(now, rate), secrets, None)
         }
@@ -123,7 +126,7 @@ pub async fn reach(config: &Config, state_dir: &Path) -> Result<Reached, StartEr
             let clock = Clock::start(Ms(wall_ms()), 1.0);
             let venue =
                 Venue::new(venue_config(settings.rest_url.clone(), config.mode == Mode::OkxDemo), None, clock.clone())?;
-            let now = venue.server_time().await?;
+            let now = patiently(patience, || venue.server_time()).await?;
             info!(event = "clock", skew_ms = now.since(clock.now()).0, "this machine's clock against the venue's");
             clock.anchor(now);
             (settings.rest_url.clone(), settings.ws_url.clone(), clock, secrets, None)
@@ -131,9 +134,28 @@ pub async fn reach(config: &Config, state_dir: &Path) -> Result<Reached, StartEr
     };
     let signer = Signer::new(secrets);
     let venue = Venue::new(venue_config(rest, config.mode == Mode::OkxDemo), Some(signer.clone()), clock.clone())?;
-    let account = venue.account_config().await?;
+    let account = patiently(patience, || venue.account_config()).await?;
     check_account(config, &account)?;
     Ok(Reached { venue, clock, ws, account, signer, embedded })
+}
+
+/// Asks again, with growing pauses, until `patience` is over or the answer is one that asking cannot change.
+async fn patiently<T, F: Future<Output = Result<T, VenueError>>>(
+    patience: Duration,
+    ask: impl Fn() -> F,
+) -> Result<T, VenueError> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match ask().await {
+            Err(error) if !error.needs_person() && began.elapsed() + pause < patience => {
+                warn!(event = "venue_unreachable", %error, "the venue cannot be reached; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(10));
+            }
+            other => return other,
+        }
+    }
 }
 
 async fn embed(config: &Config, state_dir: &Path) -> Result<(crate::exchange::Endpoint, Clock, Embedded), StartError> {
@@ -146,7 +168,7 @@ async fn embed(config: &Config, state_dir: &Path) -> Result<(crate::exchange::En
     })
     .map_err(io("starting the embedded exchange"))?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(io("listening on loopback"))?;
-    let (clock, stop) = (engine.clock.clone(), Stop::new());
+    let (clock, stop) = (engine.clock.clone(), engine.ended.clone());
     let (endpoint, server) =
         serve(engine, ServerConfig::default(), listener, stop.clone()).map_err(io("starting the embedded exchange"))?;
     Ok((endpoint, clock, Embedded { server: tokio::spawn(server), stop }))
@@ -206,10 +228,13 @@ async fn instruments(config: &Config, venue: &Venue) -> Result<Vec<Arc<Instrumen
     config.instruments.iter().map(find).collect()
 }
 
+/// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
+const START_PATIENCE: Duration = Duration::from_secs(90);
+
 /// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end ends.
 pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) -> Result<Exit, StartError> {
     let state = StateDir::hold(dir)?;
-    let reached = reach(&config, dir).await?;
+    let reached = reach(&config, dir, START_PATIENCE).await?;
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
     let instruments = instruments(&config, &reached.venue).await?;
@@ -337,6 +362,7 @@ impl Wiring {
             view: market_tx,
             closed: closed_tx,
             keep,
+            behind: false,
             beat: beat("market", false),
         };
         supervisor.start_with(market_actor, |a| a.beat.clone(), restartable, &self.stop);
@@ -393,6 +419,7 @@ impl Wiring {
             orders: orders.clone(),
             readiness: readiness.clone(),
             verdicts: verdicts_tx,
+            in_flight: Vec::new(),
             beat: beat("gate", true),
         };
         supervisor.start_with(gate, |a| a.beat.clone(), critical, &self.stop);
@@ -450,6 +477,10 @@ impl Wiring {
             beat: beat("control", false),
         };
         supervisor.start_with(control, |a| a.beat.clone(), restartable, &self.stop);
+        if let Some(embedded) = &self.reached.embedded {
+            let watch = ExchangeWatch { ended: embedded.stop.clone(), beat: beat("exchange", true) };
+            supervisor.start_with(watch, |a| a.beat.clone(), critical, &self.stop);
+        }
         Ok((supervisor, Views { market, account, readiness }))
     }
 
@@ -516,6 +547,26 @@ impl Actor for WriterWatch {
     }
 }
 
+/// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends, and we with it.
+struct ExchangeWatch {
+    ended: Stop,
+    beat: Beat,
+}
+
+impl Actor for ExchangeWatch {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = self.ended.cancelled() => return Err(StageError::Store("the embedded exchange has ended".into())),
+                _ = tick.tick() => self.beat.tick(),
+            }
+        }
+    }
+}
+
 /// A real commit each second, so that the writer's progress can be seen even when nobody trades.
 struct Probe {
     journal: Journal,
@@ -540,19 +591,21 @@ impl Actor for Probe {
 /// Tells systemd and the log when everything is in place: reconciled, history complete, account known.
 async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
     let ready = async {
-        views.readiness.wait_for(|r| *r == Readiness::Ready).await.ok()?;
+        // Halted is a state to stay up in, not a failed start.
+        views.readiness.wait_for(|r| !matches!(r, Readiness::Reconciling(_))).await.ok()?;
         views.market.wait_for(|m| m.live).await.ok()?;
         views.account.wait_for(Option::is_some).await.ok()?;
         Some(())
     };
     if ready.await.is_some() {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(
-            event = "ready",
-            after_ms = ms,
-            venue_time = clock.now().iso(),
-            "ready: reconciled and trading as configured"
-        );
+        match &*views.readiness.borrow() {
+            Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
+            _ => {
+                let venue_time = clock.now().iso();
+                info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
+            }
+        }
         notify::tell(notify::Word::Ready);
     }
 }

@@ -9,7 +9,6 @@ use clap::Args;
 use super::Failure;
 use crate::exchange::{Engine, EngineConfig, ServerConfig, serve};
 use crate::exit::Exit;
-use crate::runtime::Stop;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -52,7 +51,7 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     let config = EngineConfig { seed: args.seed, speed: args.speed, state: args.state, ..Default::default() };
     let engine = Engine::start(&config).map_err(io)?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(io)?;
-    let stop = Stop::new();
+    let stop = engine.ended.clone();
     let (endpoint, server) = serve(engine, ServerConfig { demo: args.demo }, listener, stop.clone()).map_err(io)?;
     if args.json {
         let line = serde_json::to_string(&endpoint).expect("an endpoint is plain text");
@@ -67,7 +66,8 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     }
     std::io::stdout().flush().map_err(io)?;
     tokio::select! {
-        served = server => served.map(|()| Exit::Ok).map_err(io),
+        // The server ends by itself only with the engine, and the engine only when its ledger fails.
+        served = server => served.map(|()| Exit::Io).map_err(io),
         () = asked_to_stop() => {
             stop.cancel();
             Ok(Exit::Ok)

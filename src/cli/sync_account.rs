@@ -75,7 +75,7 @@ async fn once(config: &Config, dir: &Path) -> Result<Value, Failure> {
 /// Without a daemon: hold the directory, read, write, let go.
 async fn alone(config: &Config, dir: &Path) -> Result<AccountView, StartError> {
     let held = StateDir::hold(dir)?;
-    let reached = reach(config, dir).await?;
+    let reached = reach(config, dir, Duration::ZERO).await?;
     let mut store = open_store(config, &reached, dir, Pulse::default().beat("writer", true))?;
     let mut cursor = store.opened.bills_cursor.clone();
     let (view, bills) = sync_once(&reached.venue, cursor.as_deref()).await?;

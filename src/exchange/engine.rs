@@ -16,7 +16,7 @@ use super::log::{Identity, Log};
 use super::market::Market;
 use super::render;
 use crate::domain::{Bar, Ms};
-use crate::runtime::{Clock, wall_ms};
+use crate::runtime::{Clock, Stop, wall_ms};
 
 /// Requests that may wait; beyond it the exchange answers 50013, systems busy.
 const QUEUE: usize = 4096;
@@ -62,6 +62,8 @@ pub struct Engine {
     pub market: Arc<Market>,
     pub clock: Clock,
     pub identity: Identity,
+    /// Cancelled when the thread has ended, however it ended.
+    pub ended: Stop,
     pushes: broadcast::Sender<Arc<Push>>,
     interest: Arc<Interest>,
 }
@@ -112,7 +114,7 @@ impl Engine {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (pushes, _) = broadcast::channel(PUSH_BACKLOG);
         let interest = Arc::new(Interest::default());
-        let engine = Self { jobs, market, clock: clock.clone(), identity, pushes, interest };
+        let engine = Self { jobs, market, clock: clock.clone(), identity, ended: Stop::new(), pushes, interest };
         let shop = Shop {
             exchange,
             log,
@@ -123,7 +125,10 @@ impl Engine {
             interest: Arc::clone(&engine.interest),
             shown_to: venue.0.div_euclid(1000),
         };
+        // Cancels on drop: also when the thread panics.
+        let ended = engine.ended.clone().drop_guard();
         std::thread::Builder::new().name("exchange".into()).spawn(move || {
+            let _ended = ended;
             if let Err(error) = shop.run() {
                 tracing::error!(%error, "the exchange's ledger cannot be written; it stops");
             }

@@ -83,10 +83,15 @@ impl Actor for Executor {
             self.beat.tick();
         }
         // What was begun is brought to an answer before we go.
-        while let Some(done) = sends.join_next().await {
-            done.map_err(lost)??;
+        loop {
+            tokio::select! {
+                done = sends.join_next() => match done {
+                    Some(done) => done.map_err(lost)??,
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => self.beat.tick(),
+            }
         }
-        Ok(())
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Market {
     pub closed: mpsc::Sender<BarClosed>,
     /// Closed bars for the research database; replaceable, so dropped when it is behind.
     pub keep: mpsc::Sender<(InstId, Vec<Candle>)>,
+    /// History could not be completed; until it is, the view is not live.
+    pub behind: bool,
     pub beat: Beat,
 }
 
@@ -60,13 +62,7 @@ impl Actor for Market {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 event = candles.next() => match event {
-                    Some(StreamEvent::Up) => {
-                        for inst in self.instruments.clone() {
-                            self.repair(&inst.id, &mut bars).await?;
-                        }
-                        self.view.send_modify(|view| view.live = true);
-                        info!(event = "market_live", bar = %self.bar, instruments = self.instruments.len(), "history is complete; following closed bars");
-                    }
+                    Some(StreamEvent::Up) => self.catch_up(&mut bars).await?,
                     Some(StreamEvent::Down(_)) => self.view.send_modify(|view| view.live = false),
                     Some(StreamEvent::Push { subject, data, .. }) => self.on_candles(&InstId::new(subject), data.get(), &mut bars).await?,
                     Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
@@ -81,6 +77,9 @@ impl Actor for Market {
                 },
                 _ = tick.tick() => {}
             }
+            if self.behind {
+                self.catch_up(&mut bars).await?;
+            }
             faults::point("market").await;
             self.beat.tick();
         }
@@ -88,6 +87,26 @@ impl Actor for Market {
 }
 
 impl Market {
+    /// Completes every instrument's history; while that fails, for want of the venue, the view is not live.
+    async fn catch_up(&mut self, bars: &mut BTreeMap<InstId, Bars>) -> Result<(), StageError> {
+        for inst in self.instruments.clone() {
+            match self.repair(&inst.id, bars).await {
+                Ok(()) => {}
+                Err(StageError::Venue(why)) => {
+                    warn!(event = "backfill_failed", inst = %inst.id, %why, "history is incomplete; no decisions until it is");
+                    self.behind = true;
+                    self.view.send_modify(|view| view.live = false);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.behind = false;
+        self.view.send_modify(|view| view.live = true);
+        info!(event = "market_live", bar = %self.bar, instruments = self.instruments.len(), "history is complete; following closed bars");
+        Ok(())
+    }
+
     fn open(&self, kind: &str, channel: &str) -> Stream {
         let subscriptions = self.instruments.iter().map(|i| Subscription::market(channel, i.id.as_str())).collect();
         let config =
@@ -111,7 +130,12 @@ impl Market {
         }
     }
 
-    async fn on_candles(&self, inst: &InstId, data: &str, bars: &mut BTreeMap<InstId, Bars>) -> Result<(), StageError> {
+    async fn on_candles(
+        &mut self,
+        inst: &InstId,
+        data: &str,
+        bars: &mut BTreeMap<InstId, Bars>,
+    ) -> Result<(), StageError> {
         let rows = match parse_candles(data) {
             Ok(rows) => rows,
             Err(error) => {
@@ -129,7 +153,21 @@ impl Market {
                 Pushed::Known => {}
                 Pushed::Gap { from, to } => {
                     warn!(event = "candle_gap", %inst, from_ms = from.0, to_ms = to.0, "bars are missing; reading them again");
-                    self.repair(inst, bars).await?;
+                    match self.repair(inst, bars).await {
+                        Ok(()) => {}
+                        Err(StageError::Venue(why)) => {
+                            warn!(event = "backfill_failed", %inst, %why, "history is incomplete; no decisions until it is");
+                            self.behind = true;
+                            self.view.send_modify(|view| view.live = false);
+                            return Ok(());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    // REST may lag behind the push by this very bar.
+                    let series = bars.get_mut(inst).expect("one series per instrument");
+                    if series.push(candle) == Pushed::Next {
+                        self.publish(inst, series, vec![candle]).await?;
+                    }
                 }
                 Pushed::Misplaced => {
                     warn!(event = "candle_refused", %inst, ts_ms = candle.ts.0, "a candle off its grid was not taken");
@@ -185,6 +223,7 @@ impl Market {
                 Ok(rows) => rows,
                 Err(error) if tries < 3 && !error.needs_person() => {
                     tries += 1;
+                    self.beat.tick();
                     warn!(event = "backfill_retry", %inst, %error, "reading history failed; trying again");
                     tokio::time::sleep(Duration::from_millis(500 * tries)).await;
                     continue;

@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use tracing::{error, warn};
 
 use crate::exit::Exit;
-use crate::runtime::Pulse;
+use crate::runtime::{Beat, Pulse};
 
 /// What systemd can be told.
 #[derive(Clone, Copy, Debug)]
@@ -52,21 +52,19 @@ pub fn start_watchdog(pulse: Pulse, freeze: Duration) {
     let period = sd_notify::watchdog_enabled().map_or(freeze / 4, |usec| (usec / 3).min(freeze / 4));
     let watch = move || loop {
         std::thread::sleep(period.max(Duration::from_millis(20)));
-        match pulse.stalled(freeze / 2) {
+        let age_ms = |beat: &Beat| u64::try_from(beat.age().as_millis()).unwrap_or(u64::MAX);
+        // The supervisor restarts or ends a frozen task by itself. An actor that blocks its thread
+        // cannot be ended that way, restartable or not: then the process ends, and starting recovers.
+        if let Some(beat) = pulse.stalled(freeze + freeze / 2, false) {
+            let age_ms = age_ms(&beat);
+            error!(event = "actor_frozen", actor = beat.name, age_ms, "frozen; ending the process");
+            std::process::exit(i32::from(Exit::Software.code()));
+        }
+        match pulse.stalled(freeze / 2, true) {
             None => tell(Word::Watchdog),
             Some(beat) => {
-                let age_ms = u64::try_from(beat.age().as_millis()).unwrap_or(u64::MAX);
+                let age_ms = age_ms(&beat);
                 warn!(event = "actor_stalled", actor = beat.name, age_ms, "no progress; the watchdog is not fed");
-                // The supervisor ends a frozen task by itself; if even that does not run, this does.
-                if beat.age() > freeze + freeze / 2 {
-                    error!(
-                        event = "actor_frozen",
-                        actor = beat.name,
-                        age_ms,
-                        "frozen; ending the process, which recovers by starting again"
-                    );
-                    std::process::exit(i32::from(Exit::Software.code()));
-                }
             }
         }
     };

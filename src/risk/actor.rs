@@ -10,7 +10,9 @@ use super::latch::Latch;
 use super::rules::{Approved, Limits, Refused, View, check};
 use crate::allocation::IntentBatch;
 use crate::domain::record::{Breach, Record};
-use crate::domain::{AccountView, MarketView, OrderIntent, OrderState, OrdersView, Readiness};
+use crate::domain::{
+    AccountView, ContenderId, InstId, MarketView, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
+};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::Journal;
 
@@ -34,6 +36,8 @@ pub struct Gate {
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
     pub verdicts: mpsc::Sender<Verdict>,
+    /// Approved, and not yet seen by the tracker.
+    pub in_flight: Vec<((ContenderId, InstId), OrderId)>,
     pub beat: Beat,
 }
 
@@ -57,9 +61,10 @@ impl Actor for Gate {
 
 impl Gate {
     async fn on_batch(&mut self, batch: IntentBatch) -> Result<(), StageError> {
-        let mut in_flight = 0;
         for intent in batch.intents {
-            match self.judge(Arc::clone(&intent), in_flight) {
+            let seen = self.orders.borrow().latest.clone();
+            self.in_flight.retain(|(key, id)| seen.get(key) != Some(id));
+            match self.judge(Arc::clone(&intent), self.in_flight.len()) {
                 // Created in full, recorded, never sent.
                 Ok(_) if !self.latch.is_on() => {
                     let off = Breach { code: "trading_off".into(), limit: "on".into(), value: "off".into() };
@@ -68,7 +73,8 @@ impl Gate {
                     self.stop(intent, OrderState::Suppressed, vec![off]).await?;
                 }
                 Ok(approved) => {
-                    in_flight += 1;
+                    let key = (intent.contender.clone(), intent.inst.clone());
+                    self.in_flight.push((key, OrderId::from(&intent.cl_ord_id)));
                     self.send(Verdict::Approved(approved)).await?;
                 }
                 Err(Refused { intent, breaches }) => {

@@ -88,7 +88,8 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
         None => breach("quote_missing", "a quote".into(), "none".into()),
         Some(quote) => {
             let age = view.now.since(quote.at);
-            if age > limits.quote_age_max {
+            // From the future beyond all delays: our clock is off, and no age means anything.
+            if age > limits.quote_age_max || age < Ms(-limits.quote_age_max.0) {
                 breach("quote_age", limits.quote_age_max.to_string(), age.to_string());
             }
             let mid = quote.mid();

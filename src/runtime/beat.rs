@@ -1,6 +1,6 @@
 //! Heartbeats: each actor's own mark of progress, on the wall's monotonic time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ pub struct Beat {
     pub critical: bool,
     last: Arc<AtomicU64>,
     restarts: Arc<AtomicU64>,
+    retired: Arc<AtomicBool>,
 }
 
 impl Beat {
@@ -32,6 +33,10 @@ impl Beat {
     /// How often it was restarted.
     pub fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
+    }
+    /// Its actor has ended in good order; nobody waits for it any more.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
     pub(super) fn count_restart(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +61,7 @@ pub struct Pulse(Arc<Mutex<Vec<Beat>>>);
 impl Pulse {
     /// A new mark, alive as of now.
     pub fn beat(&self, name: &'static str, critical: bool) -> Beat {
-        let beat = Beat { name, critical, last: Arc::default(), restarts: Arc::default() };
+        let beat = Beat { name, critical, last: Arc::default(), restarts: Arc::default(), retired: Arc::default() };
         beat.tick();
         self.0.lock().expect("no holder of this lock can panic").push(beat.clone());
         beat
@@ -65,8 +70,9 @@ impl Pulse {
     pub fn all(&self) -> Vec<Beat> {
         self.0.lock().expect("no holder of this lock can panic").clone()
     }
-    /// The critical actor that has been quiet the longest, if longer than `limit`.
-    pub fn stalled(&self, limit: Duration) -> Option<Beat> {
-        self.all().into_iter().filter(|beat| beat.critical && beat.age() > limit).max_by_key(Beat::age)
+    /// The actor that has been quiet the longest, if longer than `limit`.
+    pub fn stalled(&self, limit: Duration, only_critical: bool) -> Option<Beat> {
+        let alive = |beat: &Beat| !beat.retired.load(Ordering::Relaxed) && (beat.critical || !only_critical);
+        self.all().into_iter().filter(|beat| alive(beat) && beat.age() > limit).max_by_key(Beat::age)
     }
 }

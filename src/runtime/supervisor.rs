@@ -107,7 +107,11 @@ impl Supervisor {
             let mut restarts: VecDeque<Instant> = VecDeque::new();
             loop {
                 let ended = once(&mut actor, &beat, policy.freeze, stop.clone()).await;
+                // While stopping, a neighbour that has gone before us is the normal end.
+                let gone = matches!(ended, Ended::Failed(StageError::Gone(_))) && stop.is_cancelled();
+                let ended = if gone { Ended::Finished } else { ended };
                 if matches!(ended, Ended::Finished) || stop.is_cancelled() {
+                    beat.retire();
                     return (beat.name, ended);
                 }
                 let now = Instant::now();

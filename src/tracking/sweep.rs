@@ -21,8 +21,9 @@ pub(super) struct Question {
 pub(super) struct Sweep {
     pub began: Ms,
     pub pending: Vec<OrderPush>,
-    /// Orders that were not pending, asked one by one; `None`: the venue does not know it.
-    pub asked: Vec<(OrderId, Option<OrderPush>)>,
+    /// Orders that were not pending, asked one by one, with whether the venue had named them before we
+    /// asked; `None`: it does not know it.
+    pub asked: Vec<(OrderId, bool, Option<OrderPush>)>,
     /// Orders behind fills without a client order id: perhaps children of our stops.
     pub nameless: Vec<OrderPush>,
     pub fills: Vec<FillReport>,
@@ -57,7 +58,7 @@ pub(super) async fn sweep(venue: &Venue, wanted: Wanted) -> Result<Sweep, VenueE
         if pending.iter().any(is_pending) {
             continue;
         }
-        asked.push((question.id.clone(), ask(venue, &question).await?));
+        asked.push((question.id.clone(), question.venue_id.is_some(), ask(venue, &question).await?));
     }
     let fills = match &wanted.fills_cursor {
         Some(cursor) => venue.fills_since(Some(cursor)).await?,

@@ -372,10 +372,11 @@ impl Tracker {
         for push in &found.pending {
             self.on_order(push, "orders-pending").await?;
         }
-        for (id, push) in &found.asked {
+        for (id, named, push) in &found.asked {
             match push {
                 Some(push) => self.on_order(push, "trade/order").await?,
                 // Not known to the venue: no proof yet. Its outcome is open until there is one.
+                None if !named => {} // on its way out: the answer to its create will come
                 None => {
                     let outcome = self.ledger.lost(id, self.clock.now());
                     self.keep(outcome).await?;

@@ -28,8 +28,9 @@ pub enum Class {
 pub fn class(code: &str) -> Class {
     let Ok(number) = code.parse::<u32>() else { return Class::Ambiguous };
     match number {
-        50011 | 50061 | 60014 | 60023 | 50040 | 51113 | 51513 => Class::Backoff,
-        50001 | 50013 | 50026 | 50023 | 51029 | 51030 | 60020 => Class::BackoffUnsure,
+        50011 | 50061 => Class::Backoff,
+        50001 | 50013 | 50026 | 50023 | 50040 | 51029 | 51030 | 51113 | 51513 | 60009 | 60014 | 60020 | 60023
+        | 63999 => Class::BackoffUnsure,
         50004 | 51054 | 51149 | 51412 | 64007 => Class::Ambiguous,
         50102 | 50112 | 60004 | 60006 | 60011 => Class::Resync,
         50005
@@ -60,11 +61,9 @@ pub fn class(code: &str) -> Class {
         | 4088
         | 60005
         | 60007
-        | 60009
         | 60024
         | 60027
-        | 60032
-        | 63999 => Class::Stop,
+        | 60032 => Class::Stop,
         50042
         | 50071
         | 51011
@@ -216,7 +215,10 @@ mod tests {
 
     #[test]
     fn what_may_have_been_taken_is_unknown() {
-        for code in ["50001", "50004", "50013", "50026", "51054", "51149", "51016", "64007", "99999", "banana"] {
+        for code in [
+            "50001", "50004", "50013", "50026", "50040", "51113", "51513", "60014", "51054", "51149", "51016", "64007",
+            "99999", "banana",
+        ] {
             create(&one("1", code, ""), "unknown");
         }
         create("", "unknown");
