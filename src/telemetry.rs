@@ -17,10 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sets logging up, once per process. `ALPHA_ARENA_LOG` filters, e.g. `debug` or `alpha_arena::risk=debug,info`.
 pub fn init() {
-    let filter = EnvFilter::try_from_env("ALPHA_ARENA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_env("ALPHA_ARENA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // At trace level these print the bytes they write, and a login's bytes are a secret.
+    for quiet in ["tungstenite=info", "tokio_tungstenite=info", "h2=info", "hyper=info", "reqwest=info"] {
+        filter = filter.add_directive(quiet.parse().expect("a constant directive"));
+    }
     let registry = tracing_subscriber::registry().with(filter);
-    // systemd sets JOURNAL_STREAM when our stderr is a journal socket.
-    if std::env::var_os("JOURNAL_STREAM").is_some()
+    if stderr_is_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
         drop(registry.with(journal.with_field_prefix(None)).try_init());
@@ -31,6 +34,14 @@ pub fn init() {
         .with_ansi(std::io::stderr().is_terminal())
         .event_format(Lines);
     drop(registry.with(lines).try_init());
+}
+
+/// systemd names the journal's socket as device:inode in JOURNAL_STREAM; a terminal may inherit the
+/// variable, so it only counts if our stderr is that very socket.
+fn stderr_is_journal() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    std::fs::metadata("/dev/stderr").is_ok_and(|meta| named == format!("{}:{}", meta.dev(), meta.ino()))
 }
 
 /// `12:00:01.123 INFO  filled run=1f3a… inst=BTC-USDT qty=1`

@@ -117,8 +117,9 @@ impl From<crate::store::StoreError> for Failure {
 
 impl Global {
     fn load(&self, speed: Option<f64>) -> Result<Config, Failure> {
+        // A value that is not text is kept in some form, so that a broken switch is a problem and not absent.
         let env: HashMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
         let overrides = Overrides { config: self.config.clone(), speed };
         Ok(Config::check(Layers::read(&overrides, env).map_err(Problems::from)?)?)

@@ -258,6 +258,18 @@ impl Config {
         if instruments.is_empty() {
             root.problem("instrument", "at least one is needed");
         }
+        if instruments.iter().collect::<BTreeSet<_>>().len() < instruments.len() {
+            root.problem("instrument", "names one instrument twice");
+        }
+        if risk.order_notional_min > risk.order_notional_max {
+            root.problem("risk.order_notional_min", "is more than order_notional_max: no order would pass");
+        }
+        if supervision.freeze <= venue.request_timeout {
+            root.problem(
+                "supervision.freeze_ms",
+                "must be more than venue.request_timeout_ms: waiting for an answer is not freezing",
+            );
+        }
         let contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
         check_contenders(&mut root, &contenders);
         if risk.account_age_max <= sync.account {
@@ -316,6 +328,31 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     if settings.rest_url.is_empty() != settings.ws_url.is_empty() {
         s.problem("ws_url", "rest_url and ws_url belong together: give both or neither");
     }
+    for (name, url, plain, sealed) in
+        [("rest_url", &settings.rest_url, "http://", "https://"), ("ws_url", &settings.ws_url, "ws://", "wss://")]
+    {
+        let local = ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
+            url.strip_prefix(plain).is_some_and(|rest| {
+                rest == *host || rest.starts_with(&format!("{host}:")) || rest.starts_with(&format!("{host}/"))
+            })
+        });
+        if !url.is_empty() && !url.starts_with(sealed) && !local {
+            s.problem(
+                name,
+                format!("must begin with {sealed}: a key never travels in clear text, except to this machine"),
+            );
+        }
+    }
+    if !settings.ws_url.is_empty() && !settings.ws_url.ends_with("/ws/v5") {
+        s.problem("ws_url", "must end with /ws/v5");
+    }
+    if matches!(mode, Mode::Live | Mode::OkxDemo) && settings.ws_url.contains("pap.okx.com") != (mode == Mode::OkxDemo)
+    {
+        s.problem(
+            "ws_url",
+            format!("is not the WebSocket host of mode {mode}; demo trading has its own (ws…pap.okx.com)"),
+        );
+    }
     if settings.rest_url.is_empty() && matches!(mode, Mode::OkxDemo | Mode::Live) {
         s.problem("rest_url", format!("mode {mode} needs the venue's address, e.g. https://www.okx.com"));
     }
@@ -348,6 +385,9 @@ fn read_contender(s: &mut Section<'_>, known: &[InstId]) -> Option<Contender> {
     }
     if instruments.is_empty() {
         s.problem("instruments", "at least one is needed");
+    }
+    if instruments.iter().collect::<BTreeSet<_>>().len() < instruments.len() {
+        s.problem("instruments", "names one instrument twice");
     }
     let params = match spec {
         Some(spec) => s.table("params", |s| {
@@ -405,23 +445,17 @@ fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {
 
 /// Trading is on only if no source says off. Only `true` and `false` are spellings.
 fn trading_switch(root: &mut Section<'_>, mode: Mode, enabled: bool, layers: &Layers) -> (bool, Option<String>) {
-    let word = layers.env.get("TRADING_ENABLED").map(String::as_str);
-    match word {
-        Some("true" | "false") | None => {}
-        Some(other) => {
-            let what = format!("must be exactly true or false, is '{other}'");
-            root.problem("TRADING_ENABLED", what);
+    for (who, word) in &layers.trading {
+        if who.starts_with("TRADING_ENABLED") && word != "true" && word != "false" {
+            root.problem("TRADING_ENABLED", format!("must be exactly true or false, is '{word}'"));
         }
     }
-    let source = layers.sources.get("trading.enabled").cloned().unwrap_or_default();
-    if word == Some("false") {
-        (false, Some("TRADING_ENABLED=false".to_owned()))
-    } else if !enabled {
-        (false, Some(format!("trading.enabled = false ({source})")))
-    } else if mode == Mode::Live && word != Some("true") {
-        (false, Some("mode live without TRADING_ENABLED=true".to_owned()))
-    } else {
-        (true, None)
+    match layers.trading.iter().find(|(_, word)| word == "false") {
+        Some((who, _)) => (false, Some(format!("{who} says false"))),
+        None if mode == Mode::Live && layers.trading_word.as_deref() != Some("true") => {
+            (false, Some("mode live without TRADING_ENABLED=true in the environment".to_owned()))
+        }
+        None => (enabled, None),
     }
 }
 
@@ -456,6 +490,7 @@ mod tests {
         assert!(on(&[("TRADING_ENABLED", "true")]));
         assert!(!on(&[("TRADING_ENABLED", "false")]));
         assert!(!on(&[("TRADING_ENABLED", "true"), ("ALPHA_ARENA__TRADING__ENABLED", "false")]));
+        assert!(!on(&[("TRADING_ENABLED", "false"), ("ALPHA_ARENA__TRADING__ENABLED", "true")]));
         for word in ["TRUE", "1", "yes", "", "false "] {
             let problems = check(&[("TRADING_ENABLED", word)]).unwrap_err();
             assert_eq!(problems.0[0].key, "TRADING_ENABLED", "{word}");
@@ -488,6 +523,28 @@ mod tests {
         let keys: Vec<&str> = problems.0.iter().map(|p| p.key.as_str()).collect();
         assert_eq!(keys, ["exchange.speed", "market.bar", "risk.open_order_max"]);
         assert!(problems.to_string().contains("did you mean 'open_orders_max'"), "{problems}");
+    }
+
+    #[test]
+    fn a_key_with_one_underscore_is_refused_and_not_ignored() {
+        let problems = check(&[("ALPHA_ARENA_TRADING__ENABLED", "false")]).unwrap_err();
+        assert_eq!(problems.0[0].key, "ALPHA_ARENA_TRADING__ENABLED");
+    }
+
+    #[test]
+    fn keys_never_travel_in_clear_text_and_hosts_fit_their_mode() {
+        let demo = |rest: &str, ws: &str| {
+            let env = [
+                ("ALPHA_ARENA__MODE", "okx-demo"),
+                ("ALPHA_ARENA__VENUE__REST_URL", rest),
+                ("ALPHA_ARENA__VENUE__WS_URL", ws),
+            ];
+            check(&env).map(drop).map_err(|p| p.0[0].key.clone())
+        };
+        assert_eq!(demo("https://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"), Ok(()));
+        assert_eq!(demo("http://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"), Err("venue.rest_url".into()));
+        assert_eq!(demo("https://www.okx.com", "wss://ws.okx.com:8443/ws/v5"), Err("venue.ws_url".into()));
+        assert_eq!(demo("https://www.okx.com", "wss://wspap.okx.com:8443"), Err("venue.ws_url".into()));
     }
 
     #[test]

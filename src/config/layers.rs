@@ -29,8 +29,12 @@ pub struct Layers {
     pub tree: Value,
     /// Dotted key → where its value came from.
     pub sources: BTreeMap<String, String>,
-    /// The environment over `.env`: what secrets and `TRADING_ENABLED` are read from.
+    /// The environment over `.env`: what secrets are read from.
     pub env: HashMap<String, String>,
+    /// Every word on the trading switch, with who says it. Any `false` wins.
+    pub trading: Vec<(String, String)>,
+    /// `TRADING_ENABLED` of the process's own environment: the word that mode live insists on.
+    pub trading_word: Option<String>,
 }
 
 impl Layers {
@@ -39,8 +43,13 @@ impl Layers {
     /// # Errors
     /// A file that is missing or is not TOML, each with its name.
     pub fn read(overrides: &Overrides, env: HashMap<String, String>) -> Result<Self, Problem> {
-        let mut layers =
-            Self { tree: Value::Object(Default::default()), sources: BTreeMap::new(), env: HashMap::new() };
+        let mut layers = Self {
+            tree: Value::Object(Default::default()),
+            sources: BTreeMap::new(),
+            env: HashMap::new(),
+            trading: Vec::new(),
+            trading_word: env.get("TRADING_ENABLED").cloned(),
+        };
         layers.add("default", toml_layer("the built-in defaults", DEFAULTS)?);
         let file = overrides.config.clone().or_else(|| env.get("ALPHA_ARENA_CONFIG").map(PathBuf::from));
         if let Some(path) = file {
@@ -55,12 +64,22 @@ impl Layers {
         if let Some(speed) = overrides.speed {
             layers.add("--speed", serde_json::json!({"exchange": {"speed": speed}}));
         }
+        for (name, source) in [(&dotenv, ".env"), (&env, "environment")] {
+            if let Some(word) = name.get("TRADING_ENABLED") {
+                layers.trading.push((format!("TRADING_ENABLED in {source}"), word.clone()));
+            }
+        }
         layers.env = dotenv;
         layers.env.extend(env);
         Ok(layers)
     }
 
     fn add(&mut self, source: &str, layer: Value) {
+        match &layer["trading"]["enabled"] {
+            Value::Null => {}
+            Value::String(word) => self.trading.push((format!("trading.enabled in {source}"), word.clone())),
+            other => self.trading.push((format!("trading.enabled in {source}"), other.to_string())),
+        }
         merge(&mut self.tree, layer, "", source, &mut self.sources);
     }
 }
@@ -79,11 +98,14 @@ fn toml_layer(name: &str, text: &str) -> Result<Value, Problem> {
 }
 
 fn env_layer(env: &HashMap<String, String>) -> Result<Value, Problem> {
-    let ours = env
-        .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX) && !NOT_CONFIG.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let ours = |name: &String| name.starts_with(PREFIX) && !NOT_CONFIG.contains(&name.as_str());
+    if let Some(odd) = env.keys().find(|name| ours(name) && !name.starts_with("ALPHA_ARENA__")) {
+        return Err(Problem::new(
+            odd,
+            "is no configuration key: two underscores follow ALPHA_ARENA and part its sections, as in ALPHA_ARENA__RISK__OPEN_ORDERS_MAX",
+        ));
+    }
+    let ours = env.iter().filter(|(name, _)| ours(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
     let source = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours));
     config::Config::builder()
         .add_source(source)
@@ -96,7 +118,13 @@ fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {
     if !path.exists() {
         return Ok(HashMap::new());
     }
-    let bad = |error: dotenvy::Error| Problem::new(".env", error.to_string());
+    // dotenvy's own words repeat the line, which may hold a secret.
+    let bad = |error: dotenvy::Error| match error {
+        dotenvy::Error::Io(error) => Problem::new(".env", error.to_string()),
+        _ => {
+            Problem::new(".env", "a line cannot be read; write NAME=value, with quotes around a value that has spaces")
+        }
+    };
     dotenvy::from_path_iter(path).map_err(bad)?.collect::<Result<_, _>>().map_err(bad)
 }
 

@@ -111,7 +111,9 @@ impl<'a> Section<'a> {
 
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
         match self.take(name) {
-            Value::Array(items) => items.into_iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                items.into_iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            }
             Value::Null => Vec::new(),
             other => {
                 self.problem(name, format!("must be a list of names, is {other}"));

@@ -147,7 +147,6 @@ impl Executor {
                 self.market.clone(),
                 order.inst.clone(),
                 order.id.clone(),
-                now,
             ));
         }
         for (inst, algo) in orders.idle_stops.iter().filter(|_| reconciled) {
@@ -175,11 +174,11 @@ async fn cancel(
     market: watch::Receiver<MarketView>,
     inst: InstId,
     order: OrderId,
-    now: Ms,
 ) -> Result<(), StageError> {
     let instrument = market.borrow().insts.get(&inst).map(|m| Arc::clone(&m.instrument));
+    line.rest.room_to_cancel(&inst).await;
     let outcome = match (&line.socket, instrument) {
-        (Some(socket), Some(instrument)) if socket.is_up() => socket.cancel(&instrument, order.as_str(), now.0).await,
+        (Some(socket), Some(instrument)) if socket.is_up() => socket.cancel(&instrument, order.as_str()).await,
         _ => line.rest.cancel(&inst, order.as_str()).await,
     };
     info!(event = "cancel_asked", cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");

@@ -36,6 +36,8 @@ pub struct AccountSync {
     pub beat: Beat,
 }
 
+/// Off by more than this, the clock is set to the venue's.
+const CLOCK_OFF: Ms = Ms(500);
 /// After fills, wait this long so that one read serves several of them.
 const SOON: Duration = Duration::from_millis(1000);
 
@@ -80,7 +82,21 @@ impl Actor for AccountSync {
 }
 
 impl AccountSync {
+    /// The venue's clock is the one that counts; ours may have been suspended with its machine.
+    async fn check_clock(&self) {
+        let before = self.clock.now();
+        let Ok(venue) = self.venue.server_time().await else { return };
+        let after = self.clock.now();
+        // The answer was made somewhere between asking and hearing it.
+        let off = if venue < before { venue.since(before) } else { venue.since(after).max(Ms::ZERO) };
+        if off.0.abs() > CLOCK_OFF.0.max(after.since(before).0) {
+            warn!(event = "clock_off", off_ms = off.0, "our clock was off the venue's; set right");
+            self.clock.anchor(venue);
+        }
+    }
+
     async fn sync(&mut self, trigger: &str) -> Result<SyncReport, StageError> {
+        self.check_clock().await;
         match sync_once(&self.venue, self.bills_cursor.as_deref()).await {
             Ok((view, bills)) => {
                 let view = Arc::new(view);

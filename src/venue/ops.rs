@@ -2,6 +2,8 @@
 //! every unanswered create is unknown; nothing is ever sent again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ use crate::runtime::Clock;
 #[derive(Clone, Debug)]
 pub struct OrderSocket {
     asks: mpsc::Sender<Ask>,
+    /// Numbers cancels, so that no two in flight share a name.
+    count: Arc<AtomicU64>,
     up: watch::Receiver<bool>,
     timeout: Duration,
 }
@@ -35,7 +39,7 @@ impl OrderSocket {
         let (asks, inbox) = mpsc::channel(256);
         let (tell_up, up) = watch::channel(false);
         tokio::spawn(relay(Stream::open(config, clock), inbox, tell_up).in_current_span());
-        Self { asks, up, timeout }
+        Self { asks, count: Arc::default(), up, timeout }
     }
 
     /// Is the connection logged in? If not, nothing would leave: use REST.
@@ -60,9 +64,9 @@ impl OrderSocket {
     }
 
     /// Asks for a cancel, by our id.
-    pub async fn cancel(&self, inst: &Instrument, cl_ord_id: &str, nonce: i64) -> CancelOutcome {
+    pub async fn cancel(&self, inst: &Instrument, cl_ord_id: &str) -> CancelOutcome {
         let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
-        let id = format!("c{nonce}");
+        let id = format!("c{}", self.count.fetch_add(1, Ordering::Relaxed));
         let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, "clOrdId": cl_ord_id}]});
         match self.ask(id, &frame).await {
             Some(reply) => judge_cancel(&reply),
@@ -101,6 +105,8 @@ async fn relay(mut stream: Stream, mut inbox: mpsc::Receiver<Ask>, up: watch::Se
                 None => return,
             },
             ask = inbox.recv() => match ask {
+                // Nothing may leave later than it was asked for: not while down, not at the next connection.
+                Some(_) if !*up.borrow() => {}
                 Some(ask) => {
                     waiting.retain(|_, answer| !answer.is_closed());
                     waiting.insert(ask.id, ask.answer);

@@ -421,9 +421,13 @@ impl Trading {
         }
     }
 
-    /// Asks for a cancel, by our id.
-    pub async fn cancel(&self, inst: &InstId, cl_ord_id: &str) -> CancelOutcome {
+    /// Waits for room in the budget of cancels.
+    pub async fn room_to_cancel(&self, inst: &InstId) {
         self.venue.inner.budgets.wait(Lane::Cancel, inst.as_str()).await;
+    }
+
+    /// Asks for a cancel, by our id. Wait for room first.
+    pub async fn cancel(&self, inst: &InstId, cl_ord_id: &str) -> CancelOutcome {
         let body = serde_json::json!({"instId": inst, "clOrdId": cl_ord_id}).to_string();
         match self.post("/api/v5/trade/cancel-order", body, None).await {
             Ok(reply) => judge_cancel(&reply),

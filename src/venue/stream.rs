@@ -135,6 +135,7 @@ async fn keep_up(
         let began = Instant::now();
         let why = match timeout(config.answer_within, connect_async(&config.url)).await {
             Ok(Ok((socket, _))) => {
+                while orders.try_recv().is_ok() {}
                 let mut connection = Connection::new(&config, &clock, &tell, socket);
                 match connection.run(&mut orders).await {
                     Ended::Lost(why) => why,
@@ -155,7 +156,7 @@ async fn keep_up(
             return;
         }
         // Frames that were meant for the connection that is gone must not go out on the next one.
-        while orders.try_recv().is_ok() {}
+        while orders.try_recv().is_ok() {} // and again below, just before the next connection
         if began.elapsed() > Duration::from_secs(60) {
             pause = Duration::from_millis(350);
         }
@@ -179,6 +180,7 @@ struct Connection<'a> {
     /// Subscriptions without an acknowledgement.
     waiting: usize,
     up: bool,
+    began: Instant,
     last_frame: Instant,
     pinged: Option<Instant>,
     /// Last data on each channel that must flow.
@@ -234,6 +236,7 @@ impl<'a> Connection<'a> {
             socket,
             waiting: config.subscriptions.len(),
             up: false,
+            began: Instant::now(),
             last_frame: Instant::now(),
             pinged: None,
             flows: HashMap::new(),
@@ -291,14 +294,19 @@ impl<'a> Connection<'a> {
             Some(at) => at + self.config.answer_within,
             None => self.last_frame + self.config.ping_after,
         };
-        let silent = self.flows.values().min().map(|at| *at + self.config.silence);
-        silent.map_or(quiet, |silent| silent.min(quiet))
+        // One quiet instrument is no fault; silence on all channels that must flow is.
+        let silent = self.flows.values().max().map(|at| *at + self.config.silence);
+        let coming_up = (!self.up).then(|| self.began + self.config.answer_within);
+        [Some(quiet), silent, coming_up].into_iter().flatten().min().expect("one of them is always set")
     }
 
     async fn on_deadline(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        if let Some((flow, _)) = self.flows.iter().find(|(_, at)| now.duration_since(**at) >= self.config.silence) {
-            return Err(Ended::Lost(format!("no data on {} {} though the connection answers", flow.0, flow.1)));
+        if !self.up && now.duration_since(self.began) >= self.config.answer_within {
+            return Err(Ended::Lost("login or subscription was not acknowledged".to_owned()));
+        }
+        if self.flows.values().max().is_some_and(|at| now.duration_since(*at) >= self.config.silence) {
+            return Err(Ended::Lost("no data though the connection answers".to_owned()));
         }
         match self.pinged {
             Some(at) if now.duration_since(at) >= self.config.answer_within => {
@@ -339,7 +347,11 @@ impl<'a> Connection<'a> {
                 if self.waiting == 0 && !self.up { self.come_up().await } else { Ok(()) }
             }
             Some("error") => {
-                let (code, msg) = (frame.code.unwrap_or("").to_owned(), frame.msg.unwrap_or_default().into_owned());
+                let (code, mut msg) = (frame.code.unwrap_or("").to_owned(), frame.msg.unwrap_or_default().into_owned());
+                if msg.starts_with("Invalid request") {
+                    // The venue repeats the frame it did not like, and a login frame holds the key.
+                    msg.truncate("Invalid request".len());
+                }
                 match super::codes::class(&code) {
                     super::Class::Stop | super::Class::Reject if !self.up => Err(Ended::Refused { code, msg }),
                     _ if self.up => {
@@ -355,7 +367,10 @@ impl<'a> Connection<'a> {
                 info!(event = "stream_notice", %code, "the venue announces an upgrade; reconnecting");
                 Err(Ended::Lost(format!("notice {code}")))
             }
-            Some("channel-conn-count" | "channel-conn-count-error") => {
+            Some("channel-conn-count-error") => {
+                Err(Ended::Lost(format!("too many connections listen to {}", frame.channel.unwrap_or(""))))
+            }
+            Some("channel-conn-count") => {
                 let count = frame.conn_count.and_then(|n| n.parse().ok()).unwrap_or(0);
                 self.tell(StreamEvent::ConnCount { channel: frame.channel.unwrap_or("").to_owned(), count }).await
             }
