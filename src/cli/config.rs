@@ -21,7 +21,9 @@ pub(super) enum ConfigVerb {
 pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
     let config = global.load(None)?;
     match verb {
-        ConfigVerb::Check => println!("ok: mode {}, {} contenders", config.mode, config.contenders.len()),
+        ConfigVerb::Check => {
+            output::say(format_args!("ok: mode {}, {} contenders", config.mode, config.contenders.len()))
+        }
         ConfigVerb::Show { json: true } => {
             println!(
                 "{}",
@@ -38,7 +40,7 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
                 };
                 table.add_row([key.as_str(), &shown, source]);
             }
-            println!("{table}");
+            output::say(table);
         }
     }
     Ok(Exit::Ok)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::exchange::{Engine, EngineConfig, ServerConfig, serve};
 use crate::exit::Exit;
 use crate::telemetry;
@@ -55,14 +55,14 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     let (endpoint, server) = serve(engine, ServerConfig { demo: args.demo }, listener, stop.clone()).map_err(io)?;
     if args.json {
         let line = serde_json::to_string(&endpoint).expect("an endpoint is plain text");
-        println!("{line}");
+        output::say(line);
     } else {
-        println!("REST        {}", endpoint.rest);
-        println!("WebSocket   {}/{{public,private,business}}", endpoint.ws);
-        println!("key         {}", endpoint.credentials.api_key);
-        println!("secret      {}", endpoint.credentials.secret);
-        println!("passphrase  {}", endpoint.credentials.passphrase);
-        println!("uid         {}", endpoint.credentials.uid);
+        output::say(format_args!("REST        {}", endpoint.rest));
+        output::say(format_args!("WebSocket   {}/{{public,private,business}}", endpoint.ws));
+        output::say(format_args!("key         {}", endpoint.credentials.api_key));
+        output::say(format_args!("secret      {}", endpoint.credentials.secret));
+        output::say(format_args!("passphrase  {}", endpoint.credentials.passphrase));
+        output::say(format_args!("uid         {}", endpoint.credentials.uid));
     }
     std::io::stdout().flush().map_err(io)?;
     tokio::select! {

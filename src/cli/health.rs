@@ -4,11 +4,18 @@ use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, list, output, status};
 use crate::exit::Exit;
-use crate::ops::health::{judge, overall};
+use crate::ops::health::{Finding, Verdict, judge, overall};
 use crate::runtime::wall_ms;
 
 pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
-    let running = status::ask(global).await?;
+    // A configuration that cannot be read is a finding like another.
+    let running = match status::ask(global).await {
+        Ok(running) => running,
+        Err(failure) => {
+            let finding = Finding { check: "configuration", verdict: Verdict::Fail, detail: failure.message };
+            return Ok(show(&[finding], None, None, json));
+        }
+    };
     let (database, summary) = match list::reader(global) {
         Ok(reader) => match (reader.quick_check(), reader.summary()) {
             (Ok(verdict), Ok(table)) => (
@@ -22,17 +29,21 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         Err(failure) => (failure.message, None),
     };
     let findings = judge(&database, summary.as_ref(), running.as_ref());
-    let verdict = overall(&findings);
+    Ok(show(&findings, running.as_ref(), summary.as_ref(), json))
+}
+
+fn show(findings: &[Finding], running: Option<&Value>, summary: Option<&Value>, json: bool) -> Exit {
+    let verdict = overall(findings);
     if json {
         let body = json!({"schema": "health/1", "as_of_ms": wall_ms(), "verdict": verdict, "findings": findings,
             "daemon_running": running.is_some(), "summary": summary});
-        println!("{body}");
+        output::say(body);
     } else {
         let mut table = output::sheet(&["check", "verdict", "detail"]);
-        for finding in &findings {
+        for finding in findings {
             table.add_row([finding.check, &format!("{:?}", finding.verdict).to_lowercase(), &finding.detail]);
         }
-        println!("{table}");
+        output::say(table);
     }
-    Ok(verdict.exit())
+    verdict.exit()
 }

@@ -1,6 +1,6 @@
 //! Tables for people, JSON for scripts.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Drawn};
@@ -8,6 +8,11 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::Ms;
 use crate::store::Table;
+
+/// Prints a line. A reader that has gone away (`| head`) is no error of ours.
+pub(super) fn say(line: impl std::fmt::Display) {
+    writeln!(std::io::stdout().lock(), "{line}").ok();
+}
 
 /// Prints rows as a table, or as `{"schema", "as_of_ms", "rows": […]}`.
 pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
@@ -17,11 +22,11 @@ pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
             .iter()
             .map(|row| Value::Object(table.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>()))
             .collect();
-        println!("{}", json!({"schema": format!("{verb}/1"), "as_of_ms": as_of.0, "rows": rows}));
+        say(json!({"schema": format!("{verb}/1"), "as_of_ms": as_of.0, "rows": rows}));
         return;
     }
     if table.rows.is_empty() {
-        println!("no {verb} yet");
+        say(format_args!("no {verb} yet"));
         return;
     }
     let heads: Vec<String> = table.columns.iter().map(|c| c.trim_end_matches("_ms").replace('_', " ")).collect();
@@ -36,7 +41,7 @@ pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
             drawn.column_mut(index).expect("one per column").set_cell_alignment(CellAlignment::Right);
         }
     }
-    println!("{drawn}");
+    say(drawn);
 }
 
 /// An empty table with these heads.

@@ -23,7 +23,7 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Unavailable, message));
     };
     if json {
-        println!("{status}");
+        output::say(status);
         return Ok(Exit::Ok);
     }
     let mut table = output::sheet(&["", ""]);
@@ -59,6 +59,6 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         let label = format!("actor {}", actor["actor"].as_str().unwrap_or("?"));
         table.add_row([label, format!("{} ms ago, {} restarts", actor["beat_age_ms"], actor["restarts"])]);
     }
-    println!("{table}");
+    output::say(table);
     Ok(Exit::Ok)
 }

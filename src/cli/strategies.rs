@@ -21,16 +21,16 @@ pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
                 json!({"name": spec.name, "about": spec.about, "params": params})
             })
             .collect();
-        println!("{}", json!({"schema": "strategies/1", "rows": rows}));
+        output::say(json!({"schema": "strategies/1", "rows": rows}));
         return Ok(Exit::Ok);
     }
     for spec in strategy::all() {
-        println!("{}\n  {}", spec.name, spec.about);
+        output::say(format_args!("{}\n  {}", spec.name, spec.about));
         let mut table = output::sheet(&["parameter", "default", "min", "max", ""]);
         for p in spec.params {
             table.add_row([p.name, &p.default.to_string(), &p.min.to_string(), &p.max.to_string(), p.about]);
         }
-        println!("{table}\n");
+        output::say(format_args!("{table}\n"));
     }
     Ok(Exit::Ok)
 }

@@ -93,25 +93,25 @@ fn print(account: &Value, as_json: bool) {
         let mut body = account.clone();
         body["schema"] = json!("sync-account/1");
         body["as_of_ms"] = account["as_of"].clone();
-        println!("{body}");
+        output::say(body);
         return;
     }
     let text = |value: &Value| {
         value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
     };
-    println!("equity {} USD, available {} USD", text(&account["equity"]), text(&account["available"]));
+    output::say(format_args!("equity {} USD, available {} USD", text(&account["equity"]), text(&account["available"])));
     let mut balances = output::sheet(&["currency", "cash", "equity", "available", "frozen", "USD"]);
     for row in account["balances"].as_object().into_iter().flat_map(|m| m.values()) {
         balances.add_row(["ccy", "cash", "equity", "available", "frozen", "equity_usd"].map(|name| text(&row[name])));
     }
-    println!("{balances}");
+    output::say(balances);
     let mut positions = output::sheet(&["instrument", "size", "entry", "mark", "unrealised", "leverage"]);
     let rows = account["positions"].as_object();
     for row in rows.into_iter().flat_map(|m| m.values()) {
         positions.add_row(["inst", "qty", "average", "mark", "unrealised", "leverage"].map(|name| text(&row[name])));
     }
     match rows.is_none_or(serde_json::Map::is_empty) {
-        true => println!("no swap positions"),
-        false => println!("{positions}"),
+        true => output::say(format_args!("no swap positions")),
+        false => output::say(positions),
     }
 }

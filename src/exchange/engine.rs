@@ -103,10 +103,17 @@ impl Engine {
             uid: format!("{}", 440_000_000_000_000_000u64 + config.seed % 1_000_000),
         });
         let wall = wall_ms();
-        let venue = recovered.clock.map_or(Ms(wall), |line| line.at(wall));
+        // Never back, whatever the wall clock did: not before the last second that was matched.
+        let matched = Ms::secs(recovered.ledger.matched_to);
+        let venue = recovered.clock.map_or(Ms(wall), |line| line.at(wall)).max(matched);
         log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
         let clock = Clock::start(venue, config.speed);
         let market = Arc::new(Market::new(identity.seed));
+        let traded = recovered.ledger.orders.values().map(|o| &o.inst).chain(recovered.ledger.positions.keys());
+        if let Some(unlisted) = traded.into_iter().find(|inst| market.get(inst).is_none()) {
+            let why = format!("the ledger has {unlisted}, which this build does not list");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
         let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
         if exchange.ledger.cash.is_empty() {
             exchange.deposit("USDT", config.deposit);
@@ -186,13 +193,21 @@ struct Shop {
 impl Shop {
     fn run(mut self) -> std::io::Result<()> {
         let mut version = self.clock.version();
+        let mut caught_up = false;
         loop {
+            if !caught_up {
+                // After a downtime the market comes first: nobody is answered out of the past.
+                caught_up = self.exchange.advance(self.clock.now());
+                let changes = std::mem::take(&mut self.exchange.changes);
+                self.log.append(&self.exchange.ledger, &changes)?;
+                continue;
+            }
             let first = match self.inbox.recv_timeout(self.until_next_second()) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            self.exchange.advance(self.clock.now());
+            caught_up = self.exchange.advance(self.clock.now());
             let jobs = first.into_iter().chain(self.inbox.try_iter().take(BATCH));
             let replies: Vec<Reply> = jobs.map(|job| job(&mut self.exchange)).collect();
             let changes = std::mem::take(&mut self.exchange.changes);

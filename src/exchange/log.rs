@@ -23,7 +23,7 @@ pub struct Identity {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
@@ -136,8 +136,8 @@ impl Log {
                         recovered.clock = line.clock.or(recovered.clock);
                         line.apply(&mut recovered.ledger);
                     }
-                    // Torn at the end: it was never acknowledged. Broken in the middle: the disk lied.
-                    _ if reader.fill_buf()?.is_empty() => break,
+                    // Torn at the end: it was never acknowledged. Broken though whole: the disk lied, or it is no ledger.
+                    _ if !text.ends_with(b"\n") => break,
                     _ => {
                         return Err(io::Error::new(
                             io::ErrorKind::InvalidData,

@@ -219,18 +219,16 @@ impl Market {
         let mut tries = 0;
         while newest_first.len() < count {
             let page = CandlePage { after, limit: PAGE.min(count - newest_first.len() + 1), history: after.is_some() };
-            let rows = match self.venue.candles(inst, self.bar, page).await {
+            let rows = match self.beat.while_waiting(self.venue.candles(inst, self.bar, page)).await {
                 Ok(rows) => rows,
                 Err(error) if tries < 3 && !error.needs_person() => {
                     tries += 1;
-                    self.beat.tick();
                     warn!(event = "backfill_retry", %inst, %error, "reading history failed; trying again");
                     tokio::time::sleep(Duration::from_millis(500 * tries)).await;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            self.beat.tick();
             let Some((oldest, _)) = rows.last() else { break };
             after = Some(oldest.ts);
             newest_first.extend(rows.into_iter().filter(|(_, confirmed)| *confirmed).map(|(candle, _)| candle));

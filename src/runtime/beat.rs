@@ -42,6 +42,18 @@ impl Beat {
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.tick();
     }
+    /// Ticks while something that has its own time limit is waited for: waiting is not freezing.
+    pub async fn while_waiting<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
     /// Resolves once nothing has ticked for `limit`.
     pub async fn frozen(&self, limit: Duration) {
         loop {

@@ -68,7 +68,8 @@ impl Actor for AccountSync {
             if answer.is_none() && Instant::now() < next {
                 continue;
             }
-            let report = self.sync(if answer.is_some() { "asked for" } else { "rhythm" }).await?;
+            let trigger = if answer.is_some() { "asked for" } else { "rhythm" };
+            let report = self.beat.clone().while_waiting(self.sync(trigger)).await?;
             let pause = match &report {
                 Ok(_) => self.clock.wall_span(self.every).max(Duration::from_secs(1)),
                 Err(_) => Duration::from_secs(2),

@@ -28,16 +28,20 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     let config = busy_config(dir.path());
     let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run"], &exchange.env());
     daemon.wait_log("ready: reconciled", Duration::from_secs(30));
-    // Move the venue over a funding boundary on the way, with positions open.
+    // On the way the venue's clock is put just before a funding boundary, with positions open.
     wait_for("a position", Duration::from_secs(60), || count(dir.path(), "SELECT COUNT(*) FROM fills") > 50);
+    let clock: Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
+    let eight_hours = 8 * 3_600_000;
+    let boundary = (clock["now_ms"].as_i64().unwrap() / eight_hours + 1) * eight_hours;
+    exchange.http("POST", "/sim/clock", &format!(r#"{{"now_ms":{}}}"#, boundary - 60_000));
     let sent = "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')";
     wait_for("2,000 orders", Duration::from_secs(240), || count(dir.path(), sent) >= ORDERS);
     assert_eq!(daemon.stop().code(), Some(0));
 
-    // What still rested at the venue is taken back by hand, and a second start hears of it: then both are at rest.
+    // A second start, in which nothing new passes the gate, takes back what still rests: then both are at rest.
     let mut settle = Daemon::start(dir.path(), &["--config", &config, "run", "--for", "8s"], &{
         let mut env = exchange.env();
-        env.push(("TRADING_ENABLED".into(), "false".into()));
+        env.push(("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX".into(), "1".into()));
         env
     });
     assert_eq!(settle.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", settle.log());
@@ -70,6 +74,7 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
         books.fill(&instruments[fill.inst.as_str()], fill);
     }
     let bills = reader.bills().unwrap();
+    assert!(bills.iter().any(|bill| bill.kind == "8"), "no funding was paid");
     for bill in &bills {
         books.bill(bill);
     }

@@ -89,17 +89,15 @@ fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
     let body: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(body["balances"]["USDT"]["cash"], "100000");
     let (_, before, _) = run(dir.path(), &["balances", "--json"]);
-    let dead = command(dir.path(), &["sync-account"])
-        .envs([
-            ("ALPHA_ARENA__VENUE__REST_URL", "http://127.0.0.1:9"),
-            ("ALPHA_ARENA__VENUE__WS_URL", "ws://127.0.0.1:9/ws/v5"),
-            ("OKX_API_KEY", "k"),
-            ("OKX_SECRET", "s"),
-            ("OKX_PASSPHRASE", "p"),
-        ])
-        .output()
-        .unwrap();
-    assert_eq!(dead.status.code(), Some(69), "{}", String::from_utf8_lossy(&dead.stderr));
+    let exchange = crate::harness::Exchange::start(&[]);
+    for (change, code) in [(("ALPHA_ARENA__VENUE__REST_URL", "http://127.0.0.1:9"), 69), (("OKX_SECRET", "wrong"), 77)]
+    {
+        let mut command = command(dir.path(), &["sync-account"]);
+        let failed = command.envs(exchange.env()).env(change.0, change.1).output().unwrap();
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(failed.status.code(), Some(code), "{said}");
+        assert!(!said.contains(exchange.text("passphrase")) && !said.contains("wrong"), "{said}");
+    }
     let rows = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["rows"].clone();
     let (_, after, _) = run(dir.path(), &["balances", "--json"]);
     assert_eq!(rows(&before), rows(&after));

@@ -52,6 +52,7 @@ fn start(dir: &Path, fault: &str, notify: &Notify) -> Daemon {
         pair("ALPHA_ARENA_FAULT", fault),
         pair("ALPHA_ARENA_FAULT_ONCE", &dir.join("fault-happened").display().to_string()),
         pair("ALPHA_ARENA__SUPERVISION__FREEZE_MS", &FREEZE.as_millis().to_string()),
+        pair("ALPHA_ARENA__VENUE__REQUEST_TIMEOUT_MS", "2000"),
         pair("NOTIFY_SOCKET", &notify.path),
         pair("WATCHDOG_USEC", "1000000"),
     ];
@@ -66,6 +67,7 @@ fn restarts(actor: &str, how: &str) {
     let mut daemon = start(dir.path(), &format!("once:{actor}={how}@40"), &notify);
     notify.wait("READY=1", Duration::from_secs(20));
     daemon.wait_log("starting it afresh", Duration::from_secs(30));
+    while notify.next().is_some() {} // what was fed before
     let before = daemon.log().matches(" filled run=").count();
     crate::harness::wait_for("it trades on", Duration::from_secs(60), || {
         daemon.log().matches(" filled run=").count() > before
@@ -85,12 +87,12 @@ fn ends(actor: &str, how: &str, code: i32) {
     notify.wait("WATCHDOG=1", Duration::from_secs(5));
     if how == "freeze" {
         crate::harness::wait_for("the fault", Duration::from_secs(30), || dir.path().join("fault-happened").exists());
-        // Fed for the last time at most half a freeze after the fault; then silence.
+        // Fed for the last time at most half a freeze after the fault; then silence, for two feeding times.
         let settle = Instant::now();
-        while settle.elapsed() < FREEZE / 2 + FREEZE / 4 {
+        while settle.elapsed() < FREEZE / 2 + Duration::from_millis(250) {
             notify.next();
         }
-        assert!(notify.is_starved_for(FREEZE / 8), "{actor}: the watchdog is fed though it froze");
+        assert!(notify.is_starved_for(Duration::from_millis(700)), "{actor}: the watchdog is fed though it froze");
     }
     let status = daemon.wait_exit(Duration::from_secs(40));
     assert_eq!(status.code(), Some(code), "{actor} {how}:\n{}", daemon.log());

@@ -109,6 +109,8 @@ pub struct Daemon {
     child: Child,
     pub dir: PathBuf,
     log: PathBuf,
+    /// Where this process's part of the log begins.
+    from: usize,
 }
 
 impl Daemon {
@@ -116,6 +118,7 @@ impl Daemon {
     pub fn start(dir: &Path, args: &[&str], env: &[(String, String)]) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         let log = dir.join("test.log");
+        let from = std::fs::read_to_string(&log).map_or(0, |text| text.len());
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = command(dir, args)
             .envs(env.iter().map(|(k, v)| (k, v)))
@@ -123,11 +126,11 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .expect("the daemon starts");
-        Self { child, dir: dir.to_owned(), log }
+        Self { child, dir: dir.to_owned(), log, from }
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        std::fs::read_to_string(&self.log).unwrap_or_default().split_off(self.from)
     }
 
     pub fn pid(&self) -> u32 {

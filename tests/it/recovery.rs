@@ -53,3 +53,44 @@ fn the_embedded_exchange_keeps_its_ledger_and_its_clock_over_kill_9() {
     assert!(!again.log().contains("halted"), "{}", again.log());
     assert_eq!(again.stop().code(), Some(0));
 }
+
+#[test]
+fn a_stop_that_triggers_while_we_are_down_is_adopted_and_booked() {
+    let exchange = Exchange::start(&["--speed", "10"]);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("one.toml");
+    let text = "[[instrument]]\nid = \"BTC-USDT-SWAP\"\n[[contender]]\nid = \"holder\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\n\
+        stage = \"live\"\nweight = \"0.2\"\ninstruments = [\"BTC-USDT-SWAP\"]\nparams = { fast = 100, slow = 300, stop_pct = 3.0 }\n\
+        execution = { policy = \"market\" }\n";
+    std::fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    let args = ["--config", config.as_str(), "run"];
+    let mut daemon = Daemon::start(dir.path(), &args, &exchange.env());
+    daemon.wait_log(" filled run=", LIMIT);
+    let live = |state: &str| {
+        let ledger = exchange.ledger();
+        ledger["algo_orders"].as_array().unwrap().iter().find(|a| a["state"] == state).cloned()
+    };
+    wait_for("a live stop", LIMIT, || live("live").is_some());
+    let stop = live("live").unwrap();
+    daemon.kill();
+    let trigger: f64 = stop["slTriggerPx"].as_str().unwrap().parse().unwrap();
+    let beyond = if stop["side"] == "sell" { trigger * 0.99 } else { trigger * 1.01 };
+    exchange.http("POST", "/sim/market", &format!(r#"{{"instId":"BTC-USDT-SWAP","px":"{beyond:.1}"}}"#));
+    wait_for("the stop has triggered", LIMIT, || live("effective").is_some());
+
+    for round in 0..2 {
+        let mut again = Daemon::start(dir.path(), &args, &exchange.env());
+        again.wait_log("ready: reconciled", LIMIT);
+        assert!(!again.log().contains("halted"), "round {round}:\n{}", again.log());
+        let children = "SELECT COUNT(*) FROM orders WHERE purpose = 'stop' AND parent_id IS NOT NULL";
+        wait_for("the child is ours", LIMIT, || count(dir.path(), children) == 1);
+        let theirs = exchange.ledger();
+        let of_stop = |f: &&serde_json::Value| f["clOrdId"] == "";
+        let expected = theirs["fills"].as_array().unwrap().iter().filter(of_stop).count() as i64;
+        let booked = "SELECT COUNT(*) FROM fills f JOIN orders o USING (order_id) WHERE o.purpose = 'stop'";
+        assert!(expected > 0);
+        assert_eq!(count(dir.path(), booked), expected, "round {round}");
+        again.kill();
+    }
+}

@@ -72,7 +72,7 @@ impl Exchange {
     }
 
     /// What an open order holds back: (currency, amount).
-    fn hold(&self, order: &Order) -> (String, Decimal) {
+    pub(super) fn hold(&self, order: &Order) -> (String, Decimal) {
         let inst = &self.market.get(&order.inst).expect("orders are in listed instruments").listing.inst;
         let leaves = order.size - order.filled;
         let price = order.price.unwrap_or_else(|| self.last(&order.inst));

@@ -51,6 +51,7 @@ impl Exchange {
                 continue;
             }
             let mut algo = self.ledger.algos[&id].clone();
+            self.free_coins_for(&algo);
             let size = algo.size.min(self.reducible(&algo));
             algo.updated = self.now;
             if size.is_zero() {
@@ -113,6 +114,18 @@ impl Exchange {
             algo.status = AlgoStatus::Canceled;
             algo.updated = self.now;
             self.put_algo(algo);
+        }
+    }
+
+    /// A spot stop sells coins that a resting sell of ours may hold: the stop goes first.
+    fn free_coins_for(&mut self, algo: &Algo) {
+        if self.market.get(&algo.inst).is_none_or(|l| l.listing.inst.kind != InstKind::Spot) {
+            return;
+        }
+        let holding = |o: &&Order| o.inst == algo.inst && o.side == algo.side;
+        let resting: Vec<u64> = self.open_orders().filter(holding).map(|o| o.id).collect();
+        for id in resting {
+            self.cancel_with(id, "2");
         }
     }
 

@@ -13,12 +13,18 @@ impl Exchange {
     /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused by its kind.
     pub(super) fn match_incoming(&mut self, id: u64) {
         let order = self.ledger.orders[&id].clone();
-        self.cancel_own_opposite(&order);
         let fillable = self.fillable(&order);
         let reach: Decimal = fillable.iter().map(|(_, size)| *size).sum();
         match order.ord_type {
             OrdType::PostOnly if reach > Decimal::ZERO => return self.cancel_with(id, "31"),
             _ if order.all_or_none && reach < order.size => return self.cancel_with(id, "13"),
+            // What will rest must not cross our own; what only takes meets them no deeper than it reaches.
+            OrdType::Limit | OrdType::PostOnly => self.cancel_own_opposite(&order, order.price),
+            OrdType::Ioc | OrdType::Market => {
+                self.cancel_own_opposite(&order, fillable.last().map(|(price, _)| *price))
+            }
+        }
+        match order.ord_type {
             OrdType::PostOnly => {}
             _ => self.take(id, &fillable),
         }
@@ -37,13 +43,12 @@ impl Exchange {
     }
 
     /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go first.
-    fn cancel_own_opposite(&mut self, order: &Order) {
+    fn cancel_own_opposite(&mut self, order: &Order, worst: Option<Decimal>) {
         let hit: Vec<u64> = self
             .open_orders()
             .filter(|o| o.id != order.id && o.inst == order.inst && o.side != order.side)
-            .filter(|o| match (order.price, o.price) {
-                (None, _) => true,
-                (Some(_), None) => false,
+            .filter(|o| match (worst, o.price) {
+                (None, _) | (_, None) => false,
                 (Some(ours), Some(theirs)) => match order.side {
                     Side::Buy => ours >= theirs,
                     Side::Sell => ours <= theirs,
@@ -101,7 +106,9 @@ impl Exchange {
         if inst.kind != InstKind::Spot || order.side != Side::Buy || order.price.is_some() {
             return size;
         }
-        let cash = self.ledger.cash.get(&inst.quote).copied().unwrap_or_default();
+        // What others of ours hold is not ours to spend; what this order itself holds is.
+        let free = self.balance_sheet().get(&inst.quote).map_or(Decimal::ZERO, super::BalanceLine::available);
+        let cash = free + self.hold(order).1;
         if price * size <= cash { size } else { ((cash / price) / inst.lot.0).trunc() * inst.lot.0 }
     }
 

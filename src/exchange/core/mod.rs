@@ -107,29 +107,35 @@ impl Exchange {
     }
 
     /// Moves venue time to `now` and the market with it, second by second: resting orders are matched,
-    /// stops triggered, funding paid, positions liquidated. After a downtime this is where it happens.
-    pub fn advance(&mut self, now: Ms) {
-        if now <= self.now && !self.books.is_empty() {
-            return;
-        }
+    /// stops triggered, funding paid, positions liquidated. After a downtime this is where it happens,
+    /// at most [`STRIDE`] seconds at a time; `true`: there.
+    pub fn advance(&mut self, now: Ms) -> bool {
         let target = now.0.div_euclid(1000);
+        if now <= self.now && !self.books.is_empty() {
+            return true;
+        }
         if self.ledger.matched_to == 0 {
             self.ledger.matched_to = target - 1;
         }
+        let stride = target.min(self.ledger.matched_to + STRIDE);
         let mut second = self.ledger.matched_to + 1;
-        while second <= target {
+        while second <= stride {
             if self.is_idle() {
                 second = target; // nothing of ours is exposed to the seconds between
             }
             self.now = Ms::secs(second);
-            self.step(second);
+            self.step(second, second == target);
             self.ledger.matched_to = second;
             second += 1;
+        }
+        if self.ledger.matched_to < target {
+            return false;
         }
         if self.books.is_empty() {
             self.refresh_books(self.ledger.matched_to);
         }
         self.now = self.now.max(now);
+        true
     }
 
     /// The book as it is this second, with what was taken from it gone.
@@ -164,10 +170,14 @@ impl Exchange {
         let listed = self.market.get(inst).ok_or_else(|| unknown_instrument(inst))?;
         let second = self.now.0.div_euclid(1000);
         let ticks = (price / listed.listing.inst.tick.0).round();
-        let ticks = i64::try_from(ticks).map_err(|_| Refusal::new("51000", "Parameter px error"))?;
+        let bad = || Refusal::new("51000", "Parameter px error");
+        let ticks = i64::try_from(ticks).ok().filter(|ticks| *ticks < 1_000_000_000_000).ok_or_else(bad)?;
         self.ledger.shifts.push((second, inst.to_owned(), ticks - listed.ticks_at(second)));
         self.changes.shifts = true;
-        self.step(second);
+        // The second's trades and funding have been; only what hangs on the price is looked at again.
+        self.refresh_books(second);
+        self.trigger_stops();
+        self.liquidate_if_broke();
         Ok(())
     }
 
@@ -183,15 +193,34 @@ impl Exchange {
         self.consumed.clear();
         let names: Vec<String> = self.market.all().map(|l| l.listing.inst.id.to_string()).collect();
         for name in names {
-            let shift = self.shift(&name, second);
-            let listed = self.market.get(&name).expect("named by the market itself");
-            let book = listed.book(second, shift);
-            self.books.insert(name, book);
+            self.refresh_book(&name, second);
         }
     }
 
-    fn step(&mut self, second: i64) {
-        self.refresh_books(second);
+    fn refresh_book(&mut self, name: &str, second: i64) {
+        let shift = self.shift(name, second);
+        let book = self.market.get(name).expect("named by the market or a checked ledger").book(second, shift);
+        self.books.insert(name.to_owned(), book);
+    }
+
+    /// Instruments in which something of ours can happen.
+    fn exposed(&self) -> BTreeSet<String> {
+        let orders = self.open_orders().map(|o| o.inst.clone());
+        let stops = self.live_algos().map(|a| a.inst.clone());
+        let held = self.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero()).map(|(inst, _)| inst.clone());
+        orders.chain(stops).chain(held).collect()
+    }
+
+    /// One second. `full`: it is the present, and every book will be looked at.
+    fn step(&mut self, second: i64, full: bool) {
+        if full || self.books.is_empty() {
+            self.refresh_books(second);
+        } else {
+            self.consumed.clear();
+            for name in self.exposed() {
+                self.refresh_book(&name, second);
+            }
+        }
         self.match_resting(second);
         self.trigger_stops();
         if second % FUNDING_SECONDS == 0 {
@@ -237,6 +266,9 @@ impl Exchange {
         order.filter(|o| o.inst == inst)
     }
 }
+
+/// Seconds of market that are caught up in one go, before the ledger is written.
+const STRIDE: i64 = 2000;
 
 /// OKX pays funding of most swaps each eight hours, at 00:00, 08:00 and 16:00 UTC.
 pub const FUNDING_SECONDS: i64 = 8 * 3600;

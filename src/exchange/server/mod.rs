@@ -151,7 +151,10 @@ impl Failure {
 
 impl From<super::engine::Unavailable> for Failure {
     fn from(why: super::engine::Unavailable) -> Self {
-        Failure::new(503, "50001", format!("Service temporarily unavailable. {why}"))
+        match why {
+            super::engine::Unavailable::Busy => Failure::new(429, "50013", "Systems are busy. Please try again later."),
+            super::engine::Unavailable::Stopped => Failure::new(503, "50001", "Service temporarily unavailable."),
+        }
     }
 }
 

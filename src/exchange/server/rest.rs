@@ -123,7 +123,10 @@ async fn candles(site: &Site, request: &Request, recent: bool) -> Result<Value, 
     };
     let time = |name: &str| match request.param(name) {
         "" => Ok(None),
-        text => text.parse().map(|ms| Some(Ms(ms))).map_err(|_| bad(name)),
+        text => match text.parse() {
+            Ok(ms @ 0..=9_999_999_999_999) => Ok(Some(Ms(ms))),
+            _ => Err(bad(name)),
+        },
     };
     let limit = match request.param("limit") {
         "" => 100,
@@ -253,7 +256,7 @@ async fn private_read(site: &Site, request: &Request, endpoint: String) -> Resul
                 }
                 "trade/order" => {
                     let found = x.find_order(request.param("instId"), request.param("ordId"), request.param("clOrdId"));
-                    match found {
+                    match found.filter(|order| !forgotten(x, order)) {
                         Some(order) => vec![render_order(x, order)],
                         None => return Err(Failure::new(200, "51603", "Order does not exist")),
                     }
@@ -267,10 +270,8 @@ async fn private_read(site: &Site, request: &Request, endpoint: String) -> Resul
                     if request.param("instType").is_empty() {
                         return Err(bad("instType"));
                     }
-                    // A cancelled order without a fill is forgotten two hours after it ended.
-                    let forgotten = |o: &Order| o.filled.is_zero() && x.now().since(o.updated) > Ms::secs(7200);
                     let ended = x.ledger.orders.iter().rev().filter(|(_, o)| {
-                        !o.status.is_open() && by_inst(&o.inst) && wanted("state", o.status.okx()) && !forgotten(o)
+                        !o.status.is_open() && by_inst(&o.inst) && wanted("state", o.status.okx()) && !forgotten(x, o)
                     });
                     page(&request, ended.map(|(id, o)| (*id, o)), |o| render_order(x, o))
                 }
@@ -303,6 +304,21 @@ async fn private_read(site: &Site, request: &Request, endpoint: String) -> Resul
         .await?
 }
 
+/// As REST has it: the last fill's price and size, but not its fee or side of the book, which only the
+/// stream and the fill list tell.
 fn render_order(x: &super::super::core::Exchange, order: &Order) -> Value {
-    render::order(order, order.last_fill.and_then(|id| x.ledger.executions.get(&id)))
+    let mut row = render::order(order, order.last_fill.and_then(|id| x.ledger.executions.get(&id)));
+    if let Some(fields) = row.as_object_mut() {
+        for only_pushed in
+            ["fillFee", "fillFeeCcy", "execType", "fillPnl", "notionalUsd", "amendResult", "reqId", "code", "msg"]
+        {
+            fields.remove(only_pushed);
+        }
+    }
+    row
+}
+
+/// Two hours after it ended without a fill, an order is as if it had never been.
+fn forgotten(x: &super::super::core::Exchange, order: &Order) -> bool {
+    !order.status.is_open() && order.filled.is_zero() && x.now().since(order.updated) > Ms::secs(7200)
 }

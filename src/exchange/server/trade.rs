@@ -111,10 +111,16 @@ fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refusal> {
     match &body[name] {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => text.parse().map(Some).map_err(|_| bad(name)),
-        Value::Number(number) => number.to_string().parse().map(Some).map_err(|_| bad(name)),
+        Value::String(text) => bounded(text, name).map(Some),
+        Value::Number(number) => bounded(&number.to_string(), name).map(Some),
         _ => Err(bad(name)),
     }
+}
+
+/// Nothing anybody could mean is larger than this, and no product of two such overflows.
+fn bounded(text: &str, name: &str) -> Result<Decimal, Refusal> {
+    let value: Decimal = text.parse().map_err(|_| bad(name))?;
+    if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 { Ok(value) } else { Err(bad(name)) }
 }
 
 fn bad(name: &str) -> Refusal {
