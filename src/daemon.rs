@@ -1,203 +1,40 @@
 //! The wiring: makes every channel, starts every actor, and hands them to the supervisor. Start and
 //! recovery are the same path: load, reconcile with the venue, then trade.
 
+mod reach;
+mod watch;
+
+pub use reach::{Reached, StartError, reach};
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tokio::sync::{mpsc, watch as views};
+use tracing::info;
 
+use self::watch::{ExchangeWatch, Probe, Views, WriterWatch, announce_ready, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
-use crate::config::{Config, Contender, Mode, OrderTransport, find_secrets};
+use crate::config::{Config, Contender, OrderTransport};
 use crate::decision::{Decision, Seat};
 use crate::domain::record::{ContenderRow, Record, RunKind};
-use crate::domain::{InstKind, Instrument, MarketView, Ms, OrdersView, Readiness, RunId};
-use crate::exchange::{Engine, EngineConfig, ServerConfig, serve};
+use crate::domain::{InstKind, Instrument, MarketView, OrdersView, Readiness, RunId};
 use crate::execution::{Executor, Line};
 use crate::exit::Exit;
 use crate::market::Market;
 use crate::ops::{control, notify};
 use crate::risk::{Gate, Latch, Limits};
-use crate::runtime::{Actor, Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor, wall_ms};
-use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, StoreError, Writer, WriterGuard, keep_candles};
+use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
+use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
 use crate::tracking::{AccountSync, Ledger, Tracker};
-use crate::venue::{
-    AccountConfig, OrderSocket, Secrets, Signer, StreamConfig, Trading, Venue, VenueConfig, VenueError, sim_clock,
-};
+use crate::venue::{OrderSocket, StreamConfig, Trading, Venue};
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunLimits {
     pub cycles: Option<u64>,
     pub duration: Option<Duration>,
-}
-
-/// Why a start failed, and what the process should end with.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Venue(#[from] VenueError),
-    #[error(transparent)]
-    Secret(#[from] crate::config::SecretError),
-    #[error("{0}")]
-    Config(String),
-    #[error("{0}")]
-    Account(String),
-    #[error("{what}: {source}")]
-    Io { what: &'static str, source: std::io::Error },
-    #[error(transparent)]
-    Stage(#[from] StageError),
-}
-
-impl StartError {
-    /// The exit code.
-    pub fn exit(&self) -> Exit {
-        match self {
-            StartError::Store(error) => error.exit(),
-            StartError::Venue(error) if error.needs_person() => Exit::NoPermission,
-            StartError::Venue(_) => Exit::Unavailable,
-            StartError::Secret(_) | StartError::Config(_) => Exit::Config,
-            StartError::Account(_) => Exit::NoPermission,
-            StartError::Io { .. } => Exit::Io,
-            StartError::Stage(error) => error.exit(),
-        }
-    }
-}
-
-/// A venue we have reached, whose account we have looked at.
-pub struct Reached {
-    pub venue: Venue,
-    pub clock: Clock,
-    pub ws: String,
-    pub account: AccountConfig,
-    signer: Signer,
-    /// The embedded exchange's server, if it runs in this process.
-    embedded: Option<Embedded>,
-}
-
-struct Embedded {
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
-    stop: Stop,
-}
-
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.server.abort();
-    }
-}
-
-/// Reaches the venue of this configuration: starts the embedded exchange if that is the venue, takes
-/// its time, and checks that the account is the one we expect.
-///
-/// A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
-pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Result<Reached, StartError> {
-    crate::venue::install_tls();
-    let settings = &config.venue;
-    let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
-    let (rest, ws, clock, secrets, embedded) = match config.mode {
-        Mode::Paper => {
-            return Err(StartError::Config(
-                "mode paper is not built yet: its exchange must be fed by OKX's public data. Use mode sim, or okx-demo with demo keys".into(),
-            ));
-        }
-        Mode::Sim if settings.rest_url.is_empty() => {
-            let (endpoint, clock, embedded) = embed(config, state_dir).await?;
-            let key = &endpoint.credentials;
-            let secrets = Secrets {
-                api_key: key.api_key.clone().into(),
-                secret: key.secret.clone().into(),
-                passphrase: key.passphrase.clone().into(),
-            };
-            (endpoint.rest, endpoint.ws, clock, secrets, Some(embedded))
-        }
-        Mode::Sim => {
-            let ask = || sim_clock(&settings.rest_url, settings.request_timeout);
-            let (now, rate) = patiently(patience, ask).await?;
-            let secrets = find_secrets(&config.layers.env)?;
-            (settings.rest_url.clone(), settings.ws_url.clone(), Clock::start(now, rate), secrets, None)
-        }
-        Mode::OkxDemo | Mode::Live => {
-            let secrets = find_secrets(&config.layers.env)?;
-            let clock = Clock::start(Ms(wall_ms()), 1.0);
-            let venue =
-                Venue::new(venue_config(settings.rest_url.clone(), config.mode == Mode::OkxDemo), None, clock.clone())?;
-            let now = patiently(patience, || venue.server_time()).await?;
-            info!(event = "clock", skew_ms = now.since(clock.now()).0, "this machine's clock against the venue's");
-            clock.anchor(now);
-            (settings.rest_url.clone(), settings.ws_url.clone(), clock, secrets, None)
-        }
-    };
-    let signer = Signer::new(secrets);
-    let venue = Venue::new(venue_config(rest, config.mode == Mode::OkxDemo), Some(signer.clone()), clock.clone())?;
-    let account = patiently(patience, || venue.account_config()).await?;
-    check_account(config, &account)?;
-    Ok(Reached { venue, clock, ws, account, signer, embedded })
-}
-
-/// Asks again, with growing pauses, until `patience` is over or the answer is one that asking cannot change.
-async fn patiently<T, F: Future<Output = Result<T, VenueError>>>(
-    patience: Duration,
-    ask: impl Fn() -> F,
-) -> Result<T, VenueError> {
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match ask().await {
-            Err(error) if !error.needs_person() && began.elapsed() + pause < patience => {
-                warn!(event = "venue_unreachable", %error, "the venue cannot be reached; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(10));
-            }
-            other => return other,
-        }
-    }
-}
-
-async fn embed(config: &Config, state_dir: &Path) -> Result<(crate::exchange::Endpoint, Clock, Embedded), StartError> {
-    let io = |what| move |source| StartError::Io { what, source };
-    let engine = Engine::start(&EngineConfig {
-        seed: config.exchange.seed,
-        speed: config.exchange.speed,
-        state: Some(StateDir::exchange_log(state_dir)),
-        deposit: config.exchange.deposit,
-    })
-    .map_err(io("starting the embedded exchange"))?;
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(io("listening on loopback"))?;
-    let (clock, stop) = (engine.clock.clone(), engine.ended.clone());
-    let (endpoint, server) =
-        serve(engine, ServerConfig::default(), listener, stop.clone()).map_err(io("starting the embedded exchange"))?;
-    Ok((endpoint, clock, Embedded { server: tokio::spawn(server), stop }))
-}
-
-fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartError> {
-    let wrong = |what: String| Err(StartError::Account(what));
-    if let Some(pinned) = &config.venue.uid
-        && *pinned != account.uid
-    {
-        return wrong(format!("the key belongs to account {}, venue.uid pins {pinned}: nothing was sent", account.uid));
-    }
-    if account.position_mode != "net_mode" {
-        return wrong(format!(
-            "the account's position mode is {}; set it to net mode (Settings, Position mode)",
-            account.position_mode
-        ));
-    }
-    if account.level != "2" {
-        return wrong(format!("the account's level is {}; this release trades futures mode (acctLv 2)", account.level));
-    }
-    let may = |what: &str| account.permissions.split(',').any(|p| p.trim() == what);
-    if !may("trade") {
-        return wrong("the key may not trade; make one with the Trade permission".into());
-    }
-    if may("withdraw") && config.mode == Mode::Live {
-        return wrong("the key may withdraw; make one that may only read and trade".into());
-    }
-    Ok(())
 }
 
 /// A database open for writing, and its writer's thread.
@@ -269,13 +106,6 @@ struct Wiring {
     began: Instant,
 }
 
-/// What readiness is judged by.
-struct Views {
-    market: watch::Receiver<MarketView>,
-    account: watch::Receiver<Option<Arc<crate::domain::AccountView>>>,
-    readiness: watch::Receiver<Readiness>,
-}
-
 impl Wiring {
     fn clock(&self) -> &Clock {
         &self.reached.clock
@@ -325,11 +155,11 @@ impl Wiring {
         let (reports_tx, reports_rx) = mpsc::channel(4096); // never dropped: each is part of an order's life
         let (sync_tx, sync_rx) = mpsc::channel(8); // people
         // Views go back on `watch`: the latest value, never full.
-        let (market_tx, market) = watch::channel(MarketView::default());
-        let (account_tx, account) = watch::channel(None);
-        let (orders_tx, orders) = watch::channel(OrdersView::default());
-        let (readiness_tx, readiness) = watch::channel(Readiness::Reconciling("starting".into()));
-        let (nudge_tx, nudge) = watch::channel(0u64);
+        let (market_tx, market) = views::channel(MarketView::default());
+        let (account_tx, account) = views::channel(None);
+        let (orders_tx, orders) = views::channel(OrdersView::default());
+        let (readiness_tx, readiness) = views::channel(Readiness::Reconciling("starting".into()));
+        let (nudge_tx, nudge) = views::channel(0u64);
 
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();
@@ -534,95 +364,4 @@ fn gate_limits(config: &Config) -> Limits {
         decision_age_max: risk.decision_age_max,
         price_collar: risk.price_collar,
     }
-}
-
-/// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or when the disk fails.
-struct WriterWatch {
-    guard: WriterGuard,
-}
-
-impl Actor for WriterWatch {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
-        self.guard.ended().await.map_err(StageError::Store)
-    }
-}
-
-/// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends, and we with it.
-struct ExchangeWatch {
-    ended: Stop,
-    beat: Beat,
-}
-
-impl Actor for ExchangeWatch {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let mut tick = tokio::time::interval(Duration::from_millis(500));
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                () = self.ended.cancelled() => return Err(StageError::Store("the embedded exchange has ended".into())),
-                _ = tick.tick() => self.beat.tick(),
-            }
-        }
-    }
-}
-
-/// A real commit each second, so that the writer's progress can be seen even when nobody trades.
-struct Probe {
-    journal: Journal,
-    clock: Clock,
-    beat: Beat,
-}
-
-impl Actor for Probe {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                _ = tick.tick() => self.journal.append(Record::Probe { at: self.clock.now() }).await?,
-            }
-            self.beat.tick();
-        }
-    }
-}
-
-/// Tells systemd and the log when everything is in place: reconciled, history complete, account known.
-async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
-    let ready = async {
-        // Halted is a state to stay up in, not a failed start.
-        views.readiness.wait_for(|r| !matches!(r, Readiness::Reconciling(_))).await.ok()?;
-        views.market.wait_for(|m| m.live).await.ok()?;
-        views.account.wait_for(Option::is_some).await.ok()?;
-        Some(())
-    };
-    if ready.await.is_some() {
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match &*views.readiness.borrow() {
-            Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
-            _ => {
-                let venue_time = clock.now().iso();
-                info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
-            }
-        }
-        notify::tell(notify::Word::Ready);
-    }
-}
-
-/// Stops on SIGTERM, Ctrl-C or when the time is up.
-async fn hear_signals(stop: Stop, duration: Option<Duration>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        warn!(event = "signals", "signals cannot be heard; stop with the control of your system");
-        return;
-    };
-    let why = tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "Ctrl-C",
-        () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)), if duration.is_some() => "the time is up",
-    };
-    info!(event = "stopping", why, "stopping: no new decisions; what is on its way is brought to an end");
-    stop.cancel();
-    notify::tell(notify::Word::Stopping);
 }

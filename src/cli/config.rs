@@ -25,10 +25,7 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
             output::say(format_args!("ok: mode {}, {} contenders", config.mode, config.contenders.len()))
         }
         ConfigVerb::Show { json: true } => {
-            println!(
-                "{}",
-                json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources})
-            );
+            output::say(json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources}));
         }
         ConfigVerb::Show { json: false } => {
             let mut table = output::sheet(&["key", "value", "from"]);

@@ -59,6 +59,11 @@ impl<'a> Section<'a> {
         self.problems.push(Problem::new(key, what));
     }
 
+    /// No problem so far, in this table or before it?
+    pub(super) fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// The raw value, whatever it is.
     pub(super) fn take(&mut self, name: &'static str) -> Value {
         self.asked.push(name);

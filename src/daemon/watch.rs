@@ -1,0 +1,112 @@
+//! Small actors that watch: the writer's thread, the embedded exchange, the disk; and who tells the
+//! world that we are ready, or us that it is time to stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::domain::record::Record;
+use crate::domain::{AccountView, MarketView, Readiness};
+use crate::ops::notify;
+use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::store::{Journal, WriterGuard};
+
+/// What readiness is judged by.
+pub(super) struct Views {
+    pub market: watch::Receiver<MarketView>,
+    pub account: watch::Receiver<Option<Arc<AccountView>>>,
+    pub readiness: watch::Receiver<Readiness>,
+}
+
+/// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or when the disk fails.
+pub(super) struct WriterWatch {
+    pub guard: WriterGuard,
+}
+
+impl Actor for WriterWatch {
+    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
+        self.guard.ended().await.map_err(StageError::Store)
+    }
+}
+
+/// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends, and we with it.
+pub(super) struct ExchangeWatch {
+    pub ended: Stop,
+    pub beat: Beat,
+}
+
+impl Actor for ExchangeWatch {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = self.ended.cancelled() => return Err(StageError::Store("the embedded exchange has ended".into())),
+                _ = tick.tick() => self.beat.tick(),
+            }
+        }
+    }
+}
+
+/// A real commit each second, so that the writer's progress can be seen even when nobody trades.
+pub(super) struct Probe {
+    pub journal: Journal,
+    pub clock: Clock,
+    pub beat: Beat,
+}
+
+impl Actor for Probe {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = tick.tick() => self.journal.append(Record::Probe { at: self.clock.now() }).await?,
+            }
+            self.beat.tick();
+        }
+    }
+}
+
+/// Tells systemd and the log when everything is in place: reconciled, history complete, account known.
+pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
+    let ready = async {
+        // Halted is a state to stay up in, not a failed start.
+        views.readiness.wait_for(|r| !matches!(r, Readiness::Reconciling(_))).await.ok()?;
+        views.market.wait_for(|m| m.live).await.ok()?;
+        views.account.wait_for(Option::is_some).await.ok()?;
+        Some(())
+    };
+    if ready.await.is_some() {
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &*views.readiness.borrow() {
+            Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
+            _ => {
+                let venue_time = clock.now().iso();
+                info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
+            }
+        }
+        notify::tell(notify::Word::Ready);
+    }
+}
+
+/// Stops on SIGTERM, Ctrl-C or when the time is up.
+pub(super) async fn hear_signals(stop: Stop, duration: Option<Duration>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!(event = "signals", "signals cannot be heard; stop with the control of your system");
+        return;
+    };
+    let why = tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "Ctrl-C",
+        () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)), if duration.is_some() => "the time is up",
+    };
+    info!(event = "stopping", why, "stopping: no new decisions; what is on its way is brought to an end");
+    stop.cancel();
+    notify::tell(notify::Word::Stopping);
+}
