@@ -77,6 +77,12 @@ impl Ledger {
             ledger.latest.insert((order.contender.clone(), order.inst.clone()), order.id.clone());
             ledger.orders.insert(order.id.clone(), order);
         }
+        // Stops of orders that ended without a fill were never made.
+        let barren = |o: &&Order| o.state().is_final() && o.filled.is_zero();
+        let barren: Vec<OrderId> = ledger.orders.values().filter(barren).map(|o| o.id.clone()).collect();
+        for id in barren {
+            records.extend(ledger.end_stops_of(&id, now));
+        }
         (ledger, records)
     }
 
@@ -461,3 +467,6 @@ fn algo_row(algo_id: &str, stop: &StopOf, state: &'static str, at: Ms) -> AlgoRo
         at,
     }
 }
+
+#[cfg(test)]
+mod tests;

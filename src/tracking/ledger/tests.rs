@@ -1,0 +1,177 @@
+//! Stories of the ledger.
+
+use super::*;
+use crate::domain::instrument::tests::swap;
+use crate::domain::{ClOrdId, RunId, StopSpec, TradeId, VenueReport, VenueStatus};
+use rust_decimal::Decimal;
+
+const ID: &str = "as12345678901234567890123456";
+
+fn ledger(opened: Opened) -> (Ledger, Vec<Record>) {
+    let inst = Arc::new(swap());
+    Ledger::open(opened, BTreeMap::from([(inst.id.clone(), inst)]), 's', Ms(0))
+}
+
+fn intent() -> OrderIntent {
+    OrderIntent {
+        cl_ord_id: ID.into(),
+        run_id: RunId(uuid::Uuid::nil()),
+        contender: "trend".into(),
+        inst: swap().id,
+        side: Side::Buy,
+        ord_type: OrdType::Ioc,
+        qty: Qty(Decimal::from(5)),
+        limit: None,
+        purpose: Purpose::Entry,
+        leg: 0,
+        attempt: 0,
+        reduce_only: false,
+        stop: Some(StopSpec { algo_id: ClOrdId::from("astop"), trigger: Price(Decimal::from(90)) }),
+        reference: Price(Decimal::from(100)),
+        decided_at: Ms(0),
+        ttl: None,
+        sleeve: Default::default(),
+        weight: Decimal::ONE,
+    }
+}
+
+/// A ledger with one order on its way out.
+fn sent() -> Ledger {
+    let (mut ledger, _) = ledger(Opened::default());
+    ledger.intended(Order::intended(&intent(), Ms(0), Some(Ms(5000))), &intent(), Ms(0));
+    ledger.sending(&ID.into(), Ms(1)).unwrap();
+    ledger
+}
+
+fn push(
+    cl_ord_id: &str,
+    algo: &str,
+    venue: &str,
+    side: Side,
+    status: VenueStatus,
+    fill: Option<(&str, i64)>,
+    filled: i64,
+) -> OrderPush {
+    let raw = |(trade, qty): (&str, i64)| RawFill {
+        trade_id: TradeId::from(trade),
+        price: Price(Decimal::from(100)),
+        qty: Qty(Decimal::from(qty)),
+        fee: Decimal::ZERO,
+        fee_ccy: "USDT".into(),
+        liquidity: crate::domain::Liquidity::Taker,
+        at: Ms(2),
+    };
+    let qty = Qty(Decimal::from(5));
+    OrderPush {
+        inst: swap().id,
+        cl_ord_id: cl_ord_id.into(),
+        algo_id: algo.into(),
+        side,
+        qty: Some(qty),
+        category: "normal".into(),
+        report: VenueReport {
+            venue_id: venue.into(),
+            status,
+            filled: Qty(Decimal::from(filled)),
+            average: None,
+            cancel_source: None,
+            at: Ms(2),
+        },
+        fill: fill.map(raw),
+    }
+}
+
+fn held(ledger: &Ledger) -> Decimal {
+    ledger.view().holdings.values().map(|h| h.qty.0).sum()
+}
+
+#[test]
+fn a_push_told_twice_is_booked_once() {
+    let mut ledger = sent();
+    let told = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    assert_eq!(ledger.on_order(&told, "x", Ms(2)).unwrap().unwrap().len(), 2);
+    assert_eq!(ledger.on_order(&told, "x", Ms(3)).unwrap().unwrap().len(), 0);
+    assert_eq!(held(&ledger), Decimal::from(5));
+}
+
+#[test]
+fn an_order_that_ended_is_open_and_frozen_until_its_fills_are_booked_and_keeps_its_stop() {
+    let mut ledger = sent();
+    let rest = push(ID, "", "9", Side::Buy, VenueStatus::Filled, None, 5);
+    ledger.on_order(&rest, "trade/order", Ms(2)).unwrap().unwrap();
+    let view = ledger.view();
+    assert_eq!(view.open.len(), 1);
+    assert!(view.frozen(&swap().id).unwrap().contains("fills of order"));
+    assert!(view.idle_stops.is_empty());
+    let late = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    ledger.on_order(&late, "orders", Ms(3)).unwrap().unwrap();
+    let view = ledger.view();
+    assert!(view.open.is_empty() && view.frozen(&swap().id).is_none() && view.idle_stops.is_empty());
+}
+
+#[test]
+fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
+    let mut ledger = sent();
+    ledger
+        .on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5), "x", Ms(2))
+        .unwrap()
+        .unwrap();
+    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 5)), 5);
+    let records = ledger.on_order(&child, "x", Ms(3)).unwrap().unwrap();
+    assert!(matches!(records[0], Record::Adopted { .. }), "{records:?}");
+    assert!(matches!(records.last(), Some(Record::Fill(fill)) if fill.order_id.as_str() == "v10"));
+    assert_eq!(held(&ledger), Decimal::ZERO);
+    assert_eq!(ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(), 0);
+}
+
+#[test]
+fn a_stop_is_idle_once_its_sleeve_is_flat_and_is_asked_for_until_it_is_cancelled() {
+    let mut ledger = sent();
+    ledger.on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Canceled, None, 0), "x", Ms(2)).unwrap().unwrap();
+    assert!(ledger.view().idle_stops.is_empty(), "an order without fills never had a stop");
+    let mut ledger = sent();
+    ledger
+        .on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5), "x", Ms(2))
+        .unwrap()
+        .unwrap();
+    ledger.holdings.values_mut().for_each(|h| h.qty = Qty::ZERO);
+    assert_eq!(ledger.view().idle_stops.len(), 1);
+    ledger.stop_cancel_asked("astop");
+    assert!(ledger.view().idle_stops.is_empty());
+    let live = AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some("live"), at: None };
+    ledger.on_algo(&live, Ms(3));
+    assert_eq!(ledger.view().idle_stops.len(), 1, "it lives after all");
+}
+
+#[test]
+fn strangers_are_left_alone_and_our_own_unknown_is_not() {
+    let mut ledger = sent();
+    let by_hand = push("", "", "77", Side::Buy, VenueStatus::Live, None, 0);
+    assert_eq!(ledger.on_order(&by_hand, "x", Ms(2)).unwrap_err(), Foreign::Stranger);
+    let other_bot = push("banana", "", "78", Side::Buy, VenueStatus::Live, None, 0);
+    assert_eq!(ledger.on_order(&other_bot, "x", Ms(2)).unwrap_err(), Foreign::Stranger);
+    let ours = push("asABCDEFGHIJKLMNOPQRSTUVWXYZ", "", "79", Side::Buy, VenueStatus::Live, None, 0);
+    assert_eq!(ledger.on_order(&ours, "x", Ms(2)).unwrap_err(), Foreign::OursUnknown);
+}
+
+#[test]
+fn what_was_on_its_way_out_at_a_crash_is_unknown_and_frozen_after_it() {
+    let opened = Opened { orders: vec![Order::intended(&intent(), Ms(0), None)], ..Default::default() };
+    let (ledger, records) = ledger(opened);
+    assert!(matches!(&records[0], Record::Transition(t) if t.to == OrderState::Unknown));
+    assert!(ledger.view().frozen(&swap().id).is_some());
+}
+
+#[test]
+fn an_order_the_venue_forgot_ends_as_cancelled_and_one_that_never_was_as_expired() {
+    let mut known = sent();
+    known.answered(&ID.into(), &CreateOutcome::Accepted("9".into()), Ms(2)).unwrap();
+    known.lost(&ID.into(), Ms(3)).unwrap();
+    assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Unknown);
+    known.absent(&ID.into(), "proof", Ms(4)).unwrap();
+    assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Canceled);
+    let mut never = sent();
+    never.answered(&ID.into(), &CreateOutcome::Unknown("timeout".into()), Ms(2)).unwrap();
+    never.absent(&ID.into(), "proof", Ms(4)).unwrap();
+    assert_eq!(never.get(&ID.into()).unwrap().state(), OrderState::Expired);
+}
