@@ -193,6 +193,7 @@ impl Wiring {
             closed: closed_tx,
             keep,
             behind: false,
+            start_run: self.start_run,
             beat: beat("market", false),
         };
         supervisor.start_with(market_actor, |a| a.beat.clone(), restartable, &self.stop);
@@ -217,6 +218,7 @@ impl Wiring {
             bar: config.bar,
             every_bars: config.every_bars,
             barrier: config.barrier,
+            start_run: self.start_run,
             cycles_left: limits.cycles,
             closed: closed_rx,
             market: market.clone(),

@@ -256,6 +256,7 @@ mod tests {
     fn a_small_change_is_left_alone_but_an_exit_never_is() {
         check("980", 10_000, "change of 200 USD is inside the no-trade band");
         check("2", 0, "exit sell 2 at 99.9");
+        check("1000.07", 0, "exit sell 1000 at 99.9");
         check("0.05", 0, "at target");
     }
 }

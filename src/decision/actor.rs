@@ -43,6 +43,8 @@ pub struct Decision {
     pub bar: Bar,
     pub every_bars: i64,
     pub barrier: Ms,
+    /// The run of this start, which caused every cycle.
+    pub start_run: RunId,
     /// End after this many cycles.
     pub cycles_left: Option<u64>,
     pub closed: mpsc::Receiver<BarClosed>,
@@ -147,7 +149,9 @@ impl Decision {
             }
         }
         let trigger = format!("{} bar {}", self.bar, release.ts.0);
-        self.journal.post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: None }).await?;
+        self.journal
+            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
+            .await?;
         self.journal.post(Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() }).await?;
         self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
         let cycle = Cycle { run_id, snapshot, proposals };

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
-use super::{Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, Side};
+use super::{Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Side};
 
 /// Best bid and ask, with the venue's own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,7 @@ pub struct MarketView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOrder {
     pub id: OrderId,
+    pub run_id: RunId,
     pub contender: ContenderId,
     pub inst: InstId,
     pub side: Side,
@@ -65,6 +66,15 @@ pub struct OpenOrder {
     pub opening: bool,
 }
 
+/// A stop that protects nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleStop {
+    pub inst: InstId,
+    pub algo_id: String,
+    /// The run whose entry made it.
+    pub run_id: RunId,
+}
+
 /// Orders and sleeves as the tracker knows them.
 #[derive(Clone, Debug, Default)]
 pub struct OrdersView {
@@ -76,8 +86,8 @@ pub struct OrdersView {
     /// The newest order of each contender and instrument that has arrived here, whatever became of
     /// it: tells the allocator that what it handed on is no longer on its way.
     pub latest: BTreeMap<(ContenderId, InstId), OrderId>,
-    /// Stops that protect nothing any more and are to be cancelled: (instrument, algo id).
-    pub idle_stops: Vec<(InstId, String)>,
+    /// Stops that protect nothing any more and are to be cancelled.
+    pub idle_stops: Vec<IdleStop>,
 }
 
 impl OrdersView {

@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::domain::{InstId, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness};
+use crate::domain::view::{IdleStop, OpenOrder};
+use crate::domain::{MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness, RunId};
 use crate::risk::{Latch, Verdict};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::{IntentReceipt, Journal};
@@ -20,7 +21,15 @@ use crate::venue::{CancelOutcome, CreateOutcome, OrderSocket, Trading};
 
 /// What the executor tells the tracker, in the order it happened to each order.
 #[derive(Debug)]
-pub enum Report {
+pub struct Report {
+    /// The run that made the order.
+    pub run_id: RunId,
+    pub news: News,
+}
+
+/// One piece of news about an order.
+#[derive(Debug)]
+pub enum News {
     /// Durable; bytes may follow.
     Intended(Box<Order>, Arc<OrderIntent>),
     /// Recorded and ended without the executor: blocked, suppressed, or carried out before.
@@ -73,7 +82,7 @@ impl Actor for Executor {
                 biased;
                 verdict = self.verdicts.recv() => match verdict {
                     Some(Verdict::Approved(approved)) => self.dispatch(approved.intent(), &mut sends),
-                    Some(Verdict::Stopped(intent)) => self.report(Report::Stopped(intent)).await?,
+                    Some(Verdict::Stopped(intent)) => self.report(intent.run_id, News::Stopped(intent)).await?,
                     None => break,
                 },
                 Some(done) = sends.join_next() => done.map_err(lost)??,
@@ -100,8 +109,8 @@ fn lost(error: tokio::task::JoinError) -> StageError {
 }
 
 impl Executor {
-    async fn report(&self, report: Report) -> Result<(), StageError> {
-        self.reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
+    async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
+        self.reports.send(Report { run_id, news }).await.map_err(|_| StageError::Gone("the tracker"))
     }
 
     fn dispatch(&self, intent: &Arc<OrderIntent>, sends: &mut JoinSet<Result<(), StageError>>) {
@@ -141,48 +150,46 @@ impl Executor {
                 continue;
             }
             asked.insert(order.id.as_str().to_owned(), Instant::now());
-            sends.spawn(cancel(
-                Arc::clone(&self.line),
-                self.reports.clone(),
-                self.market.clone(),
-                order.inst.clone(),
-                order.id.clone(),
-            ));
+            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), order.clone()));
         }
-        for (inst, algo) in orders.idle_stops.iter().filter(|_| reconciled) {
-            if asked.contains_key(algo) {
+        for stop in orders.idle_stops.iter().filter(|_| reconciled) {
+            if asked.contains_key(&stop.algo_id) {
                 continue;
             }
-            asked.insert(algo.clone(), Instant::now());
-            let (line, reports, inst, algo) =
-                (Arc::clone(&self.line), self.reports.clone(), inst.clone(), algo.clone());
-            sends.spawn(async move {
-                let outcome = line.rest.cancel_algo(&inst, &algo).await;
-                if let CancelOutcome::Again(why) = outcome {
-                    warn!(event = "stop_cancel_failed", %inst, algo, %why, "a stop could not be cancelled; asking again");
-                    return Ok(());
-                }
-                reports.send(Report::StopCancelAsked(algo)).await.map_err(|_| StageError::Gone("the tracker"))
-            });
+            asked.insert(stop.algo_id.clone(), Instant::now());
+            sends.spawn(cancel_stop(Arc::clone(&self.line), self.reports.clone(), stop.clone()));
         }
     }
+}
+
+async fn cancel_stop(line: Arc<Line>, reports: mpsc::Sender<Report>, stop: IdleStop) -> Result<(), StageError> {
+    let IdleStop { inst, algo_id, run_id } = stop;
+    if let CancelOutcome::Again(why) = line.rest.cancel_algo(&inst, &algo_id).await {
+        warn!(event = "stop_cancel_failed", %run_id, %inst, algo_id, %why, "a stop could not be cancelled; asking again");
+        return Ok(());
+    }
+    let report = Report { run_id, news: News::StopCancelAsked(algo_id) };
+    reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
 }
 
 async fn cancel(
     line: Arc<Line>,
     reports: mpsc::Sender<Report>,
     market: watch::Receiver<MarketView>,
-    inst: InstId,
-    order: OrderId,
+    order: OpenOrder,
 ) -> Result<(), StageError> {
+    let OpenOrder { id: order, inst, run_id, .. } = order;
     let instrument = market.borrow().insts.get(&inst).map(|m| Arc::clone(&m.instrument));
     line.rest.room_to_cancel(&inst).await;
     let outcome = match (&line.socket, instrument) {
         (Some(socket), Some(instrument)) if socket.is_up() => socket.cancel(&instrument, order.as_str()).await,
         _ => line.rest.cancel(&inst, order.as_str()).await,
     };
-    info!(event = "cancel_asked", cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");
-    reports.send(Report::CancelAsked(order, outcome)).await.map_err(|_| StageError::Gone("the tracker"))
+    info!(event = "cancel_asked", %run_id, cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");
+    reports
+        .send(Report { run_id, news: News::CancelAsked(order, outcome) })
+        .await
+        .map_err(|_| StageError::Gone("the tracker"))
 }
 
 /// One order on its way out.
@@ -205,17 +212,17 @@ impl Send {
         let expires_at = now.plus(self.expiry);
         let Some(receipt) = self.journal.intend(Arc::clone(&self.intent), expires_at, now).await? else {
             warn!(event = "order_duplicate", cl_ord_id = %id, "this decision was carried out before; not sent again");
-            return self.report(Report::Stopped(self.intent.clone())).await;
+            return self.report(News::Stopped(self.intent.clone())).await;
         };
         let order = Order::intended(&self.intent, now, Some(expires_at));
         // The tracker must know the order before the venue can speak of it.
-        self.report(Report::Intended(Box::new(order), Arc::clone(&self.intent))).await?;
+        self.report(News::Intended(Box::new(order), Arc::clone(&self.intent))).await?;
         self.line.rest.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_not_to(expires_at) {
             warn!(event = "order_not_sent", cl_ord_id = %id, %why, "stopped at the last moment");
-            return self.report(Report::NotSent(id, why)).await;
+            return self.report(News::NotSent(id, why)).await;
         }
-        self.report(Report::Sending(id.clone())).await?;
+        self.report(News::Sending(id.clone())).await?;
         faults::point("executor_send").await;
         let outcome = self.create(receipt, expires_at).await;
         match &outcome {
@@ -230,10 +237,11 @@ impl Send {
                 warn!(event = "order_unknown", run_id = %self.intent.run_id, cl_ord_id = %id, inst = %self.intent.inst, %why, "no clear answer; asking the venue");
             }
         }
-        self.report(Report::Answered(id, outcome)).await
+        self.report(News::Answered(id, outcome)).await
     }
 
-    async fn report(&self, report: Report) -> Result<(), StageError> {
+    async fn report(&self, news: News) -> Result<(), StageError> {
+        let report = Report { run_id: self.intent.run_id, news };
         self.reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
     }
 

@@ -2,4 +2,4 @@
 
 mod actor;
 
-pub use actor::{Executor, Line, Report};
+pub use actor::{Executor, Line, News, Report};

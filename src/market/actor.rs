@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, Ms};
+use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, Ms, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
 use crate::venue::{
     CandlePage, Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_candles, parse_quote,
@@ -18,6 +18,8 @@ use crate::venue::{
 /// A bar that has closed, in order and without a gap.
 #[derive(Clone, Debug)]
 pub struct BarClosed {
+    /// The run of this start: bars come from nothing we did.
+    pub run_id: RunId,
     pub inst: InstId,
     pub candle: Candle,
 }
@@ -37,6 +39,7 @@ pub struct Market {
     pub keep: mpsc::Sender<(InstId, Vec<Candle>)>,
     /// History could not be completed; until it is, the view is not live.
     pub behind: bool,
+    pub start_run: RunId,
     pub beat: Beat,
 }
 
@@ -246,7 +249,7 @@ impl Market {
         });
         if self.view.borrow().live {
             for candle in &news {
-                let event = BarClosed { inst: inst.clone(), candle: *candle };
+                let event = BarClosed { run_id: self.start_run, inst: inst.clone(), candle: *candle };
                 self.closed.send(event).await.map_err(|_| StageError::Gone("decision"))?;
             }
         }

@@ -192,6 +192,7 @@ mod tests {
             let id: crate::domain::OrderId = format!("as{i}").as_str().into();
             let order = OpenOrder {
                 id: id.clone(),
+                run_id: RunId(uuid::Uuid::nil()),
                 contender: "other".into(),
                 inst: "X".into(),
                 side: Side::Buy,

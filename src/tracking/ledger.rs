@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::books::Holding;
 use crate::domain::order::{Contradiction, Step};
 use crate::domain::record::{AdoptedOrder, AlgoRow, Record, Transition};
-use crate::domain::view::{OpenOrder, OrdersView};
+use crate::domain::view::{IdleStop, OpenOrder, OrdersView};
 use crate::domain::{
     ContenderId, Fill, InstId, Instrument, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
     Side, VenueOrdId,
@@ -113,6 +113,7 @@ impl Ledger {
             self.orders.values().filter(|o| o.state().may_be_live() || o.filled_by_fills() < o.filled).map(|o| {
                 let row = OpenOrder {
                     id: o.id.clone(),
+                    run_id: o.run_id,
                     contender: o.contender.clone(),
                     inst: o.inst.clone(),
                     side: o.side,
@@ -134,7 +135,7 @@ impl Ledger {
     }
 
     /// Stops whose contender no longer holds what they protect.
-    fn idle_stops(&self) -> Vec<(InstId, String)> {
+    fn idle_stops(&self) -> Vec<IdleStop> {
         let idle = |stop: &StopOf| {
             // Not known, or not all of it: keep the stop.
             let Some(parent) = self.orders.get(&stop.parent).filter(|o| o.is_settled()) else { return false };
@@ -145,7 +146,7 @@ impl Ledger {
             }
         };
         let live = self.stops.iter().filter(|(id, stop)| !self.stops_asked.contains(*id) && idle(stop));
-        live.map(|(id, stop)| (stop.inst.clone(), id.clone())).collect()
+        live.map(|(id, stop)| IdleStop { inst: stop.inst.clone(), algo_id: id.clone(), run_id: stop.run_id }).collect()
     }
 
     /// A durable intent; bytes may follow.

@@ -13,7 +13,7 @@ use super::ledger::{Foreign, Ledger, Outcome};
 use super::sweep::{Question, Sweep, Wanted, look_everywhere, sweep};
 use crate::domain::record::Record;
 use crate::domain::{ClOrdId, InstKind, MarketView, Ms, Order, OrderId, OrdersView, Readiness, RunId};
-use crate::execution::Report;
+use crate::execution::{News, Report};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::Journal;
 use crate::venue::{
@@ -168,23 +168,23 @@ impl Tracker {
 
     async fn on_report(&mut self, report: Report) -> Result<(), StageError> {
         let now = self.clock.now();
-        let outcome = match report {
-            Report::Intended(order, intent) => Ok(self.ledger.intended(*order, &intent, now)),
-            Report::Stopped(intent) => {
+        let outcome = match report.news {
+            News::Intended(order, intent) => Ok(self.ledger.intended(*order, &intent, now)),
+            News::Stopped(intent) => {
                 self.ledger.note_latest(&intent);
                 Ok(Vec::new())
             }
-            Report::Sending(id) => self.ledger.sending(&id, now),
-            Report::NotSent(id, why) => self.ledger.not_sent(&id, &why, now),
-            Report::Answered(id, outcome) => {
+            News::Sending(id) => self.ledger.sending(&id, now),
+            News::NotSent(id, why) => self.ledger.not_sent(&id, &why, now),
+            News::Answered(id, outcome) => {
                 let stop = matches!(&outcome, crate::venue::CreateOutcome::Rejected { stop: true, .. });
                 if stop {
                     self.halt(None, format!("the venue refuses orders: {outcome:?}")).await?;
                 }
                 self.ledger.answered(&id, &outcome, now)
             }
-            Report::CancelAsked(id, outcome) => Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), now)),
-            Report::StopCancelAsked(algo) => {
+            News::CancelAsked(id, outcome) => Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), now)),
+            News::StopCancelAsked(algo) => {
                 self.ledger.stop_cancel_asked(&algo);
                 Ok(Vec::new())
             }
