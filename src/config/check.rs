@@ -500,6 +500,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_says_off_is_not_overruled_by_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("off.toml");
+        std::fs::write(&file, "[trading]\nenabled = false\n").unwrap();
+        let overrides = Overrides { config: Some(file), speed: None };
+        let env = [("ALPHA_ARENA__TRADING__ENABLED", "true"), ("TRADING_ENABLED", "true")];
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let config = Config::check(Layers::read(&overrides, env).unwrap()).unwrap();
+        assert!(!config.trading_enabled);
+        assert!(config.trading_off_by.unwrap().contains("off.toml"));
+    }
+
+    #[test]
     fn live_needs_the_word_and_the_pinned_account() {
         let live = [
             ("ALPHA_ARENA__MODE", "live"),

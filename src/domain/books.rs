@@ -170,5 +170,8 @@ mod tests {
         books.fill(&inst, &buy);
         assert_eq!(books.cash["ETH"].to_string(), "1.998");
         assert_eq!(books.cash["USDT"].to_string(), "-200");
+        let mut sleeve = Holding::default();
+        sleeve.apply(&inst, &buy);
+        assert_eq!(sleeve.qty.to_string(), "1.998", "a sleeve can sell what is left, not what it bought");
     }
 }
