@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::last_look::reason_not_to_send;
 use crate::domain::view::{IdleStop, OpenOrder};
 use crate::domain::{MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness, RunId};
 use crate::risk::{Latch, Verdict};
@@ -218,7 +219,14 @@ impl Send {
         // The tracker must know the order before the venue can speak of it.
         self.report(News::Intended(Box::new(order), Arc::clone(&self.intent))).await?;
         self.line.rest.room_to_create(&self.intent.inst).await;
-        if let Some(why) = self.reason_not_to(expires_at) {
+        let why = reason_not_to_send(
+            self.latch.is_on(),
+            &self.readiness.borrow(),
+            self.intent.is_opening(),
+            self.clock.now(),
+            expires_at,
+        );
+        if let Some(why) = why {
             warn!(event = "order_not_sent", cl_ord_id = %id, %why, "stopped at the last moment");
             return self.report(News::NotSent(id, why)).await;
         }
@@ -243,19 +251,6 @@ impl Send {
     async fn report(&self, news: News) -> Result<(), StageError> {
         let report = Report { run_id: self.intent.run_id, news };
         self.reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
-    }
-
-    /// The last look, just before the bytes.
-    fn reason_not_to(&self, expires_at: Ms) -> Option<String> {
-        if !self.latch.is_on() {
-            return Some("trading was switched off".to_owned());
-        }
-        match &*self.readiness.borrow() {
-            Readiness::Halted(why) => return Some(format!("halted: {why}")),
-            Readiness::Reconciling(why) if self.intent.is_opening() => return Some(format!("not reconciled: {why}")),
-            _ => {}
-        }
-        (self.clock.now() >= expires_at).then(|| "its time was over before there was room to send it".to_owned())
     }
 
     /// Sends it. Consumes the receipt: there is no second time.

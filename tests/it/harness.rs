@@ -102,6 +102,15 @@ pub fn assert_creates_are_intents(ledger: &Value, db: &Connection) {
             db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [id], |row| row.get(0)).unwrap();
         assert!(known, "{id} was sent without an intent in the database");
     }
+    let unborn: i64 = db
+        .query_row(
+            "SELECT COUNT(*) FROM orders o WHERE NOT EXISTS
+             (SELECT 1 FROM order_lifecycle_events e WHERE e.order_id = o.order_id AND e.from_state IS NULL)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(unborn, 0, "orders without a first event");
 }
 
 /// A daemon process with its own state directory.

@@ -64,11 +64,12 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
 const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "allocation/sizing.rs",
     "decision/barrier.rs",
     "decision/snapshot.rs",
     "decision/table.rs",
+    "execution/last_look.rs",
     "market/bars.rs",
     "risk/rules.rs",
     "tracking/ledger.rs",
