@@ -31,14 +31,24 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
             let mut table = output::sheet(&["key", "value", "from"]);
             for (key, source) in &config.layers.sources {
                 let value = key.split('.').fold(&config.layers.tree, |at, part| &at[part]);
-                let shown = match value {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                table.add_row([key.as_str(), &shown, source]);
+                for (key, shown) in leaves(key, value) {
+                    table.add_row([key.as_str(), &shown, source]);
+                }
             }
             output::say(table);
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A list of tables as one line for each of its values: `contender[0].weight`.
+fn leaves(key: &str, value: &Value) -> Vec<(String, String)> {
+    match value {
+        Value::Array(rows) if rows.iter().any(Value::is_object) => {
+            rows.iter().enumerate().flat_map(|(i, row)| leaves(&format!("{key}[{i}]"), row)).collect()
+        }
+        Value::Object(map) => map.iter().flat_map(|(name, value)| leaves(&format!("{key}.{name}"), value)).collect(),
+        Value::String(text) => vec![(key.to_owned(), text.clone())],
+        other => vec![(key.to_owned(), other.to_string())],
+    }
 }

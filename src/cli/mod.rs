@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Layers, Overrides, Problems};
 use crate::exit::Exit;
 
-/// Rule strategies and language models trade an OKX account under one allocator and one risk gate.
+/// Strategies trade an OKX account under one allocator and one risk gate.
 ///
 /// Without a verb it runs: in the default mode on the embedded exchange, without network or keys.
 #[derive(Debug, Parser)]
