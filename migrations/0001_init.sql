@@ -56,11 +56,13 @@ CREATE TABLE snapshots (
     row_hash  BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Bulky, so apart: may be pruned while the hash above stays.
+-- Bulky, so apart: may be pruned while the hash above stays. With a rowid, because a page holds two
+-- such rows then, where a WITHOUT ROWID table would give each an overflow page of its own.
 CREATE TABLE snapshot_bodies (
-    run_id TEXT PRIMARY KEY REFERENCES snapshots (run_id),
+    id     INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE REFERENCES snapshots (run_id),
     body   TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE decisions (
     run_id       TEXT NOT NULL REFERENCES snapshots (run_id),

@@ -101,7 +101,7 @@ fn snapshot(db: &Connection, chains: &mut Chains, run_id: RunId, as_of: Ms, body
         "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5)",
         params![id, as_of.0, body_hash, link.prev, link.row],
     )?;
-    execute(db, "INSERT INTO snapshot_bodies VALUES (?1, ?2)", params![id, &**body])
+    execute(db, "INSERT INTO snapshot_bodies (run_id, body) VALUES (?1, ?2)", params![id, &**body])
 }
 
 fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Proposal) -> Result<()> {
