@@ -193,21 +193,14 @@ struct Shop {
 impl Shop {
     fn run(mut self) -> std::io::Result<()> {
         let mut version = self.clock.version();
-        let mut caught_up = false;
+        self.catch_up()?;
         loop {
-            if !caught_up {
-                // After a downtime the market comes first: nobody is answered out of the past.
-                caught_up = self.exchange.advance(self.clock.now());
-                let changes = std::mem::take(&mut self.exchange.changes);
-                self.log.append(&self.exchange.ledger, &changes)?;
-                continue;
-            }
             let first = match self.inbox.recv_timeout(self.until_next_second()) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            caught_up = self.exchange.advance(self.clock.now());
+            self.catch_up()?;
             let jobs = first.into_iter().chain(self.inbox.try_iter().take(BATCH));
             let replies: Vec<Reply> = jobs.map(|job| job(&mut self.exchange)).collect();
             let changes = std::mem::take(&mut self.exchange.changes);
@@ -221,6 +214,15 @@ impl Shop {
             self.tell();
             self.show_market();
         }
+    }
+
+    /// Brings the market to the present before anybody is answered, writing as it goes.
+    fn catch_up(&mut self) -> std::io::Result<()> {
+        while !self.exchange.advance(self.clock.now()) {
+            let changes = std::mem::take(&mut self.exchange.changes);
+            self.log.append(&self.exchange.ledger, &changes)?;
+        }
+        Ok(())
     }
 
     fn until_next_second(&self) -> Duration {
