@@ -9,22 +9,12 @@ use tracing::{debug, info, warn};
 
 use super::barrier::{Barrier, Release};
 use super::snapshot::{InstSnapshot, Snapshot};
-use super::table::Table;
+use super::table::{Seat, Table};
 use crate::domain::record::{Proposal, Record, RunKind};
 use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, RunId};
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
-use crate::strategy::{Params, Spec};
-
-/// A contender's place at the table: what it runs and on what.
-#[derive(Clone, Debug)]
-pub struct Seat {
-    pub contender: ContenderId,
-    pub strategy: &'static Spec,
-    pub params: Params,
-    pub instruments: Vec<InstId>,
-}
 
 /// One cycle: the snapshot and what everybody proposed on it.
 #[derive(Clone, Debug)]

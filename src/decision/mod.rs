@@ -5,10 +5,10 @@ mod barrier;
 mod snapshot;
 mod table;
 
-pub use actor::{Cycle, Decision, Seat};
+pub use actor::{Cycle, Decision};
 pub use barrier::{Barrier, Release};
 pub use snapshot::{InstSnapshot, Snapshot};
-pub use table::Table;
+pub use table::{Seat, Table};
 
 #[cfg(test)]
 pub(crate) use snapshot::test_snapshot;

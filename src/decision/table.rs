@@ -5,11 +5,19 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use tracing::warn;
 
-use super::actor::Seat;
 use super::snapshot::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
 use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, MarketView, Price, Qty, Side};
-use crate::strategy::{Signal, Strategy};
+use crate::strategy::{Params, Signal, Spec, Strategy};
+
+/// A contender's place at the table: what it runs and on what.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub contender: ContenderId,
+    pub strategy: &'static Spec,
+    pub params: Params,
+    pub instruments: Vec<InstId>,
+}
 
 /// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the history.
 pub struct Table {
