@@ -244,7 +244,7 @@ pub fn busy_config(dir: &Path) -> String {
         contender("fast", "sma_cross", swaps, "fast = 2, slow = 3, stop_pct = 0.02", r#"policy = "ioc_limit", collar_bps = 3"#),
         contender("spot", "sma_cross", spots, "fast = 2, slow = 4", r#"policy = "ioc_limit", collar_bps = 5"#),
         contender("maker", "rsi_reversion", swaps, "period = 3, low = 45, high = 55", r#"policy = "post_only", ttl_ms = 4000"#),
-        contender("taker", "donchian", swaps, "entry = 4, exit = 2", r#"policy = "market""#),
+        contender("taker", "sma_cross", swaps, "fast = 5, slow = 40", r#"policy = "market""#),
     ]
     .join("\n");
     std::fs::write(&path, text).unwrap();

@@ -373,6 +373,26 @@ mod tests {
     }
 
     #[test]
+    fn funding_is_paid_at_each_boundary_on_what_is_open_and_on_nothing_else() {
+        let market = Arc::new(Market::new(5));
+        let boundary = Ms(START.0 / 28_800_000 * 28_800_000 + 28_800_000);
+        let mut x = Exchange::new(Arc::clone(&market), Ledger::default(), boundary.plus(Ms::secs(-5)));
+        x.deposit("USDT", Decimal::from(100_000));
+        x.advance(boundary.plus(Ms::secs(-5)));
+        x.place(order("BTC-USDT-SWAP", Side::Buy, OrdType::Market, "5", None, None)).unwrap();
+        x.advance(boundary.plus(Ms::secs(-1)));
+        let before = x.ledger.cash["USDT"];
+        x.advance(boundary);
+        let rate = market.get("BTC-USDT-SWAP").unwrap().funding_rate(boundary);
+        // Five contracts of 0.01 coin; longs pay a positive rate (OKX, "Funding fee").
+        let owed = round(-Decimal::new(5, 2) * x.last("BTC-USDT-SWAP") * rate);
+        assert!(!owed.is_zero());
+        assert_eq!(x.ledger.cash["USDT"], (before + owed).normalize());
+        x.advance(boundary.plus(Ms::secs(60)));
+        assert_eq!(x.ledger.bills.values().filter(|b| b.kind == 8).count(), 1);
+    }
+
+    #[test]
     fn cash_moves_only_by_bills_and_no_taker_fills_outside_its_limit() {
         let market = Arc::new(Market::new(9));
         let mut x = Exchange::new(market, Ledger::default(), START);
