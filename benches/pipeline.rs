@@ -58,6 +58,7 @@ fn seats(insts: &[InstId]) -> Vec<Seat> {
                 strategy: spec,
                 params: spec.params.iter().map(|p| (p.name.to_owned(), p.default)).collect(),
                 instruments: insts.to_vec(),
+                bar: Bar::S1,
             }
         })
         .collect()
@@ -80,7 +81,11 @@ fn pipeline() {
         })
         .collect();
     let mut view = MarketView::default();
-    let shown = InstMarket { instrument: Arc::clone(&inst), quote: None, history: Arc::new(past.to_vec()) };
+    let shown = InstMarket {
+        instrument: Arc::clone(&inst),
+        quote: None,
+        series: std::collections::BTreeMap::from([(Bar::S1, Arc::new(past.to_vec()))]),
+    };
     view.insts.insert(inst.id.clone(), shown);
     let seats = seats(std::slice::from_ref(&inst.id));
     let sleeves: BTreeMap<ContenderId, Sleeve> = seats
@@ -92,7 +97,7 @@ fn pipeline() {
             )
         })
         .collect();
-    let mut table = Table::set(&seats, &view, Bar::S1);
+    let mut table = Table::set(&seats, &view);
     let account = AccountView {
         as_of: past[1999].ts,
         equity: Usd(Decimal::from(100_000)),
@@ -118,7 +123,7 @@ fn pipeline() {
     for frame in &frames {
         let began = Instant::now();
         let (candle, _) = parse_candles(frame).unwrap()[0];
-        assert!(table.on_bar(&inst.id, candle));
+        assert!(table.on_bar(&inst.id, Bar::S1, candle));
         let now = candle.ts.plus(Ms(1001));
         let tick = inst.tick.0;
         let quote = Quote {
@@ -129,7 +134,12 @@ fn pipeline() {
             last: candle.close,
             at: now,
         };
-        let shown = InstSnapshot { instrument: Arc::clone(&inst), bar: Some(candle), quote: Some(quote) };
+        let shown = InstSnapshot {
+            instrument: Arc::clone(&inst),
+            bar: Some(candle),
+            longer: Default::default(),
+            quote: Some(quote),
+        };
         let snapshot = Snapshot::freeze(
             now,
             (Bar::S1, candle.ts),

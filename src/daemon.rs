@@ -6,6 +6,8 @@ mod watch;
 
 pub use reach::{Reached, StartError, reach};
 
+use self::reach::{chosen, listed};
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,16 +21,17 @@ use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, Contender, OrderTransport};
 use crate::decision::{Decision, Seat};
 use crate::domain::record::{ContenderRow, Record, RunKind};
-use crate::domain::{InstKind, Instrument, MarketView, OrdersView, Readiness, RunId};
+use crate::domain::{Instrument, MarketView, OrdersView, Readiness, RunId};
 use crate::execution::{Executor, Line};
 use crate::exit::Exit;
 use crate::market::Market;
 use crate::ops::{control, notify};
+use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Limits};
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
 use crate::tracking::{AccountSync, Ledger, Tracker};
-use crate::venue::{OrderSocket, StreamConfig, Trading, Venue};
+use crate::venue::{OrderSocket, StreamConfig, Trading};
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,17 +56,8 @@ pub fn open_store(config: &Config, reached: &Reached, dir: &Path, beat: Beat) ->
     Ok(Ledgered { journal, opened, guard: writer.start(beat) })
 }
 
-/// Reads the instruments of the configuration from the venue.
-async fn instruments(config: &Config, venue: &Venue) -> Result<Vec<Arc<Instrument>>, StartError> {
-    let mut listed = venue.instruments(InstKind::Spot).await?;
-    listed.extend(venue.instruments(InstKind::Swap).await?);
-    let find = |id: &crate::domain::InstId| {
-        listed.iter().find(|i| i.id == *id).cloned().map(Arc::new).ok_or_else(|| {
-            StartError::Config(format!("instrument {id}: the venue does not list it, or not as something we trade"))
-        })
-    };
-    config.instruments.iter().map(find).collect()
-}
+/// Bars the paper exchange holds beyond what the daemon asks of it, so that a page never ends early.
+const FEED_SPARE_BARS: usize = 50;
 
 /// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
 const START_PATIENCE: Duration = Duration::from_secs(90);
@@ -74,7 +68,7 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let reached = reach(&config, dir, START_PATIENCE).await?;
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
-    let instruments = instruments(&config, &reached.venue).await?;
+    let instruments = chosen(&config, &listed(&reached.venue).await?)?;
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
@@ -172,7 +166,7 @@ impl Wiring {
             journal.append(record).await?;
         }
         let research = Research::open(dir, now.0)?;
-        let keep = keep_candles(research, &self.instruments, config.bar)?;
+        let keep = keep_candles(research, &self.instruments, &config.bars())?;
         let mut supervisor = Supervisor::default();
         let beat = |name, critical| self.pulse.beat(name, critical);
 
@@ -187,7 +181,7 @@ impl Wiring {
             ws: self.reached.ws.clone(),
             stream: self.stream(),
             instruments: self.instruments.clone(),
-            bar: config.bar,
+            bars: config.bars(),
             history_bars: config.history_bars,
             view: market_tx,
             closed: closed_tx,
@@ -310,8 +304,26 @@ impl Wiring {
         };
         supervisor.start_with(control, |a| a.beat.clone(), restartable, &self.stop);
         if let Some(embedded) = &self.reached.embedded {
-            let watch = ExchangeWatch { ended: embedded.stop.clone(), beat: beat("exchange", true) };
+            let watch = ExchangeWatch {
+                ended: embedded.stop.clone(),
+                market_ends: embedded.engine.market_ends(),
+                clock: self.clock().clone(),
+                beat: beat("exchange", true),
+            };
             supervisor.start_with(watch, |a| a.beat.clone(), critical, &self.stop);
+            if let Some(source) = &embedded.source {
+                let feed = Feed {
+                    source: source.venue.clone(),
+                    ws: config.venue.ws_url.clone(),
+                    stream: self.stream(),
+                    engine: embedded.engine.clone(),
+                    instruments: source.instruments.clone(),
+                    bars: config.bars(),
+                    history_bars: config.history_bars + FEED_SPARE_BARS,
+                    beat: beat("feed", false),
+                };
+                supervisor.start_with(feed, |a| a.beat.clone(), restartable, &self.stop);
+            }
         }
         Ok((supervisor, Views { market, account, readiness }))
     }
@@ -335,6 +347,7 @@ fn seat(contender: &Contender) -> Seat {
         strategy: contender.strategy,
         params: contender.params.clone(),
         instruments: contender.instruments.clone(),
+        bar: contender.bar,
     }
 }
 

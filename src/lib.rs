@@ -9,8 +9,12 @@ pub mod domain;
 
 pub mod runtime;
 
+pub mod data;
+
 pub mod exchange;
 pub mod venue;
+
+pub mod paper;
 
 pub mod allocation;
 pub mod decision;

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, output};
-use crate::exchange::{Engine, EngineConfig, ServerConfig, serve};
+use crate::exchange::{CandleFile, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve};
 use crate::exit::Exit;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  alpha-arena exchange --listen 127.0.0.1:8900 --seed 7 --speed 60 --json\n\nThe first line of --json holds {\"rest\",\"ws\",\"api_key\",\"secret\",\"passphrase\",\"uid\"}.\nGET /sim/ledger shows everything that happened, POST /sim/market moves a price."
+    after_help = "Examples:\n  alpha-arena exchange --listen 127.0.0.1:8900 --seed 7 --speed 60 --json\n  alpha-arena exchange --candles btc-1m.csv.gz --speed 600\n\nThe first line of --json holds {\"rest\",\"ws\",\"api_key\",\"secret\",\"passphrase\",\"uid\"}.\nGET /sim/ledger shows everything that happened, POST /sim/market moves a price,\nPOST /sim/faults makes it fail: {\"rules\":[{\"match\":{\"path\":\"trade/order\",\"nth\":2},\"action\":\"drop_after\"}]}."
 )]
 pub(super) struct ExchangeArgs {
     /// Loopback address to listen on; port 0 takes a free one.
@@ -25,9 +25,15 @@ pub(super) struct ExchangeArgs {
     /// Venue seconds per wall second.
     #[arg(long, default_value_t = 1.0, value_name = "R")]
     speed: f64,
+    /// Play recorded candles instead of a seeded market: ts_ms,open,high,low,close,volume, plain or .gz. Repeatable; the instrument is BTC-USDT-SWAP unless named.
+    #[arg(long, value_name = "[INST=]FILE")]
+    candles: Vec<CandleFile>,
     /// Play the demo site: every signed request needs `x-simulated-trading: 1`.
     #[arg(long)]
     demo: bool,
+    /// Speak TLS with a fresh self-signed certificate, written to PEM for clients to trust.
+    #[arg(long, value_name = "PEM", num_args = 0..=1, default_missing_value = "exchange-ca.pem")]
+    tls: Option<PathBuf>,
     /// Keep the ledger in this file; without it nothing outlives the process.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -44,15 +50,21 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
             format!("--listen {}: only loopback addresses; the simulation has no real security", args.listen),
         ));
     }
-    if !args.speed.is_finite() || !(0.1..=1000.0).contains(&args.speed) {
-        return Err(Failure::new(Exit::Usage, "--speed must be between 0.1 and 1000"));
+    if !args.speed.is_finite() || !(0.1..=10_000.0).contains(&args.speed) {
+        return Err(Failure::new(Exit::Usage, "--speed must be between 0.1 and 10000"));
     }
     let io = |error: std::io::Error| Failure::new(Exit::Io, format!("the exchange cannot start: {error}"));
-    let config = EngineConfig { seed: args.seed, speed: args.speed, state: args.state, ..Default::default() };
-    let engine = Engine::start(&config).map_err(io)?;
+    let prices = if args.candles.is_empty() { Prices::Seeded } else { Prices::Recorded(args.candles) };
+    let config = EngineConfig { seed: args.seed, speed: args.speed, state: args.state, prices, ..Default::default() };
+    let engine = Engine::start(&config).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => Failure::new(Exit::Data, error.to_string()),
+        _ => io(error),
+    })?;
+    let tls = args.tls.as_deref().map(self_signed).transpose().map_err(io)?;
     let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(io)?;
     let stop = engine.ended.clone();
-    let (endpoint, server) = serve(engine, ServerConfig { demo: args.demo }, listener, stop.clone()).map_err(io)?;
+    let (endpoint, server) =
+        serve(engine, ServerConfig { demo: args.demo, tls }, listener, stop.clone()).map_err(io)?;
     if args.json {
         let line = serde_json::to_string(&endpoint).expect("an endpoint is plain text");
         output::say(line);

@@ -101,6 +101,8 @@ pub struct ExchangeSettings {
     pub seed: u64,
     pub speed: f64,
     pub deposit: Decimal,
+    /// Candle files to play instead of a seeded market, each `FILE` or `INSTRUMENT=FILE`.
+    pub candles: Vec<String>,
 }
 
 /// The venue and how patient we are with it.
@@ -127,6 +129,8 @@ pub struct Contender {
     pub stage: Stage,
     pub weight: Decimal,
     pub instruments: Vec<InstId>,
+    /// The bar its strategy lives on: the market's own, or one of its longer ones.
+    pub bar: Bar,
     pub params: BTreeMap<String, f64>,
     pub execution: WorkingPolicy,
 }
@@ -186,7 +190,10 @@ pub struct Config {
     pub exchange: ExchangeSettings,
     pub venue: VenueSettings,
     pub instruments: Vec<InstId>,
+    /// The bar that cycles are counted in.
     pub bar: Bar,
+    /// Longer bars that are followed beside it.
+    pub more_bars: Vec<Bar>,
     pub history_bars: usize,
     pub barrier: Ms,
     pub every_bars: i64,
@@ -213,16 +220,19 @@ impl Config {
         let enabled = root.table("trading", |s| s.truth("enabled"));
         let exchange = root.table("exchange", |s| ExchangeSettings {
             seed: s.int("seed", 0, i64::MAX).unsigned_abs(),
-            speed: s.float("speed", 0.1, 1000.0),
+            speed: s.float("speed", 0.1, 10_000.0),
             deposit: s.decimal("deposit_usdt", Decimal::ONE, Decimal::from(1_000_000_000)),
+            candles: s.texts("candles"),
         });
         let venue = root.table("venue", |s| read_venue(s, mode));
         let instruments: Vec<InstId> = root.list("instrument", |s| InstId::new(s.text("id")));
         let market = root.table("market", |s| {
-            (s.parse("bar", Bar::M1), s.int("history_bars", 2, 10_000), s.int("barrier_ms", 100, 600_000))
+            let bar = s.parse("bar", Bar::M1);
+            (bar, s.int("history_bars", 2, 10_000), s.int("barrier_ms", 100, 600_000), read_more_bars(s, bar))
         });
         let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
-        let contenders: Vec<Option<Contender>> = root.list("contender", |s| read_contender(s, &instruments));
+        let contenders: Vec<Option<Contender>> =
+            root.list("contender", |s| read_contender(s, &instruments, (market.0, &market.3)));
         let percent =
             |s: &mut Section<'_>, name| s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED;
         let allocation = root.table("allocation", |s| AllocationSettings {
@@ -293,6 +303,7 @@ impl Config {
             venue,
             instruments,
             bar: market.0,
+            more_bars: market.3,
             history_bars: market.1.unsigned_abs() as usize,
             barrier: Ms(market.2),
             every_bars,
@@ -305,6 +316,11 @@ impl Config {
         })
     }
 
+    /// Every bar size that is followed, shortest first.
+    pub fn bars(&self) -> Vec<Bar> {
+        std::iter::once(self.bar).chain(self.more_bars.iter().copied()).collect()
+    }
+
     /// Contenders that trade.
     pub fn live_contenders(&self) -> impl Iterator<Item = &Contender> {
         self.contenders.iter().filter(|c| c.stage == Stage::Live)
@@ -313,6 +329,20 @@ impl Config {
 
 fn millis(ms: i64) -> Duration {
     Duration::from_millis(ms.unsigned_abs())
+}
+
+fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for word in s.texts("more_bars") {
+        match word.parse::<Bar>() {
+            Ok(bar) if bar <= base => s.problem("more_bars", format!("{bar} is not longer than bar = {base}")),
+            Ok(bar) if bars.contains(&bar) => s.problem("more_bars", format!("names {bar} twice")),
+            Ok(bar) => bars.push(bar),
+            Err(error) => s.problem("more_bars", error.to_string()),
+        }
+    }
+    bars.sort_unstable();
+    bars
 }
 
 fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
@@ -355,7 +385,7 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
             format!("is not the WebSocket host of mode {mode}; demo trading has its own (ws…pap.okx.com)"),
         );
     }
-    if settings.rest_url.is_empty() && matches!(mode, Mode::OkxDemo | Mode::Live) {
+    if settings.rest_url.is_empty() && mode != Mode::Sim {
         s.problem("rest_url", format!("mode {mode} needs the venue's address, e.g. https://www.okx.com"));
     }
     if mode == Mode::Live && settings.uid.is_none() {
@@ -364,7 +394,7 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     settings
 }
 
-fn read_contender(s: &mut Section<'_>, known: &[InstId]) -> Option<Contender> {
+fn read_contender(s: &mut Section<'_>, known: &[InstId], (base, longer): (Bar, &[Bar])) -> Option<Contender> {
     let id = s.text("id");
     if id.is_empty() || id.starts_with('_') || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         s.problem("id", "must be letters, digits, - or _, and not begin with _");
@@ -391,6 +421,16 @@ fn read_contender(s: &mut Section<'_>, known: &[InstId]) -> Option<Contender> {
     if instruments.iter().collect::<BTreeSet<_>>().len() < instruments.len() {
         s.problem("instruments", "names one instrument twice");
     }
+    let bar = match s.take("bar") {
+        serde_json::Value::Null => base,
+        given => match given.as_str().and_then(|word| word.parse().ok()) {
+            Some(bar) if bar == base || longer.contains(&bar) => bar,
+            _ => {
+                s.problem("bar", format!("must be market.bar ({base}) or one of market.more_bars, is {given}"));
+                base
+            }
+        },
+    };
     let params = match spec {
         Some(spec) => s.table("params", |s| {
             let mut params = BTreeMap::new();
@@ -429,7 +469,7 @@ fn read_contender(s: &mut Section<'_>, known: &[InstId]) -> Option<Contender> {
             WorkingPolicy::Market
         }
     });
-    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, params, execution })
+    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, bar, params, execution })
 }
 
 fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {

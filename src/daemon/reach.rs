@@ -1,13 +1,15 @@
 //! Reaching the venue: whose time we live on, with which key, and whether the account is the one we expect.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use crate::config::{Config, Mode, find_secrets};
-use crate::domain::Ms;
-use crate::exchange::{Endpoint, Engine, EngineConfig, ServerConfig, serve};
+use crate::domain::{InstId, InstKind, Instrument, Ms};
+use crate::exchange::market::listed_as;
+use crate::exchange::{Endpoint, Engine, EngineConfig, Prices, ServerConfig, serve};
 use crate::exit::Exit;
 use crate::runtime::{Clock, StageError, Stop, wall_ms};
 use crate::store::{StateDir, StoreError};
@@ -61,6 +63,15 @@ pub struct Reached {
 pub(super) struct Embedded {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     pub(super) stop: Stop,
+    pub(super) engine: Engine,
+    /// Where its market comes from, in mode paper.
+    pub(super) source: Option<Source>,
+}
+
+/// Another venue's public side.
+pub(super) struct Source {
+    pub(super) venue: Venue,
+    pub(super) instruments: Vec<Arc<Instrument>>,
 }
 
 impl Drop for Embedded {
@@ -79,13 +90,14 @@ pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Res
     let settings = &config.venue;
     let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
     let (rest, ws, clock, secrets, embedded) = match config.mode {
-        Mode::Paper => {
-            return Err(StartError::Config(
-                "mode paper is not built yet: its exchange must be fed by OKX's public data. Use mode sim, or okx-demo with demo keys".into(),
-            ));
-        }
-        Mode::Sim if settings.rest_url.is_empty() => {
-            let (endpoint, clock, embedded) = embed(config, state_dir).await?;
+        Mode::Sim | Mode::Paper if config.mode == Mode::Paper || settings.rest_url.is_empty() => {
+            let source = match config.mode {
+                Mode::Paper => {
+                    Some(find_source(config, venue_config(settings.rest_url.clone(), false), patience).await?)
+                }
+                _ => None,
+            };
+            let (endpoint, clock, embedded) = embed(config, state_dir, source).await?;
             let key = &endpoint.credentials;
             let secrets = Secrets {
                 api_key: key.api_key.clone().into(),
@@ -94,7 +106,7 @@ pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Res
             };
             (endpoint.rest, endpoint.ws, clock, secrets, Some(embedded))
         }
-        Mode::Sim => {
+        Mode::Sim | Mode::Paper => {
             let ask = || sim_clock(&settings.rest_url, settings.request_timeout);
             let (now, rate) = patiently(patience, ask).await?;
             let secrets = find_secrets(&config.layers.env)?;
@@ -137,20 +149,69 @@ async fn patiently<T, F: Future<Output = Result<T, VenueError>>>(
     }
 }
 
-async fn embed(config: &Config, state_dir: &Path) -> Result<(Endpoint, Clock, Embedded), StartError> {
+/// Reaches the venue whose market paper trading uses: its time and the rules of our instruments.
+async fn find_source(config: &Config, at: VenueConfig, patience: Duration) -> Result<Source, StartError> {
+    let clock = Clock::start(Ms(wall_ms()), 1.0);
+    let venue = Venue::new(at, None, clock.clone())?;
+    clock.anchor(patiently(patience, || venue.server_time()).await?);
+    let instruments = patiently(patience, || listed(&venue)).await?;
+    Ok(Source { instruments: chosen(config, &instruments)?, venue })
+}
+
+/// Every instrument the venue lists that we could trade.
+pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError> {
+    let mut listed = venue.instruments(InstKind::Spot).await?;
+    listed.extend(venue.instruments(InstKind::Swap).await?);
+    Ok(listed)
+}
+
+/// Those of the configuration, in its order.
+pub(super) fn chosen(config: &Config, listed: &[Instrument]) -> Result<Vec<Arc<Instrument>>, StartError> {
+    let find = |id: &InstId| {
+        listed.iter().find(|i| i.id == *id).cloned().map(Arc::new).ok_or_else(|| {
+            StartError::Config(format!("instrument {id}: the venue does not list it, or not as something we trade"))
+        })
+    };
+    config.instruments.iter().map(find).collect()
+}
+
+async fn embed(
+    config: &Config,
+    state_dir: &Path,
+    source: Option<Source>,
+) -> Result<(Endpoint, Clock, Embedded), StartError> {
     let io = |what| move |source| StartError::Io { what, source };
+    let candles = || config.exchange.candles.iter().filter_map(|file| file.parse().ok()).collect();
+    let (prices, begin, speed) = match &source {
+        Some(source) => {
+            let listings = source.instruments.iter().map(|inst| listed_as(Instrument::clone(inst))).collect();
+            // The source's market moves at its own pace, which is the wall clock's.
+            (Prices::Fed(listings), Some(source.venue.clock().now()), 1.0)
+        }
+        None if config.exchange.candles.is_empty() => (Prices::Seeded, None, config.exchange.speed),
+        None => (Prices::Recorded(candles()), None, config.exchange.speed),
+    };
     let engine = Engine::start(&EngineConfig {
         seed: config.exchange.seed,
-        speed: config.exchange.speed,
+        speed,
         state: Some(StateDir::exchange_log(state_dir)),
         deposit: config.exchange.deposit,
+        prices,
+        begin,
     })
-    .map_err(io("starting the embedded exchange"))?;
+    .map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => StartError::Config(format!("the embedded exchange cannot start: {error}")),
+        _ => io("starting the embedded exchange")(error),
+    })?;
+    if let Some(source) = &source {
+        engine.clock.set(Some(source.venue.clock().now()), 1.0);
+    }
+    let held = engine.clone();
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(io("listening on loopback"))?;
     let (clock, stop) = (engine.clock.clone(), engine.ended.clone());
     let (endpoint, server) =
         serve(engine, ServerConfig::default(), listener, stop.clone()).map_err(io("starting the embedded exchange"))?;
-    Ok((endpoint, clock, Embedded { server: tokio::spawn(server), stop }))
+    Ok((endpoint, clock, Embedded { server: tokio::spawn(server), stop, engine: held, source }))
 }
 
 fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartError> {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::domain::record::Record;
-use crate::domain::{AccountView, MarketView, Readiness};
+use crate::domain::{AccountView, MarketView, Ms, Readiness};
 use crate::ops::notify;
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::store::{Journal, WriterGuard};
@@ -32,8 +32,11 @@ impl Actor for WriterWatch {
 }
 
 /// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends, and we with it.
+/// When the recording it plays is over, the run is over, in good order.
 pub(super) struct ExchangeWatch {
     pub ended: Stop,
+    pub market_ends: Option<Ms>,
+    pub clock: Clock,
     pub beat: Beat,
 }
 
@@ -46,6 +49,10 @@ impl Actor for ExchangeWatch {
                 () = stop.cancelled() => return Ok(()),
                 () = self.ended.cancelled() => return Err(StageError::Store("the embedded exchange has ended".into())),
                 _ = tick.tick() => self.beat.tick(),
+            }
+            if self.market_ends.is_some_and(|end| self.clock.now() >= end) {
+                info!(event = "recording_over", "the recording is played to its end");
+                return Ok(());
             }
         }
     }

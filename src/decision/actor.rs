@@ -50,8 +50,8 @@ impl Actor for Decision {
         if !self.wait_for_market(&stop).await {
             return Ok(());
         }
-        let mut table = Table::set(&self.seats, &self.market.borrow(), self.bar);
-        let mut barrier = Barrier::new(table.instruments(), self.barrier);
+        let mut table = Table::set(&self.seats, &self.market.borrow());
+        let mut barrier = Barrier::new(table.series(), self.bar, self.barrier);
         let mut told = BTreeMap::new();
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
@@ -61,10 +61,10 @@ impl Actor for Decision {
                 () = stop.cancelled() => return Ok(()),
                 bar = self.closed.recv() => match bar {
                     Some(bar) => {
-                        if !table.on_bar(&bar.inst, bar.candle) {
-                            table = Table::set(&self.seats, &self.market.borrow(), self.bar);
+                        if !table.on_bar(&bar.inst, bar.bar, bar.candle) {
+                            table = Table::set(&self.seats, &self.market.borrow());
                         }
-                        barrier.arrive(&bar.inst, bar.candle.ts, self.clock.now())
+                        barrier.arrive((bar.inst, bar.bar), bar.candle.ts, self.clock.now())
                     }
                     None => return Ok(()),
                 },
@@ -109,11 +109,11 @@ impl Decision {
         told: &mut BTreeMap<(ContenderId, InstId), Bps>,
     ) -> Result<(), StageError> {
         if !release.late.is_empty() {
-            let late: Vec<&str> = release.late.iter().map(InstId::as_str).collect();
+            let late: Vec<String> = release.late.iter().map(|(inst, bar)| format!("{inst} {bar}")).collect();
             warn!(
                 event = "bar_late",
                 ts_ms = release.ts.0,
-                late = late.join(" "),
+                late = late.join(", "),
                 "going on without a bar that is late"
             );
         }
@@ -152,11 +152,15 @@ impl Decision {
 
     fn freeze_market(&self, table: &Table, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
         let view = self.market.borrow();
+        let close = ts.plus(self.bar.span());
         view.insts
             .iter()
             .map(|(inst, market)| {
-                let bar = table.last(inst).filter(|bar| bar.ts == ts);
-                (inst.clone(), InstSnapshot { instrument: Arc::clone(&market.instrument), bar, quote: market.quote })
+                let bar = table.closed_at(inst, self.bar, close);
+                let sizes = market.series.keys().filter(|bar| **bar != self.bar);
+                let longer = sizes.filter_map(|bar| Some((*bar, table.closed_at(inst, *bar, close)?))).collect();
+                let instrument = Arc::clone(&market.instrument);
+                (inst.clone(), InstSnapshot { instrument, bar, longer, quote: market.quote })
             })
             .collect()
     }

@@ -1,49 +1,58 @@
-//! The candle barrier: a cycle begins when every instrument's bar of that instant has closed, or when
+//! The candle barrier: a cycle begins when every bar that closes at that instant has closed, or when
 //! the wait is over, and then it says who was late.
 
 use std::collections::BTreeSet;
 
-use crate::domain::{InstId, Ms};
+use crate::domain::{Bar, InstId, Ms};
+
+/// One instrument's bars of one size.
+pub type Series = (InstId, Bar);
 
 /// A cycle may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// Open time of the bar.
+    /// Open time of the base bar.
     pub ts: Ms,
-    /// Instruments whose bar has not come.
-    pub late: Vec<InstId>,
+    /// Series whose bar has not come.
+    pub late: Vec<Series>,
 }
 
 /// Waits for one instant at a time.
 #[derive(Clone, Debug)]
 pub struct Barrier {
-    all: BTreeSet<InstId>,
+    all: BTreeSet<Series>,
+    /// The bar that instants are counted in.
+    base: Bar,
     patience: Ms,
-    waiting: Option<(Ms, Ms, BTreeSet<InstId>)>,
-    /// The last instant that was released; bars of it or before come too late.
+    /// The instant waited for, until when, and what has come.
+    waiting: Option<(Ms, Ms, BTreeSet<Series>)>,
+    /// The last instant that was released; bars that closed then or before come too late.
     done: Option<Ms>,
 }
 
 impl Barrier {
-    /// A barrier over these instruments that waits at most `patience` after the first bar.
-    pub fn new(all: impl IntoIterator<Item = InstId>, patience: Ms) -> Self {
-        Self { all: all.into_iter().collect(), patience, waiting: None, done: None }
+    /// A barrier over these series that waits at most `patience` after the first bar of an instant.
+    pub fn new(all: impl IntoIterator<Item = Series>, base: Bar, patience: Ms) -> Self {
+        Self { all: all.into_iter().collect(), base, patience, waiting: None, done: None }
     }
 
-    /// A bar closed. Releases the instant before it, if that still waited, and its own, if it is the last.
-    pub fn arrive(&mut self, inst: &InstId, ts: Ms, now: Ms) -> Vec<Release> {
+    /// A bar that opened at `ts` closed. Releases the instant before it, if that still waited, and its
+    /// own, if it is the last.
+    pub fn arrive(&mut self, series: Series, ts: Ms, now: Ms) -> Vec<Release> {
+        let close = ts.plus(series.1.span());
         let mut out = Vec::new();
-        if self.done.is_some_and(|done| ts <= done) {
+        if self.done.is_some_and(|done| close <= done) {
             return out;
         }
-        if let Some((waiting, ..)) = &self.waiting
-            && *waiting < ts
-        {
-            out.extend(self.release());
+        match &self.waiting {
+            Some((waiting, ..)) if *waiting < close => out.extend(self.release()),
+            // Older than what is waited for, yet not released: its instant went by without a base bar.
+            Some((waiting, ..)) if *waiting > close => return out,
+            _ => {}
         }
-        let (_, _, arrived) = self.waiting.get_or_insert_with(|| (ts, now.plus(self.patience), BTreeSet::new()));
-        arrived.insert(inst.clone());
-        if *arrived == self.all {
+        let (_, _, arrived) = self.waiting.get_or_insert_with(|| (close, now.plus(self.patience), BTreeSet::new()));
+        arrived.insert(series);
+        if self.missing().is_empty() {
             out.extend(self.release());
         }
         out
@@ -60,10 +69,18 @@ impl Barrier {
         self.waiting.as_ref().map(|(_, deadline, _)| *deadline)
     }
 
+    /// Series with a bar that closes at the waiting instant and has not come.
+    fn missing(&self) -> Vec<Series> {
+        let Some((close, _, arrived)) = &self.waiting else { return Vec::new() };
+        let closes = |(_, bar): &&Series| close.floor(bar.span()) == *close;
+        self.all.iter().filter(closes).filter(|series| !arrived.contains(*series)).cloned().collect()
+    }
+
     fn release(&mut self) -> Option<Release> {
-        let (ts, _, arrived) = self.waiting.take()?;
-        self.done = Some(ts);
-        Some(Release { ts, late: self.all.difference(&arrived).cloned().collect() })
+        let late = self.missing();
+        let (close, ..) = self.waiting.take()?;
+        self.done = Some(close);
+        Some(Release { ts: Ms(close.0 - self.base.span().0), late })
     }
 }
 
@@ -71,36 +88,56 @@ impl Barrier {
 mod tests {
     use super::*;
 
-    fn barrier() -> Barrier {
-        Barrier::new(["A".into(), "B".into()], Ms(500))
+    const MINUTE: i64 = 60_000;
+
+    fn barrier(more: &[(&str, Bar)]) -> Barrier {
+        let more = more.iter().map(|(inst, bar)| (InstId::from(*inst), *bar));
+        Barrier::new([("A".into(), Bar::M1), ("B".into(), Bar::M1)].into_iter().chain(more), Bar::M1, Ms(500))
     }
 
     fn shown(releases: Vec<Release>) -> String {
-        let one = |r: &Release| format!("{} late {:?}", r.ts.0, r.late.iter().map(InstId::as_str).collect::<Vec<_>>());
+        let name = |(inst, bar): &Series| format!("{inst} {bar}");
+        let one = |r: &Release| format!("{} late {:?}", r.ts.0 / MINUTE, r.late.iter().map(name).collect::<Vec<_>>());
         releases.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Bar `bar` of `inst` that opened at `minute` arrives at `now`.
+    fn arrive(b: &mut Barrier, inst: &str, bar: Bar, minute: i64, now: i64) -> String {
+        shown(b.arrive((inst.into(), bar), Ms(minute * MINUTE), Ms(now)))
     }
 
     #[test]
     fn the_last_bar_releases_the_cycle_with_nobody_late() {
-        let mut b = barrier();
-        assert_eq!(shown(b.arrive(&"A".into(), Ms(1), Ms(0))), "");
-        assert_eq!(shown(b.arrive(&"B".into(), Ms(1), Ms(3))), "1 late []");
+        let mut b = barrier(&[]);
+        assert_eq!(arrive(&mut b, "A", Bar::M1, 1, 0), "");
+        assert_eq!(arrive(&mut b, "B", Bar::M1, 1, 3), "1 late []");
     }
 
     #[test]
     fn when_the_wait_is_over_the_late_one_is_named_and_not_waited_for_again() {
-        let mut b = barrier();
-        b.arrive(&"A".into(), Ms(1), Ms(0));
+        let mut b = barrier(&[]);
+        arrive(&mut b, "A", Bar::M1, 1, 0);
         assert_eq!(b.elapse(Ms(499)), None);
-        assert_eq!(shown(b.elapse(Ms(500)).into_iter().collect()), r#"1 late ["B"]"#);
-        assert_eq!(shown(b.arrive(&"B".into(), Ms(1), Ms(600))), "");
+        assert_eq!(shown(b.elapse(Ms(500)).into_iter().collect()), r#"1 late ["B 1m"]"#);
+        assert_eq!(arrive(&mut b, "B", Bar::M1, 1, 600), "");
     }
 
     #[test]
     fn a_newer_bar_releases_the_older_instant_first() {
-        let mut b = barrier();
-        b.arrive(&"A".into(), Ms(1), Ms(0));
-        assert_eq!(shown(b.arrive(&"A".into(), Ms(2), Ms(10))), r#"1 late ["B"]"#);
-        assert_eq!(shown(b.arrive(&"B".into(), Ms(2), Ms(11))), "2 late []");
+        let mut b = barrier(&[]);
+        arrive(&mut b, "A", Bar::M1, 1, 0);
+        assert_eq!(arrive(&mut b, "A", Bar::M1, 2, 10), r#"1 late ["B 1m"]"#);
+        assert_eq!(arrive(&mut b, "B", Bar::M1, 2, 11), "2 late []");
+    }
+
+    #[test]
+    fn a_longer_bar_is_waited_for_only_at_the_instants_where_it_closes() {
+        let mut b = barrier(&[("A", Bar::M5)]);
+        arrive(&mut b, "A", Bar::M1, 3, 0);
+        assert_eq!(arrive(&mut b, "B", Bar::M1, 3, 0), "3 late []");
+        arrive(&mut b, "A", Bar::M1, 4, 0);
+        assert_eq!(arrive(&mut b, "B", Bar::M1, 4, 0), "", "the five minutes end here too");
+        assert_eq!(arrive(&mut b, "A", Bar::M5, 0, 0), "4 late []");
+        assert_eq!(arrive(&mut b, "A", Bar::M5, 0, 0), "", "once");
     }
 }

@@ -15,6 +15,9 @@ pub struct InstSnapshot {
     pub instrument: Arc<Instrument>,
     /// The bar that closed; `None` if it was late.
     pub bar: Option<Candle>,
+    /// Longer bars that closed at the same instant.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub longer: BTreeMap<Bar, Candle>,
     pub quote: Option<Quote>,
 }
 
@@ -73,7 +76,8 @@ pub(crate) fn test_snapshot(inst: Instrument, bid: &str, ask: &str, equity: &str
         last: bid.parse().unwrap(),
         at: Ms(1000),
     };
-    let shown = InstSnapshot { instrument: Arc::new(inst.clone()), bar: None, quote: Some(quote) };
+    let shown =
+        InstSnapshot { instrument: Arc::new(inst.clone()), bar: None, longer: BTreeMap::new(), quote: Some(quote) };
     Snapshot {
         schema: "snapshot/1",
         as_of_ms: Ms(1000),

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::snapshot::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, MarketView, Price, Qty, Side};
+use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, MarketView, Ms, Price, Qty, Side};
 use crate::strategy::{Params, Signal, Spec, Strategy};
 
 /// A contender's place at the table: what it runs and on what.
@@ -17,69 +17,75 @@ pub struct Seat {
     pub strategy: &'static Spec,
     pub params: Params,
     pub instruments: Vec<InstId>,
+    /// The bar its strategies live on.
+    pub bar: Bar,
 }
 
 /// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the history.
 pub struct Table {
-    bar: Bar,
-    strategies: BTreeMap<(ContenderId, InstId), Box<dyn Strategy>>,
-    last: BTreeMap<InstId, Candle>,
+    strategies: BTreeMap<(ContenderId, InstId), (Bar, Box<dyn Strategy>)>,
+    last: BTreeMap<(InstId, Bar), Candle>,
 }
 
 impl Table {
     /// Fresh strategies, warmed up on the history of the market view.
-    pub fn set(seats: &[Seat], view: &MarketView, bar: Bar) -> Self {
-        let mut table = Self { bar, strategies: BTreeMap::new(), last: BTreeMap::new() };
+    pub fn set(seats: &[Seat], view: &MarketView) -> Self {
+        let mut table = Self { strategies: BTreeMap::new(), last: BTreeMap::new() };
         for (inst, market) in &view.insts {
-            table.last.extend(market.history.last().map(|bar| (inst.clone(), *bar)));
+            for (bar, history) in &market.series {
+                table.last.extend(history.last().map(|newest| ((inst.clone(), *bar), *newest)));
+            }
         }
         for seat in seats {
             for inst in &seat.instruments {
                 let Some(market) = view.insts.get(inst) else { continue };
                 let long_only = market.instrument.kind == InstKind::Spot;
                 let mut strategy = (seat.strategy.build)(&seat.params, long_only);
-                market.history.iter().for_each(|bar| strategy.on_bar(bar));
-                if market.history.len() < strategy.warmup() {
-                    warn!(event = "warmup_short", contender = %seat.contender, %inst, have = market.history.len(),
+                let history = market.history(seat.bar);
+                history.iter().for_each(|bar| strategy.on_bar(bar));
+                if history.len() < strategy.warmup() {
+                    warn!(event = "warmup_short", contender = %seat.contender, %inst, have = history.len(),
                         need = strategy.warmup(), "history is shorter than the warm-up; raise market.history_bars");
                 }
-                table.strategies.insert((seat.contender.clone(), inst.clone()), strategy);
+                table.strategies.insert((seat.contender.clone(), inst.clone()), (seat.bar, strategy));
             }
         }
         table
     }
 
-    /// Instruments that have a history.
-    pub fn instruments(&self) -> impl Iterator<Item = InstId> + '_ {
+    /// Series that have a history: these are waited for.
+    pub fn series(&self) -> impl Iterator<Item = (InstId, Bar)> + '_ {
         self.last.keys().cloned()
     }
 
-    /// The newest bar of an instrument.
-    pub fn last(&self, inst: &InstId) -> Option<Candle> {
-        self.last.get(inst).copied()
+    /// The bar of an instrument that closed at `close`; `None` if it is late.
+    pub fn closed_at(&self, inst: &InstId, bar: Bar, close: Ms) -> Option<Candle> {
+        self.last.get(&(inst.clone(), bar)).copied().filter(|c| c.ts.plus(bar.span()) == close)
     }
 
     /// Feeds one bar. `false`: it does not follow the last one; the table must be set again.
     #[must_use]
-    pub fn on_bar(&mut self, inst: &InstId, candle: Candle) -> bool {
-        match self.last.get(inst) {
+    pub fn on_bar(&mut self, inst: &InstId, bar: Bar, candle: Candle) -> bool {
+        let key = (inst.clone(), bar);
+        match self.last.get(&key) {
             Some(last) if candle.ts <= last.ts => return true, // warmed up on it already
-            Some(last) if candle.ts != last.ts.plus(self.bar.span()) => return false,
+            Some(last) if candle.ts != last.ts.plus(bar.span()) => return false,
             _ => {}
         }
-        for ((_, on), strategy) in &mut self.strategies {
-            if on == inst {
+        for ((_, on), (lives_on, strategy)) in &mut self.strategies {
+            if on == inst && *lives_on == bar {
                 strategy.on_bar(&candle);
             }
         }
-        self.last.insert(inst.clone(), candle);
+        self.last.insert(key, candle);
         true
     }
 
-    /// What every contender wants, on the same snapshot.
+    /// What every contender wants whose bar closes at the snapshot's instant, on the same snapshot.
     pub fn propose(&self, seats: &[Seat], snapshot: &Snapshot) -> Vec<Proposal> {
         let mut out = Vec::new();
-        for seat in seats {
+        let close = snapshot.bar_ts.plus(snapshot.bar.span());
+        for seat in seats.iter().filter(|seat| close.floor(seat.bar.span()) == close) {
             for inst in &seat.instruments {
                 let key = (seat.contender.clone(), inst.clone());
                 let keep = |reason: &str| Proposal {
@@ -89,8 +95,9 @@ impl Table {
                     stop: None,
                     reason: reason.to_owned(),
                 };
-                out.push(match (self.strategies.get(&key).and_then(|s| s.signal()), snapshot.market.get(inst)) {
+                out.push(match (self.strategies.get(&key).and_then(|(_, s)| s.signal()), snapshot.market.get(inst)) {
                     (_, Some(InstSnapshot { bar: None, .. })) => keep("its bar is late"),
+                    _ if self.closed_at(inst, seat.bar, close).is_none() => keep("its bar is late"),
                     (None, _) | (_, None) => keep("warming up"),
                     (Some(signal), Some(shown)) => Proposal {
                         target: Some(signal.target),

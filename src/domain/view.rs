@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
-use super::{Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Side};
+use super::{Bar, Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Side};
 
 /// Best bid and ask, with the venue's own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,15 @@ impl Quote {
 pub struct InstMarket {
     pub instrument: Arc<Instrument>,
     pub quote: Option<Quote>,
-    /// The last closed bars, oldest first, without a gap.
-    pub history: Arc<Vec<Candle>>,
+    /// The last closed bars of each size that is followed, oldest first, without a gap.
+    pub series: BTreeMap<Bar, Arc<Vec<Candle>>>,
+}
+
+impl InstMarket {
+    /// The last closed bars of one size, oldest first; empty if that size is not followed.
+    pub fn history(&self, bar: Bar) -> &[Candle] {
+        self.series.get(&bar).map_or(&[], |bars| bars.as_slice())
+    }
 }
 
 /// The market as last heard.

@@ -11,9 +11,10 @@ use rust_decimal::Decimal;
 use tokio::sync::{broadcast, oneshot};
 
 use super::clock::ClockLine;
-use super::core::{Event, Exchange};
+use super::core::{AlgoKind, Event, Exchange, FeedEvent};
 use super::log::{Identity, Log};
-use super::market::Market;
+use super::market::{Listing, Market};
+use super::recorded::{self, CandleFile};
 use super::render;
 use crate::domain::{Bar, Ms};
 use crate::runtime::{Clock, Stop, wall_ms};
@@ -38,11 +39,26 @@ pub struct EngineConfig {
     pub state: Option<PathBuf>,
     /// USDT in the account when it is new.
     pub deposit: Decimal,
+    pub prices: Prices,
+    /// Venue time at the first start; the present if none is given. A recording begins where it begins.
+    pub begin: Option<Ms>,
+}
+
+/// Where the market's prices come from.
+#[derive(Clone, Debug, Default)]
+pub enum Prices {
+    /// Noise of the seed: the standard listings, any time, for ever.
+    #[default]
+    Seeded,
+    /// Recorded candles, played from their beginning to their end; only these are listed.
+    Recorded(Vec<CandleFile>),
+    /// Another exchange, through [`Engine::feed`]; these instruments are listed.
+    Fed(Vec<Listing>),
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { seed: 1, speed: 1.0, state: None, deposit: Decimal::from(100_000) }
+        Self { seed: 1, speed: 1.0, state: None, deposit: Decimal::from(100_000), prices: Prices::Seeded, begin: None }
     }
 }
 
@@ -53,6 +69,8 @@ pub struct Push {
     pub inst_type: &'static str,
     pub inst: String,
     pub data: String,
+    /// Number of a change of the `books` channel.
+    pub seq: Option<i64>,
 }
 
 /// Handle to a running exchange.
@@ -79,6 +97,10 @@ impl Interest {
         *count = if up { *count + 1 } else { count.saturating_sub(1) };
         counts.retain(|_, count| *count > 0);
     }
+    /// Channels wanted of one instrument.
+    fn of(&self, inst: &str) -> std::collections::BTreeSet<String> {
+        self.list().into_iter().filter(|(_, of)| of == inst).map(|(channel, _)| channel).collect()
+    }
     fn list(&self) -> Vec<(String, String)> {
         self.0.lock().expect("no holder of this lock can panic").keys().cloned().collect()
     }
@@ -103,12 +125,17 @@ impl Engine {
             uid: format!("{}", 440_000_000_000_000_000u64 + config.seed % 1_000_000),
         });
         let wall = wall_ms();
+        let market = Arc::new(match &config.prices {
+            Prices::Seeded => Market::new(identity.seed),
+            Prices::Recorded(files) => recorded::market(identity.seed, files)?,
+            Prices::Fed(listings) => Market::fed(listings.clone()),
+        });
         // Never back, whatever the wall clock did: not before the last second that was matched.
         let matched = Ms::secs(recovered.ledger.matched_to);
-        let venue = recovered.clock.map_or(Ms(wall), |line| line.at(wall)).max(matched);
+        let begin = recorded::first_moment(&market).or(config.begin).unwrap_or(Ms(wall));
+        let venue = recovered.clock.map_or(begin, |line| line.at(wall)).max(matched);
         log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
         let clock = Clock::start(venue, config.speed);
-        let market = Arc::new(Market::new(identity.seed));
         let traded = recovered.ledger.orders.values().map(|o| &o.inst).chain(recovered.ledger.positions.keys());
         if let Some(unlisted) = traded.into_iter().find(|inst| market.get(inst).is_none()) {
             let why = format!("the ledger has {unlisted}, which this build does not list");
@@ -158,6 +185,17 @@ impl Engine {
             TrySendError::Disconnected(_) => Unavailable::Stopped,
         })?;
         answered.await.map_err(|_| Unavailable::Stopped)
+    }
+
+    /// Venue time at which the market ends, if it plays a recording.
+    pub fn market_ends(&self) -> Option<Ms> {
+        self.market.range().map(|(_, end)| Ms::secs(end))
+    }
+
+    /// Hands the market news from outside; the core takes it in order with everything else.
+    pub async fn feed(&self, inst: &str, news: FeedEvent) -> Result<(), Unavailable> {
+        let inst = inst.to_owned();
+        self.ask(move |x| x.feed(&inst, news)).await
     }
 
     /// Everything pushed from now on.
@@ -233,28 +271,72 @@ impl Shop {
 
     /// Private pushes, in the order things happened.
     fn tell(&mut self) {
-        let mut account = false;
+        let (mut account, mut traded) = (false, false);
         for event in std::mem::take(&mut self.exchange.events) {
             match event {
                 Event::Order(order, fill) => {
-                    let (inst_type, inst) = (render::inst_type(&order.inst), order.inst.clone());
-                    let data = format!("[{}]", render::order(&order, fill.as_deref()));
-                    self.push("orders", inst_type, inst, data);
+                    traded |= fill.is_some();
+                    self.push_row("orders", &order.inst, render::order(&order, fill.as_deref()));
+                }
+                Event::Amended(order, req_id) => {
+                    self.push_row("orders", &order.inst, render::order_amended(&order, &req_id));
                 }
                 Event::Algo(algo) => {
-                    let data = format!("[{}]", render::algo(&algo));
-                    self.push("orders-algo", render::inst_type(&algo.inst), algo.inst.clone(), data);
+                    let trailing = algo.kind == AlgoKind::Trailing;
+                    let channel = if trailing { "algo-advance" } else { "orders-algo" };
+                    self.push_row(channel, &algo.inst, render::algo(&algo));
+                }
+                Event::Depth(inst, change) => {
+                    let data = format!("[{}]", render::depth(&self.exchange, &change));
+                    let inst_type = render::inst_type(&inst);
+                    self.send(Push { channel: "books".into(), inst_type, inst, data, seq: Some(change.seq) });
+                }
+                Event::Shown(inst, what) => self.show_fed(&inst, what),
+                Event::Bar(inst, bar, candle, confirmed) => {
+                    let market = Arc::clone(&self.exchange.market);
+                    if let Some(listed) = market.get(&inst) {
+                        let row = render::bar_row(listed, &candle, confirmed);
+                        self.push_row(&format!("candle{bar}"), &inst, row);
+                    }
                 }
                 Event::Position(inst) => {
-                    let data = format!("[{}]", render::position(&self.exchange, &inst));
-                    self.push("positions", "SWAP", inst, data);
+                    let row = render::position(&self.exchange, &inst);
+                    self.push_row("positions", &inst, row);
                 }
                 Event::Account => account = true,
             }
         }
         if account {
-            let data = format!("[{}]", render::balance(&self.exchange));
+            let data = format!("[{}]", render::balance(&self.exchange, &[]));
             self.push("account", "", String::new(), data);
+            let event = if traded { "filled" } else { "transferred" };
+            let data = format!("[{}]", render::balance_and_position(&self.exchange, event));
+            self.push("balance_and_position", "", String::new(), data);
+        }
+    }
+
+    /// A feed's book or trade is shown when it comes.
+    fn show_fed(&mut self, inst: &str, what: &str) {
+        let market = Arc::clone(&self.exchange.market);
+        let Some(listed) = market.get(inst) else { return };
+        let wanted = self.interest.of(inst);
+        let channels: &[&str] =
+            if what == "trade" { &["trades"] } else { &["tickers", "books5", "bbo-tbt", "mark-price"] };
+        for channel in channels.iter().filter(|channel| wanted.contains(**channel)) {
+            let data = match *channel {
+                "trades" => self
+                    .exchange
+                    .trades(listed, None, 1)
+                    .first()
+                    .map(|t| format!("[{}]", render::pushed_trade(listed, t))),
+                channel => render::push(&self.exchange, listed, channel),
+            };
+            if let Some(data) = data {
+                self.push(channel, listed.listing.inst.kind.okx(), inst.to_owned(), data);
+            }
+        }
+        if what == "book" && wanted.contains("books") {
+            self.exchange.show_depth(inst);
         }
     }
 
@@ -266,22 +348,53 @@ impl Shop {
         }
         // After a long stall only the last stretch is worth telling; REST has the rest.
         let from = self.shown_to.max(now - 3600);
+        let mut depths = Vec::new();
         for (channel, inst) in self.interest.list() {
             let Some(listed) = self.exchange.market.get(&inst) else { continue };
             let inst_type = listed.listing.inst.kind.okx();
+            if listed.is_fed() && !matches!(channel.as_str(), "funding-rate" | "price-limit") {
+                continue;
+            }
+            if channel == "books" {
+                depths.push(inst);
+                continue;
+            }
+            if matches!(channel.as_str(), "funding-rate" | "price-limit")
+                && now.div_euclid(60) == self.shown_to.div_euclid(60)
+            {
+                continue; // once a minute is what OKX does at most
+            }
             if let Some(bar) = channel.strip_prefix("candle").and_then(|bar| bar.parse::<Bar>().ok()) {
                 for data in render::candle_pushes(&self.exchange, listed, bar, from, now) {
                     self.push(&channel, inst_type, inst.clone(), data);
                 }
-            } else if let Some(data) = render::market(&self.exchange, listed, &channel) {
+            } else if let Some(bar) = channel.strip_prefix("mark-price-candle").and_then(|bar| bar.parse::<Bar>().ok())
+            {
+                for data in render::mark_candle_pushes(&self.exchange, listed, bar, from, now) {
+                    self.push(&channel, inst_type, inst.clone(), data);
+                }
+            } else if !self.exchange.is_over()
+                && let Some(data) =
+                    render::push(&self.exchange, listed, if channel == "trades-all" { "trades" } else { &channel })
+            {
                 self.push(&channel, inst_type, inst.clone(), data);
             }
         }
         self.shown_to = now;
+        depths.iter().for_each(|inst| self.exchange.show_depth(inst));
+        self.tell();
+    }
+
+    fn push_row(&self, channel: &str, inst: &str, row: serde_json::Value) {
+        self.push(channel, render::inst_type(inst), inst.to_owned(), format!("[{row}]"));
     }
 
     fn push(&self, channel: &str, inst_type: &'static str, inst: String, data: String) {
+        self.send(Push { channel: channel.to_owned(), inst_type, inst, data, seq: None });
+    }
+
+    fn send(&self, push: Push) {
         // No receiver is no error: nobody is connected.
-        drop(self.pushes.send(Arc::new(Push { channel: channel.to_owned(), inst_type, inst, data })));
+        drop(self.pushes.send(Arc::new(push)));
     }
 }

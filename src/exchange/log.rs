@@ -4,6 +4,7 @@
 //! rows replace earlier ones gives the ledger. A torn last line was never answered for and is
 //! dropped. At each start the file is rewritten without what was replaced.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::ClockLine;
 use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Ledger, Order, Pos};
+use crate::domain::Ms;
 
 /// What the exchange is, apart from its ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ struct Line {
     creates: Vec<CreateSeen>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shifts: Vec<(i64, String, i64)>,
+    /// All timers, whenever one changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timers: Option<BTreeMap<String, Ms>>,
 }
 
 impl Line {
@@ -66,6 +71,7 @@ impl Line {
             leverage: if changes.leverage { ledger.leverage.clone().into_iter().collect() } else { Vec::new() },
             creates: ledger.creates[new_creates..].to_vec(),
             shifts: if changes.shifts { ledger.shifts.clone() } else { Vec::new() },
+            timers: changes.timers.then(|| ledger.timers.clone()),
             ..Default::default()
         }
     }
@@ -83,6 +89,7 @@ impl Line {
                 leverage: true,
                 creates: ledger.creates.len(),
                 shifts: true,
+                timers: true,
             },
         )
     }
@@ -100,6 +107,9 @@ impl Line {
         ledger.creates.extend(self.creates);
         if !self.shifts.is_empty() {
             ledger.shifts = self.shifts;
+        }
+        if let Some(timers) = self.timers {
+            ledger.timers = timers;
         }
     }
 }

@@ -10,15 +10,22 @@
 //! - mark and index price are the last price; there is one fee tier; leverage is the same for all sizes;
 //! - spot market buys by quote amount are turned into a base quantity at the last price;
 //! - a liquidation closes the whole position at the mark price;
-//! - books are pushed whole, once a second, with `checksum` 0.
+//! - `books5` and `bbo-tbt` are pushed whole, once a second; `books` has at most 25 levels a side and `checksum` 0;
+//! - net position mode, cross margin and `acctLv` 2 only; there is no funding account and nothing to transfer;
+//! - a recording's gaps are played flat without volume, and its second-by-second path is made up inside each bar;
+//! - in a fed market a resting order whose own price the feed never showed fills at the price it showed, and
+//!   funding that fell due while the exchange was down is not paid.
 
 mod clock;
 pub mod core;
 mod engine;
 mod log;
 pub mod market;
+mod recorded;
 mod render;
 mod server;
 
-pub use engine::{Engine, EngineConfig};
-pub use server::{Credentials, Endpoint, ServerConfig, serve};
+pub use core::FeedEvent;
+pub use engine::{Engine, EngineConfig, Prices, Push, Unavailable};
+pub use recorded::{CandleFile, DEFAULT_INST};
+pub use server::{Credentials, Endpoint, ServerConfig, self_signed, serve};

@@ -9,11 +9,9 @@ use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, Ms, RunId};
+use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
-use crate::venue::{
-    CandlePage, Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_candles, parse_quote,
-};
+use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_quote};
 
 /// A bar that has closed, in order and without a gap.
 #[derive(Clone, Debug)]
@@ -21,8 +19,12 @@ pub struct BarClosed {
     /// The run of this start: bars come from nothing we did.
     pub run_id: RunId,
     pub inst: InstId,
+    pub bar: Bar,
     pub candle: Candle,
 }
+
+/// One instrument's bars of one size.
+type Key = (InstId, Bar);
 
 /// The ingest actor.
 pub struct Market {
@@ -31,34 +33,34 @@ pub struct Market {
     pub ws: String,
     pub stream: StreamConfig,
     pub instruments: Vec<Arc<Instrument>>,
-    pub bar: Bar,
+    /// Every bar size that is followed.
+    pub bars: Vec<Bar>,
     pub history_bars: usize,
     pub view: watch::Sender<MarketView>,
     pub closed: mpsc::Sender<BarClosed>,
     /// Closed bars for the research database; replaceable, so dropped when it is behind.
-    pub keep: mpsc::Sender<(InstId, Vec<Candle>)>,
+    pub keep: mpsc::Sender<(InstId, Bar, Vec<Candle>)>,
     /// History could not be completed; until it is, the view is not live.
     pub behind: bool,
     pub start_run: RunId,
     pub beat: Beat,
 }
 
-/// Bars the venue hands out at once.
-const PAGE: usize = 300;
-
 impl Actor for Market {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let mut bars: BTreeMap<InstId, Bars> =
-            self.instruments.iter().map(|i| (i.id.clone(), Bars::new(self.bar, self.history_bars))).collect();
+        let keys = self.instruments.iter().flat_map(|i| self.bars.iter().map(|bar| (i.id.clone(), *bar)));
+        let mut bars: BTreeMap<Key, Bars> =
+            keys.map(|key| (key.clone(), Bars::new(key.1, self.history_bars))).collect();
         self.view.send_modify(|view| {
             view.live = false;
             for inst in &self.instruments {
-                let fresh = || InstMarket { instrument: Arc::clone(inst), quote: None, history: Arc::default() };
+                let fresh = || InstMarket { instrument: Arc::clone(inst), quote: None, series: BTreeMap::new() };
                 view.insts.entry(inst.id.clone()).or_insert_with(fresh);
             }
         });
-        let mut quotes = self.open("public", "tickers");
-        let mut candles = self.open("business", &format!("candle{}", self.bar));
+        let mut quotes = self.open("public", &["tickers".to_owned()]);
+        let channels: Vec<String> = self.bars.iter().map(|bar| format!("candle{bar}")).collect();
+        let mut candles = self.open("business", &channels);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
@@ -67,7 +69,11 @@ impl Actor for Market {
                 event = candles.next() => match event {
                     Some(StreamEvent::Up) => self.catch_up(&mut bars).await?,
                     Some(StreamEvent::Down(_)) => self.view.send_modify(|view| view.live = false),
-                    Some(StreamEvent::Push { subject, data, .. }) => self.on_candles(&InstId::new(subject), data.get(), &mut bars).await?,
+                    Some(StreamEvent::Push { channel, subject, data }) => {
+                        if let Some(bar) = channel.strip_prefix("candle").and_then(|bar| bar.parse().ok()) {
+                            self.on_candles(&(InstId::new(subject), bar), data.get(), &mut bars).await?;
+                        }
+                    }
                     Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
                     Some(_) => {}
                     None => return Err(StageError::Gone("the candle stream")),
@@ -91,12 +97,13 @@ impl Actor for Market {
 
 impl Market {
     /// Completes every instrument's history; while that fails, for want of the venue, the view is not live.
-    async fn catch_up(&mut self, bars: &mut BTreeMap<InstId, Bars>) -> Result<(), StageError> {
-        for inst in self.instruments.clone() {
-            match self.repair(&inst.id, bars).await {
+    async fn catch_up(&mut self, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+        let keys: Vec<Key> = bars.keys().cloned().collect();
+        for key in keys {
+            match self.repair(&key, bars).await {
                 Ok(()) => {}
                 Err(StageError::Venue(why)) => {
-                    warn!(event = "backfill_failed", inst = %inst.id, %why, "history is incomplete; no decisions until it is");
+                    warn!(event = "backfill_failed", inst = %key.0, bar = %key.1, %why, "history is incomplete; no decisions until it is");
                     self.behind = true;
                     self.view.send_modify(|view| view.live = false);
                     return Ok(());
@@ -106,12 +113,22 @@ impl Market {
         }
         self.behind = false;
         self.view.send_modify(|view| view.live = true);
-        info!(event = "market_live", bar = %self.bar, instruments = self.instruments.len(), "history is complete; following closed bars");
+        let sizes: Vec<&str> = self.bars.iter().map(|bar| bar.okx()).collect();
+        info!(
+            event = "market_live",
+            bars = sizes.join(" "),
+            instruments = self.instruments.len(),
+            "history is complete; following closed bars"
+        );
         Ok(())
     }
 
-    fn open(&self, kind: &str, channel: &str) -> Stream {
-        let subscriptions = self.instruments.iter().map(|i| Subscription::market(channel, i.id.as_str())).collect();
+    fn open(&self, kind: &str, channels: &[String]) -> Stream {
+        let of = |inst: &Arc<Instrument>| {
+            let inst = inst.id.clone();
+            channels.iter().map(move |channel| Subscription::market(channel, inst.as_str()))
+        };
+        let subscriptions = self.instruments.iter().flat_map(of).collect();
         let config =
             StreamConfig { url: format!("{}/{kind}", self.ws), subscriptions, signer: None, ..self.stream.clone() };
         Stream::open(config, self.venue.clock().clone())
@@ -133,12 +150,8 @@ impl Market {
         }
     }
 
-    async fn on_candles(
-        &mut self,
-        inst: &InstId,
-        data: &str,
-        bars: &mut BTreeMap<InstId, Bars>,
-    ) -> Result<(), StageError> {
+    async fn on_candles(&mut self, key: &Key, data: &str, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+        let inst = &key.0;
         let rows = match parse_candles(data) {
             Ok(rows) => rows,
             Err(error) => {
@@ -150,13 +163,13 @@ impl Market {
             if !confirmed || !self.view.borrow().live {
                 continue; // while the past is being read, REST will bring this one too
             }
-            let Some(series) = bars.get_mut(inst) else { continue };
+            let Some(series) = bars.get_mut(key) else { continue };
             match series.push(candle) {
-                Pushed::Next => self.publish(inst, series, vec![candle]).await?,
+                Pushed::Next => self.publish(key, series, vec![candle]).await?,
                 Pushed::Known => {}
                 Pushed::Gap { from, to } => {
                     warn!(event = "candle_gap", %inst, from_ms = from.0, to_ms = to.0, "bars are missing; reading them again");
-                    match self.repair(inst, bars).await {
+                    match self.repair(key, bars).await {
                         Ok(()) => {}
                         Err(StageError::Venue(why)) => {
                             warn!(event = "backfill_failed", %inst, %why, "history is incomplete; no decisions until it is");
@@ -167,9 +180,9 @@ impl Market {
                         Err(error) => return Err(error),
                     }
                     // REST may lag behind the push by this very bar.
-                    let series = bars.get_mut(inst).expect("one series per instrument");
+                    let series = bars.get_mut(key).expect("one series per key");
                     if series.push(candle) == Pushed::Next {
-                        self.publish(inst, series, vec![candle]).await?;
+                        self.publish(key, series, vec![candle]).await?;
                     }
                 }
                 Pushed::Misplaced => {
@@ -181,20 +194,22 @@ impl Market {
     }
 
     /// Reads what is missing up to now from REST, and passes it on in order.
-    async fn repair(&self, inst: &InstId, bars: &mut BTreeMap<InstId, Bars>) -> Result<(), StageError> {
-        let series = bars.get_mut(inst).expect("one series per instrument");
+    async fn repair(&self, key: &Key, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+        let (inst, bar) = (&key.0, key.1);
+        let series = bars.get_mut(key).expect("one series per key");
         let missing = match series.last() {
             None => self.history_bars,
             Some(last) => {
                 let now = self.venue.clock().now();
-                usize::try_from(now.since(last).0 / self.bar.span().0).unwrap_or(0) + 1
+                usize::try_from(now.since(last).0 / bar.span().0).unwrap_or(0) + 1
             }
         };
         if missing > self.history_bars {
             // Further behind than we keep: what was before no longer matters.
             series.clear();
         }
-        let fetched = self.fetch(inst, missing.min(self.history_bars)).await?;
+        let reading = newest_closed(&self.venue, inst, bar, missing.min(self.history_bars));
+        let fetched = self.beat.while_waiting(reading).await?;
         let mut news = Vec::new();
         for candle in fetched {
             match series.push(candle) {
@@ -211,50 +226,25 @@ impl Market {
                 }
             }
         }
-        debug!(event = "backfilled", %inst, bars = news.len(), "history read");
-        self.publish(inst, series, news).await
+        debug!(event = "backfilled", %inst, %bar, bars = news.len(), "history read");
+        self.publish(key, series, news).await
     }
 
-    /// The newest `count` closed bars, oldest first.
-    async fn fetch(&self, inst: &InstId, count: usize) -> Result<Vec<Candle>, VenueError> {
-        let mut newest_first: Vec<Candle> = Vec::with_capacity(count);
-        let mut after: Option<Ms> = None;
-        let mut tries = 0;
-        while newest_first.len() < count {
-            let page = CandlePage { after, limit: PAGE.min(count - newest_first.len() + 1), history: after.is_some() };
-            let rows = match self.beat.while_waiting(self.venue.candles(inst, self.bar, page)).await {
-                Ok(rows) => rows,
-                Err(error) if tries < 3 && !error.needs_person() => {
-                    tries += 1;
-                    warn!(event = "backfill_retry", %inst, %error, "reading history failed; trying again");
-                    tokio::time::sleep(Duration::from_millis(500 * tries)).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let Some((oldest, _)) = rows.last() else { break };
-            after = Some(oldest.ts);
-            newest_first.extend(rows.into_iter().filter(|(_, confirmed)| *confirmed).map(|(candle, _)| candle));
-        }
-        newest_first.truncate(count);
-        newest_first.reverse();
-        Ok(newest_first)
-    }
-
-    async fn publish(&self, inst: &InstId, series: &Bars, news: Vec<Candle>) -> Result<(), StageError> {
+    async fn publish(&self, key: &Key, series: &Bars, news: Vec<Candle>) -> Result<(), StageError> {
+        let (inst, bar) = (&key.0, key.1);
         self.view.send_modify(|view| {
             if let Some(market) = view.insts.get_mut(inst) {
-                market.history = series.history();
+                market.series.insert(bar, series.history());
             }
         });
         if self.view.borrow().live {
             for candle in &news {
-                let event = BarClosed { run_id: self.start_run, inst: inst.clone(), candle: *candle };
+                let event = BarClosed { run_id: self.start_run, inst: inst.clone(), bar, candle: *candle };
                 self.closed.send(event).await.map_err(|_| StageError::Gone("decision"))?;
             }
         }
         // Research is never in the way of trading; what is dropped here can be downloaded again.
-        if !news.is_empty() && self.keep.try_send((inst.clone(), news)).is_err() {
+        if !news.is_empty() && self.keep.try_send((inst.clone(), bar, news)).is_err() {
             debug!(event = "research_behind", %inst, "candles were not kept");
         }
         Ok(())

@@ -88,7 +88,7 @@ pub fn status(s: &Shared) -> Value {
         .iter()
         .map(|(inst, m)| {
             json!({"inst": inst, "quote_age_ms": m.quote.map(|q| now.since(q.at).0),
-                "last_bar_ms": m.history.last().map(|c| c.ts.0)})
+                "last_bar_ms": m.series.values().next().and_then(|bars| bars.last()).map(|c| c.ts.0)})
         })
         .collect();
     let orders = s.orders.borrow();

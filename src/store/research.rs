@@ -135,23 +135,25 @@ impl Research {
     }
 }
 
-/// Starts a thread that writes closed candles of one bar as they come. It ends with its last sender.
+/// Starts a thread that writes closed candles as they come. It ends with its last sender.
 /// A failure is logged and the candles dropped: they can be downloaded again.
 pub fn keep_candles(
     mut research: Research,
     instruments: &[Arc<Instrument>],
-    bar: Bar,
-) -> Result<mpsc::Sender<(InstId, Vec<Candle>)>, StoreError> {
+    bars: &[Bar],
+) -> Result<mpsc::Sender<(InstId, Bar, Vec<Candle>)>, StoreError> {
     let mut series = BTreeMap::new();
     for inst in instruments {
-        series.insert(inst.id.clone(), research.series(inst, bar)?);
+        for bar in bars {
+            series.insert((inst.id.clone(), *bar), research.series(inst, *bar)?);
+        }
     }
-    let (tx, mut inbox) = mpsc::channel::<(InstId, Vec<Candle>)>(256);
+    let (tx, mut inbox) = mpsc::channel::<(InstId, Bar, Vec<Candle>)>(256);
     std::thread::Builder::new()
         .name("research-writer".into())
         .spawn(move || {
-            while let Some((inst, candles)) = inbox.blocking_recv() {
-                if let Some(key) = series.get(&inst)
+            while let Some((inst, bar, candles)) = inbox.blocking_recv() {
+                if let Some(key) = series.get(&(inst.clone(), bar))
                     && let Err(error) = research.put(key, &candles)
                 {
                     tracing::warn!(event = "research_failed", %inst, %error, "candles were not kept");

@@ -11,7 +11,7 @@ use tracing::debug;
 use super::budget::{Budgets, Lane};
 use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
 use super::sign::Signer;
-use super::wire::{self, FillReport, Malformed, Op, OrderPush};
+use super::wire::{self, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
 use crate::domain::{AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Quote};
 use crate::runtime::{Clock, StageError};
 
@@ -32,6 +32,10 @@ impl VenueError {
     /// Is it certain that asking again will not help until a person does something?
     pub fn needs_person(&self) -> bool {
         matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Stop)
+    }
+    /// Does the venue refuse the question itself, so that asking again cannot help?
+    pub fn is_reject(&self) -> bool {
+        matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Reject)
     }
     /// Does the venue say it does not know the order (51603)? Right after sending that proves nothing.
     pub fn is_not_found(&self) -> bool {
@@ -71,10 +75,11 @@ pub struct AccountConfig {
     pub permissions: String,
 }
 
-/// A page of candles: those older than `after`.
+/// A page of candles: those older than `after` and newer than `before`.
 #[derive(Clone, Copy, Debug)]
 pub struct CandlePage {
     pub after: Option<Ms>,
+    pub before: Option<Ms>,
     pub limit: usize,
     /// `history-candles` instead of `candles`.
     pub history: bool,
@@ -226,8 +231,34 @@ impl Venue {
         if let Some(after) = page.after {
             target.push_str(&format!("&after={}", after.0));
         }
+        if let Some(before) = page.before {
+            target.push_str(&format!("&before={}", before.0));
+        }
         let data = self.read(Lane::Bulk, &target, false).await?;
         Self::parsed("market/candles", wire::parse_candles(&data.to_string()))
+    }
+
+    /// Funding rates that were paid, newest first: at most 400 older than `after`.
+    pub async fn funding_history(&self, inst: &InstId, after: Option<Ms>) -> Result<Vec<FundingRate>, VenueError> {
+        let mut target = format!("/api/v5/public/funding-rate-history?instId={inst}&limit=400");
+        if let Some(after) = after {
+            target.push_str(&format!("&after={}", after.0));
+        }
+        let data = self.read(Lane::Bulk, &target, false).await?;
+        Self::parsed("public/funding-rate-history", wire::parse_funding(&data))
+    }
+
+    /// The rate that will be paid next.
+    pub async fn funding_rate(&self, inst: &InstId) -> Result<Option<FundingRate>, VenueError> {
+        let data = self.read(Lane::Bulk, &format!("/api/v5/public/funding-rate?instId={inst}"), false).await?;
+        Ok(Self::parsed("public/funding-rate", wire::parse_funding(&data))?.into_iter().next())
+    }
+
+    /// The best levels of the book, whole.
+    pub async fn book(&self, inst: &InstId, levels: usize) -> Result<BookPush, VenueError> {
+        let target = format!("/api/v5/market/books?instId={inst}&sz={levels}");
+        let data = self.read(Lane::Bulk, &target, false).await?;
+        Self::parsed("market/books", wire::parse_book(&data.to_string()))
     }
 
     /// The newest quote.

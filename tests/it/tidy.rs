@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Module → modules it may name. Anything not listed is not allowed.
-const MAY_NAME: [(&str, &[&str]); 18] = [
+const MAY_NAME: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("exit", &[]),
     ("telemetry", &[]),
     ("runtime", &["domain", "exit"]),
-    ("exchange", &["domain", "runtime"]),
+    ("data", &["domain"]),
+    ("exchange", &["domain", "runtime", "data"]),
+    ("paper", &["domain", "runtime", "exchange", "venue"]),
     ("venue", &["domain", "runtime"]),
     ("strategy", &["domain"]),
     ("store", &["domain", "runtime", "exit"]),
@@ -38,6 +40,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
             "store",
             "config",
             "ops",
+            "paper",
             "exit",
         ],
     ),
@@ -46,6 +49,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
         &[
             "domain",
             "runtime",
+            "data",
             "exchange",
             "config",
             "daemon",
@@ -64,7 +68,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
 const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 14] = [
+const PURE: [&str; 17] = [
     "allocation/sizing.rs",
     "decision/barrier.rs",
     "decision/snapshot.rs",
@@ -79,6 +83,9 @@ const PURE: [&str; 14] = [
     "ops/health.rs",
     "domain/",
     "exchange/core/",
+    "data/check.rs",
+    "data/resample.rs",
+    "paper/news.rs",
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -123,7 +123,7 @@ async fn history_reaches_years_back_on_every_bar_and_pages_join() {
     let w = world().await;
     let inst = swap(&w).await;
     for bar in Bar::ALL {
-        let page = |after, history| CandlePage { after, limit: 100, history };
+        let page = |after, history| CandlePage { after, before: None, limit: 100, history };
         let newest = w.venue.candles(&inst.id, bar, page(None, false)).await.unwrap();
         assert_eq!(newest.len(), 100, "{bar}");
         assert!(!newest[0].1 && newest[1..].iter().all(|(_, confirmed)| *confirmed), "{bar}: only the first one forms");
@@ -131,7 +131,7 @@ async fn history_reaches_years_back_on_every_bar_and_pages_join() {
         assert_eq!(older[0].0.ts.plus(bar.span()), newest[99].0.ts, "{bar}: pages join");
         assert_eq!(older[0].0.close, newest[99].0.open, "{bar}: prices join");
     }
-    let far = CandlePage { after: Some(Ms(1_672_531_200_000)), limit: 3, history: true };
+    let far = CandlePage { after: Some(Ms(1_672_531_200_000)), before: None, limit: 3, history: true };
     assert_eq!(w.venue.candles(&inst.id, Bar::D1, far).await.unwrap().len(), 3);
 }
 
@@ -239,7 +239,7 @@ async fn absurd_numbers_are_refused_and_the_exchange_lives_on() {
         let order = intent(&inst, "ahuge", Side::Sell, qty, Some(px.parse().unwrap()));
         assert_eq!(rejected(w.trading.create(&order, &inst, expiry).await), "51000", "{qty} at {px}");
     }
-    let far = CandlePage { after: Some(Ms(i64::MAX)), limit: 3, history: true };
+    let far = CandlePage { after: Some(Ms(i64::MAX)), before: None, limit: 3, history: true };
     assert!(w.venue.candles(&inst.id, Bar::D1, far).await.is_err());
     w.venue.account().await.unwrap();
 }

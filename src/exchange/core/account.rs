@@ -4,12 +4,12 @@ use rust_decimal::Decimal;
 
 use super::types::*;
 use super::{BalanceLine, BalanceSheet, Event, Exchange};
-use crate::domain::{InstKind, Ms, OrdType, Side};
+use crate::domain::{InstKind, Instrument, Ms, Side};
 
 /// Leverage of a swap until `set-leverage` says otherwise.
 const DEFAULT_LEVERAGE: i64 = 5;
 /// Maintenance margin as a share of notional (OKX's first tier of large coins is about this).
-const MAINTENANCE: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
+pub const MAINTENANCE: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 
 impl Exchange {
     /// Puts money into the account (a transfer from outside).
@@ -32,6 +32,26 @@ impl Exchange {
         self.ledger.leverage.insert(inst.to_owned(), leverage);
         self.changes.leverage = true;
         Ok(())
+    }
+
+    /// The largest order the account could pay for at `price`: (buy, sell), in base units or contracts.
+    pub fn max_size(&self, inst: &Instrument, price: Decimal) -> (Decimal, Decimal) {
+        let sheet = self.balance_sheet();
+        let available = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, BalanceLine::available);
+        let lots = |size: Decimal| (size / inst.lot.0).trunc() * inst.lot.0;
+        if price.is_zero() {
+            return (Decimal::ZERO, Decimal::ZERO);
+        }
+        match inst.kind {
+            InstKind::Spot => (lots(available(&inst.quote) / price), lots(available(&inst.base))),
+            InstKind::Swap => {
+                let opened = available(&inst.quote) * self.leverage(inst.id.as_str()) / (price * inst.contract_value);
+                let held = self.ledger.positions.get(inst.id.as_str()).map_or(Decimal::ZERO, |p| p.qty);
+                // Closing what is held frees its margin: the other side may close and open as much again.
+                let against = |held: Decimal| held.max(Decimal::ZERO) * Decimal::TWO;
+                (lots(opened + against(-held)), lots(opened + against(held)))
+            }
+        }
     }
 
     /// Every currency with its derived amounts.
@@ -87,22 +107,22 @@ impl Exchange {
     }
 
     /// Enough money for `size` more? OKX's 51008 otherwise.
-    pub(super) fn check_funds(&self, new: &NewOrder, size: Decimal, price: Decimal) -> Result<(), Refusal> {
-        let inst = &self.market.get(&new.inst).expect("checked before").listing.inst;
+    pub(super) fn check_funds(&self, name: &str, side: Side, size: Decimal, price: Decimal) -> Result<(), Refusal> {
+        let inst = &self.market.get(name).expect("checked before").listing.inst;
         let sheet = self.balance_sheet();
         let available = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, BalanceLine::available);
-        let (need, have) = match (inst.kind, new.side) {
+        let (need, have) = match (inst.kind, side) {
             (InstKind::Spot, Side::Buy) => (size * price, available(&inst.quote)),
             (InstKind::Spot, Side::Sell) => (size, available(&inst.base)),
-            (InstKind::Swap, side) => {
-                let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
+            (InstKind::Swap, _) => {
+                let held = self.ledger.positions.get(name).map_or(Decimal::ZERO, |p| p.qty);
                 let after = held + if side == Side::Buy { size } else { -size };
                 let added = (after.abs() - held.abs()).max(Decimal::ZERO);
-                (round(added * inst.contract_value * price / self.leverage(&new.inst)), available(&inst.quote))
+                (round(added * inst.contract_value * price / self.leverage(name)), available(&inst.quote))
             }
         };
         if need > have {
-            let ccy = if inst.kind == InstKind::Spot && new.side == Side::Sell { &inst.base } else { &inst.quote };
+            let ccy = if inst.kind == InstKind::Spot && side == Side::Sell { &inst.base } else { &inst.quote };
             return Err(Refusal::new(
                 "51008",
                 format!("Order failed. Insufficient {ccy} balance in account. needs {need}, available {have}"),
@@ -290,7 +310,7 @@ impl Exchange {
         for (inst, qty) in open {
             let listed = self.market.get(&inst).expect("positions are in listed instruments");
             let (value, quote) = (listed.listing.inst.contract_value, listed.listing.inst.quote.clone());
-            let payment = round(-qty * value * self.last(&inst) * listed.funding_rate(boundary));
+            let payment = round(-qty * value * self.last(&inst) * self.funding_rate(&inst, boundary));
             let sub = if payment < Decimal::ZERO { 173 } else { 174 };
             let mark = self.last(&inst);
             self.book_bill(8, sub, &quote, payment, &inst, None, (qty, mark), Default::default());
@@ -330,24 +350,8 @@ impl Exchange {
         for (inst, qty) in victims {
             let side = if qty > Decimal::ZERO { Side::Sell } else { Side::Buy };
             let price = self.last(&inst);
-            let id = self.insert_order(
-                &NewOrder {
-                    inst,
-                    td_mode: "cross".into(),
-                    side,
-                    ord_type: OrdType::Market,
-                    all_or_none: false,
-                    size: qty.abs(),
-                    size_in_quote: false,
-                    price: None,
-                    cl_ord_id: String::new(),
-                    tag: String::new(),
-                    reduce_only: true,
-                    attached: Vec::new(),
-                },
-                "full_liquidation",
-                None,
-            );
+            let closing = NewOrder { reduce_only: true, ..NewOrder::market(&inst, side, qty.abs()) };
+            let id = self.insert_order(&closing, "full_liquidation", None);
             self.execute(id, price, qty.abs(), false);
             self.finish(id, Status::Filled, "");
         }

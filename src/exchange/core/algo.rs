@@ -1,31 +1,150 @@
-//! Attached stops: born when their order ends with fills, triggered by the last price, orphaned when
-//! there is nothing left to protect.
+//! Orders that wait: stops and targets, attached or alone, triggers and trailing stops. Triggered by
+//! the last price; orphaned when there is nothing left for them to reduce.
 
 use rust_decimal::Decimal;
 
+use super::orders::check_legs;
 use super::types::*;
-use super::{Event, Exchange};
+use super::{Event, Exchange, unknown_instrument};
 use crate::domain::{InstKind, OrdType, Side};
 
 impl Exchange {
+    /// `trade/order-algo`.
+    pub fn place_algo(&mut self, new: NewAlgo) -> Result<u64, Refusal> {
+        let size = self.check_algo(&new)?;
+        let last = self.last(&new.inst);
+        let algo = Algo {
+            id: self.next_id(),
+            cl_ord_id: new.cl_ord_id,
+            tag: new.tag,
+            rising: new.stop.as_ref().is_some_and(|leg| leg.trigger >= last),
+            inst: new.inst,
+            td_mode: new.td_mode,
+            side: new.side,
+            kind: new.kind,
+            whole: new.size.is_none(),
+            size,
+            reduce_only: new.reduce_only,
+            stop: new.stop,
+            target: new.target,
+            trail: new.trail,
+            status: AlgoStatus::Live,
+            parent: 0,
+            child: None,
+            fail_code: String::new(),
+            triggered: None,
+            created: self.now,
+            updated: self.now,
+        };
+        let id = algo.id;
+        self.live_algos.insert(id);
+        self.put_algo(algo);
+        Ok(id)
+    }
+
+    fn check_algo(&self, new: &NewAlgo) -> Result<Decimal, Refusal> {
+        let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
+        let inst = &listed.listing.inst;
+        let bad = |name: &str| Err(Refusal::new("51000", format!("Parameter {name} error")));
+        match (inst.kind, new.td_mode.as_str()) {
+            (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
+            _ => return Err(Refusal::new("51010", "You can't complete this request under your current account mode.")),
+        }
+        if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return bad("algoClOrdId");
+        }
+        if !new.cl_ord_id.is_empty() && self.live_algos().any(|a| a.cl_ord_id == new.cl_ord_id) {
+            return Err(Refusal::new("51065", "algoClOrdId already exists."));
+        }
+        let complete = match new.kind {
+            AlgoKind::Conditional => new.stop.is_some() != new.target.is_some(),
+            AlgoKind::Oco => new.stop.is_some() && new.target.is_some(),
+            AlgoKind::Trigger => new.stop.is_some(),
+            AlgoKind::Trailing => new.trail.as_ref().is_some_and(|t| t.ratio.is_some() != t.spread.is_some()),
+        };
+        if !complete {
+            return bad("triggerPx");
+        }
+        let prices = [&new.stop, &new.target].into_iter().flatten().flat_map(|leg| [Some(leg.trigger), leg.price]);
+        if prices.flatten().any(|price| price <= Decimal::ZERO || !(price % inst.tick.0).is_zero()) {
+            return bad("triggerPx");
+        }
+        if matches!(new.kind, AlgoKind::Conditional | AlgoKind::Oco) {
+            check_legs(new.side, self.last(&new.inst), new.stop.as_ref(), new.target.as_ref())?;
+        }
+        let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
+        let Some(size) = new.size else {
+            return if held.is_zero() { Err(Refusal::new("51023", "Position doesn't exist.")) } else { Ok(held.abs()) };
+        };
+        if size < inst.min_size.0 {
+            return Err(Refusal::new("51020", "Your order should meet or exceed the minimum order amount."));
+        }
+        if !(size % inst.lot.0).is_zero() {
+            return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+        }
+        if size > inst.max_limit_size.0 {
+            return Err(Refusal::new("51101", "Order amount exceeds the maximum."));
+        }
+        Ok(size)
+    }
+
+    /// `trade/amend-algos`: new size, new triggers; `None` leaves as it is.
+    pub fn amend_algo(
+        &mut self,
+        algo_id: &str,
+        cl_ord_id: &str,
+        size: Option<Decimal>,
+        (stop, target): (Option<Leg>, Option<Leg>),
+    ) -> Result<u64, Refusal> {
+        let gone = "Order modification failed as the order has been filled, canceled or does not exist.";
+        let mut algo = self.live_algo(algo_id, cl_ord_id).cloned().ok_or_else(|| Refusal::new("51503", gone))?;
+        let inst = &self.market.get(&algo.inst).expect("algo orders are in listed instruments").listing.inst;
+        if let Some(size) = size {
+            if size < inst.min_size.0 || !(size % inst.lot.0).is_zero() {
+                return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+            }
+            algo.size = size;
+        }
+        algo.stop = stop.or(algo.stop);
+        algo.target = target.or(algo.target);
+        if matches!(algo.kind, AlgoKind::Conditional | AlgoKind::Oco) {
+            check_legs(algo.side, self.last(&algo.inst), algo.stop.as_ref(), algo.target.as_ref())?;
+        }
+        algo.rising = algo.stop.as_ref().is_some_and(|leg| leg.trigger >= self.last(&algo.inst));
+        algo.updated = self.now;
+        let id = algo.id;
+        self.put_algo(algo);
+        Ok(id)
+    }
+
     /// The order has ended; what it filled is now protected by the stops it carried.
     pub(super) fn attach_stops(&mut self, id: u64) {
         let order = self.ledger.orders[&id].clone();
         if order.filled.is_zero() {
             return;
         }
-        for stop in &order.attached {
+        for attached in &order.attached {
+            let both = attached.stop.is_some() && attached.target.is_some();
             let algo = Algo {
                 id: self.next_id(),
-                cl_ord_id: stop.algo_cl_ord_id.clone(),
+                cl_ord_id: attached.algo_cl_ord_id.clone(),
+                tag: order.tag.clone(),
                 inst: order.inst.clone(),
                 td_mode: order.td_mode.clone(),
                 side: order.side.opposite(),
+                kind: if both { AlgoKind::Oco } else { AlgoKind::Conditional },
                 size: order.filled,
-                trigger: stop.trigger,
+                whole: false,
+                reduce_only: true,
+                stop: attached.stop.clone(),
+                target: attached.target.clone(),
+                trail: None,
+                rising: false,
                 status: AlgoStatus::Live,
                 parent: order.id,
                 child: None,
+                fail_code: String::new(),
+                triggered: None,
                 created: self.now,
                 updated: self.now,
             };
@@ -35,85 +154,109 @@ impl Exchange {
         self.orphan_stops(&order.inst);
     }
 
-    /// The last price reached a trigger: the stop becomes a market order that may only reduce.
+    /// The last price reached a trigger: the algo order becomes an order.
     pub(super) fn trigger_stops(&mut self) {
-        let hit: Vec<u64> = self
+        self.follow_trails();
+        let hit: Vec<(u64, Option<Decimal>)> = self
             .live_algos()
-            .filter(|algo| {
-                let last = self.last(&algo.inst);
-                if algo.side == Side::Sell { last <= algo.trigger } else { last >= algo.trigger }
-            })
-            .map(|algo| algo.id)
+            .filter(|algo| self.fed.get(&algo.inst).is_none_or(|fed| fed.live))
+            .filter_map(|algo| triggered(algo, self.last(&algo.inst)).map(|price| (algo.id, price)))
             .collect();
-        for id in hit {
+        for (id, price) in hit {
             // One that an earlier stop of this very step left nothing to reduce for is gone already.
-            if !self.live_algos.remove(&id) {
-                continue;
+            if self.live_algos.remove(&id) {
+                self.trigger(id, price);
             }
-            let mut algo = self.ledger.algos[&id].clone();
+        }
+    }
+
+    fn trigger(&mut self, id: u64, price: Option<Decimal>) {
+        let mut algo = self.ledger.algos[&id].clone();
+        if algo.reduce_only {
             self.free_coins_for(&algo);
-            let size = algo.size.min(self.reducible(&algo));
-            algo.updated = self.now;
-            if size.is_zero() {
-                algo.status = AlgoStatus::OrderFailed;
-                self.put_algo(algo);
+        }
+        let reducible = self.reducible(&algo);
+        let size = match (algo.whole, algo.reduce_only) {
+            (true, _) => reducible,
+            (false, true) => algo.size.min(reducible),
+            (false, false) => algo.size,
+        };
+        algo.updated = self.now;
+        algo.triggered = Some(self.now);
+        let child = NewOrder {
+            td_mode: algo.td_mode.clone(),
+            ord_type: if price.is_some() { OrdType::Limit } else { OrdType::Market },
+            price,
+            tag: algo.tag.clone(),
+            reduce_only: algo.reduce_only || algo.whole,
+            ..NewOrder::market(&algo.inst, algo.side, size)
+        };
+        let at = price.unwrap_or_else(|| self.last(&algo.inst));
+        let affordable = if child.reduce_only { Ok(()) } else { self.check_funds(&algo.inst, algo.side, size, at) };
+        if size.is_zero() || affordable.is_err() {
+            algo.status = AlgoStatus::OrderFailed;
+            algo.fail_code = affordable.err().map_or("51023", |refusal| refusal.code).to_owned();
+            return self.put_algo(algo);
+        }
+        algo.status = AlgoStatus::Effective;
+        let child = self.insert_order(&child, "normal", Some(&algo));
+        algo.child = Some(child);
+        self.put_algo(algo);
+        self.touch(child);
+        self.match_incoming(child);
+    }
+
+    /// Moves trailing stops after the best price.
+    fn follow_trails(&mut self) {
+        let trailing: Vec<u64> = self.live_algos().filter(|a| a.trail.is_some()).map(|a| a.id).collect();
+        for id in trailing {
+            let mut algo = self.ledger.algos[&id].clone();
+            let last = self.last(&algo.inst);
+            let Some(trail) = &mut algo.trail else { continue };
+            let better = |a: Decimal, b: Decimal| if algo.side == Side::Sell { a.max(b) } else { a.min(b) };
+            let begun = trail.best.is_some() || trail.active.is_none_or(|active| better(last, active) == last);
+            let best = trail.best.map_or(last, |best| better(best, last));
+            if !begun || trail.best == Some(best) {
                 continue;
             }
-            algo.status = AlgoStatus::Effective;
-            let child = NewOrder {
-                inst: algo.inst.clone(),
-                td_mode: algo.td_mode.clone(),
-                side: algo.side,
-                ord_type: OrdType::Market,
-                all_or_none: false,
-                size,
-                size_in_quote: false,
-                price: None,
-                cl_ord_id: String::new(),
-                tag: String::new(),
-                reduce_only: true,
-                attached: Vec::new(),
-            };
-            let child = self.insert_order(&child, "normal", Some(&algo));
-            algo.child = Some(child);
+            trail.best = Some(best);
+            let distance = trail.spread.unwrap_or_else(|| round(best * trail.ratio.unwrap_or_default()));
+            let trigger = if algo.side == Side::Sell { best - distance } else { best + distance };
+            algo.stop = Some(Leg { trigger, price: None });
             self.put_algo(algo);
-            self.touch(child);
-            self.match_incoming(child);
         }
     }
 
     /// `trade/cancel-algos`, by id or by client id.
     pub fn cancel_algo(&mut self, algo_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
-        let wanted = |algo: &&Algo| {
-            if algo_id.is_empty() { algo.cl_ord_id == cl_ord_id } else { algo.id.to_string() == algo_id }
-        };
-        let Some(id) = self.live_algos().find(wanted).map(|algo| algo.id) else {
-            return Err(Refusal::new(
-                "51400",
-                "Order cancellation failed as the order has been filled, canceled or does not exist.",
-            ));
-        };
+        let gone = "Order cancellation failed as the order has been filled, canceled or does not exist.";
+        let id = self.live_algo(algo_id, cl_ord_id).map(|algo| algo.id).ok_or_else(|| Refusal::new("51400", gone))?;
+        self.end_algo(id);
+        Ok(id)
+    }
+
+    fn live_algo(&self, algo_id: &str, cl_ord_id: &str) -> Option<&Algo> {
+        self.live_algos().find(|algo| match (algo_id, cl_ord_id) {
+            ("", "") => false,
+            ("", name) => algo.cl_ord_id == name,
+            (id, _) => algo.id.to_string() == id,
+        })
+    }
+
+    fn end_algo(&mut self, id: u64) {
         self.live_algos.remove(&id);
         let mut algo = self.ledger.algos[&id].clone();
         algo.status = AlgoStatus::Canceled;
         algo.updated = self.now;
         self.put_algo(algo);
-        Ok(id)
     }
 
     /// Stops that no longer reduce anything are cancelled by the venue.
     pub(super) fn orphan_stops(&mut self, inst: &str) {
-        let orphans: Vec<u64> = self
-            .live_algos()
-            .filter(|algo| algo.inst == inst && self.reducible(algo).is_zero())
-            .map(|algo| algo.id)
-            .collect();
+        let orphaned = |algo: &&Algo| algo.inst == inst && algo.reduce_only && self.reducible(algo).is_zero();
+        let orphans: Vec<u64> = self.live_algos().filter(orphaned).map(|algo| algo.id).collect();
         for id in orphans {
-            self.live_algos.remove(&id);
-            let mut algo = self.ledger.algos[&id].clone();
-            algo.status = AlgoStatus::Canceled;
-            algo.updated = self.now;
-            self.put_algo(algo);
+            self.end_algo(id);
         }
     }
 
@@ -146,5 +289,81 @@ impl Exchange {
         self.changes.algos.insert(algo.id);
         self.events.push(Event::Algo(Box::new(algo.clone())));
         self.ledger.algos.insert(algo.id, algo);
+    }
+}
+
+/// Does `last` trigger this algo order? The order's price, `None` inside for a market order.
+fn triggered(algo: &Algo, last: Decimal) -> Option<Option<Decimal>> {
+    if last.is_zero() {
+        return None;
+    }
+    let falls = |leg: &&Leg| last <= leg.trigger;
+    let rises = |leg: &&Leg| last >= leg.trigger;
+    let (stop, target) = (algo.stop.as_ref(), algo.target.as_ref());
+    let hit = match (algo.kind, algo.side) {
+        (AlgoKind::Trigger, _) if algo.rising => stop.filter(rises),
+        (AlgoKind::Trigger, _) => stop.filter(falls),
+        (_, Side::Sell) => stop.filter(falls).or(target.filter(rises)),
+        (_, Side::Buy) => stop.filter(rises).or(target.filter(falls)),
+    };
+    hit.map(|leg| leg.price)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn algo(kind: AlgoKind, side: Side, stop: Option<i64>, target: Option<i64>, rising: bool) -> Algo {
+        let leg = |at: i64| Leg { trigger: Decimal::from(at), price: None };
+        Algo {
+            id: 1,
+            cl_ord_id: String::new(),
+            tag: String::new(),
+            inst: String::new(),
+            td_mode: String::new(),
+            side,
+            kind,
+            size: Decimal::ONE,
+            whole: false,
+            reduce_only: true,
+            stop: stop.map(leg),
+            target: target.map(leg),
+            trail: None,
+            rising,
+            status: AlgoStatus::Live,
+            parent: 0,
+            child: None,
+            fail_code: String::new(),
+            triggered: None,
+            created: Default::default(),
+            updated: Default::default(),
+        }
+    }
+
+    /// Prices from 80 to 120 at which it triggers, as (lowest, highest) runs.
+    #[track_caller]
+    fn check(algo: Algo, expected: &[(i64, i64)]) {
+        let hits: Vec<i64> = (80..=120).filter(|p| triggered(&algo, Decimal::from(*p)).is_some()).collect();
+        let mut runs: Vec<(i64, i64)> = Vec::new();
+        for p in hits {
+            match runs.last_mut() {
+                Some(run) if run.1 + 1 == p => run.1 = p,
+                _ => runs.push((p, p)),
+            }
+        }
+        assert_eq!(runs, expected);
+    }
+
+    #[test]
+    fn each_kind_triggers_on_its_side() {
+        use AlgoKind::*;
+        check(algo(Conditional, Side::Sell, Some(90), None, false), &[(80, 90)]);
+        check(algo(Conditional, Side::Buy, Some(110), None, false), &[(110, 120)]);
+        check(algo(Conditional, Side::Sell, None, Some(110), false), &[(110, 120)]);
+        check(algo(Oco, Side::Sell, Some(90), Some(110), false), &[(80, 90), (110, 120)]);
+        check(algo(Oco, Side::Buy, Some(110), Some(90), false), &[(80, 90), (110, 120)]);
+        check(algo(Trigger, Side::Buy, Some(110), None, true), &[(110, 120)]);
+        check(algo(Trigger, Side::Buy, Some(90), None, false), &[(80, 90)]);
+        check(algo(Trailing, Side::Sell, None, None, false), &[]);
     }
 }

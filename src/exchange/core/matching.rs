@@ -15,6 +15,12 @@ impl Exchange {
         let order = self.ledger.orders[&id].clone();
         let fillable = self.fillable(&order);
         let reach: Decimal = fillable.iter().map(|(_, size)| *size).sum();
+        if order.stp != Stp::CancelMaker && self.meets_own(&order, fillable.last().map(|(price, _)| *price)) {
+            if order.stp == Stp::CancelBoth {
+                self.cancel_own_opposite(&order, order.price);
+            }
+            return self.cancel_with(id, "32");
+        }
         match order.ord_type {
             OrdType::PostOnly if reach > Decimal::ZERO => return self.cancel_with(id, "31"),
             _ if order.all_or_none && reach < order.size => return self.cancel_with(id, "13"),
@@ -35,17 +41,33 @@ impl Exchange {
         match order.ord_type {
             OrdType::Ioc | OrdType::Market => self.cancel_with(id, "14"),
             OrdType::Limit | OrdType::PostOnly => {
-                let ahead = self.resting_at(&order.inst.clone(), order.side, order.price.unwrap_or_default());
-                self.ledger.orders.get_mut(&id).expect("resting order").queue_ahead = ahead;
+                self.join_queue(id);
                 self.touch(id);
             }
         }
     }
 
+    /// Takes the last place at its price.
+    pub(super) fn join_queue(&mut self, id: u64) {
+        let order = &self.ledger.orders[&id];
+        let ahead = self.resting_at(&order.inst, order.side, order.price.unwrap_or_default());
+        self.ledger.orders.get_mut(&id).expect("read above").queue_ahead = ahead;
+    }
+
+    fn meets_own(&self, order: &Order, reach: Option<Decimal>) -> bool {
+        !self.own_opposite(order, order.price.or(reach)).is_empty()
+    }
+
     /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go first.
     fn cancel_own_opposite(&mut self, order: &Order, worst: Option<Decimal>) {
-        let hit: Vec<u64> = self
-            .open_orders()
+        for id in self.own_opposite(order, worst) {
+            self.cancel_with(id, "32");
+        }
+    }
+
+    /// Our own resting orders on the other side, down to `worst`.
+    fn own_opposite(&self, order: &Order, worst: Option<Decimal>) -> Vec<u64> {
+        self.open_orders()
             .filter(|o| o.id != order.id && o.inst == order.inst && o.side != order.side)
             .filter(|o| match (worst, o.price) {
                 (None, _) | (_, None) => false,
@@ -55,14 +77,11 @@ impl Exchange {
                 },
             })
             .map(|o| o.id)
-            .collect();
-        for id in hit {
-            self.cancel_with(id, "32");
-        }
+            .collect()
     }
 
     /// Levels an order reaches, best first, with what is left of each, up to its size.
-    fn fillable(&self, order: &Order) -> Vec<(Decimal, Decimal)> {
+    pub(super) fn fillable(&self, order: &Order) -> Vec<(Decimal, Decimal)> {
         let book = self.book(&order.inst);
         let levels = if order.side == Side::Buy { book.asks } else { book.bids };
         let mut left = order.size - order.filled;
@@ -128,21 +147,32 @@ impl Exchange {
             names
         };
         for inst in names {
-            for side in [Side::Buy, Side::Sell] {
-                for id in self.queue(&inst, side) {
-                    let fillable = self.fillable(&self.ledger.orders[&id].clone());
-                    for (price, size) in fillable {
-                        *self.consumed.entry((inst.clone(), side.opposite(), price)).or_default() += size;
-                        // The newcomer is the taker: we get the price we named.
-                        let ours = self.ledger.orders[&id].price.unwrap_or(price);
-                        self.fill_maker(id, ours, size);
-                    }
-                }
+            if self.fed.contains_key(&inst) {
+                continue; // met when the feed speaks, not when the clock does
             }
+            self.meet_book(&inst);
             let shift = self.shift(&inst, second);
             let trades = self.market.get(&inst).expect("listed").trades(second, shift);
             for trade in trades {
                 self.match_trade(&inst, trade.side, trade.price, trade.size);
+            }
+        }
+    }
+
+    /// Resting orders that the present book crosses are hit by it.
+    pub(super) fn meet_book(&mut self, inst: &str) {
+        for side in [Side::Buy, Side::Sell] {
+            for id in self.queue(inst, side) {
+                let fillable = self.fillable(&self.ledger.orders[&id].clone());
+                for (price, size) in fillable {
+                    if !self.ledger.orders[&id].status.is_open() {
+                        break;
+                    }
+                    *self.consumed.entry((inst.to_owned(), side.opposite(), price)).or_default() += size;
+                    // The newcomer is the taker: we get the price we named.
+                    let ours = self.maker_price(id, price);
+                    self.fill_maker(id, ours, size);
+                }
             }
         }
     }
@@ -158,7 +188,7 @@ impl Exchange {
         queue.into_iter().map(|o| o.id).collect()
     }
 
-    fn match_trade(&mut self, inst: &str, taker: Side, price: Decimal, size: Decimal) {
+    pub(super) fn match_trade(&mut self, inst: &str, taker: Side, price: Decimal, size: Decimal) {
         let mut left = size;
         for id in self.queue(inst, taker.opposite()) {
             let order = &self.ledger.orders[&id];
@@ -179,6 +209,7 @@ impl Exchange {
             let size = (left.min(order.size - order.filled) / lot).trunc() * lot;
             if size > Decimal::ZERO {
                 left -= size;
+                let ours = self.maker_price(id, price);
                 self.fill_maker(id, ours, size);
             }
         }

@@ -3,13 +3,22 @@
 
 mod account;
 mod algo;
+mod amend;
+mod depth;
+mod fed;
 mod matching;
 mod orders;
+mod shown;
+mod timers;
 mod types;
 
+pub use account::MAINTENANCE;
+pub use depth::DepthChange;
+pub use fed::FeedEvent;
+pub use shown::{Day, volumes};
 pub use types::{
-    Algo, AlgoStatus, AttachedStop, BillLine, CreateSeen, Execution, Ledger, NewOrder, Order, Pos, Refusal, Status,
-    round,
+    Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg, NewAlgo, NewOrder,
+    Order, Pos, Refusal, Status, Stp, Trail, round,
 };
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +27,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::market::{Market, SyntheticBook};
-use crate::domain::{Ms, Side};
+use crate::domain::{Bar, Candle, Ms, Side};
 
 /// Keys of what changed since the log was last written.
 #[derive(Debug, Default)]
@@ -32,6 +41,7 @@ pub struct Changes {
     pub leverage: bool,
     pub creates: usize,
     pub shifts: bool,
+    pub timers: bool,
 }
 
 impl Changes {
@@ -46,6 +56,7 @@ impl Changes {
             && !self.leverage
             && self.creates == 0
             && !self.shifts
+            && !self.timers
     }
 }
 
@@ -53,10 +64,18 @@ impl Changes {
 #[derive(Debug, Clone)]
 pub enum Event {
     Order(Box<Order>, Option<Box<Execution>>),
+    /// An amendment took effect; the text is the client's name for the request.
+    Amended(Box<Order>, String),
     Algo(Box<Algo>),
     /// Cash or a position changed; subscribers get the account as it is when told.
     Account,
     Position(String),
+    /// The order book changed since it was last shown.
+    Depth(String, DepthChange),
+    /// A feed's book or trade, to be shown as it comes.
+    Shown(String, &'static str),
+    /// A feed's bar, and whether it is final.
+    Bar(String, Bar, Candle, bool),
 }
 
 /// The exchange: market, ledger, and what hangs between two steps.
@@ -73,6 +92,13 @@ pub struct Exchange {
     open: BTreeSet<u64>,
     live_algos: BTreeSet<u64>,
     pending_ids: HashMap<String, u64>,
+    /// Instruments whose prices come from outside.
+    fed: BTreeMap<String, fed::Fed>,
+    /// The books that subscribers have been shown.
+    depth: HashMap<String, depth::Depth>,
+    days: shown::Days,
+    /// Number of the present showing of whole books; ascends.
+    showing: i64,
     /// Venue time.
     now: Ms,
 }
@@ -86,6 +112,8 @@ impl Exchange {
             .map(|id| (ledger.orders[id].cl_ord_id.clone(), *id))
             .filter(|(name, _)| !name.is_empty())
             .collect();
+        let fed = market.all().filter(|l| l.is_fed()).map(|l| (l.listing.inst.id.to_string(), fed::Fed::default()));
+        let fed = fed.collect();
         let live_algos = ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.id).collect();
         Self {
             market,
@@ -97,6 +125,10 @@ impl Exchange {
             open,
             live_algos,
             pending_ids,
+            fed,
+            depth: HashMap::new(),
+            days: shown::Days::default(),
+            showing: now.0,
             now,
         }
     }
@@ -104,6 +136,16 @@ impl Exchange {
     /// Venue time.
     pub fn now(&self) -> Ms {
         self.now
+    }
+
+    /// Number of the present showing of whole books.
+    pub fn showing(&self) -> i64 {
+        self.showing
+    }
+
+    /// Is there a market in this instrument now? A feed that is cut shows none.
+    pub fn is_shown(&self, inst: &str) -> bool {
+        self.fed.get(inst).is_none_or(|fed| fed.live)
     }
 
     /// Moves venue time to `now` and the market with it, second by second: resting orders are matched,
@@ -168,6 +210,9 @@ impl Exchange {
     /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from there.
     pub fn set_price(&mut self, inst: &str, price: Decimal) -> Result<(), Refusal> {
         let listed = self.market.get(inst).ok_or_else(|| unknown_instrument(inst))?;
+        if listed.is_fed() {
+            return Err(Refusal::new("51000", format!("{inst} has the prices of its feed; they cannot be set")));
+        }
         let second = self.now.0.div_euclid(1000);
         let ticks = (price / listed.listing.inst.tick.0).round();
         let bad = || Refusal::new("51000", "Parameter px error");
@@ -182,15 +227,25 @@ impl Exchange {
     }
 
     fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.live_algos.is_empty() && self.ledger.positions.values().all(|p| p.qty.is_zero())
+        self.ledger.timers.is_empty()
+            && self.open.is_empty()
+            && self.live_algos.is_empty()
+            && self.ledger.positions.values().all(|p| p.qty.is_zero())
     }
 
     fn consumed_at(&self, inst: &str, side: Side, price: Decimal) -> Decimal {
         self.consumed.get(&(inst.to_owned(), side, price)).copied().unwrap_or_default()
     }
 
+    /// A new second brings a new book; what a feed shows stays taken until it shows another.
+    fn forget_consumed(&mut self) {
+        let fed = &self.fed;
+        self.consumed.retain(|(inst, ..), _| fed.contains_key(inst));
+    }
+
     fn refresh_books(&mut self, second: i64) {
-        self.consumed.clear();
+        self.forget_consumed();
+        self.showing = self.showing.max(second * 1000) + 1;
         let names: Vec<String> = self.market.all().map(|l| l.listing.inst.id.to_string()).collect();
         for name in names {
             self.refresh_book(&name, second);
@@ -199,8 +254,12 @@ impl Exchange {
 
     fn refresh_book(&mut self, name: &str, second: i64) {
         let shift = self.shift(name, second);
-        let book = self.market.get(name).expect("named by the market or a checked ledger").book(second, shift);
-        self.books.insert(name.to_owned(), book);
+        let listed = self.market.get(name).expect("named by the market or a checked ledger");
+        if listed.is_fed() {
+            self.books.entry(name.to_owned()).or_default();
+        } else {
+            self.books.insert(name.to_owned(), listed.book(second, shift));
+        }
     }
 
     /// Instruments in which something of ours can happen.
@@ -216,11 +275,12 @@ impl Exchange {
         if full || self.books.is_empty() {
             self.refresh_books(second);
         } else {
-            self.consumed.clear();
+            self.forget_consumed();
             for name in self.exposed() {
                 self.refresh_book(&name, second);
             }
         }
+        self.run_timers();
         self.match_resting(second);
         self.trigger_stops();
         if second % FUNDING_SECONDS == 0 {
@@ -316,7 +376,8 @@ mod tests {
         price: Option<Decimal>,
         stop: Option<Decimal>,
     ) -> NewOrder {
-        let trigger = |trigger| AttachedStop { algo_cl_ord_id: "stop".into(), trigger };
+        let leg = |trigger| Leg { trigger, price: None };
+        let trigger = |trigger| Attached { algo_cl_ord_id: "stop".into(), stop: Some(leg(trigger)), target: None };
         NewOrder {
             inst: inst.into(),
             td_mode: if inst.ends_with("-SWAP") { "cross".into() } else { "cash".into() },
@@ -330,6 +391,7 @@ mod tests {
             tag: String::new(),
             reduce_only: false,
             attached: stop.map(trigger).into_iter().collect(),
+            ..NewOrder::market(inst, side, Decimal::ONE)
         }
     }
 

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::types::*;
 use super::{Exchange, unknown_instrument};
-use crate::domain::{InstKind, OrdType, Side};
+use crate::domain::{InstKind, Instrument, OrdType, Side};
 
 /// Pending orders allowed per instrument and per account.
 const PENDING_PER_INSTRUMENT: usize = 500;
@@ -19,6 +19,9 @@ impl Exchange {
         let id = self.insert_order(&new, "normal", None);
         self.ledger.orders.get_mut(&id).expect("just inserted").size = size;
         self.match_incoming(id);
+        if self.ledger.orders[&id].status.is_open() {
+            self.note_resting(id);
+        }
         Ok(id)
     }
 
@@ -52,7 +55,10 @@ impl Exchange {
         order.updated = now;
         let name = order.cl_ord_id.clone();
         self.open.remove(&id);
-        self.pending_ids.remove(&name);
+        // The name may stand for another order by now; only its own entry goes.
+        if self.pending_ids.get(&name) == Some(&id) {
+            self.pending_ids.remove(&name);
+        }
         self.touch(id);
         self.attach_stops(id);
     }
@@ -68,7 +74,10 @@ impl Exchange {
             side: new.side,
             ord_type: new.ord_type,
             all_or_none: new.all_or_none,
+            shown_as: new.shown_as.clone(),
+            stp: new.stp,
             size: new.size,
+            asked: new.size,
             size_in_quote: new.size_in_quote,
             price: new.price,
             reduce_only: new.reduce_only,
@@ -102,6 +111,7 @@ impl Exchange {
     fn check(&self, new: &NewOrder) -> Result<Decimal, Refusal> {
         let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
         let inst = &listed.listing.inst;
+        self.check_feed(&new.inst)?;
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
             (_, "cash" | "cross") => {
@@ -120,24 +130,8 @@ impl Exchange {
         if new.tag.len() > 16 || !new.tag.chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err(Refusal::new("51000", "Parameter tag error"));
         }
-        let last = self.last(&new.inst);
-        let price = match (new.ord_type, new.price) {
-            (OrdType::Market, _) => last,
-            (_, None) => return Err(Refusal::new("51000", "Parameter px error")),
-            (_, Some(price)) if price <= Decimal::ZERO || !(price % inst.tick.0).is_zero() => {
-                return Err(Refusal::new("51000", "Parameter px error"));
-            }
-            (_, Some(price)) => price,
-        };
-        let (low, high) = (last * (Decimal::ONE - PRICE_BAND), last * (Decimal::ONE + PRICE_BAND));
-        if (new.side == Side::Buy && price > high) || (new.side == Side::Sell && price < low) {
-            return Err(Refusal::new(
-                "51006",
-                format!(
-                    "Order price is not within the price limit (Maximum buy price: {high}, minimum sell price: {low})"
-                ),
-            ));
-        }
+        let price =
+            self.check_price(inst, new.side, new.price.filter(|_| new.ord_type != OrdType::Market), new.ord_type)?;
         if new.size <= Decimal::ZERO {
             return Err(Refusal::new("51000", "Parameter sz error"));
         }
@@ -161,15 +155,8 @@ impl Exchange {
         if pending_here >= PENDING_PER_INSTRUMENT || self.open.len() >= PENDING_PER_ACCOUNT {
             return Err(Refusal::new("51103", "The number of pending orders has reached the maximum."));
         }
-        for stop in &new.attached {
-            let wrong_side = match new.side {
-                Side::Buy => stop.trigger >= price,
-                Side::Sell => stop.trigger <= price,
-            };
-            if wrong_side || stop.trigger <= Decimal::ZERO {
-                let code = if new.side == Side::Buy { "51053" } else { "51052" };
-                return Err(Refusal::new(code, "Stop loss trigger price is on the wrong side of the order price."));
-            }
+        for attached in &new.attached {
+            check_legs(new.side.opposite(), price, attached.stop.as_ref(), attached.target.as_ref())?;
         }
         if new.reduce_only && inst.kind == InstKind::Swap {
             let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
@@ -183,7 +170,93 @@ impl Exchange {
             }
             return Ok(size.min(held.abs()));
         }
-        self.check_funds(new, size, price)?;
+        self.check_funds(&new.inst, new.side, size, price)?;
         Ok(size)
     }
+
+    /// A price on the tick and inside the band; the last price for orders that name none.
+    pub(super) fn check_price(
+        &self,
+        inst: &Instrument,
+        side: Side,
+        price: Option<Decimal>,
+        ord_type: OrdType,
+    ) -> Result<Decimal, Refusal> {
+        let last = self.last(inst.id.as_str());
+        let price = match (ord_type, price) {
+            (OrdType::Market, _) => return Ok(last),
+            (_, Some(price)) if price > Decimal::ZERO && (price % inst.tick.0).is_zero() => price,
+            _ => return Err(Refusal::new("51000", "Parameter px error")),
+        };
+        let (low, high) = self.price_limits(inst);
+        if (side == Side::Buy && price > high) || (side == Side::Sell && price < low) {
+            let why = format!(
+                "Order price is not within the price limit (Maximum buy price: {high}, minimum sell price: {low})"
+            );
+            return Err(Refusal::new("51006", why));
+        }
+        Ok(price)
+    }
+
+    /// Lowest price a sell and highest price a buy may name now.
+    pub fn price_limits(&self, inst: &Instrument) -> (Decimal, Decimal) {
+        let (last, tick) = (self.last(inst.id.as_str()), inst.tick.0);
+        let on_tick = |price: Decimal| (price / tick).round() * tick;
+        (on_tick(last * (Decimal::ONE - PRICE_BAND)), on_tick(last * (Decimal::ONE + PRICE_BAND)))
+    }
+
+    /// `trade/close-position`: the whole position, at market. With `auto_cancel`, resting orders that
+    /// would close it go first; without, they are in the way (51115).
+    pub fn close_position(
+        &mut self,
+        inst: &str,
+        cl_ord_id: &str,
+        tag: &str,
+        auto_cancel: bool,
+    ) -> Result<u64, Refusal> {
+        if self.market.get(inst).is_none() {
+            return Err(unknown_instrument(inst));
+        }
+        let held = self.ledger.positions.get(inst).map_or(Decimal::ZERO, |p| p.qty);
+        if held.is_zero() {
+            return Err(Refusal::new("51023", "Position doesn't exist."));
+        }
+        let side = if held > Decimal::ZERO { Side::Sell } else { Side::Buy };
+        let closing = |o: &&Order| o.inst == inst && o.side == side;
+        let resting: Vec<u64> = self.open_orders().filter(closing).map(|o| o.id).collect();
+        if !resting.is_empty() && !auto_cancel {
+            return Err(Refusal::new("51115", "Cancel all pending close orders before liquidation."));
+        }
+        resting.into_iter().for_each(|id| self.cancel_with(id, "17"));
+        let close = NewOrder {
+            cl_ord_id: cl_ord_id.to_owned(),
+            tag: tag.to_owned(),
+            reduce_only: true,
+            ..NewOrder::market(inst, side, held.abs())
+        };
+        self.place(close)
+    }
+}
+
+/// A stop must lie on the losing side of `price` and a target on the winning one, for an exit on `exit`.
+pub(super) fn check_legs(exit: Side, price: Decimal, stop: Option<&Leg>, target: Option<&Leg>) -> Result<(), Refusal> {
+    let below = |leg: &Leg| leg.trigger < price;
+    let above = |leg: &Leg| leg.trigger > price;
+    let legs = stop.into_iter().chain(target);
+    if legs.into_iter().any(|leg| leg.trigger <= Decimal::ZERO || leg.price.is_some_and(|p| p <= Decimal::ZERO)) {
+        return Err(Refusal::new("51000", "Parameter triggerPx error"));
+    }
+    let (stop_fits, target_fits) = match exit {
+        Side::Sell => (stop.is_none_or(below), target.is_none_or(above)),
+        Side::Buy => (stop.is_none_or(above), target.is_none_or(below)),
+    };
+    if !stop_fits {
+        let code = if exit == Side::Sell { "51053" } else { "51052" };
+        return Err(Refusal::new(code, "Stop loss trigger price is on the wrong side of the price."));
+    }
+    if !target_fits {
+        let code = if exit == Side::Sell { "51051" } else { "51050" };
+        return Err(Refusal::new(code, "Take profit trigger price is on the wrong side of the price."));
+    }
+    Ok(())
 }

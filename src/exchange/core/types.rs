@@ -31,6 +31,8 @@ pub struct NewOrder {
     pub ord_type: OrdType,
     /// OKX also knows fill-or-kill; it is an `ioc` that must fill in full.
     pub all_or_none: bool,
+    /// OKX's name of the kind where `ord_type` does not say it (`fok`, `optimal_limit_ioc`), else empty.
+    pub shown_as: String,
     pub size: Decimal,
     /// Spot market buys count their size in quote currency unless told otherwise.
     pub size_in_quote: bool,
@@ -38,14 +40,106 @@ pub struct NewOrder {
     pub cl_ord_id: String,
     pub tag: String,
     pub reduce_only: bool,
-    pub attached: Vec<AttachedStop>,
+    pub stp: Stp,
+    pub attached: Vec<Attached>,
 }
 
-/// A stop-loss attached to an order (`attachAlgoOrds`).
+impl NewOrder {
+    /// A plain market order, the start of others.
+    pub fn market(inst: &str, side: Side, size: Decimal) -> Self {
+        Self {
+            inst: inst.to_owned(),
+            td_mode: "cross".into(),
+            side,
+            ord_type: OrdType::Market,
+            all_or_none: false,
+            shown_as: String::new(),
+            size,
+            size_in_quote: false,
+            price: None,
+            cl_ord_id: String::new(),
+            tag: String::new(),
+            reduce_only: false,
+            stp: Stp::CancelMaker,
+            attached: Vec::new(),
+        }
+    }
+}
+
+/// Self-trade prevention: who goes when our orders would meet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stp {
+    #[default]
+    CancelMaker,
+    CancelTaker,
+    CancelBoth,
+}
+
+impl Stp {
+    /// OKX's `stpMode`.
+    pub const fn okx(self) -> &'static str {
+        match self {
+            Stp::CancelMaker => "cancel_maker",
+            Stp::CancelTaker => "cancel_taker",
+            Stp::CancelBoth => "cancel_both",
+        }
+    }
+    /// From OKX's `stpMode`; empty is the account's default.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "" | "cancel_maker" => Some(Stp::CancelMaker),
+            "cancel_taker" => Some(Stp::CancelTaker),
+            "cancel_both" => Some(Stp::CancelBoth),
+            _ => None,
+        }
+    }
+}
+
+/// A trigger and what becomes of it: a limit order at `price`, or a market order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttachedStop {
-    pub algo_cl_ord_id: String,
+#[serde(from = "LegText")]
+pub struct Leg {
     pub trigger: Decimal,
+    pub price: Option<Decimal>,
+}
+
+/// Ledgers of the first release wrote a leg as its trigger alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LegText {
+    Trigger(Decimal),
+    Full { trigger: Decimal, price: Option<Decimal> },
+}
+
+impl From<LegText> for Leg {
+    fn from(text: LegText) -> Self {
+        match text {
+            LegText::Trigger(trigger) => Leg { trigger, price: None },
+            LegText::Full { trigger, price } => Leg { trigger, price },
+        }
+    }
+}
+
+/// Stop-loss and take-profit attached to an order (`attachAlgoOrds`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    pub algo_cl_ord_id: String,
+    #[serde(alias = "trigger")]
+    pub stop: Option<Leg>,
+    #[serde(default)]
+    pub target: Option<Leg>,
+}
+
+/// What an amendment asks for; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Amend {
+    /// Total size, what is filled included.
+    pub size: Option<Decimal>,
+    pub price: Option<Decimal>,
+    /// Cancel the order if it cannot be amended.
+    pub cancel_on_fail: bool,
+    pub req_id: String,
 }
 
 /// States of an order at the venue.
@@ -85,12 +179,19 @@ pub struct Order {
     pub side: Side,
     pub ord_type: OrdType,
     pub all_or_none: bool,
-    /// As requested; quote currency when `size_in_quote`.
+    #[serde(default)]
+    pub shown_as: String,
+    #[serde(default)]
+    pub stp: Stp,
+    /// Base units or contracts.
     pub size: Decimal,
+    /// Was the size asked for in quote currency? Then `asked` is what was asked.
     pub size_in_quote: bool,
+    #[serde(default)]
+    pub asked: Decimal,
     pub price: Option<Decimal>,
     pub reduce_only: bool,
-    pub attached: Vec<AttachedStop>,
+    pub attached: Vec<Attached>,
     pub status: Status,
     /// Base units or contracts.
     pub filled: Decimal,
@@ -193,22 +294,108 @@ impl AlgoStatus {
     }
 }
 
-/// A stop that waits for its trigger.
+/// Kinds of algo orders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlgoKind {
+    /// One stop or one target.
+    #[default]
+    Conditional,
+    /// A stop and a target; the first to trigger ends the other.
+    Oco,
+    /// An order that waits for a price from either side.
+    Trigger,
+    /// A stop that follows the best price at a distance.
+    Trailing,
+}
+
+impl AlgoKind {
+    /// OKX's `ordType`.
+    pub const fn okx(self) -> &'static str {
+        match self {
+            AlgoKind::Conditional => "conditional",
+            AlgoKind::Oco => "oco",
+            AlgoKind::Trigger => "trigger",
+            AlgoKind::Trailing => "move_order_stop",
+        }
+    }
+    /// From OKX's `ordType`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Conditional, Self::Oco, Self::Trigger, Self::Trailing].into_iter().find(|kind| kind.okx() == text)
+    }
+}
+
+/// How a trailing stop follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// Share of the best price, or `None` for a fixed distance.
+    pub ratio: Option<Decimal>,
+    /// Distance in quote currency.
+    pub spread: Option<Decimal>,
+    /// It follows only once the last price has been here.
+    pub active: Option<Decimal>,
+    /// Best price since it became active.
+    pub best: Option<Decimal>,
+}
+
+/// A request for an algo order, parsed.
+#[derive(Clone, Debug)]
+pub struct NewAlgo {
+    pub cl_ord_id: String,
+    pub tag: String,
+    pub inst: String,
+    pub td_mode: String,
+    pub side: Side,
+    pub kind: AlgoKind,
+    /// `None`: all of the position (`closeFraction` 1).
+    pub size: Option<Decimal>,
+    pub reduce_only: bool,
+    pub stop: Option<Leg>,
+    pub target: Option<Leg>,
+    pub trail: Option<Trail>,
+}
+
+/// An order that waits for its trigger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Algo {
     pub id: u64,
     pub cl_ord_id: String,
+    #[serde(default)]
+    pub tag: String,
     pub inst: String,
     pub td_mode: String,
     pub side: Side,
+    #[serde(default)]
+    pub kind: AlgoKind,
     pub size: Decimal,
-    pub trigger: Decimal,
+    /// All of the position, whatever it is when the trigger comes.
+    #[serde(default)]
+    pub whole: bool,
+    #[serde(default = "yes")]
+    pub reduce_only: bool,
+    #[serde(alias = "trigger")]
+    pub stop: Option<Leg>,
+    #[serde(default)]
+    pub target: Option<Leg>,
+    #[serde(default)]
+    pub trail: Option<Trail>,
+    /// For [`AlgoKind::Trigger`]: does it wait for the price to rise to it?
+    #[serde(default)]
+    pub rising: bool,
     pub status: AlgoStatus,
-    /// The order that carried it.
+    /// The order that carried it; 0 if it came alone.
     pub parent: u64,
     pub child: Option<u64>,
+    #[serde(default)]
+    pub fail_code: String,
+    #[serde(default)]
+    pub triggered: Option<Ms>,
     pub created: Ms,
     pub updated: Ms,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A create request that reached the exchange, whatever became of it.
@@ -236,6 +423,8 @@ pub struct Ledger {
     /// The last second that was matched, and price shifts by (second, instrument, ticks).
     pub matched_to: i64,
     pub shifts: Vec<(i64, String, i64)>,
+    /// Cancel-all-after: tag → when everything under it is cancelled; the empty tag is all.
+    pub timers: BTreeMap<String, Ms>,
 }
 
 /// Half-even to twelve decimals: how the exchange rounds averages, fees and profits.

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Listed, mix};
+use super::{Listed, Source, mix};
 use crate::domain::{Ms, Side};
 
 /// Levels on each side.
@@ -27,6 +27,8 @@ pub struct SyntheticBook {
 /// A trade of others; `side` is the taker's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trade {
+    /// Ascends with time within an instrument.
+    pub id: i64,
     pub price: Decimal,
     pub size: Decimal,
     pub side: Side,
@@ -59,14 +61,20 @@ impl Listed {
 
     /// The two trades around the turn to `second`: the last of the second before it, which already
     /// printed at the new price, and the first of this one.
-    pub fn trades(&self, second: i64, shift: i64) -> [Trade; 2] {
+    ///
+    /// `id` ascends with time: two numbers for each second, used or not.
+    pub fn trades(&self, second: i64, shift: i64) -> Vec<Trade> {
         let price = self.price((self.ticks_at(second) + shift).max(LEVELS * 4));
         let side = self.taker_side(second);
         let at = Ms::secs(second);
-        [
-            Trade { price, size: self.size(self.lots(second - 1, 1)), side, at: Ms(at.0 - 1) },
-            Trade { price, size: self.size(self.lots(second, 0)), side, at },
-        ]
+        // A recorded second keeps its trades to itself: its bar must have them.
+        let ((before, which), first) = match self.source {
+            Source::Recorded(_) => ((second, 1), at),
+            _ => ((second - 1, 1), Ms(at.0 - 1)),
+        };
+        let trade = |id, lots, at| Trade { id, price, size: self.size(lots), side, at };
+        let two = [trade(second * 2, self.lots(before, which), first), trade(second * 2 + 1, self.lots(second, 0), at)];
+        two.into_iter().filter(|trade| !trade.size.is_zero()).collect()
     }
 
     fn taker_side(&self, second: i64) -> Side {
@@ -75,6 +83,9 @@ impl Listed {
 
     /// Lots of the first (0) or last (1) trade of a second.
     pub(super) fn lots(&self, second: i64, which: u64) -> i64 {
+        if let Source::Recorded(recording) = &self.source {
+            return recording.lots(second, which);
+        }
         let noise = mix(self.seed ^ (0x512E + which), second as u64) % 1000 + 50;
         (self.listing.depth * noise as i64 / 1500).max(1)
     }
@@ -95,7 +106,8 @@ mod tests {
                 assert!(book.bids.windows(2).all(|w| w[0].price > w[1].price));
                 assert!(book.asks.windows(2).all(|w| w[0].price < w[1].price));
                 assert!(book.bids.iter().chain(&book.asks).all(|l| l.size > Decimal::ZERO));
-                let trade = &listed.trades(second, 0)[1];
+                let trades = listed.trades(second, 0);
+                let trade = trades.last().unwrap();
                 assert!(trade.price == book.bids[0].price || trade.price == book.asks[0].price);
             }
         }

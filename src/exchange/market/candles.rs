@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::Listed;
+use super::{Listed, Source};
 use crate::domain::{Bar, Candle, Ms, Price, Qty};
 
 /// A bar in whole ticks and lots.
@@ -23,10 +23,15 @@ impl Listed {
     /// A second opens with a trade at its own price and closes with one at the next second's, so
     /// bars join without a gap and a bar's high and low are those of the seconds it spans.
     pub fn candles(&self, bar: Bar, from: i64, to: i64) -> Vec<RawCandle> {
+        let path = match &self.source {
+            Source::Seeded(path) => path,
+            Source::Recorded(recording) => return recording.candles(bar, from, to),
+            Source::Fed => return Vec::new(),
+        };
         let span = bar.span().0 / 1000;
         let mut done = Vec::with_capacity(((to - from) / span).max(0) as usize);
         let mut open: Option<RawCandle> = None;
-        self.path.walk(from, to, |second, price| {
+        path.walk(from, to, |second, price| {
             let ticks = self.to_ticks(price);
             if let Some(bar) = &mut open {
                 bar.high = bar.high.max(ticks);

@@ -31,10 +31,7 @@ fn listing(
     let decimal = |text: &str| text.parse::<Decimal>().expect("listing constants are decimals");
     let kind = if id.ends_with("-SWAP") { InstKind::Swap } else { InstKind::Spot };
     let mut names = id.split('-');
-    let (maker, taker) = match kind {
-        InstKind::Spot => (Decimal::new(-8, 4), Decimal::new(-10, 4)),
-        InstKind::Swap => (Decimal::new(-2, 4), Decimal::new(-5, 4)),
-    };
+    let (maker, taker) = fees(kind);
     Listing {
         inst: Instrument {
             id: id.into(),
@@ -58,6 +55,20 @@ fn listing(
         spread,
         depth,
     }
+}
+
+/// Maker and taker rate of OKX's first tier (trade-fee, Lv1).
+fn fees(kind: InstKind) -> (Decimal, Decimal) {
+    match kind {
+        InstKind::Spot => (Decimal::new(-8, 4), Decimal::new(-10, 4)),
+        InstKind::Swap => (Decimal::new(-2, 4), Decimal::new(-5, 4)),
+    }
+}
+
+/// Lists an instrument of another exchange under that exchange's rules and our fees.
+pub fn listed_as(inst: Instrument) -> Listing {
+    let (maker, taker) = fees(inst.kind);
+    Listing { inst, maker, taker, base_price: 0.0, sigma: 0.0, tick_f64: 1.0, spread: 0, depth: 0 }
 }
 
 /// Three coins, spot and USDT-margined perpetual swap of each. Steps and contract values as on OKX

@@ -9,17 +9,19 @@ mod book;
 mod candles;
 mod listing;
 mod path;
+mod recorded;
 
 pub use book::{Level, SyntheticBook, Trade};
 pub use candles::RawCandle;
-pub use listing::{Listing, listings};
+pub use listing::{Listing, listed_as, listings};
 pub use path::Path;
+pub use recorded::Recording;
 
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use crate::domain::Ms;
+use crate::domain::{InstKind, Ms};
 
 /// All listed instruments with their paths.
 #[derive(Debug)]
@@ -29,12 +31,23 @@ pub struct Market {
     pub seed: u64,
 }
 
-/// One instrument and its path.
+/// One instrument and where its prices come from.
 #[derive(Debug)]
 pub struct Listed {
     pub listing: Listing,
-    path: Path,
+    source: Source,
     seed: u64,
+}
+
+/// Where prices come from.
+#[derive(Debug)]
+enum Source {
+    /// Noise of a seed.
+    Seeded(Path),
+    /// Candles of a file.
+    Recorded(Recording),
+    /// Another exchange, as it happens; the core keeps what it said.
+    Fed,
 }
 
 impl Market {
@@ -46,10 +59,45 @@ impl Market {
                 // A swap follows the coin it is written on, so both share one path.
                 let path = Path::new(mix(seed, hash_text(&listing.inst.base)), listing.sigma, listing.base_price);
                 let own = mix(seed, hash_text(listing.inst.id.as_str()));
-                (listing.inst.id.to_string(), Listed { listing, path, seed: own })
+                (listing.inst.id.to_string(), Listed { listing, source: Source::Seeded(path), seed: own })
             })
             .collect();
         Self { insts, seed }
+    }
+
+    /// A market that plays recordings and lists nothing else.
+    pub fn recorded(seed: u64, recordings: Vec<(Listing, Recording)>) -> Self {
+        let listed = recordings.into_iter().map(|(listing, recording)| {
+            let own = mix(seed, hash_text(listing.inst.id.as_str()));
+            (listing.inst.id.to_string(), Listed { listing, source: Source::Recorded(recording), seed: own })
+        });
+        Self { insts: listed.collect(), seed }
+    }
+
+    /// A market whose prices are fed from outside.
+    pub fn fed(listings: Vec<Listing>) -> Self {
+        let listed = listings
+            .into_iter()
+            .map(|listing| (listing.inst.id.to_string(), Listed { listing, source: Source::Fed, seed: 0 }));
+        Self { insts: listed.collect(), seed: 0 }
+    }
+
+    /// First and last second that every recording has; `None` for a market without an end.
+    pub fn range(&self) -> Option<(i64, i64)> {
+        let ranges = self.insts.values().filter_map(|listed| match &listed.source {
+            Source::Recorded(recording) => Some(recording.range()),
+            _ => None,
+        });
+        ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
+    }
+
+    /// Seconds of the longest recorded bar: history is counted in it.
+    pub fn recorded_span(&self) -> i64 {
+        let spans = self.insts.values().filter_map(|listed| match &listed.source {
+            Source::Recorded(recording) => Some(recording.span()),
+            _ => None,
+        });
+        spans.max().unwrap_or(1)
     }
 
     /// The instrument of this name.
@@ -66,7 +114,22 @@ impl Market {
 impl Listed {
     /// Last traded price in whole ticks at the start of `second` (Unix seconds).
     pub fn ticks_at(&self, second: i64) -> i64 {
-        self.to_ticks(self.path.price_at(second))
+        match &self.source {
+            Source::Seeded(path) => self.to_ticks(path.price_at(second)),
+            Source::Recorded(recording) => recording.ticks_at(second),
+            Source::Fed => 0,
+        }
+    }
+
+    /// Are its prices fed from outside?
+    pub fn is_fed(&self) -> bool {
+        matches!(self.source, Source::Fed)
+    }
+
+    /// A whole number of ticks of this instrument; `None` if the price is off the tick or out of range.
+    pub fn whole_ticks(&self, price: Decimal) -> Option<i64> {
+        let ticks = price.checked_div(self.listing.inst.tick.0)?;
+        (ticks.fract().is_zero()).then(|| i64::try_from(ticks).ok())?
     }
 
     fn to_ticks(&self, price: f64) -> i64 {
@@ -85,6 +148,9 @@ impl Listed {
 
     /// Funding rate paid by longs to shorts at this boundary; within ±0.01 %. Zero for spot.
     pub fn funding_rate(&self, boundary: Ms) -> Decimal {
+        if self.listing.inst.kind != InstKind::Swap {
+            return Decimal::ZERO;
+        }
         let draw = mix(self.seed ^ 0xF0_0D, boundary.0 as u64) % 2001;
         Decimal::new(draw as i64 - 1000, 7)
     }

@@ -34,7 +34,7 @@ pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), Failu
     if request.header("OK-ACCESS-KEY") != api_key {
         return fail("50111", "Invalid OK-ACCESS-KEY");
     }
-    if (request.header("x-simulated-trading") == "1") != site.config.demo {
+    if (request.header("x-simulated-trading") == "1") != site.demo {
         return fail("50101", "APIKey does not match current environment.");
     }
     let timestamp = request.header("OK-ACCESS-TIMESTAMP");
@@ -56,7 +56,15 @@ pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), Failu
 }
 
 /// Checks a WebSocket login; `(code, message)` of the refusal.
-pub(super) fn check_login(site: &Site, args: &serde_json::Value, now: Ms) -> Result<(), (&'static str, &'static str)> {
+///
+/// `demo`: what the connection's `x-simulated-trading` header said, if it had one. OKX tells demo from
+/// live by the host; a simulation on one port can only go by the header.
+pub(super) fn check_login(
+    site: &Site,
+    args: &serde_json::Value,
+    demo: Option<bool>,
+    now: Ms,
+) -> Result<(), (&'static str, &'static str)> {
     let text = |name: &str| match &args[name] {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Number(number) => number.to_string(),
@@ -68,6 +76,9 @@ pub(super) fn check_login(site: &Site, args: &serde_json::Value, now: Ms) -> Res
     }
     if key != site.credentials.api_key {
         return Err(("60005", "Invalid apiKey"));
+    }
+    if demo.is_some_and(|demo| demo != site.demo) {
+        return Err(("50101", "APIKey does not match current environment."));
     }
     let Ok(seconds) = timestamp.parse::<f64>() else {
         return Err(("60004", "Invalid timestamp"));

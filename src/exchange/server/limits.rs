@@ -1,58 +1,52 @@
-//! Rate limits on the venue's clock: a sliding window per endpoint and key, as the reference lists them.
+//! Rate limits on the venue's clock: a sliding window per endpoint and key, as the table lists them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
+use super::endpoints::{Endpoint, Per, find, single_of};
 use crate::domain::Ms;
 
-/// Length of nearly all of OKX's windows.
-const WINDOW: Ms = Ms::secs(2);
-/// New and amended orders of one sub-account in a window (50061 beyond); cancels and spot are exempt.
+/// New and amended orders of one sub-account in two seconds (50061 beyond); cancels and spot are exempt.
 const SUB_ACCOUNT_ORDERS: usize = 1000;
+const SUB_ACCOUNT_WINDOW: Ms = Ms::secs(2);
 
 /// When requests came, by endpoint and key.
 #[derive(Debug, Default)]
 pub(super) struct Limits(Mutex<HashMap<String, VecDeque<Ms>>>);
 
-/// Requests per window of each endpoint, and whether the window is per instrument.
-fn allowance(endpoint: &str) -> (usize, bool) {
-    match endpoint {
-        "trade/order" | "trade/cancel-order" | "trade/amend-order" | "trade/get-order" => (60, true),
-        "trade/fills" | "trade/orders-pending" => (60, false),
-        "trade/orders-history" | "market/candles" | "market/books" => (40, false),
-        "market/trades" => (100, false),
-        "account/config" | "account/trade-fee" => (5, false),
-        "account/balance" | "account/positions" | "account/bills" | "trade/fills-history" | "public/time" => {
-            (10, false)
-        }
-        "public/mark-price" | "public/funding-rate" => (10, true),
-        _ => (20, false),
-    }
-}
-
 impl Limits {
     /// Counts one request; `false` when the window is full.
-    pub(super) fn admit(&self, endpoint: &str, inst: &str, now: Ms) -> bool {
-        let (most, by_inst) = allowance(endpoint);
-        let key = if by_inst { format!("{endpoint} {inst}") } else { endpoint.to_owned() };
-        self.count(key, most, now)
+    pub(super) fn admit(&self, endpoint: &Endpoint, inst: &str, now: Ms) -> bool {
+        self.admit_many(endpoint, inst, 1, now)
+    }
+
+    /// Counts a batch of `orders` on one instrument, all or none. A batch of one is a single.
+    pub(super) fn admit_batch(&self, path: &str, inst: &str, orders: usize, now: Ms) -> bool {
+        let path = if orders == 1 { single_of(path) } else { path };
+        find(path, "POST").is_ok_and(|endpoint| self.admit_many(endpoint, inst, orders, now))
+    }
+
+    fn admit_many(&self, endpoint: &Endpoint, inst: &str, count: usize, now: Ms) -> bool {
+        let scope = if endpoint.per == Per::Instrument { inst } else { "" };
+        let key = format!("{} {} {scope}", endpoint.method, endpoint.path);
+        self.count(key, count, (endpoint.limit, Ms(endpoint.window_ms)), now)
     }
 
     /// Counts one new order against the sub-account.
     pub(super) fn admit_order(&self, now: Ms) -> bool {
-        self.count("sub-account".to_owned(), SUB_ACCOUNT_ORDERS, now)
+        self.count("sub-account".to_owned(), 1, (SUB_ACCOUNT_ORDERS, SUB_ACCOUNT_WINDOW), now)
     }
 
-    fn count(&self, key: String, most: usize, now: Ms) -> bool {
+    fn count(&self, key: String, count: usize, (most, span): (usize, Ms), now: Ms) -> bool {
         let mut windows = self.0.lock().expect("no holder of this lock can panic");
         let window = windows.entry(key).or_default();
-        while window.front().is_some_and(|at| now.since(*at) >= WINDOW) {
+        while window.front().is_some_and(|at| now.since(*at) >= span) {
             window.pop_front();
         }
-        if window.len() >= most {
+        if window.len() + count > most {
             return false;
         }
-        window.push_back(now);
+        window.extend(std::iter::repeat_n(now, count));
         true
     }
 }
@@ -64,12 +58,26 @@ mod tests {
     #[test]
     fn a_window_slides_and_instruments_count_apart() {
         let limits = Limits::default();
+        let order = find("trade/order", "POST").unwrap();
         for i in 0..60 {
-            assert!(limits.admit("trade/order", "A", Ms(i)));
+            assert!(limits.admit(order, "A", Ms(i)));
         }
-        assert!(!limits.admit("trade/order", "A", Ms(1999)));
-        assert!(limits.admit("trade/order", "B", Ms(1999)));
-        assert!(limits.admit("trade/order", "A", Ms(2000)));
-        assert!(!limits.admit("trade/order", "A", Ms(2000)));
+        assert!(!limits.admit(order, "A", Ms(1999)));
+        assert!(limits.admit(order, "B", Ms(1999)));
+        assert!(limits.admit(order, "A", Ms(2000)));
+        assert!(!limits.admit(order, "A", Ms(2000)));
+    }
+
+    #[test]
+    fn a_batch_counts_its_orders_and_a_batch_of_one_counts_as_a_single() {
+        let limits = Limits::default();
+        for i in 0..15 {
+            assert!(limits.admit_batch("trade/batch-orders", "A", 20, Ms(i)));
+        }
+        assert!(!limits.admit_batch("trade/batch-orders", "A", 2, Ms(20)), "300 orders are in");
+        for i in 0..60 {
+            assert!(limits.admit_batch("trade/batch-orders", "A", 1, Ms(i)));
+        }
+        assert!(!limits.admit(find("trade/order", "POST").unwrap(), "A", Ms(100)));
     }
 }

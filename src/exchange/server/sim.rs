@@ -32,6 +32,27 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
             let done = site.engine.ask(move |x| x.set_price(&inst, price)).await?;
             done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
         }
+        ("GET", "/sim/faults") => Ok(site.faults.show()),
+        ("POST", "/sim/faults") => {
+            let script = serde_json::from_slice(&request.body)
+                .map_err(|error| Failure::new(400, "50002", format!("the script cannot be read: {error}")))?;
+            site.faults.post(script, site.engine.clock.now());
+            Ok(site.faults.show())
+        }
+        ("POST", "/sim/notice") => {
+            // Nobody connected is no error.
+            drop(site.notices.send(()));
+            Ok(r#"{"code":"0"}"#.to_owned())
+        }
+        ("POST", "/sim/deposit") => {
+            let ccy = body["ccy"].as_str().unwrap_or("USDT").to_owned();
+            let amount: Decimal = body["amt"]
+                .as_str()
+                .and_then(|amount| amount.parse().ok())
+                .ok_or_else(|| Failure::new(400, "51000", "Parameter amt error"))?;
+            site.engine.ask(move |x| x.deposit(&ccy, amount)).await?;
+            Ok(r#"{"code":"0"}"#.to_owned())
+        }
         _ => Err(Failure::new(404, "404", format!("Not Found: {}", request.path))),
     }
 }
@@ -46,7 +67,7 @@ fn ledger(x: &super::super::core::Exchange) -> Value {
         "orders": book.orders.values().map(|o| render::order(o, None)).collect::<Vec<_>>(),
         "fills": book.executions.values().map(render::execution).collect::<Vec<_>>(),
         "algo_orders": book.algos.values().map(render::algo).collect::<Vec<_>>(),
-        "balances": render::balance(x)["details"],
+        "balances": render::balance(x, &[])["details"],
         "positions": book.positions.keys().map(|inst| render::position(x, inst)).collect::<Vec<_>>(),
         "bills": book.bills.values().map(render::bill).collect::<Vec<_>>(),
         "creates": book.creates,

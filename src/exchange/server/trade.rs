@@ -1,174 +1,218 @@
-//! Order operations, the same for REST and WebSocket: parse, check the deadline, place or cancel, answer per item.
+//! Order operations, the same for REST and WebSocket, single or in a batch: check limits and the
+//! deadline, hand all items to the core in one step, answer per item.
 
-use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::super::core::{AttachedStop, CreateSeen, NewOrder, Refusal};
+use super::super::core::{CreateSeen, Exchange, Refusal};
+use super::parse::{self, field};
 use super::{Failure, Site};
-use crate::domain::{Ms, OrdType, Side};
+use crate::domain::Ms;
 
-/// `POST trade/order`.
-pub(super) async fn place(site: &Site, exp_time: &str, body: Value) -> Result<String, Failure> {
-    let received = site.engine.clock.now();
-    Ok(envelope(received, place_one(site, exp_time, body, received).await?, site))
+/// What is asked of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Place,
+    Cancel,
+    Amend,
 }
 
-/// `POST trade/cancel-order`.
-pub(super) async fn cancel(site: &Site, body: Value) -> Result<String, Failure> {
-    let received = site.engine.clock.now();
-    Ok(envelope(received, cancel_one(site, body).await?, site))
-}
-
-/// `POST trade/cancel-algos`: a list of at most ten.
-pub(super) async fn cancel_algos(site: &Site, body: Value) -> Result<String, Failure> {
-    let Some(list) = body.as_array().filter(|list| (1..=10).contains(&list.len())) else {
-        return Err(Failure::new(400, "51000", "Parameter data error"));
-    };
-    let asked: Vec<(String, String)> =
-        list.iter().map(|item| (field(item, "algoId").to_owned(), field(item, "algoClOrdId").to_owned())).collect();
-    let outcomes = site
-        .engine
-        .ask(move |x| {
-            asked
-                .into_iter()
-                .map(|(id, name)| (id.clone(), name.clone(), x.cancel_algo(&id, &name)))
-                .collect::<Vec<_>>()
+impl Op {
+    /// From a REST path or a WebSocket op; with whether it is a batch.
+    pub(super) fn parse(name: &str) -> Option<(Self, bool)> {
+        Some(match name {
+            "trade/order" | "order" => (Op::Place, false),
+            "trade/batch-orders" | "batch-orders" => (Op::Place, true),
+            "trade/cancel-order" | "cancel-order" => (Op::Cancel, false),
+            "trade/cancel-batch-orders" | "batch-cancel-orders" => (Op::Cancel, true),
+            "trade/amend-order" | "amend-order" => (Op::Amend, false),
+            "trade/amend-batch-orders" | "batch-amend-orders" => (Op::Amend, true),
+            _ => return None,
         })
-        .await?;
-    let failed = outcomes.iter().all(|(.., outcome)| outcome.is_err());
-    let items: Vec<Value> = outcomes
-        .into_iter()
-        .map(|(id, name, outcome)| match outcome {
-            Ok(id) => json!({"algoId": id.to_string(), "algoClOrdId": name, "sCode": "0", "sMsg": ""}),
-            Err(r) => json!({"algoId": id, "algoClOrdId": name, "sCode": r.code, "sMsg": r.msg}),
-        })
-        .collect();
-    let (code, msg) = if failed { ("1", "All operations failed") } else { ("0", "") };
-    Ok(json!({"code": code, "msg": msg, "data": items}).to_string())
+    }
+
+    const fn batch_path(self) -> &'static str {
+        match self {
+            Op::Place => "trade/batch-orders",
+            Op::Cancel => "trade/cancel-batch-orders",
+            Op::Amend => "trade/amend-batch-orders",
+        }
+    }
 }
 
-/// Code and data of a one-item operation, as REST and WebSocket both wrap it.
-pub(super) fn envelope(received: Ms, item: Value, site: &Site) -> String {
-    let failed = item["sCode"] != "0";
-    let (code, msg) = if failed { ("1", "All operations failed") } else { ("0", "") };
-    json!({"code": code, "msg": msg, "data": [item], "inTime": (received.0 * 1000).to_string(),
-        "outTime": (site.engine.clock.now().0 * 1000).to_string()})
-    .to_string()
-}
+/// Orders of one batch.
+const BATCH_MAX: usize = 20;
 
-/// Places one order; the item has `sCode` "0" or OKX's refusal.
-pub(super) async fn place_one(site: &Site, exp_time: &str, body: Value, received: Ms) -> Result<Value, Failure> {
-    let cl_ord_id = field(&body, "clOrdId").to_owned();
-    let echo = cl_ord_id.clone();
-    let tag = field(&body, "tag").to_owned();
+/// Runs one operation over its items and answers with OKX's envelope. `exp_time` is the request's
+/// deadline in venue milliseconds, or empty.
+pub(super) async fn operate(
+    site: &Site,
+    (op, batch): (Op, bool),
+    exp_time: &str,
+    items: Vec<Value>,
+) -> Result<Value, Failure> {
+    let received = site.engine.clock.now();
+    if items.is_empty() || !items.iter().all(Value::is_object) {
+        return Err(Failure::new(400, "50002", "JSON syntax error"));
+    }
+    if items.len() > BATCH_MAX {
+        let code = if op == Op::Amend {
+            "51501"
+        } else if op == Op::Cancel {
+            "51406"
+        } else {
+            "51111"
+        };
+        return Err(Failure::new(200, code, format!("Maximum {BATCH_MAX} orders can be sent in one batch.")));
+    }
+    admit(site, op, batch, &items, received)?;
     let deadline = match exp_time {
         "" => None,
         text => Some(Ms(text.parse().map_err(|_| Failure::new(400, "51000", "Parameter expTime error"))?)),
     };
-    let admitted = field(&body, "tdMode") == "cash" || site.limits.admit_order(received);
-    let outcome = site
+    let one = items.len() == 1;
+    let over: Vec<bool> =
+        items.iter().map(|item| op != Op::Cancel && !within_sub_account(site, item, received)).collect();
+    let rows: Vec<Value> = site
         .engine
         .ask(move |x| {
-            x.ledger.creates.push(CreateSeen { cl_ord_id, recv_ms: received.0, body: body.clone() });
-            x.changes.creates += 1;
-            if !admitted {
-                return Err(Refusal::new("50061", "The order rate limit of the sub-account is exceeded."));
-            }
-            if deadline.is_some_and(|at| x.now() > at) {
-                return Err(Refusal::new("50036", "The expTime can't be earlier than the current system time."));
-            }
-            x.place(parse(&body)?)
+            let each = items.into_iter().zip(over);
+            each.map(|(item, over)| answer(x, op, item, over, received, deadline)).collect()
         })
         .await?;
-    let ts = site.engine.clock.now().0.to_string();
-    Ok(match outcome {
-        Ok(id) => {
-            json!({"ordId": id.to_string(), "clOrdId": echo, "tag": tag, "ts": ts, "sCode": "0", "sMsg": "Order placed"})
-        }
-        Err(r) => json!({"ordId": "", "clOrdId": echo, "tag": tag, "ts": ts, "sCode": r.code, "sMsg": r.msg}),
-    })
-}
-
-/// Cancels one order; success means the request was accepted.
-pub(super) async fn cancel_one(site: &Site, body: Value) -> Result<Value, Failure> {
-    let (inst, ord_id, cl_ord_id) =
-        (field(&body, "instId").to_owned(), field(&body, "ordId").to_owned(), field(&body, "clOrdId").to_owned());
-    let echo = (ord_id.clone(), cl_ord_id.clone());
-    let outcome = site.engine.ask(move |x| x.cancel(&inst, &ord_id, &cl_ord_id)).await?;
-    let ts = site.engine.clock.now().0.to_string();
-    Ok(match outcome {
-        Ok(id) => json!({"ordId": id.to_string(), "clOrdId": echo.1, "ts": ts, "sCode": "0", "sMsg": ""}),
-        Err(r) => json!({"ordId": echo.0, "clOrdId": echo.1, "ts": ts, "sCode": r.code, "sMsg": r.msg}),
-    })
-}
-
-/// A text field; absent, null and empty are the same to OKX.
-pub(super) fn field<'a>(body: &'a Value, name: &str) -> &'a str {
-    body[name].as_str().unwrap_or("")
-}
-
-fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refusal> {
-    match &body[name] {
-        Value::Null => Ok(None),
-        Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => bounded(text, name).map(Some),
-        Value::Number(number) => bounded(&number.to_string(), name).map(Some),
-        _ => Err(bad(name)),
-    }
-}
-
-/// Nothing anybody could mean is larger than this, and no product of two such overflows.
-fn bounded(text: &str, name: &str) -> Result<Decimal, Refusal> {
-    let value: Decimal = text.parse().map_err(|_| bad(name))?;
-    if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 { Ok(value) } else { Err(bad(name)) }
-}
-
-fn bad(name: &str) -> Refusal {
-    Refusal::new("51000", format!("Parameter {name} error"))
-}
-
-fn truth(value: &Value) -> bool {
-    value.as_bool().unwrap_or(false) || value.as_str() == Some("true")
-}
-
-fn parse(body: &Value) -> Result<NewOrder, Refusal> {
-    let side = Side::parse(field(body, "side")).ok_or_else(|| bad("side"))?;
-    let (ord_type, all_or_none) = match field(body, "ordType") {
-        "fok" => (OrdType::Ioc, true),
-        other => (OrdType::parse(other).ok_or_else(|| bad("ordType"))?, false),
+    let failed = rows.iter().filter(|row| row["sCode"] != "0").count();
+    let (code, msg) = match failed {
+        0 => ("0", ""),
+        n if n == rows.len() && one && !batch => ("1", "Operation failed."),
+        n if n == rows.len() => ("1", "All operations failed"),
+        _ => ("2", "Bulk operation partially succeeded."),
     };
-    if !matches!(field(body, "posSide"), "" | "net") {
-        return Err(bad("posSide"));
+    Ok(json!({"code": code, "msg": msg, "data": rows, "inTime": (received.0 * 1000).to_string(),
+        "outTime": (site.engine.clock.now().0 * 1000).to_string()}))
+}
+
+/// Counts the orders per instrument against the operation's window; a batch of one as a single.
+fn admit(site: &Site, op: Op, batch: bool, items: &[Value], now: Ms) -> Result<(), Failure> {
+    let mut counts: std::collections::BTreeMap<&str, usize> = Default::default();
+    for item in items {
+        *counts.entry(field(item, "instId")).or_default() += 1;
     }
-    let inst = field(body, "instId").to_owned();
-    let spot_market = ord_type == OrdType::Market && !inst.ends_with("-SWAP");
-    let size_in_quote = spot_market
-        && match field(body, "tgtCcy") {
-            "" => side == Side::Buy,
-            "quote_ccy" => true,
-            "base_ccy" => false,
-            _ => return Err(bad("tgtCcy")),
-        };
-    let mut attached = Vec::new();
-    if let Some(list) = body["attachAlgoOrds"].as_array() {
-        for stop in list {
-            if let Some(trigger) = decimal(stop, "slTriggerPx")? {
-                attached.push(AttachedStop { algo_cl_ord_id: field(stop, "attachAlgoClOrdId").to_owned(), trigger });
-            }
+    debug_assert!(batch || items.len() == 1, "a single operation has one item");
+    let admitted = counts.iter().all(|(inst, n)| site.limits.admit_batch(op.batch_path(), inst, *n, now));
+    if admitted { Ok(()) } else { Err(Failure::new(429, "50011", "Too Many Requests")) }
+}
+
+fn within_sub_account(site: &Site, item: &Value, now: Ms) -> bool {
+    field(item, "tdMode") == "cash" || site.limits.admit_order(now)
+}
+
+fn answer(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadline: Option<Ms>) -> Value {
+    let cl_ord_id = field(&item, "clOrdId").to_owned();
+    let (tag, req_id, ord_id) =
+        (field(&item, "tag").to_owned(), field(&item, "reqId").to_owned(), field(&item, "ordId").to_owned());
+    let outcome = run(x, op, item, over, received, deadline);
+    let mut row = match outcome {
+        Ok(id) => {
+            let named = x.ledger.orders.get(&id).map_or(cl_ord_id, |order| order.cl_ord_id.clone());
+            let words = if op == Op::Place { "Order placed" } else { "" };
+            json!({"ordId": id.to_string(), "clOrdId": named, "sCode": "0", "sMsg": words})
         }
+        Err(r) => json!({"ordId": ord_id, "clOrdId": cl_ord_id, "sCode": r.code, "sMsg": r.msg}),
+    };
+    row["ts"] = json!(x.now().0.to_string());
+    match op {
+        Op::Place => row["tag"] = json!(tag),
+        Op::Amend => row["reqId"] = json!(req_id),
+        Op::Cancel => {}
     }
-    Ok(NewOrder {
-        inst,
-        td_mode: field(body, "tdMode").to_owned(),
-        side,
-        ord_type,
-        all_or_none,
-        size: decimal(body, "sz")?.ok_or_else(|| bad("sz"))?,
-        size_in_quote,
-        price: decimal(body, "px")?.filter(|_| ord_type != OrdType::Market),
-        cl_ord_id: field(body, "clOrdId").to_owned(),
-        tag: field(body, "tag").to_owned(),
-        reduce_only: truth(&body["reduceOnly"]),
-        attached,
-    })
+    row
+}
+
+fn run(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadline: Option<Ms>) -> Result<u64, Refusal> {
+    let (inst, ord_id, cl_ord_id) =
+        (field(&item, "instId").to_owned(), field(&item, "ordId").to_owned(), field(&item, "clOrdId").to_owned());
+    if op == Op::Place {
+        x.ledger.creates.push(CreateSeen { cl_ord_id: cl_ord_id.clone(), recv_ms: received.0, body: item.clone() });
+        x.changes.creates += 1;
+    }
+    if over {
+        return Err(Refusal::new("50061", "The order rate limit of the sub-account is exceeded."));
+    }
+    if op != Op::Cancel && deadline.is_some_and(|at| x.now() > at) {
+        return Err(Refusal::new("50036", "The expTime can't be earlier than the current system time."));
+    }
+    if op != Op::Place && x.market.get(&inst).is_none() {
+        return Err(Refusal::new("51001", format!("Instrument ID or Spread ID {inst} doesn't exist.")));
+    }
+    match op {
+        Op::Place => x.place(parse::order(&item)?),
+        Op::Cancel => x.cancel(&inst, &ord_id, &cl_ord_id),
+        Op::Amend => x.amend(&inst, &ord_id, &cl_ord_id, &parse::amend(&item)?),
+    }
+}
+
+/// `trade/close-position`.
+pub(super) async fn close_position(site: &Site, body: Value) -> Result<Value, Failure> {
+    let (inst, name, tag) =
+        (field(&body, "instId").to_owned(), field(&body, "clOrdId").to_owned(), field(&body, "tag").to_owned());
+    if field(&body, "mgnMode") != "cross" {
+        return Err(Failure::new(400, "51000", "Parameter mgnMode error"));
+    }
+    let auto = body["autoCxl"].as_bool().unwrap_or(false) || field(&body, "autoCxl") == "true";
+    let echo = json!([{"instId": inst, "posSide": "net", "clOrdId": name, "tag": tag}]);
+    let done = site.engine.ask(move |x| x.close_position(&inst, &name, &tag, auto)).await?;
+    done.map(|_| echo).map_err(|r| Failure::new(200, r.code, r.msg))
+}
+
+/// `trade/cancel-all-after`.
+pub(super) async fn cancel_all_after(site: &Site, body: Value) -> Result<Value, Failure> {
+    let text = body["timeOut"].as_str().map_or_else(|| body["timeOut"].to_string(), str::to_owned);
+    let seconds: i64 = text.parse().map_err(|_| Failure::new(400, "51000", "Parameter timeOut error"))?;
+    let tag = field(&body, "tag").to_owned();
+    let echo = tag.clone();
+    let (at, now) = site.engine.ask(move |x| (x.cancel_all_after(seconds, &tag), x.now())).await?;
+    let at = at.map_err(|r| Failure::new(200, r.code, r.msg))?;
+    let trigger = at.map_or("0".to_owned(), |at| at.0.to_string());
+    Ok(json!([{"triggerTime": trigger, "tag": echo, "ts": now.0.to_string()}]))
+}
+
+/// `trade/order-algo`, `cancel-algos` and `amend-algos`.
+pub(super) async fn algo(site: &Site, endpoint: &str, body: Value) -> Result<Value, Failure> {
+    let items = match (endpoint, body) {
+        ("trade/cancel-algos" | "trade/cancel-advance-algos", Value::Array(items))
+            if (1..=10).contains(&items.len()) =>
+        {
+            items
+        }
+        ("trade/order-algo" | "trade/amend-algos", body) if body.is_object() => vec![body],
+        _ => return Err(Failure::new(400, "51000", "Parameter data error")),
+    };
+    let endpoint = endpoint.to_owned();
+    let rows: Vec<Value> =
+        site.engine.ask(move |x| items.iter().map(|item| algo_item(x, &endpoint, item)).collect()).await?;
+    let failed = rows.iter().filter(|row| row["sCode"] != "0").count();
+    // Algo endpoints can say 0 above an item that failed; only when every item failed it is 1.
+    let (code, msg) = if failed == rows.len() { ("1", "All operations failed") } else { ("0", "") };
+    Ok(json!({"code": code, "msg": msg, "data": rows}))
+}
+
+fn algo_item(x: &mut Exchange, endpoint: &str, item: &Value) -> Value {
+    let (id, name) = (field(item, "algoId"), field(item, "algoClOrdId"));
+    let outcome = match endpoint {
+        "trade/order-algo" => parse::algo(item).and_then(|new| x.place_algo(new)),
+        "trade/amend-algos" => parse::algo_amend(item).and_then(|(size, legs)| x.amend_algo(id, name, size, legs)),
+        _ => x.cancel_algo(id, name),
+    };
+    let mut row = match outcome {
+        Ok(id) => json!({"algoId": id.to_string(), "algoClOrdId": name, "sCode": "0", "sMsg": ""}),
+        Err(r) => json!({"algoId": id, "algoClOrdId": name, "sCode": r.code, "sMsg": r.msg}),
+    };
+    match endpoint {
+        "trade/order-algo" => {
+            row["clOrdId"] = json!(field(item, "clOrdId"));
+            row["tag"] = json!(field(item, "tag"));
+        }
+        "trade/amend-algos" => row["reqId"] = json!(field(item, "reqId")),
+        _ => {}
+    }
+    row
 }

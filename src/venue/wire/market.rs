@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Malformed, decimal, malformed, time};
 use crate::domain::units::parse_decimal;
-use crate::domain::{Candle, InstId, InstKind, InstState, Instrument, Ms, Price, Qty, Quote};
+use crate::domain::{Candle, InstId, InstKind, InstState, Instrument, Ms, Price, Qty, Quote, Side};
 
 /// Candle rows `[ts, o, h, l, c, vol, …, confirm]`, with whether each is final.
 pub fn parse_candles(data: &str) -> Result<Vec<(Candle, bool)>, Malformed> {
@@ -141,4 +141,132 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
         });
     }
     Ok(out)
+}
+
+/// A whole book, best level first on both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookPush {
+    pub bids: Vec<(Price, Qty)>,
+    pub asks: Vec<(Price, Qty)>,
+    pub at: Ms,
+}
+
+#[derive(Deserialize)]
+struct BookRow<'a> {
+    #[serde(borrow)]
+    asks: Vec<Vec<&'a str>>,
+    #[serde(borrow)]
+    bids: Vec<Vec<&'a str>>,
+    #[serde(deserialize_with = "time")]
+    ts: Option<Ms>,
+}
+
+/// The newest book of a push or reply. A crossed book, or one out of order, is refused.
+pub fn parse_book(data: &str) -> Result<BookPush, Malformed> {
+    let bad = malformed("book");
+    let mut rows: Vec<BookRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
+    let side = |levels: &[Vec<&str>]| {
+        levels
+            .iter()
+            .map(|level| {
+                let [price, size, ..] = level.as_slice() else { return Err(bad(format!("{} columns", level.len()))) };
+                let number = |text: &str| parse_decimal(text).map_err(|_| bad(format!("'{text}' is not a decimal")));
+                Ok((Price(number(price)?), Qty(number(size)?)))
+            })
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let book = BookPush {
+        bids: side(&row.bids)?,
+        asks: side(&row.asks)?,
+        at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
+    };
+    let falls = book.bids.windows(2).all(|w| w[0].0 > w[1].0);
+    let rises = book.asks.windows(2).all(|w| w[0].0 < w[1].0);
+    let apart = match (book.bids.first(), book.asks.first()) {
+        (Some(bid), Some(ask)) => bid.0 < ask.0,
+        _ => true,
+    };
+    if falls && rises && apart { Ok(book) } else { Err(bad("crossed or out of order".into())) }
+}
+
+/// A trade between others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TradePush {
+    pub inst: InstId,
+    pub id: i64,
+    pub price: Price,
+    pub qty: Qty,
+    /// The taker's side.
+    pub side: Side,
+    pub at: Ms,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TradeRow<'a> {
+    inst_id: &'a str,
+    trade_id: &'a str,
+    #[serde(deserialize_with = "decimal")]
+    px: Option<Decimal>,
+    #[serde(deserialize_with = "decimal")]
+    sz: Option<Decimal>,
+    side: &'a str,
+    #[serde(deserialize_with = "time")]
+    ts: Option<Ms>,
+}
+
+/// Trades of a push or reply, in its order.
+pub fn parse_trades(data: &str) -> Result<Vec<TradePush>, Malformed> {
+    let bad = malformed("trade");
+    let rows: Vec<TradeRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let parse = |row: TradeRow<'_>| {
+        let positive = |value: Option<Decimal>, name: &str| {
+            value.filter(|v| *v > Decimal::ZERO).ok_or_else(|| bad(format!("{name} is not positive")))
+        };
+        Ok(TradePush {
+            inst: InstId::new(row.inst_id),
+            id: row.trade_id.parse().map_err(|_| bad(format!("tradeId '{}' is not a number", row.trade_id)))?,
+            price: Price(positive(row.px, "px")?),
+            qty: Qty(positive(row.sz, "sz")?),
+            side: Side::parse(row.side).ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
+            at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
+        })
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+/// A funding rate and when it is paid; longs pay shorts when it is positive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FundingRate {
+    pub inst: InstId,
+    pub at: Ms,
+    /// As a share of notional.
+    pub rate: Decimal,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FundingRow {
+    inst_id: String,
+    #[serde(deserialize_with = "decimal")]
+    funding_rate: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    realized_rate: Option<Decimal>,
+    #[serde(deserialize_with = "time")]
+    funding_time: Option<Ms>,
+}
+
+/// Rows of `funding-rate` and `funding-rate-history`; what was really paid is preferred to what was announced.
+pub fn parse_funding(data: &Value) -> Result<Vec<FundingRate>, Malformed> {
+    let bad = malformed("funding rate");
+    let rows = Vec::<FundingRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
+    let parse = |row: FundingRow| {
+        Ok(FundingRate {
+            inst: InstId::new(row.inst_id),
+            at: row.funding_time.ok_or_else(|| bad("fundingTime is empty".into()))?,
+            rate: row.realized_rate.or(row.funding_rate).ok_or_else(|| bad("fundingRate is empty".into()))?,
+        })
+    };
+    rows.into_iter().map(parse).collect()
 }

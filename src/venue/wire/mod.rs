@@ -6,7 +6,10 @@ mod market;
 mod orders;
 
 pub use account::{parse_account, parse_bills};
-pub use market::{parse_candles, parse_instruments, parse_quote};
+pub use market::{
+    BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_quote,
+    parse_trades,
+};
 pub use orders::{AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_fills, parse_orders};
 
 use rust_decimal::Decimal;

@@ -1,0 +1,230 @@
+//! What can be wrong with a series of candles, row by row, and what of it can be mended without
+//! inventing anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Row;
+use crate::domain::{Bar, Candle, Ms};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Bars are missing before this row.
+    Gap { missing: i64 },
+    /// The same time again: with the same values, or with others.
+    Duplicate { same: bool, first_line: u64 },
+    /// Older than the row before it.
+    OutOfOrder,
+    /// Not at a multiple of the bar's length.
+    OffGrid,
+    /// Impossible: which rule it breaks.
+    Impossible(&'static str),
+}
+
+impl Fault {
+    /// Can it be mended without inventing a value?
+    pub fn is_mendable(&self) -> bool {
+        matches!(self, Fault::OutOfOrder | Fault::Duplicate { same: true, .. })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Gap { missing: 1 } => f.write_str("gap: the bar before it is missing"),
+            Fault::Gap { missing } => write!(f, "gap: {missing} bars before it are missing"),
+            Fault::Duplicate { same: true, first_line } => write!(f, "duplicate of line {first_line}"),
+            Fault::Duplicate { same: false, first_line } => {
+                write!(f, "same time as line {first_line} with other values")
+            }
+            Fault::OutOfOrder => f.write_str("out of order: older than the row before it"),
+            Fault::OffGrid => f.write_str("off the grid: not at a multiple of the bar"),
+            Fault::Impossible(rule) => write!(f, "impossible: {rule}"),
+        }
+    }
+}
+
+/// A fault and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub line: u64,
+    pub ts: Ms,
+    pub fault: Fault,
+}
+
+/// The bar whose length is the commonest step between rows that follow each other.
+pub fn infer_bar(rows: &[Row]) -> Option<Bar> {
+    let mut steps: BTreeMap<i64, usize> = BTreeMap::new();
+    for pair in rows.windows(2) {
+        *steps.entry(pair[1].candle.ts.0 - pair[0].candle.ts.0).or_default() += 1;
+    }
+    let (step, _) = steps.into_iter().filter(|(step, _)| *step > 0).max_by_key(|(_, count)| *count)?;
+    Bar::ALL.into_iter().find(|bar| bar.span().0 == step)
+}
+
+fn impossible(c: &Candle) -> Option<&'static str> {
+    let zero = crate::domain::Price::ZERO;
+    if c.low <= zero {
+        Some("a price is not positive")
+    } else if c.high < c.low {
+        Some("high is below low")
+    } else if c.high < c.open.max(c.close) {
+        Some("high is below open or close")
+    } else if c.low > c.open.min(c.close) {
+        Some("low is above open or close")
+    } else if c.volume < crate::domain::Qty::ZERO {
+        Some("volume is negative")
+    } else {
+        None
+    }
+}
+
+/// Everything that is wrong with `rows` as a series of `bar`, in the order of the rows.
+pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
+    let span = bar.span();
+    let mut found = Vec::new();
+    let mut first_at: BTreeMap<Ms, &Row> = BTreeMap::new();
+    let mut before: Option<Ms> = None;
+    let mut newest: Option<Ms> = None;
+    for row in rows {
+        let ts = row.candle.ts;
+        let mut note = |fault| found.push(Finding { line: row.line, ts, fault });
+        if let Some(rule) = impossible(&row.candle) {
+            note(Fault::Impossible(rule));
+        }
+        if ts.floor(span) != ts {
+            note(Fault::OffGrid);
+        }
+        match first_at.get(&ts) {
+            Some(first) => {
+                note(Fault::Duplicate { same: first.candle == row.candle, first_line: first.line });
+            }
+            None => {
+                first_at.insert(ts, row);
+                if before.is_some_and(|before| ts < before) {
+                    note(Fault::OutOfOrder);
+                }
+            }
+        }
+        before = Some(ts);
+        newest = Some(newest.map_or(ts, |newest| newest.max(ts)));
+    }
+    // Gaps are a matter of which times there are, not of the order they came in.
+    let mut last: Option<Ms> = None;
+    for (ts, row) in first_at {
+        if let Some(last) = last
+            && ts > last.plus(span)
+        {
+            let missing = (ts.since(last).0 - 1) / span.0;
+            found.push(Finding { line: row.line, ts, fault: Fault::Gap { missing } });
+        }
+        last = Some(ts);
+    }
+    found.sort_by_key(|finding| finding.line);
+    found
+}
+
+/// A series that was mended, and what could not be.
+#[derive(Clone, Debug, Default)]
+pub struct Repaired {
+    /// Ascending, one row per time, each possible and on the grid.
+    pub candles: Vec<Candle>,
+    /// Lines that were left out, with why.
+    pub dropped: Vec<Finding>,
+    /// Missing bars that remain: nothing is invented in their place.
+    pub gaps: Vec<Finding>,
+}
+
+/// Sorts, drops repeats and what is impossible, and says what is then missing. Two rows of one time
+/// with different values are both dropped: nobody can say which is true.
+pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
+    let findings = check(rows, bar);
+    let mut out = Repaired::default();
+    let mut doubtful = std::collections::BTreeSet::new();
+    for finding in &findings {
+        match finding.fault {
+            Fault::Duplicate { same: true, .. } | Fault::Impossible(_) | Fault::OffGrid => {
+                out.dropped.push(finding.clone());
+            }
+            Fault::Duplicate { same: false, .. } => {
+                doubtful.insert(finding.ts);
+                out.dropped.push(finding.clone());
+            }
+            Fault::Gap { .. } | Fault::OutOfOrder => {}
+        }
+    }
+    let mut kept: BTreeMap<Ms, Row> = BTreeMap::new();
+    for row in rows {
+        let sound = impossible(&row.candle).is_none() && row.candle.ts.floor(bar.span()) == row.candle.ts;
+        if sound && !doubtful.contains(&row.candle.ts) {
+            kept.entry(row.candle.ts).or_insert(*row);
+        }
+    }
+    let rows: Vec<Row> = kept.into_values().collect();
+    out.gaps = check(&rows, bar).into_iter().filter(|f| matches!(f.fault, Fault::Gap { .. })).collect();
+    out.candles = rows.into_iter().map(|row| row.candle).collect();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Price, Qty};
+    use rust_decimal::Decimal;
+
+    /// Minutes with (open minute, high, low); open and close are 10.
+    fn rows(spec: &[(i64, i64, i64)]) -> Vec<Row> {
+        let p = |v: i64| Price(Decimal::from(v));
+        let row = |(i, (minute, high, low)): (usize, &(i64, i64, i64))| Row {
+            line: i as u64 + 2,
+            candle: Candle {
+                ts: Ms(minute * 60_000),
+                open: p(10),
+                high: p(*high),
+                low: p(*low),
+                close: p(10),
+                volume: Qty::ZERO,
+            },
+        };
+        spec.iter().enumerate().map(row).collect()
+    }
+
+    #[track_caller]
+    fn found(spec: &[(i64, i64, i64)], expected: &[&str]) {
+        let got: Vec<String> = check(&rows(spec), Bar::M1).iter().map(|f| format!("{} {}", f.line, f.fault)).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn each_fault_is_named_on_its_line() {
+        found(&[(1, 11, 9), (2, 11, 9)], &[]);
+        found(&[(1, 11, 9), (4, 11, 9)], &["3 gap: 2 bars before it are missing"]);
+        found(&[(1, 11, 9), (1, 11, 9)], &["3 duplicate of line 2"]);
+        found(&[(1, 11, 9), (1, 12, 9)], &["3 same time as line 2 with other values"]);
+        found(&[(2, 11, 9), (1, 11, 9)], &["3 out of order: older than the row before it"]);
+        found(&[(1, 8, 12)], &["2 impossible: high is below low"]);
+        found(&[(1, 9, 9)], &["2 impossible: high is below open or close"]);
+        found(&[(1, 12, 11)], &["2 impossible: low is above open or close"]);
+        found(&[(1, 12, 0)], &["2 impossible: a price is not positive"]);
+    }
+
+    #[test]
+    fn mending_sorts_and_drops_and_invents_nothing() {
+        let broken =
+            rows(&[(1, 11, 9), (3, 11, 9), (2, 11, 9), (2, 11, 9), (5, 8, 12), (6, 11, 9), (6, 12, 9), (7, 11, 9)]);
+        let mended = repair(&broken, Bar::M1);
+        let minutes: Vec<i64> = mended.candles.iter().map(|c| c.ts.0 / 60_000).collect();
+        assert_eq!(minutes, [1, 2, 3, 7]);
+        assert_eq!(mended.dropped.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6, 8]);
+        assert_eq!(mended.gaps.len(), 1);
+        assert_eq!(mended.gaps[0].fault, Fault::Gap { missing: 3 });
+    }
+
+    #[test]
+    fn the_bar_is_the_commonest_step() {
+        assert_eq!(infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (3, 11, 9), (9, 11, 9)])), Some(Bar::M1));
+        assert_eq!(infer_bar(&rows(&[(5, 11, 9), (10, 11, 9)])), Some(Bar::M5));
+        assert_eq!(infer_bar(&rows(&[(7, 11, 9)])), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Market history as data: files of candles, what can be wrong with a series, and longer bars made of
+//! shorter ones. Pure but for opening a file; `store` keeps series, this room judges them.
+
+mod check;
+mod file;
+mod resample;
+
+pub use check::{Fault, Finding, Repaired, check, infer_bar, repair};
+pub use file::{FileError, HEADER, Row, read_candles, write_candles};
+pub use resample::resample;

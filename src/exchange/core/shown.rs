@@ -1,0 +1,140 @@
+//! What the exchange shows of its market, whatever the market is made of.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+
+use rust_decimal::Decimal;
+
+use super::super::market::{Listed, RawCandle, Trade};
+use super::Exchange;
+use crate::domain::{Bar, Candle, Ms};
+
+/// The last 24 hours of an instrument.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Day {
+    pub open: Decimal,
+    pub high: Decimal,
+    pub low: Decimal,
+    pub volume: Decimal,
+    /// Open of the present day in UTC and in UTC+8.
+    pub sod_utc0: Decimal,
+    pub sod_utc8: Decimal,
+}
+
+/// Closed hours of the last day, kept because each costs a walk over its seconds.
+#[derive(Debug, Default)]
+pub struct Days(RefCell<HashMap<String, VecDeque<Candle>>>);
+
+impl Exchange {
+    /// Closed bars with `from <= ts < to`, oldest first. The caller keeps `to` out of the future.
+    pub fn candles(&self, listed: &Listed, bar: Bar, from: Ms, to: Ms) -> Vec<Candle> {
+        let inst = listed.listing.inst.id.as_str();
+        if from >= to {
+            return Vec::new();
+        }
+        match self.fed.get(inst) {
+            Some(fed) => {
+                fed.closed.get(&bar).map_or_else(Vec::new, |rows| rows.range(from..to).map(|(_, c)| *c).collect())
+            }
+            None => {
+                let rows = listed.candles(bar, from.0.div_euclid(1000), to.0.div_euclid(1000));
+                rows.iter().map(|raw| self.shifted(listed, raw)).collect()
+            }
+        }
+    }
+
+    /// The bar that is forming now, from what has been seen of it.
+    pub fn forming(&self, listed: &Listed, bar: Bar) -> Option<Candle> {
+        let inst = listed.listing.inst.id.as_str();
+        if let Some(fed) = self.fed.get(inst) {
+            return fed.forming.get(&bar).copied();
+        }
+        let now = self.now.0.div_euclid(1000);
+        let span = bar.span().0 / 1000;
+        let open = now.div_euclid(span) * span;
+        // A bar that has just opened has one trade; a longer one is folded from the seconds it has seen.
+        let seen = listed.candles(Bar::S1, open, now.max(open + 1));
+        let (first, last) = (seen.first()?, seen.last()?);
+        let just_opened = now == open;
+        let raw = RawCandle {
+            second: open,
+            open: first.open,
+            high: if just_opened { first.open } else { seen.iter().map(|c| c.high).max()? },
+            low: if just_opened { first.open } else { seen.iter().map(|c| c.low).min()? },
+            close: if just_opened { first.open } else { last.close },
+            lots: seen.iter().map(|c| c.lots).sum(),
+        };
+        Some(self.shifted(listed, &raw))
+    }
+
+    /// Has the market of this instrument ended (a recording that was played to its last bar)?
+    pub fn is_over(&self) -> bool {
+        self.market.range().is_some_and(|(_, end)| self.now.0.div_euclid(1000) >= end)
+    }
+
+    fn shifted(&self, listed: &Listed, raw: &RawCandle) -> Candle {
+        let shift = self.shift(listed.listing.inst.id.as_str(), raw.second);
+        let moved = |ticks: i64| (ticks + shift).max(1);
+        let raw = RawCandle {
+            open: moved(raw.open),
+            high: moved(raw.high),
+            low: moved(raw.low),
+            close: moved(raw.close),
+            ..*raw
+        };
+        listed.candle(&raw)
+    }
+
+    /// Trades of others with ids below `below`, newest first, at most `limit` of them.
+    pub fn trades(&self, listed: &Listed, below: Option<i64>, limit: usize) -> Vec<Trade> {
+        let inst = listed.listing.inst.id.as_str();
+        if let Some(fed) = self.fed.get(inst) {
+            let older = fed.trades.iter().rev().filter(|trade| below.is_none_or(|id| trade.id < id));
+            return older.take(limit).cloned().collect();
+        }
+        let mut out = Vec::with_capacity(limit);
+        let now = self.now.0.div_euclid(1000);
+        let mut second = below.map_or(now, |id| now.min(id.div_euclid(2)));
+        // Not for ever: a recording has nothing before its start.
+        let oldest = second - 4 * limit as i64 - 600;
+        while out.len() < limit && second > oldest {
+            let trades = listed.trades(second, self.shift(inst, second));
+            out.extend(trades.into_iter().rev().filter(|trade| below.is_none_or(|id| trade.id < id)));
+            second -= 1;
+        }
+        out.truncate(limit);
+        out
+    }
+
+    /// The last day, in closed hours and the present price.
+    pub fn day(&self, listed: &Listed) -> Day {
+        let inst = listed.listing.inst.id.as_str();
+        let last = self.last(inst);
+        let hour = self.now.floor(Bar::H1.span());
+        let mut days = self.days.0.borrow_mut();
+        let hours = days.entry(inst.to_owned()).or_default();
+        let from = hours.back().map_or(hour.plus(Ms(-24 * 3_600_000)), |c| c.ts.plus(Bar::H1.span()));
+        let from = from.max(hour.plus(Ms(-24 * 3_600_000)));
+        hours.extend(self.candles(listed, Bar::H1, from, hour));
+        while hours.len() > 24 || hours.front().is_some_and(|c| c.ts < hour.plus(Ms(-24 * 3_600_000))) {
+            hours.pop_front();
+        }
+        let open_at = |at: Ms| hours.iter().find(|c| c.ts == at).map_or(last, |c| c.open.0);
+        let eight = Ms(8 * 3_600_000);
+        let day = Bar::D1.span();
+        Day {
+            open: hours.front().map_or(last, |c| c.open.0),
+            high: hours.iter().map(|c| c.high.0).max().unwrap_or(last).max(last),
+            low: hours.iter().map(|c| c.low.0).min().unwrap_or(last).min(last),
+            volume: hours.iter().map(|c| c.volume.0).sum(),
+            sod_utc0: open_at(self.now.floor(day)),
+            sod_utc8: open_at(self.now.plus(eight).floor(day).plus(Ms(-eight.0))),
+        }
+    }
+}
+
+/// A bar's volume in base units, and in quote units at its close (`volCcy`, `volCcyQuote`).
+pub fn volumes(listed: &Listed, candle: &Candle) -> (Decimal, Decimal) {
+    let base = candle.volume.0 * listed.listing.inst.contract_value;
+    (base, (base * candle.close.0).round_dp(8))
+}

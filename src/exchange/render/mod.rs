@@ -1,0 +1,44 @@
+//! The exchange's nouns in OKX's spelling: all numbers as decimal strings, `""` where a value does not apply.
+
+mod account;
+mod market;
+mod orders;
+
+pub use account::{account_config, balance, balance_and_position, bill, fee_rates, position, tier};
+pub use market::{
+    CandlePage, bar_row, book, candle_pushes, candles, depth, funding, instrument, mark_candle_pushes, mark_price,
+    price_limit, push, pushed_trade, ticker, trades,
+};
+pub use orders::{algo, execution, order, order_amended, order_queried};
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::domain::Ms;
+
+fn text(value: Decimal) -> String {
+    value.normalize().to_string()
+}
+
+fn opt(value: Option<Decimal>) -> String {
+    value.map(text).unwrap_or_default()
+}
+
+fn ms(at: Option<Ms>) -> String {
+    at.map(|at| at.0.to_string()).unwrap_or_default()
+}
+
+/// `SPOT` or `SWAP`, by the name.
+pub fn inst_type(inst: &str) -> &'static str {
+    if inst.ends_with("-SWAP") { "SWAP" } else { "SPOT" }
+}
+
+/// Adds fields that OKX sends and this account never has a value for.
+fn with_empty(mut row: Value, names: &[&str]) -> Value {
+    if let Some(fields) = row.as_object_mut() {
+        for name in names {
+            fields.entry((*name).to_owned()).or_insert_with(|| Value::String(String::new()));
+        }
+    }
+    row
+}

@@ -1,0 +1,209 @@
+//! Faults on demand (`/sim/faults`): what networks and venues do on bad days, from a script.
+//!
+//! A rule names what it strikes, which occurrence of it, and what happens:
+//!
+//! `{"rules":[{"match":{"path":"POST trade/order","nth":2},"action":"drop_after"}]}`
+//!
+//! Paths: `trade/order`, `POST trade/order`, `trade/*` (REST); `op order` (an operation over
+//! WebSocket); `push orders` (a channel's pushes); `ws private` (frames from clients of that URL);
+//! `connect private`. Without `nth` every occurrence is struck.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Ms;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    /// `ms` pass before the request is looked at (or the push sent).
+    Delay,
+    /// `ms` pass between the work and its answer.
+    DelayReply,
+    /// The connection ends; the request was never seen.
+    DropBefore,
+    /// The connection ends; the request was carried out.
+    DropAfter,
+    /// `status` (503) with `code` (50001); the request was never seen.
+    FailBefore,
+    /// `status` (503) with `code` (50001); the request was carried out.
+    FailAfter,
+    /// A page of HTML instead of JSON, as a proxy answers; the request was carried out.
+    Html,
+    /// Half of the answer, then the connection ends.
+    CutBody,
+    /// The request is carried out twice; a push is sent twice.
+    Duplicate,
+    /// A push waits until the next of its connection was sent.
+    Reorder,
+    /// Pushes vanish.
+    Mute,
+    /// A push is sent `ms` times over (1000).
+    Flood,
+    /// The connection stays open and says nothing more.
+    HalfOpen,
+    /// The connection is closed.
+    Disconnect,
+    /// Orders, fills and bills of the past are gone from every list. Happens when the rule is posted.
+    PurgeHistory,
+    /// The venue's clock is shown and checked `ms` off. Happens when the rule is posted.
+    Skew,
+}
+
+/// What a rule strikes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Match {
+    #[serde(default)]
+    path: String,
+    /// The n-th occurrence from when the rule was posted, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nth: Option<u64>,
+}
+
+/// One line of the script.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    #[serde(rename = "match", default)]
+    on: Match,
+    pub(super) action: Action,
+    #[serde(default)]
+    pub(super) ms: i64,
+    #[serde(default)]
+    pub(super) code: String,
+    #[serde(default)]
+    pub(super) status: u16,
+    /// How often it struck.
+    #[serde(default, skip_deserializing)]
+    hits: u64,
+}
+
+/// A script, as posted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Script {
+    pub(super) rules: Vec<Rule>,
+}
+
+/// The script in force and what it has counted.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    state: Mutex<(Script, BTreeMap<usize, u64>)>,
+    skew_ms: AtomicI64,
+    purged_before: AtomicI64,
+}
+
+impl Faults {
+    /// Replaces the script; counting starts afresh. A purge stays.
+    pub(super) fn post(&self, script: Script, now: Ms) {
+        let skew = script.rules.iter().filter(|r| r.action == Action::Skew).map(|r| r.ms).sum();
+        self.skew_ms.store(skew, Ordering::Relaxed);
+        if script.rules.iter().any(|r| r.action == Action::PurgeHistory) {
+            self.purged_before.store(now.0, Ordering::Relaxed);
+        }
+        *self.lock() = (script, BTreeMap::new());
+    }
+
+    /// The script with its hits, for people and tests.
+    pub(super) fn show(&self) -> String {
+        serde_json::to_string(&self.lock().0).expect("a script is plain data")
+    }
+
+    /// Something happens: is it struck? The first rule that fits decides.
+    pub(super) fn strike(&self, path: &str) -> Option<Rule> {
+        let mut state = self.lock();
+        if state.0.rules.is_empty() {
+            return None;
+        }
+        let (script, counts) = &mut *state;
+        let mut struck = None;
+        for (number, rule) in script.rules.iter_mut().enumerate() {
+            let immediate = matches!(rule.action, Action::Skew | Action::PurgeHistory);
+            if immediate || !fits(&rule.on.path, path) {
+                continue;
+            }
+            let count = counts.entry(number).or_default();
+            *count += 1;
+            if struck.is_none() && rule.on.nth.is_none_or(|nth| nth == *count) {
+                rule.hits += 1;
+                struck = Some(rule.clone());
+            }
+        }
+        struck
+    }
+
+    /// How far the venue's clock is off for those who look at it.
+    pub(super) fn skewed(&self, now: Ms) -> Ms {
+        now.plus(Ms(self.skew_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Nothing older than this is in any list.
+    pub(super) fn purged_before(&self) -> Ms {
+        Ms(self.purged_before.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Script, BTreeMap<usize, u64>)> {
+        self.state.lock().expect("no holder of this lock can panic")
+    }
+}
+
+/// `POST trade/order` fits `trade/order`, `POST trade/order` and `trade/*`.
+fn fits(pattern: &str, path: &str) -> bool {
+    let bare = path.strip_prefix("GET ").or_else(|| path.strip_prefix("POST ")).unwrap_or(path);
+    match pattern.strip_suffix('*') {
+        Some(start) => path.starts_with(start) || bare.starts_with(start),
+        None => pattern == path || pattern == bare,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(rules: &str) -> Faults {
+        let faults = Faults::default();
+        faults.post(serde_json::from_str(rules).unwrap(), Ms(7));
+        faults
+    }
+
+    #[test]
+    fn a_rule_strikes_its_nth_occurrence_and_only_that() {
+        let f = faults(r#"{"rules":[{"match":{"path":"trade/order","nth":2},"action":"drop_after"}]}"#);
+        let struck: Vec<bool> = (0..4).map(|_| f.strike("POST trade/order").is_some()).collect();
+        assert_eq!(struck, [false, true, false, false]);
+        assert!(f.strike("POST trade/orders-pending").is_none());
+        assert!(f.show().contains(r#""hits":1"#));
+    }
+
+    #[test]
+    fn patterns_name_methods_and_families() {
+        for (pattern, path, expected) in [
+            ("trade/*", "POST trade/order", true),
+            ("POST trade/*", "GET trade/order", false),
+            ("GET trade/order", "GET trade/order", true),
+            ("push orders", "push orders-algo", false),
+            ("*", "op order", true),
+        ] {
+            assert_eq!(fits(pattern, path), expected, "{pattern} on {path}");
+        }
+    }
+
+    #[test]
+    fn clock_and_history_change_when_the_script_comes() {
+        let f = faults(r#"{"rules":[{"action":"skew","ms":-500},{"action":"purge_history"}]}"#);
+        assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(500), Ms(7)));
+        f.post(Script::default(), Ms(9));
+        assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(1000), Ms(7)));
+    }
+
+    #[test]
+    fn a_script_with_a_word_nobody_knows_is_refused() {
+        assert!(serde_json::from_str::<Script>(r#"{"rules":[{"action":"explode"}]}"#).is_err());
+        assert!(serde_json::from_str::<Script>(r#"{"rules":[{"action":"mute","match":{"pth":"x"}}]}"#).is_err());
+    }
+}

@@ -1,0 +1,457 @@
+//! WebSocket sessions: subscribe, login, order operations, pushes. One task each; a slow reader
+//! holds up nobody and is closed when it has fallen too far behind.
+
+mod channels;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
+
+use self::channels::{
+    CONNECTIONS_MAX, Url, extra, first_words, home, is_counted, is_private, needs_higher_tier, needs_instrument,
+    subject,
+};
+use super::super::engine::Push;
+use super::faults::{Action, Rule};
+use super::trade::{self, Op};
+use super::{Failure, Site, auth};
+
+pub(super) use channels::ChannelCounts;
+
+/// The server hangs up on a connection without traffic for this long.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often account and positions are pushed though nothing happened.
+const REGULAR: Duration = Duration::from_secs(5);
+/// Bytes of one request.
+const FRAME_MAX: usize = 64 * 1024;
+/// Subscribe, unsubscribe and login requests of a connection in an hour.
+const REQUESTS_MAX: usize = 480;
+
+/// Upgrades `/ws/v5/{public,private,business}`.
+pub(super) async fn upgrade(
+    State(site): State<Arc<Site>>,
+    Path(url): Path<String>,
+    headers: HeaderMap,
+    socket: WebSocketUpgrade,
+) -> Response {
+    let Some(url) = Url::parse(&url) else {
+        return Failure::new(404, "404", "Not Found").into_response();
+    };
+    if let Some(rule) = site.faults.strike(&format!("connect {}", url.name())) {
+        match rule.action {
+            Action::Delay => tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await,
+            _ => return super::dropped(),
+        }
+    }
+    let demo = headers.get("x-simulated-trading").map(|value| value == "1");
+    socket.max_message_size(FRAME_MAX * 4).on_upgrade(move |socket| async move {
+        let number = site.connections.fetch_add(1, Ordering::Relaxed);
+        let mut session = Session {
+            conn_id: format!("{:08x}", number + 0xa4d3_0000),
+            url,
+            demo,
+            logged_in: false,
+            requests: 0,
+            subscriptions: BTreeMap::new(),
+            site,
+        };
+        session.run(socket).await;
+        session.leave();
+    })
+}
+
+/// One subscription of a session.
+struct Subscription {
+    /// The argument as the client wrote it.
+    arg: Value,
+    /// For `books`: the showing the client has; older changes are not for it.
+    seq: i64,
+    /// Wants no regular push.
+    events_only: bool,
+}
+
+struct Session {
+    site: Arc<Site>,
+    conn_id: String,
+    url: Url,
+    demo: Option<bool>,
+    logged_in: bool,
+    requests: usize,
+    /// By (channel, instrument or type or "").
+    subscriptions: BTreeMap<(String, String), Subscription>,
+}
+
+impl Session {
+    async fn run(&mut self, socket: WebSocket) {
+        let (mut out, mut input) = socket.split();
+        let mut pushes = self.site.engine.listen();
+        let mut notices = self.site.notices.subscribe();
+        let mut quiet_until = Instant::now() + SILENCE;
+        let mut regular = Instant::now() + REGULAR;
+        // A push that a fault has put behind the next one.
+        let mut held: Vec<String> = Vec::new();
+        loop {
+            let mut frames = Vec::new();
+            tokio::select! {
+                biased;
+                message = input.next() => match message {
+                    Some(Ok(Message::Text(text))) => match self.site.faults.strike(&format!("ws {}", self.url.name())) {
+                        None => frames = self.on_frame(text.as_str()).await,
+                        Some(rule) => match rule.action {
+                            Action::Mute => {}
+                            Action::HalfOpen => return std::future::pending().await,
+                            Action::Delay | Action::DelayReply => {
+                                tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await;
+                                frames = self.on_frame(text.as_str()).await;
+                            }
+                            Action::DropAfter => {
+                                drop(self.on_frame(text.as_str()).await);
+                                return;
+                            }
+                            _ => return,
+                        },
+                    },
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => {}
+                },
+                push = pushes.recv() => match push {
+                    Ok(push) => match self.pushed(&push, &mut held).await {
+                        Some(pushed) => frames = pushed,
+                        None => return,
+                    },
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                },
+                Ok(()) = notices.recv() => frames.extend(self.notice()),
+                () = sleep_until(regular) => {
+                    regular = Instant::now() + REGULAR;
+                    frames = self.regular().await;
+                }
+                () = sleep_until(quiet_until) => return,
+            }
+            if !frames.is_empty() {
+                quiet_until = Instant::now() + SILENCE;
+            }
+            for frame in frames {
+                if out.send(Message::Text(frame.into())).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        for (channel, inst) in std::mem::take(&mut self.subscriptions).into_keys() {
+            self.unwant(&channel, &inst);
+        }
+    }
+
+    fn unwant(&self, channel: &str, inst: &str) {
+        self.site.engine.want(channel, inst, false);
+        if is_counted(channel) {
+            self.site.channel_counts.leave(channel);
+        }
+    }
+
+    fn error(&self, code: &str, msg: &str, id: &Value) -> String {
+        let mut frame = json!({"event": "error", "code": code, "msg": msg, "connId": self.conn_id});
+        if !id.is_null() {
+            frame["id"] = id.clone();
+        }
+        frame.to_string()
+    }
+
+    /// The notice before maintenance; on the public and private URLs only.
+    fn notice(&self) -> Option<String> {
+        let msg = "The connection will soon be closed for a service upgrade. Please reconnect.";
+        let frame = json!({"event": "notice", "code": "64008", "msg": msg, "connId": self.conn_id});
+        (self.url != Url::Business).then(|| frame.to_string())
+    }
+
+    async fn on_frame(&mut self, text: &str) -> Vec<String> {
+        if text == "ping" {
+            return vec!["pong".to_owned()];
+        }
+        if text.len() > FRAME_MAX {
+            return vec![self.error("60019", "The request is too large", &Value::Null)];
+        }
+        let frame: Value = match serde_json::from_str(text) {
+            Ok(frame) => frame,
+            Err(_) => return vec![self.error("60012", &format!("Invalid request: {text}"), &Value::Null)],
+        };
+        let id = &frame["id"];
+        let empty = Vec::new();
+        let args = frame["args"].as_array().unwrap_or(&empty);
+        let op = frame["op"].as_str().unwrap_or("");
+        if matches!(op, "login" | "subscribe" | "unsubscribe") {
+            self.requests += 1;
+            if self.requests > REQUESTS_MAX {
+                return vec![self.error("60014", "Requests too frequent", id)];
+            }
+        }
+        match op {
+            "login" => vec![self.login(args.first().unwrap_or(&Value::Null))],
+            "subscribe" => {
+                let mut frames = Vec::new();
+                for arg in args {
+                    frames.extend(self.subscribe(arg, id).await);
+                }
+                frames
+            }
+            "unsubscribe" => args.iter().map(|arg| self.unsubscribe(arg, id)).collect(),
+            op => match Op::parse(op) {
+                Some((kind, batch)) => self.operate(op, kind, batch, &frame, args).await,
+                None => vec![self.error("60012", &format!("Invalid request: {text}"), id)],
+            },
+        }
+    }
+
+    fn login(&mut self, args: &Value) -> String {
+        if self.url == Url::Public {
+            return self.error("60018", "Login is not supported on this URL", &Value::Null);
+        }
+        if self.logged_in {
+            return self.error("60031", "The connection is already logged in", &Value::Null);
+        }
+        match auth::check_login(&self.site, args, self.demo, self.site.now()) {
+            Ok(()) => {
+                self.logged_in = true;
+                json!({"event": "login", "code": "0", "msg": "", "connId": self.conn_id}).to_string()
+            }
+            Err((code, msg)) => self.error(code, msg, &Value::Null),
+        }
+    }
+
+    /// Why this argument cannot be subscribed to.
+    fn refusal(&self, channel: &str, inst: &str) -> Option<(&'static str, String)> {
+        let Some(home) = home(channel) else {
+            return Some(("60018", format!("Wrong URL or channel:{channel} doesn't exist.")));
+        };
+        if home != self.url {
+            let code = match (home, self.url) {
+                (Url::Business, _) => "64001",
+                (_, Url::Business) => "64002",
+                _ => "60018",
+            };
+            return Some((code, format!("Channel {channel} is not served on this URL.")));
+        }
+        if is_private(channel) && !self.logged_in {
+            return Some(("60011", "Please log in".to_owned()));
+        }
+        if needs_higher_tier(channel) {
+            return Some((
+                "64003",
+                format!("Your trading fee tier doesn't meet the requirement of channel {channel}."),
+            ));
+        }
+        let unknown = needs_instrument(channel) && self.site.engine.market.get(inst).is_none();
+        unknown.then(|| ("60018", format!("Wrong URL or channel:{channel},instId:{inst} doesn't exist.")))
+    }
+
+    async fn subscribe(&mut self, arg: &Value, id: &Value) -> Vec<String> {
+        let channel = arg["channel"].as_str().unwrap_or("").to_owned();
+        let inst = subject(arg).to_owned();
+        if let Some((code, why)) = self.refusal(&channel, &inst) {
+            return vec![self.error(code, &why, id)];
+        }
+        let mut ack = json!({"event": "subscribe", "arg": arg, "connId": self.conn_id});
+        if !id.is_null() {
+            ack["id"] = id.clone();
+        }
+        let mut frames = vec![ack.to_string()];
+        let key = (channel.clone(), inst.clone());
+        let events_only = extra(arg, "updateInterval").as_deref() == Some("0");
+        let subscription = Subscription { arg: arg.clone(), seq: i64::MAX, events_only };
+        if self.subscriptions.insert(key.clone(), subscription).is_none() {
+            self.site.engine.want(&channel, &inst, true);
+            if is_counted(&channel) {
+                let count = self.site.channel_counts.join(&channel);
+                let over = count > CONNECTIONS_MAX;
+                let event = if over { "channel-conn-count-error" } else { "channel-conn-count" };
+                frames.push(
+                    json!({"event": event, "channel": channel, "connCount": count.to_string(), "connId": self.conn_id})
+                        .to_string(),
+                );
+                if over {
+                    self.subscriptions.remove(&key);
+                    self.unwant(&channel, &inst);
+                    return frames;
+                }
+            }
+        }
+        let (asked, of) = (channel.clone(), inst.clone());
+        let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            subscription.seq = words.as_ref().and_then(|(_, seq)| *seq).unwrap_or(0);
+        }
+        frames.extend(words.map(|(words, _)| format!(r#"{{"arg":{},{words}}}"#, self.shown(arg, &channel))));
+        frames
+    }
+
+    /// The argument as pushes repeat it: private channels add the account.
+    fn shown(&self, arg: &Value, channel: &str) -> String {
+        let mut arg = arg.clone();
+        if is_private(channel) {
+            arg["uid"] = json!(self.site.credentials.uid);
+        }
+        arg.to_string()
+    }
+
+    fn unsubscribe(&mut self, arg: &Value, id: &Value) -> String {
+        let key = (arg["channel"].as_str().unwrap_or("").to_owned(), subject(arg).to_owned());
+        if self.subscriptions.remove(&key).is_some() {
+            self.unwant(&key.0, &key.1);
+        }
+        let mut ack = json!({"event": "unsubscribe", "arg": arg, "connId": self.conn_id});
+        if !id.is_null() {
+            ack["id"] = id.clone();
+        }
+        ack.to_string()
+    }
+
+    async fn operate(&self, op: &str, kind: Op, batch: bool, frame: &Value, args: &[Value]) -> Vec<String> {
+        let id = &frame["id"];
+        if self.url != Url::Private {
+            return vec![self.error("60018", "Order operations are not served on this URL", id)];
+        }
+        if !self.logged_in {
+            return vec![self.error("60011", "Please log in", id)];
+        }
+        let Some(id_text) = id.as_str().filter(|id| !id.is_empty() && id.len() <= 32) else {
+            return vec![self.error("60013", "Parameter id error", id)];
+        };
+        if args.is_empty() || (!batch && args.len() != 1) {
+            return vec![self.error("60013", "Invalid args", id)];
+        }
+        let mut items = Vec::with_capacity(args.len());
+        for arg in args {
+            match self.named(arg) {
+                Ok(item) => items.push(item),
+                Err(why) => return vec![self.error("60013", why, id)],
+            }
+        }
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => String::new(),
+        };
+        let struck = self.site.faults.strike(&format!("op {op}"));
+        let wait = |rule: &Rule| tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs()));
+        match &struck {
+            Some(rule) if rule.action == Action::DropBefore => return Vec::new(),
+            Some(rule) if rule.action == Action::Delay => wait(rule).await,
+            _ => {}
+        }
+        let expiry = text(&frame["expTime"]);
+        let reply = match trade::operate(&self.site, (kind, batch), &expiry, items).await {
+            Ok(mut reply) => {
+                reply["id"] = json!(id_text);
+                reply["op"] = json!(op);
+                reply
+            }
+            Err(f) => {
+                json!({"id": id_text, "op": op, "code": f.code, "msg": f.msg, "data": [], "inTime": "", "outTime": ""})
+            }
+        };
+        match &struck {
+            // Answers that never come, for an operation that was carried out.
+            Some(rule) if matches!(rule.action, Action::DropAfter | Action::Mute) => return Vec::new(),
+            Some(rule) if rule.action == Action::DelayReply => wait(rule).await,
+            Some(rule) if rule.action == Action::FailAfter => return vec![self.error("64007", "Internal error", id)],
+            Some(rule) if rule.action == Action::Duplicate => return vec![reply.to_string(), reply.to_string()],
+            _ => {}
+        }
+        vec![reply.to_string()]
+    }
+
+    /// WebSocket operations name the instrument by its code; a given instId is ignored.
+    fn named(&self, arg: &Value) -> Result<Value, &'static str> {
+        let code = arg["instIdCode"].as_i64().ok_or("Parameter instIdCode can not be empty")?;
+        let listed = self.site.engine.market.all().find(|l| l.listing.inst.code == Some(code));
+        let mut item = arg.clone();
+        item["instId"] = json!(listed.ok_or("Invalid instIdCode")?.listing.inst.id);
+        Ok(item)
+    }
+
+    /// Frames of one push, after whatever faults strike it; `None` ends the connection.
+    async fn pushed(&self, push: &Push, held: &mut Vec<String>) -> Option<Vec<String>> {
+        let frames = self.on_push(push);
+        if frames.is_empty() {
+            return Some(frames);
+        }
+        let Some(rule) = self.site.faults.strike(&format!("push {}", push.channel)) else {
+            let mut frames = frames;
+            frames.append(held);
+            return Some(frames);
+        };
+        Some(match rule.action {
+            Action::Mute | Action::DropBefore | Action::DropAfter => Vec::new(),
+            Action::Delay | Action::DelayReply => {
+                tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await;
+                frames
+            }
+            Action::Duplicate => frames.iter().chain(&frames).cloned().collect(),
+            Action::Flood => {
+                let times = if rule.ms > 0 { rule.ms.unsigned_abs() as usize } else { 1000 };
+                frames.iter().cycle().take(times * frames.len()).cloned().collect()
+            }
+            Action::Reorder => {
+                held.extend(frames);
+                Vec::new()
+            }
+            Action::CutBody => frames.iter().map(|f| f.chars().take(f.len() / 2).collect()).collect(),
+            Action::HalfOpen => std::future::pending().await,
+            _ => return None,
+        })
+    }
+
+    fn on_push(&self, push: &Push) -> Vec<String> {
+        let wanted = self.subscriptions.iter().filter(|((channel, subject), subscription)| {
+            *channel == push.channel
+                && (subject.is_empty()
+                    || subject == "ANY"
+                    || *subject == push.inst
+                    || subject == push.inst_type
+                    || matches!(channel.as_str(), "account"))
+                && push.seq.is_none_or(|seq| seq > subscription.seq)
+        });
+        let extra = match push.channel.as_str() {
+            "account" | "positions" => r#""eventType":"event_update","#,
+            "books" => r#""action":"update","#,
+            _ => "",
+        };
+        wanted
+            .map(|((channel, _), s)| {
+                format!(r#"{{"arg":{},{extra}"data":{}}}"#, self.shown(&s.arg, channel), push.data)
+            })
+            .collect()
+    }
+
+    /// Account and positions though nothing happened, as OKX pushes them every few seconds.
+    async fn regular(&self) -> Vec<String> {
+        let mut frames = Vec::new();
+        for ((channel, inst), subscription) in &self.subscriptions {
+            if !matches!(channel.as_str(), "account" | "positions") || subscription.events_only {
+                continue;
+            }
+            let (asked, of) = (channel.clone(), inst.clone());
+            let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
+            frames.extend(words.map(|(words, _)| {
+                let words = words.replacen("snapshot", "interval_update", 1);
+                format!(r#"{{"arg":{},{words}}}"#, self.shown(&subscription.arg, channel))
+            }));
+        }
+        // A fault that silences a channel silences this too.
+        frames.retain(|_| self.site.faults.strike("push regular").is_none());
+        frames
+    }
+}
