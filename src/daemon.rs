@@ -4,7 +4,7 @@
 mod reach;
 mod watch;
 
-pub use reach::{Reached, StartError, reach};
+pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
 use self::reach::{chosen, listed};
 

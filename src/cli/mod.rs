@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Global flags may stand before or after the verb.
 
 mod config;
+mod data;
 mod exchange;
 mod health;
 mod list;
@@ -66,6 +67,11 @@ enum Verb {
     Balances(OutputArgs),
     /// What contenders wanted and what became of it, newest first.
     Decisions(list::ListArgs),
+    /// Market history: download, import, check, list, export.
+    Data {
+        #[command(subcommand)]
+        verb: data::DataVerb,
+    },
     /// The strategies there are, with their parameters and ranges.
     Strategies(OutputArgs),
     /// Check the configuration, or show it with the source of each value.
@@ -181,6 +187,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Positions(args) => list::positions(global, args.json),
         Verb::Balances(args) => list::balances(global, args.json),
         Verb::Decisions(args) => list::decisions(global, &args),
+        Verb::Data { verb } => data::run(global, verb).await,
         Verb::Strategies(args) => strategies::run(args.json),
         Verb::Config { verb } => config::run(global, &verb),
     }

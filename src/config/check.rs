@@ -1,6 +1,6 @@
 //! The checked configuration: every value in range, every reference resolved, or a list of problems.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use super::Problems;
+use super::contender::{Contender, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::reader::{Problem, Section};
-use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Usd, WorkingPolicy};
-use crate::strategy;
+use crate::domain::{Bar, InstId, Ms, Usd};
 
 /// Where market data comes from and orders go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,24 +77,6 @@ impl FromStr for OrderTransport {
     }
 }
 
-/// How far a contender has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    Off,
-    Live,
-}
-
-impl FromStr for Stage {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Stage::Off),
-            "live" => Ok(Stage::Live),
-            other => Err(format!("must be off or live, is '{other}'")),
-        }
-    }
-}
-
 /// The embedded exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeSettings {
@@ -119,28 +101,6 @@ pub struct VenueSettings {
     pub absent_after: Ms,
     pub ping_after: Duration,
     pub silence: Duration,
-}
-
-/// One contender as configured.
-#[derive(Clone, Debug)]
-pub struct Contender {
-    pub id: ContenderId,
-    pub strategy: &'static strategy::Spec,
-    pub stage: Stage,
-    pub weight: Decimal,
-    pub instruments: Vec<InstId>,
-    /// The bar its strategy lives on: the market's own, or one of its longer ones.
-    pub bar: Bar,
-    pub params: BTreeMap<String, f64>,
-    pub execution: WorkingPolicy,
-}
-
-impl Contender {
-    /// The parameters as decimals, for the record.
-    pub fn exact_params(&self) -> BTreeMap<String, Decimal> {
-        let exact = |value: &f64| Decimal::try_from(*value).unwrap_or_default();
-        self.params.iter().map(|(name, value)| (name.clone(), exact(value))).collect()
-    }
 }
 
 /// How proposals become sizes.
@@ -392,97 +352,6 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
         s.problem("uid", "mode live needs the account pinned: the uid that `account/config` shows");
     }
     settings
-}
-
-fn read_contender(s: &mut Section<'_>, known: &[InstId], (base, longer): (Bar, &[Bar])) -> Option<Contender> {
-    let id = s.text("id");
-    if id.is_empty() || id.starts_with('_') || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-        s.problem("id", "must be letters, digits, - or _, and not begin with _");
-    }
-    let kind = s.text("kind");
-    if kind != "rule" {
-        s.problem("kind", format!("must be rule, is '{kind}'"));
-    }
-    let name = s.text("strategy");
-    let spec = strategy::find(&name);
-    if spec.is_none() {
-        let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
-        s.problem("strategy", format!("no strategy '{name}'; there are: {}", all.join(", ")));
-    }
-    let stage = s.parse("stage", Stage::Off);
-    let weight = s.decimal("weight", Decimal::ZERO, Decimal::ONE);
-    let instruments: Vec<InstId> = s.texts("instruments").into_iter().map(InstId::new).collect();
-    for inst in instruments.iter().filter(|inst| !known.contains(inst)) {
-        s.problem("instruments", format!("'{inst}' is not among [[instrument]]"));
-    }
-    if instruments.is_empty() {
-        s.problem("instruments", "at least one is needed");
-    }
-    if instruments.iter().collect::<BTreeSet<_>>().len() < instruments.len() {
-        s.problem("instruments", "names one instrument twice");
-    }
-    let bar = match s.take("bar") {
-        serde_json::Value::Null => base,
-        given => match given.as_str().and_then(|word| word.parse().ok()) {
-            Some(bar) if bar == base || longer.contains(&bar) => bar,
-            _ => {
-                s.problem("bar", format!("must be market.bar ({base}) or one of market.more_bars, is {given}"));
-                base
-            }
-        },
-    };
-    let params = match spec {
-        Some(spec) => s.table("params", |s| {
-            let mut params = BTreeMap::new();
-            for p in spec.params {
-                let given = s.take(p.name);
-                let value = if given.is_null() {
-                    Some(p.default)
-                } else {
-                    given.as_f64().or_else(|| given.as_str()?.parse().ok())
-                };
-                match value {
-                    Some(value) if value.is_finite() && value >= p.min && value <= p.max => {
-                        params.insert(p.name.to_owned(), value);
-                    }
-                    _ => s.problem(p.name, format!("must be between {} and {}, is {given}", p.min, p.max)),
-                }
-            }
-            params
-        }),
-        None => {
-            s.take("params");
-            BTreeMap::new()
-        }
-    };
-    if let (Some(spec), true) = (spec, !params.is_empty())
-        && let Err(why) = (spec.validate)(&params)
-    {
-        s.problem("params", why);
-    }
-    let execution = s.table("execution", |s| match s.text("policy").as_str() {
-        "ioc_limit" => WorkingPolicy::IocLimit { collar: Bps(s.int("collar_bps", 0, 500) as i32) },
-        "post_only" => WorkingPolicy::PostOnly { ttl: Ms(s.int("ttl_ms", 500, 86_400_000)) },
-        "market" => WorkingPolicy::Market,
-        other => {
-            s.problem("policy", format!("must be ioc_limit, post_only or market, is '{other}'"));
-            WorkingPolicy::Market
-        }
-    });
-    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, bar, params, execution })
-}
-
-fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {
-    let mut seen = BTreeSet::new();
-    for contender in contenders {
-        if !seen.insert(&contender.id) {
-            root.problem("contender", format!("two contenders are called '{}'", contender.id));
-        }
-    }
-    let total: Decimal = contenders.iter().filter(|c| c.stage == Stage::Live).map(|c| c.weight).sum();
-    if total > Decimal::ONE {
-        root.problem("contender", format!("the weights of live contenders sum to {total}; at most 1"));
-    }
 }
 
 /// Trading is on only if no source says off. Only `true` and `false` are spellings.

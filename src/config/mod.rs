@@ -2,14 +2,16 @@
 //! string or checks a range again.
 
 mod check;
+mod contender;
 mod layers;
 mod reader;
 mod secrets;
 
 pub use check::{
-    AllocationSettings, Config, Contender, ExchangeSettings, Mode, OrderTransport, RiskLimits, Stage, Supervision,
-    SyncSettings, VenueSettings,
+    AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, RiskLimits, Supervision, SyncSettings,
+    VenueSettings,
 };
+pub use contender::{Contender, Stage};
 pub use layers::{Layers, Overrides};
 pub use reader::Problem;
 pub use secrets::{SecretError, find_secrets};

@@ -97,7 +97,7 @@ pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Res
                 }
                 _ => None,
             };
-            let (endpoint, clock, embedded) = embed(config, state_dir, source).await?;
+            let (endpoint, clock, embedded) = embed(config, Some(state_dir), source).await?;
             let key = &endpoint.credentials;
             let secrets = Secrets {
                 api_key: key.api_key.clone().into(),
@@ -175,9 +175,34 @@ pub(super) fn chosen(config: &Config, listed: &[Instrument]) -> Result<Vec<Arc<I
     config.instruments.iter().map(find).collect()
 }
 
+/// A venue's public side, for as long as it is held.
+pub struct PublicSide {
+    pub venue: Venue,
+    _embedded: Option<Embedded>,
+}
+
+/// Reaches the public side of the configured venue: without keys, without a state directory. In `sim`
+/// without an address an exchange of the configuration's seed or recording is started for it.
+///
+/// # Errors
+/// When the venue does not answer within `patience`.
+pub async fn reach_public(config: &Config, patience: Duration) -> Result<PublicSide, StartError> {
+    crate::venue::install_tls();
+    let settings = &config.venue;
+    let at = |rest| VenueConfig { rest, timeout: settings.request_timeout, demo: config.mode == Mode::OkxDemo };
+    if config.mode == Mode::Sim && settings.rest_url.is_empty() {
+        let (endpoint, clock, embedded) = embed(config, None, None).await?;
+        return Ok(PublicSide { venue: Venue::new(at(endpoint.rest), None, clock)?, _embedded: Some(embedded) });
+    }
+    let clock = Clock::start(Ms(wall_ms()), 1.0);
+    let venue = Venue::new(at(settings.rest_url.clone()), None, clock.clone())?;
+    clock.anchor(patiently(patience, || venue.server_time()).await?);
+    Ok(PublicSide { venue, _embedded: None })
+}
+
 async fn embed(
     config: &Config,
-    state_dir: &Path,
+    state_dir: Option<&Path>,
     source: Option<Source>,
 ) -> Result<(Endpoint, Clock, Embedded), StartError> {
     let io = |what| move |source| StartError::Io { what, source };
@@ -194,7 +219,7 @@ async fn embed(
     let engine = Engine::start(&EngineConfig {
         seed: config.exchange.seed,
         speed,
-        state: Some(StateDir::exchange_log(state_dir)),
+        state: state_dir.map(StateDir::exchange_log),
         deposit: config.exchange.deposit,
         prices,
         begin,

@@ -18,7 +18,7 @@ impl StateDir {
     /// Makes the directory (mode 0700) if need be and takes its lock.
     pub fn hold(path: &Path) -> Result<Self, StoreError> {
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        Self::make(path)?;
         let file = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -41,6 +41,12 @@ impl StateDir {
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Makes the directory, mode 0700, if need be; nobody holds it by that.
+    pub fn make(path: &Path) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)
     }
 
     /// The directory.

@@ -244,13 +244,13 @@ impl Venue {
         if let Some(after) = after {
             target.push_str(&format!("&after={}", after.0));
         }
-        let data = self.read(Lane::Bulk, &target, false).await?;
+        let data = self.read(Lane::Read, &target, false).await?;
         Self::parsed("public/funding-rate-history", wire::parse_funding(&data))
     }
 
     /// The rate that will be paid next.
     pub async fn funding_rate(&self, inst: &InstId) -> Result<Option<FundingRate>, VenueError> {
-        let data = self.read(Lane::Bulk, &format!("/api/v5/public/funding-rate?instId={inst}"), false).await?;
+        let data = self.read(Lane::Read, &format!("/api/v5/public/funding-rate?instId={inst}"), false).await?;
         Ok(Self::parsed("public/funding-rate", wire::parse_funding(&data))?.into_iter().next())
     }
 

@@ -12,7 +12,6 @@ import warnings
 
 warnings.simplefilter("ignore")
 pem = os.path.join(tempfile.mkdtemp(), "ca.pem")
-os.environ["SSL_CERT_FILE"] = pem
 
 from okx.Account import AccountAPI  # noqa: E402
 from okx.Funding import FundingAPI  # noqa: E402
@@ -199,5 +198,6 @@ with Exchange() as plain:
     rest(plain)
 with Exchange("--tls", pem) as sealed:
     until("the certificate is there", lambda: os.path.exists(pem))
+    os.environ["SSL_CERT_FILE"] = pem  # what the SDK's TLS trusts from here on
     asyncio.run(streams(sealed))
 report.end()

@@ -15,7 +15,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("paper", &["domain", "runtime", "exchange", "venue"]),
     ("venue", &["domain", "runtime"]),
     ("strategy", &["domain"]),
-    ("store", &["domain", "runtime", "exit"]),
+    ("store", &["domain", "runtime", "data", "exit"]),
     ("market", &["domain", "runtime", "venue"]),
     ("decision", &["domain", "runtime", "market", "strategy", "store"]),
     ("allocation", &["domain", "runtime", "decision", "store"]),
@@ -68,7 +68,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
 const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "allocation/sizing.rs",
     "decision/barrier.rs",
     "decision/snapshot.rs",
@@ -85,6 +85,7 @@ const PURE: [&str; 17] = [
     "exchange/core/",
     "data/check.rs",
     "data/resample.rs",
+    "data/series.rs",
     "paper/news.rs",
 ];
 

@@ -356,6 +356,8 @@ impl Session {
             Ok(mut reply) => {
                 reply["id"] = json!(id_text);
                 reply["op"] = json!(op);
+                // Over the socket only the items say what went wrong.
+                reply["msg"] = json!("");
                 reply
             }
             Err(f) => {

@@ -1,15 +1,24 @@
-//! `research.db`: closed candles as whole ticks and lots.
+//! `research.db`: closed candles as whole ticks and lots, and funding rates.
+//!
+//! Any number of processes may write; each transaction is short, and a writer that finds another at
+//! work waits its turn. Nothing here is in the way of trading.
+
+mod coverage;
+mod funding;
+
+pub use coverage::{Range, SeriesRow};
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
 use tokio::sync::mpsc;
 
 use super::migrate::open_research;
 use super::{StateDir, StoreError};
+use crate::data::Series;
 use crate::domain::{Bar, Candle, InstId, Instrument, Ms, Price, Qty};
 
 /// Rows written by one statement: fewer steps per row than one at a time.
@@ -25,8 +34,9 @@ pub struct Research {
 #[derive(Clone, Debug)]
 pub struct SeriesKey {
     id: i64,
-    tick: Decimal,
-    lot: Decimal,
+    pub bar: Bar,
+    pub tick: Decimal,
+    pub lot: Decimal,
 }
 
 impl Research {
@@ -37,22 +47,34 @@ impl Research {
 
     /// The series of this instrument and bar, made if new.
     pub fn series(&self, inst: &Instrument, bar: Bar) -> Result<SeriesKey, StoreError> {
+        self.make_series(&inst.id, bar, inst.tick.0, inst.lot.0)
+    }
+
+    /// The series of this name, made with these steps if new; an old one keeps its own.
+    pub fn make_series(&self, inst: &InstId, bar: Bar, tick: Decimal, lot: Decimal) -> Result<SeriesKey, StoreError> {
         self.db
             .execute(
                 "INSERT OR IGNORE INTO series (inst_id, bar, bar_s, tick, lot) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![inst.id.as_str(), bar.okx(), bar.span().0 / 1000, inst.tick.to_string(), inst.lot.to_string()],
+                params![inst.as_str(), bar.okx(), bar.span().0 / 1000, tick.to_string(), lot.to_string()],
             )
             .map_err(StoreError::sql("making a series"))?;
-        let (id, tick, lot): (i64, String, String) = self
+        let made = self.find_series(inst, bar)?;
+        made.ok_or_else(|| StoreError::Value(format!("series {inst} {bar} vanished")))
+    }
+
+    /// The series of this name, if there is one.
+    pub fn find_series(&self, inst: &InstId, bar: Bar) -> Result<Option<SeriesKey>, StoreError> {
+        let row: Option<(i64, String, String)> = self
             .db
             .query_row(
                 "SELECT series_id, tick, lot FROM series WHERE inst_id = ?1 AND bar = ?2",
-                params![inst.id.as_str(), bar.okx()],
+                params![inst.as_str(), bar.okx()],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
+            .optional()
             .map_err(StoreError::sql("reading a series"))?;
         let parse = |text: String| text.parse().map_err(|_| StoreError::Value(text));
-        Ok(SeriesKey { id, tick: parse(tick)?, lot: parse(lot)? })
+        row.map(|(id, tick, lot)| Ok(SeriesKey { id, bar, tick: parse(tick)?, lot: parse(lot)? })).transpose()
     }
 
     /// Writes closed candles; one that is there already is replaced. One transaction.
@@ -120,6 +142,20 @@ impl Research {
             })
             .map_err(StoreError::sql("reading candles"))?;
         rows.collect::<Result<_, _>>().map_err(StoreError::sql("reading candles"))
+    }
+
+    /// History of an instrument in `[from, to)`: stored bars of this size, else made of the longest
+    /// stored ones that divide it. `None` if neither is stored.
+    pub fn history(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<Series>, StoreError> {
+        for shorter in Bar::ALL.into_iter().rev().filter(|short| bar.span().0 % short.span().0 == 0) {
+            if let Some(series) = self.find_series(inst, shorter)? {
+                let candles = self.read(&series, from, to)?;
+                if !candles.is_empty() {
+                    return Ok(Series::new(shorter, candles).in_bars_of(bar));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// How many candles of this instrument and bar there are.
