@@ -1,6 +1,7 @@
 //! The wiring: makes every channel, starts every actor, and hands them to the supervisor. Start and
 //! recovery are the same path: load, reconcile with the venue, then trade.
 
+mod listener;
 mod reach;
 mod watch;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch as views};
 use tracing::info;
 
+use self::listener::Listener;
 use self::watch::{ExchangeWatch, Probe, Views, WriterWatch, announce_ready, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, Contender, OrderTransport};
@@ -30,8 +32,9 @@ use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Limits};
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
+use crate::tape::{self, Heard, RecorderConfig};
 use crate::tracking::{AccountSync, Ledger, Tracker};
-use crate::venue::{OrderSocket, StreamConfig, Trading};
+use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +75,8 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
-    let wiring = Wiring { config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began };
+    let tap = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
+    let wiring = Wiring { config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
     let life = async {
         let (supervisor, views) = wiring.start(store, dir, limits).await?;
         notify::start_watchdog(wiring.pulse.clone(), wiring.config.supervision.freeze);
@@ -88,6 +92,29 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     exit
 }
 
+/// Opens the tape and returns the ear that the streams speak to.
+fn start_tape(
+    config: &Config,
+    reached: &Reached,
+    instruments: &[Arc<Instrument>],
+    dir: &Path,
+) -> Result<Tap, StartError> {
+    let clock = reached.clock.clone();
+    let recorder = RecorderConfig {
+        dir: StateDir::tape(dir),
+        mode: config.mode.to_string(),
+        uid: reached.account.uid.clone(),
+        instruments: instruments.to_vec(),
+        keep_days: config.tape.keep_days,
+    };
+    let recording =
+        tape::record(recorder, clock.now()).map_err(|source| StartError::Io { what: "opening the tape", source })?;
+    Ok(Tap(Arc::new(move |channel, subject, data| {
+        let (channel, subject) = (channel.to_owned(), subject.to_owned());
+        recording.hear(Heard { at: clock.now(), channel, subject, data: data.to_owned() });
+    })))
+}
+
 /// What the start has gathered; everything an actor needs is made from it.
 struct Wiring {
     config: Config,
@@ -98,6 +125,8 @@ struct Wiring {
     ids: Arc<RunIds>,
     start_run: RunId,
     began: Instant,
+    /// Puts what the streams hear on the tape.
+    tap: Option<Tap>,
 }
 
 impl Wiring {
@@ -113,6 +142,7 @@ impl Wiring {
             ping_after: self.config.venue.ping_after,
             answer_within: self.config.venue.request_timeout,
             silence: self.config.venue.silence,
+            tap: self.tap.clone(),
         }
     }
 
@@ -283,6 +313,17 @@ impl Wiring {
             beat: beat("tracker", true),
         };
         supervisor.start_with(tracker, |a| a.beat.clone(), critical, &self.stop);
+        if self.tap.is_some() {
+            let listener = Listener {
+                ws: self.reached.ws.clone(),
+                stream: self.stream(),
+                signer: self.reached.signer.clone(),
+                clock: clock.clone(),
+                instruments: self.instruments.clone(),
+                beat: beat("tape", false),
+            };
+            supervisor.start_with(listener, |a| a.beat.clone(), restartable, &self.stop);
+        }
         let control = control::Control {
             path: StateDir::socket(dir),
             shared: control::Shared {

@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod venue;
 
 pub mod paper;
+pub mod tape;
 
 pub mod allocation;
 pub mod decision;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, output};
-use crate::exchange::{CandleFile, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve};
+use crate::exchange::{CandleFile, Endpoint, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve};
 use crate::exit::Exit;
 use crate::telemetry;
 
@@ -65,17 +65,7 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     let stop = engine.ended.clone();
     let (endpoint, server) =
         serve(engine, ServerConfig { demo: args.demo, tls }, listener, stop.clone()).map_err(io)?;
-    if args.json {
-        let line = serde_json::to_string(&endpoint).expect("an endpoint is plain text");
-        output::say(line);
-    } else {
-        output::say(format_args!("REST        {}", endpoint.rest));
-        output::say(format_args!("WebSocket   {}/{{public,private,business}}", endpoint.ws));
-        output::say(format_args!("key         {}", endpoint.credentials.api_key));
-        output::say(format_args!("secret      {}", endpoint.credentials.secret));
-        output::say(format_args!("passphrase  {}", endpoint.credentials.passphrase));
-        output::say(format_args!("uid         {}", endpoint.credentials.uid));
-    }
+    announce(&endpoint, args.json);
     std::io::stdout().flush().map_err(io)?;
     tokio::select! {
         // The server ends by itself only with the engine, and the engine only when its ledger fails.
@@ -85,6 +75,20 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Says where an exchange listens and what opens it.
+pub(super) fn announce(endpoint: &Endpoint, json: bool) {
+    if json {
+        output::say(serde_json::to_string(endpoint).expect("an endpoint is plain text"));
+        return;
+    }
+    output::say(format_args!("REST        {}", endpoint.rest));
+    output::say(format_args!("WebSocket   {}/{{public,private,business}}", endpoint.ws));
+    output::say(format_args!("key         {}", endpoint.credentials.api_key));
+    output::say(format_args!("secret      {}", endpoint.credentials.secret));
+    output::say(format_args!("passphrase  {}", endpoint.credentials.passphrase));
+    output::say(format_args!("uid         {}", endpoint.credentials.uid));
 }
 
 async fn asked_to_stop() {

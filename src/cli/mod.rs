@@ -10,6 +10,7 @@ mod run;
 mod status;
 mod strategies;
 mod sync_account;
+mod tape;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -71,6 +72,11 @@ enum Verb {
     Data {
         #[command(subcommand)]
         verb: data::DataVerb,
+    },
+    /// What the venue said: list, verify, replay.
+    Tape {
+        #[command(subcommand)]
+        verb: tape::TapeVerb,
     },
     /// The strategies there are, with their parameters and ranges.
     Strategies(OutputArgs),
@@ -188,6 +194,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Balances(args) => list::balances(global, args.json),
         Verb::Decisions(args) => list::decisions(global, &args),
         Verb::Data { verb } => data::run(global, verb).await,
+        Verb::Tape { verb } => tape::run(global, verb).await,
         Verb::Strategies(args) => strategies::run(args.json),
         Verb::Config { verb } => config::run(global, &verb),
     }

@@ -133,6 +133,13 @@ pub struct SyncSettings {
     pub fills: Ms,
 }
 
+/// The record of what the venue says.
+#[derive(Clone, Debug)]
+pub struct TapeSettings {
+    pub record: bool,
+    pub keep_days: i64,
+}
+
 /// How patient the supervisor is.
 #[derive(Clone, Debug)]
 pub struct Supervision {
@@ -162,6 +169,7 @@ pub struct Config {
     pub risk: RiskLimits,
     pub sync: SyncSettings,
     pub supervision: Supervision,
+    pub tape: TapeSettings,
     pub layers: Layers,
 }
 
@@ -225,6 +233,8 @@ impl Config {
             freeze: millis(s.int("freeze_ms", 200, 600_000)),
             stop: millis(s.int("stop_ms", 100, 29_000)),
         });
+        let tape =
+            root.table("tape", |s| TapeSettings { record: s.truth("record"), keep_days: s.int("keep_days", 1, 3650) });
         if instruments.is_empty() {
             root.problem("instrument", "at least one is needed");
         }
@@ -272,6 +282,7 @@ impl Config {
             risk,
             sync,
             supervision,
+            tape,
             layers,
         })
     }

@@ -9,7 +9,7 @@ mod secrets;
 
 pub use check::{
     AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, RiskLimits, Supervision, SyncSettings,
-    VenueSettings,
+    TapeSettings, VenueSettings,
 };
 pub use contender::{Contender, Stage};
 pub use layers::{Layers, Overrides};

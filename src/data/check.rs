@@ -59,7 +59,9 @@ pub fn infer_bar(rows: &[Row]) -> Option<Bar> {
     for pair in rows.windows(2) {
         *steps.entry(pair[1].candle.ts.0 - pair[0].candle.ts.0).or_default() += 1;
     }
-    let (step, _) = steps.into_iter().filter(|(step, _)| *step > 0).max_by_key(|(_, count)| *count)?;
+    // Of steps as common as each other the shortest: the others are its gaps.
+    let known = steps.into_iter().filter(|(step, _)| *step > 0);
+    let (step, _) = known.max_by_key(|(step, count)| (*count, std::cmp::Reverse(*step)))?;
     Bar::ALL.into_iter().find(|bar| bar.span().0 == step)
 }
 
@@ -225,6 +227,7 @@ mod tests {
     fn the_bar_is_the_commonest_step() {
         assert_eq!(infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (3, 11, 9), (9, 11, 9)])), Some(Bar::M1));
         assert_eq!(infer_bar(&rows(&[(5, 11, 9), (10, 11, 9)])), Some(Bar::M5));
+        assert_eq!(infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (5, 11, 9)])), Some(Bar::M1), "a gap is as common");
         assert_eq!(infer_bar(&rows(&[(7, 11, 9)])), None);
     }
 }

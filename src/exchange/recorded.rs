@@ -41,8 +41,7 @@ pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<Market> {
             let names: Vec<String> = listings().iter().map(|l| l.inst.id.to_string()).collect();
             invalid(format!("{} is not listed; recordings may play {}", file.inst, names.join(", ")))
         })?;
-        let recording = read(file, &listing)?;
-        recordings.push((listing, recording));
+        recordings.push(read(file, listing)?);
     }
     Ok(Market::recorded(seed, recordings))
 }
@@ -51,7 +50,7 @@ fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-fn read(file: &CandleFile, listing: &Listing) -> io::Result<Recording> {
+fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)> {
     let rows = data::read_candles(&file.path).map_err(|error| invalid(error.to_string()))?;
     let name = file.path.display();
     let bar = data::infer_bar(&rows).filter(|bar| *bar >= Bar::M1);
@@ -68,11 +67,29 @@ fn read(file: &CandleFile, listing: &Listing) -> io::Result<Recording> {
     if missing > 0 {
         tracing::warn!(event = "recording_gaps", file = %name, missing, "missing bars are played flat at the last close");
     }
+    let listing = fitted(listing, &rows);
     let bars = rows
         .iter()
-        .map(|row| in_steps(row, listing).map_err(|why| invalid(format!("{name}, line {}: {why}", row.line))));
+        .map(|row| in_steps(row, &listing).map_err(|why| invalid(format!("{name}, line {}: {why}", row.line))));
     let bars = bars.collect::<io::Result<Vec<_>>>()?;
-    Recording::new(bar, bars).ok_or_else(|| invalid(format!("{name}: no rows")))
+    let recording = Recording::new(bar, bars).ok_or_else(|| invalid(format!("{name}: no rows")))?;
+    Ok((listing, recording))
+}
+
+/// The listing with a tick that every price of the recording lies on: its own, or the finest decimal the
+/// file uses. The spread stays what it was in money.
+fn fitted(mut listing: Listing, rows: &[data::Row]) -> Listing {
+    let prices = || rows.iter().flat_map(|r| [r.candle.open.0, r.candle.high.0, r.candle.low.0, r.candle.close.0]);
+    let tick = listing.inst.tick.0;
+    if prices().all(|price| (price % tick).is_zero()) {
+        return listing;
+    }
+    let finest = Decimal::new(1, prices().map(|price| price.normalize().scale()).max().unwrap_or(0)).min(tick);
+    let finer = i64::try_from((tick / finest).trunc()).unwrap_or(1).max(1);
+    listing.inst.tick = crate::domain::Price(finest);
+    listing.spread *= finer;
+    listing.tick_f64 /= finer as f64;
+    listing
 }
 
 /// Prices must lie on the tick. Volume is base units in the file and whole lots here, rounded down.
@@ -136,8 +153,16 @@ mod tests {
     fn a_broken_file_is_refused_with_its_line() {
         let why = |text: &str| start(text).unwrap_err().to_string();
         assert!(why("60000,1,1,1,1,1\n120000,1,1,2,1,1\n").contains("line 3: impossible: high is below low"));
-        assert!(
-            why("60000,1,1,1,1,1\n120000,1.05,1.05,1.05,1.05,1\n").contains("line 3: price 1.05 is not a multiple")
-        );
+        assert!(why("60000,1,1,1,1,1\n").contains("a minute or another known bar apart"));
+    }
+
+    #[test]
+    fn a_recording_finer_than_the_listing_gets_the_tick_it_needs() {
+        let market = start("60000,100,101,99.5,100.125,1\n120000,100,102,100,101,1\n").unwrap();
+        let listed = market.get(DEFAULT_INST).unwrap();
+        assert_eq!(listed.listing.inst.tick.to_string(), "0.001");
+        assert_eq!(listed.candle(&listed.candles(Bar::M1, 60, 120)[0]).close.to_string(), "100.125");
+        let book = listed.book(60, 0);
+        assert!(book.asks[0].price - book.bids[0].price >= Decimal::ONE, "the spread stays a dollar");
     }
 }

@@ -8,3 +8,4 @@ mod feed;
 mod news;
 
 pub use feed::Feed;
+pub use news::of_recorded;

@@ -1,9 +1,9 @@
 //! From OKX's messages to the exchange's news. Pure.
 
-use crate::domain::Bar;
+use crate::domain::{Bar, Price, Qty};
 use crate::exchange::FeedEvent;
 use crate::exchange::market::{Level, Trade};
-use crate::venue::{BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_trades};
+use crate::venue::{BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_quote, parse_trades};
 
 /// What a push of a public channel is to the exchange; `Ok(None)` for channels it does not use.
 ///
@@ -20,8 +20,23 @@ pub(super) fn of_push(channel: &str, data: &str) -> Result<Option<FeedEvent>, St
     }
 }
 
+/// What a recorded message is to the exchange: the same, and tickers, whose best bid and ask are the
+/// book where no other was recorded.
+///
+/// # Errors
+/// As [`of_push`].
+pub fn of_recorded(channel: &str, data: &str) -> Result<Vec<FeedEvent>, String> {
+    if channel == "tickers" {
+        let (_, quote) = parse_quote(data).map_err(|e| e.to_string())?;
+        let level = |price: Price, qty: Qty| vec![Level { price: price.0, size: qty.0 }];
+        let book = FeedEvent::Book { bids: level(quote.bid, quote.bid_qty), asks: level(quote.ask, quote.ask_qty) };
+        return Ok(vec![FeedEvent::Last(quote.last.0), book]);
+    }
+    of_push(channel, data).map(|news| news.into_iter().collect())
+}
+
 pub(super) fn of_book(book: BookPush) -> FeedEvent {
-    let level = |(price, size): (crate::domain::Price, crate::domain::Qty)| Level { price: price.0, size: size.0 };
+    let level = |(price, size): (Price, Qty)| Level { price: price.0, size: size.0 };
     FeedEvent::Book {
         bids: book.bids.into_iter().map(level).collect(),
         asks: book.asks.into_iter().map(level).collect(),

@@ -65,6 +65,10 @@ impl StateDir {
     pub fn socket(dir: &Path) -> PathBuf {
         dir.join("control.sock")
     }
+    /// What the venue said, by day.
+    pub fn tape(dir: &Path) -> PathBuf {
+        dir.join("tape")
+    }
     /// The embedded exchange's ledger.
     pub fn exchange_log(dir: &Path) -> PathBuf {
         dir.join("exchange.log")

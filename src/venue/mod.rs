@@ -16,7 +16,7 @@ pub use ops::OrderSocket;
 pub use rest::{AccountConfig, CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
 pub use sequence::{Sequence, Verdict};
 pub use sign::{Secrets, SignedHeaders, Signer};
-pub use stream::{Stream, StreamConfig, StreamEvent, Subscription};
+pub use stream::{Stream, StreamConfig, StreamEvent, Subscription, Tap};
 pub use wire::{
     AlgoPush, BookPush, FillReport, FundingRate, Op, OrderPush, RawFill, TradePush, create_body, parse_account,
     parse_algos, parse_bills, parse_book, parse_candles, parse_fills, parse_funding, parse_instruments, parse_orders,

@@ -4,6 +4,7 @@
 //! listens catches up by REST then, because what was pushed in between is lost.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -38,6 +39,10 @@ impl Subscription {
     pub fn market(channel: impl Into<String>, inst: &str) -> Self {
         Self { channel: channel.into(), subject: inst.to_owned(), by_type: false, must_flow: true }
     }
+    /// A channel of one instrument that may be silent for long.
+    pub fn quiet(channel: impl Into<String>, inst: &str) -> Self {
+        Self { must_flow: false, ..Self::market(channel, inst) }
+    }
     /// A private channel; it speaks only when something happens.
     pub fn private(channel: &str, inst_type: &str) -> Self {
         Self { channel: channel.to_owned(), subject: inst_type.to_owned(), by_type: true, must_flow: false }
@@ -65,6 +70,21 @@ pub struct StreamConfig {
     pub answer_within: Duration,
     /// Reconnect when a channel that must flow is silent for this long.
     pub silence: Duration,
+    /// Hears every push as it came, before anybody acts on it.
+    pub tap: Option<Tap>,
+}
+
+/// Somebody who listens in: channel, subject, data. Must not wait.
+#[derive(Clone)]
+pub struct Tap(pub Arc<Ear>);
+
+/// What a tap does with one push.
+pub type Ear = dyn Fn(&str, &str, &RawValue) + Send + Sync;
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tap")
+    }
 }
 
 /// What the connection tells its listener.
@@ -396,6 +416,9 @@ impl<'a> Connection<'a> {
         let key = (channel, subject);
         if let Some(at) = self.flows.get_mut(&key) {
             *at = Instant::now();
+        }
+        if let Some(tap) = &self.config.tap {
+            (tap.0)(&key.0, &key.1, &data);
         }
         if is_book(&key.0)
             && let Ok(rows) = serde_json::from_str::<Vec<Numbered>>(data.get())

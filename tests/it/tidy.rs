@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Module → modules it may name. Anything not listed is not allowed.
-const MAY_NAME: [(&str, &[&str]); 20] = [
+const MAY_NAME: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("exit", &[]),
     ("telemetry", &[]),
     ("runtime", &["domain", "exit"]),
     ("data", &["domain"]),
     ("exchange", &["domain", "runtime", "data"]),
+    ("tape", &["domain"]),
     ("paper", &["domain", "runtime", "exchange", "venue"]),
     ("venue", &["domain", "runtime"]),
     ("strategy", &["domain"]),
@@ -41,6 +42,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
             "config",
             "ops",
             "paper",
+            "tape",
             "exit",
         ],
     ),
@@ -51,6 +53,8 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
             "runtime",
             "data",
             "exchange",
+            "paper",
+            "tape",
             "config",
             "daemon",
             "strategy",

@@ -252,6 +252,7 @@ fn stream(w: &World, kind: &str, subscriptions: Vec<Subscription>, signed: bool)
         ping_after: Duration::from_millis(300),
         answer_within: Duration::from_millis(700),
         silence: Duration::from_secs(5),
+        tap: None,
     };
     Stream::open(config, w.engine.clock.clone())
 }
@@ -292,6 +293,7 @@ async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
         ping_after: Duration::from_secs(10),
         answer_within: Duration::from_secs(2),
         silence: Duration::from_secs(5),
+        tap: None,
     };
     let mut stream_of_wrong = Stream::open(config, w.engine.clock.clone());
     assert!(matches!(stream_of_wrong.next().await, Some(StreamEvent::Refused { code, .. }) if code == "60024"));

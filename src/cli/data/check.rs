@@ -16,7 +16,7 @@ use crate::store::Research;
 #[command(
     after_help = "Examples:\n  alpha-arena data check btc-1m.csv.gz\n  alpha-arena data check                    every stored series\n  alpha-arena data check --inst BTC-USDT-SWAP --bar 1m --json\n\nExit codes: 0 nothing is wrong; 65 something is. Gaps of a stored series are filled by `data download`."
 )]
-pub(super) struct CheckArgs {
+pub(in crate::cli) struct CheckArgs {
     /// A candle file; without one the stored series are checked.
     file: Option<PathBuf>,
     /// Only this instrument.

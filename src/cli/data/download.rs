@@ -20,7 +20,7 @@ use crate::venue::{Venue, VenueError, history_page};
 #[command(
     after_help = "Examples:\n  alpha-arena data download --from 2026-01-01\n  alpha-arena data download --inst BTC-USDT-SWAP --bar 1m --bar 1H --from 2025-01-01 --to 2026-01-01 --funding\n\nOnly what is missing is fetched; interrupted, the same command goes on. Exit codes: 0 complete; 65 the venue has\nno bars for some of the time; 69 the venue cannot be reached."
 )]
-pub(super) struct DownloadArgs {
+pub(in crate::cli) struct DownloadArgs {
     /// Instrument; repeatable. Default: those of the configuration.
     #[arg(long, value_name = "INST")]
     inst: Vec<String>,

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 #[command(
     after_help = "Example:\n  alpha-arena data export --inst BTC-USDT-SWAP --bar 1H --from 2026-01-01 --out btc-1h.csv.gz\n\nA bar that is not stored is folded from the longest stored one that divides it; an hour of which a minute is\nmissing is left out."
 )]
-pub(super) struct ExportArgs {
+pub(in crate::cli) struct ExportArgs {
     /// The instrument.
     #[arg(long, value_name = "INST")]
     inst: String,

@@ -18,7 +18,7 @@ use crate::runtime::wall_ms;
 #[command(
     after_help = "Examples:\n  alpha-arena data import btc-1m.csv.gz --inst BTC-USDT-SWAP --contract-value 0.01\n  alpha-arena data import broken.csv --inst ETH-USDT --repair\n\nColumns: ts_ms,open,high,low,close,volume; ts_ms is the bar's open time in UTC. --repair sorts, drops repeats and\nimpossible rows, and leaves gaps as gaps. Exit codes: 0 imported; 65 the file is broken and was not touched."
 )]
-pub(super) struct ImportArgs {
+pub(in crate::cli) struct ImportArgs {
     /// The file; .gz is read as gzip.
     file: PathBuf,
     /// The instrument it is the history of.
@@ -60,10 +60,11 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
     let broken: Vec<_> = findings.iter().filter(|f| !matches!(f.fault, Fault::Gap { .. })).cloned().collect();
     if !broken.is_empty() && !args.repair {
         super::show_findings(&broken, 20);
+        let lines: std::collections::BTreeSet<u64> = broken.iter().map(|f| f.line).collect();
         let why = format!(
             "{}: {} of {} rows are wrong; nothing was imported (--repair mends or drops them)",
             args.file.display(),
-            broken.len(),
+            lines.len(),
             rows.len()
         );
         return Err(Failure::new(Exit::Data, why));

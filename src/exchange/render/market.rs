@@ -132,6 +132,9 @@ pub fn trades(x: &Exchange, listed: &Listed, below: Option<i64>, limit: usize) -
 /// `data` of a market channel for this moment; `None` for channels that have nothing to say now.
 pub fn push(x: &Exchange, listed: &Listed, channel: &str) -> Option<String> {
     let inst = listed.listing.inst.id.as_str();
+    if !x.is_shown(inst) {
+        return None; // a price that nobody vouches for is not shown
+    }
     let row = match channel {
         "tickers" => ticker(x, listed),
         "books5" => book(x, listed, 5, x.showing()),

@@ -1,0 +1,52 @@
+//! Listens for the tape to what nobody else in the process needs: trades, and the account's pushes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::Instrument;
+use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::venue::{Signer, Stream, StreamConfig, StreamEvent, Subscription};
+
+pub(super) struct Listener {
+    pub ws: String,
+    /// With the tap: hearing is recording.
+    pub stream: StreamConfig,
+    pub signer: Signer,
+    pub clock: Clock,
+    pub instruments: Vec<Arc<Instrument>>,
+    pub beat: Beat,
+}
+
+impl Actor for Listener {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let trades = self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
+        let mut public = self.open("public", trades, None);
+        let account = vec![Subscription::private("account", ""), Subscription::private("positions", "ANY")];
+        let mut private = self.open("private", account, Some(self.signer.clone()));
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                event = public.next() => event,
+                event = private.next() => event,
+                _ = tick.tick() => {
+                    self.beat.tick();
+                    continue;
+                }
+            };
+            match event {
+                Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
+                Some(_) => {}
+                None => return Err(StageError::Gone("a stream of the tape")),
+            }
+        }
+    }
+}
+
+impl Listener {
+    fn open(&self, url: &str, subscriptions: Vec<Subscription>, signer: Option<Signer>) -> Stream {
+        let config = StreamConfig { url: format!("{}/{url}", self.ws), subscriptions, signer, ..self.stream.clone() };
+        Stream::open(config, self.clock.clone())
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing the tape: one thread, fed by a queue that nobody ever waits for.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use zstd::stream::write::Encoder;
+
+use super::line::{Head, Heard, Line, Mark};
+use crate::domain::{Instrument, Ms};
+
+/// Messages that may wait for the disk; beyond it they are counted as lost.
+const QUEUE: usize = 8192;
+/// How often what was written is marked and pushed to the disk.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+const DAY: Ms = Ms::secs(86_400);
+/// zstd's level: a fifth of the size for little work.
+const LEVEL: i32 = 3;
+
+/// What to record, where, and for how long it is kept.
+#[derive(Clone, Debug)]
+pub struct RecorderConfig {
+    pub dir: PathBuf,
+    pub mode: String,
+    pub uid: String,
+    pub instruments: Vec<Arc<Instrument>>,
+    /// Segments that began longer ago are removed when a new one begins.
+    pub keep_days: i64,
+}
+
+/// The end of the queue that is written to; cheap to clone. The tape ends with the last one.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    queue: mpsc::Sender<Heard>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Recording {
+    /// Puts a message on the tape if there is room; never waits.
+    pub fn hear(&self, heard: Heard) {
+        if self.queue.try_send(heard).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Starts the thread that writes. A disk that fails ends the tape, not the trading: it is logged.
+///
+/// # Errors
+/// When the directory or the first segment cannot be made.
+pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
+    fs::create_dir_all(&config.dir)?;
+    let (queue, mut inbox) = mpsc::channel(QUEUE);
+    let lost = Arc::new(AtomicU64::new(0));
+    let mut writer = Writer { segment: Open::begin(&config, now)?, config, lost: Arc::clone(&lost) };
+    std::thread::Builder::new().name("tape".into()).spawn(move || {
+        if let Err(error) = writer.run(&mut inbox) {
+            warn!(event = "tape_failed", %error, "the tape cannot be written; trading goes on without it");
+        }
+    })?;
+    Ok(Recording { queue, lost })
+}
+
+struct Writer {
+    config: RecorderConfig,
+    segment: Open,
+    lost: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &mut mpsc::Receiver<Heard>) -> io::Result<()> {
+        let mut marked = Instant::now();
+        loop {
+            match inbox.blocking_recv() {
+                Some(heard) => {
+                    if heard.at.floor(DAY) > self.segment.started.floor(DAY) {
+                        self.turn(heard.at)?;
+                    }
+                    self.segment.write(&heard)?;
+                }
+                None => return self.segment.end(self.lost.load(Ordering::Relaxed)),
+            }
+            if marked.elapsed() >= MARK_EVERY || inbox.is_empty() && marked.elapsed() >= MARK_EVERY / 4 {
+                self.segment.mark(self.lost.load(Ordering::Relaxed), false)?;
+                marked = Instant::now();
+            }
+        }
+    }
+
+    /// A new day: a new segment, and what is too old goes.
+    fn turn(&mut self, now: Ms) -> io::Result<()> {
+        self.segment.end(self.lost.load(Ordering::Relaxed))?;
+        self.segment = Open::begin(&self.config, now)?;
+        Ok(())
+    }
+}
+
+/// A segment that is being written.
+struct Open {
+    out: Encoder<'static, File>,
+    started: Ms,
+    lines: u64,
+    hash: Sha256,
+}
+
+impl Open {
+    fn begin(config: &RecorderConfig, now: Ms) -> io::Result<Self> {
+        forget(&config.dir, now, config.keep_days);
+        let (path, file) = fresh(&config.dir, now)?;
+        let mut out = Encoder::new(file, LEVEL)?;
+        out.include_checksum(true)?;
+        let instruments = config.instruments.iter().map(|i| Instrument::clone(i)).collect();
+        let head = Head {
+            schema: "tape/1".into(),
+            mode: config.mode.clone(),
+            uid: config.uid.clone(),
+            started_ms: now,
+            instruments,
+        };
+        write_line(&mut out, &Line::Head(head))?;
+        out.flush()?;
+        info!(event = "tape_begun", path = %path.display(), "recording what the venue says");
+        Ok(Self { out, started: now, lines: 0, hash: Sha256::new() })
+    }
+
+    fn write(&mut self, heard: &Heard) -> io::Result<()> {
+        let text = write_line(&mut self.out, &Line::Heard(heard.clone()))?;
+        self.hash.update(&text);
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn mark(&mut self, lost: u64, end: bool) -> io::Result<()> {
+        let sha256 = data_encoding::HEXLOWER.encode(&self.hash.clone().finalize());
+        write_line(&mut self.out, &Line::Mark(Mark { lines: self.lines, sha256, lost, end }))?;
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+
+    fn end(&mut self, lost: u64) -> io::Result<()> {
+        self.mark(lost, true)?;
+        self.out.do_finish()?;
+        self.out.get_ref().sync_data()
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &Line) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
+    text.push(b'\n');
+    out.write_all(&text)?;
+    Ok(text)
+}
+
+/// A file of this moment that nobody has written yet.
+fn fresh(dir: &Path, now: Ms) -> io::Result<(PathBuf, File)> {
+    let stamp = now.iso().replace(':', "");
+    for turn in 0..1000 {
+        let suffix = if turn == 0 { String::new() } else { format!("-{turn}") };
+        let path = dir.join(format!("{stamp}{suffix}.tape.zst"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "a thousand segments of one moment"))
+}
+
+/// Removes segments that began more than `days` ago. One that cannot be removed is left for the next time.
+fn forget(dir: &Path, now: Ms, days: i64) {
+    let oldest = Ms(now.0 - days * DAY.0).iso().replace(':', "");
+    for path in super::reader::segments(dir).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name < oldest && fs::remove_file(&path).is_ok() {
+            info!(event = "tape_forgotten", path = %path.display(), "a segment is older than tape.keep_days");
+        }
+    }
+}
