@@ -120,8 +120,8 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
                 v.wrong = Some("a second head".into());
                 return Ok(v);
             }
-            // Cut off in mid-frame: how a crash leaves it. Anything else was changed.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !v.closed => return Ok(v),
+            // Cut off in mid-frame: how a crash leaves it, or a writer that is not done. Anything else was changed.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(v),
             Err(error) => {
                 v.wrong = Some(format!("unreadable after {} messages: {error}", v.lines));
                 return Ok(v);
@@ -152,7 +152,8 @@ mod tests {
         drop(recording);
         loop {
             let all = segments(dir).unwrap();
-            if all.last().is_some_and(|path| verify(path).is_ok_and(|v| v.closed)) {
+            let last = messages.last().map(|at| Ms(*at));
+            if all.last().is_some_and(|path| verify(path).is_ok_and(|v| v.closed && v.last == last)) {
                 return all;
             }
             std::thread::yield_now();

@@ -13,14 +13,14 @@ mod wire;
 pub use codes::{CancelOutcome, Class, CreateOutcome, class, judge_cancel, judge_create};
 pub use history::{history_page, newest_closed};
 pub use ops::OrderSocket;
-pub use rest::{AccountConfig, CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
+pub use rest::{CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
 pub use sequence::{Sequence, Verdict};
 pub use sign::{Secrets, SignedHeaders, Signer};
 pub use stream::{Stream, StreamConfig, StreamEvent, Subscription, Tap};
 pub use wire::{
-    AlgoPush, BookPush, FillReport, FundingRate, Op, OrderPush, RawFill, TradePush, create_body, parse_account,
-    parse_algos, parse_bills, parse_book, parse_candles, parse_fills, parse_funding, parse_instruments, parse_orders,
-    parse_quote, parse_trades,
+    AccountConfig, AlgoPush, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, RawFill, TradePush,
+    create_body, parse_account, parse_algos, parse_bills, parse_book, parse_candles, parse_config, parse_fills,
+    parse_funding, parse_instruments, parse_orders, parse_positions, parse_quote, parse_time, parse_trades,
 };
 
 /// Installs the TLS provider of this process. A second call finds it installed, which is as good.

@@ -11,7 +11,7 @@ use tracing::debug;
 use super::budget::{Budgets, Lane};
 use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
 use super::sign::Signer;
-use super::wire::{self, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
+use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
 use crate::domain::{AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Quote};
 use crate::runtime::{Clock, StageError};
 
@@ -62,17 +62,6 @@ pub struct VenueConfig {
     pub timeout: Duration,
     /// Demo trading: every request carries `x-simulated-trading: 1`.
     pub demo: bool,
-}
-
-/// What start-up must know of the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountConfig {
-    pub uid: String,
-    /// 1 spot, 2 futures, 3 multi-currency, 4 portfolio.
-    pub level: String,
-    pub position_mode: String,
-    /// Comma list of read_only, trade, withdraw.
-    pub permissions: String,
 }
 
 /// A page of candles: those older than `after` and newer than `before`.
@@ -210,12 +199,7 @@ impl Venue {
     pub async fn server_time(&self) -> Result<Ms, VenueError> {
         self.inner.budgets.wait(Lane::Read, "time").await;
         let data = self.read_once("/api/v5/public/time", false).await?;
-        let ts = data[0]["ts"].as_str().and_then(|ts| ts.parse().ok());
-        ts.map(Ms).ok_or_else(|| VenueError::Strange {
-            request: "GET public/time".into(),
-            status: 200,
-            body: data.to_string(),
-        })
+        Self::parsed("public/time", wire::parse_time(&data))
     }
 
     /// Instruments of a kind that we could trade.
@@ -270,13 +254,7 @@ impl Venue {
     /// Who we are and how the account is set.
     pub async fn account_config(&self) -> Result<AccountConfig, VenueError> {
         let data = self.read(Lane::Slow, "/api/v5/account/config", true).await?;
-        let text = |name: &str| data[0][name].as_str().unwrap_or("").to_owned();
-        Ok(AccountConfig {
-            uid: text("uid"),
-            level: text("acctLv"),
-            position_mode: text("posMode"),
-            permissions: text("perm"),
-        })
+        Self::parsed("account/config", wire::parse_config(&data))
     }
 
     /// Balances and positions, both read in full or an error.

@@ -48,7 +48,7 @@ impl Signer {
     }
 
     /// The login frame of a WebSocket; the timestamp is in seconds.
-    pub(super) fn login(&self, now: Ms) -> String {
+    pub fn login(&self, now: Ms) -> String {
         let timestamp = (now.0 / 1000).to_string();
         serde_json::json!({"op": "login", "args": [{
             "apiKey": self.secrets.api_key.expose_secret(),

@@ -250,3 +250,40 @@ pub fn busy_config(dir: &Path) -> String {
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
 }
+
+/// A signed request, as any OKX client makes it: status and body.
+pub fn signed(exchange: &Exchange, method: &str, target: &str, body: &str) -> (u16, Value) {
+    let secrets = alpha_arena::venue::Secrets {
+        api_key: exchange.text("api_key").to_owned().into(),
+        secret: exchange.text("secret").to_owned().into(),
+        passphrase: exchange.text("passphrase").to_owned().into(),
+    };
+    let now =
+        serde_json::from_str::<Value>(&exchange.http("GET", "/sim/clock", "")).unwrap()["now_ms"].as_i64().unwrap();
+    let headers = alpha_arena::venue::Signer::new(secrets).headers(alpha_arena::domain::Ms(now), method, target, body);
+    let extra = format!(
+        "OK-ACCESS-KEY: {}\r\nOK-ACCESS-PASSPHRASE: {}\r\nOK-ACCESS-TIMESTAMP: {}\r\nOK-ACCESS-SIGN: {}\r\n",
+        headers.key, headers.passphrase, headers.timestamp, headers.signature
+    );
+    let (status, text) = raw(exchange.text("rest"), method, target, body, &extra);
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// A plain HTTP/1.1 request over a connection of its own.
+pub fn raw(rest: &str, method: &str, target: &str, body: &str, headers: &str) -> (u16, String) {
+    let host = rest.trim_start_matches("http://").to_owned();
+    let mut socket = TcpStream::connect(&host).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A connection that is cut ends the answer where it is.
+    drop(socket.read_to_end(&mut answer));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (status, body)
+}

@@ -2,6 +2,7 @@
 
 mod books;
 mod cli;
+mod conformance;
 mod end_to_end;
 mod faults;
 mod harness;

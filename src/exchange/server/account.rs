@@ -70,11 +70,6 @@ fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Resul
             let open = x.ledger.positions.iter().filter(|(inst, p)| !p.qty.is_zero() && wanted(inst));
             open.map(|(inst, _)| render::position(x, inst)).collect()
         }
-        // A closed position leaves its last state behind; this exchange keeps one per instrument.
-        "account/positions-history" => {
-            let closed = x.ledger.positions.iter().filter(|(_, p)| p.qty.is_zero() && !p.realised.is_zero());
-            closed.map(|(inst, _)| render::position(x, inst)).collect()
-        }
         "account/leverage-info" => {
             let mut out = Vec::new();
             for inst in list("instId") {

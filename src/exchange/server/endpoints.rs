@@ -42,7 +42,7 @@ const fn write(path: &'static str, limit: usize, per: Per) -> Endpoint {
 
 use Per::{Caller, Instrument};
 
-pub(super) const ENDPOINTS: [Endpoint; 55] = [
+pub(super) const ENDPOINTS: [Endpoint; 54] = [
     public("public/time", 10, Caller),
     public("public/instruments", 20, Caller),
     public("public/mark-price", 10, Instrument),
@@ -71,7 +71,6 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     read("account/leverage-info", 20),
     read("account/max-size", 20),
     read("account/max-avail-size", 20),
-    read("account/positions-history", 10),
     write("account/set-leverage", 20, Caller),
     write("account/set-position-mode", 5, Caller),
     Endpoint { window_ms: 1000, ..read("asset/currencies", 6) },

@@ -119,29 +119,60 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
         );
     }
     let mut by_inst = std::collections::BTreeMap::new();
-    for p in Vec::<PositionRow>::deserialize(positions).map_err(|e| bad(e.to_string()))? {
-        if p.pos_side != "net" {
-            return Err(bad(format!("{} has a '{}' position; net mode is required", p.inst_id, p.pos_side)));
+    for (side, position) in parse_positions(positions, as_of)? {
+        if side != "net" {
+            return Err(bad(format!("{} has a '{side}' position; net mode is required", position.inst)));
         }
-        let qty = p.pos.ok_or_else(|| bad(format!("{} has a position without a size", p.inst_id)))?;
-        if qty.is_zero() {
-            continue;
+        if !position.qty.is_zero() {
+            by_inst.insert(position.inst.clone(), position);
         }
-        let inst = InstId::new(p.inst_id);
-        by_inst.insert(
-            inst.clone(),
-            Position {
-                inst,
-                qty: Qty(qty),
-                average: p.avg_px.map(Price),
-                mark: p.mark_px.map(Price),
-                unrealised: p.upl.unwrap_or_default(),
-                liquidation: p.liq_px.map(Price),
-                leverage: p.lever,
-                at: p.u_time.unwrap_or(as_of),
-            },
-        );
     }
     let equity = Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?);
     Ok(AccountView { as_of, equity, available: Usd(available), balances, positions: by_inst })
+}
+
+/// Rows of `account/positions`, each with its `posSide`. Rows of size 0 linger at the venue.
+pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)>, Malformed> {
+    let bad = malformed("position");
+    let rows = Vec::<PositionRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
+    let parse = |p: PositionRow| {
+        let qty = p.pos.ok_or_else(|| bad(format!("{} has a position without a size", p.inst_id)))?;
+        let position = Position {
+            inst: InstId::new(p.inst_id),
+            qty: Qty(qty),
+            average: p.avg_px.map(Price),
+            mark: p.mark_px.map(Price),
+            unrealised: p.upl.unwrap_or_default(),
+            liquidation: p.liq_px.map(Price),
+            leverage: p.lever,
+            at: p.u_time.unwrap_or(as_of),
+        };
+        Ok((p.pos_side, position))
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+/// What start-up must know of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountConfig {
+    pub uid: String,
+    /// 1 spot, 2 futures, 3 multi-currency, 4 portfolio.
+    pub level: String,
+    pub position_mode: String,
+    /// Comma list of read_only, trade, withdraw.
+    pub permissions: String,
+}
+
+/// The row of `account/config`.
+pub fn parse_config(data: &Value) -> Result<AccountConfig, Malformed> {
+    let text = |name: &str| {
+        let value = data[0][name].as_str().filter(|text| !text.is_empty());
+        value.map(str::to_owned).ok_or_else(|| malformed("account config")(format!("{name} is missing")))
+    };
+    Ok(AccountConfig {
+        uid: text("uid")?,
+        level: text("acctLv")?,
+        position_mode: text("posMode")?,
+        permissions: text("perm")?,
+    })
 }

@@ -143,6 +143,12 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
     Ok(out)
 }
 
+/// The venue's clock.
+pub fn parse_time(data: &Value) -> Result<Ms, Malformed> {
+    let ts = data[0]["ts"].as_str().and_then(|ts| ts.parse().ok());
+    ts.map(Ms).ok_or_else(|| malformed("time")("ts is missing".into()))
+}
+
 /// A whole book, best level first on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookPush {

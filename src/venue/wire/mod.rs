@@ -5,10 +5,10 @@ mod account;
 mod market;
 mod orders;
 
-pub use account::{parse_account, parse_bills};
+pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions};
 pub use market::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_quote,
-    parse_trades,
+    parse_time, parse_trades,
 };
 pub use orders::{AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_fills, parse_orders};
 
