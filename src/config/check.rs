@@ -316,6 +316,15 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
     bars
 }
 
+/// Is this address on this machine, in clear text?
+fn is_local(url: &str, plain: &str) -> bool {
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
+        url.strip_prefix(plain).is_some_and(|rest| {
+            rest == *host || rest.starts_with(&format!("{host}:")) || rest.starts_with(&format!("{host}/"))
+        })
+    })
+}
+
 fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     let settings = VenueSettings {
         rest_url: s.text("rest_url").trim_end_matches('/').to_owned(),
@@ -334,12 +343,7 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     for (name, url, plain, sealed) in
         [("rest_url", &settings.rest_url, "http://", "https://"), ("ws_url", &settings.ws_url, "ws://", "wss://")]
     {
-        let local = ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
-            url.strip_prefix(plain).is_some_and(|rest| {
-                rest == *host || rest.starts_with(&format!("{host}:")) || rest.starts_with(&format!("{host}/"))
-            })
-        });
-        if !url.is_empty() && !url.starts_with(sealed) && !local {
+        if !url.is_empty() && !url.starts_with(sealed) && !is_local(url, plain) {
             s.problem(
                 name,
                 format!("must begin with {sealed}: a key never travels in clear text, except to this machine"),
@@ -349,8 +353,9 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     if !settings.ws_url.is_empty() && !settings.ws_url.ends_with("/ws/v5") {
         s.problem("ws_url", "must end with /ws/v5");
     }
-    if matches!(mode, Mode::Live | Mode::OkxDemo) && settings.ws_url.contains("pap.okx.com") != (mode == Mode::OkxDemo)
-    {
+    // OKX tells demo from live by the host; an exchange on this machine goes by the header.
+    let host_tells = matches!(mode, Mode::Live | Mode::OkxDemo) && !is_local(&settings.ws_url, "ws://");
+    if host_tells && settings.ws_url.contains("pap.okx.com") != (mode == Mode::OkxDemo) {
         s.problem(
             "ws_url",
             format!("is not the WebSocket host of mode {mode}; demo trading has its own (ws…pap.okx.com)"),

@@ -104,7 +104,7 @@ fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
 }
 
 #[test]
-fn paper_mode_says_what_it_lacks() {
+fn paper_mode_needs_a_source_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let out = command(dir.path(), &["run", "--once"]).env("ALPHA_ARENA__MODE", "paper").output().unwrap();
     assert_eq!(out.status.code(), Some(78));

@@ -3,9 +3,12 @@
 mod books;
 mod cli;
 mod conformance;
+mod data;
 mod end_to_end;
+mod exchange;
 mod faults;
 mod harness;
+mod paper;
 mod recovery;
 mod tidy;
 mod venue;

@@ -23,6 +23,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -338,7 +339,12 @@ fn dropped() -> Response {
 fn cut(answer: Result<String, Failure>) -> Response {
     let body = answer.unwrap_or_else(|failure| failure.msg);
     let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
-    let parts = futures_util::stream::iter([Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
+    // The half is on its way before the connection goes.
+    let cut = futures_util::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    });
+    let parts = futures_util::stream::once(std::future::ready(Ok(half))).chain(cut);
     let headers = [("content-type", "application/json".to_owned()), ("content-length", body.len().to_string())];
     (StatusCode::OK, headers, Body::from_stream(parts)).into_response()
 }

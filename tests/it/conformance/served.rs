@@ -256,9 +256,8 @@ async fn pushes(exchange: &Exchange, url: &str) -> BTreeMap<String, Value> {
     heard
 }
 
-#[test]
-fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
-    let Some(dir) = fixtures() else { return };
+/// One row of every reply and channel that is served, by the name the index gives it.
+fn samples() -> BTreeMap<String, Vec<Value>> {
     let exchange = busy_exchange();
     let (_, order) = signed(&exchange, "GET", "/api/v5/trade/order?instId=BTC-USDT-SWAP&clOrdId=rests", "");
     let (_, algo) = signed(&exchange, "GET", "/api/v5/trade/order-algo?algoClOrdId=trig", "");
@@ -302,7 +301,41 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
     let hasty =
         (0..30).map(|_| signed(&exchange, "GET", "/api/v5/account/config", "")).find(|(status, _)| *status == 429);
     samples.insert("any REST".into(), vec![hasty.expect("the limit is five in two seconds").1]);
+    samples.insert("GET /api/v5/account/balance details".into(), vec![detail]);
+    samples
+}
 
+/// Keys and types of a value, for a file that people can read: `{"px":"text"}`.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Array(rows) => rows.first().map_or(json!([]), |row| json!([shape(row)])),
+        other => json!(kind(other)),
+    }
+}
+
+/// Without the captures this still holds every reply to the shape it had when it was compared with them.
+/// `UPDATE=1 cargo test --test it shape` writes the file anew.
+#[test]
+fn every_reply_and_push_keeps_the_shape_that_was_compared() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shapes.json");
+    let now: BTreeMap<String, Value> = samples().iter().map(|(name, rows)| (name.clone(), shape(&rows[0]))).collect();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, serde_json::to_string_pretty(&now).unwrap() + "\n").unwrap();
+    }
+    let kept: BTreeMap<String, Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), now.keys().collect::<Vec<_>>());
+    for (name, kept) in &kept {
+        assert_eq!(kept, &now[name], "{name}");
+    }
+    println!("{} replies and channels keep their shape", kept.len());
+}
+
+#[test]
+fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
+    let Some(dir) = fixtures() else { return };
+    let samples = samples();
+    let detail = &samples["GET /api/v5/account/balance details"][0];
     let (mut compared, mut found, mut unserved) = (0, BTreeSet::new(), 0);
     for (file, endpoint) in super::index(&dir) {
         let text = std::fs::read_to_string(dir.join(&file)).unwrap();
@@ -315,7 +348,7 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
             continue;
         };
         let ours = if endpoint.contains("details[]") {
-            &detail
+            detail
         } else {
             ours.iter().find(|row| !misses(&captured, row)).unwrap_or(&ours[0])
         };

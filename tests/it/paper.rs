@@ -1,0 +1,139 @@
+//! Paper trading on a market that another exchange shows, and demo trading.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use alpha_arena::exchange::market::Market;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Exchange, busy_config, command, count, pair, wait_for};
+
+const SEED: u64 = 21;
+
+fn source() -> Exchange {
+    Exchange::start(&["--seed", &SEED.to_string()])
+}
+
+fn env(source: &Exchange) -> Vec<(String, String)> {
+    let mut env = source.env();
+    env.retain(|(name, _)| !name.starts_with("OKX_"));
+    env.extend([pair("ALPHA_ARENA__MODE", "paper"), pair("ALPHA_ARENA__VENUE__SILENCE_MS", "3000")]);
+    env
+}
+
+fn fills(dir: &std::path::Path) -> i64 {
+    count(dir, "SELECT COUNT(*) FROM fills")
+}
+
+fn decisions(dir: &std::path::Path) -> i64 {
+    count(dir, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'")
+}
+
+/// Prices the source showed of `inst` in the seconds around `at_ms`: the five best levels of each side
+/// and every trade.
+fn shown(market: &Market, inst: &str, at_ms: i64) -> BTreeSet<Decimal> {
+    let listed = market.get(inst).unwrap();
+    let second = at_ms.div_euclid(1000);
+    let mut prices = BTreeSet::new();
+    for s in second - 4..=second + 1 {
+        let book = listed.book(s, 0);
+        prices.extend(book.bids.iter().take(5).chain(book.asks.iter().take(5)).map(|level| level.price.normalize()));
+        prices.extend(listed.trades(s, 0).iter().map(|trade| trade.price.normalize()));
+    }
+    prices
+}
+
+#[test]
+fn every_fill_is_at_a_price_the_source_showed_and_a_cut_feed_stops_everything() {
+    let source = source();
+    let dir = tempfile::tempdir().unwrap();
+    let config = busy_config(dir.path());
+    let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run"], &env(&source));
+    daemon.wait_log("the price feed is complete", Duration::from_secs(20));
+    daemon.wait_log("ready: reconciled", Duration::from_secs(20));
+    wait_for("fills", Duration::from_secs(60), || fills(dir.path()) >= 40);
+
+    // Cut: the source lets nobody in and sends everybody away.
+    let cut = json!({"rules": [{"match": {"path": "connect *"}, "action": "drop_before"},
+        {"match": {"path": "push *"}, "action": "disconnect"}]});
+    source.http("POST", "/sim/faults", &cut.to_string());
+    daemon.wait_log("the price feed is cut: nothing is matched until it is back run=", Duration::from_secs(10));
+    wait_for("the stream to be down", Duration::from_secs(10), || daemon.log().matches("feed is cut").count() >= 3);
+    std::thread::sleep(Duration::from_secs(2)); // what was decided before the cut is refused or done
+    let (had, decided) = (fills(dir.path()), decisions(dir.path()));
+    wait_for("health to name the feed", Duration::from_secs(40), || {
+        let out = command(dir.path(), &["health", "--json"]).envs(env(&source)).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        out.status.code() == Some(2) && text.contains("BTC-USDT-SWAP: quote")
+    });
+    assert_eq!(fills(dir.path()), had, "a fill while the feed was cut");
+    assert_eq!(decisions(dir.path()), decided, "a decision while the feed was cut");
+
+    // Back: it decides and fills again by itself.
+    source.http("POST", "/sim/faults", r#"{"rules":[]}"#);
+    wait_for("fills after the cut", Duration::from_secs(90), || fills(dir.path()) > had + 5);
+
+    // kill -9: the paper book is there again.
+    let before = positions(&daemon);
+    daemon.kill();
+    let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run"], &{
+        let mut env = env(&source);
+        env.push(pair("TRADING_ENABLED", "false"));
+        env
+    });
+    daemon.wait_log("ready: reconciled", Duration::from_secs(30));
+    assert_eq!(positions(&daemon).is_empty(), before.is_empty());
+    assert!(daemon.log().contains("orders and fills agree with the venue"), "{}", daemon.log());
+
+    let market = Market::new(SEED);
+    let db = daemon.db();
+    let mut query = db.prepare("SELECT inst_id, price, at_ms FROM fills").unwrap();
+    let rows = query
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)))
+        .unwrap();
+    let mut checked = 0;
+    for row in rows {
+        let (inst, price, at) = row.unwrap();
+        let price: Decimal = price.parse().unwrap();
+        let prices = shown(&market, &inst, at);
+        assert!(prices.contains(&price.normalize()), "{inst} filled at {price} at {at}: the source showed {prices:?}");
+        checked += 1;
+    }
+    println!("seed {SEED}: {checked} fills, each at a price the source showed");
+    assert!(checked > 40);
+}
+
+fn positions(daemon: &Daemon) -> Vec<Value> {
+    let out = command(&daemon.dir, &["positions", "--json"]).env("ALPHA_ARENA__MODE", "paper").output().unwrap();
+    let value: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+    value["rows"].as_array().cloned().unwrap_or_default()
+}
+
+#[test]
+fn demo_trades_on_demo_and_a_key_of_the_other_environment_stops_before_any_order() {
+    let (demo, live) = (Exchange::start(&["--demo", "--speed", "5"]), Exchange::start(&["--speed", "5"]));
+    // (venue, mode, does it come up?)
+    for (venue, mode, comes_up) in [(&demo, "okx-demo", true), (&live, "okx-demo", false), (&demo, "live", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut env = venue.env();
+        env.extend([
+            pair("ALPHA_ARENA__MODE", mode),
+            pair("TRADING_ENABLED", "true"),
+            pair("ALPHA_ARENA__VENUE__UID", venue.text("uid")),
+        ]);
+        let before = venue.ledger()["creates"].as_array().unwrap().len();
+        let mut daemon = Daemon::start(dir.path(), &["run", "--for", "4s"], &env);
+        let status = daemon.wait_exit(Duration::from_secs(40));
+        let log = daemon.log();
+        if comes_up {
+            assert_eq!(status.code(), Some(0), "{log}");
+            assert!(log.contains("ready: reconciled"), "{log}");
+        } else {
+            assert_eq!(status.code(), Some(77), "{mode}: {log}");
+            assert!(log.contains("50101"), "{mode}: {log}");
+            assert_eq!(venue.ledger()["creates"].as_array().unwrap().len(), before, "an order was sent");
+        }
+    }
+    assert!(live.ledger()["creates"].as_array().unwrap().is_empty(), "nothing was sent to live");
+}
