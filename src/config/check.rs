@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn the_files_in_config_are_valid_as_far_as_they_can_be() {
-        for (file, missing) in [("paper", None), ("okx-demo", None), ("live", Some("venue.uid"))] {
+        for (file, missing) in [("paper", None), ("replay", None), ("okx-demo", None), ("live", Some("venue.uid"))] {
             let path = format!("{}/config/{file}.toml", env!("CARGO_MANIFEST_DIR"));
             let overrides = Overrides { config: Some(path.into()), speed: None };
             let checked = Config::check(Layers::read(&overrides, HashMap::new()).unwrap());
