@@ -206,10 +206,12 @@ impl Wiring {
         let probe = Probe { journal: journal.clone(), clock: clock.clone(), beat: beat("probe", true) };
         supervisor.start_with(probe, |a| a.beat.clone(), critical, &self.stop);
 
+        let paper = self.reached.embedded.as_ref().is_some_and(|embedded| embedded.source.is_some());
         let market_actor = Market {
             venue: self.reached.venue.clone(),
             ws: self.reached.ws.clone(),
-            stream: self.stream(),
+            // In paper the tape hears the source itself, not what the embedded exchange makes of it.
+            stream: StreamConfig { tap: self.tap.clone().filter(|_| !paper), ..self.stream() },
             instruments: self.instruments.clone(),
             bars: config.bars(),
             history_bars: config.history_bars,
@@ -319,7 +321,7 @@ impl Wiring {
                 stream: self.stream(),
                 signer: self.reached.signer.clone(),
                 clock: clock.clone(),
-                instruments: self.instruments.clone(),
+                instruments: if paper { Vec::new() } else { self.instruments.clone() },
                 beat: beat("tape", false),
             };
             supervisor.start_with(listener, |a| a.beat.clone(), restartable, &self.stop);

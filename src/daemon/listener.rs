@@ -13,14 +13,16 @@ pub(super) struct Listener {
     pub stream: StreamConfig,
     pub signer: Signer,
     pub clock: Clock,
+    /// Whose trades nobody else records; may be empty.
     pub instruments: Vec<Arc<Instrument>>,
     pub beat: Beat,
 }
 
 impl Actor for Listener {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let trades = self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
-        let mut public = self.open("public", trades, None);
+        let trades: Vec<_> =
+            self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
+        let mut public = (!trades.is_empty()).then(|| self.open("public", trades, None));
         let account = vec![Subscription::private("account", ""), Subscription::private("positions", "ANY")];
         let mut private = self.open("private", account, Some(self.signer.clone()));
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -28,7 +30,7 @@ impl Actor for Listener {
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                event = public.next() => event,
+                event = next_of(&mut public) => event,
                 event = private.next() => event,
                 _ = tick.tick() => {
                     self.beat.tick();
@@ -41,6 +43,14 @@ impl Actor for Listener {
                 None => return Err(StageError::Gone("a stream of the tape")),
             }
         }
+    }
+}
+
+/// The next event of a stream that may not be there: then never.
+async fn next_of(stream: &mut Option<Stream>) -> Option<StreamEvent> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,7 +11,7 @@ use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
 use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
-use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_quote};
+use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, newest_closed, parse_candles, parse_quote};
 
 /// A bar that has closed, in order and without a gap.
 #[derive(Clone, Debug)]
@@ -124,13 +124,8 @@ impl Market {
     }
 
     fn open(&self, kind: &str, channels: &[String]) -> Stream {
-        let of = |inst: &Arc<Instrument>| {
-            let inst = inst.id.clone();
-            channels.iter().map(move |channel| Subscription::market(channel, inst.as_str()))
-        };
-        let subscriptions = self.instruments.iter().flat_map(of).collect();
-        let config =
-            StreamConfig { url: format!("{}/{kind}", self.ws), subscriptions, signer: None, ..self.stream.clone() };
+        let insts = self.instruments.iter().map(|inst| &inst.id);
+        let config = self.stream.of_market(&self.ws, kind, insts, channels);
         Stream::open(config, self.venue.clock().clone())
     }
 

@@ -87,8 +87,16 @@ pub fn status(s: &Shared) -> Value {
         .insts
         .iter()
         .map(|(inst, m)| {
-            json!({"inst": inst, "quote_age_ms": m.quote.map(|q| now.since(q.at).0),
-                "last_bar_ms": m.series.values().next().and_then(|bars| bars.last()).map(|c| c.ts.0)})
+            let bars: Vec<Value> = m
+                .series
+                .iter()
+                .map(|(bar, closed)| {
+                    let closed = closed.last().map(|c| c.ts.plus(bar.span()));
+                    json!({"bar": bar.okx(), "span_ms": bar.span().0, "closed_ms": closed.map(|at| at.0),
+                        "age_ms": closed.map(|at| now.since(at).0)})
+                })
+                .collect();
+            json!({"inst": inst, "quote_age_ms": m.quote.map(|q| now.since(q.at).0), "bars": bars})
         })
         .collect();
     let orders = s.orders.borrow();

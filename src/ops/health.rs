@@ -33,6 +33,9 @@ impl Verdict {
     }
 }
 
+/// How much later than due a bar may be.
+const BAR_GRACE_MS: i64 = 15_000;
+
 /// Judges the database's summary and, if a daemon answered, its status.
 pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) -> Vec<Finding> {
     let finding = |check, verdict, detail: String| Finding { check, verdict, detail };
@@ -65,7 +68,21 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                 let age = feed["quote_age_ms"].as_i64();
                 let verdict = if age.is_some_and(|age| age <= 15_000) { Verdict::Ok } else { Verdict::Fail };
                 let detail = age.map_or("no quote yet".into(), |age| format!("quote {age} ms old"));
-                out.push(finding("feed", verdict, format!("{}: {detail}", feed["inst"].as_str().unwrap_or("?"))));
+                let inst = feed["inst"].as_str().unwrap_or("?");
+                out.push(finding("feed", verdict, format!("{inst}: {detail}")));
+                // A bar is due each span; one that is late by another and then some will not come by itself.
+                for series in feed["bars"].as_array().into_iter().flatten() {
+                    let (bar, span) = (series["bar"].as_str().unwrap_or("?"), series["span_ms"].as_i64().unwrap_or(0));
+                    match series["age_ms"].as_i64() {
+                        Some(age) if age <= 2 * span + BAR_GRACE_MS => {}
+                        Some(age) => out.push(finding(
+                            "feed",
+                            Verdict::Fail,
+                            format!("{inst}: the last {bar} bar closed {} s ago", age / 1000),
+                        )),
+                        None => out.push(finding("feed", Verdict::Fail, format!("{inst}: no {bar} bar yet"))),
+                    }
+                }
             }
             let unknown = status["unknown_orders"].as_u64().unwrap_or(0);
             let verdict = if unknown == 0 { Verdict::Ok } else { Verdict::Warn };
@@ -99,7 +116,8 @@ mod tests {
 
     fn running(change: impl Fn(&mut Value)) -> Value {
         let mut status = json!({"pid": 1, "trading_state": "active", "trading_enabled": true, "account_age_ms": 1000,
-            "feeds": [{"inst": "A", "quote_age_ms": 10}], "unknown_orders": 0});
+            "feeds": [{"inst": "A", "quote_age_ms": 10, "bars": [{"bar": "1m", "span_ms": 60_000, "age_ms": 70_000}]}],
+            "unknown_orders": 0});
         change(&mut status);
         status
     }
@@ -120,6 +138,8 @@ mod tests {
         check("ok", Some(running(|s| s["trading_enabled"] = false.into())), Verdict::Warn);
         check("ok", Some(running(|s| s["account_age_ms"] = Value::Null)), Verdict::Fail);
         check("ok", Some(running(|s| s["feeds"][0]["quote_age_ms"] = 20_000.into())), Verdict::Fail);
+        check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into())), Verdict::Fail);
+        check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = Value::Null)), Verdict::Fail);
         check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
     }
 }

@@ -9,7 +9,7 @@ use super::news;
 use crate::domain::{Bar, InstId, InstKind, Instrument};
 use crate::exchange::{Engine, FeedEvent, Unavailable};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
-use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed};
+use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, newest_closed};
 
 /// How often the coming funding rate is read.
 const FUNDING_EVERY: Duration = Duration::from_secs(300);
@@ -74,13 +74,8 @@ impl Actor for Feed {
 
 impl Feed {
     fn open(&self, url: &str, channels: &[String]) -> Stream {
-        let of = |inst: &Arc<Instrument>| {
-            let inst = inst.id.clone();
-            channels.iter().map(move |channel| Subscription::market(channel, inst.as_str()))
-        };
-        let subscriptions = self.instruments.iter().flat_map(of).collect();
-        let config =
-            StreamConfig { url: format!("{}/{url}", self.ws), subscriptions, signer: None, ..self.stream.clone() };
+        let insts = self.instruments.iter().map(|inst| &inst.id);
+        let config = self.stream.of_market(&self.ws, url, insts, channels);
         Stream::open(config, self.source.clock().clone())
     }
 

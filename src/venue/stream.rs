@@ -21,6 +21,7 @@ use tracing::{Instrument, debug, info, warn};
 
 use super::sequence::{Sequence, Verdict};
 use super::sign::Signer;
+use crate::domain::InstId;
 use crate::runtime::Clock;
 
 /// A channel and what it is about.
@@ -72,6 +73,26 @@ pub struct StreamConfig {
     pub silence: Duration,
     /// Hears every push as it came, before anybody acts on it.
     pub tap: Option<Tap>,
+}
+
+impl StreamConfig {
+    /// The same, for every one of `channels` of every one of `insts` on one of the URLs under `ws`,
+    /// without a login.
+    pub fn of_market<'a>(
+        &self,
+        ws: &str,
+        url: &str,
+        insts: impl Iterator<Item = &'a InstId>,
+        channels: &[String],
+    ) -> StreamConfig {
+        let of = |inst: &'a InstId| channels.iter().map(move |channel| Subscription::market(channel, inst.as_str()));
+        StreamConfig {
+            url: format!("{ws}/{url}"),
+            subscriptions: insts.flat_map(of).collect(),
+            signer: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Somebody who listens in: channel, subject, data. Must not wait.
