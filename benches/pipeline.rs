@@ -84,7 +84,7 @@ fn pipeline() {
     let shown = InstMarket {
         instrument: Arc::clone(&inst),
         quote: None,
-        series: std::collections::BTreeMap::from([(Bar::S1, Arc::new(past.to_vec()))]),
+        series: std::collections::BTreeMap::from([(Bar::S1, Series::new(Bar::S1, past.to_vec()))]),
     };
     view.insts.insert(inst.id.clone(), shown);
     let seats = seats(std::slice::from_ref(&inst.id));

@@ -32,7 +32,7 @@ use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Limits};
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
-use crate::tape::{self, Heard, RecorderConfig};
+use crate::tape::{self, Heard, RecorderConfig, Recording};
 use crate::tracking::{AccountSync, Ledger, Tracker};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
 
@@ -75,7 +75,8 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
-    let tap = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
+    let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
+    let (tap, recording) = tape.unzip();
     let wiring = Wiring { config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
     let life = async {
         let (supervisor, views) = wiring.start(store, dir, limits).await?;
@@ -87,6 +88,10 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         Ok(exit)
     };
     let exit = tracing::Instrument::instrument(life, span).await;
+    if let Some(recording) = recording {
+        // A matter of milliseconds: the last mark and its sync.
+        tokio::task::block_in_place(|| recording.finish());
+    }
     drop(wiring.reached.embedded); // the venue outlives everybody who may still ask it
     drop(state);
     exit
@@ -98,7 +103,7 @@ fn start_tape(
     reached: &Reached,
     instruments: &[Arc<Instrument>],
     dir: &Path,
-) -> Result<Tap, StartError> {
+) -> Result<(Tap, Recording), StartError> {
     let clock = reached.clock.clone();
     let recorder = RecorderConfig {
         dir: StateDir::tape(dir),
@@ -109,10 +114,12 @@ fn start_tape(
     };
     let recording =
         tape::record(recorder, clock.now()).map_err(|source| StartError::Io { what: "opening the tape", source })?;
-    Ok(Tap(Arc::new(move |channel, subject, data| {
+    let writer = recording.clone();
+    let tap = Tap(Arc::new(move |channel, subject, data| {
         let (channel, subject) = (channel.to_owned(), subject.to_owned());
-        recording.hear(Heard { at: clock.now(), channel, subject, data: data.to_owned() });
-    })))
+        writer.hear(Heard { at: clock.now(), channel, subject, data: data.to_owned() });
+    }));
+    Ok((tap, recording))
 }
 
 /// What the start has gathered; everything an actor needs is made from it.
@@ -218,7 +225,8 @@ impl Wiring {
             view: market_tx,
             closed: closed_tx,
             keep,
-            behind: false,
+            behind: None,
+            holes: BTreeMap::new(),
             start_run: self.start_run,
             beat: beat("market", false),
         };
@@ -363,6 +371,7 @@ impl Wiring {
                     instruments: source.instruments.clone(),
                     bars: config.bars(),
                     history_bars: config.history_bars + FEED_SPARE_BARS,
+                    closed: BTreeMap::new(),
                     beat: beat("feed", false),
                 };
                 supervisor.start_with(feed, |a| a.beat.clone(), restartable, &self.stop);

@@ -257,6 +257,21 @@ impl Config {
         if sound && risk.account_age_max <= sync.account {
             root.problem("risk.account_age_ms_max", "must be more than sync.account_ms, or no order ever passes");
         }
+        for contender in contenders.iter().filter(|c| c.bar != market.0) {
+            if contender.bar.span().0 % (market.0.span().0 * every_bars) != 0 {
+                let why = format!(
+                    "decides every {every_bars} bars of {}, which does not meet every close of {}'s {} bar",
+                    market.0, contender.id, contender.bar
+                );
+                root.problem("decision.every_bars", why);
+            }
+        }
+        if mode != Mode::Sim && !exchange.candles.is_empty() {
+            root.problem("exchange.candles", format!("recorded candles are a market of mode sim; the mode is {mode}"));
+        }
+        if mode != Mode::Sim && market.0 == Bar::S1 && !is_local(&venue.ws_url, "ws://") {
+            root.problem("market.bar", "OKX has 1s bars only as history; use 1m or longer");
+        }
         if allocation.reserve >= Decimal::ONE {
             root.problem("allocation.reserve_pct", "leaves nothing to trade with");
         }
@@ -307,6 +322,9 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
     for word in s.texts("more_bars") {
         match word.parse::<Bar>() {
             Ok(bar) if bar <= base => s.problem("more_bars", format!("{bar} is not longer than bar = {base}")),
+            Ok(bar) if bar.span().0 % base.span().0 != 0 => {
+                s.problem("more_bars", format!("{bar} is not a whole number of bar = {base}"));
+            }
             Ok(bar) if bars.contains(&bar) => s.problem("more_bars", format!("names {bar} twice")),
             Ok(bar) => bars.push(bar),
             Err(error) => s.problem("more_bars", error.to_string()),
@@ -443,6 +461,7 @@ mod tests {
             ("ALPHA_ARENA__MODE", "live"),
             ("ALPHA_ARENA__VENUE__REST_URL", "https://www.okx.com"),
             ("ALPHA_ARENA__VENUE__WS_URL", "wss://ws.okx.com:8443/ws/v5"),
+            ("ALPHA_ARENA__MARKET__BAR", "1m"),
         ];
         assert_eq!(check(&live).unwrap_err().0[0].key, "venue.uid");
         let mut pinned = live.to_vec();
@@ -476,6 +495,7 @@ mod tests {
         let demo = |rest: &str, ws: &str| {
             let env = [
                 ("ALPHA_ARENA__MODE", "okx-demo"),
+                ("ALPHA_ARENA__MARKET__BAR", "1m"),
                 ("ALPHA_ARENA__VENUE__REST_URL", rest),
                 ("ALPHA_ARENA__VENUE__WS_URL", ws),
             ];
@@ -485,6 +505,36 @@ mod tests {
         assert_eq!(demo("http://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"), Err("venue.rest_url".into()));
         assert_eq!(demo("https://www.okx.com", "wss://ws.okx.com:8443/ws/v5"), Err("venue.ws_url".into()));
         assert_eq!(demo("https://www.okx.com", "wss://wspap.okx.com:8443"), Err("venue.ws_url".into()));
+    }
+
+    #[test]
+    fn bars_that_could_never_be_decided_on_are_refused() {
+        let key = |env: &[(&str, &str)]| check(env).map(drop).map_err(|p| p.0[0].key.clone());
+        assert_eq!(
+            key(&[
+                ("ALPHA_ARENA__MODE", "paper"),
+                ("ALPHA_ARENA__VENUE__REST_URL", "https://www.okx.com"),
+                ("ALPHA_ARENA__VENUE__WS_URL", "wss://ws.okx.com:8443/ws/v5")
+            ]),
+            Err("market.bar".into())
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bars.toml");
+        let with = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let overrides = Overrides { config: Some(file.clone()), speed: None };
+            Config::check(Layers::read(&overrides, HashMap::new()).unwrap()).map(drop).map_err(|p| p.0[0].key.clone())
+        };
+        assert_eq!(with("[market]\nbar = \"3m\"\nmore_bars = [\"5m\"]\n"), Err("market.more_bars".into()));
+        let contender = |every: i64| {
+            format!(
+                "[market]\nbar = \"1m\"\nmore_bars = [\"3m\"]\n[decision]\nevery_bars = {every}\n[[contender]]\nid = \"x\"\nkind = \"rule\"\n\
+             strategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.1\"\nbar = \"3m\"\ninstruments = [\"BTC-USDT\"]\n\
+             params = {{ fast = 5, slow = 20 }}\nexecution = {{ policy = \"market\" }}\n"
+            )
+        };
+        assert_eq!(with(&contender(5)), Err("decision.every_bars".into()));
+        assert_eq!(with(&contender(3)), Ok(()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::domain::Instrument;
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::venue::{Signer, Stream, StreamConfig, StreamEvent, Subscription};
@@ -20,8 +22,7 @@ pub(super) struct Listener {
 
 impl Actor for Listener {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let trades: Vec<_> =
-            self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
+        let trades: Vec<_> = self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
         let mut public = (!trades.is_empty()).then(|| self.open("public", trades, None));
         let account = vec![Subscription::private("account", ""), Subscription::private("positions", "ANY")];
         let mut private = self.open("private", account, Some(self.signer.clone()));
@@ -38,9 +39,15 @@ impl Actor for Listener {
                 }
             };
             match event {
-                Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
+                // The tape is the poorer for it; trading is not.
+                Some(StreamEvent::Refused { code, msg }) => {
+                    warn!(event = "tape_refused", %code, %msg, "the venue does not let the tape hear this channel");
+                }
                 Some(_) => {}
-                None => return Err(StageError::Gone("a stream of the tape")),
+                None => {
+                    stop.cancelled().await;
+                    return Ok(());
+                }
             }
         }
     }

@@ -20,6 +20,8 @@ pub enum Fault {
     OffGrid,
     /// Impossible: which rule it breaks.
     Impossible(&'static str),
+    /// Not six numbers.
+    Unreadable(String),
 }
 
 impl Fault {
@@ -41,6 +43,7 @@ impl fmt::Display for Fault {
             Fault::OutOfOrder => f.write_str("out of order: older than the row before it"),
             Fault::OffGrid => f.write_str("off the grid: not at a multiple of the bar"),
             Fault::Impossible(rule) => write!(f, "impossible: {rule}"),
+            Fault::Unreadable(why) => write!(f, "unreadable: {why}"),
         }
     }
 }
@@ -138,34 +141,37 @@ pub struct Repaired {
     pub gaps: Vec<Finding>,
 }
 
-/// Sorts, drops repeats and what is impossible, and says what is then missing. Two rows of one time
-/// with different values are both dropped: nobody can say which is true.
+/// Sorts, drops repeats and what is impossible, and says what is then missing. Sound rows of one time
+/// with different values are all dropped: nobody can say which is true.
 pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
-    let findings = check(rows, bar);
     let mut out = Repaired::default();
-    let mut doubtful = std::collections::BTreeSet::new();
-    for finding in &findings {
-        match finding.fault {
-            Fault::Duplicate { same: true, .. } | Fault::Impossible(_) | Fault::OffGrid => {
-                out.dropped.push(finding.clone());
-            }
-            Fault::Duplicate { same: false, .. } => {
-                doubtful.insert(finding.ts);
-                out.dropped.push(finding.clone());
-            }
-            Fault::Gap { .. } | Fault::OutOfOrder => {}
-        }
-    }
-    let mut kept: BTreeMap<Ms, Row> = BTreeMap::new();
+    let mut by_time: BTreeMap<Ms, Vec<&Row>> = BTreeMap::new();
     for row in rows {
-        let sound = impossible(&row.candle).is_none() && row.candle.ts.floor(bar.span()) == row.candle.ts;
-        if sound && !doubtful.contains(&row.candle.ts) {
-            kept.entry(row.candle.ts).or_insert(*row);
+        let ts = row.candle.ts;
+        let mut drop = |fault| out.dropped.push(Finding { line: row.line, ts, fault });
+        match impossible(&row.candle) {
+            Some(rule) => drop(Fault::Impossible(rule)),
+            None if ts.floor(bar.span()) != ts => drop(Fault::OffGrid),
+            None => by_time.entry(ts).or_default().push(row),
         }
     }
-    let rows: Vec<Row> = kept.into_values().collect();
-    out.gaps = check(&rows, bar).into_iter().filter(|f| matches!(f.fault, Fault::Gap { .. })).collect();
-    out.candles = rows.into_iter().map(|row| row.candle).collect();
+    let mut kept: Vec<Row> = Vec::with_capacity(by_time.len());
+    for (ts, same_time) in by_time {
+        let first = same_time[0];
+        let same = same_time.iter().all(|row| row.candle == first.candle);
+        let doubtful = if same { &same_time[1..] } else { &same_time[..] };
+        for row in doubtful {
+            // Of rows that contradict each other the first is as doubtful as the others.
+            let other = if row.line == first.line { same_time[1].line } else { first.line };
+            out.dropped.push(Finding { line: row.line, ts, fault: Fault::Duplicate { same, first_line: other } });
+        }
+        if same {
+            kept.push(*first);
+        }
+    }
+    out.dropped.sort_by_key(|finding| finding.line);
+    out.gaps = check(&kept, bar).into_iter().filter(|f| matches!(f.fault, Fault::Gap { .. })).collect();
+    out.candles = kept.into_iter().map(|row| row.candle).collect();
     out
 }
 
@@ -218,7 +224,8 @@ mod tests {
         let mended = repair(&broken, Bar::M1);
         let minutes: Vec<i64> = mended.candles.iter().map(|c| c.ts.0 / 60_000).collect();
         assert_eq!(minutes, [1, 2, 3, 7]);
-        assert_eq!(mended.dropped.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6, 8]);
+        assert_eq!(mended.dropped.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6, 7, 8]);
+        assert_eq!(mended.candles.len() + mended.dropped.len(), broken.len());
         assert_eq!(mended.gaps.len(), 1);
         assert_eq!(mended.gaps[0].fault, Fault::Gap { missing: 3 });
     }

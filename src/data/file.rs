@@ -2,7 +2,7 @@
 //! open times in UTC milliseconds.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use rust_decimal::Decimal;
 
+use super::{Fault, Finding};
 use crate::domain::{Candle, Ms, Price, Qty};
 
 /// The columns, in order.
@@ -22,6 +23,13 @@ pub struct Row {
     pub candle: Candle,
 }
 
+/// What a file holds: rows, and lines that are none, each with why.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub rows: Vec<Row>,
+    pub unreadable: Vec<Finding>,
+}
+
 /// A file that cannot be read as candles at all.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -29,8 +37,8 @@ pub enum FileError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: the first line must be {expected}, is '{found}'")]
     Header { path: PathBuf, expected: String, found: String },
-    #[error("{path}, line {line}: {why}")]
-    Row { path: PathBuf, line: u64, why: String },
+    #[error("{path}: cut off or damaged in line {line}: {why}")]
+    Damaged { path: PathBuf, line: u64, why: String },
     #[error("{path}: no rows")]
     Empty { path: PathBuf },
 }
@@ -39,19 +47,22 @@ fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "gz")
 }
 
-/// Reads every row, in the order of the file; what they say is judged by [`super::check`].
+/// Reads every row, in the order of the file; what they say is judged by [`super::check`]. A line that is
+/// not six numbers is listed and left out.
 ///
 /// # Errors
-/// A file that cannot be opened, another header, or a row that is not six numbers.
-pub fn read_candles(path: &Path) -> Result<Vec<Row>, FileError> {
+/// A file that cannot be opened, is cut off, has another header or no rows.
+pub fn read_candles(path: &Path) -> Result<Read, FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     let file = BufReader::new(File::open(path).map_err(io)?);
-    let input: Box<dyn Read> = if is_gzip(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let input: Box<dyn io::Read> = if is_gzip(path) { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-    let bad = |line: u64, why: String| FileError::Row { path: path.to_owned(), line, why };
+    let bad = |line: u64, why: String| FileError::Damaged { path: path.to_owned(), line, why };
     let of_csv = |error: csv::Error| {
         let line = error.position().map_or(0, csv::Position::line);
         match error.into_kind() {
+            // A compressed file that ends too early, or is not what it says.
+            csv::ErrorKind::Io(source) if source.kind() != io::ErrorKind::NotFound => bad(line, source.to_string()),
             csv::ErrorKind::Io(source) => io(source),
             kind => bad(line, format!("{kind:?}")),
         }
@@ -61,14 +72,20 @@ pub fn read_candles(path: &Path) -> Result<Vec<Row>, FileError> {
         let (expected, found) = (HEADER.join(","), header.join(","));
         return Err(FileError::Header { path: path.to_owned(), expected, found });
     }
-    let mut rows = Vec::new();
+    let mut read = Read::default();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(of_csv)? {
         let line = record.position().map_or(0, csv::Position::line);
-        let candle = parse(&record).map_err(|why| bad(line, why))?;
-        rows.push(Row { line, candle });
+        match parse(&record) {
+            Ok(candle) => read.rows.push(Row { line, candle }),
+            Err(why) => {
+                let ts = Ms(record.get(0).and_then(|ts| ts.trim().parse().ok()).unwrap_or(0));
+                read.unreadable.push(Finding { line, ts, fault: Fault::Unreadable(why) });
+            }
+        }
     }
-    if rows.is_empty() { Err(FileError::Empty { path: path.to_owned() }) } else { Ok(rows) }
+    let empty = read.rows.is_empty() && read.unreadable.is_empty();
+    if empty { Err(FileError::Empty { path: path.to_owned() }) } else { Ok(read) }
 }
 
 fn parse(record: &csv::StringRecord) -> Result<Candle, String> {
@@ -81,8 +98,9 @@ fn parse(record: &csv::StringRecord) -> Result<Candle, String> {
     }
     let number = |i: usize| {
         let text = record[i].trim();
-        let value: Decimal = text.parse().map_err(|_| format!("{} '{text}' is not a decimal", HEADER[i]))?;
-        if value.abs() > Decimal::from(1_000_000_000_000i64) {
+        let value = text.parse().or_else(|_| Decimal::from_scientific(text));
+        let value: Decimal = value.map_err(|_| format!("{} '{text}' is not a decimal", HEADER[i]))?;
+        if value.abs() > Decimal::from(1_000_000_000_000_000i64) {
             return Err(format!("{} {text} is out of range", HEADER[i]));
         }
         Ok(value)
@@ -157,23 +175,55 @@ mod tests {
                 volume: "7.0001".parse().unwrap(),
             };
             assert_eq!(write_candles(&path, [candle]).unwrap(), 1);
-            assert_eq!(read_candles(&path).unwrap(), [Row { line: 2, candle }]);
+            assert_eq!(read_candles(&path).unwrap().rows, [Row { line: 2, candle }]);
         }
     }
 
-    #[track_caller]
-    fn refused(text: &str, expected: &str) {
-        let (_dir, path) = file("x.csv", text);
-        let error = read_candles(&path).unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
+    #[test]
+    fn a_file_that_is_not_candles_says_so() {
+        for (text, expected) in [
+            ("time,o,h,l,c,v\n", "must be ts_ms,open,high,low,close,volume"),
+            ("ts_ms,open,high,low,close,volume\n", "no rows"),
+        ] {
+            let (_dir, path) = file("x.csv", text);
+            let error = read_candles(&path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]
-    fn a_file_that_is_not_candles_says_where_and_why() {
-        refused("time,o,h,l,c,v\n", "must be ts_ms,open,high,low,close,volume");
-        refused("ts_ms,open,high,low,close,volume\n", "no rows");
-        refused("ts_ms,open,high,low,close,volume\n1,2,3\n", "line 2: 3 columns");
-        refused("ts_ms,open,high,low,close,volume\n0,1,1,1,1,1\n60000,1,x,1,1,1\n", "line 3: high 'x'");
-        refused("ts_ms,open,high,low,close,volume\n1e3,1,1,1,1,1\n", "ts_ms '1e3'");
+    fn lines_that_are_no_rows_are_listed_and_the_others_read() {
+        let text = "ts_ms,open,high,low,close,volume\n1,2,3\n0,1,1,1,1,1e-3\n60000,1,x,1,1,1\n1e3,1,1,1,1,1\n120000,1,1,1,1,NaN\n";
+        let (_dir, path) = file("x.csv", text);
+        let read = read_candles(&path).unwrap();
+        assert_eq!((read.rows.len(), read.rows[0].candle.volume.to_string().as_str()), (1, "0.001"));
+        let listed: Vec<String> = read.unreadable.iter().map(|f| format!("{} {}", f.line, f.fault)).collect();
+        assert_eq!(
+            listed,
+            [
+                "2 unreadable: 3 columns, expected 6",
+                "4 unreadable: high 'x' is not a decimal",
+                "5 unreadable: ts_ms '1e3' is not a whole number",
+                "6 unreadable: volume 'NaN' is not a decimal",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_compressed_file_that_is_cut_off_is_damaged() {
+        let (_dir, path) = file("a.csv.gz", "");
+        let p: Price = "1".parse().unwrap();
+        let row = |i: i64| Candle {
+            ts: Ms(i * 60_000),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: "7.0001".parse().unwrap(),
+        };
+        write_candles(&path, (0..5000i64).map(row)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(matches!(read_candles(&path), Err(FileError::Damaged { .. })));
     }
 }

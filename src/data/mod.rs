@@ -4,9 +4,7 @@
 mod check;
 mod file;
 mod resample;
-mod series;
 
 pub use check::{Fault, Finding, Repaired, check, infer_bar, repair};
-pub use file::{FileError, HEADER, Row, read_candles, write_candles};
-pub use resample::resample;
-pub use series::Series;
+pub use file::{FileError, HEADER, Read, Row, read_candles, write_candles};
+pub use resample::{in_bars_of, resample};

@@ -1,6 +1,6 @@
 //! Longer bars from shorter ones.
 
-use crate::domain::{Bar, Candle};
+use crate::domain::{Bar, Candle, Series};
 
 /// Folds `candles` of `from` into bars of `to`, oldest first. A long bar of which any part is missing
 /// is left out: half a bar is not a bar.
@@ -28,6 +28,15 @@ pub fn resample(candles: &[Candle], from: Bar, to: Bar) -> Option<Vec<Candle>> {
         volume: crate::domain::Qty(group.iter().map(|c| c.volume.0).sum()),
     };
     Some(groups.filter(whole).map(fold).collect())
+}
+
+/// The same history in longer bars; a bar of which a part is missing is left out. `None` if `bar` is not
+/// a whole multiple.
+pub fn in_bars_of(series: &Series, bar: Bar) -> Option<Series> {
+    if bar == series.bar {
+        return Some(series.clone());
+    }
+    resample(series.candles(), series.bar, bar).map(|candles| Series::new(bar, candles))
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
 
+/// How much later than its barrier a bar may be and still be decided on.
+const STALE_AFTER: Ms = Ms::secs(10);
+
 /// One cycle: the snapshot and what everybody proposed on it.
 #[derive(Clone, Debug)]
 pub struct Cycle {
@@ -56,26 +59,31 @@ impl Actor for Decision {
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
             let deadline = barrier.deadline().map(|at| self.clock.wall_span(at.since(self.clock.now())));
-            let releases = tokio::select! {
+            let release = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 bar = self.closed.recv() => match bar {
-                    Some(bar) => {
-                        if !table.on_bar(&bar.inst, bar.bar, bar.candle) {
+                    Some(BarClosed { inst, bar, candle, .. }) => {
+                        let series = (inst, bar);
+                        // An instant that was still waited for is decided on what was known then.
+                        if let Some(older) = barrier.overtake(&series, candle.ts) {
+                            self.on_release(&table, older, &mut told).await?;
+                        }
+                        if !table.on_bar(&series.0, bar, candle) {
                             table = Table::set(&self.seats, &self.market.borrow());
                         }
-                        barrier.arrive((bar.inst, bar.bar), bar.candle.ts, self.clock.now())
+                        barrier.arrive(series, candle.ts, self.clock.now())
                     }
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep(deadline.unwrap_or(Duration::MAX)), if deadline.is_some() => {
-                    barrier.elapse(self.clock.now()).into_iter().collect()
+                    barrier.elapse(self.clock.now())
                 }
-                _ = tick.tick() => Vec::new(),
+                _ = tick.tick() => None,
             };
             faults::point("decision").await;
             self.beat.tick();
-            for release in releases {
+            if let Some(release) = release {
                 self.on_release(&table, release, &mut told).await?;
             }
         }
@@ -120,6 +128,16 @@ impl Decision {
         if (release.ts.0 / self.bar.span().0 + 1) % self.every_bars != 0 {
             return Ok(());
         }
+        // A bar that comes long after its close, or while the market is not whole, is history: it has
+        // warmed the strategies up, but nobody decides on it.
+        let late = self.clock.now().since(release.ts.plus(self.bar.span()));
+        if late > self.barrier.plus(self.bar.span()).plus(STALE_AFTER) || !self.market.borrow().live {
+            debug!(event = "cycle_skipped", bar_ts = release.ts.0, late_ms = late.0, "the bar is not fresh");
+            return Ok(());
+        }
+        if self.cycles_left == Some(0) {
+            return Ok(());
+        }
         let Some(account) = self.account.borrow().clone() else {
             debug!(event = "cycle_skipped", "the account is not known yet");
             return Ok(());
@@ -146,7 +164,7 @@ impl Decision {
         self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
         let cycle = Cycle { run_id, snapshot, proposals };
         self.cycles.send(cycle).await.map_err(|_| StageError::Gone("the allocator"))?;
-        self.cycles_left = self.cycles_left.map(|left| left - 1);
+        self.cycles_left = self.cycles_left.map(|left| left.saturating_sub(1));
         Ok(())
     }
 

@@ -36,26 +36,27 @@ impl Barrier {
         Self { all: all.into_iter().collect(), base, patience, waiting: None, done: None }
     }
 
-    /// A bar that opened at `ts` closed. Releases the instant before it, if that still waited, and its
-    /// own, if it is the last.
-    pub fn arrive(&mut self, series: Series, ts: Ms, now: Ms) -> Vec<Release> {
+    /// A bar that opened at `ts` has closed: releases an older instant that still waits, before anybody
+    /// is told of the new bar.
+    pub fn overtake(&mut self, series: &Series, ts: Ms) -> Option<Release> {
         let close = ts.plus(series.1.span());
-        let mut out = Vec::new();
+        let older = self.waiting.as_ref().is_some_and(|(waiting, ..)| *waiting < close);
+        if older { self.release() } else { None }
+    }
+
+    /// Notes the bar, after [`Barrier::overtake`]. Releases its instant if it is the last.
+    pub fn arrive(&mut self, series: Series, ts: Ms, now: Ms) -> Option<Release> {
+        let close = ts.plus(series.1.span());
         if self.done.is_some_and(|done| close <= done) {
-            return out;
+            return None;
         }
-        match &self.waiting {
-            Some((waiting, ..)) if *waiting < close => out.extend(self.release()),
-            // Older than what is waited for, yet not released: its instant went by without a base bar.
-            Some((waiting, ..)) if *waiting > close => return out,
-            _ => {}
+        // Older than what is waited for, yet not released: its instant went by without a base bar.
+        if self.waiting.as_ref().is_some_and(|(waiting, ..)| *waiting > close) {
+            return None;
         }
         let (_, _, arrived) = self.waiting.get_or_insert_with(|| (close, now.plus(self.patience), BTreeSet::new()));
         arrived.insert(series);
-        if self.missing().is_empty() {
-            out.extend(self.release());
-        }
-        out
+        if self.missing().is_empty() { self.release() } else { None }
     }
 
     /// Time has passed: releases the waiting instant once the wait is over.
@@ -103,7 +104,9 @@ mod tests {
 
     /// Bar `bar` of `inst` that opened at `minute` arrives at `now`.
     fn arrive(b: &mut Barrier, inst: &str, bar: Bar, minute: i64, now: i64) -> String {
-        shown(b.arrive((inst.into(), bar), Ms(minute * MINUTE), Ms(now)))
+        let (series, ts) = ((InstId::from(inst), bar), Ms(minute * MINUTE));
+        let older = b.overtake(&series, ts);
+        shown(older.into_iter().chain(b.arrive(series, ts, Ms(now))).collect())
     }
 
     #[test]

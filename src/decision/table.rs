@@ -33,7 +33,7 @@ impl Table {
         let mut table = Self { strategies: BTreeMap::new(), last: BTreeMap::new() };
         for (inst, market) in &view.insts {
             for (bar, history) in &market.series {
-                table.last.extend(history.last().map(|newest| ((inst.clone(), *bar), *newest)));
+                table.last.extend(history.candles().last().map(|newest| ((inst.clone(), *bar), *newest)));
             }
         }
         for seat in seats {

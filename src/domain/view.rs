@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
-use super::{Bar, Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Side};
+use super::{Bar, Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side};
 
 /// Best bid and ask, with the venue's own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +37,13 @@ pub struct InstMarket {
     pub instrument: Arc<Instrument>,
     pub quote: Option<Quote>,
     /// The last closed bars of each size that is followed, oldest first, without a gap.
-    pub series: BTreeMap<Bar, Arc<Vec<Candle>>>,
+    pub series: BTreeMap<Bar, Series>,
 }
 
 impl InstMarket {
     /// The last closed bars of one size, oldest first; empty if that size is not followed.
     pub fn history(&self, bar: Bar) -> &[Candle] {
-        self.series.get(&bar).map_or(&[], |bars| bars.as_slice())
+        self.series.get(&bar).map_or(&[], Series::candles)
     }
 }
 

@@ -23,6 +23,8 @@ use crate::runtime::{Clock, Stop, wall_ms};
 const QUEUE: usize = 4096;
 /// Pushes a slow subscriber may lag behind before its connection is closed.
 const PUSH_BACKLOG: usize = 16_384;
+/// Seconds of trades that are pushed after a stall; REST has the rest.
+const TRADES_BEHIND: i64 = 600;
 /// Requests answered with one sync of the log.
 const BATCH: usize = 256;
 
@@ -133,12 +135,16 @@ impl Engine {
         // Never back, whatever the wall clock did: not before the last second that was matched.
         let matched = Ms::secs(recovered.ledger.matched_to);
         let begin = recorded::first_moment(&market).or(config.begin).unwrap_or(Ms(wall));
-        let venue = recovered.clock.map_or(begin, |line| line.at(wall)).max(matched);
+        // A feed has its own time; everything else goes on over the downtime at the speed it had.
+        let went_on = recovered.clock.filter(|_| !matches!(config.prices, Prices::Fed(_)));
+        let venue = went_on.map_or(begin, |line| line.at(wall)).max(matched);
         log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
         let clock = Clock::start(venue, config.speed);
-        let traded = recovered.ledger.orders.values().map(|o| &o.inst).chain(recovered.ledger.positions.keys());
-        if let Some(unlisted) = traded.into_iter().find(|inst| market.get(inst).is_none()) {
-            let why = format!("the ledger has {unlisted}, which this build does not list");
+        if let Some(unlisted) = recovered.ledger.in_use().into_iter().find(|inst| market.get(inst).is_none()) {
+            let why = format!(
+                "the ledger has an open order, a stop or a position in {unlisted}, which is not listed now; \
+                 list it again until it is closed"
+            );
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
         }
         let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
@@ -158,6 +164,7 @@ impl Engine {
             pushes: engine.pushes.clone(),
             interest: Arc::clone(&engine.interest),
             shown_to: venue.0.div_euclid(1000),
+            told_cash: 0,
         };
         // Cancels on drop: also when the thread panics.
         let ended = engine.ended.clone().drop_guard();
@@ -226,6 +233,8 @@ struct Shop {
     interest: Arc<Interest>,
     /// Last second whose market was shown to subscribers.
     shown_to: i64,
+    /// State of cash and positions that subscribers were told of last.
+    told_cash: usize,
 }
 
 impl Shop {
@@ -271,11 +280,13 @@ impl Shop {
 
     /// Private pushes, in the order things happened.
     fn tell(&mut self) {
-        let (mut account, mut traded) = (false, false);
-        for event in std::mem::take(&mut self.exchange.events) {
+        let (mut account, mut traded) = (false, Vec::new());
+        // Telling may find more to tell: a book that was shown on the way.
+        let mut news: std::collections::VecDeque<Event> = std::mem::take(&mut self.exchange.events).into();
+        while let Some(event) = news.pop_front() {
             match event {
                 Event::Order(order, fill) => {
-                    traded |= fill.is_some();
+                    traded.extend(fill.as_deref().cloned());
                     self.push_row("orders", &order.inst, render::order(&order, fill.as_deref()));
                 }
                 Event::Amended(order, req_id) => {
@@ -291,7 +302,15 @@ impl Shop {
                     let inst_type = render::inst_type(&inst);
                     self.send(Push { channel: "books".into(), inst_type, inst, data, seq: Some(change.seq) });
                 }
-                Event::Shown(inst, what) => self.show_fed(&inst, what),
+                Event::Book(inst) => self.show_fed_book(&inst),
+                Event::Trade(inst, trade) => {
+                    let market = Arc::clone(&self.exchange.market);
+                    if let Some(listed) = market.get(&inst) {
+                        for channel in ["trades", "trades-all"] {
+                            self.push_row(channel, &inst, render::pushed_trade(listed, &trade));
+                        }
+                    }
+                }
                 Event::Bar(inst, bar, candle, confirmed) => {
                     let market = Arc::clone(&self.exchange.market);
                     if let Some(listed) = market.get(&inst) {
@@ -305,37 +324,32 @@ impl Shop {
                 }
                 Event::Account => account = true,
             }
+            news.extend(std::mem::take(&mut self.exchange.events));
         }
         if account {
             let data = format!("[{}]", render::balance(&self.exchange, &[]));
             self.push("account", "", String::new(), data);
-            let event = if traded { "filled" } else { "transferred" };
-            let data = format!("[{}]", render::balance_and_position(&self.exchange, event));
-            self.push("balance_and_position", "", String::new(), data);
+            let moved = self.exchange.cash_version();
+            if moved != self.told_cash {
+                self.told_cash = moved;
+                let event = if traded.is_empty() { "transferred" } else { "filled" };
+                let data = format!("[{}]", render::balance_and_position(&self.exchange, event, &traded));
+                self.push("balance_and_position", "", String::new(), data);
+            }
         }
     }
 
-    /// A feed's book or trade is shown when it comes.
-    fn show_fed(&mut self, inst: &str, what: &str) {
+    /// A feed's book is shown when it comes.
+    fn show_fed_book(&mut self, inst: &str) {
         let market = Arc::clone(&self.exchange.market);
         let Some(listed) = market.get(inst) else { return };
         let wanted = self.interest.of(inst);
-        let channels: &[&str] =
-            if what == "trade" { &["trades"] } else { &["tickers", "books5", "bbo-tbt", "mark-price"] };
-        for channel in channels.iter().filter(|channel| wanted.contains(**channel)) {
-            let data = match *channel {
-                "trades" => self
-                    .exchange
-                    .trades(listed, None, 1)
-                    .first()
-                    .map(|t| format!("[{}]", render::pushed_trade(listed, t))),
-                channel => render::push(&self.exchange, listed, channel),
-            };
-            if let Some(data) = data {
+        for channel in ["tickers", "books5", "bbo-tbt", "mark-price"].into_iter().filter(|c| wanted.contains(*c)) {
+            if let Some(data) = render::push(&self.exchange, listed, channel) {
                 self.push(channel, listed.listing.inst.kind.okx(), inst.to_owned(), data);
             }
         }
-        if what == "book" && wanted.contains("books") {
+        if wanted.contains("books") {
             self.exchange.show_depth(inst);
         }
     }
@@ -373,9 +387,15 @@ impl Shop {
                 for data in render::mark_candle_pushes(&self.exchange, listed, bar, from, now) {
                     self.push(&channel, inst_type, inst.clone(), data);
                 }
+            } else if matches!(channel.as_str(), "trades" | "trades-all") {
+                // Every second's, also those that passed since the last look.
+                for second in self.shown_to.max(now - TRADES_BEHIND) + 1..=now {
+                    if let Some(data) = render::trades_of(&self.exchange, listed, second) {
+                        self.push(&channel, inst_type, inst.clone(), data);
+                    }
+                }
             } else if !self.exchange.is_over()
-                && let Some(data) =
-                    render::push(&self.exchange, listed, if channel == "trades-all" { "trades" } else { &channel })
+                && let Some(data) = render::push(&self.exchange, listed, &channel)
             {
                 self.push(&channel, inst_type, inst.clone(), data);
             }

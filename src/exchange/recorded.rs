@@ -41,9 +41,16 @@ pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<Market> {
             let names: Vec<String> = listings().iter().map(|l| l.inst.id.to_string()).collect();
             invalid(format!("{} is not listed; recordings may play {}", file.inst, names.join(", ")))
         })?;
+        if recordings.iter().any(|(of, _): &(Listing, Recording)| of.inst.id == listing.inst.id) {
+            return Err(invalid(format!("two candle files for {}; join them into one", file.inst)));
+        }
         recordings.push(read(file, listing)?);
     }
-    Ok(Market::recorded(seed, recordings))
+    let market = Market::recorded(seed, recordings);
+    match market.range() {
+        Some((first, end)) if first >= end => Err(invalid("the candle files have no time in common".into())),
+        _ => Ok(market),
+    }
 }
 
 fn invalid(why: String) -> io::Error {
@@ -51,12 +58,13 @@ fn invalid(why: String) -> io::Error {
 }
 
 fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)> {
-    let rows = data::read_candles(&file.path).map_err(|error| invalid(error.to_string()))?;
-    let name = file.path.display();
+    let read = data::read_candles(&file.path).map_err(|error| invalid(error.to_string()))?;
+    let (rows, name) = (read.rows, file.path.display());
     let bar = data::infer_bar(&rows).filter(|bar| *bar >= Bar::M1);
     let bar = bar.ok_or_else(|| invalid(format!("{name}: the rows are not a minute or another known bar apart")))?;
     let findings = data::check(&rows, bar);
-    let faults: Vec<_> = findings.iter().filter(|f| !matches!(f.fault, data::Fault::Gap { .. })).collect();
+    let faults = findings.iter().filter(|f| !matches!(f.fault, data::Fault::Gap { .. }));
+    let faults: Vec<_> = read.unreadable.iter().chain(faults).collect();
     if !faults.is_empty() {
         let first: Vec<String> = faults.iter().take(3).map(|f| format!("line {}: {}", f.line, f.fault)).collect();
         let more = if faults.len() > 3 { format!(" and {} more", faults.len() - 3) } else { String::new() };

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, RunId};
+use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, Ms, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
 use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, newest_closed, parse_candles, parse_quote};
 
@@ -22,6 +22,11 @@ pub struct BarClosed {
     pub bar: Bar,
     pub candle: Candle,
 }
+
+/// Pause before history is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the venue must show the same hole before it is believed.
+const HOLE_TRIES: u32 = 5;
 
 /// One instrument's bars of one size.
 type Key = (InstId, Bar);
@@ -40,8 +45,10 @@ pub struct Market {
     pub closed: mpsc::Sender<BarClosed>,
     /// Closed bars for the research database; replaceable, so dropped when it is behind.
     pub keep: mpsc::Sender<(InstId, Bar, Vec<Candle>)>,
-    /// History could not be completed; until it is, the view is not live.
-    pub behind: bool,
+    /// History could not be completed; until it is, the view is not live. When to try again.
+    pub behind: Option<Instant>,
+    /// How often the venue has shown the same hole in a series.
+    pub holes: BTreeMap<(InstId, Bar), u32>,
     pub start_run: RunId,
     pub beat: Beat,
 }
@@ -68,7 +75,11 @@ impl Actor for Market {
                 () = stop.cancelled() => return Ok(()),
                 event = candles.next() => match event {
                     Some(StreamEvent::Up) => self.catch_up(&mut bars).await?,
-                    Some(StreamEvent::Down(_)) => self.view.send_modify(|view| view.live = false),
+                    Some(StreamEvent::Down(_)) => {
+                        // What REST would say now is not followed by pushes: it is read when the stream is up.
+                        self.behind = None;
+                        self.view.send_modify(|view| view.live = false);
+                    }
                     Some(StreamEvent::Push { channel, subject, data }) => {
                         if let Some(bar) = channel.strip_prefix("candle").and_then(|bar| bar.parse().ok()) {
                             self.on_candles(&(InstId::new(subject), bar), data.get(), &mut bars).await?;
@@ -84,10 +95,14 @@ impl Actor for Market {
                     Some(_) => {}
                     None => return Err(StageError::Gone("the quote stream")),
                 },
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.look_for_overdue(&bars),
             }
-            if self.behind {
-                self.catch_up(&mut bars).await?;
+            if self.behind.is_some_and(|at| Instant::now() >= at) {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    done = self.catch_up(&mut bars) => done?,
+                }
             }
             faults::point("market").await;
             self.beat.tick();
@@ -96,6 +111,29 @@ impl Actor for Market {
 }
 
 impl Market {
+    /// The view is not live until history is complete; the next try is a moment away.
+    fn fall_behind(&mut self) {
+        self.behind = Some(Instant::now() + RETRY);
+        self.view.send_modify(|view| view.live = false);
+    }
+
+    /// A bar that should have closed a while ago and has not come: its channel may be dead among live ones.
+    fn look_for_overdue(&mut self, bars: &BTreeMap<Key, Bars>) {
+        if !self.view.borrow().live || self.behind.is_some() {
+            return;
+        }
+        let now = self.venue.clock().now();
+        // A minute of wall time, whatever the speed, is not a venue that is merely slow.
+        let grace = Ms((60_000.0 * self.venue.clock().rate()) as i64);
+        let overdue = bars.iter().find(|((_, bar), series)| {
+            series.last().is_some_and(|last| now > last.plus(bar.span()).plus(bar.span()).plus(grace))
+        });
+        if let Some(((inst, bar), _)) = overdue {
+            warn!(event = "bar_overdue", %inst, %bar, "a bar has not come though its stream is up; reading history");
+            self.behind = Some(Instant::now());
+        }
+    }
+
     /// Completes every instrument's history; while that fails, for want of the venue, the view is not live.
     async fn catch_up(&mut self, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
         let keys: Vec<Key> = bars.keys().cloned().collect();
@@ -104,14 +142,13 @@ impl Market {
                 Ok(()) => {}
                 Err(StageError::Venue(why)) => {
                     warn!(event = "backfill_failed", inst = %key.0, bar = %key.1, %why, "history is incomplete; no decisions until it is");
-                    self.behind = true;
-                    self.view.send_modify(|view| view.live = false);
+                    self.fall_behind();
                     return Ok(());
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.behind = false;
+        self.behind = None;
         self.view.send_modify(|view| view.live = true);
         let sizes: Vec<&str> = self.bars.iter().map(|bar| bar.okx()).collect();
         info!(
@@ -168,8 +205,7 @@ impl Market {
                         Ok(()) => {}
                         Err(StageError::Venue(why)) => {
                             warn!(event = "backfill_failed", %inst, %why, "history is incomplete; no decisions until it is");
-                            self.behind = true;
-                            self.view.send_modify(|view| view.live = false);
+                            self.fall_behind();
                             return Ok(());
                         }
                         Err(error) => return Err(error),
@@ -189,7 +225,7 @@ impl Market {
     }
 
     /// Reads what is missing up to now from REST, and passes it on in order.
-    async fn repair(&self, key: &Key, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+    async fn repair(&mut self, key: &Key, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
         let (inst, bar) = (&key.0, key.1);
         let series = bars.get_mut(key).expect("one series per key");
         let missing = match series.last() {
@@ -211,16 +247,29 @@ impl Market {
                 Pushed::Next => news.push(candle),
                 Pushed::Known => {}
                 Pushed::Gap { from, to } => {
-                    return Err(StageError::Venue(format!(
-                        "{inst}: the venue has no bars from {} to {} ms; nothing is invented in their place",
-                        from.0, to.0
-                    )));
+                    let seen = self.holes.entry(key.clone()).or_default();
+                    *seen += 1;
+                    if *seen < HOLE_TRIES {
+                        return Err(StageError::Venue(format!(
+                            "{inst}: the venue has no {bar} bars from {} to {}; asking again",
+                            from.iso(),
+                            to.iso()
+                        )));
+                    }
+                    // The venue means it. Nothing is invented: the series begins anew after the hole.
+                    warn!(event = "history_hole", %inst, %bar, from_ms = from.0, to_ms = to.0, "the venue has no bars there; history begins after them");
+                    series.clear();
+                    news.clear();
+                    if series.push(candle) == Pushed::Next {
+                        news.push(candle);
+                    }
                 }
                 Pushed::Misplaced => {
                     return Err(StageError::Venue(format!("{inst}: a bar at {} is off its grid", candle.ts)));
                 }
             }
         }
+        self.holes.remove(key);
         debug!(event = "backfilled", %inst, %bar, bars = news.len(), "history read");
         self.publish(key, series, news).await
     }

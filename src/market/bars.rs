@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Bar, Candle, Ms};
+use crate::domain::{Bar, Candle, Ms, Series};
 
 /// What a bar was to the ones we have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,8 @@ impl Bars {
     }
 
     /// The bars we have, shared.
-    pub fn history(&self) -> Arc<Vec<Candle>> {
-        Arc::clone(&self.closed)
+    pub fn history(&self) -> Series {
+        Series::ascending(self.bar, Arc::clone(&self.closed))
     }
 
     /// Open time of the newest bar.
@@ -85,7 +85,7 @@ mod tests {
         let mut bars = Bars::new(Bar::S1, 4);
         let got: Vec<Pushed> = seconds.iter().map(|s| bars.push(bar(*s))).collect();
         assert_eq!(got, expected);
-        assert_eq!(bars.history().iter().map(|c| c.ts.0 / 1000).collect::<Vec<_>>(), kept);
+        assert_eq!(bars.history().candles().iter().map(|c| c.ts.0 / 1000).collect::<Vec<_>>(), kept);
     }
 
     #[test]

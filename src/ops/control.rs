@@ -91,7 +91,7 @@ pub fn status(s: &Shared) -> Value {
                 .series
                 .iter()
                 .map(|(bar, closed)| {
-                    let closed = closed.last().map(|c| c.ts.plus(bar.span()));
+                    let closed = closed.candles().last().map(|c| c.ts.plus(bar.span()));
                     json!({"bar": bar.okx(), "span_ms": bar.span().0, "closed_ms": closed.map(|at| at.0),
                         "age_ms": closed.map(|at| now.since(at).0)})
                 })

@@ -29,7 +29,11 @@ pub fn of_recorded(channel: &str, data: &str) -> Result<Vec<FeedEvent>, String> 
     if channel == "tickers" {
         let (_, quote) = parse_quote(data).map_err(|e| e.to_string())?;
         let level = |price: Price, qty: Qty| vec![Level { price: price.0, size: qty.0 }];
-        let book = FeedEvent::Book { bids: level(quote.bid, quote.bid_qty), asks: level(quote.ask, quote.ask_qty) };
+        let book = FeedEvent::Book {
+            bids: level(quote.bid, quote.bid_qty),
+            asks: level(quote.ask, quote.ask_qty),
+            at: quote.at,
+        };
         return Ok(vec![FeedEvent::Last(quote.last.0), book]);
     }
     of_push(channel, data).map(|news| news.into_iter().collect())
@@ -40,6 +44,7 @@ pub(super) fn of_book(book: BookPush) -> FeedEvent {
     FeedEvent::Book {
         bids: book.bids.into_iter().map(level).collect(),
         asks: book.asks.into_iter().map(level).collect(),
+        at: book.at,
     }
 }
 

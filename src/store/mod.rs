@@ -17,7 +17,7 @@ pub use journal::{IntentReceipt, Journal};
 pub use lock::StateDir;
 pub use migrate::Stamp;
 pub use read::{Opened, Reader, StopOf, Table};
-pub use research::{Range, Research, SeriesKey, SeriesRow, keep_candles};
+pub use research::{OnConflict, Range, Research, SeriesKey, SeriesRow, keep_candles};
 pub use writer::{Writer, WriterGuard};
 
 use crate::exit::Exit;

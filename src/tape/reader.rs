@@ -41,7 +41,7 @@ impl Segment {
         let not_ours = || io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a tape", path.display()));
         let first = lines.next().ok_or_else(not_ours)??;
         match serde_json::from_str(&first) {
-            Ok(Line::Head(head)) if head.schema == "tape/1" => Ok(Self { head, lines, raw: String::new() }),
+            Ok(Line::Head(head)) if head.schema == "tape/1" => Ok(Self { head, lines, raw: first }),
             Ok(Line::Head(head)) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("{}: written as {}, this release reads tape/1", path.display(), head.schema),
@@ -98,7 +98,13 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
     let mut segment = Segment::open(path)?;
     let mut v = Verdict { lines: 0, vouched: 0, lost: 0, first: None, last: None, closed: false, wrong: None };
     let mut hash = Sha256::new();
+    hash.update(segment.raw.as_bytes());
+    hash.update(b"\n");
     while let Some(line) = segment.next_line() {
+        if v.closed && line.is_ok() {
+            v.wrong = Some("something was added after the end".into());
+            return Ok(v);
+        }
         match line {
             Ok(Line::Heard(heard)) => {
                 hash.update(segment.raw.as_bytes());
@@ -145,19 +151,12 @@ mod tests {
         RecorderConfig { dir: dir.into(), mode: "sim".into(), uid: "7".into(), instruments: Vec::new(), keep_days: 2 }
     }
 
-    /// Records `messages` and waits until the segment is closed.
+    /// Records `messages` and closes the tape.
     fn recorded(dir: &Path, messages: &[i64]) -> Vec<PathBuf> {
         let recording = record(config(dir), Ms(messages[0])).unwrap();
         messages.iter().for_each(|at| recording.hear(heard(*at)));
-        drop(recording);
-        loop {
-            let all = segments(dir).unwrap();
-            let last = messages.last().map(|at| Ms(*at));
-            if all.last().is_some_and(|path| verify(path).is_ok_and(|v| v.closed && v.last == last)) {
-                return all;
-            }
-            std::thread::yield_now();
-        }
+        recording.finish();
+        segments(dir).unwrap()
     }
 
     #[test]
@@ -194,6 +193,10 @@ mod tests {
         changed[middle] ^= 0x40;
         fs::write(&path, &changed).unwrap();
         assert!(verify(&path).map_or(true, |v| v.wrong.is_some()), "{:?}", verify(&path));
+        // More of the same kind, put behind the end.
+        let more = zstd::encode_all(&br#"{"heard":{"at":1,"channel":"c","subject":"","data":[]}}"#[..], 3).unwrap();
+        fs::write(&path, [whole, more].concat()).unwrap();
+        assert!(verify(&path).unwrap().wrong.is_some());
     }
 
     #[test]

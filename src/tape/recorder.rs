@@ -4,12 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 use zstd::stream::write::Encoder;
 
@@ -38,15 +39,33 @@ pub struct RecorderConfig {
 /// The end of the queue that is written to; cheap to clone. The tape ends with the last one.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    queue: mpsc::Sender<Heard>,
+    queue: SyncSender<Told>,
     lost: Arc<AtomicU64>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Told {
+    Heard(Heard),
+    End,
 }
 
 impl Recording {
     /// Puts a message on the tape if there is room; never waits.
     pub fn hear(&self, heard: Heard) {
-        if self.queue.try_send(heard).is_err() {
+        if self.queue.try_send(Told::Heard(heard)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the tape in good order and waits until it is on the disk; what is heard later is lost.
+    pub fn finish(&self) {
+        let thread = self.thread.lock().expect("no holder of this lock can panic").take();
+        if let Some(thread) = thread {
+            // A thread that has ended already has nothing to be told.
+            drop(self.queue.send(Told::End));
+            drop(thread.join());
         }
     }
 }
@@ -57,15 +76,15 @@ impl Recording {
 /// When the directory or the first segment cannot be made.
 pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
     fs::create_dir_all(&config.dir)?;
-    let (queue, mut inbox) = mpsc::channel(QUEUE);
+    let (queue, inbox) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
     let mut writer = Writer { segment: Open::begin(&config, now)?, config, lost: Arc::clone(&lost) };
-    std::thread::Builder::new().name("tape".into()).spawn(move || {
-        if let Err(error) = writer.run(&mut inbox) {
+    let thread = std::thread::Builder::new().name("tape".into()).spawn(move || {
+        if let Err(error) = writer.run(&inbox) {
             warn!(event = "tape_failed", %error, "the tape cannot be written; trading goes on without it");
         }
     })?;
-    Ok(Recording { queue, lost })
+    Ok(Recording { queue, lost, thread: Arc::new(Mutex::new(Some(thread))) })
 }
 
 struct Writer {
@@ -75,21 +94,28 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, inbox: &mut mpsc::Receiver<Heard>) -> io::Result<()> {
+    fn run(&mut self, inbox: &Receiver<Told>) -> io::Result<()> {
         let mut marked = Instant::now();
+        let mut unmarked = false;
         loop {
-            match inbox.blocking_recv() {
-                Some(heard) => {
+            match inbox.recv_timeout(MARK_EVERY.saturating_sub(marked.elapsed())) {
+                Ok(Told::Heard(heard)) => {
                     if heard.at.floor(DAY) > self.segment.started.floor(DAY) {
                         self.turn(heard.at)?;
                     }
                     self.segment.write(&heard)?;
+                    unmarked = true;
                 }
-                None => return self.segment.end(self.lost.load(Ordering::Relaxed)),
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.segment.end(self.lost.load(Ordering::Relaxed));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            if marked.elapsed() >= MARK_EVERY || inbox.is_empty() && marked.elapsed() >= MARK_EVERY / 4 {
-                self.segment.mark(self.lost.load(Ordering::Relaxed), false)?;
-                marked = Instant::now();
+            if marked.elapsed() >= MARK_EVERY {
+                if unmarked {
+                    self.segment.mark(self.lost.load(Ordering::Relaxed), false)?;
+                }
+                (marked, unmarked) = (Instant::now(), false);
             }
         }
     }
@@ -124,10 +150,11 @@ impl Open {
             started_ms: now,
             instruments,
         };
-        write_line(&mut out, &Line::Head(head))?;
+        let mut hash = Sha256::new();
+        hash.update(write_line(&mut out, &Line::Head(head))?);
         out.flush()?;
         info!(event = "tape_begun", path = %path.display(), "recording what the venue says");
-        Ok(Self { out, started: now, lines: 0, hash: Sha256::new() })
+        Ok(Self { out, started: now, lines: 0, hash })
     }
 
     fn write(&mut self, heard: &Heard) -> io::Result<()> {

@@ -37,7 +37,8 @@ pub async fn newest_closed(venue: &Venue, inst: &InstId, bar: Bar, count: usize)
     let mut newest_first: Vec<Candle> = Vec::with_capacity(count);
     let mut after: Option<Ms> = None;
     while newest_first.len() < count {
-        let limit = PAGE.min(count - newest_first.len() + 1);
+        let most = if after.is_some() { HISTORY_PAGE } else { PAGE };
+        let limit = most.min(count - newest_first.len() + 1);
         let rows = page(venue, inst, bar, CandlePage { after, before: None, limit, history: after.is_some() }).await?;
         let Some((oldest, _)) = rows.last() else { break };
         after = Some(oldest.ts);
@@ -48,20 +49,33 @@ pub async fn newest_closed(venue: &Venue, inst: &InstId, bar: Bar, count: usize)
     Ok(newest_first)
 }
 
-/// One page of closed bars with `from <= ts < to`, oldest first: the newest that fit. Empty: the venue
-/// has none in that range.
+/// Bars of one window that [`history_window`] reads at once.
+pub const WINDOW: i64 = HISTORY_PAGE as i64;
+
+/// The closed bars with `from <= ts < to`, oldest first; at most [`WINDOW`] of them may fit. What the
+/// history does not have yet, because it lags, is taken from the recent list.
 ///
 /// # Errors
 /// The venue's last answer, after three tries.
-pub async fn history_page(venue: &Venue, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Vec<Candle>, VenueError> {
+pub async fn history_window(
+    venue: &Venue,
+    inst: &InstId,
+    bar: Bar,
+    from: Ms,
+    to: Ms,
+) -> Result<Vec<Candle>, VenueError> {
     let ask = CandlePage { after: Some(to), before: Some(Ms(from.0 - 1)), limit: HISTORY_PAGE, history: true };
     let mut rows = page(venue, inst, bar, ask).await?;
-    if rows.is_empty() {
-        // The history lags behind the present; the newest bars are only in the other list.
-        rows = page(venue, inst, bar, CandlePage { limit: PAGE, history: false, ..ask }).await?;
+    let newest = rows.first().map(|(candle, _)| candle.ts);
+    // One-second bars are only history.
+    if bar != Bar::S1 && newest.is_none_or(|newest| newest.plus(bar.span()) < to) {
+        let recent = page(venue, inst, bar, CandlePage { limit: PAGE, history: false, ..ask }).await?;
+        rows.extend(recent.into_iter().filter(|(candle, _)| newest.is_none_or(|newest| candle.ts > newest)));
     }
+    let inside = |c: &Candle| c.ts >= from && c.ts < to;
     let mut closed: Vec<Candle> =
-        rows.into_iter().filter(|(c, confirmed)| *confirmed && c.ts >= from && c.ts < to).map(|(c, _)| c).collect();
-    closed.reverse();
+        rows.into_iter().filter(|(c, confirmed)| *confirmed && inside(c)).map(|(c, _)| c).collect();
+    closed.sort_unstable_by_key(|candle| candle.ts);
+    closed.dedup_by_key(|candle| candle.ts);
     Ok(closed)
 }

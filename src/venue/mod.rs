@@ -11,7 +11,7 @@ mod stream;
 mod wire;
 
 pub use codes::{CancelOutcome, Class, CreateOutcome, class, judge_cancel, judge_create};
-pub use history::{history_page, newest_closed};
+pub use history::{WINDOW, history_window, newest_closed};
 pub use ops::OrderSocket;
 pub use rest::{CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
 pub use sequence::{Sequence, Verdict};

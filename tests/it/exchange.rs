@@ -131,10 +131,14 @@ fn pushes_can_be_muted_doubled_swapped_cut_off_and_flooded() {
         let strike = |action: &str, ms: i64| {
             faults(&exchange, json!([{"match": {"path": "push orders", "nth": 1}, "action": action, "ms": ms}]))
         };
+        // Two orders that rest say one thing each; the first of the two is muted.
         strike("mute", 0);
-        place(&exchange, "mute");
-        let heard = push(&mut socket, "orders").await;
-        assert!(heard.is_none_or(|frame| frame["data"][0]["state"] != "live"), "the first push was muted");
+        for id in ["mute", "loud"] {
+            let body = json!({"instId": SWAP, "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "1", "px": price(&exchange, SWAP, 0.97), "clOrdId": id});
+            signed(&exchange, "POST", "/api/v5/trade/order", &body.to_string());
+        }
+        let heard = push(&mut socket, "orders").await.unwrap();
+        assert_eq!(heard["data"][0]["clOrdId"], "loud", "the first push was muted");
         strike("duplicate", 0);
         place(&exchange, "double");
         let one = push(&mut socket, "orders").await.unwrap();
@@ -146,16 +150,25 @@ fn pushes_can_be_muted_doubled_swapped_cut_off_and_flooded() {
         for _ in 1..50 {
             assert_eq!(push(&mut socket, "orders").await.unwrap(), first);
         }
+        drop(socket); // or the fault would strike the old one
         let mut socket = connect(&exchange, "private", args.clone()).await;
         push(&mut socket, "nothing").await; // until it is quiet
         strike("disconnect", 0);
         place(&exchange, "cut");
-        assert!(push(&mut socket, "orders").await.is_none());
+        let end = loop {
+            match tokio::time::timeout(Duration::from_secs(3), socket.next()).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(None | Some(Err(_))) => break true,
+                Err(_) => break false,
+            }
+        };
+        assert!(end, "the connection is closed, not merely silent");
         let mut socket = connect(&exchange, "private", args).await;
         push(&mut socket, "nothing").await; // until it is quiet
         faults(&exchange, json!([{"match": {"path": "ws private"}, "action": "half_open"}]));
         socket.send(Message::text("ping")).await.unwrap();
-        assert!(next(&mut socket).await.is_none(), "half-open: open, and silent");
+        let silent = tokio::time::timeout(Duration::from_secs(2), socket.next()).await;
+        assert!(silent.is_err(), "half-open: open, and silent");
         faults(&exchange, json!([{"match": {"path": "connect private"}, "action": "drop_before"}]));
         assert!(tokio_tungstenite::connect_async(format!("{}/private", exchange.text("ws"))).await.is_err());
     });
@@ -201,12 +214,12 @@ fn a_slow_reader_holds_up_nobody() {
         let mut quick = connect(&exchange, "public", args(6)).await;
         let began = std::time::Instant::now();
         let mut heard = 0;
-        while heard < 5000 {
+        while heard < 30_000 {
             push(&mut quick, "books5").await.expect("the quick reader is served");
             heard += 1;
         }
-        // 3,000 pushes a second are due; a reader that waits for the slow one gets next to nothing.
-        assert!(began.elapsed() < Duration::from_secs(30), "{heard} pushes took {:?}", began.elapsed());
+        // Some 15 MB: far more than the sockets of the one that does not read can hold.
+        println!("{heard} pushes in {:?} beside a reader that reads nothing", began.elapsed());
         assert_eq!(place(&exchange, "still").0, 200);
     });
 }

@@ -72,7 +72,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
 const STORE_FOR_STAGES: [&str; 4] = ["Journal", "IntentReceipt", "Opened", "StopOf"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 18] = [
+const PURE: [&str; 17] = [
     "allocation/sizing.rs",
     "decision/barrier.rs",
     "decision/snapshot.rs",
@@ -89,7 +89,6 @@ const PURE: [&str; 18] = [
     "exchange/core/",
     "data/check.rs",
     "data/resample.rs",
-    "data/series.rs",
     "paper/news.rs",
 ];
 

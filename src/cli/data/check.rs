@@ -36,11 +36,17 @@ pub(in crate::cli) struct CheckArgs {
 pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
     let wrong = match &args.file {
         Some(file) => {
-            let rows = data::read_candles(file).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+            let data::Read { rows, unreadable } = data::read_candles(file).map_err(|error| match error {
+                data::FileError::Io { .. } => Failure::new(Exit::Usage, error.to_string()),
+                _ => Failure::new(Exit::Data, error.to_string()),
+            })?;
             let bar = args.bar.or_else(|| data::infer_bar(&rows)).ok_or_else(|| {
                 Failure::new(Exit::Data, format!("{}: the rows are no known bar apart; give --bar", file.display()))
             })?;
-            report(&file.display().to_string(), bar, rows.len(), &data::check(&rows, bar), args)
+            let mut findings = data::check(&rows, bar);
+            findings.extend(unreadable);
+            findings.sort_by_key(|finding| finding.line);
+            report(&file.display().to_string(), bar, rows.len(), &findings, args)
         }
         None => stored(&super::research(global)?, args)?,
     };
@@ -57,7 +63,7 @@ fn stored(research: &Research, args: &CheckArgs) -> Result<bool, Failure> {
         }
         any = true;
         let Some(series) = research.find_series(&InstId::new(row.inst.as_str()), bar)? else { continue };
-        let candles = research.read(&series, Ms(0), Ms(i64::MAX / 4))?;
+        let candles = research.read(&series, Ms::ZERO, Ms(i64::MAX))?;
         let rows: Vec<Row> = (1u64..).zip(candles).map(|(line, candle)| Row { line, candle }).collect();
         wrong |= report(&format!("{} {bar}", row.inst), bar, rows.len(), &data::check(&rows, bar), args);
     }

@@ -14,7 +14,7 @@ use crate::domain::{Bar, InstId, InstKind, Instrument, Ms};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
 use crate::store::{Range, Research, SeriesKey, StateDir};
-use crate::venue::{Venue, VenueError, history_page};
+use crate::venue::{Venue, VenueError, WINDOW, history_window};
 
 #[derive(Debug, Args)]
 #[command(
@@ -145,9 +145,9 @@ async fn fetch(
     for hole in holes {
         let mut end = hole.to;
         while end > hole.from {
-            let page = history_page(venue, &inst.id, bar, hole.from, end).await.map_err(unreachable)?;
-            let Some(oldest) = page.first() else { break };
-            end = oldest.ts;
+            let start = hole.from.max(Ms(end.0 - WINDOW * bar.span().0));
+            let page = history_window(venue, &inst.id, bar, start, end).await.map_err(unreachable)?;
+            end = start;
             research.put(series, &page)?;
             fetched += page.len() as i64;
             shown.inc(page.len() as u64);

@@ -13,6 +13,7 @@ use crate::data::{self, Fault, FileError, Row};
 use crate::domain::{Bar, Candle, InstId, Ms, Qty};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
+use crate::store::OnConflict;
 
 #[derive(Debug, Args)]
 #[command(
@@ -36,6 +37,9 @@ pub(in crate::cli) struct ImportArgs {
     /// Base units in one contract: volumes in the file are base units and are kept as contracts.
     #[arg(long, value_name = "VALUE")]
     contract_value: Option<Decimal>,
+    /// Overwrite bars that are there already.
+    #[arg(long)]
+    replace: bool,
     /// Mend what can be mended without inventing anything.
     #[arg(long)]
     repair: bool,
@@ -52,12 +56,14 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
         FileError::Io { .. } => Failure::new(Exit::Usage, error.to_string()),
         _ => Failure::new(Exit::Data, error.to_string()),
     };
-    let rows = data::read_candles(&args.file).map_err(broken)?;
+    let data::Read { rows, unreadable } = data::read_candles(&args.file).map_err(broken)?;
     let bar = args.bar.or_else(|| data::infer_bar(&rows)).ok_or_else(|| {
         Failure::new(Exit::Data, format!("{}: the rows are no known bar apart; give --bar", args.file.display()))
     })?;
     let findings = data::check(&rows, bar);
-    let broken: Vec<_> = findings.iter().filter(|f| !matches!(f.fault, Fault::Gap { .. })).cloned().collect();
+    let faults = findings.iter().filter(|f| !matches!(f.fault, Fault::Gap { .. }));
+    let mut broken: Vec<_> = unreadable.iter().chain(faults).cloned().collect();
+    broken.sort_by_key(|finding| finding.line);
     if !broken.is_empty() && !args.repair {
         super::show_findings(&broken, 20);
         let lines: std::collections::BTreeSet<u64> = broken.iter().map(|f| f.line).collect();
@@ -65,40 +71,28 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
             "{}: {} of {} rows are wrong; nothing was imported (--repair mends or drops them)",
             args.file.display(),
             lines.len(),
-            rows.len()
+            rows.len() + unreadable.len()
         );
         return Err(Failure::new(Exit::Data, why));
     }
-    let mended = data::repair(&rows, bar);
+    let mut mended = data::repair(&rows, bar);
+    mended.dropped.splice(0..0, unreadable);
     let candles = in_contracts(mended.candles, args.contract_value)?;
     let research = super::research(global)?;
     let inst = InstId::new(args.inst.as_str());
     let (tick, lot) = steps(&rows, args, &candles);
     let series = research.make_series(&inst, bar, tick, lot)?;
-    // What cannot be kept in the series' steps is found before the first row is written.
-    for candle in &candles {
-        let prices = [candle.open, candle.high, candle.low, candle.close];
-        if prices.iter().any(|p| !(p.0 % series.tick).is_zero()) {
-            let why = format!("{}: a price is not a multiple of the series' tick {}", candle.ts.iso(), series.tick);
-            return Err(Failure::new(Exit::Data, why));
-        }
-    }
+    // What cannot be kept is found before the first row is written.
+    research.would_fit(&series, &candles).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
     let mut research = research;
     let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
     let progress = if args.json { ProgressBar::hidden() } else { ProgressBar::new(candles.len() as u64) };
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress.set_prefix(format!("{inst} {bar}"));
-    let mut rounded = 0;
+    let conflict = if args.replace { OnConflict::Replace } else { OnConflict::Keep };
+    let mut written = 0;
     for batch in candles.chunks(BATCH) {
-        let exact: Vec<Candle> = batch
-            .iter()
-            .map(|c| {
-                let volume = (c.volume.0 / series.lot).trunc() * series.lot;
-                rounded += usize::from(volume != c.volume.0);
-                Candle { volume: Qty(volume), ..*c }
-            })
-            .collect();
-        research.put(&series, &exact)?;
+        written += research.put_with(&series, batch, conflict)?;
         progress.inc(batch.len() as u64);
     }
     progress.finish_and_clear();
@@ -107,7 +101,7 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
         let span = candles.first().zip(candles.last()).map(|(a, b)| [a.ts.0, b.ts.0]);
         output::say(json!({"schema": "data import/1", "as_of_ms": wall_ms(), "inst": inst, "bar": bar.okx(),
             "rows": candles.len(), "dropped": mended.dropped.len(), "gaps": mended.gaps.len(), "missing": missing,
-            "volumes_rounded": rounded, "span_ms": span}));
+            "written": written, "span_ms": span}));
     } else {
         super::show_findings(&mended.dropped, 20);
         let at = |c: Option<&Candle>| c.map_or_else(String::new, |c: &Candle| Ms(c.ts.0).iso());
@@ -119,8 +113,14 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
             mended.dropped.len(),
             mended.gaps.len()
         ));
-        if rounded > 0 {
-            output::say(format_args!("{rounded} volumes were rounded down to the lot {}", series.lot));
+        if written < candles.len() {
+            let kept = candles.len() - written;
+            output::say(format_args!(
+                "{kept} bars were there already and stay as they are (--replace overwrites them)"
+            ));
+        }
+        if args.inst.ends_with("-SWAP") && args.contract_value.is_none() {
+            output::say("volumes are kept as they are; a swap's are contracts (--contract-value divides base units)");
         }
     }
     Ok(Exit::Ok)

@@ -10,7 +10,7 @@ use super::super::exchange::announce;
 use super::super::{Failure, Global, output};
 use crate::domain::Ms;
 use crate::exchange::market::listed_as;
-use crate::exchange::{Engine, EngineConfig, Prices, ServerConfig, serve};
+use crate::exchange::{Engine, EngineConfig, FeedEvent, Prices, ServerConfig, serve};
 use crate::exit::Exit;
 use crate::paper::of_recorded;
 use crate::tape::Segment;
@@ -34,6 +34,9 @@ pub(in crate::cli) struct ReplayArgs {
     json: bool,
 }
 
+/// A pause in the recording that is jumped over.
+const SILENCE: Ms = Ms::secs(60);
+
 pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failure> {
     telemetry::init();
     if !args.speed.is_finite() || !(0.1..=10_000.0).contains(&args.speed) {
@@ -48,9 +51,13 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failu
     for path in super::chosen(global, &args.files)? {
         segments.push(Segment::open(&path).map_err(broken)?);
     }
-    let head = &segments[0].head;
-    let listings = head.instruments.iter().cloned().map(listed_as).collect();
-    let begin = head.started_ms;
+    let mut instruments = std::collections::BTreeMap::new();
+    for inst in segments.iter().flat_map(|segment| &segment.head.instruments) {
+        instruments.insert(inst.id.to_string(), inst.clone());
+    }
+    let insts: Vec<String> = instruments.keys().cloned().collect();
+    let listings = instruments.into_values().map(listed_as).collect();
+    let begin = segments[0].head.started_ms;
     let config =
         EngineConfig { speed: args.speed, prices: Prices::Fed(listings), begin: Some(begin), ..Default::default() };
     let engine = Engine::start(&config).map_err(io)?;
@@ -63,8 +70,16 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failu
         for heard in segments.into_iter().flatten() {
             let news = of_recorded(&heard.channel, heard.data.get());
             let Ok(news) = news else { continue };
-            let wait = engine.clock.wall_span(Ms(heard.at.0 - engine.clock.now().0));
-            tokio::time::sleep(wait).await;
+            let ahead = Ms(heard.at.0 - engine.clock.now().0);
+            if ahead > SILENCE {
+                // Nothing was recorded here: the market is cut, and its time is not waited out.
+                for inst in &insts {
+                    engine.feed(inst, FeedEvent::Cut).await.ok();
+                }
+                engine.clock.set(Some(heard.at), args.speed);
+            } else {
+                tokio::time::sleep(engine.clock.wall_span(ahead)).await;
+            }
             for event in news {
                 if engine.feed(&heard.subject, event).await.is_err() {
                     return shown;

@@ -38,18 +38,20 @@ impl Exchange {
     pub fn max_size(&self, inst: &Instrument, price: Decimal) -> (Decimal, Decimal) {
         let sheet = self.balance_sheet();
         let available = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, BalanceLine::available);
-        let lots = |size: Decimal| (size / inst.lot.0).trunc() * inst.lot.0;
-        if price.is_zero() {
-            return (Decimal::ZERO, Decimal::ZERO);
-        }
+        let lots = |size: Option<Decimal>| {
+            let whole = size.and_then(|size| size.checked_div(inst.lot.0)).map_or(Decimal::ZERO, |n| n.trunc());
+            whole.checked_mul(inst.lot.0).unwrap_or_default().min(inst.max_limit_size.0)
+        };
         match inst.kind {
-            InstKind::Spot => (lots(available(&inst.quote) / price), lots(available(&inst.base))),
+            InstKind::Spot => (lots(available(&inst.quote).checked_div(price)), lots(Some(available(&inst.base)))),
             InstKind::Swap => {
-                let opened = available(&inst.quote) * self.leverage(inst.id.as_str()) / (price * inst.contract_value);
+                let margin = available(&inst.quote) * self.leverage(inst.id.as_str());
+                let opened = price.checked_mul(inst.contract_value).and_then(|each| margin.checked_div(each));
                 let held = self.ledger.positions.get(inst.id.as_str()).map_or(Decimal::ZERO, |p| p.qty);
                 // Closing what is held frees its margin: the other side may close and open as much again.
                 let against = |held: Decimal| held.max(Decimal::ZERO) * Decimal::TWO;
-                (lots(opened + against(-held)), lots(opened + against(held)))
+                let with = |more: Decimal| lots(opened.and_then(|opened| opened.checked_add(more)));
+                (with(against(-held)), with(against(held)))
             }
         }
     }
@@ -65,7 +67,7 @@ impl Exchange {
                 (ccy.clone(), line)
             })
             .collect();
-        for (inst, pos) in &self.ledger.positions {
+        for (inst, pos) in self.ledger.positions.iter().filter(|(_, pos)| !pos.qty.is_zero()) {
             let (upl, notional) = self.mark(inst, pos);
             let quote = &self.market.get(inst).expect("positions are in listed instruments").listing.inst.quote;
             let line = sheet.entry(quote.clone()).or_default();
@@ -81,7 +83,8 @@ impl Exchange {
 
     /// Unrealised profit and notional of a position at the mark price.
     pub fn mark(&self, inst: &str, pos: &Pos) -> (Decimal, Decimal) {
-        let mark = self.last(inst);
+        // Without a price yet (a feed after a start) a position is worth what it cost: no profit, no loss.
+        let mark = if self.last(inst).is_zero() { pos.avg } else { self.last(inst) };
         let value = self.market.get(inst).map_or(Decimal::ONE, |l| l.listing.inst.contract_value);
         (round((mark - pos.avg) * pos.qty * value), pos.qty.abs() * value * mark)
     }
@@ -107,17 +110,37 @@ impl Exchange {
     }
 
     /// Enough money for `size` more? OKX's 51008 otherwise.
-    pub(super) fn check_funds(&self, name: &str, side: Side, size: Decimal, price: Decimal) -> Result<(), Refusal> {
+    ///
+    /// `instead`: a resting order of ours that this one takes the place of.
+    pub(super) fn check_funds(
+        &self,
+        name: &str,
+        side: Side,
+        size: Decimal,
+        price: Decimal,
+        instead: Option<&Order>,
+    ) -> Result<(), Refusal> {
         let inst = &self.market.get(name).expect("checked before").listing.inst;
         let sheet = self.balance_sheet();
-        let available = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, BalanceLine::available);
+        let given_back = instead.map(|order| self.hold(order));
+        let available = |ccy: &str| {
+            let line = sheet.get(ccy).cloned().unwrap_or_default();
+            let back = given_back.as_ref().filter(|(of, _)| of == ccy).map_or(Decimal::ZERO, |(_, amount)| *amount);
+            (line.equity() - line.frozen - line.imr + back).max(Decimal::ZERO)
+        };
         let (need, have) = match (inst.kind, side) {
             (InstKind::Spot, Side::Buy) => (size * price, available(&inst.quote)),
             (InstKind::Spot, Side::Sell) => (size, available(&inst.base)),
             (InstKind::Swap, _) => {
                 let held = self.ledger.positions.get(name).map_or(Decimal::ZERO, |p| p.qty);
-                let after = held + if side == Side::Buy { size } else { -size };
-                let added = (after.abs() - held.abs()).max(Decimal::ZERO);
+                let signed = |qty: Decimal| if side == Side::Buy { qty } else { -qty };
+                let same_side = self.open_orders().filter(|o| {
+                    o.inst == *name && o.side == side && !o.reduce_only && instead.is_none_or(|other| other.id != o.id)
+                });
+                let pending: Decimal = same_side.map(|o| o.size - o.filled).sum();
+                // Worst case: everything that waits on this side is filled too.
+                let (without, with) = (held + signed(pending), held + signed(pending + size));
+                let added = (with.abs() - held.abs().max(without.abs())).max(Decimal::ZERO);
                 (round(added * inst.contract_value * price / self.leverage(name)), available(&inst.quote))
             }
         };
@@ -197,6 +220,7 @@ impl Exchange {
         order.fee_ccy = fee_ccy;
         order.pnl += pnl;
         order.last_fill = Some(id);
+        self.untold = Some(id);
         order.updated = self.now;
         order.status = Status::PartiallyFilled;
         self.events.push(Event::Account);
@@ -308,6 +332,9 @@ impl Exchange {
             .map(|(inst, p)| (inst.clone(), p.qty))
             .collect();
         for (inst, qty) in open {
+            if !self.is_shown(&inst) || self.last(&inst).is_zero() {
+                continue; // no price, no payment
+            }
             let listed = self.market.get(&inst).expect("positions are in listed instruments");
             let (value, quote) = (listed.listing.inst.contract_value, listed.listing.inst.quote.clone());
             let payment = round(-qty * value * self.last(&inst) * self.funding_rate(&inst, boundary));
@@ -324,7 +351,9 @@ impl Exchange {
 
     /// Closes everything at the mark when equity no longer covers the maintenance margin.
     pub(super) fn liquidate_if_broke(&mut self) {
-        if self.ledger.positions.values().all(|p| p.qty.is_zero()) {
+        let held = || self.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero());
+        // Whoever holds something whose price is not known cannot be judged.
+        if held().next().is_none() || held().any(|(inst, _)| !self.is_shown(inst)) {
             return;
         }
         let (mut equity, mut maintenance) = (self.ledger.cash.get("USDT").copied().unwrap_or_default(), Decimal::ZERO);

@@ -3,7 +3,7 @@
 
 use rust_decimal::Decimal;
 
-use super::orders::check_legs;
+use super::orders::{check_legs, check_steps};
 use super::types::*;
 use super::{Event, Exchange, unknown_instrument};
 use crate::domain::{InstKind, OrdType, Side};
@@ -33,6 +33,8 @@ impl Exchange {
             child: None,
             fail_code: String::new(),
             triggered: None,
+            actual_side: String::new(),
+            actual_size: Decimal::ZERO,
             created: self.now,
             updated: self.now,
         };
@@ -65,9 +67,14 @@ impl Exchange {
         if !complete {
             return bad("triggerPx");
         }
-        let prices = [&new.stop, &new.target].into_iter().flatten().flat_map(|leg| [Some(leg.trigger), leg.price]);
-        if prices.flatten().any(|price| price <= Decimal::ZERO || !(price % inst.tick.0).is_zero()) {
-            return bad("triggerPx");
+        check_steps(inst, new.stop.as_ref(), new.target.as_ref())?;
+        if let Some(trail) = &new.trail {
+            if trail.ratio.is_some_and(|ratio| ratio < Decimal::new(1, 3) || ratio > Decimal::ONE) {
+                return bad("callbackRatio");
+            }
+            if trail.spread.is_some_and(|spread| spread < inst.tick.0) {
+                return bad("callbackSpread");
+            }
         }
         if matches!(new.kind, AlgoKind::Conditional | AlgoKind::Oco) {
             check_legs(new.side, self.last(&new.inst), new.stop.as_ref(), new.target.as_ref())?;
@@ -88,25 +95,35 @@ impl Exchange {
         Ok(size)
     }
 
-    /// `trade/amend-algos`: new size, new triggers; `None` leaves as it is.
+    /// `trade/amend-algos`: new size, new triggers, new prices; `None` leaves as it is.
     pub fn amend_algo(
         &mut self,
         algo_id: &str,
         cl_ord_id: &str,
         size: Option<Decimal>,
-        (stop, target): (Option<Leg>, Option<Leg>),
+        (stop, target): (LegChange, LegChange),
     ) -> Result<u64, Refusal> {
         let gone = "Order modification failed as the order has been filled, canceled or does not exist.";
         let mut algo = self.live_algo(algo_id, cl_ord_id).cloned().ok_or_else(|| Refusal::new("51503", gone))?;
         let inst = &self.market.get(&algo.inst).expect("algo orders are in listed instruments").listing.inst;
         if let Some(size) = size {
-            if size < inst.min_size.0 || !(size % inst.lot.0).is_zero() {
+            if size < inst.min_size.0 || size > inst.max_limit_size.0 || !(size % inst.lot.0).is_zero() {
                 return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
             }
             algo.size = size;
         }
-        algo.stop = stop.or(algo.stop);
-        algo.target = target.or(algo.target);
+        for (leg, change) in [(&mut algo.stop, stop), (&mut algo.target, target)] {
+            match leg {
+                Some(leg) => {
+                    leg.trigger = change.trigger.unwrap_or(leg.trigger);
+                    leg.price = change.price.unwrap_or(leg.price);
+                }
+                None => {
+                    *leg = change.trigger.map(|trigger| Leg { trigger, price: change.price.flatten() });
+                }
+            }
+        }
+        check_steps(inst, algo.stop.as_ref(), algo.target.as_ref())?;
         if matches!(algo.kind, AlgoKind::Conditional | AlgoKind::Oco) {
             check_legs(algo.side, self.last(&algo.inst), algo.stop.as_ref(), algo.target.as_ref())?;
         }
@@ -133,7 +150,7 @@ impl Exchange {
                 td_mode: order.td_mode.clone(),
                 side: order.side.opposite(),
                 kind: if both { AlgoKind::Oco } else { AlgoKind::Conditional },
-                size: order.filled,
+                size: attached.size.unwrap_or(order.filled).min(order.filled),
                 whole: false,
                 reduce_only: true,
                 stop: attached.stop.clone(),
@@ -145,6 +162,8 @@ impl Exchange {
                 child: None,
                 fail_code: String::new(),
                 triggered: None,
+                actual_side: String::new(),
+                actual_size: Decimal::ZERO,
                 created: self.now,
                 updated: self.now,
             };
@@ -157,21 +176,22 @@ impl Exchange {
     /// The last price reached a trigger: the algo order becomes an order.
     pub(super) fn trigger_stops(&mut self) {
         self.follow_trails();
-        let hit: Vec<(u64, Option<Decimal>)> = self
+        let hit: Vec<(u64, Hit)> = self
             .live_algos()
-            .filter(|algo| self.fed.get(&algo.inst).is_none_or(|fed| fed.live))
-            .filter_map(|algo| triggered(algo, self.last(&algo.inst)).map(|price| (algo.id, price)))
+            .filter(|algo| self.is_shown(&algo.inst))
+            .filter_map(|algo| triggered(algo, self.last(&algo.inst)).map(|hit| (algo.id, hit)))
             .collect();
-        for (id, price) in hit {
+        for (id, hit) in hit {
             // One that an earlier stop of this very step left nothing to reduce for is gone already.
             if self.live_algos.remove(&id) {
-                self.trigger(id, price);
+                self.trigger(id, hit);
             }
         }
     }
 
-    fn trigger(&mut self, id: u64, price: Option<Decimal>) {
+    fn trigger(&mut self, id: u64, Hit { side, price }: Hit) {
         let mut algo = self.ledger.algos[&id].clone();
+        algo.actual_side = side.to_owned();
         if algo.reduce_only {
             self.free_coins_for(&algo);
         }
@@ -192,13 +212,15 @@ impl Exchange {
             ..NewOrder::market(&algo.inst, algo.side, size)
         };
         let at = price.unwrap_or_else(|| self.last(&algo.inst));
-        let affordable = if child.reduce_only { Ok(()) } else { self.check_funds(&algo.inst, algo.side, size, at) };
+        let affordable =
+            if child.reduce_only { Ok(()) } else { self.check_funds(&algo.inst, algo.side, size, at, None) };
         if size.is_zero() || affordable.is_err() {
             algo.status = AlgoStatus::OrderFailed;
             algo.fail_code = affordable.err().map_or("51023", |refusal| refusal.code).to_owned();
             return self.put_algo(algo);
         }
         algo.status = AlgoStatus::Effective;
+        algo.actual_size = size;
         let child = self.insert_order(&child, "normal", Some(&algo));
         algo.child = Some(child);
         self.put_algo(algo);
@@ -212,6 +234,9 @@ impl Exchange {
         for id in trailing {
             let mut algo = self.ledger.algos[&id].clone();
             let last = self.last(&algo.inst);
+            if last.is_zero() || !self.is_shown(&algo.inst) {
+                continue;
+            }
             let Some(trail) = &mut algo.trail else { continue };
             let better = |a: Decimal, b: Decimal| if algo.side == Side::Sell { a.max(b) } else { a.min(b) };
             let begun = trail.best.is_some() || trail.active.is_none_or(|active| better(last, active) == last);
@@ -292,21 +317,29 @@ impl Exchange {
     }
 }
 
-/// Does `last` trigger this algo order? The order's price, `None` inside for a market order.
-fn triggered(algo: &Algo, last: Decimal) -> Option<Option<Decimal>> {
+/// What triggered: `sl` or `tp`, and the order's price, `None` for a market order.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    side: &'static str,
+    price: Option<Decimal>,
+}
+
+/// Does `last` trigger this algo order?
+fn triggered(algo: &Algo, last: Decimal) -> Option<Hit> {
     if last.is_zero() {
         return None;
     }
     let falls = |leg: &&Leg| last <= leg.trigger;
     let rises = |leg: &&Leg| last >= leg.trigger;
     let (stop, target) = (algo.stop.as_ref(), algo.target.as_ref());
-    let hit = match (algo.kind, algo.side) {
-        (AlgoKind::Trigger, _) if algo.rising => stop.filter(rises),
-        (AlgoKind::Trigger, _) => stop.filter(falls),
-        (_, Side::Sell) => stop.filter(falls).or(target.filter(rises)),
-        (_, Side::Buy) => stop.filter(rises).or(target.filter(falls)),
+    let (stop, target) = match (algo.kind, algo.side) {
+        (AlgoKind::Trigger, _) if algo.rising => (stop.filter(rises), None),
+        (AlgoKind::Trigger, _) => (stop.filter(falls), None),
+        (_, Side::Sell) => (stop.filter(falls), target.filter(rises)),
+        (_, Side::Buy) => (stop.filter(rises), target.filter(falls)),
     };
-    hit.map(|leg| leg.price)
+    let side = if stop.is_some() { "sl" } else { "tp" };
+    stop.or(target).map(|leg| Hit { side, price: leg.price })
 }
 
 #[cfg(test)]
@@ -335,6 +368,8 @@ mod tests {
             child: None,
             fail_code: String::new(),
             triggered: None,
+            actual_side: String::new(),
+            actual_size: Decimal::ZERO,
             created: Default::default(),
             updated: Default::default(),
         }

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::types::*;
 use super::{Event, Exchange};
-use crate::domain::OrdType;
+use crate::domain::{OrdType, Side};
 
 impl Exchange {
     /// `trade/amend-order`: a new total size, a new price, or both. `Ok` means it was amended; an order
@@ -54,18 +54,16 @@ impl Exchange {
         if order.ord_type == OrdType::PostOnly && !self.fillable(&moved).is_empty() {
             return Err(Refusal::new("51511", "Failed to amend: a post-only order would be filled at once."));
         }
-        if !order.reduce_only {
-            let (more, _) = (self.hold(&moved), ());
-            let held = self.hold(order);
-            let free = self.balance_sheet().get(&more.0).map_or(Decimal::ZERO, super::BalanceLine::available);
-            if more.1 > held.1 + free {
-                return Err(Refusal::new(
-                    "51008",
-                    format!("Order failed. Insufficient {} balance in account.", more.0),
-                ));
+        if order.reduce_only {
+            let held = self.ledger.positions.get(&order.inst).map_or(Decimal::ZERO, |p| p.qty);
+            let reducible = if order.side == Side::Sell { held } else { -held };
+            if size - order.filled > reducible.max(Decimal::ZERO) {
+                let why = "Failed to amend order: reduce-only orders can't be larger than the position.";
+                return Err(Refusal::new("51170", why));
             }
+            return Ok(());
         }
-        Ok(())
+        self.check_funds(&order.inst, order.side, size - order.filled, price, Some(order))
     }
 
     fn apply_amend(&mut self, id: u64, amend: &Amend) {
@@ -102,7 +100,7 @@ mod tests {
 
     use super::super::super::market::Market;
     use super::*;
-    use crate::domain::{Ms, Side};
+    use crate::domain::Ms;
 
     const SWAP: &str = "BTC-USDT-SWAP";
 

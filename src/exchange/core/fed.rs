@@ -15,12 +15,17 @@ use crate::domain::{Bar, Candle, Ms};
 const TRADES_KEPT: usize = 500;
 const BARS_KEPT: usize = 3000;
 
+/// What the source said longer ago than this is not matched: it was under way, or waited in a queue.
+const LAG_MAX: Ms = Ms::secs(5);
+
 /// One instrument as its feed shows it.
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Prices are coming; `false` from the moment the feed is cut until its next book.
     pub live: bool,
     pub last: Decimal,
+    /// The source's time of the present book.
+    book_at: Ms,
     pub trades: VecDeque<Trade>,
     pub closed: BTreeMap<Bar, BTreeMap<Ms, Candle>>,
     pub forming: BTreeMap<Bar, Candle>,
@@ -34,9 +39,11 @@ pub struct Fed {
 #[derive(Clone, Debug)]
 pub enum FeedEvent {
     /// The whole visible book, best first.
+    /// `at` is the source's time of it.
     Book {
         bids: Vec<Level>,
         asks: Vec<Level>,
+        at: Ms,
     },
     Trades(Vec<Trade>),
     /// The last price, where no trade said it.
@@ -56,7 +63,7 @@ impl Exchange {
             return;
         }
         match news {
-            FeedEvent::Book { bids, asks } => self.feed_book(inst, bids, asks),
+            FeedEvent::Book { bids, asks, at } => self.feed_book(inst, bids, asks, at),
             FeedEvent::Trades(trades) => trades.into_iter().for_each(|trade| self.feed_trade(inst, trade)),
             FeedEvent::Last(last) => self.feed_last(inst, last),
             FeedEvent::Candles(bar, rows) => self.feed_candles(inst, bar, rows),
@@ -88,7 +95,12 @@ impl Exchange {
         self.fed.get_mut(inst).expect("checked by feed")
     }
 
-    fn feed_book(&mut self, inst: &str, bids: Vec<Level>, asks: Vec<Level>) {
+    fn feed_book(&mut self, inst: &str, bids: Vec<Level>, asks: Vec<Level>, at: Ms) {
+        // One that was long on its way is not the market; one that is older than ours even less.
+        if self.now.since(at) > LAG_MAX || at < self.fed_mut(inst).book_at {
+            return;
+        }
+        self.fed_mut(inst).book_at = at;
         self.consumed.retain(|(of, ..), _| of != inst);
         self.showing += 1;
         let fed = self.fed_mut(inst);
@@ -102,13 +114,17 @@ impl Exchange {
         self.meet_book(inst);
         self.trigger_stops();
         self.liquidate_if_broke();
-        self.events.push(Event::Shown(inst.to_owned(), "book"));
+        self.events.push(Event::Book(inst.to_owned()));
     }
 
     fn feed_trade(&mut self, inst: &str, trade: Trade) {
+        let fresh = self.now.since(trade.at) <= LAG_MAX;
         let fed = self.fed_mut(inst);
+        if fed.trades.back().is_some_and(|newest| trade.id <= newest.id) {
+            return; // told twice, or too late
+        }
         fed.last = trade.price;
-        let live = fed.live;
+        let live = fed.live && fresh;
         fed.trades.push_back(trade.clone());
         if fed.trades.len() > TRADES_KEPT {
             fed.trades.pop_front();
@@ -121,7 +137,7 @@ impl Exchange {
             self.match_trade(inst, trade.side, trade.price, trade.size);
             self.trigger_stops();
         }
-        self.events.push(Event::Shown(inst.to_owned(), "trade"));
+        self.events.push(Event::Trade(inst.to_owned(), trade));
     }
 
     fn feed_last(&mut self, inst: &str, last: Decimal) {
@@ -215,11 +231,12 @@ mod tests {
 
     fn book(bid: &str, ask: &str) -> FeedEvent {
         let level = |price| vec![Level { price: d(price), size: d("10") }];
-        FeedEvent::Book { bids: level(bid), asks: level(ask) }
+        FeedEvent::Book { bids: level(bid), asks: level(ask), at: Ms::secs(1_780_000_000) }
     }
 
-    fn trade(price: &str, side: Side) -> FeedEvent {
-        FeedEvent::Trades(vec![Trade { id: 1, price: d(price), size: d("10"), side, at: Ms(0) }])
+    fn trade(id: i64, price: &str, side: Side) -> FeedEvent {
+        let at = Ms::secs(1_780_000_000);
+        FeedEvent::Trades(vec![Trade { id, price: d(price), size: d("10"), side, at }])
     }
 
     fn buy(x: &mut Exchange, ord_type: OrdType, price: &str) -> Result<u64, Refusal> {
@@ -244,7 +261,7 @@ mod tests {
         x.feed(INST, book("99", "100"));
         let resting = buy(&mut x, OrdType::Limit, "98").unwrap();
         x.feed(INST, FeedEvent::Cut);
-        x.feed(INST, trade("90", Side::Sell));
+        x.feed(INST, trade(1, "90", Side::Sell));
         for second in 1..100 {
             x.advance(Ms::secs(1_780_000_000 + second));
         }
@@ -268,11 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_long_on_its_way_is_not_matched() {
+        let mut x = exchange();
+        x.feed(INST, book("99", "100"));
+        buy(&mut x, OrdType::Limit, "98").unwrap();
+        x.feed(INST, trade(5, "98.5", Side::Sell));
+        x.feed(INST, trade(4, "90", Side::Sell));
+        assert_eq!(fills(&x), Vec::<String>::new(), "an older trade comes too late");
+        x.advance(Ms::secs(1_780_000_006));
+        x.feed(INST, trade(6, "90", Side::Sell));
+        x.feed(INST, book("80", "81"));
+        assert_eq!(fills(&x), Vec::<String>::new(), "six seconds are too long");
+    }
+
+    #[test]
     fn a_resting_order_fills_at_a_price_the_feed_showed() {
         let mut x = exchange();
         x.feed(INST, book("99", "100"));
         buy(&mut x, OrdType::Limit, "98.5").unwrap();
-        x.feed(INST, trade("97", Side::Sell));
+        x.feed(INST, trade(1, "97", Side::Sell));
         assert_eq!(fills(&x), ["97"], "98.5 was never shown");
         buy(&mut x, OrdType::Limit, "99").unwrap();
         x.feed(INST, book("99", "100"));

@@ -13,30 +13,29 @@ impl Exchange {
     /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused by its kind.
     pub(super) fn match_incoming(&mut self, id: u64) {
         let order = self.ledger.orders[&id].clone();
-        let fillable = self.fillable(&order);
+        let mut fillable = self.fillable(&order);
+        let meets_own = order.stp != Stp::CancelMaker && self.stop_before_own(&order, &mut fillable);
         let reach: Decimal = fillable.iter().map(|(_, size)| *size).sum();
-        if order.stp != Stp::CancelMaker && self.meets_own(&order, fillable.last().map(|(price, _)| *price)) {
-            if order.stp == Stp::CancelBoth {
-                self.cancel_own_opposite(&order, order.price);
-            }
-            return self.cancel_with(id, "32");
-        }
         match order.ord_type {
             OrdType::PostOnly if reach > Decimal::ZERO => return self.cancel_with(id, "31"),
             _ if order.all_or_none && reach < order.size => return self.cancel_with(id, "13"),
+            _ if meets_own => {}
             // What will rest must not cross our own; what only takes meets them no deeper than it reaches.
             OrdType::Limit | OrdType::PostOnly => self.cancel_own_opposite(&order, order.price),
             OrdType::Ioc | OrdType::Market => {
                 self.cancel_own_opposite(&order, fillable.last().map(|(price, _)| *price))
             }
         }
-        match order.ord_type {
-            OrdType::PostOnly => {}
+        let displaced = match order.ord_type {
+            OrdType::PostOnly => false,
             _ => self.take(id, &fillable),
-        }
+        };
         let order = &self.ledger.orders[&id];
         if order.filled == order.size {
             return self.finish(id, Status::Filled, "");
+        }
+        if displaced || meets_own {
+            return self.cancel_with(id, if displaced { "2" } else { "32" });
         }
         match order.ord_type {
             OrdType::Ioc | OrdType::Market => self.cancel_with(id, "14"),
@@ -54,8 +53,26 @@ impl Exchange {
         self.ledger.orders.get_mut(&id).expect("read above").queue_ahead = ahead;
     }
 
-    fn meets_own(&self, order: &Order, reach: Option<Decimal>) -> bool {
-        !self.own_opposite(order, order.price.or(reach)).is_empty()
+    /// Self-trade prevention where the taker goes: it fills what stands before our own best order on the
+    /// other side, and ends there. `true`: it would have met that order; under `cancel_both` that one is
+    /// gone too.
+    fn stop_before_own(&mut self, order: &Order, fillable: &mut Vec<(Decimal, Decimal)>) -> bool {
+        let limit = order.price.or_else(|| fillable.last().map(|(price, _)| *price));
+        let own = self.own_opposite(order, limit);
+        let price_of = |id: &u64| self.ledger.orders[id].price.unwrap_or_default();
+        let prices = own.iter().map(price_of);
+        let Some(best) = (if order.side == Side::Buy { prices.min() } else { prices.max() }) else { return false };
+        let before = |price: Decimal| if order.side == Side::Buy { price < best } else { price > best };
+        let reach: Decimal = fillable.iter().filter(|(price, _)| before(*price)).map(|(_, size)| *size).sum();
+        if reach >= order.size - order.filled {
+            return false;
+        }
+        fillable.retain(|(price, _)| before(*price));
+        if order.stp == Stp::CancelBoth {
+            let met: Vec<u64> = own.into_iter().filter(|id| price_of(id) == best).collect();
+            met.into_iter().for_each(|id| self.cancel_with(id, "32"));
+        }
+        true
     }
 
     /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go first.
@@ -102,20 +119,26 @@ impl Exchange {
         reached
     }
 
-    fn take(&mut self, id: u64, fillable: &[(Decimal, Decimal)]) {
+    /// Fills level by level. `true`: a reduce-only order had nothing left to reduce.
+    fn take(&mut self, id: u64, fillable: &[(Decimal, Decimal)]) -> bool {
         let order = &self.ledger.orders[&id];
         let (inst, side, total) = (order.inst.clone(), order.side, order.size);
         for (price, size) in fillable {
             *self.consumed.entry((inst.clone(), side.opposite(), *price)).or_default() += *size;
-            let size = self.affordable(id, *price, *size);
+            let reducing = self.reduce_only_cap(id, *size);
+            if reducing.is_zero() {
+                return true;
+            }
+            let size = self.affordable(id, *price, reducing);
             if size.is_zero() {
-                return;
+                return false;
             }
             self.execute(id, *price, size, false);
             if self.ledger.orders[&id].filled < total {
                 self.touch(id);
             }
         }
+        false
     }
 
     /// A spot market order was let in at the last price; deeper levels may cost more than there is.
@@ -126,8 +149,9 @@ impl Exchange {
             return size;
         }
         // What others of ours hold is not ours to spend; what this order itself holds is.
-        let free = self.balance_sheet().get(&inst.quote).map_or(Decimal::ZERO, super::BalanceLine::available);
-        let cash = free + self.hold(order).1;
+        let sheet = self.balance_sheet();
+        let line = sheet.get(&inst.quote).cloned().unwrap_or_default();
+        let cash = (line.cash - line.imr - line.frozen + self.hold(order).1).max(Decimal::ZERO);
         if price * size <= cash { size } else { ((cash / price) / inst.lot.0).trunc() * inst.lot.0 }
     }
 

@@ -80,7 +80,8 @@ impl Exchange {
             asked: new.size,
             size_in_quote: new.size_in_quote,
             price: new.price,
-            reduce_only: new.reduce_only,
+            // On spot there is no position that an order could be held to.
+            reduce_only: new.reduce_only && !self.is_spot(&new.inst),
             attached: new.attached.clone(),
             status: Status::Live,
             filled: Decimal::ZERO,
@@ -91,7 +92,7 @@ impl Exchange {
             last_fill: None,
             queue_ahead: Decimal::ZERO,
             category: category.to_owned(),
-            source: if algo.is_some() { "7".into() } else { String::new() },
+            source: algo.map_or("", |a| a.kind.source()).to_owned(),
             cancel_source: String::new(),
             algo_id: algo.map(|a| a.id),
             algo_cl_ord_id: algo.map(|a| a.cl_ord_id.clone()).unwrap_or_default(),
@@ -156,6 +157,11 @@ impl Exchange {
             return Err(Refusal::new("51103", "The number of pending orders has reached the maximum."));
         }
         for attached in &new.attached {
+            if attached.algo_cl_ord_id.len() > 32 || !attached.algo_cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric())
+            {
+                return Err(Refusal::new("51000", "Parameter attachAlgoClOrdId error"));
+            }
+            check_steps(inst, attached.stop.as_ref(), attached.target.as_ref())?;
             check_legs(new.side.opposite(), price, attached.stop.as_ref(), attached.target.as_ref())?;
         }
         if new.reduce_only && inst.kind == InstKind::Swap {
@@ -170,7 +176,7 @@ impl Exchange {
             }
             return Ok(size.min(held.abs()));
         }
-        self.check_funds(&new.inst, new.side, size, price)?;
+        self.check_funds(&new.inst, new.side, size, price, None)?;
         Ok(size)
     }
 
@@ -183,6 +189,9 @@ impl Exchange {
         ord_type: OrdType,
     ) -> Result<Decimal, Refusal> {
         let last = self.last(inst.id.as_str());
+        if last <= Decimal::ZERO {
+            return Err(Refusal::new("51022", format!("{} is suspended: it has no price.", inst.id)));
+        }
         let price = match (ord_type, price) {
             (OrdType::Market, _) => return Ok(last),
             (_, Some(price)) if price > Decimal::ZERO && (price % inst.tick.0).is_zero() => price,
@@ -196,6 +205,10 @@ impl Exchange {
             return Err(Refusal::new("51006", why));
         }
         Ok(price)
+    }
+
+    pub(super) fn is_spot(&self, inst: &str) -> bool {
+        self.market.get(inst).is_some_and(|l| l.listing.inst.kind == InstKind::Spot)
     }
 
     /// Lowest price a sell and highest price a buy may name now.
@@ -227,15 +240,27 @@ impl Exchange {
         if !resting.is_empty() && !auto_cancel {
             return Err(Refusal::new("51115", "Cancel all pending close orders before liquidation."));
         }
-        resting.into_iter().for_each(|id| self.cancel_with(id, "17"));
         let close = NewOrder {
             cl_ord_id: cl_ord_id.to_owned(),
             tag: tag.to_owned(),
             reduce_only: true,
             ..NewOrder::market(inst, side, held.abs())
         };
+        self.check(&close)?;
+        resting.into_iter().for_each(|id| self.cancel_with(id, "17"));
         self.place(close)
     }
+}
+
+/// Triggers and prices must be positive multiples of the tick.
+pub(super) fn check_steps(inst: &Instrument, stop: Option<&Leg>, target: Option<&Leg>) -> Result<(), Refusal> {
+    let prices = stop.into_iter().chain(target).flat_map(|leg| [Some(leg.trigger), leg.price]).flatten();
+    for price in prices {
+        if price <= Decimal::ZERO || !(price % inst.tick.0).is_zero() {
+            return Err(Refusal::new("51000", "Parameter triggerPx error"));
+        }
+    }
+    Ok(())
 }
 
 /// A stop must lie on the losing side of `price` and a target on the winning one, for an exit on `exit`.

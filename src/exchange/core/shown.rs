@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use rust_decimal::Decimal;
 
-use super::super::market::{Listed, RawCandle, Trade};
+use super::super::market::{Listed, RawCandle, Trade, fold};
 use super::Exchange;
 use crate::domain::{Bar, Candle, Ms};
 
@@ -21,9 +21,13 @@ pub struct Day {
     pub sod_utc8: Decimal,
 }
 
-/// Closed hours of the last day, kept because each costs a walk over its seconds.
+/// What is kept because it costs a walk over its seconds: closed hours of the last day, and bars that
+/// are forming with the second up to which they were seen.
 #[derive(Debug, Default)]
-pub struct Days(RefCell<HashMap<String, VecDeque<Candle>>>);
+pub struct Days {
+    hours: RefCell<HashMap<String, VecDeque<Candle>>>,
+    forming: RefCell<HashMap<(String, Bar), (i64, RawCandle)>>,
+}
 
 impl Exchange {
     /// Closed bars with `from <= ts < to`, oldest first. The caller keeps `to` out of the future.
@@ -52,19 +56,25 @@ impl Exchange {
         let now = self.now.0.div_euclid(1000);
         let span = bar.span().0 / 1000;
         let open = now.div_euclid(span) * span;
-        // A bar that has just opened has one trade; a longer one is folded from the seconds it has seen.
-        let seen = listed.candles(Bar::S1, open, now.max(open + 1));
-        let (first, last) = (seen.first()?, seen.last()?);
-        let just_opened = now == open;
-        let raw = RawCandle {
-            second: open,
-            open: first.open,
-            high: if just_opened { first.open } else { seen.iter().map(|c| c.high).max()? },
-            low: if just_opened { first.open } else { seen.iter().map(|c| c.low).min()? },
-            close: if just_opened { first.open } else { last.close },
-            lots: seen.iter().map(|c| c.lots).sum(),
+        let mut kept = self.days.forming.borrow_mut();
+        let (seen_to, raw) = match kept.remove(&(inst.to_owned(), bar)) {
+            Some((to, raw)) if raw.second == open && to <= now => (to, Some(raw)),
+            _ => (open, None),
         };
-        Some(self.shifted(listed, &raw))
+        // A bar that has just opened has one trade; a longer one is folded from the seconds it has seen.
+        let fresh = listed.candles(Bar::S1, seen_to, now);
+        let raw = fold(open, &raw.into_iter().chain(fresh).collect::<Vec<_>>());
+        match raw {
+            Some(raw) => {
+                kept.insert((inst.to_owned(), bar), (now, raw));
+                Some(self.shifted(listed, &raw))
+            }
+            None => {
+                let first = listed.candles(Bar::S1, open, open + 1).first().copied()?;
+                let at = first.open;
+                Some(self.shifted(listed, &RawCandle { high: at, low: at, close: at, ..first }))
+            }
+        }
     }
 
     /// Has the market of this instrument ended (a recording that was played to its last bar)?
@@ -111,7 +121,7 @@ impl Exchange {
         let inst = listed.listing.inst.id.as_str();
         let last = self.last(inst);
         let hour = self.now.floor(Bar::H1.span());
-        let mut days = self.days.0.borrow_mut();
+        let mut days = self.days.hours.borrow_mut();
         let hours = days.entry(inst.to_owned()).or_default();
         let from = hours.back().map_or(hour.plus(Ms(-24 * 3_600_000)), |c| c.ts.plus(Bar::H1.span()));
         let from = from.max(hour.plus(Ms(-24 * 3_600_000)));

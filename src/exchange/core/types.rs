@@ -129,6 +129,17 @@ pub struct Attached {
     pub stop: Option<Leg>,
     #[serde(default)]
     pub target: Option<Leg>,
+    /// How much of the fill it is for; `None`: all of it.
+    #[serde(default)]
+    pub size: Option<Decimal>,
+}
+
+/// What an amendment of an algo order asks for, per leg; `None` leaves as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LegChange {
+    pub trigger: Option<Decimal>,
+    /// `Some(None)`: a market order from now on.
+    pub price: Option<Option<Decimal>>,
 }
 
 /// What an amendment asks for; `None` leaves as it is.
@@ -319,6 +330,14 @@ impl AlgoKind {
             AlgoKind::Trailing => "move_order_stop",
         }
     }
+    /// OKX's `source` of an order that such an algo order made.
+    pub const fn source(self) -> &'static str {
+        match self {
+            AlgoKind::Conditional | AlgoKind::Oco => "7",
+            AlgoKind::Trigger => "6",
+            AlgoKind::Trailing => "25",
+        }
+    }
     /// From OKX's `ordType`.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Conditional, Self::Oco, Self::Trigger, Self::Trailing].into_iter().find(|kind| kind.okx() == text)
@@ -390,6 +409,11 @@ pub struct Algo {
     pub fail_code: String,
     #[serde(default)]
     pub triggered: Option<Ms>,
+    /// Which leg triggered (`sl` or `tp`), and for how much.
+    #[serde(default)]
+    pub actual_side: String,
+    #[serde(default)]
+    pub actual_size: Decimal,
     pub created: Ms,
     pub updated: Ms,
 }
@@ -425,6 +449,16 @@ pub struct Ledger {
     pub shifts: Vec<(i64, String, i64)>,
     /// Cancel-all-after: tag → when everything under it is cancelled; the empty tag is all.
     pub timers: BTreeMap<String, Ms>,
+}
+
+impl Ledger {
+    /// Instruments in which something can still happen.
+    pub fn in_use(&self) -> std::collections::BTreeSet<String> {
+        let orders = self.orders.values().filter(|o| o.status.is_open()).map(|o| &o.inst);
+        let algos = self.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| &a.inst);
+        let held = self.positions.iter().filter(|(_, p)| !p.qty.is_zero()).map(|(inst, _)| inst);
+        orders.chain(algos).chain(held).cloned().collect()
+    }
 }
 
 /// Half-even to twelve decimals: how the exchange rounds averages, fees and profits.

@@ -15,7 +15,7 @@ pub use book::{Level, SyntheticBook, Trade};
 pub use candles::RawCandle;
 pub use listing::{Listing, listed_as, listings};
 pub use path::Path;
-pub use recorded::Recording;
+pub use recorded::{Recording, fold};
 
 use std::collections::BTreeMap;
 

@@ -92,7 +92,7 @@ fn flat(second: i64, ticks: i64) -> RawCandle {
 }
 
 /// One bar of its parts.
-pub(super) fn fold(second: i64, parts: &[RawCandle]) -> Option<RawCandle> {
+pub fn fold(second: i64, parts: &[RawCandle]) -> Option<RawCandle> {
     let (first, last) = (parts.first()?, parts.last()?);
     Some(RawCandle {
         second,

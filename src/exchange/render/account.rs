@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::super::core::{BalanceLine, BillLine, Exchange, MAINTENANCE};
+use super::super::core::{BalanceLine, BillLine, Exchange, Execution, MAINTENANCE};
 use super::super::market::Listed;
 use super::{inst_type, opt, text, with_empty};
 use crate::domain::InstKind;
@@ -183,7 +183,7 @@ pub fn position(x: &Exchange, inst: &str) -> Value {
 }
 
 /// Data of `balance_and_position`: cash and positions, after what kind of event.
-pub fn balance_and_position(x: &Exchange, event: &str) -> Value {
+pub fn balance_and_position(x: &Exchange, event: &str, fills: &[Execution]) -> Value {
     let now = x.now().0.to_string();
     let cash: Vec<Value> =
         x.ledger.cash.iter().map(|(ccy, cash)| json!({"ccy": ccy, "cashBal": text(*cash), "uTime": now})).collect();
@@ -196,9 +196,8 @@ pub fn balance_and_position(x: &Exchange, event: &str) -> Value {
                 "nonSettleAvgPx": "", "settledPnl": "", "uTime": p.updated.0.to_string()})
         })
         .collect();
-    let last = x.ledger.executions.values().next_back().filter(|_| event == "filled");
     let trades: Vec<Value> =
-        last.map(|f| json!({"instId": f.inst, "tradeId": f.trade_id.to_string()})).into_iter().collect();
+        fills.iter().map(|f| json!({"instId": f.inst, "tradeId": f.trade_id.to_string()})).collect();
     json!({"pTime": now, "eventType": event, "balData": cash, "posData": positions, "trades": trades})
 }
 

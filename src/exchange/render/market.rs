@@ -142,15 +142,17 @@ pub fn push(x: &Exchange, listed: &Listed, channel: &str) -> Option<String> {
         "mark-price" => mark_price(x, listed),
         "price-limit" => price_limit(x, listed),
         "funding-rate" if listed.listing.inst.kind == InstKind::Swap => funding(x, listed),
-        "trades" => {
-            let second = x.now().0.div_euclid(1000);
-            let fresh = listed.trades(second, x.shift(inst, second));
-            let rows: Vec<Value> = fresh.iter().map(|t| pushed_trade(listed, t)).collect();
-            return (!rows.is_empty()).then(|| Value::Array(rows).to_string());
-        }
         _ => return None,
     };
     Some(format!("[{row}]"))
+}
+
+/// The trades of one second as the channel pushes them; `None` if there were none.
+pub fn trades_of(x: &Exchange, listed: &Listed, second: i64) -> Option<String> {
+    let over = x.market.range().is_some_and(|(_, end)| second >= end);
+    let fresh = listed.trades(second, x.shift(listed.listing.inst.id.as_str(), second));
+    let rows: Vec<Value> = fresh.iter().map(|t| pushed_trade(listed, t)).collect();
+    (!over && !rows.is_empty()).then(|| Value::Array(rows).to_string())
 }
 
 /// A trade as the channel pushes it.

@@ -64,7 +64,8 @@ fn fields(o: &Order, fill: Option<&Execution>) -> Value {
     };
     let spot_market = o.ord_type == OrdType::Market && inst_type(&o.inst) == "SPOT";
     let (size, unit) = match (o.size_in_quote, spot_market) {
-        (true, _) => (o.asked, "quote_ccy"),
+        // Ledgers of the first release did not keep what was asked.
+        (true, _) => (if o.asked.is_zero() { o.size } else { o.asked }, "quote_ccy"),
         (false, true) => (o.size, "base_ccy"),
         (false, false) => (o.size, ""),
     };
@@ -134,11 +135,7 @@ pub fn algo(a: &Algo) -> Value {
         "callbackRatio": opt(trail.and_then(|t| t.ratio)), "callbackSpread": opt(trail.and_then(|t| t.spread)),
         "activePx": opt(trail.and_then(|t| t.active)),
         "moveTriggerPx": opt(a.stop.as_ref().filter(|_| trail.is_some()).map(|leg| leg.trigger)),
-        "actualSz": if a.child.is_some() { text(a.size) } else { "0".into() },
-        "actualSide": match (a.child, a.kind) {
-            (Some(_), AlgoKind::Conditional | AlgoKind::Oco) => if a.stop.is_some() { "sl" } else { "tp" },
-            _ => "",
-        },
+        "actualSz": text(a.actual_size), "actualSide": if legs { a.actual_side.as_str() } else { "" },
         "triggerTime": ms(a.triggered), "failCode": a.fail_code, "attachAlgoOrds": [], "linkedOrd": {"ordId": ""},
         "cTime": a.created.0.to_string(), "uTime": a.updated.0.to_string(),
     });

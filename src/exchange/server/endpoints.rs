@@ -96,7 +96,7 @@ pub(super) const ENDPOINTS: [Endpoint; 54] = [
     write("trade/cancel-algos", 20, Instrument),
     write("trade/cancel-advance-algos", 20, Instrument),
     write("trade/amend-algos", 20, Instrument),
-    Endpoint { window_ms: 1000, ..write("trade/cancel-all-after", 1, Caller) },
+    Endpoint { window_ms: 1000, ..write("trade/cancel-all-after", 1, Instrument) },
 ];
 
 /// The endpoint of a path and method. `Err(true)`: the path exists, the method does not.

@@ -54,6 +54,21 @@ pub(super) enum Action {
     Skew,
 }
 
+impl Action {
+    /// Can it happen to what this path names?
+    fn happens_to(self, path: &str) -> bool {
+        use Action::*;
+        match path.split(' ').next().unwrap_or("") {
+            _ if matches!(self, PurgeHistory | Skew) => true,
+            "push" => matches!(self, Mute | Delay | Duplicate | Flood | Reorder | CutBody | HalfOpen | Disconnect),
+            "ws" => matches!(self, Mute | Delay | DropBefore | DropAfter | HalfOpen | Disconnect),
+            "connect" => matches!(self, Delay | DropBefore),
+            "op" => !matches!(self, Flood | Reorder | Html),
+            _ => !matches!(self, Mute | Flood | Reorder),
+        }
+    }
+}
+
 /// What a rule strikes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,13 +115,25 @@ pub(super) struct Faults {
 
 impl Faults {
     /// Replaces the script; counting starts afresh. A purge stays.
-    pub(super) fn post(&self, script: Script, now: Ms) {
+    ///
+    /// # Errors
+    /// A rule whose action cannot happen to what it names: nothing is silently without effect.
+    pub(super) fn post(&self, script: Script, now: Ms) -> Result<(), String> {
+        for rule in &script.rules {
+            if !rule.action.happens_to(&rule.on.path) {
+                return Err(format!("{:?} cannot happen to '{}'", rule.action, rule.on.path));
+            }
+            if rule.action == Action::Flood && rule.ms > 10_000 {
+                return Err("a flood is at most 10000 times".into());
+            }
+        }
         let skew = script.rules.iter().filter(|r| r.action == Action::Skew).map(|r| r.ms).sum();
         self.skew_ms.store(skew, Ordering::Relaxed);
         if script.rules.iter().any(|r| r.action == Action::PurgeHistory) {
             self.purged_before.store(now.0, Ordering::Relaxed);
         }
         *self.lock() = (script, BTreeMap::new());
+        Ok(())
     }
 
     /// The script with its hits, for people and tests.
@@ -167,7 +194,7 @@ mod tests {
 
     fn faults(rules: &str) -> Faults {
         let faults = Faults::default();
-        faults.post(serde_json::from_str(rules).unwrap(), Ms(7));
+        faults.post(serde_json::from_str(rules).unwrap(), Ms(7)).unwrap();
         faults
     }
 
@@ -197,8 +224,24 @@ mod tests {
     fn clock_and_history_change_when_the_script_comes() {
         let f = faults(r#"{"rules":[{"action":"skew","ms":-500},{"action":"purge_history"}]}"#);
         assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(500), Ms(7)));
-        f.post(Script::default(), Ms(9));
+        f.post(Script::default(), Ms(9)).unwrap();
         assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(1000), Ms(7)));
+    }
+
+    #[test]
+    fn an_action_that_cannot_happen_to_its_path_is_refused() {
+        for (path, action, fits) in [
+            ("push orders", "mute", true),
+            ("push orders", "fail_after", false),
+            ("POST trade/order", "reorder", false),
+            ("op order", "fail_before", true),
+            ("op order", "flood", false),
+            ("connect private", "half_open", false),
+        ] {
+            let rules = format!(r#"{{"rules":[{{"match":{{"path":"{path}"}},"action":"{action}"}}]}}"#);
+            let posted = Faults::default().post(serde_json::from_str(&rules).unwrap(), Ms(0));
+            assert_eq!(posted.is_ok(), fits, "{action} on {path}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
     let by_inst = |inst: &str| wanted("instId", inst) && wanted("instType", render::inst_type(inst));
     let time = |name: &str| request.param(name).parse::<i64>().ok();
     let (begin, end) = (time("begin"), time("end"));
+    let in_span = |at: Ms| begin.is_none_or(|b| at.0 >= b) && end.is_none_or(|e| at.0 <= e);
     let within = |at: Ms| begin.is_none_or(|b| at.0 >= b) && end.is_none_or(|e| at.0 <= e) && at >= purged;
     let named = request.param("instId");
     if !named.is_empty() && x.market.get(named).is_none() {
@@ -81,7 +82,7 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
                     && by_inst(&o.inst)
                     && wanted("state", o.status.okx())
                     && kind_is(request, o)
-                    && within(o.created)
+                    && in_span(o.created)
                     && !forgotten(x, o, purged)
             });
             page(request, ended.map(|(id, o)| (*id, o)), |o| render::order_queried(x, o))

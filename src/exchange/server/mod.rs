@@ -284,7 +284,10 @@ async fn any(State(site): State<Arc<Site>>, method: Method, uri: Uri, headers: H
     let name = request.path.strip_prefix("/api/v5/").unwrap_or(&request.path);
     match site.faults.strike(&format!("{} {name}", request.method)) {
         None => answered(rest::handle(&site, &request).await),
-        Some(rule) => struck(&site, &request, rule).await,
+        // On its own task: a client that has gone away does not call back what it sent.
+        Some(rule) => tokio::spawn(async move { struck(&site, &request, rule).await })
+            .await
+            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
     }
 }
 

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::super::core::{AlgoKind, Amend, Attached, Leg, NewAlgo, NewOrder, Refusal, Stp, Trail};
+use super::super::core::{AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Refusal, Stp, Trail};
 use crate::domain::{OrdType, Side};
 
 /// A text field.
@@ -73,7 +73,7 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
         let (stop, target) = (leg(item, "slTriggerPx", "slOrdPx")?, leg(item, "tpTriggerPx", "tpOrdPx")?);
         if stop.is_some() || target.is_some() {
             let algo_cl_ord_id = field(item, "attachAlgoClOrdId").to_owned();
-            attached.push(Attached { algo_cl_ord_id, stop, target });
+            attached.push(Attached { algo_cl_ord_id, stop, target, size: decimal(item, "sz")? });
         }
     }
     let stp = Stp::parse(field(body, "stpMode")).ok_or_else(|| bad("stpMode"))?;
@@ -148,14 +148,16 @@ pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
     })
 }
 
-/// Stop and target.
-type Legs = (Option<Leg>, Option<Leg>);
+/// Changes of stop and target.
+type Legs = (LegChange, LegChange);
 
 /// New size, stop and target of an `amend-algos` item.
 pub(super) fn algo_amend(body: &Value) -> Result<(Option<Decimal>, Legs), Refusal> {
-    let stop = match leg(body, "newSlTriggerPx", "newSlOrdPx")? {
-        Some(leg) => Some(leg),
-        None => leg(body, "newTriggerPx", "newOrdPx")?,
+    let change = |trigger: &str, price: &str| {
+        let price = decimal(body, price)?.map(|price| Some(price).filter(|p| *p != Decimal::NEGATIVE_ONE));
+        Ok::<_, Refusal>(LegChange { trigger: decimal(body, trigger)?, price })
     };
-    Ok((decimal(body, "newSz")?, (stop, leg(body, "newTpTriggerPx", "newTpOrdPx")?)))
+    let stop = change("newSlTriggerPx", "newSlOrdPx")?;
+    let stop = if stop.trigger.is_none() && stop.price.is_none() { change("newTriggerPx", "newOrdPx")? } else { stop };
+    Ok((decimal(body, "newSz")?, (stop, change("newTpTriggerPx", "newTpOrdPx")?)))
 }

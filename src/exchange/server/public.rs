@@ -125,8 +125,8 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
     let depth = number(request, "sz", 1, if endpoint == "market/books-full" { 5000 } else { 400 })? as usize;
     let page = Page {
         limit: number(request, "limit", 100, most(endpoint))? as usize,
-        after: request.param("after").parse().ok(),
-        before: request.param("before").parse().ok(),
+        after: place(request, "after")?,
+        before: place(request, "before")?,
         by_time: request.param("type") == "2",
     };
     let endpoint = endpoint.to_owned();
@@ -140,6 +140,13 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
                     true => (kind.is_empty() || i.kind.okx() == kind) && (!of_swaps || i.kind == InstKind::Swap),
                     false => i.id.as_str() == inst,
                 };
+                let priced = matches!(
+                    endpoint.as_str(),
+                    "market/ticker" | "market/tickers" | "public/mark-price" | "public/price-limit"
+                );
+                if wanted && priced && !x.is_shown(i.id.as_str()) {
+                    return Err(Failure::new(503, "50001", "Service temporarily unavailable: the price feed is cut."));
+                }
                 let in_family = family.is_empty() || format!("{}-{}", i.base, i.quote) == family;
                 if wanted && in_family {
                     if of_swaps && i.kind != InstKind::Swap {
@@ -151,6 +158,16 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
             Ok(Value::Array(rows))
         })
         .await?
+}
+
+/// A trade id or a time, where given; neither is negative or longer than 16 digits.
+fn place(request: &Request, name: &str) -> Result<Option<i64>, Failure> {
+    match request.param(name) {
+        "" => Ok(None),
+        text => {
+            text.parse().ok().filter(|n| (0..=9_999_999_999_999_999).contains(n)).map(Some).ok_or_else(|| bad(name))
+        }
+    }
 }
 
 /// Which rows of a list.
@@ -194,12 +211,16 @@ fn rows_of(x: &mut Exchange, listed: &Listed, endpoint: &str, depth: usize, page
         "public/position-tiers" => vec![render::tier(listed)],
         "market/trades" => render::trades(x, listed, None, page.limit),
         "market/history-trades" => {
-            let below = page.after.map(|at| if page.by_time { at.div_euclid(1000) * 2 } else { at });
-            let newer = |row: &Value| {
-                let id = row["tradeId"].as_str().and_then(|id| id.parse::<i64>().ok());
-                page.before.is_none_or(|before| page.by_time || id.is_some_and(|id| id > before))
+            // Ids of a market of our own say their second; a feed's are looked through by time.
+            let by_second = page.by_time && !listed.is_fed();
+            let below = page.after.map(|at| if by_second { at.div_euclid(1000) * 2 } else { at });
+            let number = |row: &Value, name: &str| row[name].as_str().and_then(|n| n.parse::<i64>().ok());
+            let fits = |row: &Value| {
+                let place = number(row, if page.by_time { "ts" } else { "tradeId" });
+                place.is_some_and(|n| page.before.is_none_or(|b| n > b) && page.after.is_none_or(|a| n < a))
             };
-            render::trades(x, listed, below, page.limit).into_iter().filter(newer).collect()
+            let below = below.filter(|_| !page.by_time || by_second);
+            render::trades(x, listed, below, page.limit).into_iter().filter(fits).collect()
         }
         _ => Vec::new(),
     }

@@ -31,7 +31,9 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
     }
     let first = if body.is_array() { &body[0] } else { &body };
     let inst = first["instId"].as_str().unwrap_or_else(|| request.param("instId")).to_owned();
-    if !site.limits.admit(endpoint, &inst, now) {
+    // Timers count apart by their tag, everything else by its instrument.
+    let scope = if path == "trade/cancel-all-after" { first["tag"].as_str().unwrap_or("").to_owned() } else { inst };
+    if !site.limits.admit(endpoint, &scope, site.engine.clock.now()) {
         return Err(Failure::new(429, "50011", "Too Many Requests"));
     }
     let data = match path {

@@ -36,7 +36,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         ("POST", "/sim/faults") => {
             let script = serde_json::from_slice(&request.body)
                 .map_err(|error| Failure::new(400, "50002", format!("the script cannot be read: {error}")))?;
-            site.faults.post(script, site.engine.clock.now());
+            site.faults.post(script, site.engine.clock.now()).map_err(|why| Failure::new(400, "51000", why))?;
             Ok(site.faults.show())
         }
         ("POST", "/sim/notice") => {
@@ -49,6 +49,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
             let amount: Decimal = body["amt"]
                 .as_str()
                 .and_then(|amount| amount.parse().ok())
+                .filter(|amount: &Decimal| amount.abs() <= Decimal::from(1_000_000_000i64) && amount.scale() <= 12)
                 .ok_or_else(|| Failure::new(400, "51000", "Parameter amt error"))?;
             site.engine.ask(move |x| x.deposit(&ccy, amount)).await?;
             Ok(r#"{"code":"0"}"#.to_owned())

@@ -70,13 +70,15 @@ pub(super) async fn operate(
         text => Some(Ms(text.parse().map_err(|_| Failure::new(400, "51000", "Parameter expTime error"))?)),
     };
     let one = items.len() == 1;
+    // Deadlines are judged by the clock that the venue shows.
+    let shown = site.now();
     let over: Vec<bool> =
         items.iter().map(|item| op != Op::Cancel && !within_sub_account(site, item, received)).collect();
     let rows: Vec<Value> = site
         .engine
         .ask(move |x| {
             let each = items.into_iter().zip(over);
-            each.map(|(item, over)| answer(x, op, item, over, received, deadline)).collect()
+            each.map(|(item, over)| answer(x, op, item, over, (received, shown), deadline)).collect()
         })
         .await?;
     let failed = rows.iter().filter(|row| row["sCode"] != "0").count();
@@ -105,11 +107,11 @@ fn within_sub_account(site: &Site, item: &Value, now: Ms) -> bool {
     field(item, "tdMode") == "cash" || site.limits.admit_order(now)
 }
 
-fn answer(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadline: Option<Ms>) -> Value {
+fn answer(x: &mut Exchange, op: Op, item: Value, over: bool, at: (Ms, Ms), deadline: Option<Ms>) -> Value {
     let cl_ord_id = field(&item, "clOrdId").to_owned();
     let (tag, req_id, ord_id) =
         (field(&item, "tag").to_owned(), field(&item, "reqId").to_owned(), field(&item, "ordId").to_owned());
-    let outcome = run(x, op, item, over, received, deadline);
+    let outcome = run(x, op, item, over, at, deadline);
     let mut row = match outcome {
         Ok(id) => {
             let named = x.ledger.orders.get(&id).map_or(cl_ord_id, |order| order.cl_ord_id.clone());
@@ -127,7 +129,14 @@ fn answer(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadl
     row
 }
 
-fn run(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadline: Option<Ms>) -> Result<u64, Refusal> {
+fn run(
+    x: &mut Exchange,
+    op: Op,
+    item: Value,
+    over: bool,
+    (received, shown): (Ms, Ms),
+    deadline: Option<Ms>,
+) -> Result<u64, Refusal> {
     let (inst, ord_id, cl_ord_id) =
         (field(&item, "instId").to_owned(), field(&item, "ordId").to_owned(), field(&item, "clOrdId").to_owned());
     if op == Op::Place {
@@ -137,7 +146,7 @@ fn run(x: &mut Exchange, op: Op, item: Value, over: bool, received: Ms, deadline
     if over {
         return Err(Refusal::new("50061", "The order rate limit of the sub-account is exceeded."));
     }
-    if op != Op::Cancel && deadline.is_some_and(|at| x.now() > at) {
+    if op != Op::Cancel && deadline.is_some_and(|at| x.now().plus(Ms(shown.0 - received.0)) > at) {
         return Err(Refusal::new("50036", "The expTime can't be earlier than the current system time."));
     }
     if op != Op::Place && x.market.get(&inst).is_none() {

@@ -39,7 +39,7 @@ impl Research {
     pub fn missing(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<Vec<Range>, StoreError> {
         let failed = || StoreError::sql("looking for gaps");
         let span_s = series.bar.span().0 / 1000;
-        let base = series.id << 34;
+        let [low, high] = series.keys(from, to);
         let mut query = self
             .db
             .prepare_cached(
@@ -48,11 +48,8 @@ impl Research {
                  WHERE before IS NULL OR key - before > ?3 ORDER BY key",
             )
             .map_err(failed())?;
-        let (low, high) = (from.0.max(0) / 1000, to.0.max(0) / 1000);
         let holes = query
-            .query_map(params![base | low, base | high, span_s], |row| {
-                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
-            })
+            .query_map(params![low, high, span_s], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?)))
             .map_err(failed())?
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed())?;
@@ -68,7 +65,7 @@ impl Research {
             .db
             .query_row(
                 "SELECT MAX(key) & 17179869183 FROM candle_rows WHERE key >= ?1 AND key < ?2",
-                params![base | low, base | high],
+                params![low, high],
                 |row| row.get(0),
             )
             .map_err(failed())?;
@@ -77,19 +74,6 @@ impl Research {
             out.push(end);
         }
         Ok(out)
-    }
-
-    /// First and last bar of a series.
-    pub fn extent(&self, series: &SeriesKey) -> Result<Option<(Ms, Ms)>, StoreError> {
-        let base = series.id << 34;
-        self.db
-            .query_row(
-                "SELECT MIN(key) & 17179869183, MAX(key) & 17179869183 FROM candle_rows WHERE key >= ?1 AND key < ?2",
-                params![base, (series.id + 1) << 34],
-                |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
-            )
-            .map(|(first, last)| Some((Ms::secs(first?), Ms::secs(last?))))
-            .map_err(StoreError::sql("reading a series' extent"))
     }
 
     /// Every series, by name.

@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 
 use super::migrate::open_research;
 use super::{StateDir, StoreError};
-use crate::data::Series;
-use crate::domain::{Bar, Candle, InstId, Instrument, Ms, Price, Qty};
+use crate::data::in_bars_of;
+use crate::domain::{Bar, Candle, InstId, Instrument, Ms, Price, Qty, Series};
 
 /// Rows written by one statement: fewer steps per row than one at a time.
 const ROWS_PER_STATEMENT: usize = 64;
@@ -30,13 +30,27 @@ pub struct Research {
     db: Connection,
 }
 
-/// A series of candles and the steps its numbers are counted in.
-#[derive(Clone, Debug)]
+/// A series of candles. Its steps are read where they are needed: they may become finer at any time.
+#[derive(Clone, Copy, Debug)]
 pub struct SeriesKey {
     id: i64,
     pub bar: Bar,
-    pub tick: Decimal,
-    pub lot: Decimal,
+}
+
+/// Steps that the numbers of a series are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Steps {
+    tick: Decimal,
+    lot: Decimal,
+}
+
+/// What to do with a bar that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The new one is the truth: the venue says so.
+    Replace,
+    /// The old one stays.
+    Keep,
 }
 
 impl Research {
@@ -64,58 +78,51 @@ impl Research {
 
     /// The series of this name, if there is one.
     pub fn find_series(&self, inst: &InstId, bar: Bar) -> Result<Option<SeriesKey>, StoreError> {
-        let row: Option<(i64, String, String)> = self
-            .db
+        self.db
             .query_row(
-                "SELECT series_id, tick, lot FROM series WHERE inst_id = ?1 AND bar = ?2",
+                "SELECT series_id FROM series WHERE inst_id = ?1 AND bar = ?2",
                 params![inst.as_str(), bar.okx()],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                |row| Ok(SeriesKey { id: row.get(0)?, bar }),
             )
             .optional()
-            .map_err(StoreError::sql("reading a series"))?;
-        let parse = |text: String| text.parse().map_err(|_| StoreError::Value(text));
-        row.map(|(id, tick, lot)| Ok(SeriesKey { id, bar, tick: parse(tick)?, lot: parse(lot)? })).transpose()
+            .map_err(StoreError::sql("reading a series"))
     }
 
-    /// Writes closed candles; one that is there already is replaced. One transaction.
+    /// Writes closed candles, each in place of one that is there already. One transaction.
     ///
     /// # Errors
-    /// A price or volume that is not a whole number of steps of its series, or a failing disk.
+    /// A number too large to be counted in steps, or a failing disk; then nothing is written.
     pub fn put(&mut self, series: &SeriesKey, candles: &[Candle]) -> Result<(), StoreError> {
-        let mut rows = Vec::with_capacity(candles.len() * 6);
-        for candle in candles {
-            let steps = |value, step| {
-                whole_steps(value, step)
-                    .ok_or_else(|| StoreError::Value(format!("{value} is not a whole number of {step}")))
-            };
-            rows.push((series.id << 34) | (candle.ts.0 / 1000));
-            for price in [candle.open, candle.high, candle.low, candle.close] {
-                rows.push(steps(price.0, series.tick)?);
-            }
-            rows.push(steps(candle.volume.0, series.lot)?);
-        }
-        self.put_raw(&rows)
+        self.put_with(series, candles, OnConflict::Replace).map(drop)
     }
 
-    /// Writes rows of (key, open, high, low, close, volume), flattened, in whole steps.
-    fn put_raw(&mut self, rows: &[i64]) -> Result<(), StoreError> {
-        let failed = StoreError::sql("writing candles");
-        let tx = self.db.transaction().map_err(StoreError::sql("writing candles"))?;
-        let write = || -> rusqlite::Result<()> {
-            let full = rows.chunks_exact(6 * ROWS_PER_STATEMENT);
-            let rest = full.remainder();
-            let mut many = tx.prepare_cached(&statement(ROWS_PER_STATEMENT))?;
-            for chunk in full {
-                many.execute(rusqlite::params_from_iter(chunk))?;
-            }
-            let mut one = tx.prepare_cached(&statement(1))?;
-            for row in rest.chunks_exact(6) {
-                one.execute(rusqlite::params_from_iter(row))?;
-            }
-            Ok(())
-        };
-        write().map_err(failed)?;
-        tx.commit().map_err(StoreError::sql("writing candles"))
+    /// Writes closed candles in one transaction and says how many were written. A price or volume finer
+    /// than the series' steps makes the steps finer first, for all of it.
+    ///
+    /// # Errors
+    /// As [`Research::put`].
+    pub fn put_with(
+        &mut self,
+        series: &SeriesKey,
+        candles: &[Candle],
+        conflict: OnConflict,
+    ) -> Result<usize, StoreError> {
+        let failed = || StoreError::sql("writing candles");
+        let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed())?;
+        let steps = fitting(&tx, series, candles)?;
+        let rows = in_steps(series, candles, steps)?;
+        let written = put_raw(&tx, &rows, conflict).map_err(failed())?;
+        tx.commit().map_err(failed())?;
+        Ok(written)
+    }
+
+    /// Could these be written, all of them? Nothing is.
+    ///
+    /// # Errors
+    /// A number too large to be counted in steps as fine as the finest of them.
+    pub fn would_fit(&self, series: &SeriesKey, candles: &[Candle]) -> Result<(), StoreError> {
+        let now = steps_of(&self.db, series)?;
+        in_steps(series, candles, now.fitted(candles)).map(drop)
     }
 
     /// Candles of a series with `from <= ts < to`, oldest first.
@@ -127,35 +134,45 @@ impl Research {
                  WHERE key >= ?1 AND key < ?2 ORDER BY key",
             )
             .map_err(StoreError::sql("reading candles"))?;
-        let base = series.id << 34;
+        let steps = steps_of(&self.db, series)?;
         let rows = query
-            .query_map(params![base | (from.0.max(0) / 1000), base | (to.0.max(0) / 1000)], |row| {
-                let price = |i| Ok::<_, rusqlite::Error>(Price(Decimal::from(row.get::<_, i64>(i)?) * series.tick));
+            .query_map(series.keys(from, to), |row| {
+                let price = |i| Ok::<_, rusqlite::Error>(Price(Decimal::from(row.get::<_, i64>(i)?) * steps.tick));
                 Ok(Candle {
                     ts: Ms::secs(row.get(0)?),
                     open: price(1)?,
                     high: price(2)?,
                     low: price(3)?,
                     close: price(4)?,
-                    volume: Qty(Decimal::from(row.get::<_, i64>(5)?) * series.lot),
+                    volume: Qty(Decimal::from(row.get::<_, i64>(5)?) * steps.lot),
                 })
             })
             .map_err(StoreError::sql("reading candles"))?;
         rows.collect::<Result<_, _>>().map_err(StoreError::sql("reading candles"))
     }
 
-    /// History of an instrument in `[from, to)`: stored bars of this size, else made of the longest
-    /// stored ones that divide it. `None` if neither is stored.
+    /// History of an instrument in `[from, to)`: of the stored bars that this size is or can be made of,
+    /// those that cover most of the time; of two that cover as much the longer ones. `None` if there are none.
     pub fn history(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<Series>, StoreError> {
-        for shorter in Bar::ALL.into_iter().rev().filter(|short| bar.span().0 % short.span().0 == 0) {
-            if let Some(series) = self.find_series(inst, shorter)? {
-                let candles = self.read(&series, from, to)?;
-                if !candles.is_empty() {
-                    return Ok(Series::new(shorter, candles).in_bars_of(bar));
-                }
+        let mut best: Option<(i64, SeriesKey)> = None;
+        for shorter in Bar::ALL.into_iter().filter(|short| bar.span().0 % short.span().0 == 0) {
+            let Some(series) = self.find_series(inst, shorter)? else { continue };
+            let rows: i64 = self
+                .db
+                .query_row(
+                    "SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2",
+                    series.keys(from, to),
+                    |r| r.get(0),
+                )
+                .map_err(StoreError::sql("counting candles"))?;
+            let covered = rows * shorter.span().0;
+            if rows > 0 && best.is_none_or(|(most, _)| covered >= most) {
+                best = Some((covered, series));
             }
         }
-        Ok(None)
+        let Some((_, series)) = best else { return Ok(None) };
+        let stored = Series::new(series.bar, self.read(&series, from, to)?);
+        Ok(in_bars_of(&stored, bar))
     }
 
     /// How many candles of this instrument and bar there are.
@@ -212,9 +229,107 @@ fn whole_steps(value: Decimal, step: Decimal) -> Option<i64> {
     }
 }
 
-fn statement(rows: usize) -> String {
+impl SeriesKey {
+    /// First key of `[from, to)` and the one after its last, both within this series.
+    fn keys(&self, from: Ms, to: Ms) -> [i64; 2] {
+        const SECONDS: i64 = (1 << 34) - 1;
+        let at = |ms: Ms| (self.id << 34) + (ms.0.max(0) / 1000).min(SECONDS);
+        [at(from), at(to)]
+    }
+}
+
+impl Steps {
+    /// Fine enough for these, and no finer than needed.
+    fn fitted(self, candles: &[Candle]) -> Steps {
+        let prices = candles.iter().flat_map(|c| [c.open.0, c.high.0, c.low.0, c.close.0]);
+        Steps { tick: finer(self.tick, prices), lot: finer(self.lot, candles.iter().map(|c| c.volume.0)) }
+    }
+}
+
+fn steps_of(db: &Connection, series: &SeriesKey) -> Result<Steps, StoreError> {
+    let (tick, lot): (String, String) = db
+        .query_row("SELECT tick, lot FROM series WHERE series_id = ?1", [series.id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(StoreError::sql("reading a series"))?;
+    let parse = |text: String| text.parse().map_err(|_| StoreError::Value(text));
+    Ok(Steps { tick: parse(tick)?, lot: parse(lot)? })
+}
+
+/// The steps of the series, made finer first if these candles need it: what is stored is multiplied.
+fn fitting(db: &Connection, series: &SeriesKey, candles: &[Candle]) -> Result<Steps, StoreError> {
+    let now = steps_of(db, series)?;
+    let fit = now.fitted(candles);
+    if fit == now {
+        return Ok(now);
+    }
+    let factor = |old: Decimal, new: Decimal| {
+        i64::try_from(old / new).map_err(|_| StoreError::Value(format!("steps of {old} cannot become {new}")))
+    };
+    let [low, high] = series.keys(Ms::ZERO, Ms(i64::MAX));
+    db.execute(
+        "UPDATE candle_rows SET open = open * ?1, high = high * ?1, low = low * ?1, close = close * ?1, volume = volume * ?2
+         WHERE key >= ?3 AND key <= ?4",
+        params![factor(now.tick, fit.tick)?, factor(now.lot, fit.lot)?, low, high],
+    )
+    .and_then(|_| {
+        db.execute(
+            "UPDATE series SET tick = ?1, lot = ?2 WHERE series_id = ?3",
+            params![fit.tick.to_string(), fit.lot.to_string(), series.id],
+        )
+    })
+    .map_err(StoreError::sql("making a series finer"))?;
+    Ok(fit)
+}
+
+/// `step`, or the coarsest decimal fraction of it that all values are multiples of.
+fn finer(step: Decimal, values: impl Iterator<Item = Decimal>) -> Decimal {
+    let odd = values.filter(|value| whole_steps(*value, step).is_none()).map(|value| value.normalize().scale()).max();
+    match odd {
+        None => step,
+        Some(scale) => Decimal::new(1, scale.max(step.normalize().scale())),
+    }
+}
+
+/// Rows of (key, open, high, low, close, volume), flattened.
+fn in_steps(series: &SeriesKey, candles: &[Candle], steps: Steps) -> Result<Vec<i64>, StoreError> {
+    let mut rows = Vec::with_capacity(candles.len() * 6);
+    for candle in candles {
+        let count = |value, step| {
+            whole_steps(value, step)
+                .ok_or_else(|| StoreError::Value(format!("{value} at {} cannot be counted in {step}", candle.ts.iso())))
+        };
+        rows.push(series.keys(candle.ts, candle.ts)[0]);
+        for price in [candle.open, candle.high, candle.low, candle.close] {
+            rows.push(count(price.0, steps.tick)?);
+        }
+        rows.push(count(candle.volume.0, steps.lot)?);
+    }
+    Ok(rows)
+}
+
+fn put_raw(db: &Connection, rows: &[i64], conflict: OnConflict) -> rusqlite::Result<usize> {
+    let full = rows.chunks_exact(6 * ROWS_PER_STATEMENT);
+    let rest = full.remainder();
+    let mut written = 0;
+    let mut many = db.prepare_cached(&statement(ROWS_PER_STATEMENT, conflict))?;
+    for chunk in full {
+        written += many.execute(rusqlite::params_from_iter(chunk))?;
+    }
+    let mut one = db.prepare_cached(&statement(1, conflict))?;
+    for row in rest.chunks_exact(6) {
+        written += one.execute(rusqlite::params_from_iter(row))?;
+    }
+    Ok(written)
+}
+
+fn statement(rows: usize, conflict: OnConflict) -> String {
     let values = vec!["(?,?,?,?,?,?)"; rows].join(",");
-    format!("INSERT OR REPLACE INTO candle_rows VALUES {values}")
+    let verb = match conflict {
+        OnConflict::Replace => "REPLACE",
+        OnConflict::Keep => "IGNORE",
+    };
+    format!("INSERT OR {verb} INTO candle_rows VALUES {values}")
 }
 
 #[cfg(test)]
@@ -242,12 +357,32 @@ mod tests {
     }
 
     #[test]
-    fn a_price_off_the_tick_is_refused_and_nothing_is_written() {
+    fn a_price_finer_than_the_tick_makes_the_series_finer_and_changes_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let series = research.series(&swap(), Bar::M1).unwrap();
-        let result = research.put(&series, &[candle(0, "100.05"), candle(60_000, "100.06")]);
-        assert!(matches!(result, Err(StoreError::Value(_))));
-        assert_eq!(research.count(&swap().id, Bar::M1).unwrap(), 0);
+        let (old, new) = (candle(0, "100.05"), candle(60_000, "100.061"));
+        research.put(&series, &[old]).unwrap();
+        research.put(&series, &[new]).unwrap();
+        assert_eq!(research.read(&series, Ms(0), Ms(i64::MAX)).unwrap(), [old, new]);
+    }
+
+    #[test]
+    fn a_series_ends_where_the_next_begins_and_what_is_there_can_be_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut research = Research::open(dir.path(), 0).unwrap();
+        let one = research.series(&swap(), Bar::M1).unwrap();
+        let two = research.series(&swap(), Bar::M5).unwrap();
+        research.put(&one, &[candle(0, "100.05")]).unwrap();
+        research.put(&two, &[candle(0, "200"), candle(300_000, "201")]).unwrap();
+        assert_eq!(research.read(&one, Ms(0), Ms(i64::MAX)).unwrap().len(), 1);
+        assert_eq!(research.missing(&one, Ms(0), Ms(120_000)).unwrap().len(), 1);
+        let news = [candle(0, "150"), candle(60_000, "151")];
+        assert_eq!(research.put_with(&one, &news, OnConflict::Keep).unwrap(), 1);
+        let kept = research.read(&one, Ms(0), Ms(i64::MAX)).unwrap();
+        assert_eq!(kept, [candle(0, "100.05"), candle(60_000, "151")]);
+        // The better covered series is the history, whatever its bars.
+        let history = research.history(&swap().id, Bar::M5, Ms(0), Ms(600_000)).unwrap().unwrap();
+        assert_eq!(history.candles().len(), 2);
     }
 }

@@ -90,7 +90,9 @@ pub(super) fn first_words(x: &mut Exchange, channel: &str, inst: &str) -> Option
             let open = x.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero());
             snapshot(open.map(|(inst, _)| render::position(x, inst)).collect())
         }
-        "balance_and_position" => Some((format!(r#""data":[{}]"#, render::balance_and_position(x, "snapshot")), None)),
+        "balance_and_position" => {
+            Some((format!(r#""data":[{}]"#, render::balance_and_position(x, "snapshot", &[])), None))
+        }
         "instruments" => {
             let rows: Value =
                 x.market.all().filter(|l| l.listing.inst.kind.okx() == inst).map(render::instrument).collect();

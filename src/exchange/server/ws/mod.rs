@@ -62,12 +62,32 @@ pub(super) async fn upgrade(
             demo,
             logged_in: false,
             requests: 0,
+            requests_since: Instant::now(),
             subscriptions: BTreeMap::new(),
             site,
         };
         session.run(socket).await;
         session.leave();
     })
+}
+
+/// What comes after a frame or a push.
+enum Next {
+    Say(Vec<String>),
+    /// The connection ends.
+    End,
+    /// The connection stays open and says nothing more.
+    Silence,
+}
+
+/// The pause a rule names.
+async fn wait(rule: &Rule) {
+    tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await;
+}
+
+/// Half-open: hears everything, answers nothing, until the peer gives up.
+async fn silent(mut input: futures_util::stream::SplitStream<WebSocket>) {
+    while let Some(Ok(_)) = input.next().await {}
 }
 
 /// One subscription of a session.
@@ -87,6 +107,7 @@ struct Session {
     demo: Option<bool>,
     logged_in: bool,
     requests: usize,
+    requests_since: Instant,
     /// By (channel, instrument or type or "").
     subscriptions: BTreeMap<(String, String), Subscription>,
 }
@@ -105,29 +126,19 @@ impl Session {
             tokio::select! {
                 biased;
                 message = input.next() => match message {
-                    Some(Ok(Message::Text(text))) => match self.site.faults.strike(&format!("ws {}", self.url.name())) {
-                        None => frames = self.on_frame(text.as_str()).await,
-                        Some(rule) => match rule.action {
-                            Action::Mute => {}
-                            Action::HalfOpen => return std::future::pending().await,
-                            Action::Delay | Action::DelayReply => {
-                                tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await;
-                                frames = self.on_frame(text.as_str()).await;
-                            }
-                            Action::DropAfter => {
-                                drop(self.on_frame(text.as_str()).await);
-                                return;
-                            }
-                            _ => return,
-                        },
+                    Some(Ok(Message::Text(text))) => match self.heard(text.as_str()).await {
+                        Next::Say(said) => frames = said,
+                        Next::End => return,
+                        Next::Silence => return silent(input).await,
                     },
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => {}
                 },
                 push = pushes.recv() => match push {
                     Ok(push) => match self.pushed(&push, &mut held).await {
-                        Some(pushed) => frames = pushed,
-                        None => return,
+                        Next::Say(pushed) => frames = pushed,
+                        Next::End => return,
+                        Next::Silence => return silent(input).await,
                     },
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return,
                 },
@@ -150,14 +161,14 @@ impl Session {
     }
 
     fn leave(&mut self) {
-        for (channel, inst) in std::mem::take(&mut self.subscriptions).into_keys() {
+        while let Some(((channel, inst), _)) = self.subscriptions.pop_first() {
             self.unwant(&channel, &inst);
         }
     }
 
     fn unwant(&self, channel: &str, inst: &str) {
         self.site.engine.want(channel, inst, false);
-        if is_counted(channel) {
+        if is_counted(channel) && !self.subscriptions.keys().any(|(other, _)| other == channel) {
             self.site.channel_counts.leave(channel);
         }
     }
@@ -177,40 +188,64 @@ impl Session {
         (self.url != Url::Business).then(|| frame.to_string())
     }
 
-    async fn on_frame(&mut self, text: &str) -> Vec<String> {
+    /// A frame of the client, after whatever fault strikes the connection.
+    async fn heard(&mut self, text: &str) -> Next {
+        let Some(rule) = self.site.faults.strike(&format!("ws {}", self.url.name())) else {
+            return self.on_frame(text).await;
+        };
+        match rule.action {
+            Action::Mute => Next::Say(Vec::new()),
+            Action::HalfOpen => Next::Silence,
+            Action::Delay => {
+                wait(&rule).await;
+                self.on_frame(text).await
+            }
+            Action::DropAfter => {
+                self.on_frame(text).await;
+                Next::End
+            }
+            _ => Next::End,
+        }
+    }
+
+    async fn on_frame(&mut self, text: &str) -> Next {
+        let say = |frame: String| Next::Say(vec![frame]);
         if text == "ping" {
-            return vec!["pong".to_owned()];
+            return say("pong".to_owned());
         }
         if text.len() > FRAME_MAX {
-            return vec![self.error("60019", "The request is too large", &Value::Null)];
+            return say(self.error("60019", "The request is too large", &Value::Null));
         }
         let frame: Value = match serde_json::from_str(text) {
             Ok(frame) => frame,
-            Err(_) => return vec![self.error("60012", &format!("Invalid request: {text}"), &Value::Null)],
+            Err(_) => return say(self.error("60012", &format!("Invalid request: {text}"), &Value::Null)),
         };
         let id = &frame["id"];
         let empty = Vec::new();
         let args = frame["args"].as_array().unwrap_or(&empty);
         let op = frame["op"].as_str().unwrap_or("");
         if matches!(op, "login" | "subscribe" | "unsubscribe") {
+            if self.requests_since.elapsed() > Duration::from_secs(3600) {
+                (self.requests, self.requests_since) = (0, Instant::now());
+            }
             self.requests += 1;
             if self.requests > REQUESTS_MAX {
-                return vec![self.error("60014", "Requests too frequent", id)];
+                return say(self.error("60014", "Requests too frequent", id));
             }
         }
         match op {
-            "login" => vec![self.login(args.first().unwrap_or(&Value::Null))],
+            "login" => say(self.login(args.first().unwrap_or(&Value::Null))),
             "subscribe" => {
                 let mut frames = Vec::new();
                 for arg in args {
                     frames.extend(self.subscribe(arg, id).await);
                 }
-                frames
+                Next::Say(frames)
             }
-            "unsubscribe" => args.iter().map(|arg| self.unsubscribe(arg, id)).collect(),
+            "unsubscribe" => Next::Say(args.iter().map(|arg| self.unsubscribe(arg, id)).collect()),
             op => match Op::parse(op) {
-                Some((kind, batch)) => self.operate(op, kind, batch, &frame, args).await,
-                None => vec![self.error("60012", &format!("Invalid request: {text}"), id)],
+                Some((kind, batch)) => self.operate(op, (kind, batch), &frame, args).await,
+                None => say(self.error("60012", &format!("Invalid request: {text}"), id)),
             },
         }
     }
@@ -273,7 +308,8 @@ impl Session {
         let subscription = Subscription { arg: arg.clone(), seq: i64::MAX, events_only };
         if self.subscriptions.insert(key.clone(), subscription).is_none() {
             self.site.engine.want(&channel, &inst, true);
-            if is_counted(&channel) {
+            let first = self.subscriptions.keys().filter(|(other, _)| *other == channel).count() == 1;
+            if is_counted(&channel) && first {
                 let count = self.site.channel_counts.join(&channel);
                 let over = count > CONNECTIONS_MAX;
                 let event = if over { "channel-conn-count-error" } else { "channel-conn-count" };
@@ -290,6 +326,12 @@ impl Session {
         }
         let (asked, of) = (channel.clone(), inst.clone());
         let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
+        if words.is_none() && channel == "books" {
+            // A book without its snapshot is of no use to anybody.
+            self.subscriptions.remove(&key);
+            self.unwant(&channel, &inst);
+            return vec![self.error("60023", "The book cannot be shown now; subscribe again", id)];
+        }
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
             subscription.seq = words.as_ref().and_then(|(_, seq)| *seq).unwrap_or(0);
         }
@@ -318,61 +360,78 @@ impl Session {
         ack.to_string()
     }
 
-    async fn operate(&self, op: &str, kind: Op, batch: bool, frame: &Value, args: &[Value]) -> Vec<String> {
+    async fn operate(&self, op: &str, (kind, batch): (Op, bool), frame: &Value, args: &[Value]) -> Next {
         let id = &frame["id"];
+        let say = |frame: String| Next::Say(vec![frame]);
         if self.url != Url::Private {
-            return vec![self.error("60018", "Order operations are not served on this URL", id)];
+            return say(self.error("60018", "Order operations are not served on this URL", id));
         }
         if !self.logged_in {
-            return vec![self.error("60011", "Please log in", id)];
+            return say(self.error("60011", "Please log in", id));
         }
-        let Some(id_text) = id.as_str().filter(|id| !id.is_empty() && id.len() <= 32) else {
-            return vec![self.error("60013", "Parameter id error", id)];
-        };
+        if id.as_str().is_none_or(|id| id.is_empty() || id.len() > 32) {
+            return say(self.error("60013", "Parameter id error", id));
+        }
         if args.is_empty() || (!batch && args.len() != 1) {
-            return vec![self.error("60013", "Invalid args", id)];
+            return say(self.error("60013", "Invalid args", id));
         }
         let mut items = Vec::with_capacity(args.len());
         for arg in args {
             match self.named(arg) {
                 Ok(item) => items.push(item),
-                Err(why) => return vec![self.error("60013", why, id)],
+                Err(why) => return say(self.error("60013", why, id)),
             }
         }
-        let text = |value: &Value| match value {
+        let work = async |items| self.carry_out(op, (kind, batch), frame, items).await;
+        let Some(rule) = self.site.faults.strike(&format!("op {op}")) else { return say(work(items).await) };
+        let failed = || {
+            let code = if rule.code.is_empty() { "64007" } else { &rule.code };
+            Next::Say(vec![self.error(code, "Internal error", id)])
+        };
+        match rule.action {
+            Action::DropBefore | Action::Disconnect => return Next::End,
+            Action::HalfOpen => return Next::Silence,
+            Action::FailBefore => return failed(),
+            Action::Delay => wait(&rule).await,
+            _ => {}
+        }
+        let again = (rule.action == Action::Duplicate).then(|| items.clone());
+        let reply = work(items).await;
+        match (rule.action, again) {
+            (Action::DropAfter, _) => Next::End,
+            (Action::Mute, _) => Next::Say(Vec::new()),
+            (Action::FailAfter, _) => failed(),
+            (Action::CutBody, _) => say(reply.chars().take(reply.len() / 2).collect()),
+            (_, Some(items)) => Next::Say(vec![reply, work(items).await]),
+            (Action::DelayReply, _) => {
+                wait(&rule).await;
+                say(reply)
+            }
+            _ => say(reply),
+        }
+    }
+
+    /// Carries an operation out and words the reply.
+    async fn carry_out(&self, op: &str, kind: (Op, bool), frame: &Value, items: Vec<Value>) -> String {
+        let expiry = match &frame["expTime"] {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             _ => String::new(),
         };
-        let struck = self.site.faults.strike(&format!("op {op}"));
-        let wait = |rule: &Rule| tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs()));
-        match &struck {
-            Some(rule) if rule.action == Action::DropBefore => return Vec::new(),
-            Some(rule) if rule.action == Action::Delay => wait(rule).await,
-            _ => {}
-        }
-        let expiry = text(&frame["expTime"]);
-        let reply = match trade::operate(&self.site, (kind, batch), &expiry, items).await {
+        let id = &frame["id"];
+        match trade::operate(&self.site, kind, &expiry, items).await {
             Ok(mut reply) => {
-                reply["id"] = json!(id_text);
+                reply["id"] = id.clone();
                 reply["op"] = json!(op);
                 // Over the socket only the items say what went wrong.
                 reply["msg"] = json!("");
-                reply
+                reply.to_string()
             }
             Err(f) => {
-                json!({"id": id_text, "op": op, "code": f.code, "msg": f.msg, "data": [], "inTime": "", "outTime": ""})
+                json!({"id": id, "op": op, "code": f.code, "msg": f.msg, "data": [], "inTime": "", "outTime": ""})
+                    .to_string()
             }
-        };
-        match &struck {
-            // Answers that never come, for an operation that was carried out.
-            Some(rule) if matches!(rule.action, Action::DropAfter | Action::Mute) => return Vec::new(),
-            Some(rule) if rule.action == Action::DelayReply => wait(rule).await,
-            Some(rule) if rule.action == Action::FailAfter => return vec![self.error("64007", "Internal error", id)],
-            Some(rule) if rule.action == Action::Duplicate => return vec![reply.to_string(), reply.to_string()],
-            _ => {}
         }
-        vec![reply.to_string()]
     }
 
     /// WebSocket operations name the instrument by its code; a given instId is ignored.
@@ -384,21 +443,20 @@ impl Session {
         Ok(item)
     }
 
-    /// Frames of one push, after whatever faults strike it; `None` ends the connection.
-    async fn pushed(&self, push: &Push, held: &mut Vec<String>) -> Option<Vec<String>> {
-        let frames = self.on_push(push);
+    /// Frames of one push, after whatever faults strike it.
+    async fn pushed(&self, push: &Push, held: &mut Vec<String>) -> Next {
+        let mut frames = self.on_push(push);
         if frames.is_empty() {
-            return Some(frames);
+            return Next::Say(frames);
         }
         let Some(rule) = self.site.faults.strike(&format!("push {}", push.channel)) else {
-            let mut frames = frames;
             frames.append(held);
-            return Some(frames);
+            return Next::Say(frames);
         };
-        Some(match rule.action {
-            Action::Mute | Action::DropBefore | Action::DropAfter => Vec::new(),
-            Action::Delay | Action::DelayReply => {
-                tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await;
+        Next::Say(match rule.action {
+            Action::Mute => Vec::new(),
+            Action::Delay => {
+                wait(&rule).await;
                 frames
             }
             Action::Duplicate => frames.iter().chain(&frames).cloned().collect(),
@@ -406,13 +464,18 @@ impl Session {
                 let times = if rule.ms > 0 { rule.ms.unsigned_abs() as usize } else { 1000 };
                 frames.iter().cycle().take(times * frames.len()).cloned().collect()
             }
-            Action::Reorder => {
+            // One waits for the next; two that would wait change places.
+            Action::Reorder if held.is_empty() => {
                 held.extend(frames);
                 Vec::new()
             }
+            Action::Reorder => {
+                frames.append(held);
+                frames
+            }
             Action::CutBody => frames.iter().map(|f| f.chars().take(f.len() / 2).collect()).collect(),
-            Action::HalfOpen => std::future::pending().await,
-            _ => return None,
+            Action::HalfOpen => return Next::Silence,
+            _ => return Next::End,
         })
     }
 
@@ -445,6 +508,10 @@ impl Session {
             if !matches!(channel.as_str(), "account" | "positions") || subscription.events_only {
                 continue;
             }
+            // A fault that silences the channel silences this too.
+            if self.site.faults.strike(&format!("push {channel}")).is_some_and(|rule| rule.action == Action::Mute) {
+                continue;
+            }
             let (asked, of) = (channel.clone(), inst.clone());
             let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
             frames.extend(words.map(|(words, _)| {
@@ -452,8 +519,6 @@ impl Session {
                 format!(r#"{{"arg":{},{words}}}"#, self.shown(&subscription.arg, channel))
             }));
         }
-        // A fault that silences a channel silences this too.
-        frames.retain(|_| self.site.faults.strike("push regular").is_none());
         frames
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Bar, Candle, Ms};
+use super::{Bar, Candle, Ms};
 
 /// Bars of one size, ascending. Shared, not copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,12 @@ impl Series {
         Self { bar, candles: Arc::new(candles) }
     }
 
+    /// The same, of bars that are known to ascend.
+    pub fn ascending(bar: Bar, candles: Arc<Vec<Candle>>) -> Self {
+        debug_assert!(candles.windows(2).all(|w| w[0].ts < w[1].ts), "history must ascend");
+        Self { bar, candles }
+    }
+
     /// All bars, oldest first.
     pub fn candles(&self) -> &[Candle] {
         &self.candles
@@ -32,15 +38,6 @@ impl Series {
         let span = self.bar.span();
         let hole = |w: &[Candle]| (w[1].ts > w[0].ts.plus(span)).then(|| (w[0].ts.plus(span), w[1].ts));
         self.candles.windows(2).filter_map(hole).collect()
-    }
-
-    /// The same history in longer bars; a bar of which a part is missing is left out. `None` if `bar` is
-    /// not a whole multiple.
-    pub fn in_bars_of(&self, bar: Bar) -> Option<Series> {
-        if bar == self.bar {
-            return Some(self.clone());
-        }
-        super::resample(&self.candles, self.bar, bar).map(|candles| Series::new(bar, candles))
     }
 }
 
@@ -56,7 +53,5 @@ mod tests {
         let minute = |i: i64| Candle { ts: Ms(i * 60_000), open: p, high: p, low: p, close: p, volume: Qty::ZERO };
         let series = Series::new(Bar::M1, [5, 6, 9, 10, 11].map(minute).to_vec());
         assert_eq!(series.gaps(), [(Ms(7 * 60_000), Ms(9 * 60_000))]);
-        assert_eq!(series.in_bars_of(Bar::M3).unwrap().candles().len(), 1);
-        assert_eq!(series.in_bars_of(Bar::S1), None);
     }
 }
