@@ -196,3 +196,34 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     let dir: PathBuf = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { &dir })?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two lines as the first release wrote them: a stop was its trigger alone, and much was not kept yet.
+    const FIRST_RELEASE: &str = concat!(
+        r#"{"identity":{"seed":1,"uid":"440000000000000001"},"clock":{"wall_ms":5,"venue_ms":5,"rate":1.0},"next_id":0,"matched_to":0}"#,
+        "\n",
+        r#"{"next_id":9,"matched_to":1780000000,"orders":[{"id":2000000000000000002,"cl_ord_id":"a1","tag":"t","inst":"BTC-USDT-SWAP","td_mode":"cross","side":"buy","ord_type":"market","all_or_none":false,"size":"3","size_in_quote":false,"price":null,"reduce_only":false,"attached":[{"algo_cl_ord_id":"s1","trigger":"80000.5"}],"status":"filled","filled":"3","value":"270000","fee":"-1","fee_ccy":"USDT","pnl":"0","last_fill":null,"queue_ahead":"0","category":"normal","source":"","cancel_source":"","algo_id":null,"algo_cl_ord_id":"","created":1780000000000,"updated":1780000000000}],"algos":[{"id":2000000000000000005,"cl_ord_id":"s1","inst":"BTC-USDT-SWAP","td_mode":"cross","side":"sell","size":"3","trigger":"80000.5","status":"live","parent":2000000000000000002,"child":null,"created":1780000000000,"updated":1780000000000}]}"#,
+        "\n"
+    );
+
+    #[test]
+    fn a_ledger_of_the_first_release_still_loads_and_is_rewritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("exchange.log");
+        fs::write(&path, FIRST_RELEASE).unwrap();
+        for _ in 0..2 {
+            let (log, recovered) = Log::open(Some(&path)).unwrap();
+            drop(log);
+            let algo = recovered.ledger.algos.values().next().unwrap();
+            let stop = algo.stop.as_ref().unwrap();
+            assert_eq!((stop.trigger.to_string().as_str(), stop.price), ("80000.5", None));
+            assert!(algo.reduce_only && algo.kind == super::super::core::AlgoKind::Conditional);
+            let order = recovered.ledger.orders.values().next().unwrap();
+            assert_eq!(order.attached[0].stop.as_ref(), Some(stop));
+            assert_eq!(recovered.identity.unwrap().seed, 1);
+        }
+    }
+}

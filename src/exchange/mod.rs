@@ -13,6 +13,8 @@
 //! - `books5` and `bbo-tbt` are pushed whole, once a second; `books` has at most 25 levels a side and `checksum` 0;
 //! - net position mode, cross margin and `acctLv` 2 only; there is no funding account and nothing to transfer;
 //! - a recording's gaps are played flat without volume, and its second-by-second path is made up inside each bar;
+//! - `account` is pushed whole, and a subscription by `instFamily` or `ccy` hears everything of its kind;
+//! - funding is paid every eight hours whatever the instrument, in a fed market only where the rate is known;
 //! - in a fed market a resting order whose own price the feed never showed fills at the price it showed, and
 //!   funding that fell due while the exchange was down is not paid.
 

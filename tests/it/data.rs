@@ -211,3 +211,48 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     wait_for("the end of the tape", Duration::from_secs(30), || player.try_wait().unwrap().is_some());
     assert_eq!(player.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn real_candles_are_imported_whole_and_traded() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/btc-perp-1m-2022-01.csv.gz");
+    if !file.exists() {
+        println!("skipped: the recorded candles (../shared/data) are not here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out) = verb(
+        dir.path(),
+        &["data", "import", file.to_str().unwrap(), "--inst", "BTC-PERP", "--contract-value", "0.01", "--json"],
+        &[],
+    );
+    let done = json_of(&out);
+    assert_eq!(
+        (code, done["rows"].as_i64(), done["missing"].as_i64(), done["dropped"].as_i64()),
+        (0, Some(45_031), Some(0), Some(0)),
+        "{out}"
+    );
+    // What was imported is what the file says, to the last digit.
+    let back = dir.path().join("back.csv");
+    let args = [
+        "data",
+        "export",
+        "--inst",
+        "BTC-PERP",
+        "--bar",
+        "1m",
+        "--contract-value",
+        "0.01",
+        "--out",
+        back.to_str().unwrap(),
+    ];
+    assert_eq!(verb(dir.path(), &args, &[]).0, 0);
+    let read = |path: &std::path::Path| alpha_arena::data::read_candles(path).unwrap().rows;
+    assert_eq!(read(&back), read(&file));
+    // The month is traded from its beginning; the whole of it takes twenty minutes.
+    std::fs::copy(&file, dir.path().join("btc-perp-1m.csv.gz")).unwrap();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/replay.toml");
+    let mut daemon = Daemon::start(dir.path(), &["--config", config, "run", "--cycles", "300"], &[]);
+    assert_eq!(daemon.wait_exit(Duration::from_secs(90)).code(), Some(0), "{}", daemon.log());
+    assert_eq!(count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"), 300);
+    assert!(count(dir.path(), "SELECT COUNT(*) FROM fills") > 0, "{}", daemon.log());
+}
