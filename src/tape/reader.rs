@@ -193,6 +193,12 @@ mod tests {
         changed[middle] ^= 0x40;
         fs::write(&path, &changed).unwrap();
         assert!(verify(&path).map_or(true, |v| v.wrong.is_some()), "{:?}", verify(&path));
+        // One digit changed by somebody who knows how to pack a segment.
+        let text = String::from_utf8(zstd::decode_all(&whole[..]).unwrap()).unwrap();
+        let forged = text.replacen(r#""last":"1000007""#, r#""last":"1000008""#, 1);
+        assert_ne!(forged, text);
+        fs::write(&path, zstd::encode_all(forged.as_bytes(), 3).unwrap()).unwrap();
+        assert!(verify(&path).unwrap().wrong.is_some());
         // More of the same kind, put behind the end.
         let more = zstd::encode_all(&br#"{"heard":{"at":1,"channel":"c","subject":"","data":[]}}"#[..], 3).unwrap();
         fs::write(&path, [whole, more].concat()).unwrap();

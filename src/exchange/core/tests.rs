@@ -133,6 +133,29 @@ fn waiting_orders_of_one_side_need_margin_for_all_of_them() {
 }
 
 #[test]
+fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
+    for (tag, left) in [("a", 1), ("", 0), ("c", 2)] {
+        let mut x = exchange();
+        let low = x.book(SWAP).bids.last().unwrap().price - d(3);
+        for own in ["a", "b"] {
+            x.place(NewOrder { tag: own.into(), ..swap(Side::Buy, OrdType::PostOnly, d(1), Some(low)) }).unwrap();
+        }
+        assert_eq!(x.cancel_all_after(5, tag).unwrap_err().code, "51000");
+        x.cancel_all_after(10, tag).unwrap();
+        x.advance(Ms::secs(START + 9));
+        assert_eq!(x.open_orders().count(), 2);
+        x.advance(Ms::secs(START + 10));
+        assert_eq!(x.open_orders().count(), left, "'{tag}'");
+        assert!(x.ledger.orders.values().all(|o| o.status.is_open() || o.cancel_source == "20"));
+        // Renewed or ended in time it does nothing.
+        x.cancel_all_after(10, "").unwrap();
+        x.cancel_all_after(0, "").unwrap();
+        x.advance(Ms::secs(START + 30));
+        assert_eq!(x.open_orders().count(), left);
+    }
+}
+
+#[test]
 fn one_of_two_legs_ends_the_other_and_says_which() {
     for (share, side) in [(97, "sl"), (103, "tp")] {
         let mut x = exchange();
@@ -241,6 +264,10 @@ fn a_fed_exchange_that_starts_again_holds_what_it_held_and_judges_nobody_without
         again.balance_sheet()["USDT"].equity()
     );
     assert!(again.ledger.bills.values().all(|bill| bill.kind != 8), "funding without a price");
+    // A price that is told while there is no market is not one to be judged by.
+    again.feed(INST, FeedEvent::Last(d(1)));
+    again.advance(Ms::secs(START + 30_001));
+    assert_eq!(again.ledger.positions[INST].qty, d(200), "liquidated while the feed is cut");
     again.feed(INST, FeedEvent::Book { bids: level(99), asks: level(100), at: again.now() });
     assert_eq!(again.live_algos().count(), 1, "the trailing stop still waits");
 }
