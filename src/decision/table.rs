@@ -124,3 +124,64 @@ fn stop_price(signal: &Signal, shown: &InstSnapshot) -> Option<Price> {
         Side::Sell => shown.instrument.floor_tick(Price(close * (Decimal::ONE + distance))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decision::test_snapshot;
+    use crate::domain::instrument::tests::swap;
+    use crate::domain::view::InstMarket;
+    use crate::domain::{Ms, Series};
+
+    fn candle(bar: Bar, n: i64) -> Candle {
+        let p = |v: i64| Price(Decimal::from(v));
+        Candle {
+            ts: Ms(n * bar.span().0),
+            open: p(100),
+            high: p(101),
+            low: p(99),
+            close: p(100 + n % 2),
+            volume: Qty(Decimal::ONE),
+        }
+    }
+
+    fn seat(name: &str, bar: Bar) -> Seat {
+        let strategy = crate::strategy::find("sma_cross").unwrap();
+        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)].map(|(k, v)| (k.to_owned(), v)).into();
+        Seat { contender: name.into(), strategy, params, instruments: vec![swap().id], bar }
+    }
+
+    #[test]
+    fn a_contender_on_longer_bars_is_asked_only_when_one_closes_and_late_if_it_has_not_come() {
+        let inst = swap();
+        let series = [(Bar::M1, 60), (Bar::M5, 12)]
+            .map(|(bar, n)| (bar, Series::new(bar, (0..n).map(|i| candle(bar, i)).collect())));
+        let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, series: series.into() };
+        let view = MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true };
+        let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
+        let mut table = Table::set(&seats, &view);
+        let mut asked = |minute: i64, five: Option<i64>| {
+            assert!(table.on_bar(&inst.id, Bar::M1, candle(Bar::M1, minute)));
+            if let Some(five) = five {
+                assert!(table.on_bar(&inst.id, Bar::M5, candle(Bar::M5, five)));
+            }
+            let mut snapshot = test_snapshot(inst.clone(), "99", "101", "1000");
+            (snapshot.bar, snapshot.bar_ts) = (Bar::M1, Ms(minute * 60_000));
+            snapshot.market.get_mut(&inst.id).unwrap().bar = Some(candle(Bar::M1, minute));
+            let shown =
+                |p: Proposal| format!("{} {}", p.contender, if p.target.is_some() { "decides" } else { &p.reason });
+            table.propose(&seats, &snapshot).into_iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(60, None), ["minutes decides"]);
+        for minute in 61..64 {
+            asked(minute, None);
+        }
+        assert_eq!(asked(64, Some(12)), ["minutes decides", "fives decides"]);
+        for minute in 65..69 {
+            assert_eq!(asked(minute, None), ["minutes decides"]);
+        }
+        assert_eq!(asked(69, None), ["minutes decides", "fives its bar is late"]);
+    }
+}
