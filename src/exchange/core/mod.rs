@@ -15,7 +15,7 @@ mod types;
 pub use account::MAINTENANCE;
 pub use depth::DepthChange;
 pub use fed::FeedEvent;
-pub use shown::{Day, volumes};
+pub use shown::{Day, closed_candles, volumes};
 pub use types::{
     Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg, LegChange, NewAlgo,
     NewOrder, Order, Pos, Refusal, Status, Stp, Trail, round,
@@ -209,12 +209,7 @@ impl Exchange {
 
     /// Ticks to add to an instrument's path at `second`.
     pub fn shift(&self, inst: &str, second: i64) -> i64 {
-        self.ledger
-            .shifts
-            .iter()
-            .rev()
-            .find(|(at, on, _)| on == inst && *at <= second)
-            .map_or(0, |(_, _, ticks)| *ticks)
+        shown::shift_at(&self.ledger.shifts, inst, second)
     }
 
     /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from there.

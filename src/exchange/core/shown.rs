@@ -40,10 +40,7 @@ impl Exchange {
             Some(fed) => {
                 fed.closed.get(&bar).map_or_else(Vec::new, |rows| rows.range(from..to).map(|(_, c)| *c).collect())
             }
-            None => {
-                let rows = listed.candles(bar, from.0.div_euclid(1000), to.0.div_euclid(1000));
-                rows.iter().map(|raw| self.shifted(listed, raw)).collect()
-            }
+            None => closed_candles(listed, &self.ledger.shifts, bar, from, to),
         }
     }
 
@@ -83,16 +80,7 @@ impl Exchange {
     }
 
     fn shifted(&self, listed: &Listed, raw: &RawCandle) -> Candle {
-        let shift = self.shift(listed.listing.inst.id.as_str(), raw.second);
-        let moved = |ticks: i64| (ticks + shift).max(1);
-        let raw = RawCandle {
-            open: moved(raw.open),
-            high: moved(raw.high),
-            low: moved(raw.low),
-            close: moved(raw.close),
-            ..*raw
-        };
-        listed.candle(&raw)
+        moved(listed, raw, self.shift(listed.listing.inst.id.as_str(), raw.second))
     }
 
     /// Trades of others with ids below `below`, newest first, at most `limit` of them.
@@ -141,6 +129,31 @@ impl Exchange {
             sod_utc8: open_at(self.now.plus(eight).floor(day).plus(Ms(-eight.0))),
         }
     }
+}
+
+fn moved(listed: &Listed, raw: &RawCandle, shift: i64) -> Candle {
+    let moved = |ticks: i64| (ticks + shift).max(1);
+    let raw = RawCandle {
+        open: moved(raw.open),
+        high: moved(raw.high),
+        low: moved(raw.low),
+        close: moved(raw.close),
+        ..*raw
+    };
+    listed.candle(&raw)
+}
+
+/// Closed bars of a market of our own, shifted as the ledger says. Needs no exchange: long stretches are
+/// walked beside it.
+pub fn closed_candles(listed: &Listed, shifts: &[(i64, String, i64)], bar: Bar, from: Ms, to: Ms) -> Vec<Candle> {
+    let inst = listed.listing.inst.id.as_str();
+    let rows = listed.candles(bar, from.0.div_euclid(1000), to.0.div_euclid(1000));
+    rows.iter().map(|raw| moved(listed, raw, shift_at(shifts, inst, raw.second))).collect()
+}
+
+/// Ticks to add to an instrument's path at `second`.
+pub(super) fn shift_at(shifts: &[(i64, String, i64)], inst: &str, second: i64) -> i64 {
+    shifts.iter().rev().find(|(at, on, _)| on == inst && *at <= second).map_or(0, |(_, _, ticks)| *ticks)
 }
 
 /// A bar's volume in base units, and in quote units at its close (`volCcy`, `volCcyQuote`).

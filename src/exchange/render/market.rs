@@ -217,8 +217,17 @@ pub struct CandlePage {
     pub oldest: Option<Ms>,
 }
 
-/// Rows of `market/candles`, newest first. `after`: older than; `before`: newer than; both exclusive.
-pub fn candles(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -> Vec<Value> {
+/// What a page of candles is made of: the forming bar, if it begins with one, and the closed ones with
+/// `from <= ts < to`.
+#[derive(Debug)]
+pub struct CandleRange {
+    pub forming: Option<Value>,
+    pub from: Ms,
+    pub to: Ms,
+}
+
+/// The range of `market/candles` that a page asks for. `after`: older than; `before`: newer than; both exclusive.
+pub fn candle_range(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -> CandleRange {
     let span = bar.span();
     let open = x.now().floor(span);
     // Exclusive upper bound of open times, aligned.
@@ -230,10 +239,12 @@ pub fn candles(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -> Vec
         from = from.max(before.floor(span).plus(span));
     }
     from = from.max(page.oldest.unwrap_or(from));
-    let mut rows: Vec<Value> = Vec::new();
-    if wants_forming && page.before.is_none_or(|ts| ts < open) {
-        rows.extend(x.forming(listed, bar).filter(|_| !x.is_over()).map(|forming| bar_row(listed, &forming, false)));
-    }
-    rows.extend(x.candles(listed, bar, from, end).iter().rev().map(|candle| bar_row(listed, candle, true)));
-    rows
+    let shows_forming = wants_forming && page.before.is_none_or(|ts| ts < open) && !x.is_over();
+    let forming = if shows_forming { x.forming(listed, bar).map(|bar| bar_row(listed, &bar, false)) } else { None };
+    CandleRange { forming, from, to: end }
+}
+
+/// Rows of a page, newest first.
+pub fn candle_rows(listed: &Listed, forming: Option<Value>, closed: &[Candle]) -> Vec<Value> {
+    forming.into_iter().chain(closed.iter().rev().map(|candle| bar_row(listed, candle, true))).collect()
 }

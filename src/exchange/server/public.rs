@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::core::Exchange;
+use super::super::core::{Exchange, closed_candles};
 use super::super::market::Listed;
 use super::super::render;
 use super::{Failure, Request, Site};
@@ -66,20 +66,40 @@ async fn bars(site: &Site, request: &Request, recent: bool, most: i64) -> Result
     };
     let limit = number(request, "limit", 100, most)? as usize;
     let (after, before) = (time(request, "after")?, time(request, "before")?);
-    let rows = site
+    let name = inst.clone();
+    let (range, closed, shifts) = site
         .engine
         .ask(move |x| {
-            let oldest = recent.then(|| Ms(x.now().floor(bar.span()).0 - 1440 * bar.span().0));
-            let page = render::CandlePage { after, before, limit, with_forming: recent, oldest };
             // A feed that has not spoken yet has no history to show: that is not an empty one.
             if !x.is_shown(&inst) {
                 return Err(Failure::new(503, "50001", "Service temporarily unavailable: the price feed is cut."));
             }
-            Ok(with_market(x, &inst, |x, listed| render::candles(x, listed, bar, page)))
+            let oldest = recent.then(|| Ms(x.now().floor(bar.span()).0 - 1440 * bar.span().0));
+            let page = render::CandlePage { after, before, limit, with_forming: recent, oldest };
+            let market = std::sync::Arc::clone(&x.market);
+            let listed = market.get(&inst).ok_or_else(|| unknown(&inst))?;
+            let range = render::candle_range(x, listed, bar, page);
+            // A long stretch of seconds is walked beside the exchange, not while orders wait.
+            let here = listed.is_fed() || range.to.since(range.from) <= LONG_WALK;
+            let closed = here.then(|| x.candles(listed, bar, range.from, range.to));
+            Ok((range, closed, x.ledger.shifts.clone()))
         })
         .await??;
+    let market = std::sync::Arc::clone(&site.engine.market);
+    let rows = tokio::task::spawn_blocking(move || {
+        let listed = market.get(&name)?;
+        let closed = match closed {
+            Some(closed) => closed,
+            None => closed_candles(listed, &shifts, bar, range.from, range.to),
+        };
+        Some(render::candle_rows(listed, range.forming, &closed))
+    });
+    let rows = rows.await.map_err(|_| Failure::new(500, "50026", "System error. Try again later."))?;
     Ok(rows.unwrap_or_default())
 }
+
+/// The longest stretch of time whose bars are made while orders wait.
+const LONG_WALK: Ms = Ms::secs(86_400);
 
 pub(super) async fn candles(site: &Site, request: &Request, recent: bool) -> Result<Value, Failure> {
     bars(site, request, recent, 300).await.map(Value::Array)
@@ -89,12 +109,6 @@ pub(super) async fn candles(site: &Site, request: &Request, recent: bool) -> Res
 pub(super) async fn mark_candles(site: &Site, request: &Request, recent: bool) -> Result<Value, Failure> {
     let rows = bars(site, request, recent, 100).await?;
     Ok(rows.iter().map(|row| json!([row[0], row[1], row[2], row[3], row[4], row[8]])).collect())
-}
-
-/// Runs `work` with the listing; the market is shared, the exchange borrowed.
-fn with_market<R>(x: &mut Exchange, inst: &str, work: impl FnOnce(&mut Exchange, &Listed) -> R) -> Option<R> {
-    let market = std::sync::Arc::clone(&x.market);
-    market.get(inst).map(|listed| work(x, listed))
 }
 
 pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
