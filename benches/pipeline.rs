@@ -93,12 +93,19 @@ fn pipeline() {
         .map(|s| {
             (
                 s.contender.clone(),
-                Sleeve { weight: Decimal::new(2, 1), slots: 1, execution: WorkingPolicy::IocLimit { collar: Bps(5) } },
+                Sleeve {
+                    weight: Decimal::new(2, 1),
+                    instruments: vec![inst.id.clone()],
+                    execution: WorkingPolicy::IocLimit { collar: Bps(5), tries: 1 },
+                },
             )
         })
         .collect();
+    let retired =
+        Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution: WorkingPolicy::Market { slippage: None } };
     let mut table = Table::set(&seats, &view);
     let account = AccountView {
+        other_bills: BTreeMap::new(),
         as_of: past[1999].ts,
         equity: Usd(Decimal::from(100_000)),
         available: Usd(Decimal::from(100_000)),
@@ -153,6 +160,7 @@ fn pipeline() {
             run_id: run_ids.next(now),
             snapshot: &snapshot,
             sleeves: &sleeves,
+            retired: &retired,
             orders: &orders,
             on_the_way: &nobody,
             ids: &ids,
@@ -237,6 +245,8 @@ fn durable_intent(dir: &std::path::Path) {
                 reference: Price(Decimal::from(88_000)),
                 decided_at: at,
                 ttl: None,
+                slippage: None,
+                moves: None,
                 sleeve: Usd::ZERO,
                 weight: Decimal::ONE,
             });

@@ -3,11 +3,14 @@
 
 mod listener;
 mod reach;
+mod roster;
 mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
 use self::reach::{chosen, listed};
+use self::roster::entrant;
+pub use self::roster::{Remembered, remembered};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,17 +26,17 @@ use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, Contender, OrderTransport};
 use crate::decision::{Decision, Seat};
 use crate::domain::record::{ContenderRow, Record, RunKind};
-use crate::domain::{Instrument, MarketView, OrdersView, Readiness, RunId};
-use crate::execution::{Executor, Line};
+use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, WorkingPolicy};
+use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::market::Market;
 use crate::ops::{control, notify};
 use crate::paper::Feed;
-use crate::risk::{Gate, Latch, Limits};
+use crate::risk::{Gate, Latch, Limits, Seal};
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
 use crate::tape::{self, Heard, RecorderConfig, Recording};
-use crate::tracking::{AccountSync, Ledger, Tracker};
+use crate::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, VenueWire};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
 
 /// When a run ends by itself.
@@ -68,10 +71,12 @@ const START_PATIENCE: Duration = Duration::from_secs(90);
 /// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end ends.
 pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) -> Result<Exit, StartError> {
     let state = StateDir::hold(dir)?;
-    let reached = reach(&config, dir, START_PATIENCE).await?;
+    let remembered = remembered(dir)?;
+    let reached = reach(&config, dir, &remembered.instruments(&config), START_PATIENCE).await?;
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
-    let instruments = chosen(&config, &listed(&reached.venue).await?)?;
+    let instruments = chosen(&config, &remembered.instruments(&config), &listed(&reached.venue).await?)?;
+    remembered.announce(&config);
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
@@ -184,7 +189,10 @@ impl Wiring {
         let (intents_tx, intents_rx) = mpsc::channel(8);
         let (verdicts_tx, verdicts_rx) = mpsc::channel(256); // one cycle of many contenders
         let (reports_tx, reports_rx) = mpsc::channel(4096); // never dropped: each is part of an order's life
-        let (sync_tx, sync_rx) = mpsc::channel(8); // people
+        let (sync_tx, sync_rx) = mpsc::channel(8); // people, here and in the next three
+        let (truth_tx, truth_rx) = mpsc::channel(8);
+        let (closes_tx, closes_rx) = mpsc::channel(8);
+        let (cancels_tx, cancels_rx) = mpsc::channel(1024); // every open order at once
         // Views go back on `watch`: the latest value, never full.
         let (market_tx, market) = views::channel(MarketView::default());
         let (account_tx, account) = views::channel(None);
@@ -196,9 +204,11 @@ impl Wiring {
         let clock = self.clock().clone();
         let now = clock.now();
         let by_id: BTreeMap<_, _> = self.instruments.iter().map(|i| (i.id.clone(), Arc::clone(i))).collect();
-        let (install_epoch, bills_cursor) = (opened.install_epoch.clone(), opened.bills_cursor.clone());
-        let fills_cursor = opened.fills_cursor.clone();
-        let (ledger, restored) = Ledger::open(opened, by_id, config.mode.letter(), now);
+        let install_epoch = opened.install_epoch.clone();
+        let bills = BillBook { cursor: opened.bills_cursor.clone(), others: opened.other_bills.clone() };
+        let before = opened.contenders.clone();
+        let patience = patience(config, &clock);
+        let (desk, restored) = Desk::open(opened, by_id, config.mode.letter(), self.start_run, patience, now);
         for record in restored {
             journal.append(record).await?;
         }
@@ -237,7 +247,7 @@ impl Wiring {
             ids: Arc::clone(&self.ids),
             journal: journal.clone(),
             every: config.sync.account,
-            bills_cursor,
+            bills,
             asks: sync_rx,
             nudge,
             view: account_tx,
@@ -249,6 +259,9 @@ impl Wiring {
             ids: Arc::clone(&self.ids),
             journal: journal.clone(),
             seats: config.live_contenders().map(seat).collect(),
+            entrants: config.contenders.iter().map(entrant).collect(),
+            retire: config.allocation.retire,
+            before,
             bar: config.bar,
             every_bars: config.every_bars,
             barrier: config.barrier,
@@ -264,7 +277,14 @@ impl Wiring {
         supervisor.start_with(decision, |a| a.beat.clone(), restartable, &self.stop);
         let allocator = Allocator {
             sleeves: config.live_contenders().map(sleeve).collect(),
-            ids: Ids { env: config.mode.letter(), uid: self.reached.account.uid.clone(), install_epoch },
+            retired: RETIRED,
+            clock: clock.clone(),
+            market: market.clone(),
+            ids: Ids {
+                env: config.mode.letter(),
+                uid: self.reached.account.uid.clone(),
+                install_epoch: install_epoch.clone(),
+            },
             no_trade_band: config.allocation.no_trade_band,
             reserve: config.allocation.reserve,
             journal: journal.clone(),
@@ -275,6 +295,14 @@ impl Wiring {
         };
         supervisor.start_with(allocator, |a| a.beat.clone(), critical, &self.stop);
         let gate = Gate {
+            seal: Seal {
+                env: config.mode.letter(),
+                uid: self.reached.account.uid.clone(),
+                install_epoch,
+                ids: Arc::clone(&self.ids),
+            },
+            closes: closes_rx,
+            cancels: cancels_tx.clone(),
             limits: gate_limits(config),
             latch: latch.clone(),
             clock: clock.clone(),
@@ -296,6 +324,7 @@ impl Wiring {
             journal: journal.clone(),
             expiry: config.venue.order_expiry,
             verdicts: verdicts_rx,
+            cancels: cancels_rx,
             market: market.clone(),
             orders: orders.clone(),
             readiness: readiness.clone(),
@@ -303,19 +332,16 @@ impl Wiring {
             beat: beat("executor", true),
         };
         supervisor.start_with(executor, |a| a.beat.clone(), critical, &self.stop);
+        let wire = VenueWire { venue: self.reached.venue.clone(), ws: self.reached.ws.clone(), stream: self.stream() };
         let tracker = Tracker {
-            venue: self.reached.venue.clone(),
+            wire,
             clock: clock.clone(),
-            ws: self.reached.ws.clone(),
-            stream: self.stream(),
-            journal,
-            ledger,
-            fills_cursor,
-            start_run: self.start_run,
-            orders_every: config.sync.orders,
-            fills_every: config.sync.fills,
-            absent_after: config.venue.absent_after,
+            ids: Arc::clone(&self.ids),
+            journal: journal.clone(),
+            desk,
             reports: reports_rx,
+            asks: truth_rx,
+            account: account.clone(),
             market: market.clone(),
             view: orders_tx,
             readiness: readiness_tx,
@@ -323,6 +349,18 @@ impl Wiring {
             beat: beat("tracker", true),
         };
         supervisor.start_with(tracker, |a| a.beat.clone(), critical, &self.stop);
+        if let Some((after, every)) = config.truth.deadman {
+            let deadman = DeadMan {
+                line: Trading::over(self.reached.venue.clone()),
+                clock: clock.clone(),
+                pulse: self.pulse.clone(),
+                after,
+                every,
+                patience: config.supervision.freeze / 2,
+                beat: beat("deadman", false),
+            };
+            supervisor.start_with(deadman, |a| a.beat.clone(), restartable, &self.stop);
+        }
         if self.tap.is_some() {
             let listener = Listener {
                 ws: self.reached.ws.clone(),
@@ -350,6 +388,11 @@ impl Wiring {
                 orders,
                 readiness: readiness.clone(),
                 sync: sync_tx,
+                truth: truth_tx,
+                closes: closes_tx,
+                cancels: cancels_tx,
+                ids: Arc::clone(&self.ids),
+                journal,
             },
             beat: beat("control", false),
         };
@@ -393,6 +436,32 @@ impl Wiring {
     }
 }
 
+/// How what retires is closed: at once, to so far from the touch, again if something is left.
+const RETIRED: Sleeve = Sleeve {
+    weight: rust_decimal::Decimal::ZERO,
+    instruments: Vec::new(),
+    execution: WorkingPolicy::IocLimit { collar: Bps(50), tries: 3 },
+};
+
+/// How patient reconciliation is at this speed of the venue's clock.
+fn patience(config: &Config, clock: &Clock) -> Patience {
+    let wall = |span: Ms| Ms(i64::try_from(clock.wall_span(span).as_millis()).unwrap_or(i64::MAX));
+    let truth = config.truth.clone();
+    Patience {
+        orders_every: wall(config.sync.orders),
+        fills_every: wall(config.sync.fills),
+        ask_at: truth.ask_at,
+        ask_every: truth.ask_every,
+        absent_after: truth.absent_after,
+        passes_apart: truth.passes_apart,
+        unknown_max: truth.unknown_max,
+        unknown_instruments_max: truth.unknown_instruments_max,
+        rounds_max: truth.rounds_max,
+        rival_max: truth.rival_max,
+        cash_tolerance: truth.cash_tolerance,
+    }
+}
+
 fn seat(contender: &Contender) -> Seat {
     Seat {
         contender: contender.id.clone(),
@@ -404,8 +473,8 @@ fn seat(contender: &Contender) -> Seat {
 }
 
 fn sleeve(contender: &Contender) -> (crate::domain::ContenderId, Sleeve) {
-    let sleeve =
-        Sleeve { weight: contender.weight, slots: contender.instruments.len(), execution: contender.execution };
+    let (instruments, execution) = (contender.instruments.clone(), contender.execution);
+    let sleeve = Sleeve { weight: contender.weight, instruments, execution };
     (contender.id.clone(), sleeve)
 }
 

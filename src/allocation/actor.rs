@@ -9,23 +9,27 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::sizing::{Ids, Sleeve, World, allocate};
-use crate::decision::{Cycle, Snapshot};
+use super::working::{Next, Work};
+use crate::decision::Cycle;
 use crate::domain::record::Record;
-use crate::domain::{ContenderId, InstId, OrderId, OrderIntent, OrdersView, RunId};
-use crate::runtime::{Actor, Beat, StageError, Stop, faults};
+use crate::domain::{ContenderId, InstId, MarketView, OrderId, OrderIntent, OrdersView, RunId};
+use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::Journal;
 
 /// The child orders of one cycle.
 #[derive(Clone, Debug)]
 pub struct IntentBatch {
     pub run_id: RunId,
-    pub snapshot: Arc<Snapshot>,
     pub intents: Vec<Arc<OrderIntent>>,
 }
 
 /// The allocator actor.
 pub struct Allocator {
     pub sleeves: BTreeMap<ContenderId, Sleeve>,
+    /// How what retires is closed.
+    pub retired: Sleeve,
+    pub clock: Clock,
+    pub market: watch::Receiver<MarketView>,
     pub ids: Ids,
     pub no_trade_band: Decimal,
     pub reserve: Decimal,
@@ -39,16 +43,17 @@ pub struct Allocator {
 impl Actor for Allocator {
     async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
         let mut on_the_way: BTreeMap<(ContenderId, InstId), OrderId> = BTreeMap::new();
-        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        let mut works: BTreeMap<(ContenderId, InstId), Work> = BTreeMap::new();
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
                 biased;
                 // Ends when decision has ended and the last cycle is through: shutdown follows the data.
                 cycle = self.cycles.recv() => match cycle {
-                    Some(cycle) => self.on_cycle(cycle, &mut on_the_way).await?,
+                    Some(cycle) => self.on_cycle(cycle, &mut on_the_way, &mut works).await?,
                     None => return Ok(()),
                 },
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.work_on(&mut on_the_way, &mut works).await?,
             }
             faults::point("allocator").await;
             self.beat.tick();
@@ -61,6 +66,7 @@ impl Allocator {
         &mut self,
         cycle: Cycle,
         on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
+        works: &mut BTreeMap<(ContenderId, InstId), Work>,
     ) -> Result<(), StageError> {
         let plan = {
             let orders = self.orders.borrow();
@@ -68,6 +74,7 @@ impl Allocator {
                 run_id: cycle.run_id,
                 snapshot: &cycle.snapshot,
                 sleeves: &self.sleeves,
+                retired: &self.retired,
                 orders: &orders,
                 on_the_way,
                 ids: &self.ids,
@@ -77,6 +84,15 @@ impl Allocator {
             allocate(&world, &cycle.proposals)
         };
         let at = cycle.snapshot.as_of_ms;
+        for (intent, row) in plan.intents.iter().filter_map(|i| {
+            let row = plan.allocations.iter().find(|row| row.cl_ord_id.as_ref() == Some(&i.cl_ord_id))?;
+            Some((i, row))
+        }) {
+            let policy = self.sleeves.get(&intent.contender).unwrap_or(&self.retired).execution;
+            // A new decision ends the work on the one before.
+            let key = (intent.contender.clone(), intent.inst.clone());
+            works.insert(key, Work::begun(intent, policy, row.target, at));
+        }
         self.journal.post(Record::Allocations { run_id: cycle.run_id, at, rows: plan.allocations }).await?;
         if plan.intents.is_empty() {
             return Ok(());
@@ -88,7 +104,45 @@ impl Allocator {
                 inst = %intent.inst, side = intent.side.as_str(), qty = %intent.qty, purpose = intent.purpose.as_str(),
                 "wants an order");
         }
-        let batch = IntentBatch { run_id: cycle.run_id, snapshot: cycle.snapshot, intents };
+        self.hand_on(IntentBatch { run_id: cycle.run_id, intents }).await
+    }
+
+    async fn hand_on(&self, batch: IntentBatch) -> Result<(), StageError> {
         self.intents.send(batch).await.map_err(|_| StageError::Gone("the risk gate"))
+    }
+
+    /// Orders that have ended with something left, or rest where nobody comes: the next try, if there is one.
+    async fn work_on(
+        &mut self,
+        on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
+        works: &mut BTreeMap<(ContenderId, InstId), Work>,
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let mut tries: Vec<OrderIntent> = Vec::new();
+        {
+            let (orders, market) = (self.orders.borrow(), self.market.borrow());
+            works.retain(|(_, inst), work| {
+                let Some(shown) = market.insts.get(inst) else { return false };
+                match work.next(&orders, &shown.instrument, shown.quote.as_ref(), now, &self.ids) {
+                    Next::Wait => true,
+                    Next::Over => false,
+                    Next::Try(intent) => {
+                        work.handed_on(&intent, now);
+                        tries.push(*intent);
+                        true
+                    }
+                }
+            });
+        }
+        for intent in tries {
+            if intent.moves.is_none() {
+                on_the_way.insert((intent.contender.clone(), intent.inst.clone()), OrderId::from(&intent.cl_ord_id));
+            }
+            info!(event = "intent", run_id = %intent.run_id, cl_ord_id = %intent.cl_ord_id, contender = %intent.contender,
+                inst = %intent.inst, side = intent.side.as_str(), qty = %intent.qty, attempt = intent.attempt,
+                moves = intent.moves.is_some(), "tries again");
+            self.hand_on(IntentBatch { run_id: intent.run_id, intents: vec![Arc::new(intent)] }).await?;
+        }
+        Ok(())
     }
 }

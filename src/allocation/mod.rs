@@ -2,6 +2,8 @@
 
 mod actor;
 mod sizing;
+mod working;
 
 pub use actor::{Allocator, IntentBatch};
 pub use sizing::{Ids, Plan, Sleeve, World, allocate};
+pub use working::{Next, Work};

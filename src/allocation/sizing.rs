@@ -12,15 +12,15 @@ use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
     ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose, Qty,
-    Quote, RunId, Side, StopSpec, Usd, WorkingPolicy,
+    Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
 };
 
 /// A contender's capital and how its orders are worked.
 #[derive(Clone, Debug)]
 pub struct Sleeve {
     pub weight: Decimal,
-    /// Instruments it trades; its capital is split evenly among them.
-    pub slots: usize,
+    /// What it trades; its capital is split evenly among them.
+    pub instruments: Vec<InstId>,
     pub execution: WorkingPolicy,
 }
 
@@ -37,6 +37,8 @@ pub struct World<'a> {
     pub run_id: RunId,
     pub snapshot: &'a Snapshot,
     pub sleeves: &'a BTreeMap<ContenderId, Sleeve>,
+    /// How what retires is closed.
+    pub retired: &'a Sleeve,
     pub orders: &'a OrdersView,
     /// The last order we handed on for each (contender, instrument), until the tracker has seen it.
     pub on_the_way: &'a BTreeMap<(ContenderId, InstId), OrderId>,
@@ -56,7 +58,8 @@ pub struct Plan {
 pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
     let mut plan = Plan::default();
     for proposal in proposals {
-        let Some(sleeve) = world.sleeves.get(&proposal.contender) else { continue };
+        let sleeve = world.sleeves.get(&proposal.contender).filter(|s| s.instruments.contains(&proposal.inst));
+        let sleeve = sleeve.unwrap_or(world.retired);
         let Some(shown) = world.snapshot.market.get(&proposal.inst) else { continue };
         let equity = Usd(world.snapshot.equity.0 * (Decimal::ONE - world.reserve) * sleeve.weight);
         let key = (proposal.contender.clone(), proposal.inst.clone());
@@ -103,7 +106,7 @@ fn child(
     let Some(share) = proposal.target else { return Err((current, "keep".into())) };
     let Some(quote) = quote else { return Err((current, "no quote".into())) };
     let mid = quote.mid();
-    let slot = Usd(equity.0 / Decimal::from(sleeve.slots.max(1)));
+    let slot = Usd(equity.0 / Decimal::from(sleeve.instruments.len().max(1)));
     let share = if inst.kind == InstKind::Spot { share.fraction().max(Decimal::ZERO) } else { share.fraction() };
     let magnitude = inst.size_for(Usd(slot.0 * share.abs()), mid);
     let target = if share < Decimal::ZERO { Qty(-magnitude.0) } else { magnitude };
@@ -127,6 +130,10 @@ fn child(
     let same_direction = current.0 * target.0 >= Decimal::ZERO;
     let purpose = if same_direction && target.abs() < current.abs() { Purpose::Exit } else { Purpose::Entry };
     let (ord_type, limit, ttl) = worked(sleeve.execution, side, inst, quote);
+    let slippage = match sleeve.execution {
+        WorkingPolicy::Market { slippage } => slippage,
+        WorkingPolicy::IocLimit { .. } | WorkingPolicy::PostOnly { .. } => None,
+    };
     let seed = ClientIdSeed {
         env: world.ids.env,
         uid: &world.ids.uid,
@@ -165,6 +172,8 @@ fn child(
         reference: mid,
         decided_at: world.snapshot.as_of_ms,
         ttl,
+        slippage,
+        moves: None,
         sleeve: equity,
         weight: sleeve.weight,
     };
@@ -177,23 +186,31 @@ fn busy(world: &World<'_>, proposal: &Proposal) -> Option<OrderId> {
     let key = (proposal.contender.clone(), proposal.inst.clone());
     working.map(|o| o.id.clone()).or_else(|| {
         let handed_on = world.on_the_way.get(&key)?;
-        (world.orders.latest.get(&key) != Some(handed_on)).then(|| handed_on.clone())
+        (world.orders.latest.get(&key).map(|latest| &latest.id) != Some(handed_on)).then(|| handed_on.clone())
     })
 }
 
-fn worked(policy: WorkingPolicy, side: Side, inst: &Instrument, quote: &Quote) -> (OrdType, Option<Price>, Option<Ms>) {
+/// Type, limit and time to live of an order under a policy.
+pub(super) fn worked(
+    policy: WorkingPolicy,
+    side: Side,
+    inst: &Instrument,
+    quote: &Quote,
+) -> (OrdType, Option<Price>, Option<Ms>) {
     match policy {
-        WorkingPolicy::Market => (OrdType::Market, None, None),
-        WorkingPolicy::IocLimit { collar } => {
+        WorkingPolicy::Market { .. } => (OrdType::Market, None, None),
+        WorkingPolicy::IocLimit { collar, .. } => {
             let limit = match side {
                 Side::Buy => quote.ask.0 * (Decimal::ONE + collar.fraction()),
                 Side::Sell => quote.bid.0 * (Decimal::ONE - collar.fraction()),
             };
             (OrdType::Ioc, Some(inst.limit_tick(side, Price(limit))), None)
         }
-        WorkingPolicy::PostOnly { ttl } => {
+        WorkingPolicy::PostOnly { ttl, then, tries, .. } => {
             let limit = if side == Side::Buy { quote.bid } else { quote.ask };
-            (OrdType::PostOnly, Some(limit), Some(ttl))
+            // One that follows the touch lives through all its moves.
+            let lives = if then == Then::Reprice { ttl.0.saturating_mul(i64::from(tries)) } else { ttl.0 };
+            (OrdType::PostOnly, Some(limit), Some(Ms(lives)))
         }
     }
 }
@@ -215,8 +232,9 @@ mod tests {
     fn check(holds: &str, target: i32, expected: &str) {
         let snapshot = test_snapshot(swap(), "99.95", "100.05", "20000");
         let contender = ContenderId::from("trend");
-        let sleeve =
-            Sleeve { weight: Decimal::new(5, 1), slots: 1, execution: WorkingPolicy::IocLimit { collar: Bps(10) } };
+        let execution = WorkingPolicy::IocLimit { collar: Bps(10), tries: 1 };
+        let sleeve = Sleeve { weight: Decimal::new(5, 1), instruments: vec![swap().id], execution };
+        let retired = Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution };
         let mut orders = OrdersView::default();
         let holding = Holding { qty: holds.parse().unwrap(), ..Default::default() };
         orders.holdings.insert((contender.clone(), swap().id), holding);
@@ -225,6 +243,7 @@ mod tests {
             run_id: RunId(uuid::Uuid::nil()),
             snapshot: &snapshot,
             sleeves: &BTreeMap::from([(contender.clone(), sleeve)]),
+            retired: &retired,
             orders: &orders,
             on_the_way: &BTreeMap::new(),
             ids: &ids,

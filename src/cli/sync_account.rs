@@ -18,7 +18,7 @@ use crate::ops::control::Client;
 use crate::runtime::{Pulse, RunIds};
 use crate::store::StateDir;
 use crate::telemetry;
-use crate::tracking::{keep_account, sync_once};
+use crate::tracking::{BillBook, keep_account, sync_once};
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -75,13 +75,13 @@ async fn once(config: &Config, dir: &Path) -> Result<Value, Failure> {
 /// Without a daemon: hold the directory, read, write, let go.
 async fn alone(config: &Config, dir: &Path) -> Result<AccountView, StartError> {
     let held = StateDir::hold(dir)?;
-    let reached = reach(config, dir, Duration::ZERO).await?;
+    let reached = reach(config, dir, &[], Duration::ZERO).await?;
     let mut store = open_store(config, &reached, dir, Pulse::default().beat("writer", true))?;
-    let mut cursor = store.opened.bills_cursor.clone();
-    let (view, bills) = sync_once(&reached.venue, cursor.as_deref()).await?;
+    let mut book = BillBook { cursor: store.opened.bills_cursor.clone(), others: store.opened.other_bills.clone() };
+    let (view, bills) = sync_once(&reached.venue, &book).await?;
     let view = Arc::new(view);
     let run_id = RunIds::random().next(reached.clock.now());
-    keep_account(&store.journal, run_id, "sync-account", &view, bills, &mut cursor).await?;
+    keep_account(&store.journal, run_id, "sync-account", &view, bills, &mut book).await?;
     drop(store.journal);
     store.guard.ended().await.map_err(crate::runtime::StageError::Store)?;
     drop(held);

@@ -11,7 +11,8 @@ use super::Problems;
 use super::contender::{Contender, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::reader::{Problem, Section};
-use crate::domain::{Bar, InstId, Ms, Usd};
+use super::truth::{TruthSettings, read_truth};
+use crate::domain::{Bar, InstId, Ms, Retire, Usd};
 
 /// Where market data comes from and orders go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,6 @@ pub struct VenueSettings {
     pub request_timeout: Duration,
     pub order_transport: OrderTransport,
     pub order_expiry: Ms,
-    pub absent_after: Ms,
     pub ping_after: Duration,
     pub silence: Duration,
 }
@@ -110,6 +110,8 @@ pub struct AllocationSettings {
     pub no_trade_band: Decimal,
     /// Share of equity that is never allotted.
     pub reserve: Decimal,
+    /// What becomes of what a contender holds that no longer trades it.
+    pub retire: Retire,
 }
 
 /// Hard limits of the gate.
@@ -168,6 +170,7 @@ pub struct Config {
     pub allocation: AllocationSettings,
     pub risk: RiskLimits,
     pub sync: SyncSettings,
+    pub truth: TruthSettings,
     pub supervision: Supervision,
     pub tape: TapeSettings,
     pub layers: Layers,
@@ -206,6 +209,7 @@ impl Config {
         let allocation = root.table("allocation", |s| AllocationSettings {
             no_trade_band: percent(s, "no_trade_band_pct"),
             reserve: percent(s, "reserve_pct"),
+            retire: s.parse("retired", Retire::Hold),
         });
         let risk = root.table("risk", |s| RiskLimits {
             order_notional_max: Usd(s.decimal(
@@ -229,6 +233,7 @@ impl Config {
             orders: Ms(s.int("orders_ms", 1000, 3_600_000)),
             fills: Ms(s.int("fills_ms", 1000, 3_600_000)),
         });
+        let truth = root.table("truth", read_truth);
         let supervision = root.table("supervision", |s| Supervision {
             freeze: millis(s.int("freeze_ms", 200, 600_000)),
             stop: millis(s.int("stop_ms", 100, 29_000)),
@@ -296,6 +301,7 @@ impl Config {
             allocation,
             risk,
             sync,
+            truth,
             supervision,
             tape,
             layers,
@@ -351,7 +357,6 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
         request_timeout: millis(s.int("request_timeout_ms", 100, 60_000)),
         order_transport: s.parse("order_transport", OrderTransport::Rest),
         order_expiry: Ms(s.int("order_expiry_ms", 500, 60_000)),
-        absent_after: Ms(s.int("absent_after_ms", 500, 600_000)),
         ping_after: millis(s.int("ping_after_ms", 100, 25_000)),
         silence: millis(s.int("silence_ms", 500, 600_000)),
     };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 
 use super::reader::Section;
-use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, WorkingPolicy};
+use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Then, WorkingPolicy};
 use crate::strategy;
 
 /// How far a contender has come.
@@ -120,16 +120,55 @@ pub(super) fn read_contender(
     {
         s.problem("params", why);
     }
-    let execution = s.table("execution", |s| match s.text("policy").as_str() {
-        "ioc_limit" => WorkingPolicy::IocLimit { collar: Bps(s.int("collar_bps", 0, 500) as i32) },
-        "post_only" => WorkingPolicy::PostOnly { ttl: Ms(s.int("ttl_ms", 500, 86_400_000)) },
-        "market" => WorkingPolicy::Market,
+    let execution = s.table("execution", read_execution);
+    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, bar, params, execution })
+}
+
+/// How its orders are worked. Only the policy must be named; the rest has defaults.
+fn read_execution(s: &mut Section<'_>) -> WorkingPolicy {
+    let policy = s.text("policy");
+    let bps = |s: &mut Section<'_>, name, default| Bps(i32::try_from(s.int_or(name, default, 0, 500)).unwrap_or(0));
+    match policy.as_str() {
+        "ioc_limit" => WorkingPolicy::IocLimit { collar: bps(s, "collar_bps", 5), tries: tries(s, 1) },
+        "post_only" => {
+            let ttl = Ms(s.int_or("ttl_ms", 20_000, 500, 86_400_000));
+            let then = match s.take("then") {
+                serde_json::Value::Null => Then::Cancel,
+                word => match word.as_str() {
+                    Some("cancel") => Then::Cancel,
+                    Some("reprice") => Then::Reprice,
+                    Some("cross") => Then::Cross,
+                    _ => {
+                        s.problem("then", format!("must be cancel, reprice or cross, is {word}"));
+                        Then::Cancel
+                    }
+                },
+            };
+            let collar = bps(s, "collar_bps", 5);
+            let default = if then == Then::Cancel { 1 } else { 3 };
+            WorkingPolicy::PostOnly { ttl, then, collar, tries: tries(s, default) }
+        }
+        "market" => {
+            let given = s.take("slippage_bps");
+            let slippage = match (given.is_null(), given.as_i64().or_else(|| given.as_str()?.parse().ok())) {
+                (true, _) => None,
+                (false, Some(bps)) if (1..=500).contains(&bps) => i32::try_from(bps).ok().map(Bps),
+                _ => {
+                    s.problem("slippage_bps", format!("must be between 1 and 500, is {given}"));
+                    None
+                }
+            };
+            WorkingPolicy::Market { slippage }
+        }
         other => {
             s.problem("policy", format!("must be ioc_limit, post_only or market, is '{other}'"));
-            WorkingPolicy::Market
+            WorkingPolicy::Market { slippage: None }
         }
-    });
-    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, bar, params, execution })
+    }
+}
+
+fn tries(s: &mut Section<'_>, default: i64) -> u32 {
+    u32::try_from(s.int_or("tries", default, 1, 20)).unwrap_or(1)
 }
 
 /// What only all of them together can get wrong.

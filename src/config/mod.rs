@@ -6,6 +6,7 @@ mod contender;
 mod layers;
 mod reader;
 mod secrets;
+mod truth;
 
 pub use check::{
     AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, RiskLimits, Supervision, SyncSettings,

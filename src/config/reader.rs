@@ -171,6 +171,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A whole number that may be absent.
+    pub(super) fn int_or(&mut self, name: &'static str, otherwise: i64, least: i64, most: i64) -> i64 {
+        if self.map.get(name).is_none_or(Value::is_null) {
+            self.take(name);
+            return otherwise;
+        }
+        self.int(name, least, most)
+    }
+
     pub(super) fn float(&mut self, name: &'static str, least: f64, most: f64) -> f64 {
         let value = match self.take(name) {
             Value::Number(n) => n.as_f64(),

@@ -84,8 +84,13 @@ impl Drop for Embedded {
 /// Reaches the venue of this configuration: starts the embedded exchange if that is the venue, takes
 /// its time, and checks that the account is the one we expect.
 ///
-/// A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
-pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Result<Reached, StartError> {
+/// Instruments that are `retiring` are followed though no longer configured. A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
+pub async fn reach(
+    config: &Config,
+    state_dir: &Path,
+    retiring: &[InstId],
+    patience: Duration,
+) -> Result<Reached, StartError> {
     crate::venue::install_tls();
     let settings = &config.venue;
     let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
@@ -93,7 +98,7 @@ pub async fn reach(config: &Config, state_dir: &Path, patience: Duration) -> Res
         Mode::Sim | Mode::Paper if config.mode == Mode::Paper || settings.rest_url.is_empty() => {
             let source = match config.mode {
                 Mode::Paper => {
-                    Some(find_source(config, venue_config(settings.rest_url.clone(), false), patience).await?)
+                    Some(find_source(config, venue_config(settings.rest_url.clone(), false), retiring, patience).await?)
                 }
                 _ => None,
             };
@@ -150,12 +155,17 @@ async fn patiently<T, F: Future<Output = Result<T, VenueError>>>(
 }
 
 /// Reaches the venue whose market paper trading uses: its time and the rules of our instruments.
-async fn find_source(config: &Config, at: VenueConfig, patience: Duration) -> Result<Source, StartError> {
+async fn find_source(
+    config: &Config,
+    at: VenueConfig,
+    retiring: &[InstId],
+    patience: Duration,
+) -> Result<Source, StartError> {
     let clock = Clock::start(Ms(wall_ms()), 1.0);
     let venue = Venue::new(at, None, clock.clone())?;
     clock.anchor(patiently(patience, || venue.server_time()).await?);
     let instruments = patiently(patience, || listed(&venue)).await?;
-    Ok(Source { instruments: chosen(config, &instruments)?, venue })
+    Ok(Source { instruments: chosen(config, retiring, &instruments)?, venue })
 }
 
 /// Every instrument the venue lists that we could trade.
@@ -165,14 +175,28 @@ pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError>
     Ok(listed)
 }
 
-/// Those of the configuration, in its order.
-pub(super) fn chosen(config: &Config, listed: &[Instrument]) -> Result<Vec<Arc<Instrument>>, StartError> {
+/// Those of the configuration, in its order, and those that are retiring.
+pub(super) fn chosen(
+    config: &Config,
+    retiring: &[InstId],
+    listed: &[Instrument],
+) -> Result<Vec<Arc<Instrument>>, StartError> {
     let find = |id: &InstId| {
         listed.iter().find(|i| i.id == *id).cloned().map(Arc::new).ok_or_else(|| {
             StartError::Config(format!("instrument {id}: the venue does not list it, or not as something we trade"))
         })
     };
-    config.instruments.iter().map(find).collect()
+    let mut all = config.instruments.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    for inst in retiring {
+        match find(inst) {
+            Ok(found) => all.push(found),
+            // It cannot be followed or closed here; the audit still compares what we hold of it.
+            Err(_) => {
+                warn!(event = "delisted", %inst, "something is held of an instrument that the venue does not list")
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A venue's public side, for as long as it is held.

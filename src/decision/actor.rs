@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::barrier::{Barrier, Release};
+use super::roster::{Entrant, proposals, retiring, transfers};
 use super::snapshot::{InstSnapshot, Snapshot};
 use super::table::{Seat, Table};
-use crate::domain::record::{Proposal, Record, RunKind};
-use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, RunId};
+use crate::domain::record::{ContenderRow, Proposal, Record, RunKind};
+use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId};
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
@@ -33,6 +34,11 @@ pub struct Decision {
     pub ids: Arc<RunIds>,
     pub journal: Journal,
     pub seats: Vec<Seat>,
+    /// Who takes part, and what becomes of what others still hold.
+    pub entrants: Vec<Entrant>,
+    pub retire: Retire,
+    /// Contenders of the last start, until their transfers are booked.
+    pub before: Vec<ContenderRow>,
     pub bar: Bar,
     pub every_bars: i64,
     pub barrier: Ms,
@@ -143,11 +149,21 @@ impl Decision {
             return Ok(());
         };
         let now = self.clock.now();
+        for (contender, amount, reason) in transfers(&std::mem::take(&mut self.before), &self.entrants, account.equity)
+        {
+            info!(event = "transfer", %contender, %amount, reason, "a changed weight moves money between sleeves");
+            self.journal.post(Record::Transfer { contender, amount, reason, at: now }).await?;
+        }
         let run_id = self.ids.next(now);
         let market = self.freeze_market(table, release.ts);
         let holdings = self.orders.borrow().holdings.clone();
         let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, release.ts), market, &account, &holdings));
-        let proposals = table.propose(&self.seats, &snapshot);
+        let mut listed = table.propose(&self.seats, &snapshot);
+        let held = self.orders.borrow().holdings.iter().map(|(key, held)| (key.clone(), held.qty)).collect();
+        let retired = proposals(&retiring(&self.entrants, &held), self.retire);
+        // Only what the market shows can be decided on.
+        listed.extend(retired.into_iter().filter(|p| snapshot.market.contains_key(&p.inst)));
+        let proposals = listed;
         debug!(event = "cycle", %run_id, bar_ts = release.ts.0, proposals = proposals.len(), "a cycle");
         for p in &proposals {
             let Some(target) = p.target else { continue };

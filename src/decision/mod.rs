@@ -2,11 +2,13 @@
 
 mod actor;
 mod barrier;
+mod roster;
 mod snapshot;
 mod table;
 
 pub use actor::{Cycle, Decision};
 pub use barrier::{Barrier, Release};
+pub use roster::{Change, Entrant, Held, changes, proposals, retiring, transfers};
 pub use snapshot::{InstSnapshot, Snapshot};
 pub use table::{Seat, Table};
 

@@ -59,6 +59,10 @@ pub struct Bill {
 pub struct AccountView {
     /// Venue time at which the read began: what it says may be older, never newer.
     pub as_of: Ms,
+    /// Sum of all bills by currency that are not trades, since this database began: what transfers, funding and the like
+    /// have done to the cash.
+    #[serde(default)]
+    pub other_bills: BTreeMap<String, Decimal>,
     /// All currencies and positions in dollars.
     pub equity: Usd,
     /// Dollars free for new margin or purchases.

@@ -34,28 +34,37 @@ pub struct Holding {
 impl Holding {
     /// Adds one fill; returns the profit it realised, in the quote currency.
     pub fn apply(&mut self, inst: &Instrument, fill: &Fill) -> Decimal {
-        let signed = fill.side.signed(fill.qty).0;
-        let held = self.qty.0;
-        let profit = if held.is_zero() || held.is_sign_negative() == signed.is_sign_negative() {
-            let total = held + signed;
-            self.average = Price(settle((self.average.0 * held + fill.price.0 * signed) / total));
-            Decimal::ZERO
-        } else {
-            let closed = held.abs().min(signed.abs());
-            let direction = if held.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
-            let profit = settle((fill.price.0 - self.average.0) * closed * inst.contract_value * direction);
-            if signed.abs() > held.abs() {
-                self.average = fill.price;
-            }
-            profit
-        };
-        self.qty = Qty((held + signed).normalize());
+        let profit = self.shift(inst, fill.side.signed(fill.qty), fill.price);
         if fill.fee_ccy == inst.quote {
             self.fees += fill.fee;
         } else {
             self.qty = Qty((self.qty.0 + fill.fee).normalize());
             self.fees = settle(self.fees + fill.fee * fill.price.0);
         }
+        if self.qty.is_zero() {
+            self.average = Price::ZERO;
+        }
+        profit
+    }
+
+    /// Adds `signed` at `price`, without a fee: the trade half of a fill, or a move between sleeves.
+    /// Returns the profit it realised, in the quote currency.
+    pub fn shift(&mut self, inst: &Instrument, signed: Qty, price: Price) -> Decimal {
+        let (signed, held) = (signed.0, self.qty.0);
+        let profit = if held.is_zero() || held.is_sign_negative() == signed.is_sign_negative() {
+            let total = held + signed;
+            self.average = Price(settle((self.average.0 * held + price.0 * signed) / total));
+            Decimal::ZERO
+        } else {
+            let closed = held.abs().min(signed.abs());
+            let direction = if held.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
+            let profit = settle((price.0 - self.average.0) * closed * inst.contract_value * direction);
+            if signed.abs() > held.abs() {
+                self.average = price;
+            }
+            profit
+        };
+        self.qty = Qty((held + signed).normalize());
         if self.qty.is_zero() {
             self.average = Price::ZERO;
         }

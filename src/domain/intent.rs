@@ -88,6 +88,8 @@ pub enum Purpose {
     Stop,
     Flatten,
     Repair,
+    /// The venue's own order against our position: liquidation, auto-deleveraging, delivery.
+    Liquidation,
 }
 
 impl Purpose {
@@ -99,13 +101,13 @@ impl Purpose {
             Purpose::Stop => "stop",
             Purpose::Flatten => "flatten",
             Purpose::Repair => "repair",
+            Purpose::Liquidation => "liquidation",
         }
     }
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Purpose> {
-        [Purpose::Entry, Purpose::Exit, Purpose::Stop, Purpose::Flatten, Purpose::Repair]
-            .into_iter()
-            .find(|p| p.as_str() == text)
+        use Purpose as P;
+        [P::Entry, P::Exit, P::Stop, P::Flatten, P::Repair, P::Liquidation].into_iter().find(|p| p.as_str() == text)
     }
 }
 
@@ -121,12 +123,55 @@ pub struct StopSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case")]
 pub enum WorkingPolicy {
-    /// Limit at the far touch plus a collar, immediate or cancel.
-    IocLimit { collar: Bps },
-    /// Rest at the near touch, cancel when `ttl` has passed on the venue's clock.
-    PostOnly { ttl: Ms },
-    /// Market order.
-    Market,
+    /// Limit at the far touch plus a collar, immediate or cancel; what is left is tried again.
+    IocLimit { collar: Bps, tries: u32 },
+    /// Rest at the near touch; when `ttl` has passed on the venue's clock, do what `then` says.
+    PostOnly { ttl: Ms, then: Then, collar: Bps, tries: u32 },
+    /// Market order that the venue stops at `slippage` from the touch, if one is given.
+    Market { slippage: Option<Bps> },
+}
+
+/// What becomes of a resting order whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// It is cancelled, and the next decision starts afresh.
+    Cancel,
+    /// It is moved to the touch of now.
+    Reprice,
+    /// It is cancelled and the rest takes what is there, up to the collar.
+    Cross,
+}
+
+impl WorkingPolicy {
+    /// How many orders one decision may lead to.
+    pub const fn tries(self) -> u32 {
+        match self {
+            WorkingPolicy::IocLimit { tries, .. } | WorkingPolicy::PostOnly { tries, .. } => tries,
+            WorkingPolicy::Market { .. } => 1,
+        }
+    }
+}
+
+/// What becomes of what a retiring contender holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retire {
+    /// Kept until its stop, or a person, closes it.
+    Hold,
+    /// Closed at the next decision.
+    Close,
+}
+
+impl std::str::FromStr for Retire {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "hold" => Ok(Retire::Hold),
+            "close" => Ok(Retire::Close),
+            other => Err(format!("must be hold or close, is '{other}'")),
+        }
+    }
 }
 
 /// One order somebody wants, complete to the last digit. Nothing after this point changes its size or price.
@@ -153,6 +198,10 @@ pub struct OrderIntent {
     pub decided_at: Ms,
     /// Cancel what rests after this long, venue time. `None`: it does not rest.
     pub ttl: Option<Ms>,
+    /// How far from the touch a market order may fill; the venue ends it there.
+    pub slippage: Option<Bps>,
+    /// Not a new order: move this resting one to `limit`.
+    pub moves: Option<super::OrderId>,
     /// The contender's capital when this was sized.
     pub sleeve: Usd,
     /// The contender's share of the account.

@@ -1,7 +1,8 @@
 //! The life of an order: thirteen states and the moves between them.
 //!
-//! [`OrderState::next`] is the whole table. The database holds the same pairs in `order_transitions`, with a
-//! trigger that refuses any other (a test compares the two), so a bug cannot write an illegal step.
+//! [`OrderState::on`] is the whole table: (state, event) → state. The database holds the same pairs in
+//! `order_transitions`, with a trigger that refuses any other (a test compares the two), so a bug cannot
+//! write an illegal step.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,34 +100,118 @@ impl OrderState {
         matches!(self, Intended | Sent | Unknown | Acked | PartiallyFilled | CancelRequested)
     }
 
+    /// What becomes of an order when something happens to it: the whole table.
+    ///
+    /// # Errors
+    /// When it cannot happen in this state: somebody's word contradicts what we know.
+    pub const fn on(self, event: Happened) -> Result<OrderState, IllegalMove> {
+        use Happened as H;
+        let to = event.leads_to();
+        let legal = match (self, event) {
+            (Created, H::Suppressed | H::Blocked | H::Intended | H::Lapsed) => true,
+            (Created, _) => false,
+            // A latch that went off between the gate and the first byte.
+            (Intended, H::Suppressed | H::Sent) => true,
+            // On its way out, or out with an outcome nobody has told us: all is possible.
+            (Intended | Sent, H::Doubted) => true,
+            (
+                Intended | Sent | Unknown,
+                H::Lapsed | H::Refused | H::Shown | H::PartFilled | H::CancelAsked | H::Filled | H::Canceled,
+            ) => true,
+            // Once the venue has it, it is never refused and never lapses.
+            (Acked, H::PartFilled | H::CancelAsked | H::Filled | H::Canceled | H::Doubted) => true,
+            (PartiallyFilled, H::CancelAsked | H::Filled | H::Canceled | H::Doubted) => true,
+            // A cancel may be refused, or lose against fills.
+            (CancelRequested, H::Shown | H::PartFilled | H::Filled | H::Canceled | H::Doubted) => true,
+            (Intended | Sent | Unknown | Acked | PartiallyFilled | CancelRequested, _) => false,
+            (Suppressed | Blocked | Filled | Canceled | Rejected | Expired, _) => false,
+        };
+        if legal { Ok(to) } else { Err(IllegalMove { from: self, to }) }
+    }
+
     /// Where it may go from here.
-    pub const fn next(self) -> &'static [OrderState] {
-        match self {
-            Created => &[Suppressed, Blocked, Intended, Expired],
-            Intended => &[
-                Sent,
-                Unknown,
-                Suppressed,
-                Acked,
-                PartiallyFilled,
-                CancelRequested,
-                Filled,
-                Canceled,
-                Rejected,
-                Expired,
-            ],
-            Sent => &[Acked, PartiallyFilled, CancelRequested, Filled, Canceled, Rejected, Unknown, Expired],
-            Unknown => &[Acked, PartiallyFilled, CancelRequested, Filled, Canceled, Rejected, Expired],
-            Acked => &[PartiallyFilled, Filled, CancelRequested, Canceled, Unknown],
-            PartiallyFilled => &[Filled, CancelRequested, Canceled, Unknown],
-            CancelRequested => &[Acked, PartiallyFilled, Filled, Canceled, Unknown],
-            Suppressed | Blocked | Filled | Canceled | Rejected | Expired => &[],
-        }
+    pub fn next(self) -> impl Iterator<Item = OrderState> {
+        Happened::ALL.into_iter().filter_map(move |event| self.on(event).ok())
     }
 
     /// One step, or why not.
+    ///
+    /// # Errors
+    /// When nothing that can happen in this state leads there.
     pub fn go(self, to: OrderState) -> Result<OrderState, IllegalMove> {
-        if self.next().contains(&to) { Ok(to) } else { Err(IllegalMove { from: self, to }) }
+        match Happened::ALL.into_iter().find(|event| event.leads_to() == to) {
+            Some(event) => self.on(event),
+            None => Err(IllegalMove { from: self, to }),
+        }
+    }
+}
+
+/// What can happen to an order. Each leads to one state, if it can happen at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Happened {
+    /// Trading is off: kept, not sent.
+    Suppressed,
+    /// The gate said no.
+    Blocked,
+    /// Written ahead.
+    Intended,
+    /// The attempt to send it began.
+    Sent,
+    /// No clear answer came, or the process ended before one was stored.
+    Doubted,
+    /// The venue shows it working, nothing filled.
+    Shown,
+    /// The venue shows it working, part of it filled.
+    PartFilled,
+    /// We asked for a cancel.
+    CancelAsked,
+    /// All of it is filled.
+    Filled,
+    /// The venue ended it before all was filled.
+    Canceled,
+    /// The venue said no, in so many words.
+    Refused,
+    /// It never left us, came too late, or is proven to be nowhere.
+    Lapsed,
+}
+
+impl Happened {
+    /// All of them.
+    pub const ALL: [Happened; 12] = {
+        use Happened as H;
+        [
+            H::Suppressed,
+            H::Blocked,
+            H::Intended,
+            H::Sent,
+            H::Doubted,
+            H::Shown,
+            H::PartFilled,
+            H::CancelAsked,
+            H::Filled,
+            H::Canceled,
+            H::Refused,
+            H::Lapsed,
+        ]
+    };
+
+    /// The state that an order is in afterwards.
+    pub const fn leads_to(self) -> OrderState {
+        use Happened as H;
+        match self {
+            H::Suppressed => Suppressed,
+            H::Blocked => Blocked,
+            H::Intended => Intended,
+            H::Sent => Sent,
+            H::Doubted => Unknown,
+            H::Shown => Acked,
+            H::PartFilled => PartiallyFilled,
+            H::CancelAsked => CancelRequested,
+            H::Filled => Filled,
+            H::Canceled => Canceled,
+            H::Refused => Rejected,
+            H::Lapsed => Expired,
+        }
     }
 }
 
@@ -143,7 +228,7 @@ mod tests {
     #[test]
     fn final_states_lead_nowhere_and_all_others_lead_somewhere() {
         for state in OrderState::ALL {
-            assert_eq!(state.next().is_empty(), state.is_final(), "{state}");
+            assert_eq!(state.next().count() == 0, state.is_final(), "{state}");
             assert_eq!(OrderState::parse(state.as_str()), Some(state));
         }
     }

@@ -4,8 +4,10 @@
 //! makes no random ids, names no stage.
 
 pub mod account;
+pub mod algo;
 pub mod books;
 pub mod candle;
+pub mod halt;
 pub mod ids;
 pub mod instrument;
 pub mod intent;
@@ -18,11 +20,13 @@ pub mod units;
 pub mod view;
 
 pub use account::{AccountView, Balance, Bill, Position};
+pub use algo::{AlgoState, Stop};
 pub use candle::{Bar, Candle};
+pub use halt::{Case, Trouble};
 pub use ids::{ClOrdId, ContenderId, InstId, OrderId, RunId, TradeId, VenueOrdId};
 pub use instrument::{InstKind, InstState, Instrument};
-pub use intent::{OrdType, OrderIntent, Purpose, Side, StopSpec, WorkingPolicy};
-pub use lifecycle::{IllegalMove, OrderState};
+pub use intent::{OrdType, OrderIntent, Purpose, Retire, Side, StopSpec, Then, WorkingPolicy};
+pub use lifecycle::{Happened, IllegalMove, OrderState};
 pub use order::{Fill, Liquidity, Order, VenueReport, VenueStatus};
 pub use series::Series;
 pub use time::Ms;

@@ -10,8 +10,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, RunId, Side,
-    TradeId, VenueOrdId,
+    AlgoState, ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
+    RunId, Side, TradeId, VenueOrdId,
 };
 
 /// Did the fill add to the book or take from it?
@@ -87,6 +87,8 @@ pub struct Order {
     pub ord_type: OrdType,
     pub qty: Qty,
     pub limit: Option<Price>,
+    /// Where it may rest instead, while a move is not answered.
+    pub moving: Option<Price>,
     pub purpose: Purpose,
     pub reduce_only: bool,
     pub reference: Price,
@@ -116,6 +118,8 @@ pub enum Contradiction {
     TwoNames { order: OrderId, known: VenueOrdId, said: VenueOrdId },
     #[error("order {order}: {source}")]
     Move { order: OrderId, source: IllegalMove },
+    #[error("stop {stop} is {known} and now said to be {said}")]
+    TwoStopEnds { stop: String, known: AlgoState, said: AlgoState },
 }
 
 /// A change of state worth a row.
@@ -137,6 +141,7 @@ impl Order {
             ord_type: intent.ord_type,
             qty: intent.qty,
             limit: intent.limit,
+            moving: None,
             purpose: intent.purpose,
             reduce_only: intent.reduce_only,
             reference: intent.reference,
@@ -183,6 +188,16 @@ impl Order {
         }
     }
 
+    /// The worst price it may fill at: its limit, or the one it is being moved to; else the decision's reference.
+    pub fn worst_price(&self) -> Price {
+        match (self.limit, self.moving, self.side) {
+            (Some(limit), Some(moving), Side::Buy) => limit.max(moving),
+            (Some(limit), Some(moving), Side::Sell) => limit.min(moving),
+            (Some(limit), None, _) => limit,
+            (None, ..) => self.reference,
+        }
+    }
+
     /// Still to be filled.
     pub fn leaves(&self) -> Qty {
         Qty(self.qty.0 - self.filled.0)
@@ -219,11 +234,19 @@ impl Order {
         if from.is_final() {
             return Ok(None);
         }
-        let to = if self.venue.is_some() { OrderState::Canceled } else { OrderState::Expired };
+        // Fills prove that it was there, whatever the venue still knows of it.
+        let end = match () {
+            () if self.filled == self.qty => Some(VenueStatus::Filled),
+            () if self.venue.is_some() || self.filled > Qty::ZERO => Some(VenueStatus::Canceled),
+            () => None,
+        };
+        let to = match end {
+            Some(VenueStatus::Filled) => OrderState::Filled,
+            Some(_) => OrderState::Canceled,
+            None => OrderState::Expired,
+        };
         from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
-        if to == OrderState::Canceled {
-            self.venue = Some(VenueStatus::Canceled);
-        }
+        self.venue = end;
         self.local = if to == OrderState::Expired { to } else { OrderState::Intended };
         Ok(Some(Step { from, to }))
     }
@@ -333,6 +356,8 @@ mod tests {
             reference: Price(Decimal::from(100)),
             decided_at: Ms(0),
             ttl: None,
+            slippage: None,
+            moves: None,
             sleeve: Default::default(),
             weight: Decimal::ONE,
         };

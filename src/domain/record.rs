@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountView, Bill, Bps, ContenderId, Fill, InstId, Instrument, Ms, OrderId, OrderIntent, OrderState, Price, Qty,
-    RunId, Usd, VenueOrdId,
+    AccountView, AlgoState, Bill, Bps, Case, ContenderId, Fill, InstId, Instrument, Ms, OrderId, OrderIntent,
+    OrderState, Price, Qty, RunId, Stop, Usd, VenueOrdId,
 };
 
 /// What began a run.
@@ -21,6 +21,8 @@ pub enum RunKind {
     Cycle,
     /// Account and orders were compared with the venue.
     Sync,
+    /// A person asked for something.
+    Command,
 }
 
 impl RunKind {
@@ -30,6 +32,7 @@ impl RunKind {
             RunKind::Start => "start",
             RunKind::Cycle => "cycle",
             RunKind::Sync => "sync",
+            RunKind::Command => "command",
         }
     }
 }
@@ -90,17 +93,33 @@ pub struct Transition {
     pub at: Ms,
 }
 
-/// A stop that lives at the venue.
+/// What a stop has become, with what caused it and what proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlgoRow {
-    pub algo_id: String,
-    /// The entry it protects.
-    pub parent: OrderId,
-    pub run_id: RunId,
+pub struct AlgoStep {
+    /// As it is now.
+    pub stop: Stop,
+    /// `None` for its first row.
+    pub from: Option<AlgoState>,
+    /// Who says so: `gate`, `venue`, `descent`, `reconcile`.
+    pub cause: &'static str,
+    pub evidence: String,
+    pub at: Ms,
+}
+
+/// Something moved in or out of a sleeve without a trade of its contender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjustment {
     pub contender: ContenderId,
     pub inst: InstId,
-    pub trigger: Price,
-    pub state: &'static str,
+    /// Signed change, in base units or contracts.
+    pub qty: Qty,
+    /// The price it is booked at.
+    pub price: Price,
+    /// `close`, `liquidation` or `accepted`.
+    pub kind: &'static str,
+    /// The order or case behind it.
+    pub reference: String,
+    pub run_id: RunId,
     pub at: Ms,
 }
 
@@ -145,6 +164,20 @@ pub enum Record {
         expires_at: Ms,
         at: Ms,
     },
+    /// A resting order is about to be moved to another price.
+    MoveAhead {
+        order_id: OrderId,
+        run_id: RunId,
+        limit: Price,
+        at: Ms,
+    },
+    /// The venue shows a resting order at another price.
+    Moved {
+        order_id: OrderId,
+        run_id: RunId,
+        limit: Price,
+        at: Ms,
+    },
     /// An order that ends here: blocked by the gate, or suppressed because trading is off.
     Stopped {
         intent: Arc<OrderIntent>,
@@ -152,13 +185,41 @@ pub enum Record {
         breaches: Vec<Breach>,
         at: Ms,
     },
+    /// Facts of one event: all in one transaction, or none.
+    Together(Vec<Record>),
     Adopted {
         order: Box<AdoptedOrder>,
         at: Ms,
     },
     Transition(Transition),
     Fill(Box<Fill>),
-    Algo(AlgoRow),
+    Algo(Box<AlgoStep>),
+    Adjusted(Adjustment),
+    /// A change of weights moves money between sleeves.
+    Transfer {
+        contender: ContenderId,
+        /// Dollars into the sleeve; negative: out of it.
+        amount: Usd,
+        reason: String,
+        at: Ms,
+    },
+    /// What the venue holds of a position (`BTC-USDT-SWAP`) or a currency (`USDT`) that is not ours.
+    Baseline {
+        subject: String,
+        amount: Decimal,
+        at: Ms,
+    },
+    Halted {
+        case: Case,
+        run_id: RunId,
+    },
+    HaltEnded {
+        case: Case,
+        /// Who ended it: `venue`, or the command.
+        by: String,
+        run_id: RunId,
+        at: Ms,
+    },
     /// A complete, successful read of the account.
     Account {
         run_id: RunId,

@@ -7,7 +7,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
-use super::{Bar, Candle, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side};
+use super::{
+    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side,
+};
 
 /// Best bid and ask, with the venue's own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,8 @@ pub struct OpenOrder {
     pub leaves: Qty,
     /// Worst price it may fill at: its limit, else the decision's reference.
     pub price: Price,
+    /// Venue time of its intent.
+    pub created_at: Ms,
     /// Cancel it after this instant, venue time.
     pub cancel_after: Option<Ms>,
     pub opening: bool,
@@ -88,13 +92,34 @@ pub struct OrdersView {
     pub open: BTreeMap<OrderId, OpenOrder>,
     /// What each contender holds, by our own fills.
     pub holdings: BTreeMap<(ContenderId, InstId), Holding>,
-    /// Why each halted instrument, or everything (`None`), is halted.
-    pub halts: Vec<(Option<InstId>, String)>,
+    /// Why what is halted is halted.
+    pub halts: Vec<Case>,
     /// The newest order of each contender and instrument that has arrived here, whatever became of
-    /// it: tells the allocator that what it handed on is no longer on its way.
-    pub latest: BTreeMap<(ContenderId, InstId), OrderId>,
+    /// it: tells the allocator that what it handed on is no longer on its way, and how it ended.
+    pub latest: BTreeMap<(ContenderId, InstId), Latest>,
     /// Stops that protect nothing any more and are to be cancelled.
     pub idle_stops: Vec<IdleStop>,
+    /// Orders under our prefix that we do not know: to be cancelled.
+    pub strays: Vec<Stray>,
+    /// What the venue holds of each instrument that is not ours.
+    pub foreign: BTreeMap<InstId, Qty>,
+}
+
+/// The newest order of a contender in an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latest {
+    pub id: OrderId,
+    pub state: OrderState,
+    pub filled: Qty,
+    /// Ended, and all its fills are booked.
+    pub settled: bool,
+}
+
+/// An order under our prefix that we do not know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stray {
+    pub inst: InstId,
+    pub cl_ord_id: String,
 }
 
 impl OrdersView {
@@ -110,7 +135,21 @@ impl OrdersView {
         if let Some(order) = self.open.values().find(|order| order.inst == *inst && order.state.is_final()) {
             return Some(format!("fills of order {} are still being fetched", order.id));
         }
-        self.halts.iter().find(|(on, _)| on.as_ref().is_none_or(|on| on == inst)).map(|(_, why)| why.clone())
+        self.halts
+            .iter()
+            .find(|case| case.scope.as_ref().is_none_or(|on| on == inst))
+            .map(|case| format!("{}: {}", case.id(), case.why))
+    }
+
+    /// The most and the least the account may come to hold of an instrument if every order that may be alive fills in
+    /// full on its side: worst case for exposure, unknown orders included. What is not ours counts too.
+    pub fn worst_case(&self, inst: &InstId) -> (Qty, Qty) {
+        let ours: Decimal = self.holdings.iter().filter(|((_, on), _)| on == inst).map(|(_, held)| held.qty.0).sum();
+        let net = ours + self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0);
+        let leaves = |side: Side| -> Decimal {
+            self.open.values().filter(|o| o.inst == *inst && o.side == side).map(|o| o.leaves.0).sum()
+        };
+        (Qty(net + leaves(Side::Buy)), Qty(net - leaves(Side::Sell)))
     }
 }
 
@@ -120,6 +159,27 @@ pub enum Readiness {
     /// Not reconciled with the venue (yet, or any more).
     Reconciling(String),
     Ready,
+    /// Nothing may open; what takes risk off may leave.
+    ReduceOnly(String),
     /// Something contradicts our books; a person must look.
     Halted(String),
+}
+
+impl Readiness {
+    /// Its name in the database and for people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Readiness::Reconciling(_) => "reconciling",
+            Readiness::Ready => "active",
+            Readiness::ReduceOnly(_) => "reduce_only",
+            Readiness::Halted(_) => "halted",
+        }
+    }
+    /// Why it is not ready.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Readiness::Reconciling(why) | Readiness::ReduceOnly(why) | Readiness::Halted(why) => Some(why),
+            Readiness::Ready => None,
+        }
+    }
 }

@@ -13,12 +13,15 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::last_look::reason_not_to_send;
-use crate::domain::view::{IdleStop, OpenOrder};
-use crate::domain::{MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness, RunId};
-use crate::risk::{Latch, Verdict};
+use super::line::{Move, OrderLine};
+use crate::domain::record::Record;
+use crate::domain::view::IdleStop;
+use crate::domain::{MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price, Readiness, RunId};
+use crate::risk::{Approved, CancelAsk, Latch, Verdict};
+use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::{IntentReceipt, Journal};
-use crate::venue::{CancelOutcome, CreateOutcome, OrderSocket, Trading};
+use crate::venue::{CancelOutcome, CreateOutcome};
 
 /// What the executor tells the tracker, in the order it happened to each order.
 #[derive(Debug)]
@@ -37,32 +40,30 @@ pub enum News {
     Stopped(Arc<OrderIntent>),
     /// The attempt to send begins.
     Sending(OrderId),
+    /// The attempt to move a resting order begins; until the venue speaks it may rest at either price.
+    Moving(OrderId, Price),
     /// It did not leave us, for this reason.
     NotSent(OrderId, String),
     /// The venue's answer to the create, or the lack of one.
     Answered(OrderId, CreateOutcome),
     /// A cancel was asked for, with what the venue said.
     CancelAsked(OrderId, CancelOutcome),
+    /// A resting order's move to another price was asked for.
+    MoveAsked(OrderId, Price, CancelOutcome),
     /// A stop's cancel was asked for.
     StopCancelAsked(String),
 }
 
-/// How order operations travel.
-pub struct Line {
-    pub rest: Trading,
-    /// Used while it is up, if configured.
-    pub socket: Option<OrderSocket>,
-}
-
 /// The executor.
-pub struct Executor {
-    pub line: Arc<Line>,
+pub struct Executor<L> {
+    pub line: Arc<L>,
     pub latch: Latch,
     pub clock: Clock,
     pub journal: Journal,
     /// The venue drops a create that arrives later than this after its intent.
     pub expiry: Ms,
     pub verdicts: mpsc::Receiver<Verdict>,
+    pub cancels: mpsc::Receiver<CancelAsk>,
     pub market: watch::Receiver<MarketView>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
@@ -73,7 +74,7 @@ pub struct Executor {
 /// Ask again for a cancel that has not taken effect after this long.
 const CANCEL_AGAIN: Duration = Duration::from_secs(2);
 
-impl Actor for Executor {
+impl<L: OrderLine> Actor for Executor<L> {
     async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
         let mut sends: JoinSet<Result<(), StageError>> = JoinSet::new();
         let mut asked: BTreeMap<String, Instant> = BTreeMap::new();
@@ -82,11 +83,12 @@ impl Actor for Executor {
             tokio::select! {
                 biased;
                 verdict = self.verdicts.recv() => match verdict {
-                    Some(Verdict::Approved(approved)) => self.dispatch(approved.intent(), &mut sends),
+                    Some(Verdict::Approved(approved)) => self.dispatch(&approved, &mut sends),
                     Some(Verdict::Stopped(intent)) => self.report(intent.run_id, News::Stopped(intent)).await?,
                     None => break,
                 },
                 Some(done) = sends.join_next() => done.map_err(lost)??,
+                Some(ask) = self.cancels.recv() => self.cancel(ask, &mut sends),
                 _ = tick.tick() => self.tidy_up(&mut sends, &mut asked),
             }
             faults::point("executor").await;
@@ -109,17 +111,25 @@ fn lost(error: tokio::task::JoinError) -> StageError {
     StageError::Venue(format!("a send was lost: {error}"))
 }
 
-impl Executor {
+impl<L: OrderLine> Executor<L> {
     async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
         self.reports.send(Report { run_id, news }).await.map_err(|_| StageError::Gone("the tracker"))
     }
 
-    fn dispatch(&self, intent: &Arc<OrderIntent>, sends: &mut JoinSet<Result<(), StageError>>) {
+    fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
+        if self.latch.is_on() {
+            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), ask));
+        }
+    }
+
+    fn dispatch(&self, approved: &Approved, sends: &mut JoinSet<Result<(), StageError>>) {
+        let intent = approved.intent();
         let Some(instrument) = self.market.borrow().insts.get(&intent.inst).map(|m| Arc::clone(&m.instrument)) else {
             return; // the gate has just seen it; an instrument is never removed while running
         };
         let send = Send {
             intent: Arc::clone(intent),
+            permitted: approved.is_permitted(),
             instrument,
             line: Arc::clone(&self.line),
             latch: self.latch.clone(),
@@ -151,7 +161,21 @@ impl Executor {
                 continue;
             }
             asked.insert(order.id.as_str().to_owned(), Instant::now());
-            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), order.clone()));
+            let ask = CancelAsk { inst: order.inst.clone(), order: order.id.clone(), run_id: order.run_id };
+            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), ask));
+        }
+        for stray in &orders.strays {
+            if asked.contains_key(&stray.cl_ord_id) {
+                continue;
+            }
+            asked.insert(stray.cl_ord_id.clone(), Instant::now());
+            let (line, stray) = (Arc::clone(&self.line), stray.clone());
+            sends.spawn(async move {
+                line.room_to_cancel(&stray.inst).await;
+                let outcome = line.cancel(&stray.inst, None, &stray.cl_ord_id).await;
+                warn!(event = "stray_cancel", cl_ord_id = stray.cl_ord_id, inst = %stray.inst, ?outcome, "cancelling an order that we do not know");
+                Ok(())
+            });
         }
         for stop in orders.idle_stops.iter().filter(|_| reconciled) {
             if asked.contains_key(&stop.algo_id) {
@@ -163,9 +187,13 @@ impl Executor {
     }
 }
 
-async fn cancel_stop(line: Arc<Line>, reports: mpsc::Sender<Report>, stop: IdleStop) -> Result<(), StageError> {
+async fn cancel_stop<L: OrderLine>(
+    line: Arc<L>,
+    reports: mpsc::Sender<Report>,
+    stop: IdleStop,
+) -> Result<(), StageError> {
     let IdleStop { inst, algo_id, run_id } = stop;
-    if let CancelOutcome::Again(why) = line.rest.cancel_algo(&inst, &algo_id).await {
+    if let CancelOutcome::Again(why) = line.cancel_algo(&inst, &algo_id).await {
         warn!(event = "stop_cancel_failed", %run_id, %inst, algo_id, %why, "a stop could not be cancelled; asking again");
         return Ok(());
     }
@@ -173,19 +201,17 @@ async fn cancel_stop(line: Arc<Line>, reports: mpsc::Sender<Report>, stop: IdleS
     reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
 }
 
-async fn cancel(
-    line: Arc<Line>,
+async fn cancel<L: OrderLine>(
+    line: Arc<L>,
     reports: mpsc::Sender<Report>,
     market: watch::Receiver<MarketView>,
-    order: OpenOrder,
+    ask: CancelAsk,
 ) -> Result<(), StageError> {
-    let OpenOrder { id: order, inst, run_id, .. } = order;
+    let CancelAsk { order, inst, run_id } = ask;
     let instrument = market.borrow().insts.get(&inst).map(|m| Arc::clone(&m.instrument));
-    line.rest.room_to_cancel(&inst).await;
-    let outcome = match (&line.socket, instrument) {
-        (Some(socket), Some(instrument)) if socket.is_up() => socket.cancel(&instrument, order.as_str()).await,
-        _ => line.rest.cancel(&inst, order.as_str()).await,
-    };
+    line.room_to_cancel(&inst).await;
+    let outcome = line.cancel(&inst, instrument.as_deref(), order.as_str()).await;
+    faults::point("executor_cancelled").await;
     info!(event = "cancel_asked", %run_id, cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");
     reports
         .send(Report { run_id, news: News::CancelAsked(order, outcome) })
@@ -194,10 +220,11 @@ async fn cancel(
 }
 
 /// One order on its way out.
-struct Send {
+struct Send<L> {
     intent: Arc<OrderIntent>,
+    permitted: bool,
     instrument: Arc<crate::domain::Instrument>,
-    line: Arc<Line>,
+    line: Arc<L>,
     latch: Latch,
     clock: Clock,
     journal: Journal,
@@ -206,33 +233,32 @@ struct Send {
     reports: mpsc::Sender<Report>,
 }
 
-impl Send {
+impl<L: OrderLine> Send<L> {
     async fn run(self) -> Result<(), StageError> {
+        if let Some(order) = &self.intent.moves {
+            return self.move_order(order).await;
+        }
         let id = OrderId::from(&self.intent.cl_ord_id);
         let now = self.clock.now();
         let expires_at = now.plus(self.expiry);
+        faults::point("intent_before").await;
         let Some(receipt) = self.journal.intend(Arc::clone(&self.intent), expires_at, now).await? else {
             warn!(event = "order_duplicate", cl_ord_id = %id, "this decision was carried out before; not sent again");
             return self.report(News::Stopped(self.intent.clone())).await;
         };
+        faults::point("intent_durable").await;
         let order = Order::intended(&self.intent, now, Some(expires_at));
         // The tracker must know the order before the venue can speak of it.
         self.report(News::Intended(Box::new(order), Arc::clone(&self.intent))).await?;
-        self.line.rest.room_to_create(&self.intent.inst).await;
-        let why = reason_not_to_send(
-            self.latch.is_on(),
-            &self.readiness.borrow(),
-            self.intent.is_opening(),
-            self.clock.now(),
-            expires_at,
-        );
-        if let Some(why) = why {
+        self.line.room_to_create(&self.intent.inst).await;
+        if let Some(why) = self.reason_to_stop(expires_at) {
             warn!(event = "order_not_sent", cl_ord_id = %id, %why, "stopped at the last moment");
             return self.report(News::NotSent(id, why)).await;
         }
         self.report(News::Sending(id.clone())).await?;
         faults::point("executor_send").await;
         let outcome = self.create(receipt, expires_at).await;
+        faults::point("executor_answered").await;
         match &outcome {
             CreateOutcome::Accepted(venue_id) => {
                 info!(event = "order_accepted", run_id = %self.intent.run_id, cl_ord_id = %id, %venue_id, inst = %self.intent.inst,
@@ -248,6 +274,38 @@ impl Send {
         self.report(News::Answered(id, outcome)).await
     }
 
+    fn reason_to_stop(&self, expires_at: Ms) -> Option<String> {
+        if sabotage::breaks(Promise::P5) {
+            return None;
+        }
+        reason_not_to_send(
+            self.latch.is_on(),
+            &self.readiness.borrow(),
+            (self.intent.is_opening(), self.permitted),
+            self.clock.now(),
+            expires_at,
+        )
+    }
+
+    /// Moves a resting order to another price: written ahead, looked at once more, asked for once. Whatever comes back,
+    /// the venue's next word on the order says where it rests.
+    async fn move_order(&self, order: &OrderId) -> Result<(), StageError> {
+        let Some(limit) = self.intent.limit else { return Ok(()) };
+        let now = self.clock.now();
+        let expires_at = now.plus(self.expiry);
+        let ahead = Record::MoveAhead { order_id: order.clone(), run_id: self.intent.run_id, limit, at: now };
+        self.journal.append(ahead).await?;
+        self.report(News::Moving(order.clone(), limit)).await?;
+        self.line.room_to_create(&self.intent.inst).await;
+        if let Some(why) = self.reason_to_stop(expires_at) {
+            warn!(event = "move_not_sent", cl_ord_id = %order, %why, "stopped at the last moment");
+            return Ok(());
+        }
+        let asked = Move { order: order.clone(), limit, request: self.intent.cl_ord_id.clone() };
+        let outcome = self.line.amend(&self.instrument, &asked, expires_at).await;
+        self.report(News::MoveAsked(order.clone(), limit, outcome)).await
+    }
+
     async fn report(&self, news: News) -> Result<(), StageError> {
         let report = Report { run_id: self.intent.run_id, news };
         self.reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
@@ -256,9 +314,15 @@ impl Send {
     /// Sends it. Consumes the receipt: there is no second time.
     async fn create(&self, receipt: IntentReceipt, expires_at: Ms) -> CreateOutcome {
         assert_eq!(receipt.cl_ord_id(), &self.intent.cl_ord_id, "a receipt stands for its own intent only");
-        match &self.line.socket {
-            Some(socket) if socket.is_up() => socket.create(&self.intent, &self.instrument, expires_at).await,
-            _ => self.line.rest.create(&self.intent, &self.instrument, expires_at).await,
+        let outcome = self.line.create(&self.intent, &self.instrument, expires_at).await;
+        match outcome {
+            CreateOutcome::Unknown(_) if sabotage::breaks(Promise::P2) => {
+                self.line.create(&self.intent, &self.instrument, expires_at).await
+            }
+            CreateOutcome::Unknown(why) if sabotage::breaks(Promise::P3) => {
+                CreateOutcome::Rejected { code: "sabotage".into(), msg: why, stop: false }
+            }
+            outcome => outcome,
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::domain::{Ms, Readiness};
 
-/// Why an approved order must not leave after all; `None`: send it.
+/// Why an approved order must not leave after all; `None`: send it. While halted only what risk has permitted by name
+/// leaves, and nothing that opens.
 pub fn reason_not_to_send(
     trading_on: bool,
     readiness: &Readiness,
-    opening: bool,
+    (opening, permitted): (bool, bool),
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
@@ -14,9 +15,10 @@ pub fn reason_not_to_send(
         return Some("trading was switched off".to_owned());
     }
     match readiness {
-        Readiness::Halted(why) => return Some(format!("halted: {why}")),
+        Readiness::Halted(why) if opening || !permitted => return Some(format!("halted: {why}")),
         Readiness::Reconciling(why) if opening => return Some(format!("not reconciled: {why}")),
-        Readiness::Reconciling(_) | Readiness::Ready => {}
+        Readiness::ReduceOnly(why) if opening => return Some(format!("reduce-only: {why}")),
+        Readiness::Halted(_) | Readiness::Reconciling(_) | Readiness::ReduceOnly(_) | Readiness::Ready => {}
     }
     (now >= expires_at).then(|| "its time was over before there was room to send it".to_owned())
 }
@@ -26,12 +28,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(on: bool, readiness: Readiness, opening: bool, now: i64, expected: Option<&str>) {
-        let reason = reason_not_to_send(on, &readiness, opening, Ms(now), Ms(100));
+    fn look(on: bool, readiness: Readiness, (opening, permitted): (bool, bool), now: i64, expected: Option<&str>) {
+        let reason = reason_not_to_send(on, &readiness, (opening, permitted), Ms(now), Ms(100));
         match expected {
             None => assert_eq!(reason, None),
             Some(words) => assert!(reason.unwrap().contains(words)),
         }
+    }
+
+    #[track_caller]
+    fn check(on: bool, readiness: Readiness, opening: bool, now: i64, expected: Option<&str>) {
+        look(on, readiness, (opening, false), now, expected);
     }
 
     #[test]
@@ -42,5 +49,15 @@ mod tests {
         check(true, Readiness::Reconciling("x".into()), true, 99, Some("not reconciled"));
         check(true, Readiness::Reconciling("x".into()), false, 99, None);
         check(true, Readiness::Ready, true, 100, Some("time was over"));
+        check(true, Readiness::ReduceOnly("x".into()), true, 99, Some("reduce-only"));
+        check(true, Readiness::ReduceOnly("x".into()), false, 99, None);
+    }
+
+    #[test]
+    fn a_permit_lets_a_protective_order_through_a_halt_and_through_nothing_else() {
+        let halted = || Readiness::Halted("x".into());
+        look(true, halted(), (false, true), 99, None);
+        look(true, halted(), (true, true), 99, Some("halted"));
+        look(false, halted(), (false, true), 99, Some("switched off"));
     }
 }

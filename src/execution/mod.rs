@@ -1,7 +1,11 @@
 //! Execution: a durable intent, one last look at the latch, and the bytes, once.
 
 mod actor;
+mod deadman;
 mod last_look;
+mod line;
 
-pub use actor::{Executor, Line, News, Report};
+pub use actor::{Executor, News, Report};
+pub use deadman::DeadMan;
 pub use last_look::reason_not_to_send;
+pub use line::{Line, Move, OrderLine};

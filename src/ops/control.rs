@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::{AccountView, MarketView, OrdersView, Readiness};
-use crate::risk::Latch;
-use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
-use crate::tracking::SyncAsk;
+use crate::domain::record::{Record, RunKind};
+use crate::domain::{AccountView, Case, InstId, MarketView, OrdersView, Readiness};
+use crate::risk::{CancelAsk, CloseAsk, Latch};
+use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
+use crate::store::Journal;
+use crate::tracking::{SyncAsk, TruthAsk};
 
 /// What the socket can tell and ask.
 #[derive(Clone)]
@@ -35,6 +37,11 @@ pub struct Shared {
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
     pub sync: mpsc::Sender<SyncAsk>,
+    pub truth: mpsc::Sender<TruthAsk>,
+    pub closes: mpsc::Sender<CloseAsk>,
+    pub cancels: mpsc::Sender<CancelAsk>,
+    pub ids: Arc<RunIds>,
+    pub journal: Journal,
 }
 
 /// The socket's actor.
@@ -57,6 +64,9 @@ impl Actor for Control {
         let router = Router::new()
             .route("/status", get(|State(s): State<Shared>| async move { Json(status(&s)) }))
             .route("/sync", post(sync))
+            .route("/reconcile", post(reconcile))
+            .route("/close", post(close))
+            .route("/cancel", post(cancel))
             .with_state(self.shared.clone());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         let server = async { axum::serve(listener, router).await };
@@ -77,10 +87,9 @@ impl Actor for Control {
 /// Everything about the running daemon, as `status --json` prints it.
 pub fn status(s: &Shared) -> Value {
     let now = s.clock.now();
-    let (state, why) = match &*s.readiness.borrow() {
-        Readiness::Reconciling(why) => ("reconciling", why.clone()),
-        Readiness::Ready => ("active", String::new()),
-        Readiness::Halted(why) => ("halted", why.clone()),
+    let (state, why) = {
+        let readiness = s.readiness.borrow();
+        (readiness.name(), readiness.why().unwrap_or_default().to_owned())
     };
     let market = s.market.borrow();
     let feeds: Vec<Value> = market
@@ -107,13 +116,22 @@ pub fn status(s: &Shared) -> Value {
         .map(|b| json!({"actor": b.name, "critical": b.critical, "beat_age_ms": b.age().as_millis() as u64, "restarts": b.restarts()}))
         .collect();
     let account = s.account.borrow();
+    // What the account may come to hold if everything that may be alive fills: unknown orders count in full.
+    let exposure: serde_json::Map<String, Value> = market
+        .insts
+        .keys()
+        .map(|inst| {
+            let (most, least) = orders.worst_case(inst);
+            (inst.to_string(), json!({"most": most, "least": least, "frozen": orders.frozen(inst)}))
+        })
+        .collect();
     json!({
         "schema": "status/1", "as_of_ms": now.0, "mode": s.mode, "uid": s.uid, "state_dir": s.state_dir,
         "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": s.latch.is_on(),
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
-        "unknown_orders": orders.unknown().count(), "actors": actors,
+        "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts), "exposure": exposure, "actors": actors,
     })
 }
 
@@ -129,6 +147,113 @@ async fn sync(State(s): State<Shared>) -> (StatusCode, Json<Value>) {
         Ok(Err(_)) => failed("account sync ended before it answered".to_owned()),
         Err(_) => failed(format!("no answer within {} s", SYNC_WAIT.as_secs())),
     }
+}
+
+/// Open cases, each with the command that ends it.
+fn cases(open: &[Case]) -> Vec<Value> {
+    open.iter()
+        .map(|case| {
+            json!({"case": case.id(), "kind": case.kind, "inst": case.scope, "why": case.why, "opened_ms": case.opened.0,
+                "ends_by_itself": case.kind.passes(), "cure": case.kind.cure()})
+        })
+        .collect()
+}
+
+type Answered = (StatusCode, Json<Value>);
+
+fn refused(status: StatusCode, why: impl Into<String>) -> Answered {
+    (status, Json(json!({"error": why.into()})))
+}
+
+const STOPPING: &str = "the daemon is stopping";
+
+/// `{"accept": "position:BTC-USDT"}`, `{"compare": true}`, or nothing: what is halted.
+async fn reconcile(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+    let Some(case) = body["accept"].as_str().map(str::to_owned) else {
+        let (done, answer) = oneshot::channel();
+        let compare = body["compare"].as_bool().unwrap_or(false);
+        if s.truth.send(TruthAsk::Cases { compare, done }).await.is_err() {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+        }
+        return match tokio::time::timeout(SYNC_WAIT, answer).await {
+            Ok(Ok(open)) => (StatusCode::OK, Json(json!({"halts": cases(&open)}))),
+            _ => refused(StatusCode::GATEWAY_TIMEOUT, "the tracker did not answer"),
+        };
+    };
+    let (done, answer) = oneshot::channel();
+    if s.truth.send(TruthAsk::Accept { case: case.clone(), done }).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    match tokio::time::timeout(SYNC_WAIT, answer).await {
+        Ok(Ok(Ok(run_id))) => (StatusCode::OK, Json(json!({"accepted": case, "run_id": run_id}))),
+        Ok(Ok(Err(open))) => {
+            let names: Vec<String> = open.iter().map(Case::id).collect();
+            let open =
+                if names.is_empty() { "none is open".to_owned() } else { format!("open are: {}", names.join(", ")) };
+            refused(StatusCode::NOT_FOUND, format!("there is no case '{case}'; {open}"))
+        }
+        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the tracker did not answer"),
+    }
+}
+
+/// `{"inst": "BTC-USDT-SWAP"}`, or nothing: all that hold something.
+async fn close(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+    let inst = body["inst"].as_str().map(InstId::from);
+    if let Some(inst) = inst.as_ref().filter(|inst| !s.market.borrow().insts.contains_key(*inst)) {
+        let known: Vec<String> = s.market.borrow().insts.keys().map(ToString::to_string).collect();
+        let why = format!("{inst} is not traded here; there are: {}", known.join(", "));
+        return refused(StatusCode::NOT_FOUND, why);
+    }
+    let (done, answer) = oneshot::channel();
+    if s.closes.send(CloseAsk { inst, done }).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    match tokio::time::timeout(SYNC_WAIT, answer).await {
+        Ok(Ok(Ok(closed))) => {
+            let orders: Vec<Value> = closed
+                .orders
+                .iter()
+                .map(|(inst, order, what)| json!({"inst": inst, "order_id": order, "what": what}))
+                .collect();
+            (StatusCode::OK, Json(json!({"run_id": closed.run_id, "orders": orders})))
+        }
+        Ok(Ok(Err(why))) => refused(StatusCode::CONFLICT, why),
+        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the gate did not answer"),
+    }
+}
+
+/// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
+async fn cancel(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+    if !s.latch.is_on() {
+        return refused(StatusCode::CONFLICT, "trading is off: nothing leaves, not even a cancel");
+    }
+    let (order, inst) = (body["order"].as_str(), body["inst"].as_str());
+    let wanted: Vec<(InstId, crate::domain::OrderId)> = s
+        .orders
+        .borrow()
+        .open
+        .values()
+        .filter(|o| order.is_none_or(|id| o.id.as_str() == id) && inst.is_none_or(|id| o.inst.as_str() == id))
+        .filter(|o| !o.state.is_final())
+        .map(|o| (o.inst.clone(), o.id.clone()))
+        .collect();
+    if let Some(id) = order.filter(|_| wanted.is_empty()) {
+        return refused(StatusCode::NOT_FOUND, format!("order {id} is not open; see `alpha-arena orders --open`"));
+    }
+    let now = s.clock.now();
+    let run_id = s.ids.next(now);
+    let run =
+        Record::Run { run_id, kind: RunKind::Command, trigger: format!("cancel {body}"), at: now, caused_by: None };
+    if s.journal.append(run).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    for (inst, order) in wanted.clone() {
+        if s.cancels.send(CancelAsk { inst, order, run_id }).await.is_err() {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+        }
+    }
+    let asked: Vec<String> = wanted.into_iter().map(|(_, order)| order.to_string()).collect();
+    (StatusCode::OK, Json(json!({"run_id": run_id, "asked": asked})))
 }
 
 /// The other end: a verb that asks a running daemon.
@@ -151,6 +276,14 @@ impl Client {
     pub async fn status(&self) -> Option<Value> {
         let text = self.http.get("http://daemon/status").send().await.ok()?.text().await.ok()?;
         serde_json::from_str(&text).ok()
+    }
+
+    /// Asks for something to be done. `None`: nobody answers.
+    pub async fn ask(&self, what: &str, body: &Value) -> Option<Result<Value, String>> {
+        let reply = self.http.post(format!("http://daemon/{what}")).json(body).send().await.ok()?;
+        let good = reply.status().is_success();
+        let body: Value = serde_json::from_str(&reply.text().await.ok()?).ok()?;
+        Some(if good { Ok(body) } else { Err(body["error"].as_str().unwrap_or("failed").to_owned()) })
     }
 
     /// Has the daemon read the account now. `None`: nobody answers.

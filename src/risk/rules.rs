@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::record::Breach;
 use crate::domain::{InstState, Instrument, Ms, OrderIntent, OrdersView, Quote, Readiness, Side, Usd};
+use crate::runtime::sabotage::{self, Promise};
 
 /// The gate's limits; what the configuration checked.
 #[derive(Clone, Debug)]
@@ -35,12 +36,40 @@ pub struct View<'a> {
 
 /// Proof that an intent passed every rule. The field is private: only this module makes one.
 #[derive(Debug)]
-pub struct Approved(Arc<OrderIntent>);
+pub struct Approved {
+    intent: Arc<OrderIntent>,
+    permit: Option<Permit>,
+}
 
 impl Approved {
     /// The intent.
     pub fn intent(&self) -> &Arc<OrderIntent> {
-        &self.0
+        &self.intent
+    }
+    /// May it leave while halted?
+    pub fn is_permitted(&self) -> bool {
+        self.permit.is_some()
+    }
+}
+
+/// Leave to send one protective order while halted, for a close that a person has asked for by name. Only risk makes one.
+#[derive(Debug)]
+pub struct Permit(());
+
+/// Judges an order that makes flat by command: limits on risk do not hold it up, what cannot be an order does.
+pub fn check_flatten(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Refused> {
+    assert_eq!(intent.purpose, crate::domain::Purpose::Flatten, "a permit is for a close by command only");
+    let mut breaches = Vec::new();
+    if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
+        let limit = format!("≥ {} in steps of {}", inst.min_size, inst.lot);
+        breaches.push(Breach { code: "size_step".into(), limit, value: intent.qty.to_string() });
+    }
+    if let InstState::Other(state) = &inst.state {
+        breaches.push(Breach { code: "instrument_not_live".into(), limit: "live".into(), value: state.clone() });
+    }
+    match breaches.is_empty() {
+        true => Ok(Approved { intent, permit: Some(Permit(())) }),
+        false => Err(Refused { intent, breaches }),
     }
 }
 
@@ -60,9 +89,11 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
 
     match view.readiness {
         Readiness::Ready => {}
+        _ if sabotage::breaks(Promise::P5) => {}
         Readiness::Reconciling(why) if intent.is_opening() => breach("not_reconciled", "ready".into(), why.clone()),
+        Readiness::ReduceOnly(why) if intent.is_opening() => breach("reduce_only", "ready".into(), why.clone()),
         Readiness::Halted(why) => breach("halted", "ready".into(), why.clone()),
-        Readiness::Reconciling(_) => {}
+        Readiness::Reconciling(_) | Readiness::ReduceOnly(_) => {}
     }
     if let Some(why) = view.orders.frozen(&intent.inst) {
         breach("instrument_frozen", "no open question in the instrument".into(), why);
@@ -121,7 +152,9 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
         }
     }
 
-    let open = view.orders.open.len() + view.in_flight;
+    // A move of a resting order is none more.
+    let moved = usize::from(intent.moves.is_some());
+    let open = (view.orders.open.len() + view.in_flight).saturating_sub(moved);
     if open >= limits.open_orders_max {
         breach("open_orders_max", limits.open_orders_max.to_string(), (open + 1).to_string());
     }
@@ -137,7 +170,7 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
         breach("decision_age", limits.decision_age_max.to_string(), age.to_string());
     }
 
-    if breaches.is_empty() { Ok(Approved(intent)) } else { Err(Refused { intent, breaches }) }
+    if breaches.is_empty() { Ok(Approved { intent, permit: None }) } else { Err(Refused { intent, breaches }) }
 }
 
 fn share(value: Decimal) -> String {
@@ -181,6 +214,8 @@ mod tests {
             reference: Price(Decimal::ONE_HUNDRED),
             decided_at: Ms(100_000),
             ttl: None,
+            slippage: None,
+            moves: None,
             sleeve: Usd::ZERO,
             weight: Decimal::ONE,
         }
@@ -199,6 +234,7 @@ mod tests {
                 state: OrderState::Acked,
                 leaves: Qty(Decimal::ONE),
                 price: Price(Decimal::ONE),
+                created_at: Ms(0),
                 cancel_after: None,
                 opening: true,
             };

@@ -4,6 +4,7 @@ mod beat;
 mod clock;
 pub mod faults;
 mod ids;
+pub mod sabotage;
 mod supervisor;
 
 pub use beat::{Beat, Pulse};

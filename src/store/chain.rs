@@ -23,7 +23,7 @@ pub(super) struct Chains {
 }
 
 /// The chained tables.
-pub(super) const CHAINED: [&str; 9] = [
+pub(super) const CHAINED: [&str; 11] = [
     "runs",
     "snapshots",
     "decisions",
@@ -33,6 +33,8 @@ pub(super) const CHAINED: [&str; 9] = [
     "fills",
     "risk_events",
     "trading_state_events",
+    "algo_order_events",
+    "sleeve_adjustments",
 ];
 
 impl Chains {

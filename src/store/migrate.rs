@@ -22,8 +22,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const TRADING: &[Migration] =
-    &[Migration { version: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") }];
+const TRADING: &[Migration] = &[
+    Migration { version: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
+    Migration { version: 2, name: "order_truth", sql: include_str!("../../migrations/0002_order_truth.sql") },
+];
 const RESEARCH: &[Migration] =
     &[Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") }];
 
@@ -194,7 +196,19 @@ mod tests {
                         |row| row.get(0),
                     )
                     .unwrap();
-                assert_eq!(known, from.next().contains(&to), "{from} -> {to}");
+                assert_eq!(known, from.next().any(|next| next == to), "{from} -> {to}");
+            }
+        }
+        for from in crate::domain::AlgoState::ALL {
+            for to in crate::domain::AlgoState::ALL {
+                let known: bool = db
+                    .query_row(
+                        "SELECT EXISTS (SELECT 1 FROM algo_transitions WHERE from_state = ?1 AND to_state = ?2)",
+                        [from.as_str(), to.as_str()],
+                        |row| row.get(0),
+                    )
+                    .unwrap();
+                assert_eq!(known, from.may_become(to), "{from} -> {to}");
             }
         }
     }

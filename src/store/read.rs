@@ -13,9 +13,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::StoreError;
+use crate::domain::record::{Adjustment, ContenderRow};
 use crate::domain::{
-    Bill, ClOrdId, Fill, InstId, Liquidity, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
-    RunId, Side, TradeId,
+    AlgoState, Bill, Case, ClOrdId, Fill, InstId, Instrument, Liquidity, Ms, OrdType, Order, OrderId, OrderIntent,
+    OrderState, Purpose, Qty, RunId, Side, Stop, TradeId, Trouble,
 };
 
 /// A pool of read-only connections.
@@ -32,22 +33,24 @@ pub struct Opened {
     pub orders: Vec<Order>,
     /// All fills, in the order they were booked.
     pub fills: Vec<Fill>,
-    /// Stops by algo id: parent order, and the intent-like facts a child inherits.
-    pub stops: BTreeMap<String, StopOf>,
+    /// Moves between sleeves, each with how many fills were booked before it.
+    pub adjustments: Vec<(usize, Adjustment)>,
+    /// Stops that may be alive, or whose children may still come, by our name of them.
+    pub stops: BTreeMap<String, Stop>,
+    /// What is halted.
+    pub halts: Vec<Case>,
+    /// What the venue holds that is not ours; `None`: never compared.
+    pub baselines: Option<BTreeMap<String, Decimal>>,
+    /// Sum of the bills that are not trades, by currency.
+    pub other_bills: BTreeMap<String, Decimal>,
+    /// Contenders of the last start.
+    pub contenders: Vec<ContenderRow>,
+    /// Every instrument ever traded, with the rules it had last.
+    pub instruments: Vec<Instrument>,
     /// Newest bill and newest fill read from the venue's lists.
     pub bills_cursor: Option<String>,
     pub fills_cursor: Option<String>,
     pub install_epoch: String,
-}
-
-/// Whom a stop belongs to.
-#[derive(Clone, Debug)]
-pub struct StopOf {
-    pub parent: OrderId,
-    pub run_id: RunId,
-    pub contender: crate::domain::ContenderId,
-    pub inst: InstId,
-    pub trigger: Price,
 }
 
 /// Rows for people and scripts.
@@ -88,66 +91,20 @@ impl Reader {
 
     /// Everything a start needs, from one read transaction.
     pub fn opened(&self) -> Result<Opened, StoreError> {
-        self.with("loading orders and fills", |db| {
-            let tx = db.unchecked_transaction()?;
-            let fills = tx
-                .prepare(
-                    "SELECT inst_id, trade_id, order_id, venue_id, run_id, contender_id, side, price, qty, fee, fee_ccy,
-                        liquidity, at_ms FROM fills ORDER BY seq",
-                )?
-                .query_map([], |row| Ok(fill_of(row)))?
-                .map(|row| row?)
-                .collect::<Result<Vec<Fill>, ReadFail>>()?;
-            let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, Qty)>> = BTreeMap::new();
-            for fill in &fills {
-                by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), fill.qty));
-            }
-            let mut orders = Vec::new();
-            let mut statement = tx.prepare(
-                "SELECT order_id, venue_id, run_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px,
-                    reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
-                 FROM orders WHERE state NOT IN ('created', 'blocked', 'suppressed') AND (
-                    state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
-                    OR order_id IN (SELECT parent_id FROM algo_orders WHERE child_id IS NULL AND state IN ('intended', 'live', 'effective'))
-                    OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 5000), 0))
-                 ORDER BY created_ms, order_id",
+        self.with("loading orders and fills", opened)
+    }
+
+    /// The same before the writer has opened the database; `None` while its schema is an older one.
+    pub fn remembered(&self) -> Result<Option<Opened>, StoreError> {
+        let current = self.with("reading the schema's version", |db| {
+            let known: bool = db.query_row(
+                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sleeve_adjustments')",
+                [],
+                |row| row.get(0),
             )?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let order = order_of(row)?;
-                let fills = by_order.remove(&order.0.id).unwrap_or_default();
-                orders.push(order.0.remembered(order.1, fills));
-            }
-            drop(rows);
-            let stops = tx
-                .prepare("SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px FROM algo_orders
-                    WHERE child_id IS NULL AND state IN ('intended', 'live', 'effective')")?
-                .query_map([], |row| {
-                    Ok((|| {
-                        let stop = StopOf {
-                            parent: OrderId::new(text(row, 1)?),
-                            run_id: run_of(&text(row, 2)?)?,
-                            contender: text(row, 3)?.as_str().into(),
-                            inst: text(row, 4)?.as_str().into(),
-                            trigger: value(row, 5)?,
-                        };
-                        Ok((text(row, 0)?, stop))
-                    })())
-                })?
-                .map(|row| row?)
-                .collect::<Result<BTreeMap<String, StopOf>, ReadFail>>()?;
-            let meta = |key: &str| {
-                tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
-            };
-            Ok(Opened {
-                bills_cursor: meta("bills_cursor")?,
-                fills_cursor: meta("fills_cursor")?,
-                install_epoch: meta("install_epoch")?.unwrap_or_default(),
-                orders,
-                fills,
-                stops,
-            })
-        })
+            Ok(known)
+        })?;
+        if current { self.opened().map(Some) } else { Ok(None) }
     }
 
     /// Bills that are not trades, oldest first.
@@ -278,7 +235,162 @@ impl Reader {
     }
 }
 
-enum ReadFail {
+/// Everything a start needs, from one read transaction.
+pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
+    let tx = db.unchecked_transaction()?;
+    let fills = tx
+        .prepare(
+            "SELECT inst_id, trade_id, order_id, venue_id, run_id, contender_id, side, price, qty, fee, fee_ccy,
+                liquidity, at_ms FROM fills ORDER BY seq",
+        )?
+        .query_map([], |row| Ok(fill_of(row)))?
+        .map(|row| row?)
+        .collect::<Result<Vec<Fill>, ReadFail>>()?;
+    let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, Qty)>> = BTreeMap::new();
+    for fill in &fills {
+        by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), fill.qty));
+    }
+    let mut orders = Vec::new();
+    let mut statement = tx.prepare(
+        "SELECT order_id, venue_id, run_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px,
+            reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
+         FROM orders WHERE state NOT IN ('created', 'blocked', 'suppressed') AND (
+            state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
+            OR order_id IN (SELECT parent_id FROM algo_orders WHERE state IN ('intended', 'live')
+                OR (state = 'effective' AND child_id IS NULL))
+            OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 5000), 0))
+         ORDER BY created_ms, order_id",
+    )?;
+    let mut cursor = statement.query([])?;
+    while let Some(row) = cursor.next()? {
+        let order = order_of(row)?;
+        let fills = by_order.remove(&order.0.id).unwrap_or_default();
+        orders.push(order.0.remembered(order.1, fills));
+    }
+    drop(cursor);
+    let stops = tx
+        .prepare(
+            "SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px, venue_id, state, child_id
+            FROM algo_orders WHERE state IN ('intended', 'live') OR (state = 'effective' AND child_id IS NULL)",
+        )?
+        .query_map([], |row| Ok(stop_of(row)))?
+        .map(|row| row?)
+        .collect::<Result<BTreeMap<String, Stop>, ReadFail>>()?;
+    let meta = |key: &str| {
+        tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+    };
+    Ok(Opened {
+        bills_cursor: meta("bills_cursor")?,
+        fills_cursor: meta("fills_cursor")?,
+        install_epoch: meta("install_epoch")?.unwrap_or_default(),
+        adjustments: adjustments(&tx, fills.len())?,
+        halts: rows(&tx, "SELECT kind, subject, scope, why, opened_ms FROM halts ORDER BY opened_ms", case_of)?,
+        baselines: baselines(&tx)?,
+        other_bills: other_bills(&tx)?,
+        contenders: rows(
+            &tx,
+            "SELECT contender_id, kind, strategy, stage, weight FROM contenders WHERE updated_ms =
+                (SELECT MAX(updated_ms) FROM contenders) ORDER BY contender_id",
+            contender_of,
+        )?,
+        instruments: rows(&tx, "SELECT rules FROM instruments ORDER BY inst_id", instrument_of)?,
+        orders,
+        fills,
+        stops,
+    })
+}
+
+fn rows<T>(
+    db: &rusqlite::Connection,
+    statement: &str,
+    read: impl Fn(&Row<'_>) -> Result<T, ReadFail>,
+) -> Result<Vec<T>, ReadFail> {
+    db.prepare(statement)?.query_map([], |row| Ok(read(row)))?.map(|row| row?).collect()
+}
+
+/// Moves between sleeves in the order they were booked, each with how many of `fills` came before it.
+fn adjustments(db: &rusqlite::Connection, fills: usize) -> Result<Vec<(usize, Adjustment)>, ReadFail> {
+    let statement = "SELECT after_fill, contender_id, inst_id, qty, price, kind, reference, run_id, at_ms
+        FROM sleeve_adjustments ORDER BY id";
+    rows(db, statement, |row| {
+        let kind = text(row, 5)?;
+        let kinds = ["close", "liquidation", "accepted"];
+        let after: i64 = row.get(0)?;
+        let adjustment = Adjustment {
+            contender: text(row, 1)?.as_str().into(),
+            inst: text(row, 2)?.as_str().into(),
+            qty: value(row, 3)?,
+            price: value(row, 4)?,
+            kind: kinds.into_iter().find(|k| *k == kind).ok_or(ReadFail::Value(kind))?,
+            reference: text(row, 6)?,
+            run_id: run_of(&text(row, 7)?)?,
+            at: Ms(row.get(8)?),
+        };
+        // Fills are numbered from one without a hole.
+        Ok((usize::try_from(after).unwrap_or(0).min(fills), adjustment))
+    })
+}
+
+fn baselines(db: &rusqlite::Connection) -> Result<Option<BTreeMap<String, Decimal>>, ReadFail> {
+    let compared: bool =
+        db.query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'compared_ms')", [], |row| row.get(0))?;
+    let all = rows(db, "SELECT subject, amount FROM baselines", |row| Ok((text(row, 0)?, value(row, 1)?)))?;
+    Ok(compared.then(|| all.into_iter().collect()))
+}
+
+fn other_bills(db: &rusqlite::Connection) -> Result<BTreeMap<String, Decimal>, ReadFail> {
+    let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
+    let statement = "SELECT ccy, change FROM bills WHERE kind <> '2'";
+    for (ccy, change) in rows(db, statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
+        *sums.entry(ccy).or_default() += change;
+    }
+    Ok(sums)
+}
+
+fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
+    let id = text(row, 0)?;
+    let stop = Stop {
+        id: id.clone(),
+        parent: OrderId::new(text(row, 1)?),
+        run_id: run_of(&text(row, 2)?)?,
+        contender: text(row, 3)?.as_str().into(),
+        inst: text(row, 4)?.as_str().into(),
+        trigger: value(row, 5)?,
+        venue_id: row.get(6)?,
+        state: word(row, 7, AlgoState::parse)?,
+        child: row.get::<_, Option<String>>(8)?.map(OrderId::new),
+    };
+    Ok((id, stop))
+}
+
+fn case_of(row: &Row<'_>) -> Result<Case, ReadFail> {
+    Ok(Case {
+        kind: word(row, 0, Trouble::parse)?,
+        subject: text(row, 1)?,
+        scope: row.get::<_, Option<String>>(2)?.map(InstId::new),
+        why: text(row, 3)?,
+        opened: Ms(row.get(4)?),
+    })
+}
+
+fn instrument_of(row: &Row<'_>) -> Result<Instrument, ReadFail> {
+    let rules = text(row, 0)?;
+    serde_json::from_str(&rules).map_err(|error| ReadFail::Value(format!("rules of an instrument: {error}")))
+}
+
+fn contender_of(row: &Row<'_>) -> Result<ContenderRow, ReadFail> {
+    Ok(ContenderRow {
+        id: text(row, 0)?.as_str().into(),
+        kind: text(row, 1)?,
+        strategy: text(row, 2)?,
+        stage: text(row, 3)?,
+        weight: value(row, 4)?,
+        params: BTreeMap::new(),
+    })
+}
+
+#[derive(Debug)]
+pub(super) enum ReadFail {
     Sql(rusqlite::Error),
     Value(String),
 }
@@ -361,6 +473,8 @@ fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
         reference: value(row, 10)?,
         decided_at: Ms(row.get(16)?),
         ttl: ttl.map(Ms),
+        slippage: None,
+        moves: None,
         sleeve: Default::default(),
         weight: Decimal::ZERO,
     };

@@ -1,4 +1,6 @@
-//! Every statement that writes `trading.db`: one function per kind of fact.
+//! Every statement that writes `trading.db`: one function per kind of fact; those of reconciliation in `truth`.
+
+mod truth;
 
 use std::sync::Arc;
 
@@ -6,7 +8,7 @@ use rusqlite::{Connection, Result, params};
 use sha2::{Digest, Sha256};
 
 use super::chain::{Chains, Link};
-use crate::domain::record::{AdoptedOrder, AlgoRow, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
+use crate::domain::record::{AdoptedOrder, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
 use crate::domain::{AccountView, Bill, Fill, Instrument, Ms, OrderIntent, OrderState, RunId};
 
 /// Writes one fact inside the caller's transaction.
@@ -31,8 +33,13 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         }
         Record::Intent { intent, expires_at, at } => {
             order(db, intent, OrderState::Intended, Some(*expires_at), *at)?;
-            event(db, chains, &first(intent, OrderState::Intended, "gate", "approved", *at))
+            event(db, chains, &first(intent, OrderState::Intended, "gate", "approved", *at))?;
+            truth::stop_ahead(db, chains, intent, *at)
         }
+        Record::MoveAhead { order_id, run_id, limit, at } => {
+            truth::note_within(db, chains, (order_id, *run_id), "gate", &format!("to be moved to {limit}"), *at)
+        }
+        Record::Moved { order_id, run_id, limit, at } => truth::moved(db, chains, (order_id, *run_id), *limit, *at),
         Record::Stopped { intent, state, breaches, at } => {
             order(db, intent, *state, None, *at)?;
             let why: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
@@ -41,10 +48,16 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
                 risk_event(db, chains, intent.run_id, Some(intent.cl_ord_id.as_str()), intent.inst.as_str(), b, *at)
             })
         }
+        Record::Together(rows) => rows.iter().try_for_each(|row| write(db, chains, row)),
         Record::Adopted { order, at } => adopted(db, chains, order, *at),
         Record::Transition(step) => transition(db, chains, step),
         Record::Fill(row) => fill(db, chains, row),
-        Record::Algo(row) => algo(db, row),
+        Record::Algo(step) => truth::algo(db, chains, step),
+        Record::Adjusted(row) => truth::adjusted(db, chains, row),
+        Record::Transfer { contender, amount, reason, at } => truth::transfer(db, contender, *amount, reason, *at),
+        Record::Baseline { subject, amount, at } => truth::baseline(db, subject, *amount, *at),
+        Record::Halted { case, run_id } => truth::halted(db, chains, case, *run_id),
+        Record::HaltEnded { case, by, run_id, at } => truth::halt_ended(db, chains, case, by, *run_id, *at),
         Record::Account { run_id, view } => account(db, *run_id, view),
         Record::Bills(rows) => rows.iter().try_for_each(|row| bill(db, row)),
         Record::Instruments { rows, at } => rows.iter().try_for_each(|row| instrument(db, row, *at)),
@@ -56,15 +69,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
             params![hash, body, at.0],
         ),
         Record::TradingState { scope, from, to, who, why, run_id, at } => {
-            let id = run_id.to_string();
-            let link = chains.link("trading_state_events", &[&id, scope, from, to, who, why, &at.0.to_string()]);
-            execute(
-                db,
-                "INSERT INTO trading_state_events
-                 (run_id, scope, from_state, to_state, who, why, at_ms, prev_hash, row_hash)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                params![id, scope, from, to, who, why, at.0, link.prev, link.row],
-            )
+            trading_state(db, chains, [scope, from, to, who, why], *run_id, *at)
         }
         Record::RiskEvent { run_id, order_id, scope, breach, at } => {
             risk_event(db, chains, *run_id, order_id.as_ref().map(|id| id.as_str()), scope, breach, *at)
@@ -72,6 +77,24 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         Record::Note { key, value } => note(db, key, value),
         Record::Probe { at } => note(db, "probe_ms", &at.0.to_string()),
     }
+}
+
+fn trading_state(
+    db: &Connection,
+    chains: &mut Chains,
+    [scope, from, to, who, why]: [&str; 5],
+    run_id: RunId,
+    at: Ms,
+) -> Result<()> {
+    let id = run_id.to_string();
+    let link = chains.link("trading_state_events", &[&id, scope, from, to, who, why, &at.0.to_string()]);
+    execute(
+        db,
+        "INSERT INTO trading_state_events
+         (run_id, scope, from_state, to_state, who, why, at_ms, prev_hash, row_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![id, scope, from, to, who, why, at.0, link.prev, link.row],
+    )
 }
 
 /// Keeps the heads of the chains next to the rows that moved them.
@@ -246,12 +269,7 @@ fn adopted(db: &Connection, chains: &mut Chains, order: &AdoptedOrder, at: Ms) -
         venue_id: Some(order.venue_id.clone()),
         ..first(&order.intent, OrderState::Acked, "descent", &evidence, at)
     };
-    event(db, chains, &step)?;
-    execute(
-        db,
-        "UPDATE algo_orders SET child_id = ?1, state = 'effective', updated_ms = ?2 WHERE parent_id = ?3 AND child_id IS NULL",
-        params![id, at.0, order.parent.as_str()],
-    )
+    event(db, chains, &step)
 }
 
 fn transition(db: &Connection, chains: &mut Chains, step: &Transition) -> Result<()> {
@@ -356,18 +374,6 @@ fn fill(db: &Connection, chains: &mut Chains, f: &Fill) -> Result<()> {
         "INSERT INTO sleeve_ledger (contender_id, inst_id, kind, ref, ccy, change, qty_change, at_ms)
          VALUES (?1, ?2, 'fill', ?3, ?4, ?5, ?6, ?7)",
         params![f.contender.as_str(), f.inst.as_str(), f.trade_id.as_str(), f.fee_ccy, fee, signed.to_string(), f.at.0],
-    )
-}
-
-fn algo(db: &Connection, row: &AlgoRow) -> Result<()> {
-    execute(
-        db,
-        "INSERT INTO algo_orders (algo_id, parent_id, run_id, contender_id, inst_id, trigger_px, state, created_ms, updated_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
-         ON CONFLICT (algo_id) DO UPDATE SET state = excluded.state, updated_ms = excluded.updated_ms
-         WHERE algo_orders.state IN ('intended', 'live')",
-        params![row.algo_id, row.parent.as_str(), row.run_id.to_string(), row.contender.as_str(), row.inst.as_str(),
-            row.trigger.to_string(), row.state, row.at.0],
     )
 }
 

@@ -1,8 +1,11 @@
 //! Account sync: complete reads of the account on a rhythm, soon after fills, and on demand.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -22,14 +25,43 @@ pub struct SyncAsk {
     pub done: oneshot::Sender<SyncReport>,
 }
 
+/// Which bills have been read, and what those that are not trades sum up to.
+#[derive(Clone, Debug, Default)]
+pub struct BillBook {
+    pub cursor: Option<String>,
+    pub others: BTreeMap<String, Decimal>,
+}
+
+/// What account sync needs of a venue.
+pub trait Accounts: Clone + Send + Sync + 'static {
+    /// Balances and positions, both complete.
+    fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
+    /// Bills newer than the cursor, oldest first.
+    fn bills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Vec<Bill>, VenueError>> + Send;
+    /// The venue's clock.
+    fn server_time(&self) -> impl Future<Output = Result<Ms, VenueError>> + Send;
+}
+
+impl Accounts for Venue {
+    async fn account(&self) -> Result<AccountView, VenueError> {
+        Venue::account(self).await
+    }
+    async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
+        Venue::bills_since(self, cursor).await
+    }
+    async fn server_time(&self) -> Result<Ms, VenueError> {
+        Venue::server_time(self).await
+    }
+}
+
 /// The account sync actor.
-pub struct AccountSync {
-    pub venue: Venue,
+pub struct AccountSync<V> {
+    pub venue: V,
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
     pub every: Ms,
-    pub bills_cursor: Option<String>,
+    pub bills: BillBook,
     pub asks: mpsc::Receiver<SyncAsk>,
     pub nudge: watch::Receiver<u64>,
     pub view: watch::Sender<Option<Arc<AccountView>>>,
@@ -41,7 +73,7 @@ const CLOCK_OFF: Ms = Ms(500);
 /// After fills, wait this long so that one read serves several of them.
 const SOON: Duration = Duration::from_millis(1000);
 
-impl Actor for AccountSync {
+impl<V: Accounts> Actor for AccountSync<V> {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
         let mut next = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -82,7 +114,7 @@ impl Actor for AccountSync {
     }
 }
 
-impl AccountSync {
+impl<V: Accounts> AccountSync<V> {
     /// The venue's clock is the one that counts; ours may have been suspended with its machine.
     async fn check_clock(&self) {
         let before = self.clock.now();
@@ -98,11 +130,11 @@ impl AccountSync {
 
     async fn sync(&mut self, trigger: &str) -> Result<SyncReport, StageError> {
         self.check_clock().await;
-        match sync_once(&self.venue, self.bills_cursor.as_deref()).await {
+        match sync_once(&self.venue, &self.bills).await {
             Ok((view, bills)) => {
                 let view = Arc::new(view);
                 let run_id = self.ids.next(self.clock.now());
-                keep_account(&self.journal, run_id, trigger, &view, bills, &mut self.bills_cursor).await?;
+                keep_account(&self.journal, run_id, trigger, &view, bills, &mut self.bills).await?;
                 debug!(event = "account_synced", %run_id, equity = %view.equity, positions = view.positions.len(), "account read");
                 self.view.send_replace(Some(Arc::clone(&view)));
                 Ok(Ok((run_id, view)))
@@ -117,10 +149,19 @@ impl AccountSync {
     }
 }
 
-/// Reads the account and the bills since `cursor`, both complete or an error.
-pub async fn sync_once(venue: &Venue, cursor: Option<&str>) -> Result<(AccountView, Vec<Bill>), VenueError> {
-    let view = venue.account().await?;
-    let bills = venue.bills_since(cursor).await?;
+/// A bill that is not a trade: those are kept as fills.
+fn is_other(bill: &&Bill) -> bool {
+    bill.kind != "2" && bill.trade_id.is_none()
+}
+
+/// Reads the account and the bills since the book's cursor, both complete or an error.
+pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(AccountView, Vec<Bill>), VenueError> {
+    let mut view = venue.account().await?;
+    let bills = venue.bills_since(book.cursor.as_deref()).await?;
+    view.other_bills = book.others.clone();
+    for bill in bills.iter().filter(is_other) {
+        *view.other_bills.entry(bill.ccy.clone()).or_default() += bill.change;
+    }
     Ok((view, bills))
 }
 
@@ -131,19 +172,21 @@ pub async fn keep_account(
     trigger: &str,
     view: &Arc<AccountView>,
     bills: Vec<Bill>,
-    cursor: &mut Option<String>,
+    book: &mut BillBook,
 ) -> Result<(), StageError> {
     let run = Record::Run { run_id, kind: RunKind::Sync, trigger: trigger.into(), at: view.as_of, caused_by: None };
-    journal.post(run).await?;
+    let mut rows = vec![run];
     if let Some(last) = bills.last() {
-        *cursor = Some(last.bill_id.clone());
-        // Trades are kept as fills; the rest of the venue's ledger is kept here.
-        let others: Vec<Bill> = bills.into_iter().filter(|b| b.kind != "2").collect();
+        let cursor = last.bill_id.clone();
+        let others: Vec<Bill> = bills.iter().filter(is_other).cloned().collect();
         if !others.is_empty() {
             info!(event = "bills", count = others.len(), "transfers, funding or other bills");
         }
-        journal.post(Record::Bills(others)).await?;
-        journal.post(Record::Note { key: "bills_cursor".into(), value: cursor.clone().unwrap_or_default() }).await?;
+        rows.push(Record::Bills(others));
+        rows.push(Record::Note { key: "bills_cursor".into(), value: cursor.clone() });
+        *book = BillBook { cursor: Some(cursor), others: view.other_bills.clone() };
     }
-    journal.append(Record::Account { run_id, view: Arc::clone(view) }).await
+    rows.push(Record::Account { run_id, view: Arc::clone(view) });
+    // One transaction: bills and the cursor behind them are kept together or not at all.
+    journal.append(Record::Together(rows)).await
 }

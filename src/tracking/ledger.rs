@@ -1,18 +1,22 @@
-//! Orders, fills and sleeves, folded from events. Pure: an event in, records to keep out.
+//! Orders, fills and sleeves, folded from events. Pure: an event in, records to keep out. `stops` and `sleeves` are
+//! the other halves of it.
+
+mod sleeves;
+mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::domain::books::Holding;
+use crate::domain::books::{Books, Holding};
 use crate::domain::order::{Contradiction, Step};
-use crate::domain::record::{AdoptedOrder, AlgoRow, Record, Transition};
-use crate::domain::view::{IdleStop, OpenOrder, OrdersView};
+use crate::domain::record::{Record, Transition};
+use crate::domain::view::{Latest, OpenOrder, OrdersView};
 use crate::domain::{
-    ContenderId, Fill, InstId, Instrument, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
-    Side, VenueOrdId,
+    ContenderId, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side, Stop,
+    VenueOrdId,
 };
-use crate::store::{Opened, StopOf};
-use crate::venue::{AlgoPush, CreateOutcome, FillReport, OrderPush, RawFill};
+use crate::store::Opened;
+use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
 
 /// Ended orders kept in memory, so that a late word on one is recognised.
 const ENDED_KEPT: usize = 10_000;
@@ -36,12 +40,12 @@ pub struct Ledger {
     by_venue: BTreeMap<VenueOrdId, OrderId>,
     holdings: BTreeMap<(ContenderId, InstId), Holding>,
     /// Stops that may be alive, by their algo id, and those asked to cancel.
-    stops: BTreeMap<String, StopOf>,
+    stops: BTreeMap<String, Stop>,
     stops_asked: BTreeSet<String>,
     latest: BTreeMap<(ContenderId, InstId), OrderId>,
     instruments: BTreeMap<InstId, Arc<Instrument>>,
-    /// (instrument or everything, why).
-    pub halts: Vec<(Option<InstId>, String)>,
+    /// The account as our fills make it.
+    books: Books,
     /// The environment's prefix of our client order ids.
     prefix: String,
 }
@@ -55,16 +59,25 @@ impl Ledger {
         env: char,
         now: Ms,
     ) -> (Self, Vec<Record>) {
+        // Those no longer traded keep their fills, under the rules they had.
+        let mut known: BTreeMap<InstId, Arc<Instrument>> =
+            opened.instruments.iter().map(|inst| (inst.id.clone(), Arc::new(inst.clone()))).collect();
+        known.extend(instruments);
         let mut ledger = Self {
-            instruments,
+            instruments: known,
             prefix: format!("{}{env}", crate::domain::ids::CLIENT_ID_PREFIX),
             stops: opened.stops,
             ..Self::default()
         };
         let mut records = Vec::new();
-        for fill in &opened.fills {
+        let mut moved = opened.adjustments.iter().peekable();
+        for (booked, fill) in opened.fills.iter().enumerate() {
+            while let Some((_, row)) = moved.next_if(|(after, _)| *after <= booked) {
+                ledger.shift(row);
+            }
             ledger.book(fill);
         }
+        moved.for_each(|(_, row)| ledger.shift(row));
         for mut order in opened.orders {
             if matches!(order.state(), OrderState::Intended | OrderState::Sent)
                 && let Ok(Some(step)) = order.local_step(OrderState::Unknown)
@@ -86,14 +99,58 @@ impl Ledger {
         (ledger, records)
     }
 
+    /// What each contender holds, or has an order for, as the database remembers it; dust below the smallest order is
+    /// nothing.
+    pub fn held(opened: Opened) -> BTreeMap<(ContenderId, InstId), Qty> {
+        let rules: BTreeMap<InstId, Arc<Instrument>> =
+            opened.instruments.iter().map(|inst| (inst.id.clone(), Arc::new(inst.clone()))).collect();
+        let (ledger, _) = Self::open(opened, rules.clone(), '-', Ms::ZERO);
+        let worth = |inst: &InstId, qty: Qty| rules.get(inst).is_some_and(|rules| qty.abs() >= rules.min_size);
+        let mut held: BTreeMap<(ContenderId, InstId), Qty> = ledger
+            .holdings
+            .iter()
+            .filter(|((_, inst), holding)| worth(inst, holding.qty))
+            .map(|(key, holding)| (key.clone(), holding.qty))
+            .collect();
+        for order in ledger.live() {
+            held.entry((order.contender.clone(), order.inst.clone())).or_default();
+        }
+        held
+    }
+
     /// An order of this id.
     pub fn get(&self, id: &OrderId) -> Option<&Order> {
         self.orders.get(id)
     }
 
+    /// Every order that is remembered.
+    pub fn all(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
+    /// Size and entry price of every sleeve in an instrument.
+    pub fn entries(&self, inst: &InstId) -> impl Iterator<Item = (rust_decimal::Decimal, rust_decimal::Decimal)> {
+        self.holdings.iter().filter(move |((_, on), _)| on == inst).map(|(_, held)| (held.qty.0, held.average.0))
+    }
+
     /// Orders that may be alive at the venue.
     pub fn live(&self) -> impl Iterator<Item = &Order> {
         self.orders.values().filter(|o| o.state().may_be_live())
+    }
+
+    /// An instrument that we trade or once traded.
+    pub fn instrument(&self, inst: &InstId) -> Option<&Arc<Instrument>> {
+        self.instruments.get(inst)
+    }
+
+    /// Every instrument that we trade or once traded.
+    pub fn instruments(&self) -> impl Iterator<Item = &Arc<Instrument>> {
+        self.instruments.values()
+    }
+
+    /// The account as our fills make it.
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// The venue's names of all orders we know.
@@ -119,54 +176,42 @@ impl Ledger {
                     side: o.side,
                     state: o.state(),
                     leaves: o.leaves(),
-                    price: o.limit.unwrap_or(o.reference),
+                    price: o.worst_price(),
+                    created_at: o.created_at,
                     cancel_after: o.ttl.map(|ttl| o.created_at.plus(ttl)),
                     opening: o.purpose == Purpose::Entry,
                 };
                 (o.id.clone(), row)
             });
+        let latest = self.latest.iter().map(|(key, id)| {
+            let order = self.orders.get(id);
+            let latest = Latest {
+                id: id.clone(),
+                // One that ended before the executor is not kept here.
+                state: order.map_or(OrderState::Blocked, Order::state),
+                filled: order.map_or(Qty::ZERO, |o| o.filled),
+                settled: order.is_none_or(Order::is_settled),
+            };
+            (key.clone(), latest)
+        });
         OrdersView {
             open: open.collect(),
             holdings: self.holdings.clone(),
-            halts: self.halts.clone(),
-            latest: self.latest.clone(),
+            latest: latest.collect(),
             idle_stops: self.idle_stops(),
+            ..OrdersView::default()
         }
-    }
-
-    /// Stops whose contender no longer holds what they protect.
-    fn idle_stops(&self) -> Vec<IdleStop> {
-        let idle = |stop: &StopOf| {
-            // Not known, or not all of it: keep the stop.
-            let Some(parent) = self.orders.get(&stop.parent).filter(|o| o.is_settled()) else { return false };
-            let held = self.holdings.get(&(stop.contender.clone(), stop.inst.clone())).map_or(Qty::ZERO, |h| h.qty);
-            match parent.side {
-                Side::Buy => held <= Qty::ZERO,
-                Side::Sell => held >= Qty::ZERO,
-            }
-        };
-        let live = self.stops.iter().filter(|(id, stop)| !self.stops_asked.contains(*id) && idle(stop));
-        live.map(|(id, stop)| IdleStop { inst: stop.inst.clone(), algo_id: id.clone(), run_id: stop.run_id }).collect()
     }
 
     /// A durable intent; bytes may follow.
-    pub fn intended(&mut self, order: Order, intent: &OrderIntent, now: Ms) -> Vec<Record> {
+    pub fn intended(&mut self, order: Order, intent: &OrderIntent) {
         self.note_latest(intent);
-        let mut records = Vec::new();
-        if let Some(stop) = &intent.stop {
-            let of = StopOf {
-                parent: order.id.clone(),
-                run_id: order.run_id,
-                contender: order.contender.clone(),
-                inst: order.inst.clone(),
-                trigger: stop.trigger,
-            };
-            records.push(Record::Algo(algo_row(stop.algo_id.as_str(), &of, "intended", now)));
-            self.stops.insert(stop.algo_id.as_str().to_owned(), of);
+        // Its row was written with the intent's.
+        if let Some(stop) = Stop::ahead(intent) {
+            self.stops.insert(stop.id.clone(), stop);
         }
         self.orders.insert(order.id.clone(), order);
         self.forget_old();
-        records
     }
 
     /// An intent that ended before the executor.
@@ -178,6 +223,13 @@ impl Ledger {
     /// The attempt to send begins.
     pub fn sending(&mut self, id: &OrderId, now: Ms) -> Outcome {
         self.local(id, OrderState::Sent, "executor", "sending", now)
+    }
+
+    /// A resting order may be moved from now on.
+    pub fn moving(&mut self, id: &OrderId, limit: Price) {
+        if let Some(order) = self.orders.get_mut(id) {
+            order.moving = Some(limit);
+        }
     }
 
     /// It did not leave us.
@@ -219,23 +271,18 @@ impl Ledger {
         step.map(|step| transition(order, step, "executor", evidence, now)).into_iter().collect()
     }
 
-    /// A stop's cancel was asked for; it is not asked for again until the venue says it lives.
-    pub fn stop_cancel_asked(&mut self, algo_id: &str) {
-        self.stops_asked.insert(algo_id.to_owned());
-    }
-
     /// The venue does not know an order that we believed alive: its outcome is open again.
     pub fn lost(&mut self, id: &OrderId, now: Ms) -> Outcome {
         self.local(id, OrderState::Unknown, "reconcile", "the venue does not know it any more", now)
     }
 
     /// Proven to be nowhere: never reached the book, or ended without a fill and was forgotten.
-    pub fn absent(&mut self, id: &OrderId, evidence: &str, now: Ms) -> Outcome {
+    pub fn absent(&mut self, id: &OrderId, cause: &'static str, evidence: &str, now: Ms) -> Outcome {
         let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
         let step = order.forgotten()?;
         let order = &self.orders[id];
         let mut records: Vec<Record> =
-            step.map(|step| transition(order, step, "reconcile", evidence, now)).into_iter().collect();
+            step.map(|step| transition(order, step, cause, evidence, now)).into_iter().collect();
         if order.state().is_final() && order.filled.is_zero() {
             records.extend(self.end_stops_of(id, now));
         }
@@ -254,16 +301,7 @@ impl Ledger {
         Ok(records)
     }
 
-    /// The order ended without a fill: its stops were never made.
-    fn end_stops_of(&mut self, id: &OrderId, now: Ms) -> Vec<Record> {
-        let ended: Vec<String> =
-            self.stops.iter().filter(|(_, s)| s.parent == *id).map(|(name, _)| name.clone()).collect();
-        let row =
-            |name: String| self.stops.remove(&name).map(|stop| Record::Algo(algo_row(&name, &stop, "canceled", now)));
-        ended.into_iter().filter_map(row).collect()
-    }
-
-    /// Whose is it? Adopts the child of one of our stops on the way.
+    /// Whose is it? Adopts on the way what is ours by descent.
     fn identify(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
         if let Some(id) = self.by_venue.get(&push.report.venue_id) {
             return Ok((id.clone(), Vec::new()));
@@ -276,37 +314,7 @@ impl Ledger {
             let ours = push.cl_ord_id.len() == 28 && push.cl_ord_id.starts_with(&self.prefix);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         }
-        let stop = self.stops.get(&push.algo_id).cloned().ok_or(Foreign::Stranger)?;
-        let qty = push.qty.ok_or(Foreign::Stranger)?;
-        let id = OrderId::new(format!("v{}", push.report.venue_id));
-        let intent = OrderIntent {
-            cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
-            run_id: stop.run_id,
-            contender: stop.contender.clone(),
-            inst: push.inst.clone(),
-            side: push.side,
-            ord_type: OrdType::Market,
-            qty,
-            limit: None,
-            purpose: Purpose::Stop,
-            leg: 0,
-            attempt: 0,
-            reduce_only: true,
-            stop: None,
-            reference: stop.trigger,
-            decided_at: now,
-            ttl: None,
-            sleeve: Default::default(),
-            weight: Default::default(),
-        };
-        let mut order = Order::intended(&intent, now, None).remembered(OrderState::Acked, []);
-        order.venue_id = Some(push.report.venue_id.clone());
-        self.orders.insert(id.clone(), order);
-        self.by_venue.insert(push.report.venue_id.clone(), id.clone());
-        self.stops.remove(&push.algo_id);
-        let adopted =
-            AdoptedOrder { order_id: id.clone(), parent: stop.parent, venue_id: push.report.venue_id.clone(), intent };
-        Ok((id, vec![Record::Adopted { order: Box::new(adopted), at: now }]))
+        self.descent(push, now)
     }
 
     /// A statement of the venue about an order, from the stream or from a query.
@@ -323,6 +331,14 @@ impl Ledger {
         let order = self.orders.get_mut(id).expect("identified above");
         let (state, filled) = (order.state(), order.filled);
         order.merge(&push.report)?;
+        if let Some(limit) = push.limit.filter(|limit| order.limit.is_some_and(|known| known != *limit)) {
+            order.limit = Some(limit);
+            let (order_id, run_id) = (order.id.clone(), order.run_id);
+            records.push(Record::Moved { order_id, run_id, limit, at: now });
+        }
+        if order.moving == order.limit {
+            order.moving = None;
+        }
         let mut fresh = None;
         if let Some(raw) = &push.fill
             && order.add_fill(raw.trade_id.clone(), raw.qty)?
@@ -341,7 +357,7 @@ impl Ledger {
         }
         let barren = order.state().is_final() && order.filled.is_zero();
         if let Some(raw) = fresh {
-            records.extend(self.add_fill(id, raw, push.side));
+            records.extend(self.fill(id, raw, push.side));
         }
         if barren {
             records.extend(self.end_stops_of(id, now));
@@ -369,62 +385,38 @@ impl Ledger {
                 self.by_venue.insert(report.venue_id.clone(), id.clone());
                 let order = &self.orders[&id];
                 let mut records = Vec::new();
-                if order.filled != filled {
-                    records.push(transition(
-                        order,
-                        Step { from: state, to: order.state() },
-                        "venue",
-                        "trade/fills",
-                        now,
-                    ));
+                if order.filled != filled || order.state() != state {
+                    let step = Step { from: state, to: order.state() };
+                    records.push(transition(order, step, "venue", "trade/fills", now));
                 }
-                records.extend(self.add_fill(&id, report.fill.clone(), report.side));
+                records.extend(self.fill(&id, report.fill.clone(), report.side));
                 Ok(records)
             }
         })
     }
 
-    fn add_fill(&mut self, id: &OrderId, raw: RawFill, side: Side) -> Option<Record> {
-        let order = self.orders.get(id)?;
-        let venue = order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from(""));
+    fn fill(&mut self, id: &OrderId, raw: RawFill, side: Side) -> Vec<Record> {
+        let Some(order) = self.orders.get(id) else { return Vec::new() };
+        let (venue, purpose) = (order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from("")), order.purpose);
         let fill = raw.of(&order.inst, side, id, &venue, &order.contender, order.run_id);
         self.book(&fill);
-        Some(Record::Fill(Box::new(fill)))
-    }
-
-    fn book(&mut self, fill: &Fill) {
-        // An instrument that is no longer configured keeps its fills; its sleeve is not valued here.
-        if let Some(inst) = self.instruments.get(&fill.inst) {
-            self.holdings.entry((fill.contender.clone(), fill.inst.clone())).or_default().apply(inst, fill);
-        }
-    }
-
-    /// A statement of the venue about one of our stops.
-    pub fn on_algo(&mut self, push: &AlgoPush, now: Ms) -> Option<Record> {
-        let stop = self.stops.get(&push.algo_id)?;
-        let state = push.state?;
-        let row = algo_row(&push.algo_id, stop, state, push.at.unwrap_or(now));
-        if state == "live" {
-            self.stops_asked.remove(&push.algo_id);
-        }
-        if matches!(state, "canceled" | "order_failed" | "partially_failed") {
-            self.stops.remove(&push.algo_id);
-            self.stops_asked.remove(&push.algo_id);
-        }
-        Some(Record::Algo(row))
-    }
-
-    /// Stops that should be alive at the venue: made by an order that has ended with fills.
-    pub fn expected_stops(&self) -> Vec<String> {
-        let made = |stop: &StopOf| self.orders.get(&stop.parent).is_some_and(|o| o.is_settled() && !o.filled.is_zero());
-        self.stops.iter().filter(|(_, stop)| made(stop)).map(|(id, _)| id.clone()).collect()
+        let moved = match purpose {
+            Purpose::Flatten => self.hand_down(&fill, "close"),
+            Purpose::Liquidation => self.hand_down(&fill, "liquidation"),
+            Purpose::Entry | Purpose::Exit | Purpose::Stop | Purpose::Repair => Vec::new(),
+        };
+        std::iter::once(Record::Fill(Box::new(fill))).chain(moved).collect()
     }
 
     fn forget_old(&mut self) {
         if self.orders.len() <= ENDED_KEPT + ENDED_KEPT / 10 {
             return;
         }
-        let parents: BTreeSet<&OrderId> = self.stops.values().map(|stop| &stop.parent).collect();
+        // Ended stops are kept as long as the order they hung on, so that a late child is recognised.
+        let orders = &self.orders;
+        self.stops.retain(|_, stop| !stop.state.is_final() || orders.contains_key(&stop.parent));
+        let waits = self.stops.values().filter(|stop| !stop.state.is_final());
+        let parents: BTreeSet<&OrderId> = waits.map(|stop| &stop.parent).collect();
         let mut ended: Vec<(Ms, OrderId)> = self
             .orders
             .values()
@@ -454,19 +446,6 @@ fn transition(order: &Order, step: Step, cause: &'static str, evidence: &str, at
         average: order.average,
         at,
     })
-}
-
-fn algo_row(algo_id: &str, stop: &StopOf, state: &'static str, at: Ms) -> AlgoRow {
-    AlgoRow {
-        algo_id: algo_id.to_owned(),
-        parent: stop.parent.clone(),
-        run_id: stop.run_id,
-        contender: stop.contender.clone(),
-        inst: stop.inst.clone(),
-        trigger: Price(stop.trigger.0),
-        state,
-        at,
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,77 @@
 //! All of it, or an error: a failed read is never taken for "nothing there" (P4).
 
 use std::collections::BTreeSet;
+use std::future::Future;
 
-use crate::domain::{ClOrdId, InstId, InstKind, Ms, OrderId};
-use crate::venue::{AlgoPush, FillReport, OrderPush, Venue, VenueError};
+use crate::domain::{AccountView, ClOrdId, InstId, InstKind, Ms, OrderId};
+use crate::runtime::sabotage::{self, Promise};
+use crate::venue::{AlgoPush, FillReport, OrderPush, VenueError};
+
+/// What reconciliation asks of a venue. All of it, or an error.
+pub trait Inquire: Clone + Send + Sync + 'static {
+    /// Venue time.
+    fn now(&self) -> Ms;
+    /// All open orders of the account, ours and others'.
+    fn orders_pending(&self) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
+    /// One order by our id.
+    fn order(&self, inst: &InstId, id: &ClOrdId) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
+    /// One order by the venue's id.
+    fn order_by_venue_id(&self, inst: &InstId, id: &str) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
+    /// Orders of a kind that ended lately.
+    fn orders_history(&self, kind: InstKind) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
+    /// Fills newer than a bill id, oldest first.
+    fn fills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
+    /// The newest fill, if any.
+    fn newest_fill(&self) -> impl Future<Output = Result<Option<FillReport>, VenueError>> + Send;
+    /// Fills of one order.
+    fn fills_of(&self, inst: &InstId, id: &str) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
+    /// Stops that are alive.
+    fn algos_pending(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
+    /// Stops that ended lately.
+    fn algos_ended(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
+    /// Balances and positions.
+    fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
+}
+
+impl Inquire for super::tracker::VenueWire {
+    fn now(&self) -> Ms {
+        self.venue.clock().now()
+    }
+    async fn orders_pending(&self) -> Result<Vec<OrderPush>, VenueError> {
+        self.venue.orders_pending().await
+    }
+    async fn order(&self, inst: &InstId, id: &ClOrdId) -> Result<OrderPush, VenueError> {
+        self.venue.order(inst, id).await
+    }
+    async fn order_by_venue_id(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
+        self.venue.order_by_venue_id(inst, id).await
+    }
+    async fn orders_history(&self, kind: InstKind) -> Result<Vec<OrderPush>, VenueError> {
+        self.venue.orders_history(kind).await
+    }
+    async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
+        self.venue.fills_since(cursor).await
+    }
+    async fn newest_fill(&self) -> Result<Option<FillReport>, VenueError> {
+        self.venue.newest_fill().await
+    }
+    async fn fills_of(&self, inst: &InstId, id: &str) -> Result<Vec<FillReport>, VenueError> {
+        self.venue.fills_of(inst, id).await
+    }
+    async fn algos_pending(&self) -> Result<Vec<AlgoPush>, VenueError> {
+        self.venue.algos_pending().await
+    }
+    async fn algos_ended(&self) -> Result<Vec<AlgoPush>, VenueError> {
+        self.venue.algos_ended().await
+    }
+    async fn account(&self) -> Result<AccountView, VenueError> {
+        self.venue.account().await
+    }
+}
 
 /// An order to ask about.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub struct Question {
     pub id: OrderId,
     pub inst: InstId,
     /// By our id, else by the venue's.
@@ -18,7 +82,7 @@ pub(super) struct Question {
 
 /// What the venue said, complete.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub struct Sweep {
     pub began: Ms,
     pub pending: Vec<OrderPush>,
     /// Orders that were not pending, asked one by one, with whether the venue had named them before we
@@ -34,7 +98,7 @@ pub(super) struct Sweep {
 
 /// What to ask in one sweep.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub struct Wanted {
     pub questions: Vec<Question>,
     /// `None`: this database has never read fills. What happened before it is not its business.
     pub fills_cursor: Option<String>,
@@ -46,9 +110,9 @@ pub(super) struct Wanted {
 }
 
 /// Reads everything.
-pub(super) async fn sweep(venue: &Venue, wanted: Wanted) -> Result<Sweep, VenueError> {
-    let began = venue.clock().now();
-    let pending = venue.orders_pending().await?;
+pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep, VenueError> {
+    let began = venue.now();
+    let pending = or_empty(venue.orders_pending().await)?;
     let mut asked = Vec::new();
     for question in wanted.questions {
         let is_pending = |push: &OrderPush| {
@@ -88,7 +152,7 @@ pub(super) async fn sweep(venue: &Venue, wanted: Wanted) -> Result<Sweep, VenueE
 }
 
 /// Asks for one order; `None`: the venue says it does not know it.
-pub(super) async fn ask(venue: &Venue, question: &Question) -> Result<Option<OrderPush>, VenueError> {
+pub(super) async fn ask(venue: &impl Inquire, question: &Question) -> Result<Option<OrderPush>, VenueError> {
     let answer = match (&question.cl_ord_id, &question.venue_id) {
         (Some(id), _) => venue.order(&question.inst, id).await,
         (None, Some(id)) => venue.order_by_venue_id(&question.inst, id).await,
@@ -96,34 +160,46 @@ pub(super) async fn ask(venue: &Venue, question: &Question) -> Result<Option<Ord
     };
     match answer {
         Ok(push) => Ok(Some(push)),
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_not_found() || sabotage::breaks(Promise::P4) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// One pass of the proof that an order never reached the book: not known, not pending, not in history,
-/// and no fill carries its id. `Ok(None)`: absent everywhere. `Ok(Some)`: there it is.
+/// What one look at every place where an order could be has shown.
+#[derive(Debug)]
+pub struct Everywhere {
+    /// There it is.
+    pub order: Option<OrderPush>,
+    /// Fills that carry its id, though the venue may have forgotten the order itself.
+    pub fills: Vec<FillReport>,
+    pub account: AccountView,
+}
+
+/// One pass of the proof that an order never reached the book: not known, not pending, not in history, no fill carries
+/// its id, and the account as it is after all that.
 pub(super) async fn look_everywhere(
-    venue: &Venue,
+    venue: &impl Inquire,
     question: &Question,
     kind: InstKind,
     fills_cursor: Option<String>,
-) -> Result<Option<OrderPush>, VenueError> {
-    if let Some(push) = ask(venue, question).await? {
-        return Ok(Some(push));
-    }
+) -> Result<Everywhere, VenueError> {
+    let mut order = ask(venue, question).await?;
     let ours = |push: &OrderPush| question.cl_ord_id.as_ref().is_some_and(|id| push.cl_ord_id == id.as_str());
-    if let Some(push) = venue.orders_pending().await?.into_iter().find(ours) {
-        return Ok(Some(push));
+    if order.is_none() {
+        order = or_empty(venue.orders_pending().await)?.into_iter().find(ours);
     }
-    if let Some(push) = venue.orders_history(kind).await?.into_iter().find(ours) {
-        return Ok(Some(push));
+    if order.is_none() {
+        order = venue.orders_history(kind).await?.into_iter().find(ours);
     }
-    let filled = venue.fills_since(fills_cursor.as_deref()).await?;
-    if let Some(fill) =
-        filled.into_iter().find(|f| question.cl_ord_id.as_ref().is_some_and(|id| f.cl_ord_id == id.as_str()))
-    {
-        return venue.order_by_venue_id(&question.inst, fill.venue_id.as_str()).await.map(Some);
+    let mut fills = Vec::new();
+    if order.is_none() {
+        let named = |f: &FillReport| question.cl_ord_id.as_ref().is_some_and(|id| f.cl_ord_id == id.as_str());
+        fills = venue.fills_since(fills_cursor.as_deref()).await?.into_iter().filter(named).collect();
     }
-    Ok(None)
+    Ok(Everywhere { order, fills, account: venue.account().await? })
+}
+
+/// A list, or why there is none. Never the one for the other: the sabotage of this promise (P4) is to do just that.
+fn or_empty<T>(answer: Result<Vec<T>, VenueError>) -> Result<Vec<T>, VenueError> {
+    if sabotage::breaks(Promise::P4) { Ok(answer.unwrap_or_default()) } else { answer }
 }

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use super::codes::{CancelOutcome, CreateOutcome, judge_cancel, judge_create};
 use super::stream::{Stream, StreamConfig, StreamEvent};
 use super::wire::{Op, create_body};
-use crate::domain::{Instrument, Ms, OrderIntent};
+use crate::domain::{ClOrdId, Instrument, Ms, OrderIntent, Price};
 use crate::runtime::Clock;
 
 /// A connection for order operations. Cheap to clone.
@@ -69,6 +69,25 @@ impl OrderSocket {
         let id = format!("c{}", self.count.fetch_add(1, Ordering::Relaxed));
         let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, "clOrdId": cl_ord_id}]});
         match self.ask(id, &frame).await {
+            Some(reply) => judge_cancel(&reply),
+            None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
+        }
+    }
+
+    /// Asks for a resting order's move to another price, once.
+    pub async fn amend(
+        &self,
+        inst: &Instrument,
+        id: &str,
+        limit: Price,
+        request: &ClOrdId,
+        expires_at: Ms,
+    ) -> CancelOutcome {
+        let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
+        let arg = json!({"instIdCode": code, "clOrdId": id, "newPx": limit, "reqId": request});
+        let expires = expires_at.0.to_string();
+        let frame = json!({"id": request, "op": "amend-order", "expTime": expires, "args": [arg]});
+        match self.ask(request.as_str().to_owned(), &frame).await {
             Some(reply) => judge_cancel(&reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
         }

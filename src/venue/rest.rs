@@ -12,7 +12,9 @@ use super::budget::{Budgets, Lane};
 use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
 use super::sign::Signer;
 use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
-use crate::domain::{AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Quote};
+use crate::domain::{
+    AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Quote,
+};
 use crate::runtime::{Clock, StageError};
 
 /// Why a read failed. None of these means "empty" or "flat".
@@ -441,6 +443,45 @@ impl Trading {
         match self.post("/api/v5/trade/cancel-order", body, None).await {
             Ok(reply) => judge_cancel(&reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
+        }
+    }
+
+    /// Asks for a resting order's move to another price, once.
+    pub async fn amend(
+        &self,
+        inst: &InstId,
+        id: &str,
+        limit: Price,
+        request: &ClOrdId,
+        expires_at: Ms,
+    ) -> CancelOutcome {
+        let body = serde_json::json!({"instId": inst, "clOrdId": id, "newPx": limit, "reqId": request}).to_string();
+        match self.post("/api/v5/trade/amend-order", body, Some(expires_at)).await {
+            Ok(reply) => judge_cancel(&reply),
+            Err(error) => CancelOutcome::Again(error.to_string()),
+        }
+    }
+
+    /// Has the venue cancel every order under our tag `seconds` from now, unless asked again before; stops stay.
+    /// Returns when that would be.
+    pub async fn cancel_all_after(&self, seconds: i64) -> Result<Ms, VenueError> {
+        let request = || "POST trade/cancel-all-after".to_owned();
+        let body = serde_json::json!({"timeOut": seconds.to_string(), "tag": wire::TAG}).to_string();
+        let sent = self.post("/api/v5/trade/cancel-all-after", body, None).await;
+        let text = sent.map_err(|source| VenueError::Transport { request: request(), source })?;
+        let strange = || VenueError::Strange { request: request(), status: 200, body: excerpt(&text) };
+        let reply: Value = serde_json::from_str(&text).map_err(|_| strange())?;
+        match reply["code"].as_str() {
+            Some("0") => {
+                let at = reply["data"][0]["triggerTime"].as_str().and_then(|at| at.parse().ok());
+                at.map(Ms).ok_or_else(strange)
+            }
+            Some(code) => Err(VenueError::Refused {
+                request: request(),
+                code: code.to_owned(),
+                msg: reply["msg"].as_str().unwrap_or("").to_owned(),
+            }),
+            None => Err(strange()),
         }
     }
 

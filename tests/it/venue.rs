@@ -79,6 +79,8 @@ fn intent(inst: &Instrument, id: &str, side: Side, qty: &str, limit: Option<Pric
         reference: Price(Decimal::ONE),
         decided_at: Ms(0),
         ttl: None,
+        slippage: None,
+        moves: None,
         sleeve: Usd::ZERO,
         weight: Decimal::ONE,
     }

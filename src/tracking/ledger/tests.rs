@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::domain::instrument::tests::swap;
-use crate::domain::{ClOrdId, RunId, StopSpec, TradeId, VenueReport, VenueStatus};
+use crate::domain::{AlgoState, ClOrdId, OrdType, Price, RunId, StopSpec, TradeId, VenueReport, VenueStatus};
+use crate::venue::AlgoPush;
 use rust_decimal::Decimal;
 
 const ID: &str = "as12345678901234567890123456";
@@ -30,6 +31,8 @@ fn intent() -> OrderIntent {
         reference: Price(Decimal::from(100)),
         decided_at: Ms(0),
         ttl: None,
+        slippage: None,
+        moves: None,
         sleeve: Default::default(),
         weight: Decimal::ONE,
     }
@@ -38,7 +41,7 @@ fn intent() -> OrderIntent {
 /// A ledger with one order on its way out.
 fn sent() -> Ledger {
     let (mut ledger, _) = ledger(Opened::default());
-    ledger.intended(Order::intended(&intent(), Ms(0), Some(Ms(5000))), &intent(), Ms(0));
+    ledger.intended(Order::intended(&intent(), Ms(0), Some(Ms(5000))), &intent());
     ledger.sending(&ID.into(), Ms(1)).unwrap();
     ledger
 }
@@ -68,6 +71,8 @@ fn push(
         algo_id: algo.into(),
         side,
         qty: Some(qty),
+        venue_algo_id: String::new(),
+        limit: None,
         category: "normal".into(),
         report: VenueReport {
             venue_id: venue.into(),
@@ -119,6 +124,7 @@ fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
     let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 5)), 5);
     let records = ledger.on_order(&child, "x", Ms(3)).unwrap().unwrap();
     assert!(matches!(records[0], Record::Adopted { .. }), "{records:?}");
+    assert!(matches!(&records[1], Record::Algo(step) if step.stop.state == AlgoState::Effective));
     assert!(matches!(records.last(), Some(Record::Fill(fill)) if fill.order_id.as_str() == "v10"));
     assert_eq!(held(&ledger), Decimal::ZERO);
     assert_eq!(ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(), 0);
@@ -138,8 +144,8 @@ fn a_stop_is_idle_once_its_sleeve_is_flat_and_is_asked_for_until_it_is_cancelled
     assert_eq!(ledger.view().idle_stops.len(), 1);
     ledger.stop_cancel_asked("astop");
     assert!(ledger.view().idle_stops.is_empty());
-    let live = AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some("live"), at: None };
-    ledger.on_algo(&live, Ms(3));
+    let live = AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some(AlgoState::Live), at: None };
+    ledger.on_algo(&live, "x", Ms(3)).unwrap();
     assert_eq!(ledger.view().idle_stops.len(), 1, "it lives after all");
 }
 
@@ -168,10 +174,10 @@ fn an_order_the_venue_forgot_ends_as_cancelled_and_one_that_never_was_as_expired
     known.answered(&ID.into(), &CreateOutcome::Accepted("9".into()), Ms(2)).unwrap();
     known.lost(&ID.into(), Ms(3)).unwrap();
     assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Unknown);
-    known.absent(&ID.into(), "proof", Ms(4)).unwrap();
+    known.absent(&ID.into(), "reconcile", "proof", Ms(4)).unwrap();
     assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Canceled);
     let mut never = sent();
     never.answered(&ID.into(), &CreateOutcome::Unknown("timeout".into()), Ms(2)).unwrap();
-    never.absent(&ID.into(), "proof", Ms(4)).unwrap();
+    never.absent(&ID.into(), "reconcile", "proof", Ms(4)).unwrap();
     assert_eq!(never.get(&ID.into()).unwrap().state(), OrderState::Expired);
 }

@@ -128,7 +128,14 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
         }
     }
     let equity = Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?);
-    Ok(AccountView { as_of, equity, available: Usd(available), balances, positions: by_inst })
+    Ok(AccountView {
+        as_of,
+        other_bills: Default::default(),
+        equity,
+        available: Usd(available),
+        balances,
+        positions: by_inst,
+    })
 }
 
 /// Rows of `account/positions`, each with its `posSide`. Rows of size 0 linger at the venue.

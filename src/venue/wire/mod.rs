@@ -10,7 +10,9 @@ pub use market::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_quote,
     parse_time, parse_trades,
 };
-pub use orders::{AlgoPush, FillReport, Op, OrderPush, RawFill, create_body, parse_algos, parse_fills, parse_orders};
+pub use orders::{
+    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, parse_algos, parse_fills, parse_orders,
+};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};

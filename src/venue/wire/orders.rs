@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Malformed, decimal, malformed, time};
 use crate::domain::{
-    ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId, Side,
-    TradeId, VenueOrdId, VenueReport, VenueStatus,
+    AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
+    Side, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
 
 #[derive(Deserialize)]
@@ -19,7 +19,11 @@ struct OrderRow {
     cl_ord_id: String,
     #[serde(default)]
     algo_cl_ord_id: String,
+    #[serde(default)]
+    algo_id: String,
     side: String,
+    #[serde(default, deserialize_with = "decimal")]
+    px: Option<Decimal>,
     state: String,
     #[serde(deserialize_with = "decimal")]
     sz: Option<Decimal>,
@@ -55,10 +59,13 @@ pub struct OrderPush {
     pub inst: InstId,
     /// Empty for a child of a stop, a liquidation, or an order made by hand.
     pub cl_ord_id: String,
-    /// Our name of the stop that made it, if one did.
+    /// Our name of the stop that made it, if one did, and the venue's.
     pub algo_id: String,
+    pub venue_algo_id: String,
     pub side: Side,
     pub qty: Option<Qty>,
+    /// Its limit, as it is now.
+    pub limit: Option<Price>,
     pub category: String,
     pub report: VenueReport,
     /// The execution that this push reports, if it reports one.
@@ -142,6 +149,8 @@ pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
                 inst: InstId::new(row.inst_id),
                 cl_ord_id: row.cl_ord_id,
                 algo_id: row.algo_cl_ord_id,
+                venue_algo_id: row.algo_id,
+                limit: row.px.map(Price),
                 side: Side::parse(&row.side).ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
                 qty: row.sz.map(Qty),
                 category: row.category,
@@ -240,19 +249,18 @@ pub struct AlgoPush {
     pub algo_id: String,
     /// The venue's.
     pub venue_id: String,
-    /// One of live, effective, canceled, order_failed, partially_failed; `None` for words we do not know.
-    pub state: Option<&'static str>,
+    /// `None` for words we do not know.
+    pub state: Option<AlgoState>,
     pub at: Option<Ms>,
 }
 
 /// Algo orders of a push or query.
 pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
     let rows: Vec<AlgoRow> = serde_json::from_str(data).map_err(|e| malformed("algo order")(e.to_string()))?;
-    let known = ["live", "effective", "canceled", "order_failed", "partially_failed"];
     Ok(rows
         .into_iter()
         .map(|row| AlgoPush {
-            state: known.into_iter().find(|word| *word == row.state),
+            state: AlgoState::parse(&row.state).filter(|s| !matches!(s, AlgoState::Intended | AlgoState::Unborn)),
             algo_id: row.algo_cl_ord_id,
             venue_id: row.algo_id,
             at: row.u_time,
@@ -294,6 +302,9 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
     } else if inst.kind == InstKind::Spot {
         // Otherwise a market buy's size would be read as quote currency.
         body["tgtCcy"] = json!("base_ccy");
+    }
+    if let Some(slippage) = intent.slippage.filter(|_| intent.limit.is_none()) {
+        body["slippagePct"] = json!(slippage.fraction().normalize().to_string());
     }
     if intent.reduce_only && inst.kind == InstKind::Swap {
         body["reduceOnly"] = json!(true);

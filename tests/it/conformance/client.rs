@@ -123,7 +123,7 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
             let all = parse_algos(&text).map_err(broken)?;
             let a = &all[0];
             let state = a.state.ok_or("a state nobody knows")?;
-            vec![all.len().to_string(), a.venue_id.clone(), or_dash(&a.algo_id), state.to_owned()]
+            vec![all.len().to_string(), a.venue_id.clone(), or_dash(&a.algo_id), state.to_string()]
         }
         "created" => {
             let body = json!({"code": "0", "msg": "", "data": value}).to_string();

@@ -1,0 +1,221 @@
+//! Who takes part, compared with who did: what a change of the configuration means for what is held. Pure.
+//!
+//! A contender or an instrument that is removed, renamed or switched off while it holds something is *retiring*: still
+//! reconciled and protected, never larger, held or closed as configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use crate::domain::record::{ContenderRow, Proposal};
+use crate::domain::{Bps, ContenderId, InstId, Qty, Retire, Usd};
+
+/// Who takes part now: the stage, weight and instruments of each contender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrant {
+    pub id: ContenderId,
+    pub live: bool,
+    pub weight: Decimal,
+    pub instruments: Vec<InstId>,
+}
+
+/// One difference, and what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub what: String,
+    pub effect: String,
+}
+
+/// What each contender holds or has working in an instrument.
+pub type Held = BTreeMap<(ContenderId, InstId), Qty>;
+
+/// What is held by those who may not add to it any more.
+pub fn retiring(entrants: &[Entrant], held: &Held) -> Held {
+    let takes_part = |contender: &ContenderId, inst: &InstId| {
+        entrants.iter().any(|e| e.id == *contender && e.live && e.instruments.contains(inst))
+    };
+    held.iter().filter(|((who, inst), _)| !takes_part(who, inst)).map(|(key, qty)| (key.clone(), *qty)).collect()
+}
+
+/// What retiring contenders are made to propose: nothing, or the way out.
+pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
+    let system = ContenderId::system();
+    let leaving = retiring.iter().filter(|((who, _), qty)| *who != system && !qty.is_zero());
+    leaving
+        .map(|((contender, inst), qty)| Proposal {
+            contender: contender.clone(),
+            inst: inst.clone(),
+            target: (retire == Retire::Close).then_some(Bps(0)),
+            stop: None,
+            reason: match retire {
+                Retire::Hold => format!("retired: {} held until its stop or a person closes it", qty),
+                Retire::Close => format!("retired: {} to be closed", qty),
+            },
+        })
+        .collect()
+}
+
+/// Everything that is different from the last start, in words, with its effect.
+pub fn changes(before: &[ContenderRow], entrants: &[Entrant], held: &Held, retire: Retire) -> Vec<Change> {
+    let mut out = Vec::new();
+    let fate = |contender: &ContenderId| -> String {
+        let open: Vec<String> = held
+            .iter()
+            .filter(|((who, _), qty)| who == contender && !qty.is_zero())
+            .map(|((_, inst), qty)| format!("{qty} {inst}"))
+            .collect();
+        match (open.is_empty(), retire) {
+            (true, _) => "holds nothing".to_owned(),
+            (false, Retire::Hold) => format!("retiring: {} held, protected, never added to", open.join(", ")),
+            (false, Retire::Close) => format!("retiring: {} closed at the next decision", open.join(", ")),
+        }
+    };
+    for old in before {
+        let Some(new) = entrants.iter().find(|e| e.id == old.id) else {
+            out.push(Change { what: format!("contender {} is gone", old.id), effect: fate(&old.id) });
+            continue;
+        };
+        match (old.stage == "live", new.live) {
+            (true, false) => {
+                out.push(Change { what: format!("contender {} is switched off", old.id), effect: fate(&old.id) });
+            }
+            (false, true) => out.push(Change {
+                what: format!("contender {} is switched on", old.id),
+                effect: format!("trades {} of equity", percent(new.weight)),
+            }),
+            (true, true) if old.weight != new.weight => out.push(Change {
+                what: format!("contender {} has weight {} instead of {}", old.id, new.weight, old.weight),
+                effect: format!(
+                    "{} of equity moves {} its sleeve",
+                    percent((new.weight - old.weight).abs()),
+                    if new.weight > old.weight { "into" } else { "out of" }
+                ),
+            }),
+            _ => {}
+        }
+        let left: BTreeSet<String> = retiring(entrants, held)
+            .into_iter()
+            .filter(|((who, inst), qty)| {
+                *who == old.id && new.live && !new.instruments.contains(inst) && !qty.is_zero()
+            })
+            .map(|((_, inst), qty)| format!("{qty} {inst}"))
+            .collect();
+        for what in left {
+            out.push(Change {
+                what: format!("contender {} no longer trades what it holds: {what}", old.id),
+                effect: format!(
+                    "retiring: {}",
+                    if retire == Retire::Hold {
+                        "held, protected, never added to"
+                    } else {
+                        "closed at the next decision"
+                    }
+                ),
+            });
+        }
+    }
+    for new in entrants.iter().filter(|e| !before.is_empty() && before.iter().all(|old| old.id != e.id)) {
+        let effect = if new.live { format!("trades {} of equity", percent(new.weight)) } else { "is off".to_owned() };
+        out.push(Change { what: format!("contender {} is new", new.id), effect });
+    }
+    out
+}
+
+/// Money that changed weights move between sleeves, at this equity.
+pub fn transfers(before: &[ContenderRow], entrants: &[Entrant], equity: Usd) -> Vec<(ContenderId, Usd, String)> {
+    let weight = |entrant: Option<&Entrant>| entrant.filter(|e| e.live).map_or(Decimal::ZERO, |e| e.weight);
+    let ids: BTreeSet<&ContenderId> = before.iter().map(|old| &old.id).chain(entrants.iter().map(|e| &e.id)).collect();
+    ids.into_iter()
+        .filter_map(|id| {
+            let old =
+                before.iter().find(|old| old.id == *id && old.stage == "live").map_or(Decimal::ZERO, |o| o.weight);
+            let new = weight(entrants.iter().find(|e| e.id == *id));
+            let amount = ((new - old) * equity.0).round_dp(8);
+            (!before.is_empty() && !amount.is_zero())
+                .then(|| (id.clone(), Usd(amount), format!("weight {old} -> {new}")))
+        })
+        .collect()
+}
+
+fn percent(share: Decimal) -> String {
+    format!("{} %", (share * Decimal::ONE_HUNDRED).normalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, stage: &str, weight: i64) -> ContenderRow {
+        ContenderRow {
+            id: id.into(),
+            kind: "rule".into(),
+            strategy: "x".into(),
+            stage: stage.into(),
+            weight: Decimal::new(weight, 2),
+            params: BTreeMap::new(),
+        }
+    }
+
+    fn entrant(id: &str, live: bool, weight: i64, insts: &[&str]) -> Entrant {
+        let instruments = insts.iter().map(|i| (*i).into()).collect();
+        Entrant { id: id.into(), live, weight: Decimal::new(weight, 2), instruments }
+    }
+
+    fn held() -> Held {
+        [("a", "X", 5), ("b", "X", -2), ("b", "Y", 0)]
+            .map(|(who, inst, qty)| ((who.into(), inst.into()), Qty(Decimal::from(qty))))
+            .into()
+    }
+
+    #[track_caller]
+    fn check(before: &[ContenderRow], now: &[Entrant], expected: &[&str]) {
+        let shown: Vec<String> = changes(before, now, &held(), Retire::Hold)
+            .into_iter()
+            .map(|c| format!("{}: {}", c.what, c.effect))
+            .collect();
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn each_change_is_told_with_its_effect() {
+        let before = [row("a", "live", 10), row("b", "live", 20)];
+        check(&before, &[entrant("a", true, 10, &["X"]), entrant("b", true, 20, &["X"])], &[]);
+        check(
+            &before,
+            &[entrant("c", true, 10, &["X"]), entrant("b", false, 20, &["X"])],
+            &[
+                "contender a is gone: retiring: 5 X held, protected, never added to",
+                "contender b is switched off: retiring: -2 X held, protected, never added to",
+                "contender c is new: trades 10 % of equity",
+            ],
+        );
+        check(
+            &before,
+            &[entrant("a", true, 15, &["Z"]), entrant("b", true, 20, &["X"])],
+            &[
+                "contender a has weight 0.15 instead of 0.10: 5 % of equity moves into its sleeve",
+                "contender a no longer trades what it holds: 5 X: retiring: held, protected, never added to",
+            ],
+        );
+    }
+
+    #[test]
+    fn who_may_not_add_any_more_is_retiring_and_proposes_nothing_or_the_way_out() {
+        let now = [entrant("a", false, 10, &["X"]), entrant("b", true, 20, &["X"])];
+        let left = retiring(&now, &held());
+        assert_eq!(left.keys().map(|(who, inst)| format!("{who} {inst}")).collect::<Vec<_>>(), ["a X", "b Y"]);
+        assert_eq!(proposals(&left, Retire::Hold).iter().map(|p| p.target).collect::<Vec<_>>(), [None]);
+        assert_eq!(proposals(&left, Retire::Close).iter().map(|p| p.target).collect::<Vec<_>>(), [Some(Bps(0))]);
+    }
+
+    #[test]
+    fn changed_weights_move_money_between_sleeves_and_nothing_is_lost() {
+        let before = [row("a", "live", 10), row("b", "live", 20)];
+        let now = [entrant("a", true, 20, &[]), entrant("c", true, 10, &[])];
+        let moved = transfers(&before, &now, Usd(Decimal::from(1000)));
+        let shown: Vec<String> = moved.iter().map(|(who, usd, _)| format!("{who} {}", usd.0.normalize())).collect();
+        assert_eq!(shown, ["a 100", "b -200", "c 100"]);
+        assert!(transfers(&[], &now, Usd(Decimal::from(1000))).is_empty(), "a first start moves nothing");
+    }
+}

@@ -1,0 +1,180 @@
+//! The life of a stop at the venue: seven states and the moves between them. Like an order's, the pairs are in the database
+//! too, with a trigger that refuses any other.
+
+use serde::{Deserialize, Serialize};
+
+use super::order::Contradiction;
+use super::{ContenderId, InstId, OrderId, OrderIntent, Price, RunId};
+
+/// Where an algo order is in its life. OKX's words, after ours for the time before it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlgoState {
+    /// Written ahead with the order it hangs on, or before its own request.
+    Intended,
+    /// It waits for its trigger.
+    Live,
+    /// It has triggered; its child order lives a life of its own. Final.
+    Effective,
+    /// Final.
+    Canceled,
+    /// It has triggered and its order was refused. Final.
+    OrderFailed,
+    /// It has triggered and part of its orders were refused. Final.
+    PartiallyFailed,
+    /// The order it hung on ended without a fill: it was never made. Final.
+    Unborn,
+}
+
+use AlgoState::*;
+
+impl AlgoState {
+    /// All of them, in the order of a life.
+    pub const ALL: [AlgoState; 7] = [Intended, Live, Effective, Canceled, OrderFailed, PartiallyFailed, Unborn];
+
+    /// The database's word for it; OKX's for those it knows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Intended => "intended",
+            Live => "live",
+            Effective => "effective",
+            Canceled => "canceled",
+            OrderFailed => "order_failed",
+            PartiallyFailed => "partially_failed",
+            Unborn => "unborn",
+        }
+    }
+
+    /// Reads the database's or OKX's word.
+    pub fn parse(text: &str) -> Option<AlgoState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Nothing more can happen to it.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Intended | Live)
+    }
+
+    /// May it go there?
+    pub const fn may_become(self, to: AlgoState) -> bool {
+        match (self, to) {
+            (Intended, Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn) => true,
+            (Live, Effective | Canceled | OrderFailed | PartiallyFailed) => true,
+            (Intended | Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn, _) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for AlgoState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A stop of ours, and whom it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Our name of it (`algoClOrdId`).
+    pub id: String,
+    /// The venue's, once it has told.
+    pub venue_id: Option<String>,
+    /// The entry it hangs on.
+    pub parent: OrderId,
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub trigger: Price,
+    pub state: AlgoState,
+    /// The order it made when it triggered.
+    pub child: Option<OrderId>,
+}
+
+impl Stop {
+    /// The stop that hangs on an order, before either is sent.
+    pub fn ahead(intent: &OrderIntent) -> Option<Self> {
+        let spec = intent.stop.as_ref()?;
+        Some(Self {
+            id: spec.algo_id.as_str().to_owned(),
+            venue_id: None,
+            parent: OrderId::from(&intent.cl_ord_id),
+            run_id: intent.run_id,
+            contender: intent.contender.clone(),
+            inst: intent.inst.clone(),
+            trigger: spec.trigger,
+            state: AlgoState::Intended,
+            child: None,
+        })
+    }
+
+    /// Joins one statement of the venue. `Ok(false)`: nothing new. Any order and any repetition end the same: a final
+    /// state absorbs.
+    ///
+    /// # Errors
+    /// Two different ends, or an end of what was never made.
+    pub fn merge(&mut self, said: AlgoState) -> Result<bool, Contradiction> {
+        if self.state == said || said == Intended || (self.state.is_final() && said == Live) {
+            return Ok(false);
+        }
+        if !self.state.may_become(said) {
+            return Err(Contradiction::TwoStopEnds { stop: self.id.clone(), known: self.state, said });
+        }
+        self.state = said;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stop() -> Stop {
+        Stop {
+            id: "as1".into(),
+            venue_id: None,
+            parent: "as2".into(),
+            run_id: RunId(uuid::Uuid::nil()),
+            contender: "trend".into(),
+            inst: "BTC-USDT-SWAP".into(),
+            trigger: Price::ZERO,
+            state: Intended,
+            child: None,
+        }
+    }
+
+    #[test]
+    fn final_states_lead_nowhere_and_the_table_has_ten_moves() {
+        let moves = AlgoState::ALL.iter().flat_map(|from| AlgoState::ALL.iter().map(move |to| (*from, *to)));
+        assert_eq!(moves.clone().filter(|(from, to)| from.may_become(*to)).count(), 10);
+        for (from, to) in moves {
+            assert!(!(from.is_final() && from.may_become(to)), "{from} {to}");
+            assert_eq!(AlgoState::parse(from.as_str()), Some(from));
+        }
+    }
+
+    #[test]
+    fn two_different_ends_stop_trading() {
+        let mut stop = stop();
+        assert_eq!(stop.merge(Effective), Ok(true));
+        assert_eq!(stop.merge(Live), Ok(false));
+        assert!(matches!(stop.merge(Canceled), Err(Contradiction::TwoStopEnds { .. })));
+        assert_eq!(stop.state, Effective);
+    }
+
+    proptest! {
+        #[test]
+        fn statements_in_any_order_and_repeated_end_the_same(words in proptest::collection::vec(0usize..2, 1..12), end in 2usize..6) {
+            let (mut shuffled, mut sorted) = (stop(), stop());
+            let said = [Live, AlgoState::ALL[end]];
+            for word in &words {
+                shuffled.merge(said[*word]).unwrap();
+            }
+            let mut in_order = words.clone();
+            in_order.sort_unstable();
+            for word in in_order {
+                sorted.merge(said[word]).unwrap();
+            }
+            prop_assert_eq!(shuffled.state, sorted.state);
+        }
+    }
+}

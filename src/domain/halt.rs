@@ -1,0 +1,146 @@
+//! Why trading is halted: a closed list of reasons, each with the command that ends it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstId, Ms};
+
+/// A reason to halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// The venue said two things of one order that cannot both be true.
+    Contradiction,
+    /// An order with our prefix that this database did not make.
+    Stray,
+    /// The venue refuses our orders for a reason that only a person can mend.
+    Refused,
+    /// The outcome of an order has been unknown for too long.
+    UnknownLong,
+    /// Too many instruments have an order whose outcome is unknown.
+    UnknownMany,
+    /// Comparing with the venue again and again did not end in agreement.
+    Unconverged,
+    /// The venue's position is not the one our fills make.
+    Position,
+    /// The venue's cash is not what our fills and the venue's bills make.
+    Cash,
+    /// Another connection of this account listens to its orders: a second bot.
+    SecondInstance,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Trouble; 9] = [
+        Trouble::Contradiction,
+        Trouble::Stray,
+        Trouble::Refused,
+        Trouble::UnknownLong,
+        Trouble::UnknownMany,
+        Trouble::Unconverged,
+        Trouble::Position,
+        Trouble::Cash,
+        Trouble::SecondInstance,
+    ];
+
+    /// Its name in case ids and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Trouble::Contradiction => "contradiction",
+            Trouble::Stray => "stray",
+            Trouble::Refused => "refused",
+            Trouble::UnknownLong => "unknown-long",
+            Trouble::UnknownMany => "unknown-many",
+            Trouble::Unconverged => "unconverged",
+            Trouble::Position => "position",
+            Trouble::Cash => "cash",
+            Trouble::SecondInstance => "second-instance",
+        }
+    }
+
+    /// Reads the database's word.
+    pub fn parse(text: &str) -> Option<Trouble> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// May what takes risk off still leave while it lasts?
+    pub const fn lets_reduce(self) -> bool {
+        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged)
+    }
+
+    /// Does it end without a person once the venue's word no longer supports it?
+    pub const fn passes(self) -> bool {
+        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::SecondInstance)
+    }
+
+    /// What a person does about it, and what accepting the case means.
+    pub const fn cure(self) -> &'static str {
+        match self {
+            Trouble::Contradiction => {
+                "look at the order on the venue's page; `reconcile --accept` keeps what we hold of it and goes on, \
+                 the audit of positions tells if that was wrong; `close` makes the instrument flat first"
+            }
+            Trouble::Stray => {
+                "it is being cancelled; was a backup restored, or does another bot use this key with our prefix? Stop it, \
+                 then `reconcile --accept`: what that order filled is counted as not ours"
+            }
+            Trouble::Refused => {
+                "mend what the venue complains of (key, permission, account), then `reconcile --accept`"
+            }
+            Trouble::UnknownLong => {
+                "ends by itself when the venue answers; if its page shows that the order does not exist, `reconcile --accept` \
+                 writes it off as proven by you"
+            }
+            Trouble::UnknownMany => {
+                "ends by itself when the venue answers; `reconcile --accept` lifts it for the orders open now"
+            }
+            Trouble::Unconverged => "`reconcile --accept` counts anew; look at the named orders on the venue's page",
+            Trouble::Position => {
+                "somebody else traded here: `reconcile --accept` takes the venue's position as it is (what is missing is taken \
+                 from the sleeves, what is too much is counted as not ours); or `close` makes the instrument flat"
+            }
+            Trouble::Cash => "look at the venue's bills; `reconcile --accept` takes the venue's balance as it is",
+            Trouble::SecondInstance => {
+                "stop the other one; ends by itself once we listen alone, `reconcile --accept` looks again"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One reason why something is halted, as long as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    pub kind: Trouble,
+    /// What it is about: an order, an instrument, a currency.
+    pub subject: String,
+    /// The instrument that is halted; `None`: everything.
+    pub scope: Option<InstId>,
+    pub why: String,
+    /// Venue time.
+    pub opened: Ms,
+}
+
+impl Case {
+    /// Its name on the command line: `position:BTC-USDT-SWAP`.
+    pub fn id(&self) -> String {
+        if self.subject.is_empty() { self.kind.to_string() } else { format!("{}:{}", self.kind, self.subject) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_and_a_cure_that_names_the_command() {
+        for kind in Trouble::ALL {
+            assert_eq!(Trouble::parse(kind.as_str()), Some(kind));
+            assert!(kind.cure().contains("reconcile --accept"), "{kind}");
+        }
+    }
+}

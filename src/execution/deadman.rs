@@ -1,0 +1,84 @@
+//! The dead man's switch: the venue cancels our resting orders unless we say again and again that we live. The word is
+//! given only while every critical actor makes progress, by the same look that feeds the watchdog.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::domain::Ms;
+use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
+use crate::venue::Trading;
+
+/// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for long.
+pub struct DeadMan {
+    pub line: Trading,
+    pub clock: Clock,
+    pub pulse: Pulse,
+    /// Venue time after which the venue acts, 10 to 120 s.
+    pub after: Ms,
+    /// Venue time between two renewals.
+    pub every: Ms,
+    /// Half of what makes an actor frozen.
+    pub patience: Duration,
+    pub beat: Beat,
+}
+
+/// Renewals no faster than this, wall time: one a second is what the venue takes.
+const PAUSE: Duration = Duration::from_millis(1100);
+
+impl Actor for DeadMan {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let every = self.clock.wall_span(self.every).max(PAUSE);
+        // Too fast a clock leaves no room for two renewals: then the switch would cancel by itself.
+        if self.clock.wall_span(self.after) < every * 3 {
+            info!(
+                event = "deadman_off",
+                rate = self.clock.rate(),
+                "the venue's clock is too fast for a dead man's switch"
+            );
+            while !stop.is_cancelled() {
+                self.beat.tick();
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            return Ok(());
+        }
+        let mut next = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut armed = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = tick.tick() => self.beat.tick(),
+            }
+            if Instant::now() < next {
+                continue;
+            }
+            if let Some(stalled) = self.pulse.stalled(self.patience, true) {
+                warn!(
+                    event = "deadman_starved",
+                    actor = stalled.name,
+                    "no progress; the dead man's switch is not renewed"
+                );
+                next = Instant::now() + PAUSE;
+                continue;
+            }
+            next = Instant::now() + every;
+            let seconds = self.after.0 / 1000;
+            match self.beat.clone().while_waiting(self.line.cancel_all_after(seconds)).await {
+                Ok(at) if !armed => {
+                    armed = true;
+                    info!(
+                        event = "deadman_armed",
+                        after_s = seconds,
+                        trigger_ms = at.0,
+                        "the venue cancels what rests if we fall silent"
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => warn!(event = "deadman_failed", %error, "the dead man's switch could not be renewed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Making flat by command: what to send for each instrument, and the permit that lets it leave while halted. Pure.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use crate::domain::ids::ClientIdSeed;
+use crate::domain::record::{Allocation, Proposal};
+use crate::domain::{
+    AccountView, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView, Price, Purpose,
+    Qty, Quote, RunId, Side, Usd,
+};
+
+/// One instrument to be made flat.
+#[derive(Debug)]
+pub struct Flat {
+    pub proposal: Proposal,
+    pub allocation: Allocation,
+    /// `None`: there is nothing to close; `allocation.reason` says why.
+    pub intent: Option<OrderIntent>,
+}
+
+/// What a close is made from.
+pub struct Closing<'a> {
+    pub run_id: RunId,
+    pub now: Ms,
+    pub env: char,
+    pub uid: &'a str,
+    pub install_epoch: &'a str,
+    pub account: &'a AccountView,
+    pub orders: &'a OrdersView,
+}
+
+/// The order that closes what the account holds of an instrument: on a swap the venue's whole net position, reduce-only;
+/// on spot what our sleeves hold, never more than the balance.
+pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>) -> Flat {
+    let sleeves: Decimal =
+        of.orders.holdings.iter().filter(|((_, on), _)| *on == inst.id).map(|(_, held)| held.qty.0).sum();
+    let position = of.account.positions.get(&inst.id);
+    let held = match inst.kind {
+        InstKind::Swap => position.map_or(Decimal::ZERO, |p| p.qty.0),
+        InstKind::Spot => {
+            let there = of.account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.available);
+            sleeves.min(there).max(Decimal::ZERO)
+        }
+    };
+    let qty = inst.floor_lot(Qty(held.abs())).min(inst.max_limit_size);
+    let side = Side::of(Qty(held)).opposite();
+    let mark = position.and_then(|p| p.mark);
+    let reference = quote.map(Quote::mid).or(mark).unwrap_or(Price::ZERO);
+    let contender = ContenderId::system();
+    let proposal = Proposal {
+        contender: contender.clone(),
+        inst: inst.id.clone(),
+        target: Some(Bps(0)),
+        stop: None,
+        reason: "close by command".into(),
+    };
+    let mut allocation = Allocation {
+        contender: contender.clone(),
+        inst: inst.id.clone(),
+        sleeve: Usd::ZERO,
+        weight: Decimal::ZERO,
+        current: Qty(held),
+        target: Qty::ZERO,
+        cl_ord_id: None,
+        reason: String::new(),
+    };
+    if qty < inst.min_size || qty.is_zero() {
+        allocation.reason = format!("nothing to close: {} held", held.normalize());
+        return Flat { proposal, allocation, intent: None };
+    }
+    let seed = ClientIdSeed {
+        env: of.env,
+        uid: of.uid,
+        install_epoch: of.install_epoch,
+        run_id: of.run_id,
+        contender: &contender,
+        inst: &inst.id,
+        purpose: Purpose::Flatten,
+        leg: 0,
+        attempt: 0,
+    };
+    let intent = OrderIntent {
+        cl_ord_id: seed.client_order_id(),
+        run_id: of.run_id,
+        contender,
+        inst: inst.id.clone(),
+        side,
+        ord_type: OrdType::Market,
+        qty,
+        limit: None,
+        purpose: Purpose::Flatten,
+        leg: 0,
+        attempt: 0,
+        reduce_only: inst.kind == InstKind::Swap,
+        stop: None,
+        reference,
+        decided_at: of.now,
+        ttl: None,
+        slippage: None,
+        moves: None,
+        sleeve: Usd::ZERO,
+        weight: Decimal::ZERO,
+    };
+    allocation.cl_ord_id = Some(intent.cl_ord_id.clone());
+    allocation.reason = format!("flatten {} {}", side.as_str(), qty);
+    Flat { proposal, allocation, intent: Some(intent) }
+}
+
+/// The instruments of a close: the one named, or all that hold anything.
+pub fn to_close(named: Option<&InstId>, orders: &OrdersView, account: &AccountView) -> Vec<InstId> {
+    if let Some(inst) = named {
+        return vec![inst.clone()];
+    }
+    let mut held: BTreeMap<InstId, ()> = BTreeMap::new();
+    held.extend(orders.holdings.iter().filter(|(_, h)| !h.qty.is_zero()).map(|((_, inst), _)| (inst.clone(), ())));
+    held.extend(account.positions.values().filter(|p| !p.qty.is_zero()).map(|p| (p.inst.clone(), ())));
+    held.into_keys().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::books::Holding;
+    use crate::domain::instrument::tests::swap;
+    use crate::domain::{Balance, Position};
+
+    /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance of the coin is `coin`?
+    #[track_caller]
+    fn check(kind: InstKind, venue: i64, ours: i64, coin: i64, expected: &str) {
+        let inst = Instrument { kind, ..swap() };
+        let mut account = AccountView {
+            as_of: Ms(0),
+            other_bills: BTreeMap::new(),
+            equity: Usd::ZERO,
+            available: Usd::ZERO,
+            balances: BTreeMap::new(),
+            positions: BTreeMap::new(),
+        };
+        let position = Position {
+            inst: inst.id.clone(),
+            qty: Qty(Decimal::from(venue)),
+            average: None,
+            mark: None,
+            unrealised: Decimal::ZERO,
+            liquidation: None,
+            leverage: None,
+            at: Ms(0),
+        };
+        account.positions.insert(inst.id.clone(), position);
+        let d = Decimal::from(coin);
+        let balance = Balance {
+            ccy: inst.base.clone(),
+            cash: d,
+            equity: d,
+            available: d,
+            frozen: Decimal::ZERO,
+            equity_usd: Usd::ZERO,
+        };
+        account.balances.insert(inst.base.clone(), balance);
+        let mut orders = OrdersView::default();
+        let held = Holding { qty: Qty(Decimal::from(ours)), ..Holding::default() };
+        orders.holdings.insert(("a".into(), inst.id.clone()), held);
+        let run_id = RunId(uuid::Uuid::nil());
+        let closing =
+            Closing { run_id, now: Ms(0), env: 's', uid: "1", install_epoch: "e", account: &account, orders: &orders };
+        let flat = flatten(&inst, None, &closing);
+        let shown = match flat.intent {
+            Some(i) => format!("{} {}{}", i.side.as_str(), i.qty, if i.reduce_only { " reduce-only" } else { "" }),
+            None => flat.allocation.reason,
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_swap_is_closed_whole_and_of_a_coin_only_what_is_ours_and_there() {
+        check(InstKind::Swap, 7, 5, 0, "sell 7 reduce-only");
+        check(InstKind::Swap, -7, 0, 0, "buy 7 reduce-only");
+        check(InstKind::Swap, 0, 5, 0, "nothing to close: 0 held");
+        check(InstKind::Spot, 0, 5, 9, "sell 5");
+        check(InstKind::Spot, 0, 5, 3, "sell 3");
+        check(InstKind::Spot, 0, 0, 9, "nothing to close: 0 held");
+    }
+}

@@ -1,0 +1,272 @@
+//! Is what the venue says we hold what our fills, its bills and what is not ours make? A difference counts only when two
+//! complete reads apart in time show the same one, with everything we could have missed fetched in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use tracing::{info, warn};
+
+use super::{Act, Desk, Now};
+use crate::domain::record::Record;
+use crate::domain::{AccountView, InstId, InstKind, Instrument, Ms, Order, OrderState, Price, Qty, Trouble};
+use crate::tracking::ledger::Ledger;
+use crate::venue::FillReport;
+
+/// What is compared, and what was odd about it.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// What the venue holds that is not ours: positions by instrument, cash by currency. `None`: never compared.
+    baselines: Option<BTreeMap<String, Decimal>>,
+    last: Option<Arc<AccountView>>,
+    /// Venue time of the last booking in each instrument.
+    moved: BTreeMap<InstId, Ms>,
+    suspects: BTreeMap<String, Suspect>,
+    /// Instruments in which somebody else has traded since cash last agreed.
+    strangers: BTreeSet<InstId>,
+}
+
+/// A difference seen once.
+#[derive(Clone, Debug)]
+struct Suspect {
+    difference: Decimal,
+    since: Ms,
+    /// Complete sweeps before it was seen.
+    sweeps: u64,
+}
+
+/// A currency or position, compared.
+struct Compared {
+    subject: String,
+    venue: Decimal,
+    expected: Decimal,
+    /// A difference below this is none.
+    tolerance: Decimal,
+    /// Instruments that are halted if it is odd; none: everything.
+    insts: Vec<InstId>,
+}
+
+impl Audit {
+    pub(super) fn remembered(baselines: Option<BTreeMap<String, Decimal>>) -> Self {
+        Self { baselines, ..Self::default() }
+    }
+
+    /// A fill of ours was booked.
+    pub(super) fn moved(&mut self, inst: &InstId, at: Ms) {
+        self.moved.insert(inst.clone(), at);
+    }
+
+    /// A fill that is not ours.
+    pub(super) fn not_ours(&mut self, row: &FillReport, at: Ms) {
+        warn!(event = "foreign_fill", inst = %row.inst, side = row.side.as_str(), qty = %row.fill.qty, price = %row.fill.price,
+            venue_id = %row.venue_id, "somebody else has traded on this account");
+        self.strangers.insert(row.inst.clone());
+        self.moved.insert(row.inst.clone(), at);
+    }
+
+    /// Positions that are not ours.
+    pub(super) fn foreign(&self) -> BTreeMap<InstId, Qty> {
+        let positions =
+            self.baselines.iter().flatten().filter(|(subject, qty)| subject.contains('-') && !qty.is_zero());
+        positions.map(|(subject, qty)| (InstId::from(subject.as_str()), Qty(*qty))).collect()
+    }
+
+    fn baseline(&self, subject: &str) -> Decimal {
+        self.baselines.as_ref().and_then(|all| all.get(subject)).copied().unwrap_or_default()
+    }
+
+    fn cash(view: &AccountView, ccy: &str) -> Decimal {
+        view.balances.get(ccy).map_or(Decimal::ZERO, |b| b.cash)
+    }
+
+    fn expected_cash(&self, ledger: &Ledger, view: &AccountView, ccy: &str) -> Decimal {
+        let of = |sums: &BTreeMap<String, Decimal>| sums.get(ccy).copied().unwrap_or_default();
+        self.baseline(ccy) + of(&ledger.books().cash) + of(&view.other_bills)
+    }
+
+    /// Everything that can be compared on this read: each subject, with what should be there.
+    fn compare(&self, ledger: &Ledger, view: &AccountView, tolerance: Decimal) -> Vec<Compared> {
+        let mut out = Vec::new();
+        for inst in ledger.instruments().filter(|inst| inst.kind == InstKind::Swap) {
+            out.push(Compared {
+                subject: inst.id.to_string(),
+                venue: view.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0),
+                expected: self.baseline(inst.id.as_str()) + ledger.net(&inst.id),
+                tolerance: Decimal::ZERO,
+                insts: vec![inst.id.clone()],
+            });
+        }
+        let known = self.baselines.iter().flat_map(|all| all.keys()).filter(|subject| !subject.contains('-'));
+        let ccys: BTreeSet<&String> = view.balances.keys().chain(known).chain(ledger.books().cash.keys()).collect();
+        for ccy in ccys {
+            let worth = view.balances.get(ccy).filter(|b| !b.equity.is_zero()).map(|b| b.equity_usd.0 / b.equity);
+            let coin = |inst: &&Arc<Instrument>| inst.kind == InstKind::Spot && inst.base == *ccy;
+            out.push(Compared {
+                subject: ccy.clone(),
+                venue: Self::cash(view, ccy),
+                expected: self.expected_cash(ledger, view, ccy),
+                tolerance: worth.filter(|w| *w > Decimal::ZERO).map_or(Decimal::ZERO, |w| tolerance / w),
+                insts: ledger.instruments().filter(coin).map(|inst| inst.id.clone()).collect(),
+            });
+        }
+        out
+    }
+
+    /// What is not ours of a subject, if the venue's `amount` of it is taken as it is.
+    pub(super) fn rebase(&mut self, ledger: &Ledger, subject: &str, amount: Decimal, at: Ms) -> Record {
+        let ours = match ledger.instrument(&InstId::from(subject)) {
+            Some(inst) => ledger.net(&inst.id),
+            None => {
+                let of = |sums: &BTreeMap<String, Decimal>| sums.get(subject).copied().unwrap_or_default();
+                of(&ledger.books().cash) + self.last.as_ref().map_or(Decimal::ZERO, |view| of(&view.other_bills))
+            }
+        };
+        let amount = amount - ours;
+        self.baselines.get_or_insert_default().insert(subject.to_owned(), amount);
+        self.suspects.remove(subject);
+        Record::Baseline { subject: subject.to_owned(), amount, at }
+    }
+
+    /// What the venue has of an instrument, and what of that was not ours when we last agreed.
+    pub(super) fn claim(&self, ledger: &Ledger, inst: &Instrument) -> Option<(Decimal, Decimal)> {
+        let view = self.last.as_ref()?;
+        Some(match inst.kind {
+            InstKind::Swap => {
+                (view.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0), self.baseline(inst.id.as_str()))
+            }
+            InstKind::Spot => {
+                let others = self.expected_cash(ledger, view, &inst.base) - ledger.net(&inst.id);
+                (Self::cash(view, &inst.base), others)
+            }
+        })
+    }
+
+    pub(super) fn cash_seen(&self, ccy: &str) -> Option<Decimal> {
+        self.last.as_ref().map(|view| Self::cash(view, ccy))
+    }
+
+    /// Does this read of the account show something of an instrument that our fills do not make?
+    pub(super) fn odd_position(&self, ledger: &Ledger, inst: &InstId, view: &AccountView) -> Option<String> {
+        self.baselines.as_ref()?;
+        let instrument = ledger.instrument(inst)?;
+        let subject = if instrument.kind == InstKind::Spot { instrument.base.clone() } else { inst.to_string() };
+        let with_bills = match &self.last {
+            Some(last) => AccountView { other_bills: last.other_bills.clone(), ..view.clone() },
+            None => view.clone(),
+        };
+        let all = self.compare(ledger, &with_bills, Decimal::ONE);
+        let odd = all.into_iter().find(|c| c.subject == subject && (c.venue - c.expected).abs() > c.tolerance)?;
+        Some(format!("{}: the venue has {}, we expect {}", odd.subject, odd.venue, odd.expected))
+    }
+}
+
+impl Desk {
+    /// A complete read of the account has come.
+    pub(super) fn on_account(&mut self, view: Arc<AccountView>, now: Now) {
+        self.audit.last = Some(Arc::clone(&view));
+        let settled = self.ledger.missing_fills().next().is_none();
+        if self.apart.is_some() || !settled {
+            return; // nothing can be said yet
+        }
+        let compared = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
+        if self.audit.baselines.is_none() {
+            return self.first_look(compared, &view, now);
+        }
+        let mut doubt = false;
+        for subject in compared {
+            if self.is_quiet(&subject, &view) {
+                doubt |= self.look_at(&subject, now);
+            }
+        }
+        if doubt {
+            self.begin_sweep(now);
+            self.acts.push(Act::ReadAccount);
+        }
+    }
+
+    /// Before our first comparison nothing can be odd: what is there is not ours.
+    fn first_look(&mut self, compared: Vec<Compared>, view: &AccountView, now: Now) {
+        let quiet = compared.iter().all(|subject| self.is_quiet(subject, view));
+        if !quiet {
+            return;
+        }
+        let mut records: Vec<Record> = Vec::new();
+        self.audit.baselines = Some(BTreeMap::new());
+        for c in compared.into_iter().filter(|c| c.venue != c.expected) {
+            if c.subject.contains('-') {
+                warn!(event = "foreign_position", inst = c.subject, qty = %(c.venue - c.expected),
+                    "a position that is not ours; counted as exposure, left alone");
+            }
+            records.push(self.audit.rebase(&self.ledger, &c.subject, c.venue, now.venue));
+        }
+        records.push(Record::Note { key: "compared_ms".into(), value: now.venue.0.to_string() });
+        self.acts.push(Act::Keep(records));
+        self.acts.push(Act::Show);
+    }
+
+    /// Was nothing on its way when the read began, so that it can be compared with what we know?
+    fn is_quiet(&self, c: &Compared, view: &AccountView) -> bool {
+        let ours = |inst: &InstId| match self.ledger.instrument(inst) {
+            Some(i) => {
+                i.id.as_str() == c.subject || i.base == c.subject || i.quote == c.subject || i.settle() == c.subject
+            }
+            None => false,
+        };
+        let still = self.audit.moved.iter().filter(|(inst, _)| ours(inst)).all(|(_, at)| *at < view.as_of);
+        // An order that may fill at any moment leaves a doubt; an unknown one leaves nothing but doubts.
+        let unsure = |o: &Order| {
+            ours(&o.inst) && matches!(o.state(), OrderState::Unknown | OrderState::Intended | OrderState::Sent)
+        };
+        still && !self.ledger.live().any(unsure)
+    }
+
+    /// One subject on a quiet read. `true`: it differs, and must be looked at again.
+    fn look_at(&mut self, c: &Compared, now: Now) -> bool {
+        let difference = c.venue - c.expected;
+        if difference.abs() <= c.tolerance {
+            self.audit.suspects.remove(&c.subject);
+            return false;
+        }
+        let suspect = Suspect { difference, since: now.venue, sweeps: self.sweeps };
+        let seen = self.audit.suspects.entry(c.subject.clone()).or_insert_with(|| suspect.clone());
+        if seen.difference != difference {
+            *seen = suspect;
+            return true;
+        }
+        let apart = now.venue.since(seen.since) >= self.patience.passes_apart && self.sweeps > seen.sweeps;
+        if !apart {
+            return true;
+        }
+        let why =
+            format!("the venue has {} {}, our fills make {}", c.venue.normalize(), c.subject, c.expected.normalize());
+        let coin = !c.insts.is_empty();
+        // A currency that is no coin of ours moves when somebody trades what we do not.
+        let ours = |inst: &InstId| self.ledger.instrument(inst).is_some();
+        if !coin && self.audit.strangers.iter().any(|inst| !ours(inst)) {
+            info!(event = "cash_explained", ccy = c.subject, %difference, "by trades that are not ours");
+            self.audit.strangers.retain(ours);
+            let record = self.audit.rebase(&self.ledger, &c.subject, c.venue, now.venue);
+            self.acts.push(Act::Keep(vec![record]));
+            return false;
+        }
+        if !coin {
+            self.halt(Trouble::Cash, c.subject.clone(), None, why.clone(), now);
+        }
+        for inst in &c.insts {
+            self.halt(Trouble::Position, inst.to_string(), Some(inst.clone()), why.clone(), now);
+        }
+        false
+    }
+}
+
+impl Ledger {
+    /// The entry price of what the sleeves hold of an instrument, by size; zero if they hold nothing.
+    pub(super) fn average_entry(&self, inst: &InstId) -> Price {
+        let held: Vec<(Decimal, Decimal)> = self.entries(inst).collect();
+        let total: Decimal = held.iter().map(|(qty, _)| qty.abs()).sum();
+        if total.is_zero() {
+            return Price::ZERO;
+        }
+        Price((held.iter().map(|(qty, price)| qty.abs() * price).sum::<Decimal>() / total).round_dp(12))
+    }
+}

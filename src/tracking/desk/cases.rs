@@ -1,0 +1,153 @@
+//! Halting, and ending a halt: every case has a name, a row, and a command that ends it.
+
+use std::collections::BTreeMap;
+
+use tracing::{error, info};
+
+use super::{Act, Desk, Feed, Now};
+use crate::domain::record::Record;
+use crate::domain::{Case, InstId, InstKind, OrderId, Price, Readiness, RunId, Trouble};
+
+impl Desk {
+    /// What is halted.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    /// Halts an instrument, or everything. A case that is open already stays as it is.
+    pub(super) fn halt(&mut self, kind: Trouble, subject: String, scope: Option<InstId>, why: String, now: Now) {
+        if self.cases.iter().any(|case| case.kind == kind && case.subject == subject) {
+            return;
+        }
+        let case = Case { kind, subject, scope, why, opened: now.venue };
+        error!(event = "halt", case = case.id(), inst = case.scope.as_ref().map(|i| i.as_str()), why = %case.why,
+            cure = kind.cure(), "trading is halted");
+        self.acts.push(Act::Keep(vec![Record::Halted { case: case.clone(), run_id: self.run_id }]));
+        self.acts.push(Act::Show);
+        self.cases.push(case);
+    }
+
+    /// The venue's word no longer supports a case of this kind.
+    pub(super) fn end_passing(&mut self, kind: Trouble, now: Now) {
+        debug_assert!(kind.passes(), "{kind} needs a person");
+        self.end_those(now, |case| case.kind == kind);
+    }
+
+    pub(super) fn end_those(&mut self, now: Now, over: impl Fn(&Case) -> bool) {
+        let (ended, open): (Vec<Case>, Vec<Case>) = std::mem::take(&mut self.cases).into_iter().partition(over);
+        self.cases = open;
+        for case in ended {
+            self.note_end(case, "venue", self.run_id, now);
+        }
+    }
+
+    fn note_end(&mut self, case: Case, by: &str, run_id: RunId, now: Now) {
+        info!(event = "halt_ended", case = case.id(), by, "a halt has ended");
+        self.acts.push(Act::Keep(vec![Record::HaltEnded { case, by: by.to_owned(), run_id, at: now.venue }]));
+        self.acts.push(Act::Show);
+    }
+
+    /// A person accepts a case: what that means depends on its kind.
+    pub(super) fn accept(&mut self, id: &str, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
+        let Some(at) = self.cases.iter().position(|case| case.id() == id) else { return };
+        let case = self.cases.remove(at);
+        match case.kind {
+            Trouble::Contradiction => {
+                // What is told of these orders from now on is not believed; the audit of positions goes on.
+                let odd = |o: &&crate::domain::Order| case.why.contains(o.id.as_str());
+                let orders: Vec<OrderId> = self.ledger.all().filter(odd).map(|o| o.id.clone()).collect();
+                for order in orders {
+                    let outcome = self.ledger.absent(&order, "command", "set aside by a person", now.venue);
+                    self.set_aside.insert(order);
+                    self.keep(outcome, None, now);
+                }
+            }
+            Trouble::Stray => self.strays.retain(|stray| stray.cl_ord_id != case.subject),
+            Trouble::UnknownLong => {
+                let order = OrderId::from(case.subject.as_str());
+                let outcome =
+                    self.ledger.absent(&order, "command", "a person says that it is not at the venue", now.venue);
+                self.keep(outcome, None, now);
+            }
+            Trouble::UnknownMany => self.patience.unknown_instruments_max = self.unknown_instruments(),
+            Trouble::Unconverged => self.rounds = 0,
+            Trouble::Position => self.accept_position(&case, run_id, prices, now),
+            Trouble::Cash => self.accept_cash(&case.subject, now),
+            Trouble::SecondInstance => {
+                self.rival = None;
+                self.acts.push(Act::Reopen(Feed::Orders));
+            }
+            Trouble::Refused => {}
+        }
+        self.note_end(case, "reconcile --accept", run_id, now);
+        self.begin_sweep(now);
+        self.acts.push(Act::ReadAccount);
+    }
+
+    fn unknown_instruments(&self) -> usize {
+        let unknown = self.ledger.live().filter(|o| o.state() == crate::domain::OrderState::Unknown);
+        unknown.map(|o| &o.inst).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    fn accept_position(&mut self, case: &Case, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
+        let inst = InstId::from(case.subject.as_str());
+        let Some(instrument) = self.ledger.instrument(&inst).cloned() else { return };
+        let Some((venue, foreign)) = self.audit.claim(&self.ledger, &instrument) else { return };
+        // Without a price the move is booked at the average entry: no profit is invented.
+        let price = prices.get(&inst).copied().unwrap_or_else(|| self.ledger.average_entry(&inst));
+        let by = (case.id(), run_id, now.venue);
+        let rows = self.ledger.accept_position(&instrument, venue, foreign, price, (&by.0, by.1, by.2));
+        self.keep(Ok(rows), None, now);
+        let subject = if instrument.kind == InstKind::Spot { instrument.base.clone() } else { inst.to_string() };
+        let record = self.audit.rebase(&self.ledger, &subject, venue, now.venue);
+        self.acts.push(Act::Keep(vec![record]));
+        self.acts.push(Act::Show);
+    }
+
+    fn accept_cash(&mut self, ccy: &str, now: Now) {
+        if let Some(venue) = self.audit.cash_seen(ccy) {
+            let record = self.audit.rebase(&self.ledger, ccy, venue, now.venue);
+            self.acts.push(Act::Keep(vec![record]));
+        }
+    }
+
+    /// Tells the others whether they may trade, if that has changed.
+    pub(super) fn say(&mut self, now: Now) {
+        let rival = self.rival.is_some().then(|| "another connection listens to this account's orders".to_owned());
+        let system = |reducing: bool| {
+            self.cases
+                .iter()
+                .find(|case| case.scope.is_none() && case.kind.lets_reduce() == reducing)
+                .map(|case| format!("{}: {}", case.id(), case.why))
+        };
+        let next = match (system(false), self.apart.clone().or(rival), system(true)) {
+            (Some(why), ..) => Readiness::Halted(why),
+            (None, Some(why), _) => Readiness::Reconciling(why),
+            (None, None, Some(why)) => Readiness::ReduceOnly(why),
+            (None, None, None) => Readiness::Ready,
+        };
+        if next == self.said {
+            return;
+        }
+        let (from, to) = (self.said.name(), next.name());
+        let why = next.why().unwrap_or("reconciled with the venue").to_owned();
+        if from != to {
+            info!(event = "trading_state", from, to, %why, "trading state");
+            // Halts have rows of their own.
+            let ours = |name: &str| matches!(name, "active" | "reconciling");
+            if ours(to) || ours(from) {
+                self.acts.push(Act::Keep(vec![Record::TradingState {
+                    scope: "system".into(),
+                    from: from.into(),
+                    to: to.into(),
+                    who: "tracker".into(),
+                    why,
+                    run_id: self.run_id,
+                    at: now.venue,
+                }]));
+            }
+        }
+        self.said = next.clone();
+        self.acts.push(Act::Readiness(next));
+    }
+}

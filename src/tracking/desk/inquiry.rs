@@ -1,0 +1,151 @@
+//! Orders whose outcome is not known: when to ask, what proves that they never were, when a person is called.
+
+use std::collections::BTreeSet;
+
+use tracing::warn;
+
+use super::{Act, Ask, Desk, Now};
+use crate::domain::{ClOrdId, InstId, InstKind, Ms, Order, OrderId, OrderState, Trouble};
+use crate::tracking::sweep::{Everywhere, Question};
+use crate::venue::OrderPush;
+
+/// When to ask about an unknown order next, and how far its proof of absence is.
+#[derive(Clone, Debug)]
+pub(super) struct Inquiry {
+    asked: usize,
+    /// Wall time.
+    next: Ms,
+    in_flight: bool,
+    /// Venue time: since when nobody knows, and of the first pass that found it nowhere.
+    since: Ms,
+    first_pass: Option<Ms>,
+}
+
+impl Desk {
+    /// Asks about orders whose outcome is not proven.
+    pub(super) fn inquire(&mut self, now: Now) {
+        let unknown: Vec<Order> = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).cloned().collect();
+        self.inquiries.retain(|id, _| unknown.iter().any(|o| o.id == *id));
+        for order in unknown {
+            let inquiry = self.inquiries.entry(order.id.clone()).or_insert(Inquiry {
+                asked: 0,
+                next: now.wall.plus(self.patience.ask_at.first().copied().unwrap_or(Ms::ZERO)),
+                in_flight: false,
+                since: now.venue,
+                first_pass: None,
+            });
+            if inquiry.in_flight || now.wall < inquiry.next {
+                continue;
+            }
+            inquiry.in_flight = true;
+            inquiry.asked += 1;
+            inquiry.next =
+                now.wall.plus(self.patience.ask_at.get(inquiry.asked).copied().unwrap_or(self.patience.ask_every));
+            let expired = order.expires_at.unwrap_or(order.created_at).plus(self.patience.absent_after);
+            let kind = self.ledger.instrument(&order.inst).map_or(InstKind::Spot, |inst| inst.kind);
+            self.acts.push(Act::Ask(if now.venue > expired {
+                Ask::Everywhere(question(&order), kind, self.fills_cursor.clone())
+            } else {
+                Ask::Order(question(&order))
+            }));
+        }
+    }
+
+    pub(super) fn on_order_answer(&mut self, id: &OrderId, result: Result<Option<OrderPush>, String>, now: Now) {
+        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+        inquiry.in_flight = false;
+        match result {
+            Ok(Some(push)) => self.on_order(&push, "trade/order", now),
+            // Too early to mean anything.
+            Ok(None) => {}
+            Err(error) => self.inquiry_failed(id, &error),
+        }
+    }
+
+    /// One pass of the proof that an order never reached the book, or is gone with what it filled.
+    pub(super) fn on_everywhere(&mut self, id: &OrderId, result: Result<Everywhere, String>, now: Now) {
+        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+        inquiry.in_flight = false;
+        let found = match result {
+            Ok(found) => found,
+            Err(error) => return self.inquiry_failed(id, &error),
+        };
+        for row in &found.fills {
+            self.on_fill(row, now);
+        }
+        if let Some(push) = &found.order {
+            return self.on_order(push, "trade/order", now);
+        }
+        let Some(order) = self.ledger.get(id).cloned() else { return };
+        // Nowhere, and yet the account has moved: then it is somewhere.
+        if let Some(odd) = self.audit.odd_position(&self.ledger, &order.inst, &found.account) {
+            warn!(event = "absence_doubted", order = %id, %odd, "not found, but the position is not what our fills make it");
+            if let Some(inquiry) = self.inquiries.get_mut(id) {
+                inquiry.first_pass = None;
+            }
+            return;
+        }
+        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+        match inquiry.first_pass {
+            Some(first) if now.venue.since(first) >= self.patience.passes_apart => {
+                let evidence = format!(
+                    "proven absent: not known, pending, in history or in fills, and the position as before, at {} and {}",
+                    first.0, now.venue.0
+                );
+                let outcome = self.ledger.absent(id, "reconcile", &evidence, now.venue);
+                self.keep(outcome, None, now);
+            }
+            Some(_) => {}
+            None => inquiry.first_pass = Some(now.venue),
+        }
+    }
+
+    /// A failed call proves nothing, and what was half proven is begun again.
+    fn inquiry_failed(&mut self, id: &OrderId, error: &str) {
+        warn!(event = "inquiry_failed", order = %id, %error, "the venue could not be asked about an unknown order");
+        if let Some(inquiry) = self.inquiries.get_mut(id) {
+            inquiry.first_pass = None;
+        }
+    }
+
+    /// Too many unknown orders, or one for too long, is a case; both pass when the venue has answered.
+    pub(super) fn judge_unknown(&mut self, now: Now) {
+        let unknown: Vec<(OrderId, InstId)> = self
+            .ledger
+            .live()
+            .filter(|o| o.state() == OrderState::Unknown)
+            .map(|o| (o.id.clone(), o.inst.clone()))
+            .collect();
+        let instruments: BTreeSet<&InstId> = unknown.iter().map(|(_, inst)| inst).collect();
+        let shown: Vec<&str> = instruments.iter().map(|inst| inst.as_str()).collect();
+        if instruments.len() > self.patience.unknown_instruments_max {
+            let why = format!("the outcome of orders in {} is unknown at once", shown.join(", "));
+            self.halt(Trouble::UnknownMany, String::new(), None, why, now);
+        } else {
+            self.end_passing(Trouble::UnknownMany, now);
+        }
+        let stale: Vec<(OrderId, Ms)> = self
+            .inquiries
+            .iter()
+            .filter(|(_, inquiry)| now.venue.since(inquiry.since) > self.patience.unknown_max)
+            .map(|(id, inquiry)| (id.clone(), inquiry.since))
+            .collect();
+        for (id, since) in &stale {
+            let why = format!("the outcome of order {id} is unknown since {}", since.iso());
+            self.halt(Trouble::UnknownLong, id.to_string(), None, why, now);
+        }
+        self.end_those(now, |case| {
+            case.kind == Trouble::UnknownLong && !unknown.iter().any(|(id, _)| id.as_str() == case.subject)
+        });
+    }
+}
+
+pub(super) fn question(order: &Order) -> Question {
+    let named = !order.id.as_str().starts_with('v');
+    Question {
+        id: order.id.clone(),
+        inst: order.inst.clone(),
+        cl_ord_id: named.then(|| ClOrdId::new(order.id.as_str())),
+        venue_id: order.venue_id.as_ref().map(|id| id.as_str().to_owned()),
+    }
+}

@@ -1,0 +1,575 @@
+//! The tracker's mind: what it hears goes in, what is to be done comes out. Pure: time is an argument, the network and
+//! the database are somebody else's.
+//!
+//! Start, recovery and reconnect are one path: listen, ask the venue for everything, join it, settle what is unknown,
+//! open the gate. `inquiry` settles unknown orders, `audit` compares what we hold, `cases` halts and ends halts.
+
+mod audit;
+mod cases;
+mod inquiry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use self::audit::Audit;
+use self::inquiry::Inquiry;
+use super::ledger::{Foreign, Ledger, Outcome};
+use super::sweep::{Everywhere, Question, Sweep, Wanted};
+use crate::domain::record::Record;
+use crate::domain::view::Stray;
+use crate::domain::{
+    AccountView, Case, InstId, InstKind, Ms, OrderId, OrderState, OrdersView, Price, Readiness, RunId, Trouble,
+};
+use crate::execution::{News, Report};
+use crate::store::Opened;
+use crate::venue::{AlgoPush, CreateOutcome, FillReport, OrderPush};
+
+/// How patient reconciliation is.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Between comparisons of open orders and of fills, wall time.
+    pub orders_every: Ms,
+    pub fills_every: Ms,
+    /// When to ask about an unknown order after it became one, then every so often; wall time.
+    pub ask_at: Vec<Ms>,
+    pub ask_every: Ms,
+    /// "Not found" counts as proof only this long after an order's expiry, venue time.
+    pub absent_after: Ms,
+    /// Between the two passes of a proof of absence, and of a mismatch; venue time.
+    pub passes_apart: Ms,
+    /// Unknown for longer than this is a case for a person, venue time.
+    pub unknown_max: Ms,
+    /// Instruments with an unknown order beyond which nothing opens anywhere.
+    pub unknown_instruments_max: usize,
+    /// Complete comparisons that may end in disagreement before a start is given up.
+    pub rounds_max: u32,
+    /// How long another connection that listens to our orders may be a dead one of our own, wall time.
+    pub rival_max: Ms,
+    /// Cash that may be unexplained, in dollars.
+    pub cash_tolerance: rust_decimal::Decimal,
+}
+
+/// Two clocks: the venue's, and one of this process that only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub venue: Ms,
+    pub wall: Ms,
+}
+
+/// The private streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feed {
+    Orders,
+    Stops,
+}
+
+/// Something the tracker hears.
+#[derive(Debug)]
+pub enum Heard {
+    Report(Report),
+    Up(Feed),
+    Down(Feed, String),
+    Orders(Vec<OrderPush>),
+    Stops(Vec<AlgoPush>),
+    /// A push that cannot be read.
+    Garbled(Feed, String),
+    /// How many connections listen to the account's orders, as the venue counts.
+    Connections(u64),
+    Answer(Answer),
+    /// A complete read of the account.
+    Account(Arc<AccountView>),
+    /// A person accepts a case; prices to book moves at.
+    Accept {
+        case: String,
+        run_id: RunId,
+        prices: BTreeMap<InstId, Price>,
+    },
+    /// A person wants everything compared now.
+    Compare,
+    Tick,
+}
+
+/// The venue's answer to a question, or why there is none: that is never an empty one.
+#[derive(Debug)]
+pub enum Answer {
+    Sweep(Result<Sweep, String>),
+    Order { id: OrderId, result: Result<Option<OrderPush>, String> },
+    Everywhere { id: OrderId, result: Result<Everywhere, String> },
+    Fills { id: OrderId, result: Result<Vec<FillReport>, String> },
+}
+
+/// A question for the venue, to be asked on the side.
+#[derive(Debug)]
+pub enum Ask {
+    Sweep(Wanted),
+    Order(Question),
+    Everywhere(Question, InstKind, Option<String>),
+    Fills(OrderId, InstId, String),
+}
+
+/// Something to be done, in this order.
+#[derive(Debug)]
+pub enum Act {
+    /// One transaction.
+    Keep(Vec<Record>),
+    Ask(Ask),
+    Readiness(Readiness),
+    /// What the others see has changed.
+    Show,
+    /// Have the account read soon.
+    ReadAccount,
+    /// Close and open a stream: its subscription tells how many listen.
+    Reopen(Feed),
+}
+
+/// Everything the tracker knows and is about to do.
+#[derive(Debug)]
+pub struct Desk {
+    ledger: Ledger,
+    patience: Patience,
+    fills_cursor: Option<String>,
+    /// The run of this start: what reconciliation does is booked to it.
+    run_id: RunId,
+    cases: Vec<Case>,
+    strays: BTreeSet<Stray>,
+    /// Orders about which nothing more is believed, because a person said so.
+    set_aside: BTreeSet<OrderId>,
+    audit: Audit,
+    inquiries: BTreeMap<OrderId, Inquiry>,
+    /// When fills were last asked for, by order.
+    fills_asked: BTreeMap<OrderId, Ms>,
+    up: BTreeSet<Feed>,
+    /// Grows each time a private stream comes up or goes down: a sweep that began before proves nothing after.
+    epoch: u64,
+    sweeping: bool,
+    sweep_again: bool,
+    last_sweep: Option<Ms>,
+    /// Complete sweeps so far, and those in a row that failed or ended in disagreement.
+    sweeps: u64,
+    failed: u32,
+    rounds: u32,
+    /// Why the gate is shut, while it is.
+    apart: Option<String>,
+    said: Readiness,
+    /// Since when others listen to our orders, and when we last looked again; wall time.
+    rival: Option<(Ms, Ms)>,
+    acts: Vec<Act>,
+}
+
+/// How often a sweep may fail in a row before the gate shuts.
+const SWEEPS_FAILED: u32 = 5;
+/// Between questions for the fills of one order, wall time.
+const FILLS_EVERY: Ms = Ms(500);
+/// Between looks at whether a rival is still there, wall time.
+const RIVAL_LOOK: Ms = Ms::secs(10);
+/// Sweeps no faster than this, whatever the speed of the venue's clock; wall time.
+const SWEEP_PAUSE: Ms = Ms::secs(1);
+
+impl Desk {
+    /// Takes up what the database remembers; with the rows that come of it.
+    pub fn open(
+        opened: Opened,
+        instruments: BTreeMap<InstId, Arc<crate::domain::Instrument>>,
+        env: char,
+        run_id: RunId,
+        patience: Patience,
+        now: Ms,
+    ) -> (Self, Vec<Record>) {
+        let fills_cursor = opened.fills_cursor.clone();
+        let audit = Audit::remembered(opened.baselines.clone());
+        // What passes by itself is judged anew; what needs a person has waited for one.
+        let (passing, cases): (Vec<Case>, Vec<Case>) = opened.halts.clone().into_iter().partition(|c| c.kind.passes());
+        let (ledger, mut records) = Ledger::open(opened, instruments, env, now);
+        let ended = |case| Record::HaltEnded { case, by: "start".into(), run_id, at: now };
+        records.extend(passing.into_iter().map(ended));
+        let desk = Self {
+            ledger,
+            patience,
+            fills_cursor,
+            run_id,
+            cases,
+            strays: BTreeSet::new(),
+            set_aside: BTreeSet::new(),
+            audit,
+            inquiries: BTreeMap::new(),
+            fills_asked: BTreeMap::new(),
+            up: BTreeSet::new(),
+            epoch: 0,
+            sweeping: false,
+            sweep_again: false,
+            last_sweep: None,
+            sweeps: 0,
+            failed: 0,
+            rounds: 0,
+            apart: Some("starting".to_owned()),
+            said: Readiness::Reconciling("starting".to_owned()),
+            rival: None,
+            acts: Vec::new(),
+        };
+        (desk, records)
+    }
+
+    /// What the other stages may see.
+    pub fn view(&self) -> OrdersView {
+        let strays = self.strays.iter().cloned().collect();
+        OrdersView { halts: self.cases.clone(), strays, foreign: self.audit.foreign(), ..self.ledger.view() }
+    }
+
+    /// What is believed of orders.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Nothing is on its way any more; what rests may rest.
+    pub fn only_resting(&self) -> bool {
+        self.ledger.live().all(|o| o.ttl.is_some() && o.venue_id.is_some())
+    }
+
+    /// One thing heard; what is to be done about it.
+    pub fn hear(&mut self, heard: Heard, now: Now) -> Vec<Act> {
+        match heard {
+            Heard::Report(report) => self.on_report(report, now),
+            Heard::Up(feed) => {
+                self.epoch += 1;
+                self.up.insert(feed);
+                // What happened while nobody listened is in the lists.
+                self.begin_sweep(now);
+            }
+            Heard::Down(feed, why) => {
+                self.epoch += 1;
+                self.up.remove(&feed);
+                if feed == Feed::Orders {
+                    self.apart = Some(format!("the private stream is down: {why}"));
+                }
+            }
+            Heard::Orders(pushes) => pushes.iter().for_each(|push| self.on_order(push, "orders channel", now)),
+            Heard::Stops(pushes) => self.on_stops(&pushes, "orders-algo channel", now),
+            Heard::Garbled(feed, problem) => {
+                // What we cannot read may be a fill: ask for everything.
+                warn!(event = "push_refused", ?feed, %problem, "a push that cannot be read; asking by REST");
+                self.begin_sweep(now);
+            }
+            Heard::Connections(count) => self.on_connections(count, now),
+            Heard::Answer(answer) => self.on_answer(answer, now),
+            Heard::Account(view) => self.on_account(view, now),
+            Heard::Accept { case, run_id, prices } => self.accept(&case, run_id, &prices, now),
+            Heard::Compare => {
+                self.begin_sweep(now);
+                self.acts.push(Act::ReadAccount);
+            }
+            Heard::Tick => self.on_tick(now),
+        }
+        self.say(now);
+        std::mem::take(&mut self.acts)
+    }
+
+    /// Keeps what an event led to, or halts because it cannot be true.
+    fn keep(&mut self, outcome: Outcome, inst: Option<InstId>, now: Now) {
+        let records = match outcome {
+            Ok(records) => records,
+            // Starting again would meet the same contradiction: stay up, trade nothing, call a person.
+            Err(contradiction) => {
+                let subject = inst.map_or_else(String::new, |inst| inst.to_string());
+                return self.halt(Trouble::Contradiction, subject, None, contradiction.to_string(), now);
+            }
+        };
+        if records.is_empty() {
+            return;
+        }
+        for record in &records {
+            match record {
+                Record::Fill(fill) => {
+                    self.audit.moved(&fill.inst, now.venue);
+                    self.acts.push(Act::ReadAccount);
+                    info!(event = "fill", run_id = %fill.run_id, cl_ord_id = %fill.order_id, contender = %fill.contender,
+                        inst = %fill.inst, side = fill.side.as_str(), qty = %fill.qty, price = %fill.price, fee = %fill.fee,
+                        fee_ccy = %fill.fee_ccy, "filled");
+                }
+                Record::Transition(step) if step.to.is_final() => {
+                    info!(event = "order_ended", run_id = %step.run_id, cl_ord_id = %step.order_id, state = %step.to,
+                        filled = %step.filled, evidence = %step.evidence, "an order has ended");
+                }
+                _ => {}
+            }
+        }
+        self.acts.push(Act::Keep(records));
+        self.acts.push(Act::Show);
+    }
+
+    fn on_report(&mut self, report: Report, now: Now) {
+        let (at, run_id) = (now.venue, report.run_id);
+        let outcome = match report.news {
+            News::Intended(order, intent) => {
+                self.ledger.intended(*order, &intent);
+                Ok(Vec::new())
+            }
+            News::Stopped(intent) => {
+                // A move that was stopped leaves the order where it is.
+                if intent.moves.is_none() {
+                    self.ledger.note_latest(&intent);
+                }
+                Ok(Vec::new())
+            }
+            News::Sending(id) => self.ledger.sending(&id, at),
+            News::Moving(id, limit) => {
+                self.ledger.moving(&id, limit);
+                Ok(Vec::new())
+            }
+            News::NotSent(id, why) => self.ledger.not_sent(&id, &why, at),
+            News::Answered(id, outcome) => {
+                if let CreateOutcome::Rejected { stop: true, code, msg } = &outcome {
+                    error!(event = "refused", %run_id, %code, %msg, "the venue refuses orders");
+                    let why = format!("the venue refuses orders: {code} {msg}");
+                    self.halt(Trouble::Refused, code.clone(), None, why, now);
+                }
+                self.ledger.answered(&id, &outcome, at)
+            }
+            News::CancelAsked(id, outcome) => Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), at)),
+            News::MoveAsked(id, limit, outcome) => {
+                info!(event = "move_asked", %run_id, cl_ord_id = %id, %limit, ?outcome, "asked the venue to move an order");
+                Ok(Vec::new()) // where it rests is told by the venue's next word on it
+            }
+            News::StopCancelAsked(algo) => {
+                self.ledger.stop_cancel_asked(&algo);
+                Ok(Vec::new())
+            }
+        };
+        self.acts.push(Act::Show);
+        self.keep(outcome, None, now);
+    }
+
+    fn on_order(&mut self, push: &OrderPush, channel: &str, now: Now) {
+        match self.ledger.on_order(push, channel, now.venue) {
+            Ok(Err(contradiction)) if self.is_set_aside(&push.cl_ord_id) => {
+                warn!(event = "set_aside", %contradiction, "about an order that a person has set aside");
+            }
+            Ok(outcome) => self.keep(outcome, Some(push.inst.clone()), now),
+            Err(foreign) => self.on_foreign(foreign, (&push.inst, &push.cl_ord_id, push.report.venue_id.as_str()), now),
+        }
+    }
+
+    fn is_set_aside(&self, cl_ord_id: &str) -> bool {
+        self.set_aside.contains(&OrderId::from(cl_ord_id))
+    }
+
+    fn on_stops(&mut self, pushes: &[AlgoPush], channel: &str, now: Now) {
+        let (records, wrong) = self.ledger.on_algos(pushes, channel, now.venue);
+        self.keep(Ok(records), None, now);
+        if let Some(contradiction) = wrong {
+            self.keep(Err(contradiction), None, now);
+        }
+    }
+
+    fn on_fill(&mut self, row: &FillReport, now: Now) {
+        match self.ledger.on_fill(row, now.venue) {
+            Ok(Err(contradiction)) if self.is_set_aside(&row.cl_ord_id) => {
+                warn!(event = "set_aside", %contradiction, "about an order that a person has set aside");
+            }
+            Ok(outcome) => self.keep(outcome, Some(row.inst.clone()), now),
+            Err(foreign) => {
+                self.audit.not_ours(row, now.venue);
+                self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
+            }
+        }
+    }
+
+    fn on_foreign(&mut self, foreign: Foreign, (inst, cl_ord_id, venue_id): (&InstId, &str, &str), now: Now) {
+        match foreign {
+            Foreign::Stranger => {
+                info!(event = "foreign_order", %inst, venue_id, "an order that is not ours; left alone");
+            }
+            Foreign::OursUnknown => {
+                let why = format!(
+                    "order {cl_ord_id} ({venue_id}) carries our prefix and is not in this database: was it restored from a backup?"
+                );
+                self.strays.insert(Stray { inst: inst.clone(), cl_ord_id: cl_ord_id.to_owned() });
+                self.halt(Trouble::Stray, cl_ord_id.to_owned(), None, why, now);
+            }
+        }
+    }
+
+    fn on_connections(&mut self, count: u64, now: Now) {
+        if count <= 1 {
+            self.rival = None;
+            self.end_passing(Trouble::SecondInstance, now);
+            return;
+        }
+        let (since, _) = self.rival.unwrap_or((now.wall, now.wall));
+        if self.rival.is_none() {
+            warn!(
+                event = "second_listener",
+                count, "another connection of this account listens to its orders; a second bot?"
+            );
+        }
+        self.rival = Some((since, now.wall));
+    }
+
+    fn begin_sweep(&mut self, now: Now) {
+        if self.sweeping {
+            self.sweep_again = true;
+            return;
+        }
+        self.sweeping = true;
+        self.sweep_again = false;
+        self.last_sweep = Some(now.wall);
+        let wanted = Wanted {
+            questions: self.ledger.live().map(inquiry::question).collect(),
+            fills_cursor: self.fills_cursor.clone(),
+            known: self.ledger.venue_ids().collect(),
+            stops: self.ledger.expected_stops(),
+            epoch: self.epoch,
+        };
+        self.acts.push(Act::Ask(Ask::Sweep(wanted)));
+    }
+
+    fn on_answer(&mut self, answer: Answer, now: Now) {
+        match answer {
+            Answer::Sweep(Ok(found)) => {
+                self.sweeping = false;
+                self.failed = 0;
+                self.join(found, now);
+                if self.sweep_again {
+                    self.begin_sweep(now);
+                }
+            }
+            Answer::Sweep(Err(error)) => {
+                self.sweeping = false;
+                self.failed += 1;
+                warn!(event = "sweep_failed", attempt = self.failed, %error, "the venue could not be asked; nothing is assumed");
+                if self.failed >= SWEEPS_FAILED {
+                    self.apart = Some(format!("the venue cannot be asked: {error}"));
+                }
+            }
+            Answer::Order { id, result } => self.on_order_answer(&id, result, now),
+            Answer::Everywhere { id, result } => self.on_everywhere(&id, result, now),
+            Answer::Fills { id, result } => match result {
+                Ok(rows) => {
+                    rows.iter().for_each(|row| self.on_fill(row, now));
+                    if self.apart.is_some() {
+                        self.begin_sweep(now);
+                    }
+                }
+                Err(error) => {
+                    warn!(event = "fills_failed", order = %id, %error, "fills could not be asked for; asking again");
+                }
+            },
+        }
+    }
+
+    /// Joins a complete answer of the venue with what we know.
+    fn join(&mut self, found: Sweep, now: Now) {
+        found.pending.iter().for_each(|push| self.on_order(push, "orders-pending", now));
+        for (id, named, push) in &found.asked {
+            match push {
+                Some(push) => self.on_order(push, "trade/order", now),
+                // Not known to the venue: no proof yet. Its outcome is open until there is one.
+                None if !named => {} // on its way out: the answer to its create will come
+                None => {
+                    let outcome = self.ledger.lost(id, now.venue);
+                    self.keep(outcome, None, now);
+                }
+            }
+        }
+        found.nameless.iter().for_each(|push| self.on_order(push, "trade/order", now));
+        // A database that has never read fills begins after the newest: what was before is not its own.
+        let first_ever = self.fills_cursor.is_none();
+        let mut cursor = first_ever.then(|| "0".to_owned());
+        for row in &found.fills {
+            cursor = Some(row.bill_id.clone());
+            if !first_ever {
+                self.on_fill(row, now);
+            }
+        }
+        self.on_stops(&found.algos, "algo lists", now);
+        // A stray that is no longer open needs no cancel.
+        self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
+        if let Some(cursor) = cursor {
+            let note = Record::Note { key: "fills_cursor".into(), value: cursor.clone() };
+            self.acts.push(Act::Keep(vec![note]));
+            self.fills_cursor = Some(cursor);
+        }
+        if found.epoch != self.epoch || !self.up.contains(&Feed::Orders) {
+            self.sweep_again = self.up.contains(&Feed::Orders); // the stream changed under this sweep
+            return;
+        }
+        self.sweeps += 1;
+        self.agree(&found, now);
+    }
+
+    /// After a complete comparison: are we of one mind with the venue?
+    fn agree(&mut self, found: &Sweep, now: Now) {
+        let missing: Vec<String> = self.ledger.missing_fills().map(|o| o.id.to_string()).collect();
+        if missing.is_empty() {
+            self.rounds = 0;
+            self.end_passing(Trouble::Unconverged, now);
+            if self.apart.take().is_some() {
+                let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).count();
+                info!(
+                    event = "reconciled",
+                    began_ms = found.began.0,
+                    pending = found.pending.len(),
+                    fills = found.fills.len(),
+                    unknown,
+                    "orders and fills agree with the venue"
+                );
+            }
+            return;
+        }
+        if self.apart.is_none() {
+            return; // fills of the last seconds: asked for on the side
+        }
+        self.rounds += 1;
+        if self.rounds >= self.patience.rounds_max {
+            let why = format!(
+                "{} comparisons with the venue did not end in agreement; fills are missing of: {}",
+                self.rounds,
+                missing.join(", ")
+            );
+            self.halt(Trouble::Unconverged, String::new(), None, why, now);
+        }
+    }
+
+    fn on_tick(&mut self, now: Now) {
+        let every = self.patience.orders_every.min(self.patience.fills_every);
+        let due = self.last_sweep.is_none_or(|at| now.wall.since(at) >= every.max(SWEEP_PAUSE));
+        if self.up.contains(&Feed::Orders) && due {
+            self.begin_sweep(now);
+        }
+        self.inquire(now);
+        self.ask_for_fills(now);
+        self.watch_rival(now);
+        self.judge_unknown(now);
+    }
+
+    fn ask_for_fills(&mut self, now: Now) {
+        let missing: Vec<(OrderId, InstId, Option<String>)> = self
+            .ledger
+            .missing_fills()
+            .map(|o| (o.id.clone(), o.inst.clone(), o.venue_id.as_ref().map(|id| id.as_str().to_owned())))
+            .collect();
+        self.fills_asked.retain(|id, _| missing.iter().any(|(missing, ..)| missing == id));
+        for (id, inst, venue_id) in missing {
+            let asked = self.fills_asked.get(&id).is_some_and(|at| now.wall.since(*at) < FILLS_EVERY);
+            let Some(venue_id) = venue_id.filter(|_| !asked) else { continue };
+            self.fills_asked.insert(id.clone(), now.wall);
+            self.acts.push(Act::Ask(Ask::Fills(id, inst, venue_id)));
+        }
+    }
+
+    fn watch_rival(&mut self, now: Now) {
+        let Some((since, looked)) = self.rival else { return };
+        if now.wall.since(since) >= self.patience.rival_max {
+            let why = "another connection of this account keeps listening to its orders".to_owned();
+            self.halt(Trouble::SecondInstance, String::new(), None, why, now);
+        }
+        if now.wall.since(looked) >= RIVAL_LOOK {
+            self.rival = Some((since, now.wall));
+            self.acts.push(Act::Reopen(Feed::Orders));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! What each contender holds: fills of its own orders, and moves that no trade of its own made.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::Ledger;
+use crate::domain::record::{Adjustment, Record};
+use crate::domain::{ContenderId, Fill, InstId, Instrument, Ms, Price, Qty, RunId};
+
+impl Ledger {
+    /// Sum of all sleeves in an instrument.
+    pub fn net(&self, inst: &InstId) -> Decimal {
+        self.holdings.iter().filter(|((_, on), _)| on == inst).map(|(_, held)| held.qty.0).sum()
+    }
+
+    /// Sleeves that hold something of an instrument.
+    pub fn sleeves(&self, inst: &InstId) -> BTreeMap<ContenderId, Decimal> {
+        let held = self.holdings.iter().filter(|((_, on), held)| on == inst && !held.qty.is_zero());
+        held.map(|((contender, _), held)| (contender.clone(), held.qty.0)).collect()
+    }
+
+    /// Adds a fill to the sleeve of its contender and to the account's books.
+    pub(super) fn book(&mut self, fill: &Fill) {
+        let Some(inst) = self.instruments.get(&fill.inst) else { return };
+        self.holdings.entry((fill.contender.clone(), fill.inst.clone())).or_default().apply(inst, fill);
+        self.books.fill(inst, fill);
+    }
+
+    /// Adds a move between sleeves.
+    pub(super) fn shift(&mut self, row: &Adjustment) {
+        let Some(inst) = self.instruments.get(&row.inst) else { return };
+        let held = self.holdings.entry((row.contender.clone(), row.inst.clone())).or_default();
+        held.shift(inst, row.qty, row.price);
+    }
+
+    /// A trade that no decision of a contender made (a close by command, a liquidation) is booked to the order's owner;
+    /// what it does not hold of that is taken from the other sleeves whose position it closed, each its share.
+    pub(super) fn hand_down(&mut self, fill: &Fill, kind: &'static str) -> Vec<Record> {
+        let owner = fill.contender.clone();
+        let left = self.holdings.get(&(owner.clone(), fill.inst.clone())).map_or(Decimal::ZERO, |h| h.qty.0);
+        let Some(inst) = self.instruments.get(&fill.inst).cloned() else { return Vec::new() };
+        if left.is_zero() || left.is_sign_negative() != (fill.side == crate::domain::Side::Sell) {
+            return Vec::new();
+        }
+        let mut sleeves = self.sleeves(&fill.inst);
+        sleeves.remove(&owner);
+        let shares = spread(left, &sleeves, inst.lot.0);
+        let mut out = Vec::new();
+        for (contender, share) in shares {
+            for (who, qty) in [(contender, share), (owner.clone(), -share)] {
+                out.push(self.adjust(
+                    who,
+                    &fill.inst,
+                    qty,
+                    fill.price,
+                    (kind, fill.order_id.as_str()),
+                    fill.run_id,
+                    fill.at,
+                ));
+            }
+        }
+        out
+    }
+
+    /// Books one move and gives its row.
+    #[allow(clippy::too_many_arguments)]
+    fn adjust(
+        &mut self,
+        contender: ContenderId,
+        inst: &InstId,
+        qty: Decimal,
+        price: Price,
+        (kind, reference): (&'static str, &str),
+        run_id: RunId,
+        at: Ms,
+    ) -> Record {
+        let row = Adjustment {
+            contender,
+            inst: inst.clone(),
+            qty: Qty(qty),
+            price,
+            kind,
+            reference: reference.to_owned(),
+            run_id,
+            at,
+        };
+        self.shift(&row);
+        Record::Adjusted(row)
+    }
+
+    /// The venue's position is taken as it is: what is missing comes out of the sleeves on the position's side, each
+    /// its share; what is too much is not ours.
+    pub fn accept_position(
+        &mut self,
+        inst: &Instrument,
+        venue: Decimal,
+        foreign: Decimal,
+        price: Price,
+        (case, run_id, at): (&str, RunId, Ms),
+    ) -> Vec<Record> {
+        let ours = self.net(&inst.id);
+        let claimed = venue - foreign;
+        // Ours is at most what we held, on the side we held it.
+        let kept =
+            if ours > Decimal::ZERO { claimed.clamp(Decimal::ZERO, ours) } else { claimed.clamp(ours, Decimal::ZERO) };
+        let gone = kept - ours;
+        let mut rows = Vec::new();
+        for (contender, share) in spread(gone, &self.sleeves(&inst.id), inst.lot.0) {
+            rows.push(self.adjust(contender, &inst.id, share, price, ("accepted", case), run_id, at));
+        }
+        rows
+    }
+}
+
+/// Splits `change` over those of `held` that it makes smaller: in proportion, in whole lots, what is left to the largest
+/// first. Never more than any of them holds; what nobody can bear is not in the answer.
+pub(super) fn spread(
+    change: Decimal,
+    held: &BTreeMap<ContenderId, Decimal>,
+    lot: Decimal,
+) -> Vec<(ContenderId, Decimal)> {
+    let opposite =
+        |qty: Decimal| !qty.is_zero() && !change.is_zero() && qty.is_sign_negative() != change.is_sign_negative();
+    let mut bearers: Vec<(&ContenderId, Decimal)> =
+        held.iter().filter(|(_, qty)| opposite(**qty)).map(|(who, qty)| (who, qty.abs())).collect();
+    bearers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let total: Decimal = bearers.iter().map(|(_, qty)| *qty).sum();
+    let asked = change.abs().min(total);
+    if asked.is_zero() {
+        return Vec::new();
+    }
+    let step = if lot > Decimal::ZERO { lot } else { Decimal::ONE };
+    let mut shares: Vec<Decimal> =
+        bearers.iter().map(|(_, qty)| ((asked * *qty / total / step).floor() * step).min(*qty)).collect();
+    let mut left = asked - shares.iter().sum::<Decimal>();
+    for (share, (_, qty)) in shares.iter_mut().zip(&bearers) {
+        let more = left.min(*qty - *share);
+        *share += more;
+        left -= more;
+    }
+    let sign = if change.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
+    let signed = bearers.into_iter().zip(shares).filter(|(_, share)| !share.is_zero());
+    signed.map(|((who, _), share)| (who.clone(), (share * sign).normalize())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(change: i64, held: &[(&str, i64)], expected: &str) {
+        let held = held.iter().map(|(who, qty)| ((*who).into(), Decimal::from(*qty))).collect();
+        let shown: Vec<String> =
+            spread(Decimal::from(change), &held, Decimal::ONE).iter().map(|(who, q)| format!("{who} {q}")).collect();
+        assert_eq!(shown.join(", "), expected);
+    }
+
+    #[test]
+    fn a_change_is_borne_by_those_it_makes_smaller_each_its_share_in_whole_lots() {
+        check(-10, &[("a", 10)], "a -10");
+        check(-10, &[("a", 30), ("b", 10)], "a -8, b -2");
+        check(-6, &[("a", 10), ("b", -4)], "a -6");
+        check(6, &[("a", 10), ("b", -4)], "b 4");
+        check(-1, &[("a", 1), ("b", 1)], "a -1");
+        check(-50, &[("a", 10), ("b", 10)], "a -10, b -10");
+        check(5, &[("a", 10)], "");
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_bears_more_than_he_holds_and_all_of_it_is_borne_if_it_can_be(
+            change in -100i64..100, held in proptest::collection::btree_map("[a-d]", -50i64..50, 0..4),
+        ) {
+            let held: BTreeMap<ContenderId, Decimal> =
+                held.into_iter().map(|(who, qty)| (who.as_str().into(), Decimal::from(qty))).collect();
+            let shares = spread(Decimal::from(change), &held, Decimal::ONE);
+            let can: Decimal = held.values().filter(|q| (q.is_sign_negative()) != (change < 0)).map(Decimal::abs).sum();
+            let borne: Decimal = shares.iter().map(|(_, q)| q.abs()).sum();
+            prop_assert_eq!(borne, can.min(Decimal::from(change.abs())));
+            for (who, share) in shares {
+                prop_assert!(share.abs() <= held[&who].abs() && share.is_sign_negative() != held[&who].is_sign_negative());
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Stops: which are ours, which should be alive, which protect nothing any more, and the orders they make.
+
+use super::{Foreign, Ledger, Outcome};
+use crate::domain::order::Contradiction;
+use crate::domain::record::{AdoptedOrder, AlgoStep, Record};
+use crate::domain::view::IdleStop;
+use crate::domain::{
+    AlgoState, ContenderId, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Purpose, Qty, RunId, Side, Stop,
+};
+use crate::venue::{AlgoPush, OrderPush};
+
+impl Ledger {
+    /// Stops whose contender no longer holds what they protect.
+    pub(super) fn idle_stops(&self) -> Vec<IdleStop> {
+        let idle = |stop: &&Stop| {
+            // Not known, or not all of it: keep the stop.
+            let Some(parent) = self.orders.get(&stop.parent).filter(|o| o.is_settled()) else { return false };
+            let held = self.holdings.get(&(stop.contender.clone(), stop.inst.clone())).map_or(Qty::ZERO, |h| h.qty);
+            match parent.side {
+                Side::Buy => held <= Qty::ZERO,
+                Side::Sell => held >= Qty::ZERO,
+            }
+        };
+        let waits = |stop: &&Stop| !stop.state.is_final() && !self.stops_asked.contains(&stop.id);
+        let row = |stop: &Stop| IdleStop { inst: stop.inst.clone(), algo_id: stop.id.clone(), run_id: stop.run_id };
+        self.stops.values().filter(waits).filter(idle).map(row).collect()
+    }
+
+    /// A stop's cancel was asked for; it is not asked for again until the venue says it lives.
+    pub fn stop_cancel_asked(&mut self, algo_id: &str) {
+        self.stops_asked.insert(algo_id.to_owned());
+    }
+
+    /// Stops that should be alive at the venue: made by an order that has ended with fills.
+    pub fn expected_stops(&self) -> Vec<String> {
+        let made = |stop: &Stop| self.orders.get(&stop.parent).is_some_and(|o| o.is_settled() && !o.filled.is_zero());
+        let waits = self.stops.values().filter(|stop| !stop.state.is_final() && made(stop));
+        waits.map(|stop| stop.id.clone()).collect()
+    }
+
+    /// The order ended without a fill: its stops were never made.
+    pub(super) fn end_stops_of(&mut self, id: &OrderId, now: Ms) -> Vec<Record> {
+        let ended: Vec<String> = self
+            .stops
+            .values()
+            .filter(|stop| stop.parent == *id && stop.state == AlgoState::Intended)
+            .map(|stop| stop.id.clone())
+            .collect();
+        let mut out = Vec::new();
+        for name in ended {
+            if let Some(mut stop) = self.stops.remove(&name) {
+                stop.state = AlgoState::Unborn;
+                let evidence = "its order ended without a fill".to_owned();
+                let step = AlgoStep { from: Some(AlgoState::Intended), stop, cause: "descent", evidence, at: now };
+                out.push(Record::Algo(Box::new(step)));
+            }
+        }
+        out
+    }
+
+    /// A statement of the venue about one of our stops.
+    pub fn on_algo(&mut self, push: &AlgoPush, channel: &str, now: Ms) -> Outcome {
+        let Some(stop) = self.stops.get_mut(&push.algo_id) else { return Ok(Vec::new()) };
+        let Some(said) = push.state else { return Ok(Vec::new()) };
+        if !push.venue_id.is_empty() {
+            stop.venue_id = Some(push.venue_id.clone());
+        }
+        let from = stop.state;
+        if said == AlgoState::Live {
+            self.stops_asked.remove(&push.algo_id);
+        }
+        if !stop.merge(said)? {
+            return Ok(Vec::new());
+        }
+        let evidence = channel.to_owned();
+        let step =
+            AlgoStep { stop: stop.clone(), from: Some(from), cause: "venue", evidence, at: push.at.unwrap_or(now) };
+        if matches!(said, AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed) {
+            self.stops_asked.remove(&push.algo_id);
+        }
+        Ok(vec![Record::Algo(Box::new(step))])
+    }
+
+    /// An order without our name that is ours by descent: the child of one of our stops, or the venue's own against
+    /// our position. A row with its parent, booked to the sleeve it belongs to.
+    pub(super) fn descent(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
+        let qty = push.qty.filter(|qty| *qty > Qty::ZERO).ok_or(Foreign::Stranger)?;
+        let by_venue =
+            |stop: &&Stop| !push.venue_algo_id.is_empty() && stop.venue_id.as_ref() == Some(&push.venue_algo_id);
+        let stop = self.stops.get(&push.algo_id).or_else(|| self.stops.values().find(by_venue)).cloned();
+        if let Some(stop) = stop {
+            let by = (stop.run_id, stop.contender.clone(), Purpose::Stop);
+            let (id, adopted) = self.adopt(push, qty, by, Some(stop.trigger), stop.parent.clone(), now);
+            let (from, mut stop) = (stop.state, stop);
+            stop.child = Some(id.clone());
+            let mut records = vec![adopted];
+            // A child proves that it has triggered, unless the venue has said so already or said how it failed.
+            if !from.is_final() {
+                stop.state = AlgoState::Effective;
+            }
+            let evidence = format!("its order {} appeared", push.report.venue_id);
+            let step = AlgoStep { stop: stop.clone(), from: Some(from), cause: "descent", evidence, at: now };
+            records.push(Record::Algo(Box::new(step)));
+            self.stops.insert(stop.id.clone(), stop);
+            return Ok((id, records));
+        }
+        let forced = matches!(push.category.as_str(), "full_liquidation" | "partial_liquidation" | "adl" | "delivery");
+        // The newest order of a sleeve that it closes is its parent; without one it is not against anything of ours.
+        let closes =
+            |held: rust_decimal::Decimal| !held.is_zero() && held.is_sign_negative() == (push.side == Side::Buy);
+        let bearer =
+            self.sleeves(&push.inst).into_iter().filter(|(_, held)| closes(*held)).max_by_key(|(_, q)| q.abs());
+        let parent = bearer.and_then(|(who, _)| self.latest.get(&(who, push.inst.clone())));
+        let parent =
+            parent.and_then(|latest| self.orders.get(latest)).map(|o| (o.id.clone(), o.run_id, o.contender.clone()));
+        match parent {
+            Some((parent, run_id, bearer)) if forced => {
+                let by = (run_id, bearer, Purpose::Liquidation);
+                let (id, adopted) = self.adopt(push, qty, by, None, parent, now);
+                Ok((id, vec![adopted]))
+            }
+            _ => Err(Foreign::Stranger),
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        push: &OrderPush,
+        qty: Qty,
+        (run_id, contender, purpose): (RunId, ContenderId, Purpose),
+        trigger: Option<crate::domain::Price>,
+        parent: OrderId,
+        now: Ms,
+    ) -> (OrderId, Record) {
+        let id = OrderId::new(format!("v{}", push.report.venue_id));
+        let intent = OrderIntent {
+            cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
+            run_id,
+            contender,
+            inst: push.inst.clone(),
+            side: push.side,
+            ord_type: OrdType::Market,
+            qty,
+            limit: None,
+            purpose,
+            leg: 0,
+            attempt: 0,
+            reduce_only: true,
+            stop: None,
+            reference: trigger.or(push.report.average).unwrap_or_default(),
+            decided_at: now,
+            ttl: None,
+            slippage: None,
+            moves: None,
+            sleeve: Default::default(),
+            weight: Default::default(),
+        };
+        let mut order = Order::intended(&intent, now, None).remembered(OrderState::Acked, []);
+        order.venue_id = Some(push.report.venue_id.clone());
+        self.orders.insert(id.clone(), order);
+        self.by_venue.insert(push.report.venue_id.clone(), id.clone());
+        let order = AdoptedOrder { order_id: id.clone(), parent, venue_id: push.report.venue_id.clone(), intent };
+        (id, Record::Adopted { order: Box::new(order), at: now })
+    }
+
+    /// Joins what the venue says in a list: a contradiction in one of them does not hide the others.
+    pub fn on_algos(&mut self, pushes: &[AlgoPush], channel: &str, now: Ms) -> (Vec<Record>, Option<Contradiction>) {
+        let (mut records, mut wrong) = (Vec::new(), None);
+        for push in pushes {
+            match self.on_algo(push, channel, now) {
+                Ok(more) => records.extend(more),
+                Err(contradiction) => wrong = Some(contradiction),
+            }
+        }
+        (records, wrong)
+    }
+}
