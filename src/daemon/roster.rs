@@ -10,7 +10,7 @@ use crate::config::{Config, Contender, Stage};
 use crate::decision::{Change, Entrant, Held, changes, retiring};
 use crate::domain::InstId;
 use crate::domain::record::ContenderRow;
-use crate::store::{Reader, StateDir};
+use crate::store::{self, StateDir};
 use crate::tracking::Ledger;
 
 /// What the last run left.
@@ -28,7 +28,7 @@ pub fn remembered(dir: &Path) -> Result<Remembered, StartError> {
     if !StateDir::trading_db(dir).exists() {
         return Ok(Remembered::default());
     }
-    match Reader::open(dir)?.remembered()? {
+    match store::remembered(dir)? {
         Some(opened) => {
             let contenders = opened.contenders.clone();
             Ok(Remembered { contenders, held: Ledger::held(opened) })

@@ -94,19 +94,6 @@ impl Reader {
         self.with("loading orders and fills", opened)
     }
 
-    /// The same before the writer has opened the database; `None` while its schema is an older one.
-    pub fn remembered(&self) -> Result<Option<Opened>, StoreError> {
-        let current = self.with("reading the schema's version", |db| {
-            let known: bool = db.query_row(
-                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sleeve_adjustments')",
-                [],
-                |row| row.get(0),
-            )?;
-            Ok(known)
-        })?;
-        if current { self.opened().map(Some) } else { Ok(None) }
-    }
-
     /// Bills that are not trades, oldest first.
     pub fn bills(&self) -> Result<Vec<Bill>, StoreError> {
         self.with("reading bills", |db| {
@@ -233,6 +220,34 @@ impl Reader {
             Ok(Table { columns, rows })
         })
     }
+}
+
+/// What a database remembers before its writer has opened it; `None` if it has an older schema.
+///
+/// # Errors
+/// When it is damaged or cannot be read.
+pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
+    let path = super::StateDir::trading_db(dir);
+    let wrong = |fail: ReadFail| match fail {
+        ReadFail::Sql(source) => match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Damaged { path: path.display().to_string(), detail: source.to_string() }
+            }
+            _ => StoreError::Sql { what: "reading what is remembered", source },
+        },
+        ReadFail::Value(text) => StoreError::Value(text),
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let read = || {
+        let db = rusqlite::Connection::open_with_flags(&path, flags)?;
+        let current: bool = db.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sleeve_adjustments')",
+            [],
+            |row| row.get(0),
+        )?;
+        if current { opened(&db).map(Some) } else { Ok(None) }
+    };
+    read().map_err(wrong)
 }
 
 /// Everything a start needs, from one read transaction.
