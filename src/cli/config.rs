@@ -4,12 +4,23 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Failure, Global, output};
+use crate::daemon::remembered;
 use crate::exit::Exit;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum ConfigVerb {
-    /// Check it: silent and 0, or every problem with its key and 78.
-    Check,
+    /// Check it: a line and 0, or every problem with its key and 78.
+    #[command(
+        after_help = "Examples:\n  alpha-arena config check\n  alpha-arena --config new.toml config check --against-db   what a restart with it would change"
+    )]
+    Check {
+        /// Also compare with what the state directory's database remembers: what is different, and what follows.
+        #[arg(long)]
+        against_db: bool,
+        /// JSON for scripts instead of a table for people.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the effective configuration and where each value came from. Secrets are never in it.
     Show {
         /// JSON for scripts instead of a table for people.
@@ -21,8 +32,27 @@ pub(super) enum ConfigVerb {
 pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
     let config = global.load(None)?;
     match verb {
-        ConfigVerb::Check => {
-            output::say(format_args!("ok: mode {}, {} contenders", config.mode, config.contenders.len()))
+        ConfigVerb::Check { against_db, json } => {
+            let changes = match against_db {
+                true => remembered(&global.state_dir(&config))?.changes(&config),
+                false => Vec::new(),
+            };
+            if *json {
+                output::say(
+                    json!({"schema": "config check/1", "mode": config.mode.as_str(), "ok": true, "changes": changes}),
+                );
+                return Ok(Exit::Ok);
+            }
+            output::say(format_args!("ok: mode {}, {} contenders", config.mode, config.contenders.len()));
+            if *against_db && changes.is_empty() {
+                output::say("nothing is different from the last start");
+            } else if *against_db {
+                let mut table = output::sheet(&["what a start would change", "effect"]);
+                for change in changes {
+                    table.add_row([change.what, change.effect]);
+                }
+                output::say(table);
+            }
         }
         ConfigVerb::Show { json: true } => {
             output::say(json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources}));

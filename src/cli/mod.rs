@@ -6,6 +6,7 @@ mod exchange;
 mod health;
 mod list;
 mod output;
+mod reconcile;
 mod run;
 mod status;
 mod strategies;
@@ -68,6 +69,12 @@ enum Verb {
     Balances(OutputArgs),
     /// What contenders wanted and what became of it, newest first.
     Decisions(list::ListArgs),
+    /// What is halted and what ends it; accept a case, or compare with the venue now.
+    Reconcile(reconcile::ReconcileArgs),
+    /// Make an instrument flat, or all of them; works while trading is halted.
+    Close(reconcile::CloseArgs),
+    /// Cancel orders of ours.
+    Cancel(reconcile::CancelArgs),
     /// Market history: download, import, check, list, export.
     Data {
         #[command(subcommand)]
@@ -193,6 +200,9 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Positions(args) => list::positions(global, args.json),
         Verb::Balances(args) => list::balances(global, args.json),
         Verb::Decisions(args) => list::decisions(global, &args),
+        Verb::Reconcile(args) => reconcile::reconcile(global, args).await,
+        Verb::Close(args) => reconcile::close(global, args).await,
+        Verb::Cancel(args) => reconcile::cancel(global, args).await,
         Verb::Data { verb } => data::run(global, verb).await,
         Verb::Tape { verb } => tape::run(global, verb).await,
         Verb::Strategies(args) => strategies::run(args.json),

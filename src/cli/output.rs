@@ -15,20 +15,26 @@ pub(super) fn say(line: impl std::fmt::Display) {
 }
 
 /// Prints rows as a table, or as `{"schema", "as_of_ms", "rows": […]}`.
-pub(super) fn print(table: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
+pub(super) fn print(rows: &Table, verb: &str, json_wanted: bool, as_of: Ms) {
     if json_wanted {
-        let rows: Vec<Value> = table
-            .rows
-            .iter()
-            .map(|row| Value::Object(table.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>()))
-            .collect();
-        say(json!({"schema": format!("{verb}/1"), "as_of_ms": as_of.0, "rows": rows}));
+        say(json!({"schema": format!("{verb}/1"), "as_of_ms": as_of.0, "rows": objects(rows)}));
         return;
     }
-    if table.rows.is_empty() {
+    if rows.rows.is_empty() {
         say(format_args!("no {verb} yet"));
         return;
     }
+    table(rows);
+}
+
+/// Rows as JSON objects.
+pub(super) fn objects(rows: &Table) -> Value {
+    let object = |row: &Vec<Value>| rows.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>();
+    rows.rows.iter().map(|row| Value::Object(object(row))).collect()
+}
+
+/// Prints rows as a table.
+pub(super) fn table(table: &Table) {
     let heads: Vec<String> = table.columns.iter().map(|c| c.trim_end_matches("_ms").replace('_', " ")).collect();
     let mut drawn = sheet(&heads);
     for row in &table.rows {

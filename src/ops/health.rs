@@ -54,6 +54,11 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
             let why = status["trading_state_why"].as_str().unwrap_or("");
             out.push(finding("daemon", Verdict::Ok, format!("running, pid {}", status["pid"])));
             out.push(finding("trading state", verdict, format!("{state} {why}").trim().to_owned()));
+            for case in status["halts"].as_array().into_iter().flatten() {
+                let text = |name: &str| case[name].as_str().unwrap_or("").to_owned();
+                let detail = format!("{}: {}; `alpha-arena reconcile` tells what ends it", text("case"), text("why"));
+                out.push(finding("halt", Verdict::Fail, detail));
+            }
             let enabled = status["trading_enabled"].as_bool().unwrap_or(false);
             let verdict = if enabled { Verdict::Ok } else { Verdict::Warn };
             out.push(finding(
@@ -141,5 +146,6 @@ mod tests {
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into())), Verdict::Fail);
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = Value::Null)), Verdict::Fail);
         check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
+        check("ok", Some(running(|s| s["halts"] = json!([{"case": "position:A", "why": "x"}]))), Verdict::Fail);
     }
 }

@@ -16,7 +16,7 @@ mod writer;
 pub use journal::{IntentReceipt, Journal};
 pub use lock::StateDir;
 pub use migrate::Stamp;
-pub use read::{Opened, Reader, Table, remembered};
+pub use read::{Opened, OrderStory, Reader, Table, remembered};
 pub use research::{OnConflict, Range, Research, SeriesKey, SeriesRow, keep_candles};
 pub use writer::{Writer, WriterGuard};
 

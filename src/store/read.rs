@@ -60,6 +60,16 @@ pub struct Table {
     pub rows: Vec<Vec<Value>>,
 }
 
+/// Everything that is known of one order.
+#[derive(Clone, Debug)]
+pub struct OrderStory {
+    /// One row.
+    pub order: Table,
+    pub events: Table,
+    pub fills: Table,
+    pub stops: Table,
+}
+
 impl Reader {
     /// Opens a pool over `trading.db` in `dir`. The file must exist.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
@@ -146,6 +156,48 @@ impl Reader {
         )
     }
 
+    /// Orders that a run made.
+    pub fn orders_of_run(&self, run_id: &str) -> Result<Table, StoreError> {
+        self.by(
+            "SELECT order_id, inst_id AS inst, side, qty, state, filled, average_px FROM orders WHERE run_id = ?1
+             ORDER BY inst_id, order_id",
+            run_id,
+        )
+    }
+
+    /// Our names of orders that may be alive.
+    pub fn open_order_ids(&self) -> Result<std::collections::BTreeSet<String>, StoreError> {
+        let open = self.orders(true, usize::MAX)?;
+        let id = open.columns.iter().position(|name| name == "order_id").unwrap_or(1);
+        Ok(open.rows.into_iter().filter_map(|row| row[id].as_str().map(str::to_owned)).collect())
+    }
+
+    /// One order, its transitions with times, causes and evidence, its fills, and the stop that hangs on it with the
+    /// stop's own. `id` may be ours, the venue's, or the beginning of one.
+    pub fn order(&self, id: &str) -> Result<Option<OrderStory>, StoreError> {
+        let found = self.by(
+            "SELECT order_id, cl_ord_id, venue_id, parent_id, run_id, contender_id AS contender, inst_id AS inst, side,
+                ord_type AS type, purpose, qty, limit_px, reference_px, reduce_only, attempt, ttl_ms, stop_px, state, filled,
+                average_px, created_ms, expires_ms FROM orders
+             WHERE order_id = ?1 OR venue_id = ?1 OR (LENGTH(?1) >= 6 AND order_id LIKE ?1 || '%') LIMIT 2",
+            id,
+        )?;
+        let [row] = found.rows.as_slice() else { return Ok(None) };
+        let order_id = row[0].as_str().unwrap_or_default().to_owned();
+        let events = "SELECT at_ms, from_state AS 'from', to_state AS 'to', cause, filled, average_px, evidence
+            FROM order_lifecycle_events WHERE order_id = ?1 ORDER BY seq";
+        let stops = "SELECT e.at_ms, e.algo_id, e.from_state AS 'from', e.to_state AS 'to', e.cause, a.trigger_px, e.child_id,
+            e.evidence FROM algo_order_events e JOIN algo_orders a USING (algo_id) WHERE a.parent_id = ?1 ORDER BY e.seq";
+        let fills = "SELECT at_ms, side, qty, price, fee, fee_ccy, liquidity, trade_id FROM fills WHERE order_id = ?1
+            ORDER BY seq";
+        Ok(Some(OrderStory {
+            events: self.by(events, &order_id)?,
+            fills: self.by(fills, &order_id)?,
+            stops: self.by(stops, &order_id)?,
+            order: found,
+        }))
+    }
+
     /// Fills, newest first.
     pub fn fills(&self, limit: usize) -> Result<Table, StoreError> {
         self.table(
@@ -197,8 +249,10 @@ impl Reader {
                 (SELECT at_ms FROM fills ORDER BY seq DESC LIMIT 1) AS last_fill_ms,
                 (SELECT MAX(as_of_ms) FROM equity_snapshots) AS last_sync_ms,
                 (SELECT equity FROM equity_snapshots ORDER BY as_of_ms DESC LIMIT 1) AS equity,
-                (SELECT to_state FROM trading_state_events ORDER BY id DESC LIMIT 1) AS trading_state,
-                (SELECT why FROM trading_state_events ORDER BY id DESC LIMIT 1) AS trading_state_why,
+                CASE WHEN EXISTS (SELECT 1 FROM halts WHERE scope IS NULL) THEN 'halted' ELSE (SELECT to_state
+                    FROM trading_state_events WHERE scope = 'system' ORDER BY id DESC LIMIT 1) END AS trading_state,
+                (SELECT why FROM trading_state_events WHERE scope = 'system' ORDER BY id DESC LIMIT 1)
+                    AS trading_state_why,
                 (SELECT value FROM meta WHERE key = 'mode') AS mode,
                 (SELECT value FROM meta WHERE key = 'uid') AS uid,
                 (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS bytes
@@ -208,12 +262,16 @@ impl Reader {
     }
 
     fn table(&self, statement: &str, limit: usize) -> Result<Table, StoreError> {
+        self.by(statement, i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    fn by(&self, statement: &str, key: impl rusqlite::ToSql) -> Result<Table, StoreError> {
         self.with("reading rows", |db| {
             let mut query = db.prepare(statement)?;
             let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
             let width = columns.len();
             let rows = query
-                .query_map(params![i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                .query_map(params![key], |row| {
                     (0..width).map(|i| row.get_ref(i).map(json)).collect::<Result<Vec<Value>, _>>()
                 })?
                 .collect::<Result<Vec<_>, _>>()?;

@@ -152,7 +152,8 @@ fn no_module_names_one_it_may_not() {
 #[test]
 fn stages_hand_facts_to_the_store_and_know_nothing_else_of_it() {
     for (path, text) in sources() {
-        let stage = ["decision", "allocation", "risk", "execution", "tracking", "ops"].contains(&module(&path).as_str());
+        let stage =
+            ["decision", "allocation", "risk", "execution", "tracking", "ops"].contains(&module(&path).as_str());
         if !stage {
             continue;
         }
