@@ -24,10 +24,10 @@ mod engine;
 mod log;
 pub mod market;
 mod recorded;
-mod render;
+pub mod render;
 mod server;
 
 pub use core::FeedEvent;
 pub use engine::{Engine, EngineConfig, Prices, Push, Unavailable};
 pub use recorded::{CandleFile, DEFAULT_INST};
-pub use server::{Credentials, Endpoint, ServerConfig, self_signed, serve};
+pub use server::{Credentials, Endpoint, ServerConfig, parse_order, self_signed, serve};

@@ -1,8 +1,8 @@
-//! Named points where a test may make an actor panic or freeze. Compiled to nothing without the
+//! Named points where a test may make an actor panic or freeze, or kill the process. Compiled to nothing without the
 //! `faults` feature, which no release build has.
 //!
 //! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the first of
-//! `executor` never returns; `@always` means every pass. With `once:` in front the fault happens only while the file named by
+//! `executor` never returns; `kill` is `kill -9`; `@always` means every pass. With `once:` in front the fault happens only while the file named by
 //! `ALPHA_ARENA_FAULT_ONCE` does not exist, and makes it: so that a restarted process gets through.
 
 /// Passes a point in an async actor.
@@ -11,6 +11,7 @@ pub async fn point(name: &'static str) {
     match imp::due(name) {
         Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
         Some(imp::Fault::Freeze) => std::future::pending().await,
+        Some(imp::Fault::Kill) => imp::kill(),
         None => {}
     }
 }
@@ -23,6 +24,7 @@ pub fn point_blocking(name: &'static str) {
         Some(imp::Fault::Freeze) => loop {
             std::thread::park();
         },
+        Some(imp::Fault::Kill) => imp::kill(),
         None => {}
     }
 }
@@ -44,6 +46,8 @@ mod imp {
     pub enum Fault {
         Panic,
         Freeze,
+        /// SIGKILL to ourselves: nothing is flushed, nothing unwinds.
+        Kill,
     }
 
     struct Plan {
@@ -62,7 +66,11 @@ mod imp {
                 let (once, item) = item.strip_prefix("once:").map_or((false, item), |rest| (true, rest));
                 let (name, what) = item.split_once('=')?;
                 let (what, pass) = what.split_once('@').unwrap_or((what, "1"));
-                let fault = if what == "panic" { Fault::Panic } else { Fault::Freeze };
+                let fault = match what {
+                    "panic" => Fault::Panic,
+                    "kill" => Fault::Kill,
+                    _ => Fault::Freeze,
+                };
                 Some((
                     name.to_owned(),
                     Plan { fault, pass: (pass != "always").then(|| pass.parse().ok()).flatten(), once, seen: 0 },
@@ -70,6 +78,12 @@ mod imp {
             };
             Mutex::new(text.split(',').filter_map(parse).collect())
         })
+    }
+
+    /// Ends this process as `kill -9` does.
+    pub fn kill() -> ! {
+        let ended = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        unreachable!("alive after SIGKILL: {ended:?}")
     }
 
     pub fn due(name: &str) -> Option<Fault> {

@@ -12,6 +12,8 @@ pub enum Promise {
     P3,
     /// A failed read counts as an empty one.
     P4,
+    /// Commits are acknowledged before the disk has them (synchronous=NORMAL): the control of the power-loss proof.
+    Sync,
     /// The last look at latch and readiness is skipped, and so is the gate's.
     P5,
 }

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::record::Record;
 use crate::domain::{ClOrdId, Ms, OrderIntent};
 use crate::runtime::StageError;
+use crate::runtime::sabotage::{self, Promise};
 
 /// Proof that an intent is durable: COMMIT at synchronous=FULL has returned. Only the writer makes
 /// one, it cannot be cloned, and sending an order consumes it: at most one send per intent.
@@ -77,6 +78,10 @@ impl Journal {
         at: Ms,
     ) -> Result<Option<IntentReceipt>, StageError> {
         let cl_ord_id = intent.cl_ord_id.clone();
+        if sabotage::breaks(Promise::P1) {
+            self.post(Record::Intent { intent, expires_at, at }).await?;
+            return Ok(Some(IntentReceipt { cl_ord_id }));
+        }
         match self.ask(Record::Intent { intent, expires_at, at }).await? {
             Ack::Durable => Ok(Some(IntentReceipt { cl_ord_id })),
             Ack::Duplicate => Ok(None),

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use crate::runtime::sabotage::{self, Promise};
 
 /// Which mode and account a `trading.db` belongs to. Stamped when it is made, checked ever after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,21 @@ pub(super) fn open_trading(
     install_epoch: &str,
     now_ms: i64,
 ) -> Result<Connection, StoreError> {
-    let mut db = open(path, "FULL")?;
-    migrate(&mut db, path, TRADING, now_ms)?;
+    let synchronous = if sabotage::breaks(Promise::Sync) { "NORMAL" } else { "FULL" };
+    let mut db = open(path, synchronous)?;
+    prepare_trading(&mut db, path, stamp, install_epoch, now_ms)?;
+    Ok(db)
+}
+
+/// Brings an open `trading.db` to the newest schema, and checks or writes whose it is.
+pub(super) fn prepare_trading(
+    db: &mut Connection,
+    path: &Path,
+    stamp: &Stamp,
+    install_epoch: &str,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    migrate(db, path, TRADING, now_ms)?;
     for (what, key, ours) in [("mode", "mode", &stamp.mode), ("account", "uid", &stamp.uid)] {
         let theirs: Option<String> = db
             .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -64,7 +78,7 @@ pub(super) fn open_trading(
     }
     db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('install_epoch', ?1)", [install_epoch])
         .map_err(StoreError::sql("stamping the database"))?;
-    Ok(db)
+    Ok(())
 }
 
 /// Opens (or makes) `research.db`; any number of processes may.

@@ -7,6 +7,8 @@
 mod chain;
 mod journal;
 mod lock;
+#[cfg(feature = "sabotage")]
+mod memory;
 mod migrate;
 mod read;
 mod research;
@@ -15,6 +17,8 @@ mod writer;
 
 pub use journal::{IntentReceipt, Journal};
 pub use lock::StateDir;
+#[cfg(feature = "sabotage")]
+pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
 pub use read::{Opened, OrderStory, Reader, Table, remembered};
 pub use research::{OnConflict, Range, Research, SeriesKey, SeriesRow, keep_candles};

@@ -280,6 +280,15 @@ impl Reader {
     }
 }
 
+/// The same over a connection at hand.
+#[cfg(feature = "sabotage")]
+pub(super) fn read_all(db: &rusqlite::Connection) -> Result<Opened, StoreError> {
+    opened(db).map_err(|fail| match fail {
+        ReadFail::Sql(source) => StoreError::Sql { what: "loading orders and fills", source },
+        ReadFail::Value(text) => StoreError::Value(text),
+    })
+}
+
 /// What a database remembers before its writer has opened it; `None` if it has an older schema.
 ///
 /// # Errors

@@ -81,7 +81,7 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            match self.write(&batch) {
+            match write_batch(&mut self.db, &mut self.chains, &batch) {
                 Ok(duplicates) => {
                     for (index, entry) in batch.drain(..).enumerate() {
                         let ack = if duplicates.contains(&index) { Ack::Duplicate } else { Ack::Durable };
@@ -106,23 +106,30 @@ impl Writer {
         }
         self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|e| e.to_string())
     }
+}
 
-    fn write(&mut self, batch: &[Entry]) -> Result<Vec<usize>, rusqlite::Error> {
-        let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut duplicates = Vec::new();
-        for (index, entry) in batch.iter().enumerate() {
-            match sql::write(&tx, &mut self.chains, &entry.record) {
-                Ok(()) => {}
-                Err(error) if matches!(entry.record, Record::Intent { .. }) && is_duplicate(&error) => {
-                    duplicates.push(index);
-                }
-                Err(error) => return Err(error),
+/// One transaction. Returns which entries are intents that were there before.
+pub(super) fn write_batch(
+    db: &mut Connection,
+    chains: &mut Chains,
+    batch: &[Entry],
+) -> Result<Vec<usize>, rusqlite::Error> {
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut duplicates = Vec::new();
+    for (index, entry) in batch.iter().enumerate() {
+        match sql::write(&tx, chains, &entry.record) {
+            Ok(()) => {}
+            Err(error) if matches!(entry.record, Record::Intent { .. }) && is_duplicate(&error) => {
+                duplicates.push(index);
             }
+            Err(error) => return Err(error),
         }
-        sql::keep_heads(&tx, &mut self.chains)?;
-        tx.commit()?;
-        Ok(duplicates)
     }
+    sql::keep_heads(&tx, chains)?;
+    faults::point_blocking("before_commit");
+    tx.commit()?;
+    faults::point_blocking("after_commit");
+    Ok(duplicates)
 }
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {

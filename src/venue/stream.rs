@@ -151,6 +151,13 @@ impl Stream {
         Self { events, commands, task }
     }
 
+    /// A stream of what somebody else makes up, for simulations.
+    #[cfg(feature = "sabotage")]
+    pub fn of(events: mpsc::Receiver<StreamEvent>) -> Self {
+        let (commands, _) = mpsc::channel(1);
+        Self { events, commands, task: tokio::spawn(async {}) }
+    }
+
     /// The next event; `None` only if the connection's task was lost.
     pub async fn next(&mut self) -> Option<StreamEvent> {
         self.events.recv().await

@@ -351,3 +351,11 @@ fn cut(answer: Result<String, Failure>) -> Response {
     let headers = [("content-type", "application/json".to_owned()), ("content-length", body.len().to_string())];
     (StatusCode::OK, headers, Body::from_stream(parts)).into_response()
 }
+
+/// A create's body, read as the server reads it.
+///
+/// # Errors
+/// With the venue's code, when it cannot be an order.
+pub fn parse_order(item: &serde_json::Value) -> Result<super::core::NewOrder, super::core::Refusal> {
+    parse::order(item)
+}
