@@ -55,7 +55,7 @@ pub struct Bill {
 }
 
 /// The account at one instant. Made only from reads that all succeeded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Venue time at which the read began: what it says may be older, never newer.
     pub as_of: Ms,

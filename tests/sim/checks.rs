@@ -1,0 +1,123 @@
+//! The reckoning: the database against the exchange's own ledger, which knows everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alpha_arena::domain::OrdersView;
+use alpha_arena::exchange::core::{AlgoStatus, Status};
+use alpha_arena::store::MemoryStore;
+use rust_decimal::Decimal;
+
+use crate::world::Venue;
+
+type Rows = Vec<Vec<String>>;
+
+fn rows(store: &MemoryStore, statement: &str) -> Rows {
+    let db = store.db();
+    let mut query = db.prepare(statement).unwrap();
+    let width = query.column_count();
+    let text = |row: &rusqlite::Row<'_>, i| match row.get_ref(i).unwrap() {
+        rusqlite::types::ValueRef::Null => String::new(),
+        rusqlite::types::ValueRef::Integer(n) => n.to_string(),
+        other => other.as_str().unwrap().to_owned(),
+    };
+    query.query_map([], |row| Ok((0..width).map(|i| text(row, i)).collect())).unwrap().map(Result::unwrap).collect()
+}
+
+/// Compares everything; differences are violations.
+pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
+    let mut wrong = Vec::new();
+    let ours = rows(store, "SELECT order_id, state, filled, venue_id, qty FROM orders");
+    let fills = rows(store, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills");
+    let stops = rows(store, "SELECT algo_id, state FROM algo_orders");
+    let integrity = rows(store, "PRAGMA integrity_check");
+    let mut world = venue.lock();
+    let ledger = &world.exchange.ledger;
+    if integrity != [["ok"]] {
+        wrong.push(format!("integrity: {integrity:?}"));
+    }
+
+    // Orders: each one's end is the venue's; what the venue never had is said never to have been.
+    let mut states: BTreeMap<String, u64> = BTreeMap::new();
+    let by_id: BTreeMap<String, &alpha_arena::exchange::core::Order> = ledger
+        .orders
+        .values()
+        .map(|o| (if o.cl_ord_id.is_empty() { format!("v{}", o.id) } else { o.cl_ord_id.clone() }, o))
+        .collect();
+    for row in &ours {
+        *states.entry(row[1].clone()).or_default() += 1;
+        let theirs = by_id.get(&row[0]);
+        let expected = match theirs.map(|o| o.status) {
+            None => vec!["blocked", "suppressed", "rejected", "expired"],
+            Some(Status::Filled) => vec!["filled"],
+            Some(Status::Canceled) => vec!["canceled"],
+            Some(Status::Live) => vec!["acked", "cancel_requested"],
+            Some(Status::PartiallyFilled) => vec!["partially_filled", "cancel_requested"],
+        };
+        if !expected.contains(&row[1].as_str()) {
+            wrong.push(format!("order {} is {} here, {:?} there", row[0], row[1], theirs.map(|o| o.status)));
+        }
+        if let Some(o) = theirs
+            && row[2].parse::<Decimal>().unwrap() != o.filled
+        {
+            wrong.push(format!("order {} filled {} here, {} there", row[0], row[2], o.filled));
+        }
+    }
+    let known: BTreeSet<&String> = ours.iter().map(|row| &row[0]).collect();
+    wrong.extend(by_id.keys().filter(|id| !known.contains(id)).map(|id| format!("order {id} is not in the database")));
+
+    // Fills: the same set, to the last digit.
+    let mine: BTreeSet<String> = fills
+        .iter()
+        .map(|r| {
+            let d = |i: usize| r[i].parse::<Decimal>().unwrap().normalize();
+            format!("{} {} {} {} {} {}", r[0], r[1], r[2], d(3), d(4), d(5))
+        })
+        .collect();
+    let theirs: BTreeSet<String> = ledger
+        .executions
+        .values()
+        .map(|x| {
+            let name = if x.cl_ord_id.is_empty() { format!("v{}", x.order) } else { x.cl_ord_id.clone() };
+            let n = |d: Decimal| d.normalize();
+            format!("{} {} {} {} {} {}", x.inst, x.trade_id, name, n(x.size), n(x.price), n(x.fee))
+        })
+        .collect();
+    if fills.len() != mine.len() {
+        wrong.push("a fill is booked twice".to_owned());
+    }
+    wrong.extend(theirs.difference(&mine).map(|x| format!("fill lost: {x}")));
+    wrong.extend(mine.difference(&theirs).map(|x| format!("fill imagined: {x}")));
+
+    // Positions: what the sleeves hold is what the account holds.
+    for (inst, pos) in &ledger.positions {
+        let held: Decimal = view.holdings.iter().filter(|((_, on), _)| on.as_str() == inst).map(|(_, h)| h.qty.0).sum();
+        if held != pos.qty {
+            wrong.push(format!("position {inst}: {held} here, {} there", pos.qty));
+        }
+    }
+    for ((_, inst), held) in &view.holdings {
+        if inst.as_str().ends_with("-SWAP") && !held.qty.is_zero() && !ledger.positions.contains_key(inst.as_str()) {
+            wrong.push(format!("position {inst}: {} here, none there", held.qty));
+        }
+    }
+
+    // Stops: one that waits there waits here, and the other way round.
+    let live: BTreeSet<&str> =
+        ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.cl_ord_id.as_str()).collect();
+    for row in &stops {
+        let waits = row[1] == "live" || row[1] == "intended";
+        if waits != live.contains(row[0].as_str()) {
+            wrong.push(format!("stop {} is {} here, live there: {}", row[0], row[1], !waits));
+        }
+    }
+    wrong.extend(view.halts.iter().map(|case| format!("halted for no reason: {} {}", case.id(), case.why)));
+
+    let filled = ledger.executions.len() as u64;
+    let triggered = ledger.algos.values().filter(|a| a.status == AlgoStatus::Effective).count() as u64;
+    wrong.into_iter().for_each(|what| world.violation(what));
+    for (state, n) in states {
+        *world.counts.entry(format!("orders {state}")).or_default() += n;
+    }
+    *world.counts.entry("fills".into()).or_default() += filled;
+    *world.counts.entry("stops triggered".into()).or_default() += triggered;
+}

@@ -1,0 +1,354 @@
+//! One life of the daemon in a simulation: the real actors over the simulated venue and the database in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alpha_arena::allocation::{Allocator, Ids, Sleeve};
+use alpha_arena::decision::{Cycle, InstSnapshot, Snapshot};
+use alpha_arena::domain::record::{Proposal, Record, RunKind};
+use alpha_arena::domain::view::InstMarket;
+use alpha_arena::domain::{
+    AccountView, Bar, Bps, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty, Quote,
+    Readiness, RunId, Then, Usd, WorkingPolicy,
+};
+use alpha_arena::execution::Executor;
+use alpha_arena::risk::{Gate, Latch, Limits, Seal};
+use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
+use alpha_arena::store::{Journal, MemoryStore};
+use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker};
+use rust_decimal::Decimal;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::world::{Chance, Venue};
+
+/// What is traded.
+pub const INSTS: [&str; 4] = ["BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT", "SOL-USDT"];
+
+/// A daemon that lives.
+pub struct Daemon {
+    tasks: JoinSet<(&'static str, Result<(), StageError>)>,
+    pub view: watch::Receiver<OrdersView>,
+    pub readiness: watch::Receiver<Readiness>,
+    pub latch: Latch,
+    pub trades: watch::Sender<bool>,
+}
+
+pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
+    let world = venue.lock();
+    let of = |name: &str| Arc::new(world.exchange.market.get(name).unwrap().listing.inst.clone());
+    INSTS.iter().map(|name| (InstId::from(*name), of(name))).collect()
+}
+
+pub fn patience() -> Patience {
+    Patience {
+        orders_every: Ms::secs(10),
+        fills_every: Ms::secs(60),
+        ask_at: vec![Ms(300), Ms(600), Ms(1200), Ms(2400)],
+        ask_every: Ms(2500),
+        absent_after: Ms::secs(15),
+        passes_apart: Ms::secs(5),
+        unknown_max: Ms::secs(600),
+        unknown_instruments_max: 1,
+        rounds_max: 40,
+        rival_max: Ms::secs(60),
+        cash_tolerance: Decimal::new(1, 6),
+    }
+}
+
+fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
+    let collar = Bps(3);
+    let rest = |then| WorkingPolicy::PostOnly { ttl: Ms(3000), then, collar, tries: 3 };
+    [
+        ("ioc", WorkingPolicy::IocLimit { collar, tries: 3 }),
+        ("follow", rest(Then::Reprice)),
+        ("cross", rest(Then::Cross)),
+        ("market", WorkingPolicy::Market { slippage: None }),
+    ]
+    .map(|(name, execution)| {
+        let instruments = INSTS.iter().map(|inst| InstId::from(*inst)).collect();
+        (ContenderId::from(name), Sleeve { weight: Decimal::new(2, 1), instruments, execution })
+    })
+    .into()
+}
+
+impl Daemon {
+    /// The ordinary start, which is also the recovery.
+    pub async fn start(venue: &Venue, store: &MemoryStore, clock: &Clock, seed: u64, enabled: bool) -> Self {
+        let mut tasks = JoinSet::new();
+        let (journal, writer) = store.journal().unwrap();
+        let mut disk = Chance::new(seed ^ 77);
+        let slow = disk.hits(10);
+        tasks.spawn(async move {
+            let result = writer.serve(move || if slow { disk.ms(20, 200) } else { disk.ms(1, 15) }).await;
+            ("writer", result.map_err(StageError::Store))
+        });
+        let ids = Arc::new(RunIds::seeded(seed));
+        let start_run = ids.next(clock.now());
+        let at = clock.now();
+        let run = Record::Run { run_id: start_run, kind: RunKind::Start, trigger: "sim".into(), at, caused_by: None };
+        let opened = store.opened().unwrap();
+        let instruments = instruments(venue);
+        journal.append(run).await.unwrap();
+        journal.append(Record::Instruments { rows: instruments.values().cloned().collect(), at }).await.unwrap();
+        let install_epoch = opened.install_epoch.clone();
+        let bills = BillBook { cursor: opened.bills_cursor.clone(), others: opened.other_bills.clone() };
+        let (desk, restored) = Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
+        for record in restored {
+            journal.append(record).await.unwrap();
+        }
+        let latch = Latch::new(enabled);
+        let (cycles_tx, cycles) = mpsc::channel(8);
+        let (intents_tx, intents) = mpsc::channel(8);
+        let (verdicts_tx, verdicts) = mpsc::channel(256);
+        let (reports_tx, reports) = mpsc::channel(4096);
+        let (asks_tx, asks) = mpsc::channel(8);
+        let (truth_tx, truth) = mpsc::channel(8);
+        let (closes_tx, closes) = mpsc::channel(8);
+        let (cancels_tx, cancels) = mpsc::channel(64);
+        let (market_tx, market) = watch::channel(MarketView::default());
+        let (account_tx, account) = watch::channel(None);
+        let (view_tx, view) = watch::channel(OrdersView::default());
+        let (readiness_tx, readiness) = watch::channel(Readiness::Reconciling("starting".into()));
+        let (nudge_tx, nudge) = watch::channel(0);
+        let (trades, trading) = watch::channel(true);
+        let pulse = Pulse::default();
+        let line = Arc::new(venue.clone());
+        let seal = Seal { env: 's', uid: "1".into(), install_epoch: install_epoch.clone(), ids: Arc::clone(&ids) };
+        let limits = Limits {
+            order_notional_max: Usd(Decimal::from(1_000_000)),
+            order_notional_min: Usd(Decimal::ONE),
+            open_orders_max: 100,
+            quote_age_max: Ms::secs(10),
+            account_age_max: Ms::secs(600),
+            decision_age_max: Ms::secs(10),
+            price_collar: Decimal::new(5, 2),
+        };
+        let tracker = Tracker {
+            wire: venue.clone(),
+            clock: clock.clone(),
+            ids: Arc::clone(&ids),
+            journal: journal.clone(),
+            desk,
+            reports,
+            asks: truth,
+            account: account.clone(),
+            market: market.clone(),
+            view: view_tx,
+            readiness: readiness_tx,
+            nudge: nudge_tx,
+            beat: pulse.beat("tracker", true),
+        };
+        let executor = Executor {
+            line,
+            latch: latch.clone(),
+            clock: clock.clone(),
+            journal: journal.clone(),
+            expiry: Ms::secs(5),
+            verdicts,
+            cancels,
+            market: market.clone(),
+            orders: view.clone(),
+            readiness: readiness.clone(),
+            reports: reports_tx,
+            beat: pulse.beat("executor", true),
+        };
+        let gate = Gate {
+            seal,
+            closes,
+            cancels: cancels_tx,
+            limits,
+            latch: latch.clone(),
+            clock: clock.clone(),
+            journal: journal.clone(),
+            batches: intents,
+            market: market.clone(),
+            account: account.clone(),
+            orders: view.clone(),
+            readiness: readiness.clone(),
+            verdicts: verdicts_tx,
+            in_flight: Vec::new(),
+            beat: pulse.beat("gate", true),
+        };
+        let execution = WorkingPolicy::Market { slippage: None };
+        let allocator = Allocator {
+            sleeves: sleeves(),
+            retired: Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution },
+            clock: clock.clone(),
+            market: market.clone(),
+            ids: Ids { env: 's', uid: "1".into(), install_epoch },
+            no_trade_band: Decimal::new(1, 2),
+            reserve: Decimal::ZERO,
+            journal: journal.clone(),
+            cycles,
+            orders: view.clone(),
+            intents: intents_tx,
+            beat: pulse.beat("allocator", true),
+        };
+        let accounts = AccountSync {
+            venue: venue.clone(),
+            clock: clock.clone(),
+            ids: Arc::clone(&ids),
+            journal: journal.clone(),
+            every: Ms::secs(30),
+            bills,
+            asks,
+            nudge,
+            view: account_tx,
+            beat: pulse.beat("account", false),
+        };
+        act(&mut tasks, "tracker", tracker);
+        act(&mut tasks, "executor", executor);
+        act(&mut tasks, "gate", gate);
+        act(&mut tasks, "allocator", allocator);
+        act(&mut tasks, "account", accounts);
+        let trader = Trader {
+            venue: venue.clone(),
+            clock: clock.clone(),
+            ids,
+            journal,
+            start_run,
+            instruments,
+            market: market_tx,
+            account: account.clone(),
+            orders: view.clone(),
+            cycles: cycles_tx,
+            trading,
+            chance: Chance::new(seed ^ 1234),
+        };
+        tasks.spawn(async move {
+            // Kept open, as a control socket would.
+            let people = (asks_tx, truth_tx, closes_tx);
+            let result = trader.run().await;
+            drop(people);
+            ("trader", result)
+        });
+        venue.lock().gate = Some((readiness.clone(), latch.clone()));
+        Self { tasks, view, readiness, latch, trades }
+    }
+
+    /// Has an actor ended by itself? None may.
+    pub fn ended(&mut self) -> Option<String> {
+        match self.tasks.try_join_next()? {
+            Ok((name, result)) => Some(format!("{name} ended by itself: {result:?}")),
+            Err(error) => Some(format!("an actor panicked: {error}")),
+        }
+    }
+
+    /// kill -9: nothing is finished, nothing is flushed.
+    pub async fn kill(mut self, venue: &Venue) {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        venue.deaf();
+        venue.lock().gate = None;
+    }
+}
+
+fn act(tasks: &mut JoinSet<(&'static str, Result<(), StageError>)>, name: &'static str, mut actor: impl Actor) {
+    tasks.spawn(async move { (name, actor.run(Stop::new()).await) });
+}
+
+/// Stands for market data and decisions: quotes every half second, whims every few.
+struct Trader {
+    venue: Venue,
+    clock: Clock,
+    ids: Arc<RunIds>,
+    journal: Journal,
+    start_run: RunId,
+    instruments: BTreeMap<InstId, Arc<Instrument>>,
+    market: watch::Sender<MarketView>,
+    account: watch::Receiver<Option<Arc<AccountView>>>,
+    orders: watch::Receiver<OrdersView>,
+    cycles: mpsc::Sender<Cycle>,
+    trading: watch::Receiver<bool>,
+    chance: Chance,
+}
+
+impl Trader {
+    async fn run(mut self) -> Result<(), StageError> {
+        let mut wait = 4;
+        loop {
+            self.market.send_replace(self.look());
+            wait -= 1;
+            if wait == 0 {
+                wait = 2 + self.chance.below(5);
+                if *self.trading.borrow() {
+                    self.decide().await?;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn look(&self) -> MarketView {
+        let world = self.venue.lock();
+        let mut view = MarketView { live: true, ..MarketView::default() };
+        for (id, inst) in &self.instruments {
+            let book = world.exchange.book(id.as_str());
+            let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else { continue };
+            let quote = Quote {
+                bid: Price(bid.price),
+                bid_qty: Qty(bid.size),
+                ask: Price(ask.price),
+                ask_qty: Qty(ask.size),
+                last: Price(world.exchange.last(id.as_str())),
+                at: self.clock.now(),
+            };
+            let market = InstMarket { instrument: Arc::clone(inst), quote: Some(quote), series: BTreeMap::new() };
+            view.insts.insert(id.clone(), market);
+        }
+        view
+    }
+
+    async fn decide(&mut self) -> Result<(), StageError> {
+        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let now = self.clock.now();
+        let run_id = self.ids.next(now);
+        let market: BTreeMap<InstId, InstSnapshot> = self
+            .market
+            .borrow()
+            .insts
+            .iter()
+            .map(|(id, m)| {
+                let instrument = Arc::clone(&m.instrument);
+                (id.clone(), InstSnapshot { instrument, bar: None, longer: BTreeMap::new(), quote: m.quote })
+            })
+            .collect();
+        let mut proposals = Vec::new();
+        for contender in sleeves().into_keys() {
+            for (id, shown) in &market {
+                if !self.chance.hits(12) {
+                    continue;
+                }
+                let target = [-10_000, -5_000, 0, 0, 4_000, 10_000][self.chance.below(6) as usize];
+                let near = shown.quote.map(|q| q.mid().0).unwrap_or_default();
+                // A stop so near that some of them trigger.
+                let away = Decimal::ONE + Decimal::new(if target > 0 { -15 } else { 15 }, 4);
+                let swap = shown.instrument.kind == InstKind::Swap;
+                let stop = (swap && target != 0 && self.chance.hits(60))
+                    .then(|| shown.instrument.floor_tick(Price(near * away)));
+                proposals.push(Proposal {
+                    contender: contender.clone(),
+                    inst: id.clone(),
+                    target: Some(Bps(target)),
+                    stop,
+                    reason: "whim".into(),
+                });
+            }
+        }
+        let holdings = self.orders.borrow().holdings.clone();
+        let snapshot = Arc::new(Snapshot::freeze(now, (Bar::S1, now), market, &account, &holdings));
+        let run = Record::Run {
+            run_id,
+            kind: RunKind::Cycle,
+            trigger: "whim".into(),
+            at: now,
+            caused_by: Some(self.start_run),
+        };
+        self.journal.post(run).await?;
+        self.journal.post(Record::Snapshot { run_id, as_of: now, body: "{}".into() }).await?;
+        self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
+        self.cycles.send(Cycle { run_id, snapshot, proposals }).await.map_err(|_| StageError::Gone("the allocator"))
+    }
+}

@@ -1,0 +1,102 @@
+//! One seed's story: a storm with crashes, cuts and a latch, then calm, then the reckoning.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use alpha_arena::domain::{OrderState, Readiness};
+use alpha_arena::runtime::Clock;
+use alpha_arena::store::{MemoryStore, Stamp};
+use alpha_arena::tracking::Feed;
+
+use crate::checks;
+use crate::daemon::Daemon;
+use crate::world::{BEGIN, Chance, Venue, Weather, World};
+
+/// What a seed came to.
+pub struct Outcome {
+    pub counts: BTreeMap<String, u64>,
+    pub violations: Vec<String>,
+    pub trace: Vec<String>,
+    pub digest: u64,
+}
+
+/// Plays a seed from beginning to end.
+pub fn play(seed: u64, trace: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(story(seed, trace))
+}
+
+async fn story(seed: u64, trace: bool) -> Outcome {
+    let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+    let store = MemoryStore::new(&stamp, "epoch").unwrap();
+    let clock = Clock::start(BEGIN, 1.0);
+    let world = World::new(seed, store.clone(), clock.clone(), trace);
+    let venue = Venue(std::sync::Arc::new(std::sync::Mutex::new(world)));
+    tokio::spawn(venue.clone().live());
+    let mut fate = Chance::new(seed ^ 0xfa7e);
+    let mut life = 0;
+    let mut enabled = true;
+    let mut daemon = Daemon::start(&venue, &store, &clock, seed * 100, enabled).await;
+    let storm = 60 + fate.below(60);
+    for second in 0..storm {
+        // Not on the second: crashes come at any moment.
+        tokio::time::sleep(fate.ms(500, 1500)).await;
+        if let Some(how) = daemon.ended() {
+            venue.lock().violation(how);
+            break;
+        }
+        if fate.hits(2) {
+            venue.cut(if fate.hits(70) { Feed::Orders } else { Feed::Stops });
+        }
+        if fate.hits(2) {
+            life += 1;
+            venue.lock().note("kill -9".into());
+            venue.lock().count("crashes");
+            daemon.kill(&venue).await;
+            tokio::time::sleep(fate.ms(0, 8000)).await;
+            daemon = Daemon::start(&venue, &store, &clock, seed * 100 + life, enabled).await;
+        }
+        if enabled && second > storm / 2 && fate.below(1000) < 2 {
+            venue.lock().note("the latch goes off".into());
+            venue.lock().count("latches off");
+            enabled = false;
+            daemon.latch.off();
+        }
+    }
+    // Calm: no faults, no new decisions; everything must come to rest and be known.
+    venue.lock().weather = Weather::default();
+    daemon.trades.send_replace(false);
+    let mut quiet = 0;
+    for _ in 0..400 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if let Some(how) = daemon.ended() {
+            venue.lock().violation(how);
+            break;
+        }
+        let settled = {
+            let view = daemon.view.borrow();
+            let rests = |state| matches!(state, OrderState::Acked | OrderState::PartiallyFilled);
+            let still = view.open.values().all(|o| rests(o.state) && (!enabled || o.cancel_after.is_none()));
+            still && *daemon.readiness.borrow() == Readiness::Ready
+        };
+        quiet = if settled { quiet + 1 } else { 0 };
+        if quiet == 40 {
+            break;
+        }
+    }
+    if quiet < 40 && venue.lock().violations.is_empty() {
+        let readiness = daemon.readiness.borrow().clone();
+        let open: Vec<String> = daemon.view.borrow().open.values().map(|o| format!("{} {}", o.id, o.state)).collect();
+        venue.lock().violation(format!("it never came to rest: {readiness:?}, open: {}", open.join(", ")));
+    }
+    let view = daemon.view.borrow().clone();
+    daemon.kill(&venue).await;
+    checks::reckon(&venue, &store, &view);
+    let mut world = venue.lock();
+    Outcome {
+        counts: std::mem::take(&mut world.counts),
+        violations: std::mem::take(&mut world.violations),
+        trace: world.trace.take().unwrap_or_default(),
+        digest: world.digest,
+    }
+}
