@@ -66,6 +66,8 @@ fn table(sums: &BTreeMap<String, u64>, seconds: f64) {
 #[test]
 fn no_order_is_lost_doubled_or_imagined_whatever_the_faults() {
     if let Some(seed) = env("SIM_SEED") {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).without_time().with_target(false).init();
         let outcome = play(seed, true);
         outcome.trace.iter().for_each(|line| println!("{line}"));
         println!("digest {:016x}", outcome.digest);

@@ -51,6 +51,11 @@ impl Audit {
         Self { baselines, ..Self::default() }
     }
 
+    /// Has anything been compared yet?
+    pub(super) fn is_begun(&self) -> bool {
+        self.baselines.is_some()
+    }
+
     /// A fill of ours was booked.
     pub(super) fn moved(&mut self, inst: &InstId, at: Ms) {
         self.moved.insert(inst.clone(), at);
@@ -75,13 +80,28 @@ impl Audit {
         self.baselines.as_ref().and_then(|all| all.get(subject)).copied().unwrap_or_default()
     }
 
-    fn cash(view: &AccountView, ccy: &str) -> Decimal {
-        view.balances.get(ccy).map_or(Decimal::ZERO, |b| b.cash)
+    /// The venue's cash of a currency, less what its swap positions cost. Profit is realised against an average entry,
+    /// which depends on the order of fills, and ours may have come in another order; this sum does not.
+    fn cash(ledger: &Ledger, view: &AccountView, ccy: &str) -> Decimal {
+        let settled = |inst: &&Arc<Instrument>| inst.kind == InstKind::Swap && inst.settle() == ccy;
+        let cost = |inst: &Arc<Instrument>| {
+            let position = view.positions.get(&inst.id)?;
+            Some(position.qty.0 * position.average?.0 * inst.contract_value)
+        };
+        let costs: Decimal = ledger.instruments().filter(settled).filter_map(cost).sum();
+        view.balances.get(ccy).map_or(Decimal::ZERO, |b| b.cash) - costs
     }
 
-    fn expected_cash(&self, ledger: &Ledger, view: &AccountView, ccy: &str) -> Decimal {
+    /// The same by our fills and the venue's other bills.
+    fn our_cash(ledger: &Ledger, view: &AccountView, ccy: &str) -> Decimal {
         let of = |sums: &BTreeMap<String, Decimal>| sums.get(ccy).copied().unwrap_or_default();
-        self.baseline(ccy) + of(&ledger.books().cash) + of(&view.other_bills)
+        let settled = |inst: &&Arc<Instrument>| inst.kind == InstKind::Swap && inst.settle() == ccy;
+        let cost = |inst: &Arc<Instrument>| {
+            let held = ledger.books().positions.get(inst.id.as_str())?;
+            Some(held.qty.0 * held.average.0 * inst.contract_value)
+        };
+        let costs: Decimal = ledger.instruments().filter(settled).filter_map(cost).sum();
+        of(&ledger.books().cash) + of(&view.other_bills) - costs
     }
 
     /// Everything that can be compared on this read: each subject, with what should be there.
@@ -103,8 +123,8 @@ impl Audit {
             let coin = |inst: &&Arc<Instrument>| inst.kind == InstKind::Spot && inst.base == *ccy;
             out.push(Compared {
                 subject: ccy.clone(),
-                venue: Self::cash(view, ccy),
-                expected: self.expected_cash(ledger, view, ccy),
+                venue: Self::cash(ledger, view, ccy),
+                expected: self.baseline(ccy) + Self::our_cash(ledger, view, ccy),
                 tolerance: worth.filter(|w| *w > Decimal::ZERO).map_or(Decimal::ZERO, |w| tolerance / w),
                 insts: ledger.instruments().filter(coin).map(|inst| inst.id.clone()).collect(),
             });
@@ -116,10 +136,7 @@ impl Audit {
     pub(super) fn rebase(&mut self, ledger: &Ledger, subject: &str, amount: Decimal, at: Ms) -> Record {
         let ours = match ledger.instrument(&InstId::from(subject)) {
             Some(inst) => ledger.net(&inst.id),
-            None => {
-                let of = |sums: &BTreeMap<String, Decimal>| sums.get(subject).copied().unwrap_or_default();
-                of(&ledger.books().cash) + self.last.as_ref().map_or(Decimal::ZERO, |view| of(&view.other_bills))
-            }
+            None => self.last.as_ref().map_or(Decimal::ZERO, |view| Self::our_cash(ledger, view, subject)),
         };
         let amount = amount - ours;
         self.baselines.get_or_insert_default().insert(subject.to_owned(), amount);
@@ -135,14 +152,14 @@ impl Audit {
                 (view.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0), self.baseline(inst.id.as_str()))
             }
             InstKind::Spot => {
-                let others = self.expected_cash(ledger, view, &inst.base) - ledger.net(&inst.id);
-                (Self::cash(view, &inst.base), others)
+                let expected = self.baseline(&inst.base) + Self::our_cash(ledger, view, &inst.base);
+                (Self::cash(ledger, view, &inst.base), expected - ledger.net(&inst.id))
             }
         })
     }
 
-    pub(super) fn cash_seen(&self, ccy: &str) -> Option<Decimal> {
-        self.last.as_ref().map(|view| Self::cash(view, ccy))
+    pub(super) fn cash_seen(&self, ledger: &Ledger, ccy: &str) -> Option<Decimal> {
+        self.last.as_ref().map(|view| Self::cash(ledger, view, ccy))
     }
 
     /// Does this read of the account show something of an instrument that our fills do not make?
@@ -165,7 +182,7 @@ impl Desk {
     pub(super) fn on_account(&mut self, view: Arc<AccountView>, now: Now) {
         self.audit.last = Some(Arc::clone(&view));
         let settled = self.ledger.missing_fills().next().is_none();
-        if self.apart.is_some() || !settled {
+        if !self.swept || !settled {
             return; // nothing can be said yet
         }
         let compared = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
@@ -201,6 +218,7 @@ impl Desk {
         }
         records.push(Record::Note { key: "compared_ms".into(), value: now.venue.0.to_string() });
         self.acts.push(Act::Keep(records));
+        self.begin_sweep(now);
         self.acts.push(Act::Show);
     }
 
@@ -225,6 +243,12 @@ impl Desk {
         let difference = c.venue - c.expected;
         if difference.abs() <= c.tolerance {
             self.audit.suspects.remove(&c.subject);
+            // We are of one mind again: whoever moved it has moved it back, or the venue was late to say.
+            self.end_those(now, |case| match case.kind {
+                Trouble::Cash => case.subject == c.subject,
+                Trouble::Position => c.insts.iter().any(|inst| inst.as_str() == case.subject),
+                _ => false,
+            });
             return false;
         }
         let suspect = Suspect { difference, since: now.venue, sweeps: self.sweeps };
@@ -233,7 +257,8 @@ impl Desk {
             *seen = suspect;
             return true;
         }
-        let apart = now.venue.since(seen.since) >= self.patience.passes_apart && self.sweeps > seen.sweeps;
+        // As long as a list may lag behind the account, and with two complete comparisons since.
+        let apart = now.venue.since(seen.since) >= self.patience.absent_after && self.sweeps > seen.sweeps + 1;
         if !apart {
             return true;
         }

@@ -105,7 +105,7 @@ impl Desk {
     }
 
     fn accept_cash(&mut self, ccy: &str, now: Now) {
-        if let Some(venue) = self.audit.cash_seen(ccy) {
+        if let Some(venue) = self.audit.cash_seen(&self.ledger, ccy) {
             let record = self.audit.rebase(&self.ledger, ccy, venue, now.venue);
             self.acts.push(Act::Keep(vec![record]));
         }

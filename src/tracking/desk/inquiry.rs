@@ -51,7 +51,26 @@ impl Desk {
         }
     }
 
+    /// Asks about one order that we believe alive, because something about it is odd.
+    pub(super) fn ask_about(&mut self, id: &OrderId) {
+        let Some(order) = self.ledger.get(id).filter(|o| o.state().may_be_live()) else { return };
+        if order.state() != OrderState::Unknown && self.asked_about.insert(id.clone()) {
+            self.acts.push(Act::Ask(Ask::Order(question(order))));
+        }
+    }
+
     pub(super) fn on_order_answer(&mut self, id: &OrderId, result: Result<Option<OrderPush>, String>, now: Now) {
+        if self.asked_about.remove(id) {
+            match result {
+                Ok(Some(push)) => self.on_order(&push, "trade/order", now),
+                Ok(None) => {
+                    let outcome = self.ledger.lost(id, now.venue);
+                    self.keep(outcome, None, now);
+                }
+                Err(_) => {} // the next cancel asks again
+            }
+            return;
+        }
         let Some(inquiry) = self.inquiries.get_mut(id) else { return };
         inquiry.in_flight = false;
         match result {

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 use crate::execution::{News, Report};
 use crate::store::Opened;
-use crate::venue::{AlgoPush, CreateOutcome, FillReport, OrderPush};
+use crate::venue::{AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush};
 
 /// How patient reconciliation is.
 #[derive(Clone, Debug)]
@@ -138,6 +138,8 @@ pub struct Desk {
     set_aside: BTreeSet<OrderId>,
     audit: Audit,
     inquiries: BTreeMap<OrderId, Inquiry>,
+    /// Orders that are being asked about for another reason.
+    asked_about: BTreeSet<OrderId>,
     /// When fills were last asked for, by order.
     fills_asked: BTreeMap<OrderId, Ms>,
     up: BTreeSet<Feed>,
@@ -152,6 +154,8 @@ pub struct Desk {
     rounds: u32,
     /// Why the gate is shut, while it is.
     apart: Option<String>,
+    /// Orders and fills have been found to agree since the streams last changed.
+    swept: bool,
     said: Readiness,
     /// Since when others listen to our orders, and when we last looked again; wall time.
     rival: Option<(Ms, Ms)>,
@@ -177,7 +181,8 @@ impl Desk {
         patience: Patience,
         now: Ms,
     ) -> (Self, Vec<Record>) {
-        let fills_cursor = opened.fills_cursor.clone();
+        // Fills before our time are not ours; but a database that has orders has had a time.
+        let fills_cursor = opened.fills_cursor.clone().or_else(|| (!opened.orders.is_empty()).then(|| "0".to_owned()));
         let audit = Audit::remembered(opened.baselines.clone());
         // What passes by itself is judged anew; what needs a person has waited for one.
         let (passing, cases): (Vec<Case>, Vec<Case>) = opened.halts.clone().into_iter().partition(|c| c.kind.passes());
@@ -194,6 +199,7 @@ impl Desk {
             set_aside: BTreeSet::new(),
             audit,
             inquiries: BTreeMap::new(),
+            asked_about: BTreeSet::new(),
             fills_asked: BTreeMap::new(),
             up: BTreeSet::new(),
             epoch: 0,
@@ -204,6 +210,7 @@ impl Desk {
             failed: 0,
             rounds: 0,
             apart: Some("starting".to_owned()),
+            swept: false,
             said: Readiness::Reconciling("starting".to_owned()),
             rival: None,
             acts: Vec::new(),
@@ -233,12 +240,14 @@ impl Desk {
             Heard::Report(report) => self.on_report(report, now),
             Heard::Up(feed) => {
                 self.epoch += 1;
+                self.swept = false;
                 self.up.insert(feed);
                 // What happened while nobody listened is in the lists.
                 self.begin_sweep(now);
             }
             Heard::Down(feed, why) => {
                 self.epoch += 1;
+                self.swept = false;
                 self.up.remove(&feed);
                 if feed == Feed::Orders {
                     self.apart = Some(format!("the private stream is down: {why}"));
@@ -326,7 +335,13 @@ impl Desk {
                 }
                 self.ledger.answered(&id, &outcome, at)
             }
-            News::CancelAsked(id, outcome) => Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), at)),
+            News::CancelAsked(id, outcome) => {
+                // Filled, cancelled or never there: the venue knows which.
+                if matches!(outcome, CancelOutcome::Ask(_)) {
+                    self.ask_about(&id);
+                }
+                Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), at))
+            }
             News::MoveAsked(id, limit, outcome) => {
                 info!(event = "move_asked", %run_id, cl_ord_id = %id, %limit, ?outcome, "asked the venue to move an order");
                 Ok(Vec::new()) // where it rests is told by the venue's next word on it
@@ -503,7 +518,14 @@ impl Desk {
         let missing: Vec<String> = self.ledger.missing_fills().map(|o| o.id.to_string()).collect();
         if missing.is_empty() {
             self.rounds = 0;
+            self.swept = true;
             self.end_passing(Trouble::Unconverged, now);
+            if !self.audit.is_begun() {
+                // What is not ours must be known before anything of ours can be mistaken for it.
+                self.apart = Some("the account has not been compared yet".to_owned());
+                self.acts.push(Act::ReadAccount);
+                return;
+            }
             if self.apart.take().is_some() {
                 let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).count();
                 info!(
@@ -532,8 +554,12 @@ impl Desk {
     }
 
     fn on_tick(&mut self, now: Now) {
-        let every = self.patience.orders_every.min(self.patience.fills_every);
-        let due = self.last_sweep.is_none_or(|at| now.wall.since(at) >= every.max(SWEEP_PAUSE));
+        // While the gate is shut, or the last one failed, there is nothing better to do.
+        let every = match (&self.apart, self.failed) {
+            (Some(_), _) | (None, 1..) => SWEEP_PAUSE,
+            (None, 0) => self.patience.orders_every.min(self.patience.fills_every).max(SWEEP_PAUSE),
+        };
+        let due = self.last_sweep.is_none_or(|at| now.wall.since(at) >= every);
         if self.up.contains(&Feed::Orders) && due {
             self.begin_sweep(now);
         }
