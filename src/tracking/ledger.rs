@@ -295,7 +295,8 @@ impl Ledger {
         let order = &self.orders[id];
         let mut records: Vec<Record> =
             step.map(|step| transition(order, step, cause, evidence, now)).into_iter().collect();
-        if order.state().is_final() {
+        // A late word of the executor on an order that has filled is no word on its stop.
+        if order.state().is_final() && order.filled.is_zero() {
             records.extend(self.end_stops_of(id, now));
         }
         Ok(records)

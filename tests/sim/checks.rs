@@ -107,7 +107,17 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     for row in &stops {
         let waits = row[1] == "live" || row[1] == "intended";
         if waits != live.contains(row[0].as_str()) {
-            wrong.push(format!("stop {} is {} here, live there: {}", row[0], row[1], !waits));
+            let id = &row[0];
+            let story = rows(
+                store,
+                &format!(
+                    "SELECT 'order', at_ms, from_state, to_state, cause, evidence, filled FROM order_lifecycle_events WHERE
+                     order_id = (SELECT parent_id FROM algo_orders WHERE algo_id = '{id}')
+                     UNION ALL SELECT 'stop', at_ms, from_state, to_state, cause, evidence, '' FROM algo_order_events
+                     WHERE algo_id = '{id}'"
+                ),
+            );
+            wrong.push(format!("stop {id} is {} here, live there: {}; {story:?}", row[1], !waits));
         }
     }
     wrong.extend(view.halts.iter().map(|case| format!("halted for no reason: {} {}", case.id(), case.why)));
