@@ -29,12 +29,20 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let ours = rows(store, "SELECT order_id, state, filled, venue_id, qty FROM orders");
     let fills = rows(store, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills");
     let stops = rows(store, "SELECT algo_id, state FROM algo_orders");
+    let lost =
+        rows(store, "SELECT order_id FROM order_lifecycle_events WHERE evidence LIKE 'the venue does not know it%'");
+    let poor = rows(store, "SELECT run_id FROM equity_snapshots WHERE equity = '0'");
     let integrity = rows(store, "PRAGMA integrity_check");
     let mut world = venue.lock();
     let ledger = &world.exchange.ledger;
     if integrity != [["ok"]] {
         wrong.push(format!("integrity: {integrity:?}"));
     }
+
+    // A read that failed is no answer: neither "not there" nor "nothing left".
+    let imagined = lost.iter().filter(|row| !world.denied.contains(&row[0]));
+    wrong.extend(imagined.map(|row| format!("P4: {} was given up though the venue never denied it", row[0])));
+    wrong.extend(poor.iter().map(|row| format!("P4: run {} believed that the account is empty", row[0])));
 
     // Orders: each one's end is the venue's; what the venue never had is said never to have been.
     let mut states: BTreeMap<String, u64> = BTreeMap::new();

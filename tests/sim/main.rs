@@ -94,7 +94,7 @@ fn a_seed_is_the_same_story_to_the_last_byte() {
             panic!("seed {seed} differs at line {at}:\n{}\n{}", one.trace[at], two.trace[at]);
         }
         assert_eq!((one.trace.len(), one.digest), (two.trace.len(), two.digest), "seed {seed}");
-        assert!(one.trace.len() > 100, "seed {seed} told nothing");
+        assert!(one.trace.len() > 30, "seed {seed} told nothing");
     }
 }
 

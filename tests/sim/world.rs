@@ -103,6 +103,8 @@ pub struct World {
     /// What the daemon that lives now may do; `None` between two lives.
     pub gate: Option<(watch::Receiver<Readiness>, alpha_arena::risk::Latch)>,
     seen: BTreeSet<u64>,
+    /// Orders of which a query has truly said that they are not there.
+    pub denied: BTreeSet<String>,
 }
 
 /// Shared by everybody in the simulation.
@@ -137,6 +139,7 @@ impl World {
             digest: 0xcbf2_9ce4_8422_2325,
             gate: None,
             seen: BTreeSet::new(),
+            denied: BTreeSet::new(),
         }
     }
 
@@ -410,8 +413,11 @@ impl Inquire for Venue {
         let (inst, id) = (inst.to_string(), id.to_string());
         self.read("order", move |w| {
             let found = w.exchange.find_order(&inst, "", &id).filter(|o| !w.hidden(&o.cl_ord_id));
-            let row = found.map(|o| render::order_queried(&w.exchange, o)).ok_or_else(not_found)?;
-            Ok(orders(vec![row])?.remove(0))
+            let row = found.map(|o| render::order_queried(&w.exchange, o));
+            if row.is_none() {
+                w.denied.insert(id);
+            }
+            Ok(orders(vec![row.ok_or_else(not_found)?])?.remove(0))
         })
         .await
     }
