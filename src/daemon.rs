@@ -33,6 +33,7 @@ use crate::market::Market;
 use crate::ops::{control, notify};
 use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Limits, Seal};
+use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
 use crate::tape::{self, Heard, RecorderConfig, Recording};
@@ -209,9 +210,11 @@ impl Wiring {
         let before = opened.contenders.clone();
         let patience = patience(config, &clock);
         let (desk, restored) = Desk::open(opened, by_id, config.mode.letter(), self.start_run, patience, now);
+        faults::point("start_loaded").await;
         for record in restored {
             journal.append(record).await?;
         }
+        faults::point("start_restored").await;
         let research = Research::open(dir, now.0)?;
         let keep = keep_candles(research, &self.instruments, &config.bars())?;
         let mut supervisor = Supervisor::default();

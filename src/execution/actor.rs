@@ -295,6 +295,7 @@ impl<L: OrderLine> Send<L> {
         let expires_at = now.plus(self.expiry);
         let ahead = Record::MoveAhead { order_id: order.clone(), run_id: self.intent.run_id, limit, at: now };
         self.journal.append(ahead).await?;
+        faults::point("move_ahead").await;
         self.report(News::Moving(order.clone(), limit)).await?;
         self.line.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_to_stop(expires_at) {

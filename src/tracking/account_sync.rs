@@ -133,6 +133,7 @@ impl<V: Accounts> AccountSync<V> {
         self.check_clock().await;
         match sync_once(&self.venue, &self.bills).await {
             Ok((view, bills)) => {
+                faults::point("account_read").await;
                 let view = Arc::new(view);
                 let run_id = self.ids.next(self.clock.now());
                 keep_account(&self.journal, run_id, trigger, &view, bills, &mut self.bills).await?;

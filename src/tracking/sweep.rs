@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use crate::domain::{AccountView, ClOrdId, InstId, InstKind, Ms, OrderId};
+use crate::runtime::faults;
 use crate::runtime::sabotage::{self, Promise};
 use crate::venue::{AlgoPush, FillReport, OrderPush, VenueError};
 
@@ -113,6 +114,7 @@ pub struct Wanted {
 pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep, VenueError> {
     let began = venue.now();
     let pending = or_empty(venue.orders_pending().await)?;
+    faults::point("sweep").await;
     let mut asked = Vec::new();
     for question in wanted.questions {
         let is_pending = |push: &OrderPush| {

@@ -123,6 +123,7 @@ impl<W: Wire> Actor for Tracker<W> {
 impl<W: Wire> Tracker<W> {
     async fn hear(&mut self, heard: Heard, lines: &mut Lines) -> Result<(), StageError> {
         let wall = Ms(i64::try_from(lines.began.elapsed().as_millis()).unwrap_or(i64::MAX));
+        let swept = matches!(heard, Heard::Answer(Answer::Sweep(_)));
         let acts = self.desk.hear(heard, Now { venue: self.clock.now(), wall });
         let (mut show, mut nudge) = (false, false);
         // Shutting the gate waits for nobody; opening it waits for the rows that say why.
@@ -156,6 +157,9 @@ impl<W: Wire> Tracker<W> {
         }
         if show {
             self.view.send_replace(self.desk.view());
+        }
+        if swept {
+            faults::point("sweep_joined").await;
         }
         if nudge {
             self.nudge.send_modify(|n| *n += 1);

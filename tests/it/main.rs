@@ -9,6 +9,7 @@ mod exchange;
 mod faults;
 mod harness;
 mod paper;
+mod reckoning;
 mod recovery;
 mod tidy;
 mod venue;

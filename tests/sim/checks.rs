@@ -28,7 +28,8 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let mut wrong = Vec::new();
     let ours = rows(store, "SELECT order_id, state, filled, venue_id, qty FROM orders");
     let fills = rows(store, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills");
-    let stops = rows(store, "SELECT algo_id, state FROM algo_orders");
+    let stops =
+        rows(store, "SELECT algo_id, a.state, o.state FROM algo_orders a JOIN orders o ON o.order_id = a.parent_id");
     let lost =
         rows(store, "SELECT order_id FROM order_lifecycle_events WHERE evidence LIKE 'the venue does not know it%'");
     let poor = rows(store, "SELECT run_id FROM equity_snapshots WHERE equity = '0'");
@@ -113,7 +114,8 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let live: BTreeSet<&str> =
         ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.cl_ord_id.as_str()).collect();
     for row in &stops {
-        let waits = row[1] == "live" || row[1] == "intended";
+        // One that hangs on a resting order is made when that fills.
+        let waits = row[1] == "live" || (row[1] == "intended" && row[2] != "acked");
         if waits != live.contains(row[0].as_str()) {
             let id = &row[0];
             let story = rows(
