@@ -12,6 +12,7 @@ mod harness;
 mod reckoning;
 
 mod power;
+mod rows;
 mod shim;
 
 use std::collections::BTreeMap;

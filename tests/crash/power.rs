@@ -118,7 +118,7 @@ fn outage(cut: Duration, sabotage: &str) -> (usize, usize) {
 }
 
 /// Runs of outages at different moments: (runs, acknowledged, lost).
-fn outages(runs: u64, sabotage: &str) -> (u64, usize, usize) {
+pub fn outages(runs: u64, sabotage: &str) -> (u64, usize, usize) {
     let (mut acked, mut lost) = (0, 0);
     for run in 0..runs {
         let (a, l) = outage(Duration::from_millis(60 + run * 37 % 400), sabotage);

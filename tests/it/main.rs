@@ -9,7 +9,6 @@ mod exchange;
 mod faults;
 mod harness;
 mod paper;
-mod reckoning;
 mod recovery;
 mod tidy;
 mod venue;

@@ -596,6 +596,3 @@ impl Desk {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

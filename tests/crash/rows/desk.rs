@@ -1,0 +1,618 @@
+//! Rows 31, 33, 34, 37 to 49 and 53: what the venue says of orders, in whatever order it says it, told to the tracker's
+//! mind directly. Also every halt that no exchange can be made to cause, with the command that ends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alpha_arena::domain::record::Record;
+use alpha_arena::domain::{
+    AccountView, Instrument, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Readiness,
+    RunId, Side, Usd,
+};
+use alpha_arena::exchange::market::Market;
+use alpha_arena::execution::{News, Report};
+use alpha_arena::store::Opened;
+use alpha_arena::tracking::{Act, Answer, Ask, Desk, Everywhere, Feed, Heard, Now, Patience, Sweep};
+use alpha_arena::venue::{CancelOutcome, CreateOutcome, FillReport, judge_create, parse_fills, parse_orders};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+const INST: &str = "BTC-USDT-SWAP";
+const ID: &str = "asAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const OTHER: &str = "asBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+fn d(n: i64) -> Decimal {
+    Decimal::from(n)
+}
+
+/// The tracker's mind, a clock, and everything it asked and kept.
+struct Story {
+    desk: Desk,
+    now: i64,
+    asks: Vec<Ask>,
+    kept: Vec<Record>,
+    readiness: Readiness,
+}
+
+fn instruments() -> BTreeMap<alpha_arena::domain::InstId, Arc<Instrument>> {
+    let market = Market::new(1);
+    let of = |name: &str| Arc::new(market.get(name).unwrap().listing.inst.clone());
+    [INST, "ETH-USDT-SWAP"].into_iter().map(|name| (name.into(), of(name))).collect()
+}
+
+fn patience() -> Patience {
+    Patience {
+        orders_every: Ms::secs(10),
+        fills_every: Ms::secs(60),
+        ask_at: vec![Ms(300)],
+        ask_every: Ms(2500),
+        absent_after: Ms::secs(15),
+        passes_apart: Ms::secs(5),
+        unknown_max: Ms::secs(600),
+        unknown_instruments_max: 1,
+        rounds_max: 3,
+        rival_max: Ms::secs(60),
+        cash_tolerance: Decimal::ONE,
+    }
+}
+
+fn run_id() -> RunId {
+    RunId(uuid::Uuid::from_u128(7))
+}
+
+fn account(pos: i64, cash: i64, at: i64) -> AccountView {
+    let balance = json!([{"totalEq": cash.to_string(), "details": [{"ccy": "USDT", "cashBal": cash.to_string(), "eq": cash.to_string(),
+        "availEq": cash.to_string(), "availBal": cash.to_string(), "frozenBal": "0", "eqUsd": cash.to_string()}]}]);
+    let positions = json!([{"instId": INST, "instType": "SWAP", "pos": pos.to_string(), "posSide": "net", "avgPx": "100", "markPx": "100",
+        "upl": "0", "liqPx": "", "lever": "3", "mgnMode": "cross", "uTime": at.to_string()}]);
+    alpha_arena::venue::parse_account(&balance, &positions, Ms(at)).unwrap()
+}
+
+fn sweep(epoch: u64) -> Sweep {
+    Sweep {
+        began: Ms(0),
+        pending: Vec::new(),
+        asked: Vec::new(),
+        nameless: Vec::new(),
+        fills: Vec::new(),
+        algos: Vec::new(),
+        epoch,
+    }
+}
+
+/// One order as the venue tells it.
+fn row(id: &str, ord: &str, state: &str, acc: i64, fill: Option<(&str, i64)>) -> Value {
+    let (trade, size) = fill.unwrap_or(("", 0));
+    json!({"instType": "SWAP", "instId": INST, "ordId": ord, "clOrdId": id, "side": "buy", "state": state, "sz": "5",
+        "accFillSz": acc.to_string(), "avgPx": "100", "px": "100", "fillPx": if trade.is_empty() { "" } else { "100" },
+        "fillSz": size.to_string(), "fillFee": "-1", "fillFeeCcy": "USDT", "tradeId": trade, "execType": "T",
+        "fillTime": "5", "cancelSource": if state == "canceled" { "33" } else { "" }, "category": "normal", "uTime": "5"})
+}
+
+fn fill_row(id: &str, ord: &str, trade: &str, size: i64) -> FillReport {
+    let row = json!([{"instType": "SWAP", "instId": INST, "tradeId": trade, "ordId": ord, "clOrdId": id, "billId": trade,
+        "fillPx": "100", "fillSz": size.to_string(), "side": "buy", "execType": "T", "feeCcy": "USDT", "fee": "-1", "fillTime": "5",
+        "ts": "5"}]);
+    parse_fills(&row).unwrap().remove(0)
+}
+
+impl Story {
+    fn new() -> Self {
+        let (desk, _) = Desk::open(Opened::default(), instruments(), 's', run_id(), patience(), Ms(0));
+        let readiness = Readiness::Reconciling(String::new());
+        let mut story = Self { desk, now: 1000, asks: Vec::new(), kept: Vec::new(), readiness };
+        story.hear(Heard::Up(Feed::Orders));
+        story.answer_sweep();
+        story.hear(Heard::Account(Arc::new(account(0, 1000, 900))));
+        story.answer_sweep();
+        assert_eq!(story.readiness, Readiness::Ready);
+        story
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        let now = Now { venue: Ms(self.now), wall: Ms(self.now) };
+        for act in self.desk.hear(heard, now) {
+            match act {
+                Act::Ask(ask) => self.asks.push(ask),
+                Act::Keep(records) => self.kept.extend(records),
+                Act::Readiness(next) => self.readiness = next,
+                Act::Show | Act::ReadAccount | Act::Reopen(_) => {}
+            }
+        }
+    }
+
+    /// Answers the sweep that is being asked for, with nothing new.
+    fn answer_sweep(&mut self) {
+        while let Some(at) = self.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
+            let Ask::Sweep(wanted) = self.asks.remove(at) else { unreachable!() };
+            self.hear(Heard::Answer(Answer::Sweep(Ok(sweep(wanted.epoch)))));
+        }
+    }
+
+    fn wait(&mut self, ms: i64) {
+        self.now += ms;
+        self.hear(Heard::Tick);
+    }
+
+    fn send_as(&mut self, id: &str, inst: &str) {
+        let intent = OrderIntent {
+            cl_ord_id: id.into(),
+            run_id: run_id(),
+            contender: "trend".into(),
+            inst: inst.into(),
+            side: Side::Buy,
+            ord_type: OrdType::Limit,
+            qty: Qty(d(5)),
+            limit: Some(Price(d(100))),
+            purpose: Purpose::Entry,
+            leg: 0,
+            attempt: 0,
+            reduce_only: false,
+            stop: None,
+            reference: Price(d(100)),
+            decided_at: Ms(self.now),
+            ttl: None,
+            slippage: None,
+            moves: None,
+            sleeve: Usd::ZERO,
+            weight: Decimal::ONE,
+        };
+        let order = Order::intended(&intent, Ms(self.now), Some(Ms(self.now + 5000)));
+        self.report(News::Intended(Box::new(order), Arc::new(intent)));
+        self.report(News::Sending(id.into()));
+    }
+
+    fn sent() -> Self {
+        let mut story = Self::new();
+        story.send_as(ID, INST);
+        story
+    }
+
+    fn report(&mut self, news: News) {
+        self.hear(Heard::Report(Report { run_id: run_id(), news }));
+    }
+
+    fn say(&mut self, rows: &[Value]) {
+        match parse_orders(&Value::Array(rows.to_vec()).to_string()) {
+            Ok(pushes) => self.hear(Heard::Orders(pushes)),
+            Err(problem) => self.hear(Heard::Garbled(Feed::Orders, problem.to_string())),
+        }
+    }
+
+    fn state(&self) -> String {
+        let order = self.desk.ledger().get(&OrderId::from(ID)).unwrap();
+        format!("{} {}", order.state(), order.filled)
+    }
+
+    fn fills(&self) -> usize {
+        self.kept.iter().filter(|record| matches!(record, Record::Fill(_))).count()
+    }
+
+    fn cases(&self) -> Vec<String> {
+        self.desk.cases().iter().map(|case| case.id()).collect()
+    }
+
+    fn held(&self) -> Decimal {
+        self.desk.view().holdings.values().map(|held| held.qty.0).sum()
+    }
+
+    /// Answers every question about the order with a look at every place: nowhere, this account.
+    fn nowhere(&mut self, view: &AccountView, fills: &[FillReport]) {
+        for ask in std::mem::take(&mut self.asks) {
+            let id = match ask {
+                Ask::Everywhere(question, ..) => question.id,
+                Ask::Order(question) => {
+                    self.hear(Heard::Answer(Answer::Order { id: question.id, result: Ok(None) }));
+                    continue;
+                }
+                other => {
+                    self.asks.push(other);
+                    continue;
+                }
+            };
+            let found = Everywhere { order: None, fills: fills.to_vec(), account: view.clone() };
+            self.hear(Heard::Answer(Answer::Everywhere { id, result: Ok(found) }));
+        }
+    }
+
+    fn accept(&mut self, case: &str) {
+        self.hear(Heard::Accept { case: case.to_owned(), run_id: run_id(), prices: BTreeMap::new() });
+        self.answer_sweep();
+    }
+}
+
+#[test]
+fn row_31_code_zero_above_an_item_that_failed() {
+    let reply = r#"{"code":"0","msg":"","data":[{"ordId":"","clOrdId":"a","sCode":"51008","sMsg":"no money"}]}"#;
+    assert!(matches!(judge_create(reply), CreateOutcome::Rejected { code, .. } if code == "51008"));
+}
+
+#[test]
+fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    let flat = account(0, 1000, 2000);
+    for _ in 0..6 {
+        story.wait(2500);
+        story.nowhere(&flat, &[]);
+        assert_eq!(story.state(), "unknown 0", "at {} ms", story.now);
+    }
+    story.wait(2500);
+    let id = OrderId::from(ID);
+    let found = parse_orders(&json!([row(ID, "9", "live", 0, None)]).to_string()).unwrap().remove(0);
+    story.hear(Heard::Answer(Answer::Order { id, result: Ok(Some(found)) }));
+    assert_eq!(story.state(), "acked 0");
+}
+
+#[test]
+fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_position_says_otherwise() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    let (flat, moved) = (account(0, 1000, 2000), account(5, 1000, 2000));
+    story.wait(21_000);
+    story.nowhere(&moved, &[]);
+    story.wait(6000);
+    story.nowhere(&moved, &[]);
+    story.wait(6000);
+    story.nowhere(&moved, &[]);
+    assert_eq!(story.state(), "unknown 0", "the position has moved: it is somewhere");
+    story.wait(2500);
+    story.nowhere(&flat, &[]);
+    story.wait(2500);
+    story.nowhere(&flat, &[]);
+    assert_eq!(story.state(), "unknown 0", "two looks less than five seconds apart");
+    story.wait(3000);
+    story.nowhere(&flat, &[]);
+    assert_eq!(story.state(), "expired 0");
+}
+
+#[test]
+fn row_34_a_query_that_fails_for_ten_minutes_freezes_and_calls_a_person_and_nothing_is_believed() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    for _ in 0..260 {
+        story.wait(2500);
+        for ask in std::mem::take(&mut story.asks) {
+            let error = || Err("503".to_owned());
+            let answer = match ask {
+                Ask::Order(q) => Answer::Order { id: q.id, result: error() },
+                Ask::Everywhere(q, ..) => Answer::Everywhere { id: q.id, result: Err("503".into()) },
+                Ask::Fills(id, ..) => Answer::Fills { id, result: Err("503".into()) },
+                Ask::Sweep(_) => Answer::Sweep(Err("503".into())),
+            };
+            story.hear(Heard::Answer(answer));
+        }
+    }
+    assert_eq!(story.state(), "unknown 0");
+    assert_eq!(story.cases(), [format!("unknown-long:{ID}")]);
+    assert!(story.desk.view().frozen(&INST.into()).is_some());
+    assert_ne!(story.readiness, Readiness::Ready);
+    // The command: a person has looked at the venue's page.
+    story.accept(&format!("unknown-long:{ID}"));
+    assert_eq!(story.state(), "expired 0");
+    story.wait(2000);
+    story.answer_sweep();
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn row_37_a_cancel_that_loses_against_a_fill() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
+    story.report(News::CancelAsked(ID.into(), CancelOutcome::Ask("51400".into())));
+    assert_eq!((story.state().as_str(), story.fills()), ("filled 5", 1));
+}
+
+#[test]
+fn row_38_a_fill_told_three_times_is_one_row() {
+    let mut story = Story::sent();
+    for _ in 0..3 {
+        story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
+    }
+    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("partially_filled 2", 1, d(2)));
+}
+
+#[test]
+fn row_39_filled_then_live_then_partial_is_filled() {
+    let rows = [
+        row(ID, "9", "filled", 5, Some(("t2", 3))),
+        row(ID, "9", "live", 0, None),
+        row(ID, "9", "partially_filled", 2, Some(("t1", 2))),
+    ];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut story = Story::sent();
+        order.iter().for_each(|at| story.say(std::slice::from_ref(&rows[*at])));
+        assert_eq!((story.state().as_str(), story.fills(), story.held()), ("filled 5", 2, d(5)), "{order:?}");
+    }
+}
+
+#[test]
+fn row_40_a_fill_push_that_was_lost_is_fetched() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "filled", 5, None)]);
+    assert!(story.desk.view().frozen(&INST.into()).is_some(), "nobody knows what is held");
+    story.wait(100);
+    let asked = story.asks.iter().any(|ask| matches!(ask, Ask::Fills(id, ..) if id.as_str() == ID));
+    assert!(asked, "{:?}", story.asks);
+    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    assert_eq!((story.fills(), story.held()), (1, d(5)));
+    assert!(story.desk.view().frozen(&INST.into()).is_none());
+}
+
+#[test]
+fn row_41_a_fill_before_the_acknowledgement() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
+    story.report(News::Answered(ID.into(), CreateOutcome::Accepted("9".into())));
+    assert_eq!((story.state().as_str(), story.fills()), ("partially_filled 2", 1));
+}
+
+#[test]
+fn row_42_filled_without_size_or_trade_is_completed_from_the_fills() {
+    let mut story = Story::sent();
+    let mut bare = row(ID, "9", "filled", 5, None);
+    bare["fillSz"] = json!("0");
+    story.say(&[bare]);
+    assert_eq!((story.state().as_str(), story.fills()), ("filled 5", 0));
+    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    assert_eq!((story.fills(), story.held()), (1, d(5)));
+}
+
+#[test]
+fn row_43_the_venues_reason_for_a_cancel_is_kept() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "canceled", 0, None)]);
+    let said = story.kept.iter().any(|r| matches!(r, Record::Transition(t) if t.to == OrderState::Canceled && t.evidence.contains("cancelSource 33")));
+    assert!(said, "{:?}", story.kept);
+}
+
+#[test]
+fn row_44_partly_filled_and_forgotten_after_an_outage_the_fills_prove_it() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    let view = account(2, 1000, 2000);
+    let fills = [fill_row(ID, "9", "t1", 2)];
+    story.wait(100);
+    story.wait(21_000);
+    story.nowhere(&view, &fills);
+    story.wait(6000);
+    story.nowhere(&view, &fills);
+    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("canceled 2", 1, d(2)));
+}
+
+#[test]
+fn row_45_one_name_for_two_orders_at_the_venue_halts() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    story.say(&[row(ID, "10", "live", 0, None)]);
+    assert_eq!(story.cases(), [format!("contradiction:{INST}")]);
+    assert!(matches!(story.readiness, Readiness::Halted(_)));
+    story.accept(&format!("contradiction:{INST}"));
+    story.say(&[row(ID, "10", "live", 0, None)]);
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0), "set aside by a person");
+}
+
+#[test]
+fn row_45b_two_ends_and_an_overfill_halt_and_keep_what_is_known() {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
+    story.say(&[row(ID, "9", "canceled", 3, None)]);
+    assert_eq!((story.state().as_str(), story.cases().len()), ("filled 5", 1));
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", "partially_filled", 3, Some(("t1", 3)))]);
+    story.say(&[row(ID, "9", "partially_filled", 7, Some(("t2", 4)))]);
+    assert_eq!((story.state().as_str(), story.cases().len(), story.held()), ("partially_filled 3", 1, d(3)));
+}
+
+#[test]
+fn row_46_an_order_with_our_prefix_that_we_do_not_know_is_cancelled_and_halts() {
+    let mut story = Story::new();
+    story.say(&[row(OTHER, "77", "live", 0, None)]);
+    assert_eq!(story.cases(), [format!("stray:{OTHER}")]);
+    assert_eq!(story.desk.view().strays.len(), 1, "the executor is to cancel it");
+    assert!(matches!(story.readiness, Readiness::Halted(_)));
+    story.accept(&format!("stray:{OTHER}"));
+    assert_eq!((story.readiness.clone(), story.desk.view().strays.len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn row_47_an_order_made_by_hand_is_left_alone_and_a_position_made_by_hand_is_exposure() {
+    let (desk, _) = Desk::open(Opened::default(), instruments(), 's', run_id(), patience(), Ms(0));
+    let readiness = Readiness::Reconciling(String::new());
+    let mut story = Story { desk, now: 1000, asks: Vec::new(), kept: Vec::new(), readiness };
+    story.hear(Heard::Up(Feed::Orders));
+    story.answer_sweep();
+    story.hear(Heard::Account(Arc::new(account(3, 1000, 900))));
+    story.answer_sweep();
+    story.say(&[row("", "77", "live", 0, None)]);
+    let view = story.desk.view();
+    assert_eq!((story.readiness.clone(), story.cases().len(), view.open.len()), (Readiness::Ready, 0, 0));
+    assert_eq!(view.worst_case(&INST.into()).0, Qty(d(3)), "it counts as exposure");
+}
+
+#[test]
+fn row_48_a_gap_in_the_books_numbers_is_a_gap() {
+    use alpha_arena::venue::{Sequence, Verdict};
+    let mut sequence = Sequence::default();
+    assert_eq!(sequence.next(Some(-1), 10), Verdict::Apply);
+    assert_eq!(sequence.next(Some(10), 11), Verdict::Apply);
+    assert_eq!(sequence.next(Some(13), 14), Verdict::Gap);
+    assert_eq!(sequence.next(Some(14), 15), Verdict::Gap, "until a whole book comes");
+    assert_eq!(sequence.next(Some(-1), 20), Verdict::Apply);
+}
+
+#[test]
+fn row_53_words_we_do_not_know_are_ignored_or_asked_about_and_never_panic() {
+    let mut story = Story::sent();
+    let mut strange = row(ID, "9", "hibernating", 0, None);
+    strange["newField"] = json!({"deep": [1, 2]});
+    story.say(&[strange.clone()]);
+    assert!(story.asks.iter().any(|ask| matches!(ask, Ask::Sweep(_))), "what cannot be read may be a fill");
+    strange["clOrdId"] = json!("");
+    story.say(&[strange]);
+    assert_eq!(story.state(), "sent 0");
+}
+
+/// Two reads of the account, far enough apart, with complete comparisons between.
+fn twice(story: &mut Story, pos: i64, cash: i64) {
+    for _ in 0..4 {
+        story.now += 8000;
+        story.hear(Heard::Account(Arc::new(account(pos, cash, story.now - 10))));
+        story.answer_sweep();
+    }
+}
+
+/// A position of `bought` by our fills.
+fn holding(bought: i64) -> Story {
+    let mut story = Story::sent();
+    story.say(&[row(ID, "9", if bought == 5 { "filled" } else { "canceled" }, bought, Some(("t1", bought)))]);
+    story
+}
+
+#[track_caller]
+fn by_hand(left: i64, sleeve: i64, foreign: i64) {
+    let mut story = holding(5);
+    twice(&mut story, 5, 999);
+    assert!(story.cases().is_empty(), "agreed: {:?}", story.cases());
+    // Cash moves with the position, so that only the position is odd: 0.01 BTC a contract at 100.
+    twice(&mut story, left, 999 + (left - 5));
+    assert!(story.cases().contains(&format!("position:{INST}")), "{:?}", story.cases());
+    assert!(story.desk.view().frozen(&INST.into()).is_some());
+    story.accept(&format!("position:{INST}"));
+    assert_eq!(story.held(), d(sleeve));
+    let theirs = story.desk.view().foreign.get(&INST.into()).map_or(Decimal::ZERO, |qty| qty.0);
+    assert_eq!(theirs, d(foreign));
+    if story.cases().contains(&"cash:USDT".to_owned()) {
+        story.accept("cash:USDT");
+    }
+    twice(&mut story, left, 999 + (left - 5));
+    assert_eq!((story.readiness.clone(), story.cases()), (Readiness::Ready, Vec::<String>::new()));
+}
+
+#[test]
+fn a_position_closed_by_hand_halts_and_is_accepted() {
+    by_hand(0, 0, 0);
+}
+
+#[test]
+fn a_position_half_closed_by_hand_halts_and_is_accepted() {
+    by_hand(2, 2, 0);
+}
+
+#[test]
+fn a_position_increased_by_hand_halts_and_is_accepted_as_not_ours() {
+    by_hand(8, 5, 3);
+}
+
+#[test]
+fn a_position_turned_round_by_hand_halts_and_is_accepted() {
+    by_hand(-4, 0, -4);
+}
+
+#[test]
+fn cash_that_nobody_can_explain_halts_until_it_is_accepted_and_a_cent_does_not() {
+    let mut story = Story::new();
+    twice(&mut story, 0, 1001);
+    assert!(story.cases().is_empty(), "within the tolerance: {:?}", story.cases());
+    twice(&mut story, 0, 900);
+    assert_eq!(story.cases(), ["cash:USDT"]);
+    assert!(matches!(story.readiness, Readiness::Halted(_)));
+    story.accept("cash:USDT");
+    twice(&mut story, 0, 900);
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn a_difference_that_passes_halts_nothing_and_one_that_heals_ends_its_halt() {
+    let mut story = Story::new();
+    story.now += 8000;
+    story.hear(Heard::Account(Arc::new(account(0, 900, story.now - 10))));
+    story.answer_sweep();
+    twice(&mut story, 0, 1000);
+    assert!(story.cases().is_empty());
+    twice(&mut story, 0, 900);
+    assert_eq!(story.cases().len(), 1);
+    twice(&mut story, 0, 1000);
+    assert!(story.cases().is_empty(), "the venue agrees again");
+}
+
+#[test]
+fn a_start_that_does_not_converge_halts_with_the_orders_named_and_goes_on_when_it_does() {
+    let mut story = Story::sent();
+    story.hear(Heard::Down(Feed::Orders, "cut".into()));
+    story.hear(Heard::Up(Feed::Orders));
+    story.say(&[row(ID, "9", "filled", 5, None)]);
+    for _ in 0..6 {
+        story.answer_sweep();
+        story.wait(1500);
+    }
+    assert_eq!(story.cases(), ["unconverged"]);
+    assert!(story.desk.cases()[0].why.contains(ID));
+    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    story.answer_sweep();
+    story.wait(1500);
+    story.answer_sweep();
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.wait(100);
+    assert_eq!(story.readiness, Readiness::Ready, "one unknown order freezes its own instrument");
+    story.send_as(OTHER, "ETH-USDT-SWAP");
+    story.report(News::Answered(OTHER.into(), CreateOutcome::Unknown("timeout".into())));
+    story.wait(100);
+    assert_eq!(story.cases(), ["unknown-many"]);
+    assert!(matches!(story.readiness, Readiness::ReduceOnly(_)), "what takes risk off may leave");
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    story.wait(100);
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn a_rival_listener_shuts_the_gate_halts_after_a_minute_and_ends_when_it_is_gone() {
+    let mut story = Story::new();
+    story.hear(Heard::Connections(2));
+    assert!(matches!(story.readiness, Readiness::Reconciling(_)));
+    story.wait(61_000);
+    assert_eq!(story.cases(), ["second-instance"]);
+    assert!(matches!(story.readiness, Readiness::Halted(_)));
+    story.hear(Heard::Connections(1));
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn the_venue_that_refuses_us_halts_until_a_person_has_mended_it() {
+    let mut story = Story::sent();
+    let refused = CreateOutcome::Rejected { code: "50110".into(), msg: "ip".into(), stop: true };
+    story.report(News::Answered(ID.into(), refused));
+    assert_eq!((story.state().as_str(), story.cases()), ("rejected 0", vec!["refused:50110".to_owned()]));
+    story.accept("refused:50110");
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+}
+
+#[test]
+fn a_halt_that_needs_a_person_outlives_a_restart_and_one_that_passes_is_judged_anew() {
+    let mut story = Story::new();
+    twice(&mut story, 0, 900);
+    let halts = story.desk.cases().to_vec();
+    let opened = Opened { halts, ..Opened::default() };
+    let (desk, _) = Desk::open(opened, instruments(), 's', run_id(), patience(), Ms(0));
+    assert_eq!(desk.cases().len(), 1);
+}
+
+#[test]
+fn a_liquidation_is_ours_by_descent_and_taken_from_the_sleeves_it_closed() {
+    let mut story = holding(5);
+    let mut forced = row("", "88", "filled", 5, Some(("t9", 5)));
+    forced["side"] = json!("sell");
+    forced["category"] = json!("full_liquidation");
+    story.say(&[forced.clone()]);
+    let adopted = story.kept.iter().any(|r| matches!(r, Record::Adopted { order, .. } if order.intent.purpose == Purpose::Liquidation && order.parent.as_str() == ID));
+    assert!(adopted && story.held().is_zero(), "{:?}", story.held());
+    story.say(&[forced]);
+    assert_eq!(story.fills(), 2);
+}

@@ -1,0 +1,132 @@
+//! Rows 57 to 64: the disk and the database.
+
+use std::time::Duration;
+
+use super::scene::{LIMIT, Scene};
+use crate::harness::{Daemon, command, count, wait_for};
+use crate::shim;
+
+/// The process ends with 74, and the next start finds everything as the exchange says.
+#[track_caller]
+fn ends_and_recovers(fault: (&str, &str)) {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    let mut struck = scene.start_with(&shim::disk(&[fault]));
+    let ended = struck.wait_exit(LIMIT);
+    assert_eq!(ended.code(), Some(74), "{fault:?}: {}", struck.log());
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_57_a_full_disk_ends_the_process_and_loses_nothing() {
+    for after in ["30", "90"] {
+        ends_and_recovers(("SHIM_FULL_AFTER", after));
+    }
+}
+
+#[test]
+fn row_58_a_read_only_disk_is_an_error_of_the_disk() {
+    let scene = Scene::new(&[]);
+    let refused = command(scene.dir.path(), &["--state-dir", "/proc/alpha-arena", "--config", &scene.config, "run"]);
+    let mut refused = refused;
+    let output = refused.envs(scene.env.clone()).output().unwrap();
+    assert!(matches!(output.status.code(), Some(74 | 64)), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn row_59_a_sync_that_fails_ends_the_process_and_the_next_start_finds_out() {
+    for at in ["12", "25", "60"] {
+        ends_and_recovers(("SHIM_EIO_AT", at));
+    }
+}
+
+#[test]
+fn row_60_a_database_locked_by_another_process_ends_the_run() {
+    let scene = Scene::new(&[]);
+    let mut daemon = scene.start();
+    scene.wait_for_fill();
+    let db = rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(5)).unwrap();
+    db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(daemon.wait_exit(Duration::from_secs(30)).code(), Some(74), "{}", daemon.log());
+    drop(db);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_61_a_flipped_page_is_found_before_anything_is_sent() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    assert_eq!(daemon.stop().code(), Some(0)); // folds the log back into the file
+    let path = scene.dir.path().join("trading.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 64].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let creates = scene.exchange.ledger()["creates"].as_array().unwrap().len();
+    let mut refused = scene.start();
+    assert_eq!(refused.wait_exit(LIMIT).code(), Some(65), "{}", refused.log());
+    assert_eq!(scene.exchange.ledger()["creates"].as_array().unwrap().len(), creates);
+}
+
+#[test]
+fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_does_not_know() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    assert_eq!(daemon.stop().code(), Some(0));
+    let (path, backup) = (scene.dir.path().join("trading.db"), scene.dir.path().join("old.db"));
+    std::fs::copy(&path, &backup).unwrap();
+    // An order that rests far from the market, made by a life that the backup does not know.
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    for side in ["trading.db-wal", "trading.db-shm"] {
+        drop(std::fs::remove_file(scene.dir.path().join(side)));
+    }
+    std::fs::copy(&backup, &path).unwrap();
+    let mut restored = scene.start();
+    restored.wait_log("carries our prefix and is not in this database", LIMIT);
+    wait_for("the halt", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM halts WHERE kind IN ('stray', 'position')") > 0
+    });
+    let creates = || scene.exchange.ledger()["creates"].as_array().unwrap().len();
+    let before = creates();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(creates(), before, "it trades on a database that is not its own");
+}
+
+#[test]
+fn row_63_a_slow_disk_makes_decisions_stale_and_nothing_worse() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start_with(&shim::disk(&[("SHIM_DELAY_MS", "200")]));
+    scene.wait_for_fill();
+    scene.wait_for_fill();
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_64_a_changed_migration_or_a_newer_schema_is_refused() {
+    let scene = Scene::new(&[]);
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    assert_eq!(daemon.stop().code(), Some(0));
+    for change in [
+        "INSERT INTO schema_migrations VALUES (99, 'next', '', 0)",
+        "DELETE FROM schema_migrations WHERE version = 99; UPDATE schema_migrations SET sha256 = 'x' WHERE version = 2",
+    ] {
+        rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap().execute_batch(change).unwrap();
+        let mut refused = Daemon::start(scene.dir.path(), &["--config", &scene.config, "run"], &scene.env);
+        assert_eq!(refused.wait_exit(LIMIT).code(), Some(78), "{change}: {}", refused.log());
+    }
+}

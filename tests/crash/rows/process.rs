@@ -1,0 +1,168 @@
+//! Rows 1 to 20: the process dies, stops, freezes, or is not alone.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::proxy::{Deed, Proxy};
+use super::scene::{LIMIT, Scene};
+use crate::harness::{Daemon, command, count, pair, wait_for};
+use crate::{chain, power, shim};
+
+#[track_caller]
+fn killed_at(point: &str, most: u64, seed: u64, kills: usize) {
+    let (tally, wrong) = chain(point, most, seed, kills);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tally.by_hand < tally.kills, "{point} was never reached");
+}
+
+#[test]
+fn row_01_kill_before_the_intent_is_committed() {
+    killed_at("intent_before", 6, 1, 4);
+}
+
+#[test]
+fn row_02_kill_during_the_commit_at_each_disk_sync() {
+    killed_at("sync", 1, 2, 8);
+}
+
+#[test]
+fn row_03_kill_after_the_commit_before_the_bytes() {
+    killed_at("executor_send", 6, 3, 4);
+}
+
+#[test]
+fn row_04_kill_in_the_middle_of_the_request() {
+    for bytes in [1, 120, 400] {
+        let scene = Scene::new(&[]);
+        let proxy = Proxy::start(scene.exchange.text("rest"), Deed::CutRequest(bytes));
+        let scene = scene.with("ALPHA_ARENA__VENUE__REST_URL", &proxy.url);
+        let daemon = scene.start();
+        scene.wait_for_fill();
+        proxy.armed.store(true, std::sync::atomic::Ordering::SeqCst);
+        wait_for("the cut", LIMIT, || proxy.done.load(std::sync::atomic::Ordering::SeqCst) > 0);
+        daemon.kill();
+        scene.is_whole();
+    }
+}
+
+#[test]
+fn row_05_kill_after_the_venue_accepted_before_its_answer_is_read() {
+    killed_at("executor_answered", 6, 5, 4);
+}
+
+#[test]
+fn row_06_kill_after_the_answer_before_it_is_stored() {
+    killed_at("tracker_keep", 40, 6, 4);
+}
+
+#[test]
+fn row_07_kill_between_a_fill_and_the_store() {
+    killed_at("before_commit", 200, 7, 4);
+}
+
+#[test]
+fn row_08_kill_after_a_cancel_was_sent() {
+    killed_at("executor_cancelled", 2, 8, 3);
+}
+
+#[test]
+fn row_09_kill_during_the_recovery_itself_five_times() {
+    for point in ["start_loaded", "start_restored", "sweep", "sweep_joined"] {
+        killed_at(point, 2, 9, 5);
+    }
+}
+
+#[test]
+fn row_10_power_loss_after_the_commit() {
+    let (_, acked, lost) = power::outages(3, "");
+    assert!(acked > 0 && lost == 0, "{lost} of {acked} lost");
+}
+
+#[test]
+fn row_11_sigterm_in_the_middle_of_a_cycle() {
+    let scene = Scene::new(&[]);
+    for wait in [0, 130, 370] {
+        let daemon = scene.start();
+        scene.wait_for_fill();
+        std::thread::sleep(Duration::from_millis(wait)); // any moment of a cycle
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'intended'"), 0);
+    }
+    scene.is_whole();
+}
+
+#[test]
+fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
+    let scene = Scene::new(&[]);
+    for sync in 1..=5 {
+        let dir = tempfile::tempdir().unwrap();
+        let env: Vec<_> = scene.env.iter().cloned().chain(shim::disk(&[("SHIM_KILL_AT", &sync.to_string())])).collect();
+        let mut dead = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &env);
+        dead.wait_exit(LIMIT);
+        let mut again = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &scene.env);
+        again.wait_log("ready: reconciled", LIMIT);
+        assert_eq!(again.stop().code(), Some(0), "killed at sync {sync}");
+    }
+}
+
+#[test]
+fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let signal =
+        |name: &str| assert!(Command::new("kill").args([name, &daemon.pid().to_string()]).status().unwrap().success());
+    signal("-STOP");
+    std::thread::sleep(Duration::from_secs(3)); // a minute at this speed
+    signal("-CONT");
+    scene.wait_for_fill();
+    // Whatever reached the venue did so before the deadline of its intent.
+    let ledger = scene.exchange.ledger();
+    for create in ledger["creates"].as_array().unwrap() {
+        let id = create["clOrdId"].as_str().unwrap();
+        let accepted = ledger["orders"].as_array().unwrap().iter().any(|o| o["clOrdId"] == id);
+        let deadline = count(scene.dir.path(), &format!("SELECT expires_ms FROM orders WHERE cl_ord_id = '{id}'"));
+        assert!(!accepted || create["recv_ms"].as_i64().unwrap() <= deadline, "{id} was taken after its deadline");
+    }
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_14_killed_by_the_kernel_at_any_moment() {
+    let scene = Scene::new(&[]);
+    for wait in [50, 400, 900] {
+        let daemon = scene.start();
+        std::thread::sleep(Duration::from_millis(wait));
+        daemon.kill();
+    }
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_19_a_second_instance_on_the_same_directory_is_refused() {
+    let scene = Scene::new(&[]);
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    let second =
+        command(scene.dir.path(), &["--config", &scene.config, "run"]).envs(scene.env.clone()).output().unwrap();
+    assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+}
+
+#[test]
+fn row_20_a_second_bot_with_the_same_key_does_not_trade_and_goes_on_when_it_is_alone() {
+    let scene = Scene::new(&[]);
+    let mut first = scene.start();
+    first.wait_log("ready: reconciled", LIMIT);
+    let other = tempfile::tempdir().unwrap();
+    let env: Vec<_> = scene.env.iter().cloned().chain([pair("ALPHA_ARENA__TRUTH__RIVAL_MS_MAX", "1000")]).collect();
+    let mut second = Daemon::start(other.path(), &["--config", &scene.config, "run"], &env);
+    second.wait_log("case=second-instance", LIMIT);
+    assert_eq!(count(other.path(), "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')"), 0);
+    first.kill();
+    // It looks again every ten seconds, and is alone.
+    second.wait_log("a halt has ended", Duration::from_secs(40));
+}
