@@ -314,7 +314,12 @@ pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
         )?;
         if current { opened(&db).map(Some) } else { Ok(None) }
     };
-    read().map_err(wrong)
+    match read() {
+        // A rollback journal waits to be played back: the database died while it was being made, before it had anything
+        // to remember. Its writer plays it back.
+        Err(ReadFail::Sql(source)) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) => Ok(None),
+        other => other.map_err(wrong),
+    }
 }
 
 /// Everything a start needs, from one read transaction.
