@@ -3,7 +3,10 @@
 
 mod desk;
 mod disk;
+mod halts;
 mod network;
 mod process;
 mod proxy;
+mod roster;
 mod scene;
+mod wire;

@@ -140,7 +140,7 @@ fn row_35_a_storm_of_429_on_everything() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
-    scene.faults(r#"{"match":{},"action":"fail_before","status":429,"code":"50011"}"#);
+    scene.faults(r#"{"match":{"path":"GET *"},"action":"fail_before","status":429,"code":"50011"},{"match":{"path":"POST *"},"action":"fail_before","status":429,"code":"50011"}"#);
     wait_for("the storm", LIMIT, || scene.struck());
     std::thread::sleep(Duration::from_secs(2));
     let creates = scene.exchange.ledger()["creates"].as_array().unwrap().len();

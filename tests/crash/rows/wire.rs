@@ -1,0 +1,132 @@
+//! At most once, proven on the wire: a server that closes at every moment of a create counts how often it was asked.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alpha_arena::domain::{Ms, OrdType, OrderIntent, Price, Purpose, Qty, RunId, Side, Usd};
+use alpha_arena::exchange::market::Market;
+use alpha_arena::runtime::Clock;
+use alpha_arena::venue::{CreateOutcome, Secrets, Signer, Trading, Venue, VenueConfig, install_tls};
+use rust_decimal::Decimal;
+
+/// When the server hangs up.
+const MOMENTS: [&str; 6] =
+    ["at once", "in the head", "in the body", "before the answer", "in the answer's head", "in the answer's body"];
+
+fn intent(n: usize) -> OrderIntent {
+    OrderIntent {
+        cl_ord_id: format!("as{n:026}").as_str().into(),
+        run_id: RunId(uuid::Uuid::nil()),
+        contender: "x".into(),
+        inst: "BTC-USDT-SWAP".into(),
+        side: Side::Buy,
+        ord_type: OrdType::Ioc,
+        qty: Qty(Decimal::ONE),
+        limit: Some(Price(Decimal::from(100))),
+        purpose: Purpose::Entry,
+        leg: 0,
+        attempt: 0,
+        reduce_only: false,
+        stop: None,
+        reference: Price(Decimal::from(100)),
+        decided_at: Ms(0),
+        ttl: None,
+        slippage: None,
+        moves: None,
+        sleeve: Usd::ZERO,
+        weight: Decimal::ONE,
+    }
+}
+
+/// Answers like the venue, except that it hangs up at its moment. Counts connections, and creates by name.
+fn serve(moment: &'static str, connections: Arc<Mutex<usize>>, creates: Arc<Mutex<BTreeMap<String, usize>>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            *connections.lock().unwrap() += 1;
+            client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let limit = match moment {
+                "at once" => 0,
+                "in the head" => 40,
+                "in the body" => 500,
+                _ => usize::MAX,
+            };
+            let (mut request, mut chunk) = (Vec::new(), [0u8; 4096]);
+            while request.len() < limit {
+                let room = chunk.len().min(limit - request.len());
+                match client.read(&mut chunk[..room]) {
+                    Ok(n) if n > 0 => request.extend(&chunk[..n]),
+                    _ => break,
+                }
+                let text = String::from_utf8_lossy(&request);
+                if text.split_once("\r\n\r\n").is_some_and(|(_, body)| body.ends_with('}')) {
+                    break;
+                }
+            }
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some((_, rest)) = text.split_once("\"clOrdId\":\"") {
+                let id = rest.split('"').next().unwrap_or("").to_owned();
+                *creates.lock().unwrap().entry(id).or_default() += 1;
+            }
+            let answer = match moment {
+                "in the answer's head" => "HTTP/1.1 200 OK\r\nContent-Le",
+                "in the answer's body" => "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{\"code\":\"0\",\"data\":[{",
+                _ => "",
+            };
+            drop(client.write_all(answer.as_bytes()));
+            drop(client.shutdown(Shutdown::Both));
+        }
+    });
+    url
+}
+
+#[test]
+fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
+    install_tls();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let inst = Market::new(1).get("BTC-USDT-SWAP").unwrap().listing.inst.clone();
+    for moment in MOMENTS {
+        let (connections, creates) = (Arc::default(), Arc::default());
+        let url = serve(moment, Arc::clone(&connections), Arc::clone(&creates));
+        let secrets = Secrets {
+            api_key: "k".to_owned().into(),
+            secret: "s".to_owned().into(),
+            passphrase: "p".to_owned().into(),
+        };
+        let config = VenueConfig { rest: url, timeout: Duration::from_secs(2), demo: false };
+        let clock = Clock::start(Ms(1_760_000_000_000), 1.0);
+        let venue = Venue::new(config, Some(Signer::new(secrets)), clock).unwrap();
+        let trading = Trading::over(venue);
+        const CREATES: usize = 8;
+        for n in 0..CREATES {
+            let outcome = runtime.block_on(trading.create(&intent(n), &inst, Ms(1_760_000_005_000)));
+            assert!(matches!(outcome, CreateOutcome::Unknown(_)), "cut {moment}: {outcome:?}");
+        }
+        assert_eq!(*connections.lock().unwrap(), CREATES, "cut {moment}: somebody tried again");
+        let seen = creates.lock().unwrap();
+        assert!(seen.values().all(|times| *times == 1), "cut {moment}: {seen:?}");
+        let whole = moment.contains("answer");
+        assert!(!whole || seen.len() == CREATES, "cut {moment}: {seen:?}");
+    }
+}
+
+#[test]
+fn every_create_and_every_move_carries_a_deadline() {
+    // The exchange refuses what comes after it; here is that it is there, on REST and on the WebSocket.
+    for transport in ["rest", "websocket"] {
+        let scene = super::scene::Scene::new(&[]).with("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", transport);
+        let daemon = scene.start();
+        scene.wait_for_fill();
+        // An hour ahead: every deadline has passed when it arrives.
+        scene.faults(r#"{"match":{},"action":"skew","ms":3600000}"#);
+        let late = "to_state IN ('rejected') AND evidence LIKE '50036%'";
+        crate::harness::wait_for("a create that comes too late", super::scene::LIMIT, || {
+            scene.steps(late) > 0 || scene.steps("to_state = 'rejected'") > 0
+        });
+        daemon.kill();
+    }
+}
