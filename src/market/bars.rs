@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_join_repeat_and_gap() {
+    fn row_49_bars_join_repeat_and_gap() {
         use Pushed::*;
         check(&[1, 2, 2, 1, 3], &[Next, Next, Known, Known, Next], &[1, 2, 3]);
         check(&[1, 4], &[Next, Gap { from: Ms::secs(2), to: Ms::secs(4) }], &[1]);

@@ -121,7 +121,7 @@ fn account_restarts_after_a_freeze() {
     restarts("account", "freeze");
 }
 #[test]
-fn decision_restarts_after_a_panic() {
+fn row_15_decision_restarts_after_a_panic() {
     restarts("decision", "panic");
 }
 #[test]
@@ -139,22 +139,22 @@ fn the_process_ends_when_the_gate_panics_or_freezes() {
     ends("gate", "freeze", 70);
 }
 #[test]
-fn the_process_ends_when_the_executor_panics_or_freezes() {
+fn row_16_18_the_process_ends_when_the_executor_panics_or_freezes() {
     ends("executor", "panic", 70);
     ends("executor", "freeze", 70);
 }
 #[test]
-fn the_process_ends_when_the_tracker_panics_or_freezes() {
+fn row_66_the_process_ends_when_the_tracker_panics_or_stops_taking_what_is_sent_to_it() {
     ends("tracker", "panic", 70);
     ends("tracker", "freeze", 70);
 }
 #[test]
-fn the_process_ends_when_the_writer_panics_or_freezes() {
+fn row_16_18_the_process_ends_when_the_writer_panics_or_freezes() {
     ends("writer", "panic", 74);
     ends("writer", "freeze", 70);
 }
 #[test]
-fn an_actor_that_panics_again_and_again_ends_the_process() {
+fn row_17_an_actor_that_panics_again_and_again_ends_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let notify = Notify::listen(dir.path());
     let mut daemon = start(dir.path(), "decision=panic@1", &notify);

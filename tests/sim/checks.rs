@@ -33,6 +33,11 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let lost =
         rows(store, "SELECT order_id FROM order_lifecycle_events WHERE evidence LIKE 'the venue does not know it%'");
     let poor = rows(store, "SELECT run_id FROM equity_snapshots WHERE equity = '0'");
+    let waits = rows(
+        store,
+        "SELECT (SELECT MIN(n.at_ms) FROM order_lifecycle_events n WHERE n.order_id = e.order_id AND n.seq > e.seq) - e.at_ms
+         FROM order_lifecycle_events e WHERE e.to_state = 'unknown' AND e.from_state <> 'unknown'",
+    );
     let integrity = rows(store, "PRAGMA integrity_check");
     let mut world = venue.lock();
     let ledger = &world.exchange.ledger;
@@ -135,6 +140,7 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let filled = ledger.executions.len() as u64;
     let triggered = ledger.algos.values().filter(|a| a.status == AlgoStatus::Effective).count() as u64;
     wrong.into_iter().for_each(|what| world.violation(what));
+    world.waits = waits.iter().filter_map(|row| row[0].parse().ok()).collect();
     for (state, n) in states {
         *world.counts.entry(format!("orders {state}")).or_default() += n;
     }

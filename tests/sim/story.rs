@@ -15,6 +15,9 @@ use crate::world::{BEGIN, Chance, Venue, Weather, World};
 /// What a seed came to.
 pub struct Outcome {
     pub counts: BTreeMap<String, u64>,
+    pub waits: Vec<u64>,
+    /// Every read was answered, and the daemon never died.
+    pub calm: bool,
     pub violations: Vec<String>,
     pub trace: Vec<String>,
     pub digest: u64,
@@ -64,6 +67,7 @@ async fn story(seed: u64, trace: bool) -> Outcome {
         }
     }
     // Calm: no faults, no new decisions; everything must come to rest and be known.
+    let calm = life == 0 && venue.lock().weather.read_fails == 0;
     venue.lock().weather = Weather::default();
     daemon.trades.send_replace(false);
     let mut quiet = 0;
@@ -95,6 +99,8 @@ async fn story(seed: u64, trace: bool) -> Outcome {
     let mut world = venue.lock();
     Outcome {
         counts: std::mem::take(&mut world.counts),
+        waits: std::mem::take(&mut world.waits),
+        calm,
         violations: std::mem::take(&mut world.violations),
         trace: world.trace.take().unwrap_or_default(),
         digest: world.digest,

@@ -98,6 +98,8 @@ pub struct World {
     pub creates: BTreeMap<String, u64>,
     pub violations: Vec<String>,
     pub counts: BTreeMap<String, u64>,
+    /// How long each unknown order stayed so, in milliseconds of the venue.
+    pub waits: Vec<u64>,
     pub trace: Option<Vec<String>>,
     pub digest: u64,
     /// What the daemon that lives now may do; `None` between two lives.
@@ -135,6 +137,7 @@ impl World {
             creates: BTreeMap::new(),
             violations: Vec::new(),
             counts: BTreeMap::new(),
+            waits: Vec::new(),
             trace: trace.then(Vec::new),
             digest: 0xcbf2_9ce4_8422_2325,
             gate: None,

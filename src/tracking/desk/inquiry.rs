@@ -24,6 +24,10 @@ pub(super) struct Inquiry {
 impl Desk {
     /// Asks about orders whose outcome is not proven.
     pub(super) fn inquire(&mut self, now: Now) {
+        // At a start the comparison itself asks about each of them; asking twice only makes it slower.
+        if self.sweeping && self.apart.is_some() {
+            return;
+        }
         let unknown: Vec<Order> = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).cloned().collect();
         self.inquiries.retain(|id, _| unknown.iter().any(|o| o.id == *id));
         for order in unknown {
@@ -39,9 +43,11 @@ impl Desk {
             }
             inquiry.in_flight = true;
             inquiry.asked += 1;
-            inquiry.next =
-                now.wall.plus(self.patience.ask_at.get(inquiry.asked).copied().unwrap_or(self.patience.ask_every));
             let expired = order.expires_at.unwrap_or(order.created_at).plus(self.patience.absent_after);
+            let pause = self.patience.ask_at.get(inquiry.asked).copied().unwrap_or(self.patience.ask_every);
+            // Not later than the moment from which an absence counts.
+            let left = expired.since(now.venue).plus(Ms(1));
+            inquiry.next = now.wall.plus(if left > Ms::ZERO { pause.min(left) } else { pause });
             let kind = self.ledger.instrument(&order.inst).map_or(InstKind::Spot, |inst| inst.kind);
             self.acts.push(Act::Ask(if now.venue > expired {
                 Ask::Everywhere(question(&order), kind, self.fills_cursor.clone())
@@ -115,7 +121,10 @@ impl Desk {
                 self.keep(outcome, None, now);
             }
             Some(_) => {}
-            None => inquiry.first_pass = Some(now.venue),
+            None => {
+                inquiry.first_pass = Some(now.venue);
+                inquiry.next = inquiry.next.min(now.wall.plus(self.patience.passes_apart));
+            }
         }
     }
 

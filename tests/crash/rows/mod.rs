@@ -9,4 +9,5 @@ mod process;
 mod proxy;
 mod roster;
 mod scene;
+mod start;
 mod wire;

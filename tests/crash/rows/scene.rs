@@ -20,8 +20,9 @@ pub struct Scene {
 impl Scene {
     /// An exchange at 20 times the wall's speed, a busy configuration, short waits.
     pub fn new(exchange: &[&str]) -> Self {
-        let args: Vec<&str> = [&["--speed", "20"], exchange].concat();
-        let exchange = Exchange::start(&args);
+        let given = exchange.contains(&"--speed");
+        let speed: &[&str] = if given { &[] } else { &["--speed", "20"] };
+        let exchange = Exchange::start(&[speed, exchange].concat());
         let dir = tempfile::tempdir().unwrap();
         let config = scaled_config(dir.path());
         let mut env = exchange.env();
@@ -58,7 +59,16 @@ impl Scene {
 
     pub fn wait_for_fill(&self) {
         let before = self.fills();
-        wait_for("a fill", LIMIT, || self.fills() > before);
+        let began = std::time::Instant::now();
+        while self.fills() <= before {
+            let log = || std::fs::read_to_string(self.dir.path().join("test.log")).unwrap_or_default();
+            if began.elapsed() > LIMIT {
+                let all = log();
+                let lines: Vec<&str> = all.lines().collect();
+                panic!("no fill within {LIMIT:?}:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn faults(&self, rules: &str) {
