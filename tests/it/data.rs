@@ -161,7 +161,7 @@ fn an_import_beside_a_run_is_in_nobodys_way() {
     assert!(after > before, "the daemon went on deciding");
     let log = daemon.log();
     assert_eq!(daemon.stop().code(), Some(0), "{log}");
-    for words in ["locked", "busy", "SQLITE_BUSY", "candles were not kept"] {
+    for words in ["is locked", " busy", "SQLITE_BUSY", "candles were not kept"] {
         assert!(!log.contains(words), "'{words}' in:\n{log}");
     }
 }

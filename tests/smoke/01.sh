@@ -12,6 +12,7 @@ has() { grep -q "$1" <<<"$2" || fail "'$1' is missing in: $2"; }
 
 # No fault point is in a release binary.
 grep -q "fault injected at" "$bin" && fail "the release binary has fault points"
+grep -q "ALPHA_ARENA_SABOTAGE" "$bin" && fail "the release binary can be sabotaged"
 
 "$bin" --state-dir "$dir/a" run --for 12s --speed 10 >run.log 2>&1 || { cat run.log; fail "the run ended with $?"; }
 grep -q "ready: reconciled" run.log || { cat run.log; fail "it was never ready"; }

@@ -102,9 +102,15 @@ impl Exchange {
         let book = self.book(&order.inst);
         let levels = if order.side == Side::Buy { book.asks } else { book.bids };
         let mut left = order.size - order.filled;
+        // A market order with a slippage limit ends there, as one with a price would.
+        let touch = levels.first().map(|level| level.price);
+        let worst = order.slippage.zip(touch).map(|(share, touch)| match order.side {
+            Side::Buy => touch * (Decimal::ONE + share),
+            Side::Sell => touch * (Decimal::ONE - share),
+        });
         let mut reached = Vec::new();
         for level in levels.into_iter().take(MAKERS_MAX) {
-            let crosses = match (order.price, order.side) {
+            let crosses = match (order.price.or(worst), order.side) {
                 (None, _) => true,
                 (Some(limit), Side::Buy) => level.price <= limit,
                 (Some(limit), Side::Sell) => level.price >= limit,

@@ -80,6 +80,7 @@ impl Exchange {
             asked: new.size,
             size_in_quote: new.size_in_quote,
             price: new.price,
+            slippage: new.slippage,
             // On spot there is no position that an order could be held to.
             reduce_only: new.reduce_only && !self.is_spot(&new.inst),
             attached: new.attached.clone(),

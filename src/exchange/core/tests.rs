@@ -29,6 +29,20 @@ fn swap(side: Side, ord_type: OrdType, size: Decimal, price: Option<Decimal>) ->
     NewOrder { ord_type, price, ..NewOrder::market(SWAP, side, size) }
 }
 
+#[test]
+fn a_market_order_ends_at_its_slippage() {
+    let mut x = exchange();
+    let asks = x.book(SWAP).asks;
+    let (touch, third) = (asks[0].price, asks[2].price);
+    let size: Decimal = asks.iter().map(|level| level.size).sum();
+    let slippage = Some(third / touch - Decimal::ONE);
+    let id = x.place(NewOrder { slippage, ..swap(Side::Buy, OrdType::Market, size, None) }).unwrap();
+    let reached: Decimal = asks[..3].iter().map(|level| level.size).sum();
+    let order = &x.ledger.orders[&id];
+    assert_eq!((order.filled, order.cancel_source.as_str()), (reached, "14"));
+    assert!(x.ledger.executions.values().all(|fill| fill.price <= third));
+}
+
 fn held(x: &Exchange) -> Decimal {
     x.ledger.positions.get(SWAP).map_or(Decimal::ZERO, |p| p.qty)
 }

@@ -41,6 +41,8 @@ pub struct NewOrder {
     pub tag: String,
     pub reduce_only: bool,
     pub stp: Stp,
+    /// How far from the touch a market order may fill, as a share of it (`slippagePct`).
+    pub slippage: Option<Decimal>,
     pub attached: Vec<Attached>,
 }
 
@@ -61,6 +63,7 @@ impl NewOrder {
             tag: String::new(),
             reduce_only: false,
             stp: Stp::CancelMaker,
+            slippage: None,
             attached: Vec::new(),
         }
     }
@@ -201,6 +204,8 @@ pub struct Order {
     #[serde(default)]
     pub asked: Decimal,
     pub price: Option<Decimal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slippage: Option<Decimal>,
     pub reduce_only: bool,
     pub attached: Vec<Attached>,
     pub status: Status,

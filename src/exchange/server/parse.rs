@@ -80,6 +80,10 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
     if all_or_none && stp == Stp::CancelBoth {
         return Err(Refusal::new("54036", "You can't place FOK orders under the cancel both mode."));
     }
+    let slippage = decimal(body, "slippagePct")?.filter(|_| ord_type == OrdType::Market);
+    if slippage.is_some_and(|share| share <= Decimal::ZERO || share > Decimal::ONE) {
+        return Err(Refusal::new("54085", "The slippagePct is out of range."));
+    }
     Ok(NewOrder {
         inst,
         td_mode: field(body, "tdMode").to_owned(),
@@ -94,6 +98,7 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
         tag: field(body, "tag").to_owned(),
         reduce_only: truth(&body["reduceOnly"]),
         stp,
+        slippage,
         attached,
     })
 }

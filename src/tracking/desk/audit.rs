@@ -56,6 +56,11 @@ impl Audit {
         self.baselines.is_some()
     }
 
+    /// The last read of the account, while nothing has been compared yet.
+    pub(super) fn unused_first(&self) -> Option<Arc<AccountView>> {
+        self.last.clone().filter(|_| self.baselines.is_none())
+    }
+
     /// A fill of ours was booked.
     pub(super) fn moved(&mut self, inst: &InstId, at: Ms) {
         self.moved.insert(inst.clone(), at);
@@ -185,10 +190,11 @@ impl Desk {
         if !self.swept || !settled {
             return; // nothing can be said yet
         }
-        let compared = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
-        if self.audit.baselines.is_none() {
-            return self.first_look(compared, &view, now);
+        if !self.audit.is_begun() {
+            self.first_look(&view, now);
+            return self.begin_sweep(now);
         }
+        let compared = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
         let mut doubt = false;
         for subject in compared {
             if self.is_quiet(&subject, &view) {
@@ -202,7 +208,8 @@ impl Desk {
     }
 
     /// Before our first comparison nothing can be odd: what is there is not ours.
-    fn first_look(&mut self, compared: Vec<Compared>, view: &AccountView, now: Now) {
+    pub(super) fn first_look(&mut self, view: &AccountView, now: Now) {
+        let compared = self.audit.compare(&self.ledger, view, self.patience.cash_tolerance);
         let quiet = compared.iter().all(|subject| self.is_quiet(subject, view));
         if !quiet {
             return;
@@ -218,7 +225,6 @@ impl Desk {
         }
         records.push(Record::Note { key: "compared_ms".into(), value: now.venue.0.to_string() });
         self.acts.push(Act::Keep(records));
-        self.begin_sweep(now);
         self.acts.push(Act::Show);
     }
 

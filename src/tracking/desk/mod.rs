@@ -520,6 +520,9 @@ impl Desk {
             self.rounds = 0;
             self.swept = true;
             self.end_passing(Trouble::Unconverged, now);
+            if let Some(view) = self.audit.unused_first() {
+                self.first_look(&view, now);
+            }
             if !self.audit.is_begun() {
                 // What is not ours must be known before anything of ours can be mistaken for it.
                 self.apart = Some("the account has not been compared yet".to_owned());

@@ -12,11 +12,16 @@ const INST: &str = "BTC-USDT-SWAP";
 
 /// One contender that holds a position most of the time and trades rarely.
 fn holder() -> Scene {
+    crossing(20, 60)
+}
+
+/// The same, with averages of these lengths: shorter ones trade more often.
+fn crossing(fast: u32, slow: u32) -> Scene {
     let scene = Scene::new(&[]);
     let text = format!(
         "[risk]\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n[venue]\norder_expiry_ms = 60000\n[truth]\nask_at_ms = [\"60\"]\n\
          ask_every_ms = 100\n[[instrument]]\nid = \"{INST}\"\n[[contender]]\nid = \"holder\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\n\
-         stage = \"live\"\nweight = \"0.1\"\ninstruments = [\"{INST}\"]\nparams = {{ fast = 20, slow = 60 }}\n\
+         stage = \"live\"\nweight = \"0.1\"\ninstruments = [\"{INST}\"]\nparams = {{ fast = {fast}, slow = {slow} }}\n\
          execution = {{ policy = \"market\" }}\n"
     );
     std::fs::write(&scene.config, text).unwrap();
@@ -139,7 +144,7 @@ fn the_venue_refuses_our_orders() {
 
 #[test]
 fn an_order_unknown_for_too_long_stops_openings_and_goes_on_by_itself_when_the_venue_answers() {
-    let scene = holder().with("ALPHA_ARENA__TRUTH__UNKNOWN_MS_MAX", "2000");
+    let scene = crossing(5, 15).with("ALPHA_ARENA__TRUTH__UNKNOWN_MS_MAX", "2000");
     let mut daemon = scene.start();
     scene.wait_for_fill();
     scene.faults(

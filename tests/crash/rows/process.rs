@@ -93,8 +93,8 @@ fn row_11_sigterm_in_the_middle_of_a_cycle() {
 
 #[test]
 fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
-    let scene = Scene::new(&[]);
     for sync in 1..=5 {
+        let scene = Scene::new(&[]);
         let dir = tempfile::tempdir().unwrap();
         let env: Vec<_> = scene.env.iter().cloned().chain(shim::disk(&[("SHIM_KILL_AT", &sync.to_string())])).collect();
         let mut dead = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &env);
