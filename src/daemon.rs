@@ -355,6 +355,7 @@ impl Wiring {
         if let Some((after, every)) = config.truth.deadman {
             let deadman = DeadMan {
                 line: Trading::over(self.reached.venue.clone()),
+                latch: latch.clone(),
                 clock: clock.clone(),
                 pulse: self.pulse.clone(),
                 after,

@@ -215,7 +215,7 @@ pub(super) fn worked(
     }
 }
 
-fn protects(side: Side, trigger: Price, entry: Price) -> bool {
+pub(super) fn protects(side: Side, trigger: Price, entry: Price) -> bool {
     if side == Side::Buy { trigger < entry } else { trigger > entry }
 }
 

@@ -4,11 +4,11 @@
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::view::OpenOrder;
 use crate::domain::{
-    Instrument, Ms, OrderId, OrderIntent, OrderState, OrdersView, Purpose, Qty, Quote, Side, StopSpec, Then,
+    Instrument, Ms, OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Side, StopSpec, Then,
     WorkingPolicy,
 };
 
-use super::sizing::{Ids, worked};
+use super::sizing::{Ids, protects, worked};
 
 /// A decision that is being worked.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Work {
             return self.move_to_touch(open, inst, quote, now, ids);
         }
         let spent = matches!(latest.state, OrderState::Canceled | OrderState::Filled);
-        if !spent {
+        if !spent || latest.given_up {
             return Next::Over; // blocked, suppressed, refused, or never left: the next decision may think again
         }
         if !latest.settled {
@@ -73,6 +73,9 @@ impl Work {
             other => other,
         };
         let (ord_type, limit, ttl) = worked(policy, self.first.side, inst, quote);
+        if !self.stop_still_protects(limit.unwrap_or_else(|| quote.mid())) {
+            return Next::Over; // the market is where it was to be stopped
+        }
         Next::Try(Box::new(OrderIntent { qty, ord_type, limit, ttl, ..self.again(quote, now, ids) }))
     }
 
@@ -83,12 +86,20 @@ impl Work {
         let due = now.since(self.since) >= ttl && self.tries < self.policy.tries();
         let Some(quote) = quote.filter(|_| rests && due) else { return Next::Wait };
         let (_, limit, _) = worked(self.policy, self.first.side, inst, quote);
-        if limit.is_none_or(|limit| limit == open.price) {
+        if limit.is_none_or(|limit| Some(limit) == open.limit) {
             return Next::Wait; // it is there already
         }
         let again = self.again(quote, now, ids);
+        if !self.stop_still_protects(limit.unwrap_or(again.reference)) {
+            return Next::Wait;
+        }
         let moves = Some(self.current.clone());
         Next::Try(Box::new(OrderIntent { qty: open.leaves, limit, moves, stop: None, ..again }))
+    }
+
+    /// Would the stop of the decision still be on the losing side of an entry at this price?
+    fn stop_still_protects(&self, price: Price) -> bool {
+        self.first.stop.as_ref().is_none_or(|stop| protects(self.first.side, stop.trigger, price))
     }
 
     /// The next try, but for what it is to be.
@@ -179,7 +190,13 @@ mod tests {
         let work = work(policy);
         let key = (work.first.contender.clone(), work.first.inst.clone());
         let mut orders = OrdersView::default();
-        let latest = Latest { id: work.current.clone(), state, filled: Qty(d(held)), settled: state.is_final() };
+        let latest = Latest {
+            id: work.current.clone(),
+            state,
+            filled: Qty(d(held)),
+            settled: state.is_final(),
+            given_up: false,
+        };
         orders.latest.insert(key.clone(), latest);
         orders.holdings.insert(key, Holding { qty: Qty(d(held)), ..Holding::default() });
         if state.may_be_live() {
@@ -192,6 +209,7 @@ mod tests {
                 state,
                 leaves: Qty(d(10 - held)),
                 price: Price(d(99)),
+                limit: Some(Price(d(99))),
                 created_at: Ms(0),
                 cancel_after: None,
                 opening: true,

@@ -16,7 +16,7 @@ use crate::store::StateDir;
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena reconcile                                  what is halted, why, and what ends it\n  alpha-arena reconcile --accept position:BTC-USDT-SWAP  take the venue's position as it is\n\nExit codes: 0 done, or nothing is halted; 1 something is halted; 64 there is no such case; 69 no daemon runs here."
+    after_help = "Examples:\n  alpha-arena reconcile                                  what is halted, why, and what ends it\n  alpha-arena reconcile --accept position:BTC-USDT-SWAP  take the venue's position as it is\n\nExit codes: 0 done, or nothing is halted; 1 something is halted; 64 there is no such case; 69 no daemon runs here, or not now."
 )]
 pub(super) struct ReconcileArgs {
     /// Accept this case; what that means is in its cure.
@@ -32,7 +32,7 @@ pub(super) struct ReconcileArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena close BTC-USDT-SWAP\n  alpha-arena close --all --json\n\nCancels what works there, sends what makes it flat (reduce-only on swaps) and waits for the outcome; it may leave while\ntrading is halted. Exit codes: 0 flat; 1 something is left; 64 nothing named; 69 no daemon runs here."
+    after_help = "Examples:\n  alpha-arena close BTC-USDT-SWAP\n  alpha-arena close --all --json\n\nCancels what works there, sends what makes it flat (reduce-only on swaps) and waits for the outcome; it may leave while\ntrading is halted. Exit codes: 0 flat; 1 something is left; 64 nothing named; 69 no daemon runs here, or not now."
 )]
 pub(super) struct CloseArgs {
     /// The instrument to make flat.
@@ -48,7 +48,7 @@ pub(super) struct CloseArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena cancel asXY…            one order, by our id\n  alpha-arena cancel --inst BTC-USDT  all of ours in an instrument\n  alpha-arena cancel --all"
+    after_help = "Examples:\n  alpha-arena cancel asXY…            one order, by our id\n  alpha-arena cancel --inst BTC-USDT  all of ours in an instrument\n  alpha-arena cancel --all\n\nExit codes: 0 none is left; 1 some are; 64 no such order or instrument; 69 no daemon runs here, or not now."
 )]
 pub(super) struct CancelArgs {
     /// The order, by our id (see `orders --open`).
@@ -77,7 +77,7 @@ async fn ask(global: &Global, what: &str, body: Value) -> Result<Value, Failure>
     };
     match answer {
         Some(Ok(reply)) => Ok(reply),
-        Some(Err(why)) => Err(Failure::new(Exit::Usage, why)),
+        Some(Err((unnamed, why))) => Err(Failure::new(if unnamed { Exit::Usage } else { Exit::Unavailable }, why)),
         None => {
             let why = format!(
                 "no daemon runs on {}; start it (a start reconciles and stays up while halted), then ask again",
@@ -138,10 +138,26 @@ pub(super) async fn close(global: &Global, args: CloseArgs) -> Result<Exit, Fail
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let filled = rows.rows.iter().filter(|row| row[4] == "filled").count();
+    // What the venue says is left counts, not what was asked for.
+    drop(ask(global, "sync", json!({})).await);
+    let insts: Vec<String> = reply["orders"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|o| o["inst"].as_str().map(str::to_owned))
+        .collect();
+    let positions = reader.positions()?;
+    let left: Vec<String> = positions
+        .rows
+        .iter()
+        .filter(|row| insts.iter().any(|inst| row[0] == *inst.as_str()))
+        .filter_map(|row| Some(format!("{} {}", row[1].as_str().filter(|qty| *qty != "0")?, row[0].as_str()?)))
+        .collect();
+    reply["left"] = json!(left);
     reply["results"] = output::objects(&rows);
     reply["schema"] = json!("close/1");
     reply["as_of_ms"] = json!(wall_ms());
-    let exit = if filled >= wanted { Exit::Ok } else { Exit::Warn };
+    let exit = if filled >= wanted && left.is_empty() { Exit::Ok } else { Exit::Warn };
     if args.json {
         output::say(reply);
         return Ok(exit);
@@ -153,7 +169,10 @@ pub(super) async fn close(global: &Global, args: CloseArgs) -> Result<Exit, Fail
     if wanted > 0 {
         output::table(&rows);
     }
-    if filled < wanted {
+    if !left.is_empty() {
+        output::say(format_args!("still held: {}", left.join(", ")));
+    }
+    if exit != Exit::Ok {
         output::say("not everything was closed; look at the rows above and close again");
     }
     Ok(exit)

@@ -104,6 +104,9 @@ pub struct Order {
     local: OrderState,
     venue: Option<VenueStatus>,
     cancel_requested: bool,
+    /// A person or a close asked for its cancel.
+    unwanted: bool,
+    cancel_source: Option<String>,
     fills: BTreeMap<TradeId, Qty>,
 }
 
@@ -154,6 +157,8 @@ impl Order {
             local: OrderState::Intended,
             venue: None,
             cancel_requested: false,
+            unwanted: false,
+            cancel_source: None,
             fills: BTreeMap::new(),
         }
     }
@@ -237,7 +242,9 @@ impl Order {
         // Fills prove that it was there, whatever the venue still knows of it.
         let end = match () {
             () if self.filled == self.qty => Some(VenueStatus::Filled),
-            () if self.venue.is_some() || self.filled > Qty::ZERO => Some(VenueStatus::Canceled),
+            () if self.venue.is_some() || self.venue_id.is_some() || self.filled > Qty::ZERO => {
+                Some(VenueStatus::Canceled)
+            }
             () => None,
         };
         let to = match end {
@@ -280,6 +287,32 @@ impl Order {
         (from != to).then_some(Step { from, to })
     }
 
+    /// Somebody who did not make it wants it gone.
+    pub fn give_up(&mut self) {
+        self.unwanted = true;
+    }
+
+    /// Was it ended by somebody's wish, ours to let it rest no longer aside? OKX: cancelSource 1 is the user, 20 the dead
+    /// man's switch.
+    pub fn is_given_up(&self) -> bool {
+        let by_hand = matches!(self.cancel_source.as_deref(), Some("1" | "20"));
+        self.unwanted || (by_hand && !self.cancel_requested)
+    }
+
+    /// It is being moved: until the venue speaks it may rest at the worst of all the prices it was moved to.
+    pub fn moving_to(&mut self, limit: Price) {
+        self.moving = Some(match (self.moving, self.side) {
+            (Some(other), Side::Buy) => other.max(limit),
+            (Some(other), Side::Sell) => other.min(limit),
+            (None, _) => limit,
+        });
+    }
+
+    /// What the venue counts as filled beyond our fills is not believed any more.
+    pub fn believe_only_fills(&mut self) {
+        self.filled = self.filled_by_fills();
+    }
+
     /// Join one statement of the venue. `None`: it said nothing new.
     pub fn merge(&mut self, report: &VenueReport) -> Result<Option<Step>, Contradiction> {
         if let Some(known) = &self.venue_id
@@ -317,6 +350,9 @@ impl Order {
             }
         }
         next.venue = Some(joined);
+        if report.cancel_source.is_some() {
+            next.cancel_source.clone_from(&report.cancel_source);
+        }
         // The venue's word ends our doubt.
         next.local = OrderState::Intended;
         let to = next.state();

@@ -68,8 +68,10 @@ pub struct OpenOrder {
     pub state: OrderState,
     /// Still to be filled.
     pub leaves: Qty,
-    /// Worst price it may fill at: its limit, else the decision's reference.
+    /// Worst price it may fill at: its limit, or one it may have been moved to; else the decision's reference.
     pub price: Price,
+    /// Where it rests, as the venue said last.
+    pub limit: Option<Price>,
     /// Venue time of its intent.
     pub created_at: Ms,
     /// Cancel it after this instant, venue time.
@@ -103,6 +105,8 @@ pub struct OrdersView {
     pub strays: Vec<Stray>,
     /// What the venue holds of each instrument that is not ours.
     pub foreign: BTreeMap<InstId, Qty>,
+    /// Instruments in which the last read of the account does not fit our fills, until it does or is a case.
+    pub doubts: BTreeMap<InstId, String>,
 }
 
 /// The newest order of a contender in an instrument.
@@ -113,6 +117,8 @@ pub struct Latest {
     pub filled: Qty,
     /// Ended, and all its fills are booked.
     pub settled: bool,
+    /// Somebody wanted it gone: a person, a close, the venue's own page. Nobody tries it again.
+    pub given_up: bool,
 }
 
 /// An order under our prefix that we do not know.
@@ -127,7 +133,8 @@ impl OrdersView {
     pub fn unknown(&self) -> impl Iterator<Item = &OpenOrder> {
         self.open.values().filter(|order| order.state == OrderState::Unknown)
     }
-    /// Is the instrument frozen: an unknown order in it, or a halt on it or on everything?
+    /// Is the instrument frozen: an unknown order in it, a halt on it, or a doubt about what it holds? What halts
+    /// everything is in [`Readiness`].
     pub fn frozen(&self, inst: &InstId) -> Option<String> {
         if let Some(order) = self.unknown().find(|order| order.inst == *inst) {
             return Some(format!("the outcome of order {} is not known yet", order.id));
@@ -137,8 +144,9 @@ impl OrdersView {
         }
         self.halts
             .iter()
-            .find(|case| case.scope.as_ref().is_none_or(|on| on == inst))
+            .find(|case| case.scope.as_ref() == Some(inst))
             .map(|case| format!("{}: {}", case.id(), case.why))
+            .or_else(|| self.doubts.get(inst).cloned())
     }
 
     /// The most and the least the account may come to hold of an instrument if every order that may be alive fills in

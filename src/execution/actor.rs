@@ -48,6 +48,8 @@ pub enum News {
     Answered(OrderId, CreateOutcome),
     /// A cancel was asked for, with what the venue said.
     CancelAsked(OrderId, CancelOutcome),
+    /// The move did not leave us.
+    NotMoved(OrderId),
     /// A resting order's move to another price was asked for.
     MoveAsked(OrderId, Price, CancelOutcome),
     /// A stop's cancel was asked for.
@@ -154,7 +156,7 @@ impl<L: OrderLine> Executor<L> {
         let orders = self.orders.borrow();
         let due = orders.open.values().filter(|o| {
             matches!(o.state, OrderState::Acked | OrderState::PartiallyFilled | OrderState::CancelRequested)
-                && o.cancel_after.is_some_and(|at| now >= at)
+                && (o.state == OrderState::CancelRequested || o.cancel_after.is_some_and(|at| now >= at))
         });
         for order in due {
             if asked.contains_key(order.id.as_str()) {
@@ -300,7 +302,7 @@ impl<L: OrderLine> Send<L> {
         self.line.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_to_stop(expires_at) {
             warn!(event = "move_not_sent", cl_ord_id = %order, %why, "stopped at the last moment");
-            return Ok(());
+            return self.report(News::NotMoved(order.clone())).await;
         }
         let asked = Move { order: order.clone(), limit, request: self.intent.cl_ord_id.clone() };
         let outcome = self.line.amend(&self.instrument, &asked, expires_at).await;

@@ -7,12 +7,15 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::domain::Ms;
+use crate::risk::Latch;
 use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
 use crate::venue::Trading;
 
 /// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for long.
 pub struct DeadMan {
     pub line: Trading,
+    /// Off: what rests is nobody's to renew.
+    pub latch: Latch,
     pub clock: Clock,
     pub pulse: Pulse,
     /// Venue time after which the venue acts, 10 to 120 s.
@@ -52,7 +55,7 @@ impl Actor for DeadMan {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.beat.tick(),
             }
-            if Instant::now() < next {
+            if Instant::now() < next || !self.latch.is_on() {
                 continue;
             }
             if let Some(stalled) = self.pulse.stalled(self.patience, true) {

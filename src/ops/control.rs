@@ -186,12 +186,7 @@ async fn reconcile(State(s): State<Shared>, Json(body): Json<Value>) -> Answered
     }
     match tokio::time::timeout(SYNC_WAIT, answer).await {
         Ok(Ok(Ok(run_id))) => (StatusCode::OK, Json(json!({"accepted": case, "run_id": run_id}))),
-        Ok(Ok(Err(open))) => {
-            let names: Vec<String> = open.iter().map(Case::id).collect();
-            let open =
-                if names.is_empty() { "none is open".to_owned() } else { format!("open are: {}", names.join(", ")) };
-            refused(StatusCode::NOT_FOUND, format!("there is no case '{case}'; {open}"))
-        }
+        Ok(Ok(Err(why))) => refused(StatusCode::NOT_FOUND, why),
         _ => refused(StatusCode::GATEWAY_TIMEOUT, "the tracker did not answer"),
     }
 }
@@ -237,6 +232,9 @@ async fn cancel(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
         .filter(|o| !o.state.is_final())
         .map(|o| (o.inst.clone(), o.id.clone()))
         .collect();
+    if let Some(inst) = inst.filter(|inst| !s.market.borrow().insts.contains_key(&InstId::from(*inst))) {
+        return refused(StatusCode::NOT_FOUND, format!("{inst} is not traded here"));
+    }
     if let Some(id) = order.filter(|_| wanted.is_empty()) {
         return refused(StatusCode::NOT_FOUND, format!("order {id} is not open; see `alpha-arena orders --open`"));
     }
@@ -279,11 +277,12 @@ impl Client {
     }
 
     /// Asks for something to be done. `None`: nobody answers.
-    pub async fn ask(&self, what: &str, body: &Value) -> Option<Result<Value, String>> {
+    /// A refusal comes with what kind it is: `true` if what was named is not there.
+    pub async fn ask(&self, what: &str, body: &Value) -> Option<Result<Value, (bool, String)>> {
         let reply = self.http.post(format!("http://daemon/{what}")).json(body).send().await.ok()?;
-        let good = reply.status().is_success();
+        let (good, unnamed) = (reply.status().is_success(), reply.status() == StatusCode::NOT_FOUND);
         let body: Value = serde_json::from_str(&reply.text().await.ok()?).ok()?;
-        Some(if good { Ok(body) } else { Err(body["error"].as_str().unwrap_or("failed").to_owned()) })
+        Some(if good { Ok(body) } else { Err((unnamed, body["error"].as_str().unwrap_or("failed").to_owned())) })
     }
 
     /// Has the daemon read the account now. `None`: nobody answers.

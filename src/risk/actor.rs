@@ -149,8 +149,14 @@ impl Gate {
             }
         };
         let (now, orders) = (self.clock.now(), self.orders.borrow().clone());
-        let run_id = self.seal.ids.next(now);
+        let closing =
+            |inst: &InstId| orders.open.values().any(|o| o.inst == *inst && o.contender == ContenderId::system());
         let insts = to_close(ask.inst.as_ref(), &orders, &account);
+        if let Some(inst) = insts.iter().find(|inst| closing(inst)) {
+            drop(ask.done.send(Err(format!("a close of {inst} is under way"))));
+            return Ok(());
+        }
+        let run_id = self.seal.ids.next(now);
         let closing = Closing {
             run_id,
             now,

@@ -234,6 +234,7 @@ mod tests {
                 state: OrderState::Acked,
                 leaves: Qty(Decimal::ONE),
                 price: Price(Decimal::ONE),
+                limit: None,
                 created_at: Ms(0),
                 cancel_after: None,
                 opening: true,

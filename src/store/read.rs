@@ -179,7 +179,7 @@ impl Reader {
             "SELECT order_id, cl_ord_id, venue_id, parent_id, run_id, contender_id AS contender, inst_id AS inst, side,
                 ord_type AS type, purpose, qty, limit_px, reference_px, reduce_only, attempt, ttl_ms, stop_px, state, filled,
                 average_px, created_ms, expires_ms FROM orders
-             WHERE order_id = ?1 OR venue_id = ?1 OR (LENGTH(?1) >= 6 AND order_id LIKE ?1 || '%') LIMIT 2",
+             WHERE order_id = ?1 OR venue_id = ?1 OR (LENGTH(?1) >= 6 AND SUBSTR(order_id, 1, LENGTH(?1)) = ?1) LIMIT 2",
             id,
         )?;
         let [row] = found.rows.as_slice() else { return Ok(None) };
@@ -358,7 +358,8 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
     let stops = tx
         .prepare(
             "SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px, venue_id, state, child_id
-            FROM algo_orders WHERE state IN ('intended', 'live') OR (state = 'effective' AND child_id IS NULL)",
+            FROM algo_orders WHERE state IN ('intended', 'live') OR (state = 'effective' AND parent_id IN
+                (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 5000))",
         )?
         .query_map([], |row| Ok(stop_of(row)))?
         .map(|row| row?)

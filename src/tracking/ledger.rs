@@ -177,6 +177,7 @@ impl Ledger {
                     state: o.state(),
                     leaves: o.leaves(),
                     price: o.worst_price(),
+                    limit: o.limit,
                     created_at: o.created_at,
                     cancel_after: o.ttl.map(|ttl| o.created_at.plus(ttl)),
                     opening: o.purpose == Purpose::Entry,
@@ -191,6 +192,7 @@ impl Ledger {
                 state: order.map_or(OrderState::Blocked, Order::state),
                 filled: order.map_or(Qty::ZERO, |o| o.filled),
                 settled: order.is_none_or(Order::is_settled),
+                given_up: order.is_some_and(Order::is_given_up),
             };
             (key.clone(), latest)
         });
@@ -228,7 +230,28 @@ impl Ledger {
     /// A resting order may be moved from now on.
     pub fn moving(&mut self, id: &OrderId, limit: Price) {
         if let Some(order) = self.orders.get_mut(id) {
-            order.moving = Some(limit);
+            order.moving_to(limit);
+        }
+    }
+
+    /// A move did not leave us, or was refused: it rests where it was.
+    pub fn not_moved(&mut self, id: &OrderId) {
+        if let Some(order) = self.orders.get_mut(id) {
+            order.moving = None;
+        }
+    }
+
+    /// Somebody else than the order's own run wants it gone.
+    pub fn give_up(&mut self, id: &OrderId, asked_by: crate::domain::RunId) {
+        if let Some(order) = self.orders.get_mut(id).filter(|o| o.run_id != asked_by) {
+            order.give_up();
+        }
+    }
+
+    /// A person says that the fills we hold are all there are.
+    pub fn believe_only_fills(&mut self, id: &OrderId) {
+        if let Some(order) = self.orders.get_mut(id) {
+            order.believe_only_fills();
         }
     }
 
@@ -304,7 +327,7 @@ impl Ledger {
 
     /// Whose is it? Adopts on the way what is ours by descent.
     fn identify(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
-        if let Some(id) = self.by_venue.get(&push.report.venue_id) {
+        if let Some(id) = self.by_venue.get(&push.report.venue_id).filter(|id| self.orders.contains_key(*id)) {
             return Ok((id.clone(), Vec::new()));
         }
         if !push.cl_ord_id.is_empty() {
@@ -377,6 +400,10 @@ impl Ledger {
             let ours = report.cl_ord_id.len() == 28 && report.cl_ord_id.starts_with(&self.prefix);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         };
+        if let Some(known) = order.venue_id.as_ref().filter(|known| **known != report.venue_id) {
+            let (known, said) = (known.clone(), report.venue_id.clone());
+            return Ok(Err(Contradiction::TwoNames { order: id, known, said }));
+        }
         let (state, filled) = (order.state(), order.filled);
         Ok(match order.add_fill(report.fill.trade_id.clone(), report.fill.qty) {
             Err(contradiction) => Err(contradiction),

@@ -37,8 +37,8 @@ pub struct VenueWire {
 pub enum TruthAsk {
     /// What is halted, after a fresh comparison has been begun if wanted.
     Cases { compare: bool, done: oneshot::Sender<Vec<Case>> },
-    /// Accept a case, by its id. Answers with the run that did it, or what is open instead.
-    Accept { case: String, done: oneshot::Sender<Result<RunId, Vec<Case>>> },
+    /// Accept a case, by its id. Answers with the run that does it, or why it cannot be.
+    Accept { case: String, done: oneshot::Sender<Result<RunId, String>> },
 }
 
 /// The tracker.
@@ -175,8 +175,8 @@ impl<W: Wire> Tracker<W> {
                 Ok(compare.then_some(Heard::Compare))
             }
             TruthAsk::Accept { case, done } => {
-                if !self.desk.cases().iter().any(|open| open.id() == case) {
-                    drop(done.send(Err(self.desk.cases().to_vec())));
+                if let Err(why) = self.desk.acceptable(&case) {
+                    drop(done.send(Err(why)));
                     return Ok(None);
                 }
                 let at = self.clock.now();

@@ -293,7 +293,15 @@ impl Venue {
     pub async fn fills_of(&self, inst: &InstId, venue_id: &str) -> Result<Vec<FillReport>, VenueError> {
         let target = format!("/api/v5/trade/fills?limit=100&instId={inst}&ordId={venue_id}");
         let data = self.read(Lane::Query, &target, true).await?;
-        Self::parsed("trade/fills", wire::parse_fills(&data))
+        let rows = Self::parsed("trade/fills", wire::parse_fills(&data))?;
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+        // That list forgets after three days; this one after three months.
+        let kind = if inst.as_str().ends_with("-SWAP") { "SWAP" } else { "SPOT" };
+        let target = format!("/api/v5/trade/fills-history?instType={kind}&limit=100&instId={inst}&ordId={venue_id}");
+        let data = self.read(Lane::Bulk, &target, true).await?;
+        Self::parsed("trade/fills-history", wire::parse_fills(&data))
     }
 
     /// Pages back from the newest row to the cursor: `before` alone would give the newest page only.

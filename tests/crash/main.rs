@@ -230,6 +230,8 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(sum(|t| t.orders) > 0, "no order was ever sent: this proves nothing");
     assert!(late * 2 < kills, "most points were never reached");
+    let missed: Vec<&&str> = table.iter().filter(|(_, t)| t.by_hand >= t.kills).map(|(point, _)| point).collect();
+    assert!(each < 20 || missed.is_empty(), "never reached: {missed:?}");
 }
 
 /// At the default timings and the venue's own speed: an order that was swallowed by a crash is proven absent.

@@ -36,6 +36,7 @@ fn rows(db: &Connection, statement: &str) -> Vec<Vec<String>> {
 /// Everything that is not the same on both sides. Empty: no order lost, doubled or imagined, no wrong position.
 pub fn differences(ledger: &Value, db: &Connection) -> Vec<String> {
     let mut wrong = Vec::new();
+    let created: BTreeSet<&str> = ledger["creates"].as_array().unwrap().iter().map(|c| text(c, "clOrdId")).collect();
     let mut creates: BTreeMap<&str, u64> = BTreeMap::new();
     for create in ledger["creates"].as_array().unwrap() {
         *creates.entry(text(create, "clOrdId")).or_default() += 1;
@@ -60,7 +61,8 @@ pub fn differences(ledger: &Value, db: &Connection) -> Vec<String> {
     for (id, row) in &ours {
         let there = theirs.get(id).map_or("nowhere", |order| text(order, "state"));
         let fits: &[&str] = match there {
-            "nowhere" => &["blocked", "suppressed", "rejected", "expired"],
+            "nowhere" if created.contains(id.as_str()) => &["rejected", "expired"],
+            "nowhere" => &["blocked", "suppressed", "expired"],
             "filled" => &["filled"],
             "canceled" => &["canceled"],
             "live" => &["acked", "cancel_requested"],

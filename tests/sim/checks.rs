@@ -115,6 +115,29 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
         }
     }
 
+    // Sleeves: each holds what its own orders have filled, coins less the fees that were taken in them.
+    let mut sums: BTreeMap<(String, String), Decimal> = BTreeMap::new();
+    for row in rows(store, "SELECT contender_id, inst_id, side, qty, fee, fee_ccy FROM fills") {
+        let qty = row[3].parse::<Decimal>().unwrap();
+        let coin = row[1].strip_suffix("-USDT").is_some_and(|base| base == row[5]);
+        let fee = if coin { row[4].parse::<Decimal>().unwrap() } else { Decimal::ZERO };
+        *sums.entry((row[0].clone(), row[1].clone())).or_default() += if row[2] == "buy" { qty } else { -qty } + fee;
+    }
+    for ((contender, inst), held) in &view.holdings {
+        let sum = sums.get(&(contender.to_string(), inst.to_string())).copied().unwrap_or_default();
+        if sum != held.qty.0 {
+            wrong.push(format!("sleeve {contender} {inst}: {} held, its fills make {sum}", held.qty));
+        }
+    }
+    // Coins: what all sleeves hold is what the account has.
+    for (inst, base) in [("BTC-USDT", "BTC"), ("SOL-USDT", "SOL")] {
+        let held: Decimal = view.holdings.iter().filter(|((_, on), _)| on.as_str() == inst).map(|(_, h)| h.qty.0).sum();
+        let there = ledger.cash.get(base).copied().unwrap_or_default();
+        if held != there {
+            wrong.push(format!("coins {base}: {held} here, {there} there"));
+        }
+    }
+
     // Stops: one that waits there waits here, and the other way round.
     let live: BTreeSet<&str> =
         ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.cl_ord_id.as_str()).collect();

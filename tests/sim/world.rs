@@ -170,6 +170,17 @@ impl World {
         while !self.exchange.advance(now) {}
     }
 
+    /// A create is about to leave: is it written ahead, with its stop?
+    fn observe_send(&mut self, id: &str) {
+        let durable: bool = {
+            let db = self.store.db();
+            db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [id], |row| row.get(0)).unwrap()
+        };
+        if !durable {
+            self.violation(format!("P1: {id} left before its intent was durable"));
+        }
+    }
+
     /// A create has arrived: is it the first of its name, and was it written ahead?
     fn observe_create(&mut self, body: &Value) {
         let id = body["clOrdId"].as_str().unwrap_or("").to_owned();
@@ -550,6 +561,8 @@ impl OrderLine for Venue {
         }
         let body = create_body(intent, inst, Op::Rest).unwrap();
         let id = intent.cl_ord_id.to_string();
+        // As the bytes leave, not as they arrive.
+        self.lock().observe_send(&id);
         let reply = self
             .operate("create", move |w| {
                 w.observe_create(&body);

@@ -24,6 +24,8 @@ pub(super) struct Audit {
     suspects: BTreeMap<String, Suspect>,
     /// Instruments in which somebody else has traded since cash last agreed.
     strangers: BTreeSet<InstId>,
+    /// Compared at least once in this life.
+    fresh: bool,
 }
 
 /// A difference seen once.
@@ -56,9 +58,24 @@ impl Audit {
         self.baselines.is_some()
     }
 
-    /// The last read of the account, while nothing has been compared yet.
-    pub(super) fn unused_first(&self) -> Option<Arc<AccountView>> {
-        self.last.clone().filter(|_| self.baselines.is_none())
+    /// Compared at least once in this life?
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The last read of the account, while nothing has been compared in this life.
+    pub(super) fn unused(&self) -> Option<Arc<AccountView>> {
+        self.last.clone().filter(|_| !self.fresh)
+    }
+
+    /// Instruments whose position, or coin, did not fit at the last look.
+    pub(super) fn doubts(&self, ledger: &Ledger) -> BTreeMap<InstId, String> {
+        let odd = |inst: &&Arc<Instrument>| {
+            let coin = inst.kind == InstKind::Spot && self.suspects.contains_key(&inst.base);
+            coin || self.suspects.contains_key(inst.id.as_str())
+        };
+        let why = "the venue's position is not what our fills make; it is being looked at again";
+        ledger.instruments().filter(odd).map(|inst| (inst.id.clone(), why.to_owned())).collect()
     }
 
     /// A fill of ours was booked.
@@ -130,7 +147,11 @@ impl Audit {
                 subject: ccy.clone(),
                 venue: Self::cash(ledger, view, ccy),
                 expected: self.baseline(ccy) + Self::our_cash(ledger, view, ccy),
-                tolerance: worth.filter(|w| *w > Decimal::ZERO).map_or(Decimal::ZERO, |w| tolerance / w),
+                // Without a price a coin's smallest step must do.
+                tolerance: match worth.filter(|w| *w > Decimal::ZERO) {
+                    Some(worth) => tolerance / worth,
+                    None => ledger.instruments().filter(coin).map(|inst| inst.lot.0).max().unwrap_or_default(),
+                },
                 insts: ledger.instruments().filter(coin).map(|inst| inst.id.clone()).collect(),
             });
         }
@@ -186,21 +207,38 @@ impl Desk {
     /// A complete read of the account has come.
     pub(super) fn on_account(&mut self, view: Arc<AccountView>, now: Now) {
         self.audit.last = Some(Arc::clone(&view));
-        let settled = self.ledger.missing_fills().next().is_none();
-        if !self.swept || !settled {
+        if self.swept {
+            let shut = !self.audit.fresh;
+            self.compare(&view, now);
+            if shut {
+                self.begin_sweep(now); // opens the gate, if it agrees
+            }
+        }
+    }
+
+    /// Compares everything that can be, once orders and fills agree.
+    pub(super) fn compare(&mut self, view: &AccountView, now: Now) {
+        if self.ledger.missing_fills().next().is_some() {
             return; // nothing can be said yet
         }
         if !self.audit.is_begun() {
-            self.first_look(&view, now);
-            return self.begin_sweep(now);
+            self.first_look(view, now);
+            self.audit.fresh = self.audit.is_begun();
+            return;
         }
-        let compared = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
         let mut doubt = false;
-        for subject in compared {
-            if self.is_quiet(&subject, &view) {
+        for subject in self.audit.compare(&self.ledger, view, self.patience.cash_tolerance) {
+            if self.is_quiet(&subject, view) {
                 doubt |= self.look_at(&subject, now);
             }
         }
+        // Who traded what we do not has explained what he could.
+        let ledger = &self.ledger;
+        if self.audit.suspects.is_empty() {
+            self.audit.strangers.retain(|inst| ledger.instrument(inst).is_some());
+        }
+        self.audit.fresh = true;
+        self.acts.push(Act::Show);
         if doubt {
             self.begin_sweep(now);
             self.acts.push(Act::ReadAccount);
@@ -226,6 +264,17 @@ impl Desk {
         records.push(Record::Note { key: "compared_ms".into(), value: now.venue.0.to_string() });
         self.acts.push(Act::Keep(records));
         self.acts.push(Act::Show);
+    }
+
+    /// Has the account been read since the last thing that moved this subject?
+    pub(super) fn is_readable(&self, subject: &str) -> bool {
+        let Some(view) = self.audit.last.clone() else { return false };
+        let of = match self.ledger.instrument(&InstId::from(subject)) {
+            Some(inst) if inst.kind == InstKind::Spot => inst.base.clone(),
+            _ => subject.to_owned(),
+        };
+        let all = self.audit.compare(&self.ledger, &view, self.patience.cash_tolerance);
+        all.iter().filter(|c| c.subject == of).all(|c| self.is_quiet(c, &view))
     }
 
     /// Was nothing on its way when the read began, so that it can be compared with what we know?
@@ -271,11 +320,24 @@ impl Desk {
         let why =
             format!("the venue has {} {}, our fills make {}", c.venue.normalize(), c.subject, c.expected.normalize());
         let coin = !c.insts.is_empty();
-        // A currency that is no coin of ours moves when somebody trades what we do not.
+        // A currency that is no coin of ours moves when somebody trades, here or in what we do not follow. A position that
+        // is odd because of it is a case of its own, and the money goes with it.
+        let traded_here = || {
+            let paid_in = |inst: &InstId| {
+                self.ledger.instrument(inst).is_some_and(|i| i.quote == c.subject || i.settle() == c.subject)
+            };
+            let case =
+                |case: &crate::domain::Case| case.kind == Trouble::Position && case.scope.as_ref().is_some_and(paid_in);
+            let doubts = self.audit.doubts(&self.ledger);
+            self.cases.iter().any(case) || doubts.keys().any(paid_in)
+        };
+        if !coin && traded_here() {
+            return false;
+        }
         let ours = |inst: &InstId| self.ledger.instrument(inst).is_some();
-        if !coin && self.audit.strangers.iter().any(|inst| !ours(inst)) {
+        let swap = self.ledger.instrument(&InstId::from(c.subject.as_str())).is_some();
+        if !coin && !swap && self.audit.strangers.iter().any(|inst| !ours(inst)) {
             info!(event = "cash_explained", ccy = c.subject, %difference, "by trades that are not ours");
-            self.audit.strangers.retain(ours);
             let record = self.audit.rebase(&self.ledger, &c.subject, c.venue, now.venue);
             self.acts.push(Act::Keep(vec![record]));
             return false;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Act, Desk, Feed, Now};
 use crate::domain::record::Record;
-use crate::domain::{Case, InstId, InstKind, OrderId, Price, Readiness, RunId, Trouble};
+use crate::domain::{Case, InstId, InstKind, OrderId, OrderState, Price, Readiness, RunId, Trouble};
 
 impl Desk {
     /// What is halted.
@@ -20,8 +20,12 @@ impl Desk {
             return;
         }
         let case = Case { kind, subject, scope, why, opened: now.venue };
-        error!(event = "halt", case = case.id(), inst = case.scope.as_ref().map(|i| i.as_str()), why = %case.why,
-            cure = kind.cure(), "trading is halted");
+        let inst = case.scope.as_ref().map(|inst| inst.as_str());
+        if kind.lets_reduce() {
+            warn!(event = "halt", case = case.id(), inst, why = %case.why, cure = kind.cure(), "nothing opens");
+        } else {
+            error!(event = "halt", case = case.id(), inst, why = %case.why, cure = kind.cure(), "trading is halted");
+        }
         self.acts.push(Act::Keep(vec![Record::Halted { case: case.clone(), run_id: self.run_id }]));
         self.acts.push(Act::Show);
         self.cases.push(case);
@@ -47,10 +51,31 @@ impl Desk {
         self.acts.push(Act::Show);
     }
 
+    /// Can this case be accepted now? If not, why: a position or a balance is accepted as the venue has it, so it must have
+    /// been read since the last thing that moved it.
+    pub fn acceptable(&self, id: &str) -> Result<(), String> {
+        let Some(case) = self.cases.iter().find(|case| case.id() == id) else {
+            let open: Vec<String> = self.cases.iter().map(Case::id).collect();
+            let open =
+                if open.is_empty() { "none is open".to_owned() } else { format!("open are: {}", open.join(", ")) };
+            return Err(format!("there is no case '{id}'; {open}"));
+        };
+        let fresh = match case.kind {
+            Trouble::Position | Trouble::Cash => self.is_readable(&case.subject),
+            _ => true,
+        };
+        if fresh {
+            Ok(())
+        } else {
+            Err("the account has not been read since something moved there; try again in a moment".into())
+        }
+    }
+
     /// A person accepts a case: what that means depends on its kind.
     pub(super) fn accept(&mut self, id: &str, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
         let Some(at) = self.cases.iter().position(|case| case.id() == id) else { return };
         let case = self.cases.remove(at);
+        self.note_end(case.clone(), "reconcile --accept", run_id, now);
         match case.kind {
             Trouble::Contradiction => {
                 // What is told of these orders from now on is not believed; the audit of positions goes on.
@@ -69,8 +94,19 @@ impl Desk {
                     self.ledger.absent(&order, "command", "a person says that it is not at the venue", now.venue);
                 self.keep(outcome, None, now);
             }
-            Trouble::UnknownMany => self.patience.unknown_instruments_max = self.unknown_instruments(),
-            Trouble::Unconverged => self.rounds = 0,
+            Trouble::UnknownMany => {
+                let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown);
+                self.unknown_accepted.extend(unknown.map(|o| o.id.clone()));
+            }
+            Trouble::Unconverged => {
+                // The fills we hold are all there are; if not, the position is odd and says so.
+                let missing: Vec<OrderId> = self.ledger.missing_fills().map(|o| o.id.clone()).collect();
+                for order in missing {
+                    self.ledger.believe_only_fills(&order);
+                    self.set_aside.insert(order);
+                }
+                self.rounds = 0;
+            }
             Trouble::Position => self.accept_position(&case, run_id, prices, now),
             Trouble::Cash => self.accept_cash(&case.subject, now),
             Trouble::SecondInstance => {
@@ -79,14 +115,8 @@ impl Desk {
             }
             Trouble::Refused => {}
         }
-        self.note_end(case, "reconcile --accept", run_id, now);
         self.begin_sweep(now);
         self.acts.push(Act::ReadAccount);
-    }
-
-    fn unknown_instruments(&self) -> usize {
-        let unknown = self.ledger.live().filter(|o| o.state() == crate::domain::OrderState::Unknown);
-        unknown.map(|o| &o.inst).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     fn accept_position(&mut self, case: &Case, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
@@ -99,8 +129,13 @@ impl Desk {
         let rows = self.ledger.accept_position(&instrument, venue, foreign, price, (&by.0, by.1, by.2));
         self.keep(Ok(rows), None, now);
         let subject = if instrument.kind == InstKind::Spot { instrument.base.clone() } else { inst.to_string() };
-        let record = self.audit.rebase(&self.ledger, &subject, venue, now.venue);
-        self.acts.push(Act::Keep(vec![record]));
+        let mut records = vec![self.audit.rebase(&self.ledger, &subject, venue, now.venue)];
+        // What the trade has cost or brought is accepted with it.
+        let settle = if instrument.kind == InstKind::Spot { &instrument.quote } else { instrument.settle() };
+        if let Some(cash) = self.audit.cash_seen(&self.ledger, settle) {
+            records.push(self.audit.rebase(&self.ledger, settle, cash, now.venue));
+        }
+        self.acts.push(Act::Keep(records));
         self.acts.push(Act::Show);
     }
 

@@ -25,7 +25,7 @@ impl Desk {
     /// Asks about orders whose outcome is not proven.
     pub(super) fn inquire(&mut self, now: Now) {
         // At a start the comparison itself asks about each of them; asking twice only makes it slower.
-        if self.sweeping && self.apart.is_some() {
+        if self.sweeping && self.sweeps == 0 && self.failed == 0 {
             return;
         }
         let unknown: Vec<Order> = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).cloned().collect();
@@ -144,17 +144,21 @@ impl Desk {
             .filter(|o| o.state() == OrderState::Unknown)
             .map(|o| (o.id.clone(), o.inst.clone()))
             .collect();
-        let instruments: BTreeSet<&InstId> = unknown.iter().map(|(_, inst)| inst).collect();
+        self.unknown_accepted.retain(|id| unknown.iter().any(|(open, _)| open == id));
+        let new = unknown.iter().filter(|(id, _)| !self.unknown_accepted.contains(id));
+        let instruments: BTreeSet<&InstId> = new.map(|(_, inst)| inst).collect();
         let shown: Vec<&str> = instruments.iter().map(|inst| inst.as_str()).collect();
-        if instruments.len() > self.patience.unknown_instruments_max {
+        // While the gate is shut the venue is being asked about them already.
+        if self.apart.is_none() && instruments.len() > self.patience.unknown_instruments_max {
             let why = format!("the outcome of orders in {} is unknown at once", shown.join(", "));
             self.halt(Trouble::UnknownMany, String::new(), None, why, now);
-        } else {
+        } else if instruments.len() <= self.patience.unknown_instruments_max {
             self.end_passing(Trouble::UnknownMany, now);
         }
         let stale: Vec<(OrderId, Ms)> = self
             .inquiries
             .iter()
+            .filter(|(id, _)| unknown.iter().any(|(open, _)| open == *id))
             .filter(|(_, inquiry)| now.venue.since(inquiry.since) > self.patience.unknown_max)
             .map(|(id, inquiry)| (id.clone(), inquiry.since))
             .collect();

@@ -7,6 +7,7 @@
 mod audit;
 mod cases;
 mod inquiry;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +20,7 @@ use super::ledger::{Foreign, Ledger, Outcome};
 use super::sweep::{Everywhere, Question, Sweep, Wanted};
 use crate::domain::record::Record;
 use crate::domain::view::Stray;
-use crate::domain::{
-    AccountView, Case, InstId, InstKind, Ms, OrderId, OrderState, OrdersView, Price, Readiness, RunId, Trouble,
-};
+use crate::domain::{AccountView, Case, InstId, InstKind, Ms, OrderId, OrdersView, Price, Readiness, RunId, Trouble};
 use crate::execution::{News, Report};
 use crate::store::Opened;
 use crate::venue::{AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush};
@@ -140,8 +139,10 @@ pub struct Desk {
     inquiries: BTreeMap<OrderId, Inquiry>,
     /// Orders that are being asked about for another reason.
     asked_about: BTreeSet<OrderId>,
-    /// When fills were last asked for, by order.
-    fills_asked: BTreeMap<OrderId, Ms>,
+    /// Since when fills of an order are missing, and when to ask for them next; wall time.
+    fills_asked: BTreeMap<OrderId, (Ms, Ms)>,
+    /// Unknown orders that a person has accepted as such.
+    unknown_accepted: BTreeSet<OrderId>,
     up: BTreeSet<Feed>,
     /// Grows each time a private stream comes up or goes down: a sweep that began before proves nothing after.
     epoch: u64,
@@ -201,6 +202,7 @@ impl Desk {
             inquiries: BTreeMap::new(),
             asked_about: BTreeSet::new(),
             fills_asked: BTreeMap::new(),
+            unknown_accepted: BTreeSet::new(),
             up: BTreeSet::new(),
             epoch: 0,
             sweeping: false,
@@ -221,7 +223,8 @@ impl Desk {
     /// What the other stages may see.
     pub fn view(&self) -> OrdersView {
         let strays = self.strays.iter().cloned().collect();
-        OrdersView { halts: self.cases.clone(), strays, foreign: self.audit.foreign(), ..self.ledger.view() }
+        let doubts = self.audit.doubts(&self.ledger);
+        OrdersView { halts: self.cases.clone(), strays, foreign: self.audit.foreign(), doubts, ..self.ledger.view() }
     }
 
     /// What is believed of orders.
@@ -340,11 +343,24 @@ impl Desk {
                 if matches!(outcome, CancelOutcome::Ask(_)) {
                     self.ask_about(&id);
                 }
+                self.ledger.give_up(&id, run_id);
                 Ok(self.ledger.cancel_asked(&id, &format!("{outcome:?}"), at))
             }
             News::MoveAsked(id, limit, outcome) => {
                 info!(event = "move_asked", %run_id, cl_ord_id = %id, %limit, ?outcome, "asked the venue to move an order");
-                Ok(Vec::new()) // where it rests is told by the venue's next word on it
+                match outcome {
+                    CancelOutcome::Ask(_) => {
+                        self.ledger.not_moved(&id);
+                        self.ask_about(&id);
+                    }
+                    // Where it rests is told by the venue's next word on it.
+                    CancelOutcome::Accepted | CancelOutcome::Again(_) => {}
+                }
+                Ok(Vec::new())
+            }
+            News::NotMoved(id) => {
+                self.ledger.not_moved(&id);
+                Ok(Vec::new())
             }
             News::StopCancelAsked(algo) => {
                 self.ledger.stop_cancel_asked(&algo);
@@ -421,24 +437,6 @@ impl Desk {
         self.rival = Some((since, now.wall));
     }
 
-    fn begin_sweep(&mut self, now: Now) {
-        if self.sweeping {
-            self.sweep_again = true;
-            return;
-        }
-        self.sweeping = true;
-        self.sweep_again = false;
-        self.last_sweep = Some(now.wall);
-        let wanted = Wanted {
-            questions: self.ledger.live().map(inquiry::question).collect(),
-            fills_cursor: self.fills_cursor.clone(),
-            known: self.ledger.venue_ids().collect(),
-            stops: self.ledger.expected_stops(),
-            epoch: self.epoch,
-        };
-        self.acts.push(Act::Ask(Ask::Sweep(wanted)));
-    }
-
     fn on_answer(&mut self, answer: Answer, now: Now) {
         match answer {
             Answer::Sweep(Ok(found)) => {
@@ -473,89 +471,6 @@ impl Desk {
         }
     }
 
-    /// Joins a complete answer of the venue with what we know.
-    fn join(&mut self, found: Sweep, now: Now) {
-        found.pending.iter().for_each(|push| self.on_order(push, "orders-pending", now));
-        for (id, named, push) in &found.asked {
-            match push {
-                Some(push) => self.on_order(push, "trade/order", now),
-                // Not known to the venue: no proof yet. Its outcome is open until there is one.
-                None if !named => {} // on its way out: the answer to its create will come
-                None => {
-                    let outcome = self.ledger.lost(id, now.venue);
-                    self.keep(outcome, None, now);
-                }
-            }
-        }
-        found.nameless.iter().for_each(|push| self.on_order(push, "trade/order", now));
-        // A database that has never read fills begins after the newest: what was before is not its own.
-        let first_ever = self.fills_cursor.is_none();
-        let mut cursor = first_ever.then(|| "0".to_owned());
-        for row in &found.fills {
-            cursor = Some(row.bill_id.clone());
-            if !first_ever {
-                self.on_fill(row, now);
-            }
-        }
-        self.on_stops(&found.algos, "algo lists", now);
-        // A stray that is no longer open needs no cancel.
-        self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
-        if let Some(cursor) = cursor {
-            let note = Record::Note { key: "fills_cursor".into(), value: cursor.clone() };
-            self.acts.push(Act::Keep(vec![note]));
-            self.fills_cursor = Some(cursor);
-        }
-        if found.epoch != self.epoch || !self.up.contains(&Feed::Orders) {
-            self.sweep_again = self.up.contains(&Feed::Orders); // the stream changed under this sweep
-            return;
-        }
-        self.sweeps += 1;
-        self.agree(&found, now);
-    }
-
-    /// After a complete comparison: are we of one mind with the venue?
-    fn agree(&mut self, found: &Sweep, now: Now) {
-        let missing: Vec<String> = self.ledger.missing_fills().map(|o| o.id.to_string()).collect();
-        if missing.is_empty() {
-            self.rounds = 0;
-            self.swept = true;
-            self.end_passing(Trouble::Unconverged, now);
-            if let Some(view) = self.audit.unused_first() {
-                self.first_look(&view, now);
-            }
-            if !self.audit.is_begun() {
-                // What is not ours must be known before anything of ours can be mistaken for it.
-                self.apart = Some("the account has not been compared yet".to_owned());
-                self.acts.push(Act::ReadAccount);
-                return;
-            }
-            if self.apart.take().is_some() {
-                let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).count();
-                info!(
-                    event = "reconciled",
-                    began_ms = found.began.0,
-                    pending = found.pending.len(),
-                    fills = found.fills.len(),
-                    unknown,
-                    "orders and fills agree with the venue"
-                );
-            }
-            return;
-        }
-        if self.apart.is_none() {
-            return; // fills of the last seconds: asked for on the side
-        }
-        self.rounds += 1;
-        if self.rounds >= self.patience.rounds_max {
-            let why = format!(
-                "{} comparisons with the venue did not end in agreement; fills are missing of: {}",
-                self.rounds,
-                missing.join(", ")
-            );
-            self.halt(Trouble::Unconverged, String::new(), None, why, now);
-        }
-    }
-
     fn on_tick(&mut self, now: Now) {
         // While the gate is shut, or the last one failed, there is nothing better to do.
         let every = match (&self.apart, self.failed) {
@@ -580,9 +495,19 @@ impl Desk {
             .collect();
         self.fills_asked.retain(|id, _| missing.iter().any(|(missing, ..)| missing == id));
         for (id, inst, venue_id) in missing {
-            let asked = self.fills_asked.get(&id).is_some_and(|at| now.wall.since(*at) < FILLS_EVERY);
-            let Some(venue_id) = venue_id.filter(|_| !asked) else { continue };
-            self.fills_asked.insert(id.clone(), now.wall);
+            let (since, next) = self.fills_asked.get(&id).copied().unwrap_or((now.wall, now.wall));
+            let waited = now.wall.since(since);
+            if waited > self.patience.unknown_max {
+                let why = format!(
+                    "the venue counts more filled of order {id} than its lists show since {} s",
+                    waited.0 / 1000
+                );
+                self.halt(Trouble::Unconverged, String::new(), None, why, now);
+            }
+            let Some(venue_id) = venue_id.filter(|_| now.wall >= next) else { continue };
+            // Twice as long each time, to ten seconds: a list that is days behind is not hammered.
+            let pause = FILLS_EVERY.max(Ms(waited.0.min(10_000)));
+            self.fills_asked.insert(id.clone(), (since, now.wall.plus(pause)));
             self.acts.push(Act::Ask(Ask::Fills(id, inst, venue_id)));
         }
     }
@@ -595,6 +520,7 @@ impl Desk {
         }
         if now.wall.since(looked) >= RIVAL_LOOK {
             self.rival = Some((since, now.wall));
+            self.up.remove(&Feed::Orders);
             self.acts.push(Act::Reopen(Feed::Orders));
         }
     }

@@ -86,9 +86,13 @@ fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_doe
     assert_eq!(daemon.stop().code(), Some(0));
     let (path, backup) = (scene.dir.path().join("trading.db"), scene.dir.path().join("old.db"));
     std::fs::copy(&path, &backup).unwrap();
-    // An order that rests far from the market, made by a life that the backup does not know.
+    // Orders of a life that the backup does not know.
+    let newest = count(scene.dir.path(), "SELECT MAX(created_ms) FROM orders");
     let daemon = scene.start();
-    scene.wait_for_fill();
+    let fresh = format!(
+        "SELECT COUNT(*) FROM fills JOIN orders USING (order_id) WHERE created_ms > {newest} AND cl_ord_id IS NOT NULL"
+    );
+    wait_for("a fill of a new order", LIMIT, || count(scene.dir.path(), &fresh) > 0);
     daemon.kill();
     for side in ["trading.db-wal", "trading.db-shm"] {
         drop(std::fs::remove_file(scene.dir.path().join(side)));
