@@ -166,8 +166,7 @@ fn child(
         purpose,
         leg: 0,
         attempt: 0,
-        // The venue's position is the net of all sleeves: only the sleeve knows that this reduces.
-        reduce_only: false,
+        reduce_only: purpose == Purpose::Exit && inst.kind == InstKind::Swap && reduces(world.orders, inst, side, qty),
         stop,
         reference: mid,
         decided_at: world.snapshot.as_of_ms,
@@ -178,6 +177,16 @@ fn child(
         weight: sleeve.weight,
     };
     Ok((target, intent))
+}
+
+/// Does it take from the venue's position, which is the net of all sleeves and of what is not ours, and no more than there
+/// is? Then the venue may hold it to that. An exit of one sleeve may well open at the venue, if others hold the opposite.
+fn reduces(orders: &OrdersView, inst: &Instrument, side: Side, qty: Qty) -> bool {
+    let ours: Decimal = orders.holdings.iter().filter(|((_, on), _)| *on == inst.id).map(|(_, h)| h.qty.0).sum();
+    let net = ours + orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
+    // Nothing else may be on its way that could have taken it first.
+    let others = orders.open.values().any(|o| o.inst == inst.id && o.side == side);
+    !others && side == Side::of(Qty(-net)) && qty.0 <= net.abs()
 }
 
 /// An order of this contender in this instrument that has not ended, or that the tracker has not seen yet.
@@ -254,7 +263,10 @@ mod tests {
             Proposal { contender, inst: swap().id, target: Some(Bps(target)), stop: None, reason: String::new() };
         let plan = allocate(&world, &[proposal]);
         let shown = match plan.intents.first() {
-            Some(i) => format!("{} {} {} at {}", i.purpose.as_str(), i.side.as_str(), i.qty, i.limit.unwrap()),
+            Some(i) => {
+                assert_eq!(i.reduce_only, i.purpose == Purpose::Exit, "nobody else holds anything");
+                format!("{} {} {} at {}", i.purpose.as_str(), i.side.as_str(), i.qty, i.limit.unwrap())
+            }
             None => plan.allocations[0].reason.clone(),
         };
         assert_eq!(shown, expected);
@@ -269,6 +281,24 @@ mod tests {
         check("1000", 5_000, "exit sell 500 at 99.9");
         check("1000", -10_000, "entry sell 2000 at 99.9");
         check("1000", 10_000, "at target");
+    }
+
+    #[test]
+    fn an_exit_is_reduce_only_only_if_the_venues_position_is_there_to_be_reduced() {
+        let inst = swap();
+        let hold = |who: &str, qty: i64| {
+            let held = Holding { qty: Qty(Decimal::from(qty)), ..Default::default() };
+            ((ContenderId::from(who), swap().id), held)
+        };
+        let check = |others: i64, qty: i64, expected: bool| {
+            let orders = OrdersView { holdings: [hold("a", 10), hold("b", others)].into(), ..Default::default() };
+            assert_eq!(reduces(&orders, &inst, Side::Sell, Qty(Decimal::from(qty))), expected, "{others} {qty}");
+        };
+        check(0, 10, true);
+        check(5, 10, true);
+        check(-4, 10, false);
+        check(-4, 6, true);
+        check(-10, 1, false);
     }
 
     #[test]

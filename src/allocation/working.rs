@@ -124,6 +124,8 @@ impl Work {
             cl_ord_id: seed.client_order_id(),
             attempt,
             stop,
+            // What else has happened since is not known here.
+            reduce_only: false,
             reference: quote.mid(),
             decided_at: now,
             ..self.first.clone()

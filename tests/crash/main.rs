@@ -118,7 +118,15 @@ fn chain(point: &str, most: u64, seed: u64, kills: usize) -> (Tally, Vec<String>
 /// The busy configuration, with questions at the pace of the fast clock and an order that follows the touch.
 fn scaled_config(dir: &Path) -> String {
     let path = busy_config(dir);
-    let text = std::fs::read_to_string(&path).unwrap().replace("ttl_ms = 4000", "ttl_ms = 4000, then = \"reprice\"");
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("ttl_ms = 4000", "ttl_ms = 4000, then = \"reprice\"")
+        .replace("collar_bps = 3 ", "collar_bps = 1, tries = 3 ")
+        .replace("policy = \"market\"", "policy = \"market\", slippage_bps = 50");
+    let crosser = "\n[[contender]]\nid = \"crosser\"\nkind = \"rule\"\nstrategy = \"rsi_reversion\"\nstage = \"live\"\nweight = \"0.1\"\n\
+        instruments = [\"ETH-USDT-SWAP\"]\nparams = { period = 4, low = 40, high = 60 }\n\
+        execution = { policy = \"post_only\", ttl_ms = 2000, then = \"cross\" }\n";
+    let text = text + crosser;
     let truth = "\n[truth]\nask_at_ms = [\"60\"]\nask_every_ms = 100\nunknown_instruments_max = 100\n";
     std::fs::write(&path, text.replacen("[[contender]]", &format!("{truth}[[contender]]"), 1)).unwrap();
     path

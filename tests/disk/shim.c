@@ -1,7 +1,8 @@
 /* A disk that misbehaves on purpose, between a process and its C library. Loaded with LD_PRELOAD by tests only.
  *
  * Only files whose path contains SHIM_MATCH count. SHIM_KILL_AT=n: SIGKILL at the n-th sync, before it happens.
- * SHIM_EIO_AT=n: the n-th sync fails with EIO. SHIM_FULL_AFTER=n: from the n-th write on there is no space left.
+ * SHIM_EIO_AT=n: the n-th sync fails with EIO. SHIM_FULL_AFTER=n: from the n-th write on there is no space left, or with
+ * SHIM_READ_ONLY the file system has become read-only.
  * SHIM_DELAY_MS=n: every sync takes that much longer. SHIM_PLATTER=dir: after each sync that succeeded the whole file is
  * copied there: what a power cut leaves. */
 #define _GNU_SOURCE
@@ -111,11 +112,15 @@ static int full(int fd) {
     return after > 0 && counts(fd, path, sizeof path) && ++writes >= after;
 }
 
+static int full_error(void) {
+    return getenv("SHIM_READ_ONLY") ? EROFS : ENOSPC;
+}
+
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     static ssize_t (*real)(int, const void *, size_t, off64_t);
     if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
     if (full(fd)) {
-        errno = ENOSPC;
+        errno = full_error();
         return -1;
     }
     return real(fd, data, size, at);
@@ -125,7 +130,7 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
     static ssize_t (*real)(int, const void *, size_t, off_t);
     if (!real) real = dlsym(RTLD_NEXT, "pwrite");
     if (full(fd)) {
-        errno = ENOSPC;
+        errno = full_error();
         return -1;
     }
     return real(fd, data, size, at);
@@ -135,7 +140,7 @@ ssize_t write(int fd, const void *data, size_t size) {
     static ssize_t (*real)(int, const void *, size_t);
     if (!real) real = dlsym(RTLD_NEXT, "write");
     if (full(fd)) {
-        errno = ENOSPC;
+        errno = full_error();
         return -1;
     }
     return real(fd, data, size);

@@ -127,6 +127,10 @@ pub struct Daemon {
     log: PathBuf,
     /// Where this process's part of the log begins.
     from: usize,
+    /// The exchange it talks to; empty: its own.
+    venue: String,
+    /// At its end: was each create sent once, and written ahead? Off where a test takes the database away.
+    pub checked: bool,
 }
 
 impl Daemon {
@@ -142,7 +146,9 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .expect("the daemon starts");
-        Self { child, dir: dir.to_owned(), log, from }
+        let venue = env.iter().rev().find(|(name, _)| name == "ALPHA_ARENA__VENUE__REST_URL");
+        let venue = venue.map(|(_, url)| url.clone()).unwrap_or_default();
+        Self { child, dir: dir.to_owned(), log, from, venue, checked: true }
     }
 
     pub fn log(&self) -> String {
@@ -210,6 +216,40 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        if self.checked && !std::thread::panicking() {
+            check_creates(&self.venue, &self.dir);
+        }
+    }
+}
+
+/// Over every test that trades: the most creates per client order id is one, and each create is a durable intent.
+fn check_creates(venue: &str, dir: &Path) {
+    let own = dir.join("exchange.log").exists();
+    let creates: Vec<String> = if own || venue.is_empty() {
+        let text = std::fs::read_to_string(dir.join("exchange.log")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ids = |line: Value| line["creates"].as_array().cloned().unwrap_or_default();
+        lines.flat_map(ids).filter_map(|c| c["clOrdId"].as_str().map(str::to_owned)).collect()
+    } else {
+        let Ok(reply) = std::panic::catch_unwind(|| raw(venue, "GET", "/sim/ledger", "", "")) else { return };
+        let ledger: Value = serde_json::from_str(&reply.1).unwrap_or(Value::Null);
+        let all = ledger["creates"].as_array().cloned().unwrap_or_default();
+        all.iter().filter_map(|c| c["clOrdId"].as_str().map(str::to_owned)).collect()
+    };
+    let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else { return };
+    let known = |id: &str| {
+        let found = "SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)";
+        db.query_row(found, [id], |row| row.get::<_, bool>(0))
+    };
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    // Ours by their form; what a test sends by hand has names of its own.
+    let ours = creates.iter().filter(|id| id.len() == 28 && id.starts_with('a'));
+    for id in ours {
+        *seen.entry(id).or_default() += 1;
+        assert_eq!(seen[id.as_str()], 1, "{id} was created twice");
+        if let Ok(known) = known(id) {
+            assert!(known, "{id} was sent without a durable intent");
+        }
     }
 }
 

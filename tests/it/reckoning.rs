@@ -62,7 +62,7 @@ pub fn differences(ledger: &Value, db: &Connection) -> Vec<String> {
         let there = theirs.get(id).map_or("nowhere", |order| text(order, "state"));
         let fits: &[&str] = match there {
             "nowhere" if created.contains(id.as_str()) => &["rejected", "expired"],
-            "nowhere" => &["blocked", "suppressed", "expired"],
+            "nowhere" => &["blocked", "suppressed", "rejected", "expired"],
             "filled" => &["filled"],
             "canceled" => &["canceled"],
             "live" => &["acked", "cancel_requested"],

@@ -567,6 +567,9 @@ fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers(
     story.wait(100);
     assert_eq!(story.cases(), ["unknown-many"]);
     assert!(matches!(story.readiness, Readiness::ReduceOnly(_)), "what takes risk off may leave");
+    story.accept("unknown-many");
+    story.wait(100);
+    assert!(story.cases().is_empty(), "accepted for these orders");
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.wait(100);
     assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
@@ -580,7 +583,12 @@ fn a_rival_listener_shuts_the_gate_halts_after_a_minute_and_ends_when_it_is_gone
     story.wait(61_000);
     assert_eq!(story.cases(), ["second-instance"]);
     assert!(matches!(story.readiness, Readiness::Halted(_)));
+    story.accept("second-instance");
+    story.hear(Heard::Up(Feed::Orders));
+    story.hear(Heard::Connections(2));
+    assert!(matches!(story.readiness, Readiness::Reconciling(_)), "it looks again, and is not alone");
     story.hear(Heard::Connections(1));
+    story.answer_sweep();
     assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
 }
 

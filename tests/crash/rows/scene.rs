@@ -89,6 +89,7 @@ impl Scene {
         self.wait_for_fill();
         self.faults(rules);
         wait_for("the fault", LIMIT, || self.struck());
+        wait_for("no clear answer", LIMIT, || daemon.log().contains("no clear answer"));
         self.faults("");
         self.wait_for_fill();
         daemon.kill();

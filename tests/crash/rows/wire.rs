@@ -12,6 +12,8 @@ use alpha_arena::runtime::Clock;
 use alpha_arena::venue::{CreateOutcome, Secrets, Signer, Trading, Venue, VenueConfig, install_tls};
 use rust_decimal::Decimal;
 
+use crate::harness::wait_for;
+
 /// When the server hangs up.
 const MOMENTS: [&str; 6] =
     ["at once", "in the head", "in the body", "before the answer", "in the answer's head", "in the answer's body"];
@@ -115,18 +117,56 @@ fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
 }
 
 #[test]
-fn every_create_and_every_move_carries_a_deadline() {
-    // The exchange refuses what comes after it; here is that it is there, on REST and on the WebSocket.
-    for transport in ["rest", "websocket"] {
-        let scene = super::scene::Scene::new(&[]).with("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", transport);
+fn every_create_and_every_move_carries_a_deadline_over_rest_and_websocket() {
+    // Held up for twenty seconds of the venue's time, past the four that each has.
+    for (transport, create, amend) in
+        [("rest", "POST trade/order", "POST trade/amend-order"), ("websocket", "op order", "op amend-order")]
+    {
+        let scene = super::scene::Scene::new(&[])
+            .with("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", transport)
+            .with("ALPHA_ARENA__VENUE__ORDER_EXPIRY_MS", "4000");
         let daemon = scene.start();
         scene.wait_for_fill();
-        // An hour ahead: every deadline has passed when it arrives.
-        scene.faults(r#"{"match":{},"action":"skew","ms":3600000}"#);
-        let late = "to_state IN ('rejected') AND evidence LIKE '50036%'";
-        crate::harness::wait_for("a create that comes too late", super::scene::LIMIT, || {
-            scene.steps(late) > 0 || scene.steps("to_state = 'rejected'") > 0
-        });
+        let hold = |path: &str| scene.faults(&format!(r#"{{"match":{{"path":"{path}"}},"action":"delay","ms":1000}}"#));
+        hold(create);
+        let late = "to_state = 'rejected' AND evidence LIKE '50036%'";
+        wait_for("a create that comes too late", super::scene::LIMIT, || scene.steps(late) > 0);
+        hold(amend);
+        let late = |log: &str| log.lines().any(|l| l.contains("asked the venue to move") && l.contains("50036"));
+        wait_for("a move that comes too late", super::scene::LIMIT, || late(&daemon.log()));
+        scene.faults("");
         daemon.kill();
+        scene.is_whole();
     }
+}
+
+#[test]
+fn working_orders_follow_their_policies() {
+    let scene = super::scene::Scene::new(&[]);
+    let daemon = scene.start();
+    let any = |what: &str| crate::harness::count(scene.dir.path(), what) > 0;
+    for (what, statement) in [
+        (
+            "an immediate order tried again",
+            "SELECT COUNT(*) FROM orders WHERE ord_type = 'ioc' AND attempt > 0 AND contender_id = 'fast' AND venue_id IS NOT NULL",
+        ),
+        (
+            "a resting order moved to the touch",
+            "SELECT COUNT(*) FROM order_lifecycle_events WHERE evidence LIKE 'rests at%'",
+        ),
+        (
+            "a resting order that crossed",
+            "SELECT COUNT(*) FROM orders WHERE ord_type = 'ioc' AND attempt > 0 AND contender_id = 'crosser' AND venue_id IS NOT NULL",
+        ),
+        (
+            "a reduce-only exit",
+            "SELECT COUNT(*) FROM orders WHERE reduce_only = 1 AND purpose = 'exit' AND filled <> '0'",
+        ),
+    ] {
+        wait_for(what, super::scene::LIMIT, || any(statement));
+    }
+    let creates = scene.exchange.ledger()["creates"].to_string();
+    assert!(creates.contains("\"slippagePct\":\"0.005\""), "market orders carry their limit");
+    daemon.kill();
+    scene.is_whole();
 }
