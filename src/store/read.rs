@@ -39,6 +39,8 @@ pub struct Opened {
     pub stops: BTreeMap<String, Stop>,
     /// What is halted.
     pub halts: Vec<Case>,
+    /// Orders that a person has set aside.
+    pub set_aside: std::collections::BTreeSet<OrderId>,
     /// What the venue holds that is not ours; `None`: never compared.
     pub baselines: Option<BTreeMap<String, Decimal>>,
     /// Sum of the bills that are not trades, by currency.
@@ -381,6 +383,13 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
                 (SELECT MAX(updated_ms) FROM contenders) ORDER BY contender_id",
             contender_of,
         )?,
+        set_aside: rows(
+            &tx,
+            "SELECT DISTINCT order_id FROM order_lifecycle_events WHERE cause = 'command' AND evidence LIKE 'set aside%'",
+            |row| Ok(OrderId::new(text(row, 0)?)),
+        )?
+        .into_iter()
+        .collect(),
         instruments: rows(&tx, "SELECT rules FROM instruments ORDER BY inst_id", instrument_of)?,
         orders,
         fills,

@@ -21,6 +21,9 @@ use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
 /// Ended orders kept in memory, so that a late word on one is recognised.
 const ENDED_KEPT: usize = 10_000;
 
+/// The evidence by which a start knows an order that a person has set aside.
+pub(crate) const SET_ASIDE: &str = "set aside by a person";
+
 /// What an event leads to: records to keep, in order.
 pub type Outcome = Result<Vec<Record>, Contradiction>;
 
@@ -248,11 +251,19 @@ impl Ledger {
         }
     }
 
-    /// A person says that the fills we hold are all there are.
-    pub fn believe_only_fills(&mut self, id: &OrderId) {
+    /// A person says that the fills we hold are all there are, whatever the venue counts.
+    pub fn believe_only_fills(&mut self, id: &OrderId, now: Ms) -> Vec<Record> {
         if let Some(order) = self.orders.get_mut(id) {
             order.believe_only_fills();
         }
+        self.set_aside(id, now)
+    }
+
+    /// A person has set an order aside: the row that a later start knows it by.
+    pub fn set_aside(&self, id: &OrderId, now: Ms) -> Vec<Record> {
+        let Some(order) = self.orders.get(id) else { return Vec::new() };
+        let step = Step { from: order.state(), to: order.state() };
+        vec![transition(order, step, "command", SET_ASIDE, now)]
     }
 
     /// It did not leave us.

@@ -82,9 +82,10 @@ impl Desk {
                 let odd = |o: &&crate::domain::Order| case.why.contains(o.id.as_str());
                 let orders: Vec<OrderId> = self.ledger.all().filter(odd).map(|o| o.id.clone()).collect();
                 for order in orders {
-                    let outcome = self.ledger.absent(&order, "command", "set aside by a person", now.venue);
-                    self.set_aside.insert(order);
+                    let outcome = self.ledger.absent(&order, "command", "ended by a person", now.venue);
                     self.keep(outcome, None, now);
+                    self.keep(Ok(self.ledger.set_aside(&order, now.venue)), None, now);
+                    self.set_aside.insert(order);
                 }
             }
             Trouble::Stray => self.strays.retain(|stray| stray.cl_ord_id != case.subject),
@@ -102,7 +103,8 @@ impl Desk {
                 // The fills we hold are all there are; if not, the position is odd and says so.
                 let missing: Vec<OrderId> = self.ledger.missing_fills().map(|o| o.id.clone()).collect();
                 for order in missing {
-                    self.ledger.believe_only_fills(&order);
+                    let rows = self.ledger.believe_only_fills(&order, now.venue);
+                    self.keep(Ok(rows), None, now);
                     self.set_aside.insert(order);
                 }
                 self.rounds = 0;

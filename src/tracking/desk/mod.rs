@@ -185,6 +185,7 @@ impl Desk {
         // Fills before our time are not ours; but a database that has orders has had a time.
         let fills_cursor = opened.fills_cursor.clone().or_else(|| (!opened.orders.is_empty()).then(|| "0".to_owned()));
         let audit = Audit::remembered(opened.baselines.clone());
+        let set_aside = opened.set_aside.clone();
         // What passes by itself is judged anew; what needs a person has waited for one.
         let (passing, cases): (Vec<Case>, Vec<Case>) = opened.halts.clone().into_iter().partition(|c| c.kind.passes());
         let (ledger, mut records) = Ledger::open(opened, instruments, env, now);
@@ -197,7 +198,7 @@ impl Desk {
             run_id,
             cases,
             strays: BTreeSet::new(),
-            set_aside: BTreeSet::new(),
+            set_aside,
             audit,
             inquiries: BTreeMap::new(),
             asked_about: BTreeSet::new(),
@@ -372,10 +373,10 @@ impl Desk {
     }
 
     fn on_order(&mut self, push: &OrderPush, channel: &str, now: Now) {
+        if self.is_set_aside(&push.cl_ord_id) {
+            return; // nothing that is told of it is believed; its fills, if there are more, come by their list
+        }
         match self.ledger.on_order(push, channel, now.venue) {
-            Ok(Err(contradiction)) if self.is_set_aside(&push.cl_ord_id) => {
-                warn!(event = "set_aside", %contradiction, "about an order that a person has set aside");
-            }
             Ok(outcome) => self.keep(outcome, Some(push.inst.clone()), now),
             Err(foreign) => self.on_foreign(foreign, (&push.inst, &push.cl_ord_id, push.report.venue_id.as_str()), now),
         }

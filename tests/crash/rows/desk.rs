@@ -557,6 +557,28 @@ fn a_start_that_does_not_converge_halts_with_the_orders_named_and_goes_on_when_i
 }
 
 #[test]
+fn fills_that_no_list_shows_any_more_are_a_case_that_a_person_ends() {
+    let mut story = Story::sent();
+    story.hear(Heard::Down(Feed::Orders, "cut".into()));
+    story.hear(Heard::Up(Feed::Orders));
+    story.say(&[row(ID, "9", "filled", 5, None)]);
+    for _ in 0..6 {
+        story.answer_sweep();
+        story.wait(1500);
+    }
+    assert_eq!(story.cases(), ["unconverged"]);
+    story.accept("unconverged");
+    story.wait(1500);
+    story.answer_sweep();
+    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    let set_aside =
+        story.kept.iter().any(|r| matches!(r, Record::Transition(t) if t.cause == "command" && t.filled.is_zero()));
+    assert!(set_aside, "a later start must know it");
+    story.say(&[row(ID, "9", "filled", 5, None)]);
+    assert!(story.cases().is_empty());
+}
+
+#[test]
 fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers() {
     let mut story = Story::sent();
     story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));

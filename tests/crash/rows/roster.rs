@@ -141,3 +141,20 @@ fn switched_off_and_its_instrument_gone_it_is_still_followed_and_closed() {
     assert!(!told(&changes, "instrument", "followed"), "nothing is held of it any more: {changes}");
     daemon.kill();
 }
+
+#[test]
+fn switched_off_it_is_closed_and_switched_on_again_it_trades() {
+    let scene = with_position();
+    let all = |stage: &str| [contender("a", "0.2", stage, &[SWAP]), contender("b", "0.2", "live", &[SPOT])];
+    config(&scene, "close", &[SWAP, SPOT], &all("off"));
+    let changes = against_db(&scene);
+    assert!(told(&changes, "contender a is switched off", "closed at the next decision"), "{changes}");
+    let daemon = scene.start();
+    wait_for("it is closed", LIMIT, || held(&scene, "a", SWAP).abs() < 1e-9);
+    daemon.kill();
+    config(&scene, "close", &[SWAP, SPOT], &all("live"));
+    assert!(told(&against_db(&scene), "contender a is switched on", "20 %"));
+    let daemon = scene.start();
+    wait_for("it trades again", LIMIT, || held(&scene, "a", SWAP).abs() > 0.05);
+    daemon.kill();
+}
