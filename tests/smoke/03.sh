@@ -36,7 +36,7 @@ execution = { policy = "ioc_limit", collar_bps = 10, tries = 3 }
 TOML
 aa() { "$bin" --config busy.toml --state-dir st "$@"; }
 
-aa run --speed 20 >run.log 2>&1 &
+"$bin" --config busy.toml --state-dir st run --speed 20 >run.log 2>&1 &
 pids+=($!)
 daemon=$!
 wait_for "a fill" "aa fills --json --limit 1 | grep -q liquidity"
@@ -50,7 +50,9 @@ rc=0; aa orders show nonsense >/dev/null 2>&1 || rc=$?
 [ "$rc" = 64 ] || fail "an order that is not there exits $rc"
 rc=0; aa reconcile --accept position:NOTHING >/dev/null 2>&1 || rc=$?
 [ "$rc" = 64 ] || fail "a case that is not there exits $rc"
-aa close --all >close.txt || fail "close --all: $(cat close.txt)"
+# The contender goes on trading: flat, or told what it has taken since.
+rc=0; aa close --all >close.txt || rc=$?
+[ "$rc" = 0 ] || { [ "$rc" = 1 ] && grep -q "still held" close.txt; } || fail "close --all exits $rc: $(cat close.txt)"
 aa cancel --all >/dev/null || fail "cancel --all"
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null || true
