@@ -172,8 +172,6 @@ impl Wiring {
             data_encoding::HEXLOWER.encode(&Sha256::digest(&body))
         };
         journal.post(Record::Config { hash, body, at }).await?;
-        let rows = self.config.contenders.iter().map(contender_row).collect();
-        journal.post(Record::Contenders { rows, at }).await?;
         journal.append(Record::Instruments { rows: self.instruments.clone(), at }).await
     }
 
@@ -264,7 +262,8 @@ impl Wiring {
             seats: config.live_contenders().map(seat).collect(),
             entrants: config.contenders.iter().map(entrant).collect(),
             retire: config.allocation.retire,
-            before,
+            before: Some(before),
+            roster: config.contenders.iter().map(contender_row).collect(),
             bar: config.bar,
             every_bars: config.every_bars,
             barrier: config.barrier,
@@ -453,7 +452,6 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
     let truth = config.truth.clone();
     Patience {
         orders_every: wall(config.sync.orders),
-        fills_every: wall(config.sync.fills),
         ask_at: truth.ask_at,
         ask_every: truth.ask_every,
         absent_after: truth.absent_after,

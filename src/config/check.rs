@@ -132,7 +132,6 @@ pub struct RiskLimits {
 pub struct SyncSettings {
     pub account: Ms,
     pub orders: Ms,
-    pub fills: Ms,
 }
 
 /// The record of what the venue says.
@@ -231,7 +230,6 @@ impl Config {
         let sync = root.table("sync", |s| SyncSettings {
             account: Ms(s.int("account_ms", 1000, 3_600_000)),
             orders: Ms(s.int("orders_ms", 1000, 3_600_000)),
-            fills: Ms(s.int("fills_ms", 1000, 3_600_000)),
         });
         let truth = root.table("truth", read_truth);
         let supervision = root.table("supervision", |s| Supervision {

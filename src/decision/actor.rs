@@ -12,7 +12,7 @@ use super::roster::{Entrant, proposals, retiring, transfers};
 use super::snapshot::{InstSnapshot, Snapshot};
 use super::table::{Seat, Table};
 use crate::domain::record::{ContenderRow, Proposal, Record, RunKind};
-use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId};
+use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId, Usd};
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
@@ -37,8 +37,9 @@ pub struct Decision {
     /// Who takes part, and what becomes of what others still hold.
     pub entrants: Vec<Entrant>,
     pub retire: Retire,
-    /// Contenders of the last start, until their transfers are booked.
-    pub before: Vec<ContenderRow>,
+    /// Contenders as the database has them, until who takes part now is written over them, with what that moves.
+    pub before: Option<Vec<ContenderRow>>,
+    pub roster: Vec<ContenderRow>,
     pub bar: Bar,
     pub every_bars: i64,
     pub barrier: Ms,
@@ -149,10 +150,8 @@ impl Decision {
             return Ok(());
         };
         let now = self.clock.now();
-        for (contender, amount, reason) in transfers(&std::mem::take(&mut self.before), &self.entrants, account.equity)
-        {
-            info!(event = "transfer", %contender, %amount, reason, "a changed weight moves money between sleeves");
-            self.journal.post(Record::Transfer { contender, amount, reason, at: now }).await?;
+        if let Some(before) = self.before.take() {
+            self.enter(&before, account.equity, now).await?;
         }
         let run_id = self.ids.next(now);
         let market = self.freeze_market(table, release.ts);
@@ -182,6 +181,17 @@ impl Decision {
         self.cycles.send(cycle).await.map_err(|_| StageError::Gone("the allocator"))?;
         self.cycles_left = self.cycles_left.map(|left| left.saturating_sub(1));
         Ok(())
+    }
+
+    /// Writes who takes part, together with the money that changed weights move: a process that ends before has
+    /// changed neither, and the next start sees the same difference.
+    async fn enter(&self, before: &[ContenderRow], equity: Usd, at: Ms) -> Result<(), StageError> {
+        let mut rows = vec![Record::Contenders { rows: self.roster.clone(), at }];
+        for (contender, amount, reason) in transfers(before, &self.entrants, equity) {
+            info!(event = "transfer", %contender, %amount, reason, "a changed weight moves money between sleeves");
+            rows.push(Record::Transfer { contender, amount, reason, at });
+        }
+        self.journal.post(Record::Together(rows)).await
     }
 
     fn freeze_market(&self, table: &Table, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {

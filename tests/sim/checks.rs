@@ -142,8 +142,9 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let live: BTreeSet<&str> =
         ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.cl_ord_id.as_str()).collect();
     for row in &stops {
-        // One that hangs on a resting order is made when that fills.
-        let waits = row[1] == "live" || (row[1] == "intended" && row[2] != "acked");
+        // One that hangs on a resting order is made when that has ended, not at its first fill.
+        let rests = ["acked", "partially_filled", "cancel_requested"].contains(&row[2].as_str());
+        let waits = row[1] == "live" || (row[1] == "intended" && !rests);
         if waits != live.contains(row[0].as_str()) {
             let id = &row[0];
             let story = rows(

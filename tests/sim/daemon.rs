@@ -44,7 +44,6 @@ pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
 pub fn patience() -> Patience {
     Patience {
         orders_every: Ms::secs(10),
-        fills_every: Ms::secs(60),
         ask_at: vec![Ms(300), Ms(600), Ms(1200), Ms(2400)],
         ask_every: Ms(2500),
         absent_after: Ms::secs(15),

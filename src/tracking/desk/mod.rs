@@ -30,7 +30,6 @@ use crate::venue::{AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush
 pub struct Patience {
     /// Between comparisons of open orders and of fills, wall time.
     pub orders_every: Ms,
-    pub fills_every: Ms,
     /// When to ask about an unknown order after it became one, then every so often; wall time.
     pub ask_at: Vec<Ms>,
     pub ask_every: Ms,
@@ -476,7 +475,7 @@ impl Desk {
         // While the gate is shut, or the last one failed, there is nothing better to do.
         let every = match (&self.apart, self.failed) {
             (Some(_), _) | (None, 1..) => SWEEP_PAUSE,
-            (None, 0) => self.patience.orders_every.min(self.patience.fills_every).max(SWEEP_PAUSE),
+            (None, 0) => self.patience.orders_every.max(SWEEP_PAUSE),
         };
         let due = self.last_sweep.is_none_or(|at| now.wall.since(at) >= every);
         if self.up.contains(&Feed::Orders) && due {

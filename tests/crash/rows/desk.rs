@@ -43,7 +43,6 @@ fn instruments() -> BTreeMap<alpha_arena::domain::InstId, Arc<Instrument>> {
 fn patience() -> Patience {
     Patience {
         orders_every: Ms::secs(10),
-        fills_every: Ms::secs(60),
         ask_at: vec![Ms(300)],
         ask_every: Ms(2500),
         absent_after: Ms::secs(15),
