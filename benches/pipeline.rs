@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use alpha_arena::allocation::{Ids, Sleeve, World, allocate};
 use alpha_arena::decision::{InstSnapshot, Seat, Snapshot, Table};
+use alpha_arena::domain::equity::marked;
 use alpha_arena::domain::record::{Allocation, Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::*;
 use alpha_arena::exchange::market::Market;
-use alpha_arena::risk::{Limits, View, check};
+use alpha_arena::risk::{Recent, View, check};
 use alpha_arena::runtime::{Pulse, RunIds};
 use alpha_arena::store::{Research, Stamp, Writer};
 use alpha_arena::venue::{Op, Secrets, Signer, create_body, parse_candles};
@@ -84,6 +85,7 @@ fn pipeline() {
     let shown = InstMarket {
         instrument: Arc::clone(&inst),
         quote: None,
+        mark: None,
         series: std::collections::BTreeMap::from([(Bar::S1, Series::new(Bar::S1, past.to_vec()))]),
     };
     view.insts.insert(inst.id.clone(), shown);
@@ -106,21 +108,16 @@ fn pipeline() {
     let mut table = Table::set(&seats, &view);
     let account = AccountView {
         other_bills: BTreeMap::new(),
+        transfers: BTreeMap::new(),
         as_of: past[1999].ts,
         equity: Usd(Decimal::from(100_000)),
         available: Usd(Decimal::from(100_000)),
         balances: BTreeMap::new(),
         positions: BTreeMap::new(),
     };
-    let limits = Limits {
-        order_notional_max: Usd(Decimal::from(1_000_000)),
-        order_notional_min: Usd(Decimal::ONE),
-        open_orders_max: 40,
-        quote_age_max: Ms(5000),
-        account_age_max: Ms(i64::MAX),
-        decision_age_max: Ms(5000),
-        price_collar: Decimal::new(2, 2),
-    };
+    let limits = Limits::widest();
+    let (mut book, standing, recent) = (EquityBook::default(), Standing::default(), Recent::default());
+    book.observe(&account);
     let signer = Signer::new(Secrets { api_key: "k".into(), secret: "s".into(), passphrase: "p".into() });
     let ids = Ids { env: 's', uid: "1".into(), install_epoch: "bench".into() };
     let (run_ids, orders, nobody) = (RunIds::seeded(1), OrdersView::default(), BTreeMap::new());
@@ -167,15 +164,22 @@ fn pipeline() {
             no_trade_band: Decimal::ZERO,
             reserve: Decimal::ZERO,
         };
+        if let Some(shown) = view.insts.get_mut(&inst.id) {
+            (shown.quote, shown.mark) = (Some(quote), Some((candle.close, now)));
+        }
         for intent in allocate(&world, &proposals).intents {
             let gate = View {
                 now,
                 instrument: &inst,
-                quote: Some(&quote),
-                account_as_of: Some(account.as_of),
+                market: &view,
+                account: Some(&account),
+                equity: Some(marked(&account, &view, Decimal::ONE)),
+                book: &book,
                 orders: &orders,
                 readiness: &Readiness::Ready,
-                in_flight: 0,
+                standing: &standing,
+                recent: &recent,
+                in_flight: &[],
             };
             let approved = check(Arc::new(intent), &gate, &limits).expect("within all limits");
             let body = create_body(approved.intent(), &inst, Op::Rest).unwrap().to_string();

@@ -3,6 +3,7 @@
 
 mod listener;
 mod reach;
+pub mod resume;
 mod roster;
 mod watch;
 
@@ -17,22 +18,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch as views};
+use tokio::sync::{Notify, mpsc, watch as views};
 use tracing::info;
 
 use self::listener::Listener;
-use self::watch::{ExchangeWatch, Probe, Views, WriterWatch, announce_ready, hear_signals};
+use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, Contender, OrderTransport};
 use crate::decision::{Decision, Seat};
 use crate::domain::record::{ContenderRow, Record, RunKind};
-use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, WorkingPolicy};
+use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, Standing, WorkingPolicy};
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::market::Market;
-use crate::ops::{control, notify};
+use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
-use crate::risk::{Gate, Latch, Limits, Seal};
+use crate::risk::{Gate, Latch, Memory, Seal, Tempo, Work};
 use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
@@ -190,7 +191,7 @@ impl Wiring {
         let (reports_tx, reports_rx) = mpsc::channel(4096); // never dropped: each is part of an order's life
         let (sync_tx, sync_rx) = mpsc::channel(8); // people, here and in the next three
         let (truth_tx, truth_rx) = mpsc::channel(8);
-        let (closes_tx, closes_rx) = mpsc::channel(8);
+        let (commands_tx, commands_rx) = mpsc::channel(8);
         let (cancels_tx, cancels_rx) = mpsc::channel(1024); // every open order at once
         // Views go back on `watch`: the latest value, never full.
         let (market_tx, market) = views::channel(MarketView::default());
@@ -198,15 +199,25 @@ impl Wiring {
         let (orders_tx, orders) = views::channel(OrdersView::default());
         let (readiness_tx, readiness) = views::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = views::channel(0u64);
+        let (standing_tx, standing) = views::channel(Standing::default());
+        let read_account = Arc::new(Notify::new());
 
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();
         let now = clock.now();
         let by_id: BTreeMap<_, _> = self.instruments.iter().map(|i| (i.id.clone(), Arc::clone(i))).collect();
         let install_epoch = opened.install_epoch.clone();
-        let bills = BillBook { cursor: opened.bills_cursor.clone(), others: opened.other_bills.clone() };
+        let bills = BillBook::of(&opened);
         let before = opened.contenders.clone();
+        let mut memory = Memory::of(&opened, now);
         let patience = patience(config, &clock);
+        // A file that is there before the gate is holds from the first moment.
+        let killed = killfile::asked(dir);
+        if let Some(record) =
+            killed.as_ref().and_then(|asked| memory.kill(asked.flatten, &asked.why, self.start_run, now))
+        {
+            journal.append(record).await?;
+        }
         let (desk, restored) = Desk::open(opened, by_id, config.mode.letter(), self.start_run, patience, now);
         faults::point("start_loaded").await;
         for record in restored {
@@ -251,6 +262,7 @@ impl Wiring {
             bills,
             asks: sync_rx,
             nudge,
+            wanted: Arc::clone(&read_account),
             view: account_tx,
             beat: beat("account", false),
         };
@@ -302,10 +314,12 @@ impl Wiring {
                 uid: self.reached.account.uid.clone(),
                 install_epoch,
                 ids: Arc::clone(&self.ids),
+                start_run: self.start_run,
             },
-            closes: closes_rx,
+            commands: commands_rx,
             cancels: cancels_tx.clone(),
-            limits: gate_limits(config),
+            limits: config.risk.clone(),
+            tempo: Tempo::default(),
             latch: latch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
@@ -314,8 +328,12 @@ impl Wiring {
             account: account.clone(),
             orders: orders.clone(),
             readiness: readiness.clone(),
+            read_account,
             verdicts: verdicts_tx,
+            standing: standing_tx,
+            memory,
             in_flight: Vec::new(),
+            work: Work::default(),
             beat: beat("gate", true),
         };
         supervisor.start_with(gate, |a| a.beat.clone(), critical, &self.stop);
@@ -330,6 +348,7 @@ impl Wiring {
             market: market.clone(),
             orders: orders.clone(),
             readiness: readiness.clone(),
+            standing: standing.clone(),
             reports: reports_tx,
             beat: beat("executor", true),
         };
@@ -375,6 +394,9 @@ impl Wiring {
             };
             supervisor.start_with(listener, |a| a.beat.clone(), restartable, &self.stop);
         }
+        let kill =
+            KillWatch { dir: dir.to_owned(), commands: commands_tx.clone(), seen: killed, beat: beat("kill", false) };
+        supervisor.start_with(kill, |a| a.beat.clone(), restartable, &self.stop);
         let control = control::Control {
             path: StateDir::socket(dir),
             shared: control::Shared {
@@ -392,7 +414,8 @@ impl Wiring {
                 readiness: readiness.clone(),
                 sync: sync_tx,
                 truth: truth_tx,
-                closes: closes_tx,
+                commands: commands_tx,
+                standing,
                 cancels: cancels_tx,
                 ids: Arc::clone(&self.ids),
                 journal,
@@ -488,18 +511,5 @@ fn contender_row(contender: &Contender) -> ContenderRow {
         stage: if contender.stage == crate::config::Stage::Live { "live".into() } else { "off".into() },
         weight: contender.weight,
         params: contender.exact_params(),
-    }
-}
-
-fn gate_limits(config: &Config) -> Limits {
-    let risk = &config.risk;
-    Limits {
-        order_notional_max: risk.order_notional_max,
-        order_notional_min: risk.order_notional_min,
-        open_orders_max: risk.open_orders_max,
-        quote_age_max: risk.quote_age_max,
-        account_age_max: risk.account_age_max,
-        decision_age_max: risk.decision_age_max,
-        price_collar: risk.price_collar,
     }
 }

@@ -13,10 +13,10 @@ use crate::store::{Reader, StateDir, StoreError, Table};
 pub(super) struct ListArgs {
     /// At most this many rows.
     #[arg(long, default_value_t = 20, value_name = "N")]
-    limit: usize,
+    pub(super) limit: usize,
     /// JSON for scripts instead of a table for people.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]

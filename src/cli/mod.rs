@@ -3,10 +3,12 @@
 mod config;
 mod data;
 mod exchange;
+mod halt;
 mod health;
 mod list;
 mod output;
 mod reconcile;
+mod risk;
 mod run;
 mod status;
 mod strategies;
@@ -75,6 +77,15 @@ enum Verb {
     Close(reconcile::CloseArgs),
     /// Cancel orders of ours.
     Cancel(reconcile::CancelArgs),
+    /// The kill switch: stop trading, cancel, make flat if asked, verify; latched until `resume`.
+    Halt(halt::HaltArgs),
+    /// End a restriction while the daemon is stopped, or tell what is restricted.
+    Resume(halt::ResumeArgs),
+    /// The gate's rules, what they have blocked, and changes of the trading state.
+    Risk {
+        #[command(subcommand)]
+        verb: risk::RiskVerb,
+    },
     /// Market history: download, import, check, list, export.
     Data {
         #[command(subcommand)]
@@ -145,13 +156,25 @@ impl Global {
     }
 
     fn state_dir(&self, config: &Config) -> PathBuf {
+        self.named_dir().unwrap_or_else(|| PathBuf::from("var").join(config.mode.as_str()))
+    }
+
+    /// The state directory, even of a configuration that has become wrong since, where it is named.
+    fn state_dir_anyhow(&self) -> Result<PathBuf, Failure> {
+        match self.named_dir() {
+            Some(dir) => Ok(dir),
+            None => Ok(self.state_dir(&self.load(None)?)),
+        }
+    }
+
+    fn named_dir(&self) -> Option<PathBuf> {
         let given = self.state_dir.clone();
         // systemd may name several, colon-separated; ours is the first.
         let from_systemd = || {
             let dirs = std::env::var("STATE_DIRECTORY").ok()?;
             dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
         };
-        given.or_else(from_systemd).unwrap_or_else(|| PathBuf::from("var").join(config.mode.as_str()))
+        given.or_else(from_systemd)
     }
 }
 
@@ -203,6 +226,9 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Reconcile(args) => reconcile::reconcile(global, args).await,
         Verb::Close(args) => reconcile::close(global, args).await,
         Verb::Cancel(args) => reconcile::cancel(global, args).await,
+        Verb::Halt(args) => halt::halt(global, args).await,
+        Verb::Resume(args) => halt::resume(global, args).await,
+        Verb::Risk { verb } => risk::run(global, &verb),
         Verb::Data { verb } => data::run(global, verb).await,
         Verb::Tape { verb } => tape::run(global, verb).await,
         Verb::Strategies(args) => strategies::run(args.json),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::halt::print_report;
 use super::list::reader;
 use super::{Failure, Global, output};
 use crate::domain::Ms;
@@ -32,7 +33,7 @@ pub(super) struct ReconcileArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena close BTC-USDT-SWAP\n  alpha-arena close --all --json\n\nCancels what works there, sends what makes it flat (reduce-only on swaps) and waits for the outcome; it may leave while\ntrading is halted. Exit codes: 0 flat; 1 something is left; 64 nothing named; 69 no daemon runs here, or not now."
+    after_help = "Examples:\n  alpha-arena close BTC-USDT-SWAP\n  alpha-arena close --all --json\n\nCancels what works there, waits until nothing does, reads the account, sends what makes it flat (reduce-only on swaps)\nand reads again, until the venue says flat; it may leave while trading is halted.\n\nExit codes: 0 flat, as the venue says; 1 something is left; 64 nothing named; 69 no daemon runs here, or not now."
 )]
 pub(super) struct CloseArgs {
     /// The instrument to make flat.
@@ -65,7 +66,7 @@ pub(super) struct CancelArgs {
     json: bool,
 }
 
-/// How long `close` and `cancel` wait for what they have begun.
+/// How long `cancel` waits for what it has begun.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn ask(global: &Global, what: &str, body: Value) -> Result<Value, Failure> {
@@ -124,61 +125,9 @@ pub(super) async fn close(global: &Global, args: CloseArgs) -> Result<Exit, Fail
     if args.inst.is_none() && !args.all {
         return Err(Failure::new(Exit::Usage, "name an instrument, or say --all"));
     }
-    let mut reply = ask(global, "close", json!({"inst": args.inst})).await?;
-    let run_id = reply["run_id"].as_str().unwrap_or("").to_owned();
-    let reader = reader(global)?;
-    let wanted = reply["orders"].as_array().map_or(0, |all| all.iter().filter(|o| !o["order_id"].is_null()).count());
-    let began = Instant::now();
-    let rows = loop {
-        let table = reader.orders_of_run(&run_id)?;
-        let ended = |row: &Vec<Value>| row[4].as_str().is_some_and(|state| ENDED.contains(&state));
-        if table.rows.iter().filter(|row| ended(row)).count() >= wanted || began.elapsed() > PATIENCE {
-            break table;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    let filled = rows.rows.iter().filter(|row| row[4] == "filled").count();
-    // What the venue says is left counts, not what was asked for.
-    drop(ask(global, "sync", json!({})).await);
-    let insts: Vec<String> = reply["orders"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|o| o["inst"].as_str().map(str::to_owned))
-        .collect();
-    let positions = reader.positions()?;
-    let left: Vec<String> = positions
-        .rows
-        .iter()
-        .filter(|row| insts.iter().any(|inst| row[0] == *inst.as_str()))
-        .filter_map(|row| Some(format!("{} {}", row[1].as_str().filter(|qty| *qty != "0")?, row[0].as_str()?)))
-        .collect();
-    reply["left"] = json!(left);
-    reply["results"] = output::objects(&rows);
-    reply["schema"] = json!("close/1");
-    reply["as_of_ms"] = json!(wall_ms());
-    let exit = if filled >= wanted && left.is_empty() { Exit::Ok } else { Exit::Warn };
-    if args.json {
-        output::say(reply);
-        return Ok(exit);
-    }
-    for order in reply["orders"].as_array().into_iter().flatten() {
-        let text = |name: &str| order[name].as_str().unwrap_or("").to_owned();
-        output::say(format_args!("{}: {}", text("inst"), text("what")));
-    }
-    if wanted > 0 {
-        output::table(&rows);
-    }
-    if !left.is_empty() {
-        output::say(format_args!("still held: {}", left.join(", ")));
-    }
-    if exit != Exit::Ok {
-        output::say("not everything was closed; look at the rows above and close again");
-    }
-    Ok(exit)
+    let report = ask(global, "close", json!({"inst": args.inst})).await?;
+    Ok(print_report("close", report, args.json))
 }
-
-const ENDED: [&str; 6] = ["filled", "canceled", "rejected", "expired", "blocked", "suppressed"];
 
 pub(super) async fn cancel(global: &Global, args: CancelArgs) -> Result<Exit, Failure> {
     if args.order.is_none() && args.inst.is_none() && !args.all {

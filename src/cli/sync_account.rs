@@ -77,7 +77,7 @@ async fn alone(config: &Config, dir: &Path) -> Result<AccountView, StartError> {
     let held = StateDir::hold(dir)?;
     let reached = reach(config, dir, &[], Duration::ZERO).await?;
     let mut store = open_store(config, &reached, dir, Pulse::default().beat("writer", true))?;
-    let mut book = BillBook { cursor: store.opened.bills_cursor.clone(), others: store.opened.other_bills.clone() };
+    let mut book = BillBook::of(&store.opened);
     let (view, bills) = sync_once(&reached.venue, &book).await?;
     let view = Arc::new(view);
     let run_id = RunIds::random().next(reached.clock.now());

@@ -11,8 +11,9 @@ use super::Problems;
 use super::contender::{Contender, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::reader::{Problem, Section};
+use super::risk::{ProtectionSettings, read_limits};
 use super::truth::{TruthSettings, read_truth};
-use crate::domain::{Bar, InstId, Ms, Retire, Usd};
+use crate::domain::{Bar, InstId, Limits, Ms, Retire, Rule};
 
 /// Where market data comes from and orders go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,19 +115,6 @@ pub struct AllocationSettings {
     pub retire: Retire,
 }
 
-/// Hard limits of the gate.
-#[derive(Clone, Debug)]
-pub struct RiskLimits {
-    pub order_notional_max: Usd,
-    pub order_notional_min: Usd,
-    pub open_orders_max: usize,
-    pub quote_age_max: Ms,
-    pub account_age_max: Ms,
-    pub decision_age_max: Ms,
-    /// Share of the mid.
-    pub price_collar: Decimal,
-}
-
 /// How often we compare ourselves with the venue, in venue time.
 #[derive(Clone, Debug)]
 pub struct SyncSettings {
@@ -167,16 +155,14 @@ pub struct Config {
     pub every_bars: i64,
     pub contenders: Vec<Contender>,
     pub allocation: AllocationSettings,
-    pub risk: RiskLimits,
+    pub risk: Limits,
+    pub protection: ProtectionSettings,
     pub sync: SyncSettings,
     pub truth: TruthSettings,
     pub supervision: Supervision,
     pub tape: TapeSettings,
     pub layers: Layers,
 }
-
-/// No sleeve trades more than this; compiled in, so that no file can raise it.
-const ORDER_NOTIONAL_CEILING: i64 = 1_000_000;
 
 impl Config {
     /// Checks the merged layers.
@@ -210,23 +196,7 @@ impl Config {
             reserve: percent(s, "reserve_pct"),
             retire: s.parse("retired", Retire::Hold),
         });
-        let risk = root.table("risk", |s| RiskLimits {
-            order_notional_max: Usd(s.decimal(
-                "order_notional_max",
-                Decimal::ONE,
-                Decimal::from(ORDER_NOTIONAL_CEILING),
-            )),
-            order_notional_min: Usd(s.decimal(
-                "order_notional_min",
-                Decimal::ZERO,
-                Decimal::from(ORDER_NOTIONAL_CEILING),
-            )),
-            open_orders_max: s.int("open_orders_max", 1, 400).unsigned_abs() as usize,
-            quote_age_max: Ms(s.int("quote_age_ms_max", 100, 600_000)),
-            account_age_max: Ms(s.int("account_age_ms_max", 1000, 3_600_000)),
-            decision_age_max: Ms(s.int("decision_age_ms_max", 100, 600_000)),
-            price_collar: percent(s, "price_collar_pct"),
-        });
+        let (risk, protection) = root.table("risk", read_limits);
         let sync = root.table("sync", |s| SyncSettings {
             account: Ms(s.int("account_ms", 1000, 3_600_000)),
             orders: Ms(s.int("orders_ms", 1000, 3_600_000)),
@@ -246,7 +216,7 @@ impl Config {
         }
         // Relations between values are worth a word only once each value is one.
         let sound = root.is_sound();
-        if sound && risk.order_notional_min > risk.order_notional_max {
+        if sound && risk.value(Rule::OrderNotionalMin) > risk.value(Rule::OrderNotionalMax) {
             root.problem("risk.order_notional_min", "is more than order_notional_max: no order would pass");
         }
         if sound && supervision.freeze <= venue.request_timeout {
@@ -257,7 +227,7 @@ impl Config {
         }
         let contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
         check_contenders(&mut root, &contenders);
-        if sound && risk.account_age_max <= sync.account {
+        if sound && risk.ms(Rule::AccountAge) <= sync.account {
             root.problem("risk.account_age_ms_max", "must be more than sync.account_ms, or no order ever passes");
         }
         for contender in contenders.iter().filter(|c| c.bar != market.0) {
@@ -298,6 +268,7 @@ impl Config {
             contenders,
             allocation,
             risk,
+            protection,
             sync,
             truth,
             supervision,

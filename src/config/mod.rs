@@ -5,16 +5,18 @@ mod check;
 mod contender;
 mod layers;
 mod reader;
+mod risk;
 mod secrets;
 mod truth;
 
 pub use check::{
-    AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, RiskLimits, Supervision, SyncSettings,
-    TapeSettings, VenueSettings,
+    AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings, TapeSettings,
+    VenueSettings,
 };
 pub use contender::{Contender, Stage};
 pub use layers::{Layers, Overrides};
 pub use reader::Problem;
+pub use risk::ProtectionSettings;
 pub use secrets::{SecretError, find_secrets};
 
 /// Every problem of a configuration, together.

@@ -148,6 +148,15 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The same for something that may be absent.
+    pub(super) fn parse_or<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str, otherwise: T) -> T {
+        if self.map.get(name).is_none_or(Value::is_null) {
+            self.take(name);
+            return otherwise;
+        }
+        self.parse(name, otherwise)
+    }
+
     pub(super) fn int(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
         let value = match self.take(name) {
             Value::Number(n) => n.as_i64(),

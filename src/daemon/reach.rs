@@ -28,6 +28,9 @@ pub enum StartError {
     Config(String),
     #[error("{0}")]
     Account(String),
+    /// What a person named is not there.
+    #[error("{0}")]
+    Unnamed(String),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: std::io::Error },
     #[error(transparent)]
@@ -43,6 +46,7 @@ impl StartError {
             StartError::Venue(_) => Exit::Unavailable,
             StartError::Secret(_) | StartError::Config(_) => Exit::Config,
             StartError::Account(_) => Exit::NoPermission,
+            StartError::Unnamed(_) => Exit::Usage,
             StartError::Io { .. } => Exit::Io,
             StartError::Stage(error) => error.exit(),
         }

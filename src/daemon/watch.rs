@@ -1,15 +1,18 @@
 //! Small actors that watch: the writer's thread, the embedded exchange, the disk; and who tells the
 //! world that we are ready, or us that it is time to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::domain::record::Record;
 use crate::domain::{AccountView, MarketView, Ms, Readiness};
+use crate::ops::killfile::{self, Asked};
 use crate::ops::notify;
+use crate::risk::Command;
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::store::{Journal, WriterGuard};
 
@@ -98,6 +101,44 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
             }
         }
         notify::tell(notify::Word::Ready);
+    }
+}
+
+/// The kill switch besides the control socket: SIGUSR1, and the file HALT in the state directory.
+pub(super) struct KillWatch {
+    pub dir: PathBuf,
+    pub commands: mpsc::Sender<Command>,
+    /// What was found there before; a file is obeyed once.
+    pub seen: Option<Asked>,
+    pub beat: Beat,
+}
+
+/// Between looks for the file.
+const KILL_LOOK: Duration = Duration::from_millis(250);
+
+impl Actor for KillWatch {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1());
+        let mut usr1 = heard.map_err(|error| StageError::Store(format!("SIGUSR1 cannot be heard: {error}")))?;
+        let mut tick = tokio::time::interval(KILL_LOOK);
+        loop {
+            let halt = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = usr1.recv() => Some((Asked { flatten: false, why: "SIGUSR1".into() }, "signal")),
+                _ = tick.tick() => {
+                    let found = killfile::asked(&self.dir);
+                    let new = found.clone().filter(|_| found != self.seen);
+                    self.seen = found;
+                    new.map(|asked| (asked, "file"))
+                }
+            };
+            self.beat.tick();
+            if let Some((Asked { flatten, why }, who)) = halt {
+                let halt = Command::Halt { flatten, who: who.into(), why, done: None };
+                self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
+            }
+        }
     }
 }
 

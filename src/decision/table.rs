@@ -158,7 +158,7 @@ mod tests {
         let inst = swap();
         let series = [(Bar::M1, 60), (Bar::M5, 12)]
             .map(|(bar, n)| (bar, Series::new(bar, (0..n).map(|i| candle(bar, i)).collect())));
-        let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, series: series.into() };
+        let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, mark: None, series: series.into() };
         let view = MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true };
         let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
         let mut table = Table::set(&seats, &view);

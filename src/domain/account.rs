@@ -63,10 +63,29 @@ pub struct AccountView {
     /// have done to the cash.
     #[serde(default)]
     pub other_bills: BTreeMap<String, Decimal>,
+    /// Sum of all transfers in (out: negative) by currency, since this database began.
+    #[serde(default)]
+    pub transfers: BTreeMap<String, Decimal>,
     /// All currencies and positions in dollars.
     pub equity: Usd,
     /// Dollars free for new margin or purchases.
     pub available: Usd,
     pub balances: BTreeMap<String, Balance>,
     pub positions: BTreeMap<InstId, Position>,
+}
+
+impl Bill {
+    /// Money that came from or went to somewhere outside the account (OKX bill type 1, transfer).
+    pub fn is_transfer(&self) -> bool {
+        self.kind == "1"
+    }
+}
+
+impl AccountView {
+    /// Dollars for one unit of a currency, as the venue values it; USDT and USDC count as dollars. `None`: not known.
+    pub fn price_of(&self, ccy: &str) -> Option<Decimal> {
+        let valued = self.balances.get(ccy).filter(|balance| !balance.equity.is_zero());
+        let rate = valued.and_then(|balance| balance.equity_usd.0.checked_div(balance.equity));
+        rate.or_else(|| ["USDT", "USDC", "USD"].contains(&ccy).then_some(Decimal::ONE))
+    }
 }

@@ -48,6 +48,9 @@ pub struct Instrument {
     pub min_size: Qty,
     /// Largest size of one limit order.
     pub max_limit_size: Qty,
+    /// Largest size of one market order.
+    #[serde(default = "unbounded")]
+    pub max_market_size: Qty,
     /// Base units in one contract (ctVal × ctMult); 1 for spot.
     pub contract_value: Decimal,
     /// Largest leverage; 1 for spot.
@@ -55,6 +58,11 @@ pub struct Instrument {
     /// What WebSocket order operations call it; differs between live and demo.
     pub code: Option<i64>,
     pub state: InstState,
+}
+
+/// A row of a database from before this was kept.
+fn unbounded() -> Qty {
+    Qty(Decimal::MAX)
 }
 
 impl Instrument {
@@ -119,6 +127,7 @@ pub mod tests {
             lot: Qty(Decimal::new(1, 1)),
             min_size: Qty(Decimal::new(1, 1)),
             max_limit_size: Qty(Decimal::from(100_000)),
+            max_market_size: Qty(Decimal::from(10_000)),
             contract_value: Decimal::new(1, 1),
             max_leverage: Decimal::from(10),
             code: Some(7),

@@ -7,8 +7,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountView, AlgoState, Bill, Bps, Case, ContenderId, Fill, InstId, Instrument, Ms, OrderId, OrderIntent,
-    OrderState, Price, Qty, RunId, Stop, Usd, VenueOrdId,
+    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, OrderId,
+    OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop, TradingState, Usd, VenueOrdId,
 };
 
 /// What began a run.
@@ -248,6 +248,26 @@ pub enum Record {
         run_id: RunId,
         at: Ms,
     },
+    /// A scope's trading state has become stricter, or what it rests on has changed.
+    Restricted {
+        restriction: Restriction,
+        /// The scope's state before.
+        from: TradingState,
+        who: String,
+        run_id: RunId,
+        at: Ms,
+    },
+    /// A restriction has ended.
+    Released {
+        restriction: Restriction,
+        /// The scope's state from now on.
+        to: TradingState,
+        by: String,
+        run_id: RunId,
+        at: Ms,
+    },
+    /// What a unit of the account is worth.
+    Equity(Box<EquityBook>),
     RiskEvent {
         run_id: RunId,
         order_id: Option<OrderId>,

@@ -17,6 +17,18 @@ impl Ms {
     pub const fn secs(seconds: i64) -> Self {
         Self(seconds * 1000)
     }
+    /// From whole days.
+    pub const fn days(days: i64) -> Self {
+        Self(days * 86_400_000)
+    }
+    /// The number of the UTC day, counted from the epoch.
+    pub const fn utc_day(self) -> i64 {
+        self.0.div_euclid(86_400_000)
+    }
+    /// When the UTC day after this instant begins.
+    pub const fn next_utc_day(self) -> Self {
+        Self::days(self.utc_day() + 1)
+    }
     /// `self - earlier`; negative when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Self {
         Self(self.0 - earlier.0)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
 use super::{
-    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side,
+    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side, Tally,
 };
 
 /// Best bid and ask, with the venue's own time.
@@ -38,6 +38,8 @@ impl Quote {
 pub struct InstMarket {
     pub instrument: Arc<Instrument>,
     pub quote: Option<Quote>,
+    /// What the venue marks positions by, and since when; swaps only.
+    pub mark: Option<(Price, Ms)>,
     /// The last closed bars of each size that is followed, oldest first, without a gap.
     pub series: BTreeMap<Bar, Series>,
 }
@@ -94,6 +96,8 @@ pub struct OrdersView {
     pub open: BTreeMap<OrderId, OpenOrder>,
     /// What each contender holds, by our own fills.
     pub holdings: BTreeMap<(ContenderId, InstId), Holding>,
+    /// What each contender has done, counted from its fills.
+    pub tally: Tally,
     /// Why what is halted is halted.
     pub halts: Vec<Case>,
     /// The newest order of each contender and instrument that has arrived here, whatever became of
@@ -149,11 +153,15 @@ impl OrdersView {
             .or_else(|| self.doubts.get(inst).cloned())
     }
 
+    /// What all sleeves hold of an instrument together.
+    pub fn net(&self, inst: &InstId) -> Decimal {
+        self.holdings.iter().filter(|((_, on), _)| on == inst).map(|(_, held)| held.qty.0).sum()
+    }
+
     /// The most and the least the account may come to hold of an instrument if every order that may be alive fills in
     /// full on its side: worst case for exposure, unknown orders included. What is not ours counts too.
     pub fn worst_case(&self, inst: &InstId) -> (Qty, Qty) {
-        let ours: Decimal = self.holdings.iter().filter(|((_, on), _)| on == inst).map(|(_, held)| held.qty.0).sum();
-        let net = ours + self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0);
+        let net = self.net(inst) + self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0);
         let leaves = |side: Side| -> Decimal {
             self.open.values().filter(|o| o.inst == *inst && o.side == side).map(|o| o.leaves.0).sum()
         };

@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::last_look::reason_not_to_send;
+use super::last_look::{Leaving, reason_not_to_send};
 use super::line::{Move, OrderLine};
 use crate::domain::record::Record;
 use crate::domain::view::IdleStop;
-use crate::domain::{MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price, Readiness, RunId};
+use crate::domain::{
+    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price, Readiness, RunId, Standing,
+};
 use crate::risk::{Approved, CancelAsk, Latch, Verdict};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
@@ -69,6 +71,7 @@ pub struct Executor<L> {
     pub market: watch::Receiver<MarketView>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
+    pub standing: watch::Receiver<Standing>,
     pub reports: mpsc::Sender<Report>,
     pub beat: Beat,
 }
@@ -139,6 +142,7 @@ impl<L: OrderLine> Executor<L> {
             journal: self.journal.clone(),
             expiry: self.expiry,
             readiness: self.readiness.clone(),
+            standing: self.standing.clone(),
             reports: self.reports.clone(),
         };
         sends.spawn(send.run());
@@ -232,6 +236,7 @@ struct Send<L> {
     journal: Journal,
     expiry: Ms,
     readiness: watch::Receiver<Readiness>,
+    standing: watch::Receiver<Standing>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -280,10 +285,16 @@ impl<L: OrderLine> Send<L> {
         if sabotage::breaks(Promise::P5) {
             return None;
         }
+        let leaving = Leaving {
+            opening: self.intent.is_opening(),
+            reduce_only: self.intent.reduce_only || self.instrument.kind == InstKind::Spot,
+            permitted: self.permitted,
+        };
         reason_not_to_send(
             self.latch.is_on(),
             &self.readiness.borrow(),
-            (self.intent.is_opening(), self.permitted),
+            self.standing.borrow().of(&self.intent.contender, &self.intent.inst),
+            leaving,
             self.clock.now(),
             expires_at,
         )

@@ -1,13 +1,24 @@
 //! The last look, just before the bytes. Pure: what has changed since the gate approved it?
 
-use crate::domain::{Ms, Readiness};
+use crate::domain::{Ms, Readiness, Restriction, Scope, TradingState};
+
+/// What the last look knows of the order itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    pub opening: bool,
+    /// The venue, or the lack of anything to open with (spot sales), holds it to what there is.
+    pub reduce_only: bool,
+    /// Risk has permitted it by name.
+    pub permitted: bool,
+}
 
 /// Why an approved order must not leave after all; `None`: send it. While halted only what risk has permitted by name
 /// leaves, and nothing that opens.
 pub fn reason_not_to_send(
     trading_on: bool,
     readiness: &Readiness,
-    (opening, permitted): (bool, bool),
+    restriction: Option<&Restriction>,
+    Leaving { opening, reduce_only, permitted }: Leaving,
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
@@ -20,6 +31,18 @@ pub fn reason_not_to_send(
         Readiness::ReduceOnly(why) if opening => return Some(format!("reduce-only: {why}")),
         Readiness::Halted(_) | Readiness::Reconciling(_) | Readiness::ReduceOnly(_) | Readiness::Ready => {}
     }
+    if let Some(restriction) = restriction.filter(|_| opening || !permitted) {
+        let why = || Some(format!("{} by {}: {}", restriction.state, restriction.id(), restriction.why));
+        match restriction.state {
+            TradingState::Halted => return why(),
+            TradingState::ReduceOnly if opening => return why(),
+            // A contender's is judged on its sleeve; the others on the venue's position, and the venue holds it to that.
+            TradingState::ReduceOnly if !reduce_only && !matches!(restriction.scope, Scope::Contender(_)) => {
+                return why();
+            }
+            TradingState::ReduceOnly | TradingState::Active => {}
+        }
+    }
     (now >= expires_at).then(|| "its time was over before there was room to send it".to_owned())
 }
 
@@ -29,7 +52,8 @@ mod tests {
 
     #[track_caller]
     fn look(on: bool, readiness: Readiness, (opening, permitted): (bool, bool), now: i64, expected: Option<&str>) {
-        let reason = reason_not_to_send(on, &readiness, (opening, permitted), Ms(now), Ms(100));
+        let leaving = Leaving { opening, reduce_only: !opening, permitted };
+        let reason = reason_not_to_send(on, &readiness, None, leaving, Ms(now), Ms(100));
         match expected {
             None => assert_eq!(reason, None),
             Some(words) => assert!(reason.unwrap().contains(words)),
@@ -59,5 +83,26 @@ mod tests {
         look(true, halted(), (false, true), 99, None);
         look(true, halted(), (true, true), 99, Some("halted"));
         look(false, halted(), (false, true), 99, Some("switched off"));
+    }
+
+    #[test]
+    fn a_restriction_that_came_after_the_gate_holds() {
+        let check = |state, opening, reduce_only, permitted, expected: Option<&str>| {
+            let (why, cause) = ("w".to_owned(), "c".to_owned());
+            let restriction =
+                Restriction { scope: Scope::System, cause, state, why, since: Ms(0), until: None, flatten: false };
+            let leaving = Leaving { opening, reduce_only, permitted };
+            let reason = reason_not_to_send(true, &Readiness::Ready, Some(&restriction), leaving, Ms(0), Ms(100));
+            assert_eq!(reason.as_deref(), expected);
+        };
+        let (halted, reduce) = (Some("halted by system/c: w"), Some("reduce_only by system/c: w"));
+        check(TradingState::Halted, true, false, false, halted);
+        check(TradingState::Halted, false, true, false, halted);
+        check(TradingState::Halted, false, true, true, None);
+        check(TradingState::Halted, true, false, true, halted);
+        check(TradingState::ReduceOnly, true, false, false, reduce);
+        check(TradingState::ReduceOnly, false, true, false, None);
+        check(TradingState::ReduceOnly, false, false, false, reduce);
+        check(TradingState::ReduceOnly, false, false, true, None);
     }
 }

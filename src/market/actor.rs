@@ -9,9 +9,11 @@ use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, Instrument, MarketView, Ms, RunId};
+use crate::domain::{Bar, Candle, InstId, InstKind, Instrument, MarketView, Ms, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
-use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, newest_closed, parse_candles, parse_quote};
+use crate::venue::{
+    Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark, parse_quote,
+};
 
 /// A bar that has closed, in order and without a gap.
 #[derive(Clone, Debug)]
@@ -61,11 +63,12 @@ impl Actor for Market {
         self.view.send_modify(|view| {
             view.live = false;
             for inst in &self.instruments {
-                let fresh = || InstMarket { instrument: Arc::clone(inst), quote: None, series: BTreeMap::new() };
+                let fresh =
+                    || InstMarket { instrument: Arc::clone(inst), quote: None, mark: None, series: BTreeMap::new() };
                 view.insts.entry(inst.id.clone()).or_insert_with(fresh);
             }
         });
-        let mut quotes = self.open("public", &["tickers".to_owned()]);
+        let mut quotes = self.open_quotes();
         let channels: Vec<String> = self.bars.iter().map(|bar| format!("candle{bar}")).collect();
         let mut candles = self.open("business", &channels);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -90,6 +93,7 @@ impl Actor for Market {
                     None => return Err(StageError::Gone("the candle stream")),
                 },
                 event = quotes.next() => match event {
+                    Some(StreamEvent::Push { channel, data, .. }) if channel == "mark-price" => self.on_mark(data.get()),
                     Some(StreamEvent::Push { data, .. }) => self.on_quote(data.get()),
                     Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
                     Some(_) => {}
@@ -164,6 +168,30 @@ impl Market {
         let insts = self.instruments.iter().map(|inst| &inst.id);
         let config = self.stream.of_market(&self.ws, kind, insts, channels);
         Stream::open(config, self.venue.clock().clone())
+    }
+
+    /// Quotes of everything, and what the venue marks swaps by.
+    fn open_quotes(&self) -> Stream {
+        let insts = self.instruments.iter().map(|inst| &inst.id);
+        let mut config = self.stream.of_market(&self.ws, "public", insts, &["tickers".to_owned()]);
+        let swaps = self.instruments.iter().filter(|inst| inst.kind == InstKind::Swap);
+        config.subscriptions.extend(swaps.map(|inst| Subscription::market("mark-price", inst.id.as_str())));
+        Stream::open(config, self.venue.clock().clone())
+    }
+
+    fn on_mark(&self, data: &str) {
+        match parse_mark(data) {
+            Ok((inst, price, at)) => {
+                self.view.send_if_modified(|view| match view.insts.get_mut(&inst) {
+                    Some(market) if market.mark.is_none_or(|(_, old)| at >= old) => {
+                        market.mark = Some((price, at));
+                        true
+                    }
+                    _ => false,
+                });
+            }
+            Err(error) => warn!(event = "mark_refused", %error, "a mark price that cannot be right; the old one ages"),
+        }
     }
 
     fn on_quote(&self, data: &str) {

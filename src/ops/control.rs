@@ -15,8 +15,10 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{AccountView, Case, InstId, MarketView, OrdersView, Readiness};
-use crate::risk::{CancelAsk, CloseAsk, Latch};
+use crate::domain::{
+    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Standing, TradingState,
+};
+use crate::risk::{Answer, CancelAsk, Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
 use crate::store::Journal;
 use crate::tracking::{SyncAsk, TruthAsk};
@@ -38,7 +40,8 @@ pub struct Shared {
     pub readiness: watch::Receiver<Readiness>,
     pub sync: mpsc::Sender<SyncAsk>,
     pub truth: mpsc::Sender<TruthAsk>,
-    pub closes: mpsc::Sender<CloseAsk>,
+    pub commands: mpsc::Sender<Command>,
+    pub standing: watch::Receiver<Standing>,
     pub cancels: mpsc::Sender<CancelAsk>,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
@@ -54,6 +57,9 @@ pub struct Control {
 /// A sync that takes longer than this is answered with an error; it goes on by itself.
 const SYNC_WAIT: Duration = Duration::from_secs(30);
 
+/// A close or a halt gives up by itself before this.
+const COMMAND_WAIT: Duration = Duration::from_secs(90);
+
 impl Actor for Control {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
         // We hold the state directory's lock: a socket that is there is a dead process's.
@@ -67,6 +73,7 @@ impl Actor for Control {
             .route("/reconcile", post(reconcile))
             .route("/close", post(close))
             .route("/cancel", post(cancel))
+            .route("/halt", post(halt))
             .with_state(self.shared.clone());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         let server = async { axum::serve(listener, router).await };
@@ -109,6 +116,7 @@ pub fn status(s: &Shared) -> Value {
         })
         .collect();
     let orders = s.orders.borrow();
+    let (state, why) = strictest(state, why, &s.standing.borrow());
     let actors: Vec<Value> = s
         .pulse
         .all()
@@ -131,8 +139,33 @@ pub fn status(s: &Shared) -> Value {
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
-        "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts), "exposure": exposure, "actors": actors,
+        "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
+        "restrictions": restrictions(&s.standing.borrow()), "exposure": exposure, "actors": actors,
     })
+}
+
+/// The stricter of what reconciliation and what the gate say of the system.
+fn strictest(state: &'static str, why: String, standing: &Standing) -> (&'static str, String) {
+    let system = standing.0.iter().filter(|r| r.scope == Scope::System).max_by_key(|r| r.state);
+    match system {
+        Some(r) if state != "halted" && (state != "reconciling" || r.state == TradingState::Halted) => {
+            (r.state.as_str(), format!("{}: {}", r.id(), r.why))
+        }
+        _ => (state, why),
+    }
+}
+
+/// What the gate restricts, each with what ends it.
+fn restrictions(standing: &Standing) -> Vec<Value> {
+    let ends = |r: &Restriction| match r.until {
+        Some(at) => format!("by itself at {}", at.iso()),
+        None => format!("stop the daemon, then `alpha-arena resume {}`", r.id()),
+    };
+    let row = |r: &Restriction| {
+        json!({"restriction": r.id(), "scope": r.scope.to_string(), "cause": r.cause, "state": r.state, "why": r.why,
+            "since_ms": r.since.0, "until_ms": r.until.map(|at| at.0), "to_be_flattened": r.flatten, "ends": ends(r)})
+    };
+    standing.0.iter().map(row).collect()
 }
 
 async fn sync(State(s): State<Shared>) -> (StatusCode, Json<Value>) {
@@ -199,21 +232,31 @@ async fn close(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
         let why = format!("{inst} is not traded here; there are: {}", known.join(", "));
         return refused(StatusCode::NOT_FOUND, why);
     }
+    command(&s, |done| Command::Close { inst, done }).await
+}
+
+/// `{"flatten": true, "why": "…", "who": "…"}`: stops trading until a person resumes it while the daemon is stopped.
+async fn halt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+    let flatten = body["flatten"].as_bool().unwrap_or(false);
+    let text = |name: &str, otherwise: &str| body[name].as_str().unwrap_or(otherwise).chars().take(400).collect();
+    let (who, why): (String, String) = (text("who", "control socket"), text("why", "asked for"));
+    command(&s, |done| Command::Halt { flatten, who, why, done: Some(done) }).await
+}
+
+/// Hands a command to the gate and waits for what it came to.
+async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
     let (done, answer) = oneshot::channel();
-    if s.closes.send(CloseAsk { inst, done }).await.is_err() {
+    if s.commands.send(make(done)).await.is_err() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
     }
-    match tokio::time::timeout(SYNC_WAIT, answer).await {
-        Ok(Ok(Ok(closed))) => {
-            let orders: Vec<Value> = closed
-                .orders
-                .iter()
-                .map(|(inst, order, what)| json!({"inst": inst, "order_id": order, "what": what}))
-                .collect();
-            (StatusCode::OK, Json(json!({"run_id": closed.run_id, "orders": orders})))
+    match tokio::time::timeout(COMMAND_WAIT, answer).await {
+        Ok(Ok(Ok(report))) => {
+            let mut body = serde_json::to_value(&report).unwrap_or_default();
+            body["done"] = report.is_done().into();
+            (StatusCode::OK, Json(body))
         }
         Ok(Ok(Err(why))) => refused(StatusCode::CONFLICT, why),
-        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the gate did not answer"),
+        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the gate did not answer in time; it goes on by itself"),
     }
 }
 
@@ -266,7 +309,8 @@ impl Client {
         if !path.exists() {
             return None;
         }
-        let http = reqwest::Client::builder().unix_socket(path).no_proxy().timeout(SYNC_WAIT * 2).build().ok()?;
+        let http =
+            reqwest::Client::builder().unix_socket(path).no_proxy().timeout(COMMAND_WAIT + SYNC_WAIT).build().ok()?;
         Some(Self { http })
     }
 

@@ -2,4 +2,5 @@
 
 pub mod control;
 pub mod health;
+pub mod killfile;
 pub mod notify;

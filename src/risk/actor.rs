@@ -1,22 +1,30 @@
-//! The risk gate's task: sole owner of the limits. Decides with `rules::check`, nothing else.
+//! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the trading states. Decides
+//! with `rules::check`, `rules::assess` and `Unwind`, nothing else.
+
+mod standing;
+mod unwinding;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use super::flatten::{Closing, Flat, flatten, to_close};
+use self::unwinding::Unwinding;
+use super::exposure::InFlight;
 use super::latch::Latch;
-use super::rules::{Approved, Limits, Refused, View, check, check_flatten};
+use super::recent::{Recent, Sent};
+use super::rules::{Approved, Refused, View, check};
+use super::unwind::{Report, Tempo};
 use crate::allocation::IntentBatch;
-use crate::domain::record::{Breach, Record, RunKind};
+use crate::domain::equity::marked;
+use crate::domain::record::{Breach, Record};
 use crate::domain::{
-    AccountView, ContenderId, InstId, Instrument, MarketView, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
-    RunId,
+    AccountView, EquityBook, InstId, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
+    Restriction, Rule, RunId, Scope, Standing, Usd,
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
-use crate::store::Journal;
+use crate::store::{Journal, Opened};
 
 /// What the gate says of one intent; the executor carries out the first and passes on the second.
 #[derive(Debug)]
@@ -35,21 +43,17 @@ pub struct CancelAsk {
     pub run_id: RunId,
 }
 
-/// A person wants positions closed.
+/// What a person may ask of a running gate. Nothing here can let more through.
 #[derive(Debug)]
-pub struct CloseAsk {
-    /// One instrument, or all that hold anything.
-    pub inst: Option<InstId>,
-    pub done: oneshot::Sender<Result<Closed, String>>,
+pub enum Command {
+    /// Make an instrument flat, or all of them.
+    Close { inst: Option<InstId>, done: Answer },
+    /// Stop trading until a person resumes it; cancel what is ours, and make flat if asked.
+    Halt { flatten: bool, who: String, why: String, done: Option<Answer> },
 }
 
-/// What a close has begun.
-#[derive(Clone, Debug)]
-pub struct Closed {
-    pub run_id: RunId,
-    /// For each instrument, the order that was handed on, or why there is none.
-    pub orders: Vec<(InstId, Option<OrderId>, String)>,
-}
+/// Where the outcome of a command goes.
+pub type Answer = oneshot::Sender<Result<Report, String>>;
 
 /// What goes into client order ids besides the decision itself, and the source of run ids.
 #[derive(Clone, Debug)]
@@ -58,14 +62,47 @@ pub struct Seal {
     pub uid: String,
     pub install_epoch: String,
     pub ids: Arc<RunIds>,
+    /// The run of this start, which causes what no decision does.
+    pub start_run: RunId,
+}
+
+/// What the gate remembers over a restart.
+#[derive(Debug, Default)]
+pub struct Memory {
+    pub standing: Standing,
+    pub book: EquityBook,
+    pub recent: Recent,
+}
+
+impl Memory {
+    /// What the database remembers.
+    pub fn of(opened: &Opened, now: Ms) -> Self {
+        let mut recent = Recent::default();
+        let forgotten =
+            |sent: &Sent| opened.repeats_after.get(sent.contender.as_str()).is_some_and(|at| sent.at <= *at);
+        let mut sent: Vec<Sent> = opened.orders.iter().filter_map(Sent::remembered).collect();
+        sent.iter_mut().for_each(|sent| sent.opening &= !forgotten(sent));
+        sent.sort_by_key(|sent| sent.at);
+        sent.into_iter().filter(|sent| sent.at.utc_day() == now.utc_day()).for_each(|sent| recent.note(sent));
+        Self { standing: opened.standing.clone(), book: opened.book.clone(), recent }
+    }
+
+    /// Halts before anything begins. `None`: it is halted already.
+    pub fn kill(&mut self, flatten: bool, why: &str, run_id: RunId, at: Ms) -> Option<Record> {
+        let from = self.standing.state(&Scope::System);
+        let restriction = Restriction::kill(flatten, why, at);
+        let new = self.standing.latch(restriction.clone());
+        new.then(|| Record::Restricted { restriction, from, who: "file".into(), run_id, at })
+    }
 }
 
 /// The gate.
 pub struct Gate {
     pub seal: Seal,
-    pub closes: mpsc::Receiver<CloseAsk>,
+    pub commands: mpsc::Receiver<Command>,
     pub cancels: mpsc::Sender<CancelAsk>,
     pub limits: Limits,
+    pub tempo: Tempo,
     pub latch: Latch,
     pub clock: Clock,
     pub journal: Journal,
@@ -74,24 +111,52 @@ pub struct Gate {
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
+    /// Has the account read soon.
+    pub read_account: Arc<Notify>,
     pub verdicts: mpsc::Sender<Verdict>,
+    /// What is restricted, for those who look once more.
+    pub standing: watch::Sender<Standing>,
+    pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
-    pub in_flight: Vec<((ContenderId, InstId), OrderId)>,
+    pub in_flight: Vec<InFlight>,
+    pub work: Work,
     pub beat: Beat,
 }
 
+/// What the gate has under way.
+#[derive(Debug)]
+pub struct Work {
+    began: Instant,
+    unwinding: Option<Unwinding>,
+    /// When a flattening that a latch asks for may be tried again, wall time.
+    flatten_at: Ms,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { began: Instant::now(), unwinding: None, flatten_at: Ms::ZERO }
+    }
+}
+
+/// Between looks at equity, latches and what is being made flat.
+const LOOK: Duration = Duration::from_millis(100);
+
 impl Actor for Gate {
     async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
-        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        self.standing.send_replace(self.memory.standing.clone());
+        let mut tick = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                biased;
+                biased; // people before work
+                Some(command) = self.commands.recv() => self.on_command(command).await?,
                 batch = self.batches.recv() => match batch {
                     Some(batch) => self.on_batch(batch).await?,
                     None => return Ok(()),
                 },
-                Some(ask) = self.closes.recv() => self.on_close(ask).await?,
-                _ = tick.tick() => {}
+                _ = tick.tick() => {
+                    self.look().await?;
+                    self.unwind().await?;
+                }
             }
             faults::point("gate").await;
             self.beat.tick();
@@ -101,10 +166,10 @@ impl Actor for Gate {
 
 impl Gate {
     async fn on_batch(&mut self, batch: IntentBatch) -> Result<(), StageError> {
+        self.look().await?;
         for intent in batch.intents {
-            let seen = self.orders.borrow().latest.clone();
-            self.in_flight.retain(|(key, id)| seen.get(key).map(|latest| &latest.id) != Some(id));
-            match self.judge(Arc::clone(&intent), self.in_flight.len()) {
+            self.land();
+            match self.judge(Arc::clone(&intent)) {
                 // Created in full, recorded, never sent.
                 Ok(_) if !self.latch.is_on() => {
                     let off = Breach { code: "trading_off".into(), limit: "on".into(), value: "off".into() };
@@ -113,113 +178,91 @@ impl Gate {
                     self.stop(intent, OrderState::Suppressed, vec![off]).await?;
                 }
                 Ok(approved) => {
-                    let key = (intent.contender.clone(), intent.inst.clone());
-                    if intent.moves.is_none() {
-                        self.in_flight.push((key, OrderId::from(&intent.cl_ord_id)));
+                    if approved.intent().qty != intent.qty {
+                        info!(event = "order_clamped", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, asked = %intent.qty,
+                            qty = %approved.intent().qty, "reduce-only: no more than there is to reduce");
                     }
-                    self.send(Verdict::Approved(approved)).await?;
+                    self.let_out(approved).await?;
                 }
                 Err(Refused { intent, breaches }) => {
                     let codes: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
                     warn!(event = "order_blocked", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
                         contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked an order");
-                    self.stop(intent, OrderState::Blocked, breaches).await?;
+                    self.stop(Arc::clone(&intent), OrderState::Blocked, breaches.clone()).await?;
+                    self.consequences(&intent, &breaches).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Cancels what works in the instruments, then sends what makes them flat. Each close is a run with its own record
-    /// of what was known, like any decision.
-    async fn on_close(&mut self, ask: CloseAsk) -> Result<(), StageError> {
-        let answer = if self.latch.is_on() {
-            match self.account.borrow().clone() {
-                Some(account) => Ok(account),
-                None => Err("the account has not been read yet; try again in a moment".to_owned()),
-            }
-        } else {
-            Err("trading is off: nothing leaves, not even a close".to_owned())
-        };
-        let account = match answer {
-            Ok(account) => account,
-            Err(why) => {
-                drop(ask.done.send(Err(why)));
-                return Ok(());
-            }
-        };
-        let (now, orders) = (self.clock.now(), self.orders.borrow().clone());
-        let closing =
-            |inst: &InstId| orders.open.values().any(|o| o.inst == *inst && o.contender == ContenderId::system());
-        let insts = to_close(ask.inst.as_ref(), &orders, &account);
-        if let Some(inst) = insts.iter().find(|inst| closing(inst)) {
-            drop(ask.done.send(Err(format!("a close of {inst} is under way"))));
-            return Ok(());
-        }
-        let run_id = self.seal.ids.next(now);
-        let closing = Closing {
-            run_id,
-            now,
-            env: self.seal.env,
-            uid: &self.seal.uid,
-            install_epoch: &self.seal.install_epoch,
-            account: &account,
-            orders: &orders,
-        };
-        let mut flats: Vec<(Flat, Arc<Instrument>)> = Vec::new();
-        for inst in &insts {
-            let market = self.market.borrow();
-            if let Some(shown) = market.insts.get(inst) {
-                flats.push((flatten(&shown.instrument, shown.quote.as_ref(), &closing), Arc::clone(&shown.instrument)));
-            }
-        }
-        let trigger = ask.inst.as_ref().map_or("close --all".to_owned(), |inst| format!("close {inst}"));
-        let body: Arc<str> = serde_json::json!({"command": trigger, "account": &*account}).to_string().into();
-        let rows = vec![
-            Record::Run { run_id, kind: RunKind::Command, trigger, at: now, caused_by: None },
-            Record::Snapshot { run_id, as_of: now, body },
-            Record::Decisions { run_id, at: now, proposals: flats.iter().map(|(f, _)| f.proposal.clone()).collect() },
-            Record::Allocations { run_id, at: now, rows: flats.iter().map(|(f, _)| f.allocation.clone()).collect() },
-        ];
-        self.journal.post(Record::Together(rows)).await?;
-        for order in orders.open.values().filter(|o| insts.contains(&o.inst) && !o.state.is_final()) {
-            let wish = CancelAsk { inst: order.inst.clone(), order: order.id.clone(), run_id };
-            self.cancels.send(wish).await.map_err(|_| StageError::Gone("the executor"))?;
-        }
-        let mut closed = Closed { run_id, orders: Vec::new() };
-        for (flat, instrument) in flats {
-            let (inst, why) = (flat.allocation.inst.clone(), flat.allocation.reason.clone());
-            let Some(intent) = flat.intent.map(Arc::new) else {
-                closed.orders.push((inst, None, why));
-                continue;
-            };
-            closed.orders.push((inst, Some(OrderId::from(&intent.cl_ord_id)), why));
-            match check_flatten(intent, &instrument) {
-                Ok(approved) => self.send(Verdict::Approved(approved)).await?,
-                Err(Refused { intent, breaches }) => self.stop(intent, OrderState::Blocked, breaches).await?,
-            }
-        }
-        drop(ask.done.send(Ok(closed))); // whoever asked may have gone
-        Ok(())
-    }
-
-    fn judge(&self, intent: Arc<OrderIntent>, in_flight: usize) -> Result<Approved, Refused> {
+    fn judge(&self, intent: Arc<OrderIntent>) -> Result<Approved, Refused> {
         let market = self.market.borrow();
         let Some(shown) = market.insts.get(&intent.inst) else {
-            let breach =
-                Breach { code: "instrument_unknown".into(), limit: "listed".into(), value: intent.inst.to_string() };
-            return Err(Refused { intent, breaches: vec![breach] });
+            let value = intent.inst.to_string();
+            let unknown = Breach { code: "instrument_unknown".into(), limit: "listed".into(), value };
+            return Err(Refused { intent, breaches: vec![unknown] });
         };
+        let account = self.account.borrow();
         let view = View {
             now: self.clock.now(),
             instrument: &shown.instrument,
-            quote: shown.quote.as_ref(),
-            account_as_of: self.account.borrow().as_ref().map(|a| a.as_of),
+            market: &market,
+            account: account.as_deref(),
+            equity: account.as_deref().map(|account| self.equity(account, &market)),
+            book: &self.memory.book,
             orders: &self.orders.borrow(),
             readiness: &self.readiness.borrow(),
-            in_flight,
+            standing: &self.memory.standing,
+            recent: &self.memory.recent,
+            in_flight: &self.in_flight,
         };
-        check(intent, &view, &self.limits)
+        let judged = check(Arc::clone(&intent), &view, &self.limits);
+        match self.work.unwinding.as_ref().filter(|u| intent.is_opening() && u.covers(&intent.inst)) {
+            None => judged,
+            // Nothing opens where something is being made flat.
+            Some(closing) => {
+                let value = closing.trigger().to_owned();
+                let closing = Breach { code: "closing".into(), limit: "nothing is being made flat".into(), value };
+                let mut breaches = judged.map_or_else(|refused| refused.breaches, |_| Vec::new());
+                breaches.insert(0, closing);
+                Err(Refused { intent, breaches })
+            }
+        }
+    }
+
+    fn equity(&self, account: &AccountView, market: &MarketView) -> Usd {
+        marked(account, market, self.limits.share(Rule::PriceJump))
+    }
+
+    /// Forgets what has landed: the tracker has seen it, or a later one of the same contender and instrument.
+    fn land(&mut self) {
+        let orders = self.orders.borrow();
+        for ((contender, inst), latest) in &orders.latest {
+            let of = |o: &InFlight| (&o.contender, &o.inst) == (contender, inst);
+            if let Some(at) = self.in_flight.iter().position(|o| of(o) && o.id == latest.id) {
+                let mut index = 0;
+                self.in_flight.retain(|o| {
+                    index += 1;
+                    !of(o) || index > at + 1
+                });
+            }
+        }
+    }
+
+    async fn let_out(&mut self, approved: Approved) -> Result<(), StageError> {
+        let intent = Arc::clone(approved.intent());
+        if intent.moves.is_none() {
+            self.in_flight.push(InFlight {
+                id: OrderId::from(&intent.cl_ord_id),
+                contender: intent.contender.clone(),
+                inst: intent.inst.clone(),
+                side: intent.side,
+                qty: intent.qty,
+            });
+            self.memory.recent.note(Sent::of(&intent, self.clock.now()));
+        }
+        self.send(Verdict::Approved(approved)).await
     }
 
     async fn stop(&self, intent: Arc<OrderIntent>, state: OrderState, breaches: Vec<Breach>) -> Result<(), StageError> {
@@ -230,5 +273,10 @@ impl Gate {
 
     async fn send(&self, verdict: Verdict) -> Result<(), StageError> {
         self.verdicts.send(verdict).await.map_err(|_| StageError::Gone("the executor"))
+    }
+
+    /// Wall time of this process, which only goes forward.
+    fn wall(&self) -> Ms {
+        Ms(i64::try_from(self.work.began.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }

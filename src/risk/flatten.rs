@@ -1,14 +1,12 @@
 //! Making flat by command: what to send for each instrument, and the permit that lets it leave while halted. Pure.
 
-use std::collections::BTreeMap;
-
 use rust_decimal::Decimal;
 
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
-    AccountView, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView, Price, Purpose,
-    Qty, Quote, RunId, Side, Usd,
+    AccountView, Bps, ContenderId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView, Price, Purpose, Qty,
+    Quote, RunId, Side, Usd,
 };
 
 /// One instrument to be made flat.
@@ -31,20 +29,24 @@ pub struct Closing<'a> {
     pub orders: &'a OrdersView,
 }
 
-/// The order that closes what the account holds of an instrument: on a swap the venue's whole net position, reduce-only;
-/// on spot what our sleeves hold, never more than the balance.
-pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>) -> Flat {
-    let sleeves: Decimal =
-        of.orders.holdings.iter().filter(|((_, on), _)| *on == inst.id).map(|(_, held)| held.qty.0).sum();
-    let position = of.account.positions.get(&inst.id);
-    let held = match inst.kind {
-        InstKind::Swap => position.map_or(Decimal::ZERO, |p| p.qty.0),
+/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's whole net position, on
+/// spot what our sleeves hold, never more than the balance.
+pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView) -> Qty {
+    match inst.kind {
+        InstKind::Swap => account.positions.get(&inst.id).map_or(Qty::ZERO, |p| p.qty),
         InstKind::Spot => {
-            let there = of.account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.available);
-            sleeves.min(there).max(Decimal::ZERO)
+            let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
+            Qty(orders.net(&inst.id).min(there).max(Decimal::ZERO))
         }
-    };
-    let qty = inst.floor_lot(Qty(held.abs())).min(inst.max_limit_size);
+    }
+}
+
+/// The order that closes what the account holds of an instrument, or as much of it as one order may; reduce-only on a
+/// swap.
+pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attempt: u32) -> Flat {
+    let position = of.account.positions.get(&inst.id);
+    let held = held(inst, of.orders, of.account).0;
+    let qty = inst.floor_lot(Qty(held.abs()).min(inst.max_market_size));
     let side = Side::of(Qty(held)).opposite();
     let mark = position.and_then(|p| p.mark);
     let reference = quote.map(Quote::mid).or(mark).unwrap_or(Price::ZERO);
@@ -79,7 +81,7 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>) -> Fl
         inst: &inst.id,
         purpose: Purpose::Flatten,
         leg: 0,
-        attempt: 0,
+        attempt,
     };
     let intent = OrderIntent {
         cl_ord_id: seed.client_order_id(),
@@ -92,7 +94,7 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>) -> Fl
         limit: None,
         purpose: Purpose::Flatten,
         leg: 0,
-        attempt: 0,
+        attempt,
         reduce_only: inst.kind == InstKind::Swap,
         stop: None,
         reference,
@@ -108,23 +110,13 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>) -> Fl
     Flat { proposal, allocation, intent: Some(intent) }
 }
 
-/// The instruments of a close: the one named, or all that hold anything.
-pub fn to_close(named: Option<&InstId>, orders: &OrdersView, account: &AccountView) -> Vec<InstId> {
-    if let Some(inst) = named {
-        return vec![inst.clone()];
-    }
-    let mut held: BTreeMap<InstId, ()> = BTreeMap::new();
-    held.extend(orders.holdings.iter().filter(|(_, h)| !h.qty.is_zero()).map(|((_, inst), _)| (inst.clone(), ())));
-    held.extend(account.positions.values().filter(|p| !p.qty.is_zero()).map(|p| (p.inst.clone(), ())));
-    held.into_keys().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::books::Holding;
     use crate::domain::instrument::tests::swap;
     use crate::domain::{Balance, Position};
+    use std::collections::BTreeMap;
 
     /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance of the coin is `coin`?
     #[track_caller]
@@ -133,6 +125,7 @@ mod tests {
         let mut account = AccountView {
             as_of: Ms(0),
             other_bills: BTreeMap::new(),
+            transfers: BTreeMap::new(),
             equity: Usd::ZERO,
             available: Usd::ZERO,
             balances: BTreeMap::new(),
@@ -165,7 +158,7 @@ mod tests {
         let run_id = RunId(uuid::Uuid::nil());
         let closing =
             Closing { run_id, now: Ms(0), env: 's', uid: "1", install_epoch: "e", account: &account, orders: &orders };
-        let flat = flatten(&inst, None, &closing);
+        let flat = flatten(&inst, None, &closing, 0);
         let shown = match flat.intent {
             Some(i) => format!("{} {}{}", i.side.as_str(), i.qty, if i.reduce_only { " reduce-only" } else { "" }),
             None => flat.allocation.reason,

@@ -1,11 +1,19 @@
-//! The risk gate: the one door to the executor. It names every rule an intent breaks.
+//! The risk gate: the one door to the executor. It names every rule an intent breaks, holds the trading states, and makes
+//! flat when a person or a rule says so.
 
 mod actor;
+mod exposure;
 mod flatten;
 mod latch;
+mod recent;
+mod restrict;
 mod rules;
+mod unwind;
 
-pub use actor::{CancelAsk, CloseAsk, Closed, Gate, Seal, Verdict};
-pub use flatten::{Closing, Flat, flatten, to_close};
+pub use actor::{Answer, CancelAsk, Command, Gate, Memory, Seal, Verdict, Work};
+pub use exposure::InFlight;
+pub use flatten::{Closing, Flat, flatten};
 pub use latch::Latch;
-pub use rules::{Approved, Limits, Permit, Refused, View, check, check_flatten};
+pub use recent::{Recent, Sent};
+pub use rules::{Approved, Permit, Refused, View, assess, check, check_flatten};
+pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};

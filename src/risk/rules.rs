@@ -1,37 +1,59 @@
-//! The rules, as one pure function. Every breach is reported, each with its code, limit and value.
+//! The rules, each a pure function. Every breach is reported, each with its code, limit and value: an operator fixes the
+//! whole picture once.
 
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
+use super::exposure::{InFlight, spendable, values, worst_after};
+use super::recent::Recent;
+use super::restrict::{Reducible, restriction};
 use crate::domain::record::Breach;
-use crate::domain::{InstState, Instrument, Ms, OrderIntent, OrdersView, Quote, Readiness, Side, Usd};
+use crate::domain::{
+    AccountView, EquityBook, InstKind, InstState, Instrument, Limits, MarketView, Ms, OrderIntent, OrdersView, Price,
+    Purpose, Quote, Readiness, Rule, Side, Standing, Usd,
+};
 use crate::runtime::sabotage::{self, Promise};
-
-/// The gate's limits; what the configuration checked.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub order_notional_max: Usd,
-    pub order_notional_min: Usd,
-    pub open_orders_max: usize,
-    pub quote_age_max: Ms,
-    pub account_age_max: Ms,
-    pub decision_age_max: Ms,
-    /// Share of the mid that a limit price may be away from it.
-    pub price_collar: Decimal,
-}
 
 /// What the gate sees when it judges.
 pub struct View<'a> {
     pub now: Ms,
     pub instrument: &'a Instrument,
-    pub quote: Option<&'a Quote>,
-    /// When the account was last read in full.
-    pub account_as_of: Option<Ms>,
+    pub market: &'a MarketView,
+    pub account: Option<&'a AccountView>,
+    /// Equity, marked to market.
+    pub equity: Option<Usd>,
+    pub book: &'a EquityBook,
     pub orders: &'a OrdersView,
     pub readiness: &'a Readiness,
+    pub standing: &'a Standing,
+    pub recent: &'a Recent,
     /// Approved by us and perhaps not yet seen by the tracker.
-    pub in_flight: usize,
+    pub in_flight: &'a [InFlight],
+}
+
+impl View<'_> {
+    pub(super) fn quote(&self) -> Option<&Quote> {
+        self.market.insts.get(&self.instrument.id).and_then(|shown| shown.quote.as_ref())
+    }
+
+    /// Close of the last closed bar, of the shortest size that has one.
+    fn close(&self) -> Option<Price> {
+        let shown = self.market.insts.get(&self.instrument.id)?;
+        shown.series.values().find_map(|series| series.candles().last()).map(|bar| bar.close)
+    }
+
+    /// The second reference: what the venue marks positions by, on spot the last close.
+    fn mark(&self, age_max: Ms) -> Option<Price> {
+        match self.instrument.kind {
+            InstKind::Swap => {
+                let (price, at) = self.market.insts.get(&self.instrument.id)?.mark?;
+                // The venue speaks of it less often than of quotes (OKX: every 10 s if it has not moved).
+                (self.now.since(at).0 <= age_max.0.saturating_mul(3)).then_some(price)
+            }
+            InstKind::Spot => self.close(),
+        }
+    }
 }
 
 /// Proof that an intent passed every rule. The field is private: only this module makes one.
@@ -52,13 +74,19 @@ impl Approved {
     }
 }
 
-/// Leave to send one protective order while halted, for a close that a person has asked for by name. Only risk makes one.
+/// Leave to send one protective order while halted: a close by name, a repair of protection. Only risk makes one.
 #[derive(Debug)]
 pub struct Permit(());
 
+impl Permit {
+    pub(super) const fn issue() -> Self {
+        Self(())
+    }
+}
+
 /// Judges an order that makes flat by command: limits on risk do not hold it up, what cannot be an order does.
 pub fn check_flatten(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Refused> {
-    assert_eq!(intent.purpose, crate::domain::Purpose::Flatten, "a permit is for a close by command only");
+    assert_eq!(intent.purpose, Purpose::Flatten, "a permit is for a close by command only");
     let mut breaches = Vec::new();
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
         let limit = format!("≥ {} in steps of {}", inst.min_size, inst.lot);
@@ -68,25 +96,50 @@ pub fn check_flatten(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Appr
         breaches.push(Breach { code: "instrument_not_live".into(), limit: "live".into(), value: state.clone() });
     }
     match breaches.is_empty() {
-        true => Ok(Approved { intent, permit: Some(Permit(())) }),
+        true => Ok(Approved { intent, permit: Some(Permit::issue()) }),
         false => Err(Refused { intent, breaches }),
     }
 }
 
-/// Every breach, not the first: an operator fixes the whole picture once.
+/// Every breach, not the first.
 #[derive(Debug)]
 pub struct Refused {
     pub intent: Arc<OrderIntent>,
     pub breaches: Vec<Breach>,
 }
 
-/// Judges one intent.
+/// Judges one intent. While reduce-only, an order that would go past the position is made smaller (`qty`), on swaps with
+/// the venue's own reduce-only beside it; from flat it is refused.
 pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Result<Approved, Refused> {
+    let mut breaches = Vec::new();
+    let intent = match restriction(&intent, view) {
+        Reducible::Free => intent,
+        Reducible::Clamped { qty, at_venue } => {
+            let reduce_only = intent.reduce_only || (at_venue && view.instrument.kind == InstKind::Swap);
+            // Whatever it was to be, it can only take off now.
+            let purpose = if intent.is_opening() { Purpose::Exit } else { intent.purpose };
+            Arc::new(OrderIntent { qty, reduce_only, purpose, stop: None, ..(*intent).clone() })
+        }
+        Reducible::Refused { code, state, why } => {
+            breaches.push(Breach { code: code.into(), limit: state.into(), value: why });
+            intent
+        }
+    };
+    breaches.extend(sanity(&intent, view));
+    for rule in Rule::ALL {
+        if let Some((limit, value)) = broken(*rule, &intent, view, limits) {
+            breaches.push(Breach { code: rule.as_str().to_owned(), limit, value });
+        }
+    }
+    if breaches.is_empty() { Ok(Approved { intent, permit: None }) } else { Err(Refused { intent, breaches }) }
+}
+
+/// What cannot be sent whatever the limits are.
+fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut breach = |code: &str, limit: String, value: String| {
         breaches.push(Breach { code: code.to_owned(), limit, value });
     };
-
     match view.readiness {
         Readiness::Ready => {}
         _ if sabotage::breaks(Promise::P5) => {}
@@ -101,7 +154,6 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
     if let InstState::Other(state) = &view.instrument.state {
         breach("instrument_not_live", "live".into(), state.clone());
     }
-
     let inst = view.instrument;
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
         breach("size_step", format!("≥ {} in steps of {}", inst.min_size, inst.lot), intent.qty.to_string());
@@ -114,63 +166,168 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
     {
         breach("price_step", format!("> 0 in steps of {}", inst.tick), limit.to_string());
     }
+    if inst.notional(intent.qty, worst_price(intent)).is_none() {
+        breach("order_notional", "a number".into(), "overflow".into());
+    }
+    if view.quote().is_none() {
+        breach("quote_missing", "a quote".into(), "none".into());
+    }
+    if view.account.is_none() {
+        breach("account_unknown", "a complete read".into(), "none".into());
+    }
+    breaches
+}
 
-    match view.quote {
-        None => breach("quote_missing", "a quote".into(), "none".into()),
-        Some(quote) => {
-            let age = view.now.since(quote.at);
+/// Worst case for its side: a buy pays its limit, everything else is valued at the better of limit and reference.
+fn worst_price(intent: &OrderIntent) -> Price {
+    intent.limit.map_or(intent.reference, |limit| limit.max(intent.reference))
+}
+
+/// Limit and value in words.
+type Found = (String, String);
+
+/// Is this rule broken? One arm for each: a rule without one does not compile. What only takes risk off may bypass the
+/// limits on loss and on size of risk, never those on sanity.
+fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) -> Option<Found> {
+    let limit = limits.value(rule);
+    let opening = intent.is_opening();
+    match rule {
+        Rule::DailyLoss => above_share(rule, limits, view.book.daily_loss(view.equity?, view.now)?).filter(|_| opening),
+        Rule::Drawdown => above_share(rule, limits, view.book.drawdown(view.equity?)?).filter(|_| opening),
+        Rule::OrderNotionalMax => {
+            let value = view.instrument.notional(intent.qty, worst_price(intent))?;
+            (value.0 > limit).then(|| (usd(limit), usd(value.0)))
+        }
+        Rule::OrderNotionalMin => {
+            let value = view.instrument.notional(intent.qty, worst_price(intent))?;
+            (opening && value.0 < limit).then(|| (usd(limit), usd(value.0)))
+        }
+        Rule::OpenOrders => {
+            // A move of a resting order is none more.
+            let moved = usize::from(intent.moves.is_some());
+            let open = (view.orders.open.len() + view.in_flight.len() + 1).saturating_sub(moved);
+            above(limit, Decimal::from(open as u64))
+        }
+        Rule::Position => {
+            let worst = worst_after(intent, view)?;
+            (worst.grows && worst.value.0 > limit).then(|| (usd(limit), usd(worst.value.0)))
+        }
+        Rule::GrossExposure => times_equity(rule, limits, view, values(intent, view)?.gross()),
+        Rule::NetExposure => times_equity(rule, limits, view, values(intent, view)?.net(intent.side)),
+        Rule::Leverage => {
+            let equity = view.equity.filter(|e| e.0 > Decimal::ZERO)?;
+            let all = values(intent, view)?;
+            let lever = all.swaps().checked_div(equity.0)?;
+            (all.grows && lever > limit).then(|| (limit.normalize().to_string(), lever.round_dp(4).to_string()))
+        }
+        Rule::FreeBalance => {
+            let (cost, free) = spendable(intent, view, limits.value(Rule::Leverage))?;
+            let left = free - cost;
+            (left < limit).then(|| (usd(limit), usd(left)))
+        }
+        Rule::PriceCollar => beyond(rule, limits, intent, view.quote()?.mid()),
+        Rule::MarkCollar => match view.mark(limits.ms(Rule::QuoteAge)) {
+            // The last close is no reason to stay in a market that has moved since.
+            Some(_) if view.instrument.kind == InstKind::Spot && !opening => None,
+            Some(mark) => beyond(rule, limits, intent, mark),
+            // On a swap the venue's own mark is the second opinion: without one nobody opens.
+            None => (opening && view.instrument.kind == InstKind::Swap).then(|| ("a mark price".into(), "none".into())),
+        },
+        Rule::PriceJump => {
+            let (mid, close) = (view.quote()?.mid().0, view.close()?.0);
+            let off = (mid - close).abs().checked_div(close)?;
+            above_share(rule, limits, off).filter(|_| opening)
+        }
+        Rule::QuoteAge => {
             // From the future beyond all delays: our clock is off, and no age means anything.
-            if age > limits.quote_age_max || age < Ms(-limits.quote_age_max.0) {
-                breach("quote_age", limits.quote_age_max.to_string(), age.to_string());
-            }
-            let mid = quote.mid();
-            if let Some(limit) = intent.limit {
-                // Only the losing side: a passive price far from the market costs nothing.
-                let worse = match intent.side {
-                    Side::Buy => limit.0 - mid.0,
-                    Side::Sell => mid.0 - limit.0,
-                };
-                let off = worse / mid.0;
-                if off > limits.price_collar {
-                    breach("price_collar", share(limits.price_collar), share(off));
-                }
-            }
+            let age = view.now.since(view.quote()?.at);
+            (age.0.abs() > limits.ms(rule).0).then(|| (limits.ms(rule).to_string(), age.to_string()))
+        }
+        Rule::AccountAge => older(rule, limits, view.now.since(view.account?.as_of)),
+        Rule::DecisionAge => older(rule, limits, view.now.since(intent.decided_at)),
+        Rule::OrderRate => above(limit, Decimal::from(view.recent.last_minute(view.now) + 1)),
+        Rule::OrdersPerDay => above(limit, Decimal::from(view.recent.today(view.now) + 1)).filter(|_| opening),
+        Rule::Duplicate => younger(rule, limits, view.recent.twin(intent, view.now)).filter(|_| intent.moves.is_none()),
+        Rule::Repeats => {
+            let again = opening && intent.moves.is_none();
+            above(limit, Decimal::from(view.recent.repeats(intent, view.now) + 1)).filter(|_| again)
+        }
+        Rule::TradesPerDay => {
+            let trades = view.orders.tally.trades(&intent.contender, view.now);
+            above(limit, Decimal::from(trades + 1)).filter(|_| opening)
+        }
+        Rule::Turnover => {
+            let order = view.instrument.notional(intent.qty, worst_price(intent))?;
+            let turned = view.orders.tally.turnover(view.now).0 + order.0;
+            let share = turned.checked_div(view.equity.filter(|e| e.0 > Decimal::ZERO)?.0)?;
+            above_share(rule, limits, share).filter(|_| opening)
+        }
+        Rule::LossStreak => {
+            above_or_at(limit, Decimal::from(view.orders.tally.losses_in_a_row(&intent.contender, view.now)))
+                .filter(|_| opening)
+        }
+        Rule::CooldownLoss => {
+            let last = view.orders.tally.of(&intent.contender, &intent.inst).and_then(|counts| counts.last_loss);
+            younger(rule, limits, last.map(|at| view.now.since(at))).filter(|_| opening)
+        }
+        Rule::CooldownTrade => {
+            let last = view.orders.tally.of(&intent.contender, &intent.inst).and_then(|counts| counts.last_fill);
+            // The next try of a decision that is being worked is no new trade.
+            let fresh = opening && intent.attempt == 0;
+            younger(rule, limits, last.map(|at| view.now.since(at))).filter(|_| fresh)
         }
     }
+}
 
-    // Worst case for its side: a buy pays its limit, everything else is valued at the better of limit and reference.
-    let price = intent.limit.map_or(intent.reference, |limit| limit.max(intent.reference));
-    match inst.notional(intent.qty, price) {
-        None => breach("order_notional", limits.order_notional_max.to_string(), "overflow".into()),
-        Some(value) => {
-            if value > limits.order_notional_max {
-                breach("order_notional_max", format!("{} USD", limits.order_notional_max), format!("{} USD", value));
-            }
-            if value < limits.order_notional_min && intent.is_opening() {
-                breach("order_notional_min", format!("{} USD", limits.order_notional_min), format!("{} USD", value));
-            }
-        }
-    }
+/// Account rules that hold whether or not anybody wants to trade.
+pub fn assess(view_equity: Usd, book: &EquityBook, limits: &Limits, now: Ms) -> Vec<(Rule, Breach)> {
+    let found = [(Rule::DailyLoss, book.daily_loss(view_equity, now)), (Rule::Drawdown, book.drawdown(view_equity))];
+    let breach = |rule: Rule, (limit, value)| (rule, Breach { code: rule.as_str().to_owned(), limit, value });
+    found
+        .into_iter()
+        .filter_map(|(rule, fall)| Some((rule, above_share(rule, limits, fall?)?)))
+        .map(|(rule, found)| breach(rule, found))
+        .collect()
+}
 
-    // A move of a resting order is none more.
-    let moved = usize::from(intent.moves.is_some());
-    let open = (view.orders.open.len() + view.in_flight).saturating_sub(moved);
-    if open >= limits.open_orders_max {
-        breach("open_orders_max", limits.open_orders_max.to_string(), (open + 1).to_string());
-    }
-    match view.account_as_of {
-        None => breach("account_unknown", "a complete read".into(), "none".into()),
-        Some(at) if view.now.since(at) > limits.account_age_max => {
-            breach("account_age", limits.account_age_max.to_string(), view.now.since(at).to_string());
-        }
-        Some(_) => {}
-    }
-    let age = view.now.since(intent.decided_at);
-    if age > limits.decision_age_max {
-        breach("decision_age", limits.decision_age_max.to_string(), age.to_string());
-    }
+fn above(limit: Decimal, value: Decimal) -> Option<Found> {
+    (value > limit).then(|| (limit.normalize().to_string(), value.normalize().to_string()))
+}
 
-    if breaches.is_empty() { Ok(Approved { intent, permit: None }) } else { Err(Refused { intent, breaches }) }
+fn above_or_at(limit: Decimal, value: Decimal) -> Option<Found> {
+    (value >= limit).then(|| (limit.normalize().to_string(), value.normalize().to_string()))
+}
+
+fn above_share(rule: Rule, limits: &Limits, value: Decimal) -> Option<Found> {
+    (value > limits.share(rule)).then(|| (share(limits.share(rule)), share(value)))
+}
+
+fn times_equity(rule: Rule, limits: &Limits, view: &View<'_>, (grows, value): (bool, Decimal)) -> Option<Found> {
+    let equity = view.equity.filter(|e| e.0 > Decimal::ZERO)?;
+    above_share(rule, limits, value.checked_div(equity.0)?).filter(|_| grows)
+}
+
+/// How far is the worst price of the order beyond a reference, on the losing side? A passive price far from the market
+/// costs nothing.
+fn beyond(rule: Rule, limits: &Limits, intent: &OrderIntent, reference: Price) -> Option<Found> {
+    let price = intent.limit.unwrap_or(intent.reference);
+    let worse = match intent.side {
+        Side::Buy => price.0 - reference.0,
+        Side::Sell => reference.0 - price.0,
+    };
+    above_share(rule, limits, worse.checked_div(reference.0)?)
+}
+
+fn older(rule: Rule, limits: &Limits, age: Ms) -> Option<Found> {
+    (age > limits.ms(rule)).then(|| (limits.ms(rule).to_string(), age.to_string()))
+}
+
+fn younger(rule: Rule, limits: &Limits, age: Option<Ms>) -> Option<Found> {
+    age.filter(|age| *age < limits.ms(rule)).map(|age| (limits.ms(rule).to_string(), age.to_string()))
+}
+
+fn usd(value: Decimal) -> String {
+    format!("{} USD", value.round_dp(8).normalize())
 }
 
 fn share(value: Decimal) -> String {
@@ -178,192 +335,4 @@ fn share(value: Decimal) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::instrument::tests::swap;
-    use crate::domain::view::OpenOrder;
-    use crate::domain::{OrdType, OrderState, Price, Purpose, Qty, RunId};
-
-    fn limits() -> Limits {
-        Limits {
-            order_notional_max: Usd(Decimal::from(1000)),
-            order_notional_min: Usd(Decimal::from(10)),
-            open_orders_max: 3,
-            quote_age_max: Ms(1000),
-            account_age_max: Ms(60_000),
-            decision_age_max: Ms(2000),
-            price_collar: Decimal::new(1, 2),
-        }
-    }
-
-    fn intent(qty: &str, limit: &str) -> OrderIntent {
-        OrderIntent {
-            cl_ord_id: "as1".into(),
-            run_id: RunId(uuid::Uuid::nil()),
-            contender: "trend".into(),
-            inst: swap().id,
-            side: Side::Buy,
-            ord_type: OrdType::Ioc,
-            qty: qty.parse().unwrap(),
-            limit: Some(limit.parse().unwrap()),
-            purpose: Purpose::Entry,
-            leg: 0,
-            attempt: 0,
-            reduce_only: false,
-            stop: None,
-            reference: Price(Decimal::ONE_HUNDRED),
-            decided_at: Ms(100_000),
-            ttl: None,
-            slippage: None,
-            moves: None,
-            sleeve: Usd::ZERO,
-            weight: Decimal::ONE,
-        }
-    }
-
-    fn open(n: usize) -> OrdersView {
-        let mut orders = OrdersView::default();
-        for i in 0..n {
-            let id: crate::domain::OrderId = format!("as{i}").as_str().into();
-            let order = OpenOrder {
-                id: id.clone(),
-                run_id: RunId(uuid::Uuid::nil()),
-                contender: "other".into(),
-                inst: "X".into(),
-                side: Side::Buy,
-                state: OrderState::Acked,
-                leaves: Qty(Decimal::ONE),
-                price: Price(Decimal::ONE),
-                limit: None,
-                created_at: Ms(0),
-                cancel_after: None,
-                opening: true,
-            };
-            orders.open.insert(id, order);
-        }
-        orders
-    }
-
-    struct Case {
-        intent: OrderIntent,
-        inst: Instrument,
-        quote: Option<Quote>,
-        now: i64,
-        account: Option<i64>,
-        orders: OrdersView,
-        readiness: Readiness,
-    }
-
-    /// 99 contracts of 0.1 at 100: 990 USD, just inside every limit.
-    fn fine() -> Case {
-        let p = |text: &str| -> Price { text.parse().unwrap() };
-        let q = |text: &str| -> Qty { text.parse().unwrap() };
-        Case {
-            intent: intent("99", "100"),
-            inst: swap(),
-            quote: Some(Quote {
-                bid: p("99.95"),
-                bid_qty: q("1"),
-                ask: p("100.05"),
-                ask_qty: q("1"),
-                last: p("100"),
-                at: Ms(99_500),
-            }),
-            now: 100_500,
-            account: Some(50_000),
-            orders: open(2),
-            readiness: Readiness::Ready,
-        }
-    }
-
-    #[track_caller]
-    fn expect(case: Case, codes: &[&str]) {
-        let view = View {
-            now: Ms(case.now),
-            instrument: &case.inst,
-            quote: case.quote.as_ref(),
-            account_as_of: case.account.map(Ms),
-            orders: &case.orders,
-            readiness: &case.readiness,
-            in_flight: 0,
-        };
-        let got: Vec<String> = match check(Arc::new(case.intent), &view, &limits()) {
-            Ok(_) => Vec::new(),
-            Err(refused) => refused.breaches.into_iter().map(|b| b.code).collect(),
-        };
-        assert_eq!(got, codes);
-    }
-
-    #[test]
-    fn just_inside_every_limit_passes() {
-        expect(fine(), &[]);
-        expect(Case { intent: intent("100", "100"), ..fine() }, &[]);
-        expect(Case { intent: intent("1", "100"), ..fine() }, &[]);
-    }
-    #[test]
-    fn notional_is_bounded_on_both_sides() {
-        expect(Case { intent: intent("100.1", "100"), ..fine() }, &["order_notional_max"]);
-        expect(Case { intent: intent("0.9", "100"), ..fine() }, &["order_notional_min"]);
-    }
-    #[test]
-    fn an_exit_may_be_small() {
-        let small = OrderIntent { purpose: Purpose::Exit, ..intent("0.1", "100") };
-        expect(Case { intent: small, ..fine() }, &[]);
-    }
-    #[test]
-    fn open_orders_are_counted_with_the_new_one() {
-        expect(Case { orders: open(3), ..fine() }, &["open_orders_max"]);
-    }
-    #[test]
-    fn stale_inputs_are_refused() {
-        let mut old = fine();
-        old.quote.as_mut().unwrap().at = Ms(99_499);
-        expect(old, &["quote_age"]);
-        expect(Case { quote: None, ..fine() }, &["quote_missing"]);
-        expect(Case { account: Some(40_499), ..fine() }, &["account_age"]);
-        expect(Case { account: None, ..fine() }, &["account_unknown"]);
-        let late = OrderIntent { decided_at: Ms(98_499), ..intent("99", "100") };
-        expect(Case { intent: late, ..fine() }, &["decision_age"]);
-    }
-    #[test]
-    fn steps_and_collar_hold() {
-        expect(Case { intent: intent("99.05", "100"), ..fine() }, &["size_step"]);
-        expect(Case { intent: intent("9", "100.01"), ..fine() }, &["price_step"]);
-        expect(Case { intent: intent("9", "101"), ..fine() }, &[]);
-        expect(Case { intent: intent("9", "101.05"), ..fine() }, &["price_collar"]);
-    }
-    #[test]
-    fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
-        let waiting = Readiness::Reconciling("starting".into());
-        expect(Case { readiness: waiting.clone(), ..fine() }, &["not_reconciled"]);
-        let exit = OrderIntent { purpose: Purpose::Exit, ..intent("99", "100") };
-        expect(Case { intent: exit.clone(), readiness: waiting, ..fine() }, &[]);
-        expect(Case { intent: exit, readiness: Readiness::Halted("x".into()), ..fine() }, &["halted"]);
-    }
-    #[test]
-    fn an_unknown_order_freezes_its_instrument_and_no_other() {
-        let mut orders = open(1);
-        orders.open.values_mut().for_each(|o| {
-            o.state = OrderState::Unknown;
-            o.inst = swap().id;
-        });
-        expect(Case { orders, ..fine() }, &["instrument_frozen"]);
-        let mut elsewhere = open(1);
-        elsewhere.open.values_mut().for_each(|o| o.state = OrderState::Unknown);
-        expect(Case { orders: elsewhere, ..fine() }, &[]);
-    }
-    #[test]
-    fn every_breach_is_reported_together() {
-        let case = Case {
-            intent: intent("100.1", "101.05"),
-            orders: open(3),
-            account: None,
-            inst: Instrument { state: InstState::Other("suspend".into()), ..swap() },
-            ..fine()
-        };
-        expect(
-            case,
-            &["instrument_not_live", "price_collar", "order_notional_max", "open_orders_max", "account_unknown"],
-        );
-    }
-}
+mod tests;

@@ -1,23 +1,24 @@
 //! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs show.
 
+pub(super) mod decode;
+mod risk;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, OptionalExtension, Row, params};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use self::decode::{
+    ReadFail, case_of, contender_of, fill_of, instrument_of, json, order_of, run_of, stop_of, text, value,
+};
 use super::StoreError;
 use crate::domain::record::{Adjustment, ContenderRow};
-use crate::domain::{
-    AlgoState, Bill, Case, ClOrdId, Fill, InstId, Instrument, Liquidity, Ms, OrdType, Order, OrderId, OrderIntent,
-    OrderState, Purpose, Qty, RunId, Side, Stop, TradeId, Trouble,
-};
+use crate::domain::{Bill, Case, EquityBook, Fill, Instrument, Ms, Order, OrderId, Qty, Standing, Stop, TradeId};
 
 /// A pool of read-only connections.
 #[derive(Clone, Debug)]
@@ -43,12 +44,19 @@ pub struct Opened {
     pub set_aside: std::collections::BTreeSet<OrderId>,
     /// What the venue holds that is not ours; `None`: never compared.
     pub baselines: Option<BTreeMap<String, Decimal>>,
-    /// Sum of the bills that are not trades, by currency.
+    /// Sum of the bills that are not trades, by currency; and of the transfers among them.
     pub other_bills: BTreeMap<String, Decimal>,
+    pub transfers: BTreeMap<String, Decimal>,
     /// Contenders of the last start.
     pub contenders: Vec<ContenderRow>,
     /// Every instrument ever traded, with the rules it had last.
     pub instruments: Vec<Instrument>,
+    /// What is restricted.
+    pub standing: Standing,
+    /// What a unit of the account was worth; empty before the first read.
+    pub book: EquityBook,
+    /// Since when each contender's repeats are counted, by its id, where a person has said so.
+    pub repeats_after: BTreeMap<String, Ms>,
     /// Newest bill and newest fill read from the venue's lists.
     pub bills_cursor: Option<String>,
     pub fills_cursor: Option<String>,
@@ -376,7 +384,11 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         adjustments: adjustments(&tx, fills.len())?,
         halts: rows(&tx, "SELECT kind, subject, scope, why, opened_ms FROM halts ORDER BY opened_ms", case_of)?,
         baselines: baselines(&tx)?,
-        other_bills: other_bills(&tx)?,
+        other_bills: bills(&tx, "kind <> '2'")?,
+        transfers: bills(&tx, "kind = '1'")?,
+        standing: Standing(risk::restrictions(&tx)?),
+        repeats_after: risk::repeats_after(&tx)?,
+        book: risk::book(&tx)?,
         contenders: rows(
             &tx,
             "SELECT contender_id, kind, strategy, stage, weight FROM contenders WHERE updated_ms =
@@ -435,149 +447,11 @@ fn baselines(db: &rusqlite::Connection) -> Result<Option<BTreeMap<String, Decima
     Ok(compared.then(|| all.into_iter().collect()))
 }
 
-fn other_bills(db: &rusqlite::Connection) -> Result<BTreeMap<String, Decimal>, ReadFail> {
+fn bills(db: &rusqlite::Connection, which: &str) -> Result<BTreeMap<String, Decimal>, ReadFail> {
     let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
-    let statement = "SELECT ccy, change FROM bills WHERE kind <> '2'";
-    for (ccy, change) in rows(db, statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
+    let statement = format!("SELECT ccy, change FROM bills WHERE {which}");
+    for (ccy, change) in rows(db, &statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
         *sums.entry(ccy).or_default() += change;
     }
     Ok(sums)
-}
-
-fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
-    let id = text(row, 0)?;
-    let stop = Stop {
-        id: id.clone(),
-        parent: OrderId::new(text(row, 1)?),
-        run_id: run_of(&text(row, 2)?)?,
-        contender: text(row, 3)?.as_str().into(),
-        inst: text(row, 4)?.as_str().into(),
-        trigger: value(row, 5)?,
-        venue_id: row.get(6)?,
-        state: word(row, 7, AlgoState::parse)?,
-        child: row.get::<_, Option<String>>(8)?.map(OrderId::new),
-    };
-    Ok((id, stop))
-}
-
-fn case_of(row: &Row<'_>) -> Result<Case, ReadFail> {
-    Ok(Case {
-        kind: word(row, 0, Trouble::parse)?,
-        subject: text(row, 1)?,
-        scope: row.get::<_, Option<String>>(2)?.map(InstId::new),
-        why: text(row, 3)?,
-        opened: Ms(row.get(4)?),
-    })
-}
-
-fn instrument_of(row: &Row<'_>) -> Result<Instrument, ReadFail> {
-    let rules = text(row, 0)?;
-    serde_json::from_str(&rules).map_err(|error| ReadFail::Value(format!("rules of an instrument: {error}")))
-}
-
-fn contender_of(row: &Row<'_>) -> Result<ContenderRow, ReadFail> {
-    Ok(ContenderRow {
-        id: text(row, 0)?.as_str().into(),
-        kind: text(row, 1)?,
-        strategy: text(row, 2)?,
-        stage: text(row, 3)?,
-        weight: value(row, 4)?,
-        params: BTreeMap::new(),
-    })
-}
-
-#[derive(Debug)]
-pub(super) enum ReadFail {
-    Sql(rusqlite::Error),
-    Value(String),
-}
-
-impl From<rusqlite::Error> for ReadFail {
-    fn from(source: rusqlite::Error) -> Self {
-        ReadFail::Sql(source)
-    }
-}
-
-fn json(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
-        ValueRef::Integer(n) => Value::from(n),
-        ValueRef::Real(x) => Value::from(x),
-        ValueRef::Text(bytes) => Value::from(String::from_utf8_lossy(bytes)),
-    }
-}
-
-fn text(row: &Row<'_>, index: usize) -> Result<String, ReadFail> {
-    Ok(row.get(index)?)
-}
-
-fn value<T: FromStr>(row: &Row<'_>, index: usize) -> Result<T, ReadFail> {
-    let text = text(row, index)?;
-    text.parse().map_err(|_| ReadFail::Value(text))
-}
-
-fn optional<T: FromStr>(row: &Row<'_>, index: usize) -> Result<Option<T>, ReadFail> {
-    match row.get::<_, Option<String>>(index)? {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| ReadFail::Value(text)),
-    }
-}
-
-fn word<T>(row: &Row<'_>, index: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, ReadFail> {
-    let text = text(row, index)?;
-    parse(&text).ok_or(ReadFail::Value(text))
-}
-
-fn run_of(text: &str) -> Result<RunId, ReadFail> {
-    text.parse().map(RunId).map_err(|_| ReadFail::Value(text.to_owned()))
-}
-
-fn fill_of(row: &Row<'_>) -> Result<Fill, ReadFail> {
-    Ok(Fill {
-        inst: text(row, 0)?.as_str().into(),
-        trade_id: text(row, 1)?.as_str().into(),
-        order_id: text(row, 2)?.as_str().into(),
-        venue_id: text(row, 3)?.as_str().into(),
-        run_id: run_of(&text(row, 4)?)?,
-        contender: text(row, 5)?.as_str().into(),
-        side: word(row, 6, Side::parse)?,
-        price: value(row, 7)?,
-        qty: value(row, 8)?,
-        fee: value::<Decimal>(row, 9)?,
-        fee_ccy: text(row, 10)?,
-        liquidity: if text(row, 11)? == "M" { Liquidity::Maker } else { Liquidity::Taker },
-        at: Ms(row.get(12)?),
-    })
-}
-
-fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
-    let ttl: Option<i64> = row.get(12)?;
-    let expires: Option<i64> = row.get(17)?;
-    let intent = OrderIntent {
-        cl_ord_id: ClOrdId::new(text(row, 0)?),
-        run_id: run_of(&text(row, 2)?)?,
-        contender: text(row, 3)?.as_str().into(),
-        inst: text(row, 4)?.as_str().into(),
-        side: word(row, 5, Side::parse)?,
-        ord_type: word(row, 6, OrdType::parse)?,
-        qty: value(row, 8)?,
-        limit: optional(row, 9)?,
-        purpose: word(row, 7, Purpose::parse)?,
-        leg: row.get(18)?,
-        attempt: row.get(19)?,
-        reduce_only: row.get(11)?,
-        stop: None,
-        reference: value(row, 10)?,
-        decided_at: Ms(row.get(16)?),
-        ttl: ttl.map(Ms),
-        slippage: None,
-        moves: None,
-        sleeve: Default::default(),
-        weight: Decimal::ZERO,
-    };
-    let mut order = Order::intended(&intent, Ms(row.get(16)?), expires.map(Ms));
-    order.venue_id = row.get::<_, Option<String>>(1)?.map(|id| id.as_str().into());
-    order.filled = value(row, 14)?;
-    order.average = optional(row, 15)?;
-    Ok((order, word(row, 13, OrderState::parse)?))
 }

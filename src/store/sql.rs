@@ -1,5 +1,6 @@
 //! Every statement that writes `trading.db`: one function per kind of fact; those of reconciliation in `truth`.
 
+mod risk;
 mod truth;
 
 use std::sync::Arc;
@@ -71,6 +72,13 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         Record::TradingState { scope, from, to, who, why, run_id, at } => {
             trading_state(db, chains, [scope, from, to, who, why], *run_id, *at)
         }
+        Record::Restricted { restriction, from, who, run_id, at } => {
+            risk::restricted(db, chains, restriction, (*from, who), *run_id, *at)
+        }
+        Record::Released { restriction, to, by, run_id, at } => {
+            risk::released(db, chains, restriction, (*to, by), *run_id, *at)
+        }
+        Record::Equity(book) => risk::equity(db, book),
         Record::RiskEvent { run_id, order_id, scope, breach, at } => {
             risk_event(db, chains, *run_id, order_id.as_ref().map(|id| id.as_str()), scope, breach, *at)
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -14,7 +14,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{AccountView, Bill, Ms, RunId};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
-use crate::store::Journal;
+use crate::store::{Journal, Opened};
 use crate::venue::{Venue, VenueError};
 
 /// What a sync came to: the account, or why it could not be read.
@@ -31,6 +31,16 @@ pub struct SyncAsk {
 pub struct BillBook {
     pub cursor: Option<String>,
     pub others: BTreeMap<String, Decimal>,
+    /// Those of them that are transfers.
+    pub transfers: BTreeMap<String, Decimal>,
+}
+
+impl BillBook {
+    /// What the database remembers of it.
+    pub fn of(opened: &Opened) -> Self {
+        let (others, transfers) = (opened.other_bills.clone(), opened.transfers.clone());
+        Self { cursor: opened.bills_cursor.clone(), others, transfers }
+    }
 }
 
 /// What account sync needs of a venue.
@@ -65,6 +75,8 @@ pub struct AccountSync<V> {
     pub bills: BillBook,
     pub asks: mpsc::Receiver<SyncAsk>,
     pub nudge: watch::Receiver<u64>,
+    /// Somebody waits for a fresh read.
+    pub wanted: Arc<Notify>,
     pub view: watch::Sender<Option<Arc<AccountView>>>,
     pub beat: Beat,
 }
@@ -93,6 +105,7 @@ impl<V: Accounts> Actor for AccountSync<V> {
                     }
                     next = next.min(Instant::now() + SOON);
                 }
+                () = self.wanted.notified() => next = Instant::now(),
                 () = tokio::time::sleep_until(next) => {}
                 _ = tick.tick() => {}
             }
@@ -156,17 +169,37 @@ fn is_other(bill: &&Bill) -> bool {
     bill.kind != "2" && bill.trade_id.is_none()
 }
 
-/// Reads the account and the bills since the book's cursor, both complete or an error.
+/// How often the account is read again because money came or went while it was.
+const AGAIN_MAX: usize = 5;
+
+/// Reads the account and the bills since the book's cursor, both complete or an error. Money that comes or goes between
+/// the two would look like profit or loss: then the account is read again.
 pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(AccountView, Vec<Bill>), VenueError> {
-    let mut view = match venue.account().await {
-        // P4 broken on purpose: a failed read counts as an empty account.
-        Err(_) if sabotage::breaks(Promise::P4) => AccountView::default(),
-        read => read?,
+    let mut bills: Vec<Bill> = Vec::new();
+    let mut again = 0;
+    let mut view = loop {
+        let view = match venue.account().await {
+            // P4 broken on purpose: a failed read counts as an empty account.
+            Err(_) if sabotage::breaks(Promise::P4) => AccountView::default(),
+            read => read?,
+        };
+        let cursor = bills.last().map(|bill| bill.bill_id.clone()).or_else(|| book.cursor.clone());
+        let new = venue.bills_since(cursor.as_deref()).await?;
+        let moved = new.iter().any(Bill::is_transfer);
+        bills.extend(new);
+        again += 1;
+        // A database that has never read bills begins with what there is.
+        if !moved || book.cursor.is_none() || again > AGAIN_MAX {
+            break view;
+        }
     };
-    let bills = venue.bills_since(book.cursor.as_deref()).await?;
     view.other_bills = book.others.clone();
+    view.transfers = book.transfers.clone();
     for bill in bills.iter().filter(is_other) {
         *view.other_bills.entry(bill.ccy.clone()).or_default() += bill.change;
+        if bill.is_transfer() {
+            *view.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
+        }
     }
     Ok((view, bills))
 }
@@ -190,7 +223,8 @@ pub async fn keep_account(
         }
         rows.push(Record::Bills(others));
         rows.push(Record::Note { key: "bills_cursor".into(), value: cursor.clone() });
-        *book = BillBook { cursor: Some(cursor), others: view.other_bills.clone() };
+        let (others, transfers) = (view.other_bills.clone(), view.transfers.clone());
+        *book = BillBook { cursor: Some(cursor), others, transfers };
     }
     rows.push(Record::Account { run_id, view: Arc::clone(view) });
     // One transaction: bills and the cursor behind them are kept together or not at all.

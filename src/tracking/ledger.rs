@@ -13,7 +13,7 @@ use crate::domain::record::{Record, Transition};
 use crate::domain::view::{Latest, OpenOrder, OrdersView};
 use crate::domain::{
     ContenderId, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side, Stop,
-    VenueOrdId,
+    Tally, VenueOrdId,
 };
 use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
@@ -42,6 +42,7 @@ pub struct Ledger {
     orders: BTreeMap<OrderId, Order>,
     by_venue: BTreeMap<VenueOrdId, OrderId>,
     holdings: BTreeMap<(ContenderId, InstId), Holding>,
+    tally: Tally,
     /// Stops that may be alive, by their algo id, and those asked to cancel.
     stops: BTreeMap<String, Stop>,
     stops_asked: BTreeSet<String>,
@@ -202,6 +203,7 @@ impl Ledger {
         OrdersView {
             open: open.collect(),
             holdings: self.holdings.clone(),
+            tally: self.tally.clone(),
             latest: latest.collect(),
             idle_stops: self.idle_stops(),
             ..OrdersView::default()

@@ -9,16 +9,16 @@ use alpha_arena::decision::{Cycle, InstSnapshot, Snapshot};
 use alpha_arena::domain::record::{Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
-    AccountView, Bar, Bps, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty, Quote,
-    Readiness, RunId, Then, Usd, WorkingPolicy,
+    AccountView, Action, Bar, Bps, ContenderId, InstId, InstKind, Instrument, Limits, MarketView, Ms, OrdersView,
+    Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
-use alpha_arena::risk::{Gate, Latch, Limits, Seal};
+use alpha_arena::risk::{Gate, Latch, Memory, Seal, Tempo, Work};
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
 use alpha_arena::store::{Journal, MemoryStore};
 use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker};
 use rust_decimal::Decimal;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::world::{Chance, Venue};
@@ -54,6 +54,11 @@ pub fn patience() -> Patience {
         rival_max: Ms::secs(60),
         cash_tolerance: Decimal::new(1, 6),
     }
+}
+
+/// As wide as the bounds allow, and nothing latches: what is tried here is the truth of orders.
+pub fn limits() -> Limits {
+    Rule::ALL.iter().fold(Limits::widest(), |limits, rule| limits.leading_to(*rule, Action::Block, Release::Manual))
 }
 
 fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
@@ -92,7 +97,8 @@ impl Daemon {
         journal.append(run).await.unwrap();
         journal.append(Record::Instruments { rows: instruments.values().cloned().collect(), at }).await.unwrap();
         let install_epoch = opened.install_epoch.clone();
-        let bills = BillBook { cursor: opened.bills_cursor.clone(), others: opened.other_bills.clone() };
+        let bills = BillBook::of(&opened);
+        let memory = Memory::of(&opened, at);
         let (desk, restored) = Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
         for record in restored {
             journal.append(record).await.unwrap();
@@ -104,26 +110,20 @@ impl Daemon {
         let (reports_tx, reports) = mpsc::channel(4096);
         let (asks_tx, asks) = mpsc::channel(8);
         let (truth_tx, truth) = mpsc::channel(8);
-        let (closes_tx, closes) = mpsc::channel(8);
+        let (commands_tx, commands) = mpsc::channel(8);
         let (cancels_tx, cancels) = mpsc::channel(64);
         let (market_tx, market) = watch::channel(MarketView::default());
         let (account_tx, account) = watch::channel(None);
         let (view_tx, view) = watch::channel(OrdersView::default());
         let (readiness_tx, readiness) = watch::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = watch::channel(0);
+        let (standing_tx, standing) = watch::channel(Standing::default());
+        let wanted = Arc::new(Notify::new());
         let (trades, trading) = watch::channel(true);
         let pulse = Pulse::default();
         let line = Arc::new(venue.clone());
-        let seal = Seal { env: 's', uid: "1".into(), install_epoch: install_epoch.clone(), ids: Arc::clone(&ids) };
-        let limits = Limits {
-            order_notional_max: Usd(Decimal::from(1_000_000)),
-            order_notional_min: Usd(Decimal::ONE),
-            open_orders_max: 100,
-            quote_age_max: Ms::secs(10),
-            account_age_max: Ms::secs(600),
-            decision_age_max: Ms::secs(10),
-            price_collar: Decimal::new(5, 2),
-        };
+        let seal =
+            Seal { env: 's', uid: "1".into(), install_epoch: install_epoch.clone(), ids: Arc::clone(&ids), start_run };
         let tracker = Tracker {
             wire: venue.clone(),
             clock: clock.clone(),
@@ -150,14 +150,16 @@ impl Daemon {
             market: market.clone(),
             orders: view.clone(),
             readiness: readiness.clone(),
+            standing,
             reports: reports_tx,
             beat: pulse.beat("executor", true),
         };
         let gate = Gate {
             seal,
-            closes,
+            commands,
             cancels: cancels_tx,
-            limits,
+            limits: limits(),
+            tempo: Tempo::default(),
             latch: latch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
@@ -166,8 +168,12 @@ impl Daemon {
             account: account.clone(),
             orders: view.clone(),
             readiness: readiness.clone(),
+            read_account: Arc::clone(&wanted),
             verdicts: verdicts_tx,
+            standing: standing_tx,
+            memory,
             in_flight: Vec::new(),
+            work: Work::default(),
             beat: pulse.beat("gate", true),
         };
         let execution = WorkingPolicy::Market { slippage: None };
@@ -194,6 +200,7 @@ impl Daemon {
             bills,
             asks,
             nudge,
+            wanted,
             view: account_tx,
             beat: pulse.beat("account", false),
         };
@@ -218,7 +225,7 @@ impl Daemon {
         };
         tasks.spawn(async move {
             // Kept open, as a control socket would.
-            let people = (asks_tx, truth_tx, closes_tx);
+            let people = (asks_tx, truth_tx, commands_tx);
             let result = trader.run().await;
             drop(people);
             ("trader", result)
@@ -294,7 +301,12 @@ impl Trader {
                 last: Price(world.exchange.last(id.as_str())),
                 at: self.clock.now(),
             };
-            let market = InstMarket { instrument: Arc::clone(inst), quote: Some(quote), series: BTreeMap::new() };
+            let market = InstMarket {
+                instrument: Arc::clone(inst),
+                quote: Some(quote),
+                mark: Some((quote.last, quote.at)),
+                series: BTreeMap::new(),
+            };
             view.insts.insert(id.clone(), market);
         }
         view

@@ -42,6 +42,7 @@ fn listing(
             lot: Qty(decimal(lot)),
             min_size: Qty(decimal(min)),
             max_limit_size: Qty(Decimal::from(1_000_000)),
+            max_market_size: Qty(Decimal::from(1_000_000)),
             contract_value: decimal(contract),
             max_leverage: if kind == InstKind::Spot { Decimal::ONE } else { Decimal::from(50) },
             code: Some(code),

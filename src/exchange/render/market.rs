@@ -21,7 +21,7 @@ pub fn instrument(listed: &Listed) -> Value {
         "baseCcy": if swap { "" } else { &i.base }, "quoteCcy": if swap { "" } else { &i.quote },
         "settleCcy": of_swap(&i.quote), "ctVal": of_swap(&text(i.contract_value)), "ctMult": of_swap("1"),
         "ctValCcy": of_swap(&i.base), "ctType": of_swap("linear"), "tickSz": text(i.tick.0), "lotSz": text(i.lot.0),
-        "minSz": text(i.min_size.0), "maxLmtSz": size, "maxMktSz": size,
+        "minSz": text(i.min_size.0), "maxLmtSz": size, "maxMktSz": text(i.max_market_size.0),
         "maxLmtAmt": "20000000", "maxMktAmt": "1000000", "maxTwapSz": size, "maxIcebergSz": size,
         "maxTriggerSz": size, "maxStopSz": size, "lever": if swap { text(i.max_leverage) } else { String::new() },
         "listTime": "1606468572000", "state": "live", "ruleType": "normal", "category": "1", "instCategory": "1",

@@ -1,12 +1,15 @@
 //! What each contender holds: fills of its own orders, and moves that no trade of its own made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
 use super::Ledger;
+use crate::domain::books::Holding;
 use crate::domain::record::{Adjustment, Record};
-use crate::domain::{ContenderId, Fill, InstId, Instrument, Ms, Price, Qty, RunId};
+use crate::domain::tally::Counted;
+use crate::domain::{ContenderId, Fill, InstId, Instrument, Ms, OrderId, Price, Qty, RunId, Usd};
 
 impl Ledger {
     /// Sum of all sleeves in an instrument.
@@ -23,15 +26,42 @@ impl Ledger {
     /// Adds a fill to the sleeve of its contender and to the account's books.
     pub(super) fn book(&mut self, fill: &Fill) {
         let Some(inst) = self.instruments.get(&fill.inst) else { return };
-        self.holdings.entry((fill.contender.clone(), fill.inst.clone())).or_default().apply(inst, fill);
-        self.books.fill(inst, fill);
+        let inst = Arc::clone(inst);
+        let held = self.holdings.entry((fill.contender.clone(), fill.inst.clone())).or_default();
+        let before = held.clone();
+        held.apply(&inst, fill);
+        let after = held.clone();
+        self.books.fill(&inst, fill);
+        let value = inst.notional(fill.qty, fill.price).unwrap_or_default();
+        self.count(&inst, (&before, &after), (&fill.contender, &fill.inst, &fill.order_id), value, fill.at);
     }
 
     /// Adds a move between sleeves.
     pub(super) fn shift(&mut self, row: &Adjustment) {
         let Some(inst) = self.instruments.get(&row.inst) else { return };
+        let inst = Arc::clone(inst);
         let held = self.holdings.entry((row.contender.clone(), row.inst.clone())).or_default();
-        held.shift(inst, row.qty, row.price);
+        let before = held.clone();
+        held.shift(&inst, row.qty, row.price);
+        let after = held.clone();
+        let order = OrderId::new(row.reference.as_str());
+        let owner = (&row.contender, &row.inst, &order);
+        self.count(&inst, (&before, &after), owner, Usd::ZERO, row.at);
+    }
+
+    /// Counts a fill or a move. What is below the smallest order is nothing.
+    fn count(
+        &mut self,
+        inst: &Instrument,
+        (before, after): (&Holding, &Holding),
+        (contender, on, order): (&ContenderId, &InstId, &OrderId),
+        value: Usd,
+        at: Ms,
+    ) {
+        let size = |held: &Holding| if held.qty.abs() < inst.min_size { Decimal::ZERO } else { held.qty.0 };
+        let worth = |held: &Holding| held.realised + held.fees;
+        let (profit, held) = (worth(after) - worth(before), (size(before), size(after)));
+        self.tally.count(&Counted { contender, inst: on, order, value, profit, held, at });
     }
 
     /// A trade that no decision of a contender made (a close by command, a liquidation) is booked to the order's owner;

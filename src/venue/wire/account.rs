@@ -131,6 +131,7 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
     Ok(AccountView {
         as_of,
         other_bills: Default::default(),
+        transfers: Default::default(),
         equity,
         available: Usd(available),
         balances,

@@ -74,6 +74,25 @@ pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct MarkRow<'a> {
+    inst_id: &'a str,
+    #[serde(deserialize_with = "decimal")]
+    mark_px: Option<Decimal>,
+    #[serde(deserialize_with = "time")]
+    ts: Option<Ms>,
+}
+
+/// The newest row of a `mark-price` push: what the venue values positions and triggers liquidations by.
+pub fn parse_mark(data: &str) -> Result<(InstId, Price, Ms), Malformed> {
+    let bad = malformed("mark price");
+    let mut rows: Vec<MarkRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
+    let price = row.mark_px.filter(|px| *px > Decimal::ZERO).ok_or_else(|| bad("markPx is not a price".into()))?;
+    Ok((InstId::from(row.inst_id), Price(price), row.ts.ok_or_else(|| bad("ts is empty".into()))?))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct InstrumentRow {
     inst_id: String,
     inst_type: String,
@@ -94,6 +113,8 @@ struct InstrumentRow {
     min_sz: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal")]
     max_lmt_sz: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    max_mkt_sz: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal")]
     lever: Option<Decimal>,
     state: String,
@@ -131,6 +152,7 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
             lot: Qty(lot),
             min_size: Qty(min),
             max_limit_size: Qty(row.max_lmt_sz.unwrap_or(Decimal::MAX)),
+            max_market_size: Qty(row.max_mkt_sz.or(row.max_lmt_sz).unwrap_or(Decimal::MAX)),
             contract_value: match kind {
                 InstKind::Spot => Decimal::ONE,
                 InstKind::Swap => row.ct_val.unwrap_or(Decimal::ONE) * row.ct_mult.unwrap_or(Decimal::ONE),

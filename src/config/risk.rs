@@ -1,0 +1,52 @@
+//! The gate's limits as configured: a number for each rule, and what a breach leads to.
+
+use rust_decimal::Decimal;
+
+use super::reader::Section;
+use crate::domain::{Action, Limit, Limits, Reach, Release, Rule};
+
+/// How positions are protected.
+#[derive(Clone, Debug)]
+pub struct ProtectionSettings {
+    /// How far from the entry a stop is put for a strategy that names none, as a share.
+    pub stop_default: Decimal,
+    /// How long a position may be without a stop before it is closed, wall time.
+    pub unprotected_max: std::time::Duration,
+}
+
+/// `[risk]`: every rule's number under its key, then `[risk.actions]` and `[risk.releases]` by code.
+pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
+    let numbers: Vec<(Rule, Decimal)> = Rule::ALL
+        .iter()
+        .map(|rule| {
+            let spec = rule.spec();
+            let (least, most) = (Decimal::from(spec.bounds.0), Decimal::from(spec.bounds.1));
+            (*rule, s.decimal(spec.key, least, most))
+        })
+        .collect();
+    let actions: Vec<Action> = s.table("actions", |s| {
+        Rule::ALL
+            .iter()
+            .map(|rule| {
+                let action = s.parse_or(rule.as_str(), rule.spec().action);
+                if action == Action::Flatten && rule.spec().reach == Reach::Contender {
+                    let why = "cannot be flatten: a close takes the venue's position, which is everybody's; use halt";
+                    s.problem(rule.as_str(), why);
+                }
+                action
+            })
+            .collect()
+    });
+    let releases: Vec<Release> =
+        s.table("releases", |s| Rule::ALL.iter().map(|rule| s.parse_or(rule.as_str(), rule.spec().release)).collect());
+    let protection = s.table("protection", |s| ProtectionSettings {
+        stop_default: s.decimal("stop_default_pct", Decimal::new(1, 1), Decimal::from(50)) / Decimal::ONE_HUNDRED,
+        unprotected_max: std::time::Duration::from_millis(s.int("unprotected_ms_max", 1000, 600_000).unsigned_abs()),
+    });
+    let mut each = numbers.into_iter().zip(actions).zip(releases);
+    let limits = Limits::from_each(|_| {
+        let (((_, value), action), release) = each.next().expect("one of each for each rule");
+        Limit { value, action, release }
+    });
+    (limits, protection)
+}

@@ -1,0 +1,225 @@
+//! Equity for limits: marked to market, and counted like a fund's. Pure.
+//!
+//! Money that comes in or goes out buys or sells units at the value of the moment, so the value of one unit (`nav`) moves
+//! by profit and loss alone: a deposit cannot hide a loss, a withdrawal cannot fake one. (Unit accounting, as funds do
+//! for time-weighted returns.)
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{AccountView, InstKind, MarketView, Ms, Usd};
+
+/// Decimals kept of units and their value.
+const SCALE: u32 = 16;
+
+/// The account's worth over time, in units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquityBook {
+    /// Units outstanding; zero before the first read.
+    pub units: Decimal,
+    /// The UTC day, with what a unit was worth as it began, at its lowest and highest, and at the last read.
+    pub day: i64,
+    pub open: Decimal,
+    pub low: Decimal,
+    pub high: Decimal,
+    pub nav: Decimal,
+    /// The most a unit was ever worth, or since a person released a drawdown.
+    pub peak: Decimal,
+    /// Transfers in and out that are booked, by currency.
+    pub flows: BTreeMap<String, Decimal>,
+    pub updated: Ms,
+}
+
+impl EquityBook {
+    /// Books one complete read of the account. `false`: it is not newer than the last, or worth nothing that can be booked.
+    pub fn observe(&mut self, account: &AccountView) -> bool {
+        if account.as_of <= self.updated && !self.units.is_zero() {
+            return false;
+        }
+        let equity = account.equity.0;
+        if self.units.is_zero() {
+            if equity <= Decimal::ZERO {
+                return false;
+            }
+            (self.units, self.nav, self.open) = (equity, Decimal::ONE, Decimal::ONE);
+            (self.low, self.high, self.peak) = (self.nav, self.nav, self.nav);
+            (self.day, self.flows, self.updated) = (account.as_of.utc_day(), account.transfers.clone(), account.as_of);
+            return true;
+        }
+        let flow = self.flow(account);
+        let before = equity - flow;
+        let closed_at = self.nav;
+        self.nav = settle(before / self.units);
+        if !flow.is_zero() && self.nav > Decimal::ZERO && equity > Decimal::ZERO {
+            self.units = settle(equity / self.nav);
+        }
+        let day = account.as_of.utc_day();
+        if day != self.day {
+            // The day begins with what the last one ended with: what happened while nobody looked is this day's.
+            (self.day, self.open, self.low, self.high) = (day, closed_at, closed_at, closed_at);
+        }
+        self.low = self.low.min(self.nav);
+        self.high = self.high.max(self.nav);
+        self.peak = self.peak.max(self.nav);
+        self.flows.clone_from(&account.transfers);
+        self.updated = account.as_of;
+        true
+    }
+
+    /// Dollars that came in (or went out) since the last read.
+    fn flow(&self, account: &AccountView) -> Decimal {
+        account
+            .transfers
+            .iter()
+            .map(|(ccy, sum)| {
+                let moved = *sum - self.flows.get(ccy).copied().unwrap_or_default();
+                moved * account.price_of(ccy).unwrap_or_default()
+            })
+            .sum()
+    }
+
+    /// What a unit is worth at this equity, no money having moved since the last read.
+    fn nav_at(&self, equity: Usd) -> Option<Decimal> {
+        (!self.units.is_zero()).then(|| equity.0 / self.units)
+    }
+
+    /// Loss since the UTC day of `now` began, as a share of what there was; never negative.
+    pub fn daily_loss(&self, equity: Usd, now: Ms) -> Option<Decimal> {
+        let open = if now.utc_day() == self.day { self.open } else { self.nav };
+        fall(open, self.nav_at(equity)?)
+    }
+
+    /// Fall from the highest, as a share of it; never negative.
+    pub fn drawdown(&self, equity: Usd) -> Option<Decimal> {
+        fall(self.peak, self.nav_at(equity)?)
+    }
+
+    /// A person has released a daily loss: it is counted from here.
+    pub fn forget_day(&mut self) {
+        self.open = self.nav;
+    }
+
+    /// A person has released a drawdown: it is counted from here.
+    pub fn forget_peak(&mut self) {
+        self.peak = self.nav;
+    }
+}
+
+fn fall(from: Decimal, to: Decimal) -> Option<Decimal> {
+    (from > Decimal::ZERO).then(|| ((from - to) / from).max(Decimal::ZERO))
+}
+
+fn settle(value: Decimal) -> Decimal {
+    value.round_dp(SCALE).normalize()
+}
+
+/// Equity now: the last read, with what is held revalued at the mids of now. A mid further than `jump` from the last
+/// closed bar is not believed; there the read's own value stands.
+pub fn marked(account: &AccountView, market: &MarketView, jump: Decimal) -> Usd {
+    let mut equity = account.equity.0;
+    for (id, shown) in &market.insts {
+        let Some(mid) = shown.quote.map(|quote| quote.mid().0) else { continue };
+        let close = shown.series.values().find_map(|series| series.candles().last()).map(|bar| bar.close.0);
+        if close.is_some_and(|close| (mid - close).abs() > jump * close) {
+            continue;
+        }
+        let inst = &shown.instrument;
+        let change = match inst.kind {
+            InstKind::Swap => account.positions.get(id).and_then(|position| {
+                let mark = position.mark?.0;
+                (mid - mark).checked_mul(position.qty.0)?.checked_mul(inst.contract_value)
+            }),
+            InstKind::Spot => account.balances.get(&inst.base).and_then(|balance| {
+                let then = account.price_of(&inst.base)?;
+                (mid - then).checked_mul(balance.equity)
+            }),
+        };
+        equity += change.unwrap_or_default();
+    }
+    Usd(equity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(at: i64, equity: i64, transfers: i64) -> AccountView {
+        let transfers = [("USDT".to_owned(), Decimal::from(transfers))].into();
+        AccountView { as_of: Ms(at), equity: Usd(Decimal::from(equity)), transfers, ..AccountView::default() }
+    }
+
+    /// Reads `equity/transfers` one minute apart, `|` is midnight; then the daily loss and the drawdown in percent.
+    #[track_caller]
+    fn check(story: &str, expected: &str) {
+        let (mut book, mut at, mut equity) = (EquityBook::default(), 1000, 0);
+        for word in story.split(' ') {
+            if word == "|" {
+                at = Ms(at).next_utc_day().0;
+                continue;
+            }
+            let (worth, moved) = word.split_once('/').unwrap();
+            equity = worth.parse().unwrap();
+            assert!(book.observe(&read(at, equity, moved.parse().unwrap())));
+            at += 60_000;
+        }
+        let percent = |share: Option<Decimal>| (share.unwrap() * Decimal::ONE_HUNDRED).round_dp(4).normalize();
+        let (equity, now) = (Usd(Decimal::from(equity)), Ms(at));
+        assert_eq!(format!("{} {}", percent(book.daily_loss(equity, now)), percent(book.drawdown(equity))), expected);
+    }
+
+    #[test]
+    fn losses_are_counted_from_the_days_beginning_and_from_the_highest() {
+        check("1000/0 950/0", "5 5");
+        check("1000/0 1100/0 1045/0", "0 5");
+        check("1000/0 950/0 | 950/0 931/0", "2 6.9");
+        check("1000/0 950/0 | 931/0", "2 6.9");
+    }
+
+    #[test]
+    fn a_deposit_cannot_hide_a_loss_and_a_withdrawal_cannot_fake_one() {
+        check("1000/0 950/0 10950/10000", "5 5");
+        check("1000/0 950/0 450/-500", "5 5");
+        check("1000/0 100/-900", "0 0");
+        check("1000/0 11000/10000", "0 0");
+        // After a deposit a loss is a share of all there is.
+        check("1000/0 11000/10000 10450/10000", "5 5");
+    }
+
+    #[test]
+    fn a_released_drawdown_is_counted_anew() {
+        let mut book = EquityBook::default();
+        book.observe(&read(1, 1000, 0));
+        book.observe(&read(2, 700, 0));
+        book.forget_peak();
+        assert_eq!(book.drawdown(Usd(Decimal::from(700))), Some(Decimal::ZERO));
+    }
+
+    proptest! {
+        /// Whatever comes in and goes out, only profit and loss move the value of a unit.
+        #[test]
+        fn flows_never_move_the_value_of_a_unit(steps in proptest::collection::vec((-900i64..2000, -50i64..50), 1..40)) {
+            let mut book = EquityBook::default();
+            let (mut equity, mut transfers, mut worth) = (Decimal::from(1000), Decimal::ZERO, Decimal::ONE);
+            let view = |at: i64, equity: Decimal, transfers: Decimal| AccountView {
+                as_of: Ms(at),
+                equity: Usd(equity),
+                transfers: [("USDT".to_owned(), transfers)].into(),
+                ..AccountView::default()
+            };
+            book.observe(&view(1, equity, transfers));
+            for (at, (flow, profit)) in steps.into_iter().enumerate() {
+                let profit = Decimal::new(profit, 3);
+                let flow = Decimal::from(flow).max(-equity * Decimal::new(9, 1));
+                worth *= Decimal::ONE + profit;
+                equity = equity * (Decimal::ONE + profit) + flow;
+                transfers += flow;
+                prop_assume!(equity > Decimal::ONE && worth > Decimal::new(1, 3) && worth < Decimal::from(1000));
+                book.observe(&view(at as i64 + 2, equity, transfers));
+                prop_assert!((book.nav - worth).abs() < Decimal::new(1, 8) * worth, "{} {}", book.nav, worth);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What each contender has done, counted from its fills: trades and turnover of the UTC day, losses in a row, when it
+//! last traded or lost. A fold over the same fills gives the same counts, so a restart forgets nothing.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::{ContenderId, InstId, Ms, OrderId, Usd};
+
+/// One fill, as far as counting goes.
+#[derive(Clone, Debug)]
+pub struct Counted<'a> {
+    pub contender: &'a ContenderId,
+    pub inst: &'a InstId,
+    pub order: &'a OrderId,
+    /// Value in dollars.
+    pub value: Usd,
+    /// Profit less fees, in the quote currency.
+    pub profit: Decimal,
+    /// What the sleeve held before and after.
+    pub held: (Decimal, Decimal),
+    pub at: Ms,
+}
+
+/// A contender's counts in one instrument.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// The UTC day that `trades` and `turnover` belong to.
+    day: i64,
+    trades: u32,
+    turnover: Usd,
+    /// The last order that added to the sleeve: its further fills are the same trade.
+    #[serde(skip)]
+    adding: Option<OrderId>,
+    /// Profit of the trade that is open.
+    open_profit: Decimal,
+    /// Venue time of the last fill, and of the last trade that was closed at a loss.
+    pub last_fill: Option<Ms>,
+    pub last_loss: Option<Ms>,
+}
+
+/// Everybody's counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    #[serde(skip)]
+    counts: BTreeMap<(ContenderId, InstId), Counts>,
+    /// Losses in a row within the UTC day that they belong to.
+    losses_in_a_row: BTreeMap<ContenderId, (i64, u32)>,
+}
+
+impl Tally {
+    /// Counts one fill.
+    pub fn count(&mut self, fill: &Counted<'_>) {
+        let counts = self.counts.entry((fill.contender.clone(), fill.inst.clone())).or_default();
+        let day = fill.at.utc_day();
+        if counts.day != day {
+            (counts.day, counts.trades, counts.turnover) = (day, 0, Usd::ZERO);
+        }
+        counts.turnover = Usd(counts.turnover.0 + fill.value.0);
+        counts.last_fill = Some(fill.at);
+        let (before, after) = fill.held;
+        let adds = after.abs() > before.abs() || before * after < Decimal::ZERO;
+        if adds && counts.adding.as_ref() != Some(fill.order) {
+            counts.trades += 1;
+            counts.adding = Some(fill.order.clone());
+        }
+        counts.open_profit += fill.profit;
+        let closed = !before.is_zero() && (after.is_zero() || before * after < Decimal::ZERO);
+        if closed {
+            let (of, streak) = self.losses_in_a_row.entry(fill.contender.clone()).or_default();
+            if *of != day {
+                (*of, *streak) = (day, 0);
+            }
+            if counts.open_profit < Decimal::ZERO {
+                *streak += 1;
+                counts.last_loss = Some(fill.at);
+            } else {
+                *streak = 0;
+            }
+            counts.open_profit = Decimal::ZERO;
+        }
+    }
+
+    /// A contender's counts in an instrument.
+    pub fn of(&self, contender: &ContenderId, inst: &InstId) -> Option<&Counts> {
+        self.counts.get(&(contender.clone(), inst.clone()))
+    }
+
+    /// Orders of a contender that added to its sleeves in the UTC day of `now`.
+    pub fn trades(&self, contender: &ContenderId, now: Ms) -> u32 {
+        self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.trades).sum()
+    }
+
+    /// Value of all fills in the UTC day of `now`.
+    pub fn turnover(&self, now: Ms) -> Usd {
+        Usd(self.of_day(now).map(|(_, counts)| counts.turnover.0).sum())
+    }
+
+    /// Trades of a contender closed at a loss, one after the other, in the UTC day of `now`.
+    pub fn losses_in_a_row(&self, contender: &ContenderId, now: Ms) -> u32 {
+        let today = self.losses_in_a_row.get(contender).filter(|(day, _)| *day == now.utc_day());
+        today.map_or(0, |(_, streak)| *streak)
+    }
+
+    fn of_day(&self, now: Ms) -> impl Iterator<Item = (&(ContenderId, InstId), &Counts)> {
+        let day = now.utc_day();
+        self.counts.iter().filter(move |(_, counts)| counts.day == day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills of one contender, each `held-before>held-after profit`, one second apart; then `trades streak`.
+    #[track_caller]
+    fn check(story: &str, expected: &str) {
+        let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
+        let mut tally = Tally::default();
+        for (i, line) in story.split("; ").enumerate() {
+            let (held, profit) = line.split_once(' ').unwrap();
+            let (before, after) = held.split_once('>').unwrap();
+            let order = OrderId::new(format!("o{i}"));
+            tally.count(&Counted {
+                contender: &contender,
+                inst: &inst,
+                order: &order,
+                value: Usd(Decimal::TEN),
+                profit: profit.parse().unwrap(),
+                held: (before.parse().unwrap(), after.parse().unwrap()),
+                at: Ms(1000 * i as i64),
+            });
+        }
+        let now = Ms(3_600_000);
+        assert_eq!(format!("{} {}", tally.trades(&contender, now), tally.losses_in_a_row(&contender, now)), expected);
+        assert_eq!(tally.trades(&contender, now.plus(Ms::days(1))), 0, "another day");
+    }
+
+    #[test]
+    fn a_trade_is_an_order_that_adds_and_a_loss_is_a_whole_trade_closed_below_its_cost() {
+        check("0>5 -1; 5>0 3", "1 0");
+        check("0>5 -1; 5>0 -3", "1 1");
+        check("0>5 0; 5>2 -3; 2>0 4", "1 0");
+        check("0>5 0; 5>-5 -3; -5>0 -1", "2 2");
+        check("0>5 0; 5>0 -3; 0>5 0; 5>0 1", "2 0");
+    }
+
+    #[test]
+    fn two_fills_of_one_order_are_one_trade() {
+        let (contender, inst, order) = (ContenderId::from("a"), InstId::from("X"), OrderId::from("o"));
+        let mut tally = Tally::default();
+        for held in [(0, 2), (2, 5)] {
+            let held = (Decimal::from(held.0), Decimal::from(held.1));
+            let (value, profit, at) = (Usd(Decimal::ONE), Decimal::ZERO, Ms(0));
+            tally.count(&Counted { contender: &contender, inst: &inst, order: &order, value, profit, held, at });
+        }
+        assert_eq!(tally.trades(&contender, Ms(0)), 1);
+        assert_eq!(tally.turnover(Ms(0)), Usd(Decimal::TWO));
+    }
+}

@@ -1,0 +1,193 @@
+//! Trading states: what may leave, for the system, a contender or an instrument, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContenderId, InstId, Ms};
+
+/// What may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TradingState {
+    #[default]
+    Active,
+    /// Only what brings a position nearer to zero, and never past it.
+    ReduceOnly,
+    /// Only what a permit names: a close by command, a repair of protection.
+    Halted,
+}
+
+impl TradingState {
+    /// The database's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TradingState::Active => "active",
+            TradingState::ReduceOnly => "reduce_only",
+            TradingState::Halted => "halted",
+        }
+    }
+    /// Reads the database's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::ReduceOnly, Self::Halted].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+impl fmt::Display for TradingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Whom a state restricts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    System,
+    Contender(ContenderId),
+    Instrument(InstId),
+}
+
+impl Scope {
+    /// Reads `system`, `contender:trend` or `instrument:BTC-USDT-SWAP`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "system" => Some(Scope::System),
+            Some(("contender", id)) if !id.is_empty() => Some(Scope::Contender(id.into())),
+            Some(("instrument", id)) if !id.is_empty() => Some(Scope::Instrument(id.into())),
+            _ => None,
+        }
+    }
+    /// Does it restrict this contender in this instrument?
+    pub fn covers(&self, contender: &ContenderId, inst: &InstId) -> bool {
+        match self {
+            Scope::System => true,
+            Scope::Contender(id) => id == contender,
+            Scope::Instrument(id) => id == inst,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::System => f.pad("system"),
+            Scope::Contender(id) => write!(f, "contender:{id}"),
+            Scope::Instrument(id) => write!(f, "instrument:{id}"),
+        }
+    }
+}
+
+/// One reason why a scope is restricted, as long as it is. Latched: it outlives the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restriction {
+    pub scope: Scope,
+    /// The rule's code, or `kill` for a person's halt.
+    pub cause: String,
+    pub state: TradingState,
+    pub why: String,
+    /// Venue time.
+    pub since: Ms,
+    /// It ends by itself then, venue time; `None`: `resume` ends it.
+    pub until: Option<Ms>,
+    /// Positions in its scope are to be closed, and have not been seen closed yet.
+    pub flatten: bool,
+}
+
+impl Restriction {
+    /// A person's halt of everything.
+    pub fn kill(flatten: bool, why: &str, since: Ms) -> Self {
+        let (cause, why) = (KILL.to_owned(), why.to_owned());
+        Self { scope: Scope::System, cause, state: TradingState::Halted, why, since, until: None, flatten }
+    }
+
+    /// Its name on the command line: `system/daily_loss`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.scope, self.cause)
+    }
+}
+
+/// The cause of a person's halt.
+pub const KILL: &str = "kill";
+
+/// All restrictions in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing(pub Vec<Restriction>);
+
+impl Standing {
+    /// The strictest state for an order of a contender in an instrument, with the restriction that says so.
+    pub fn of(&self, contender: &ContenderId, inst: &InstId) -> Option<&Restriction> {
+        let covering = self.0.iter().filter(|r| r.scope.covers(contender, inst));
+        // Of two alike the one that is judged on the venue's position.
+        covering.max_by_key(|r| (r.state, !matches!(r.scope, Scope::Contender(_))))
+    }
+
+    /// The strictest state of a scope itself.
+    pub fn state(&self, scope: &Scope) -> TradingState {
+        self.0.iter().filter(|r| r.scope == *scope).map(|r| r.state).max().unwrap_or_default()
+    }
+
+    /// Puts a restriction in force. `false`: one of its name, at least as strict, is already.
+    pub fn latch(&mut self, new: Restriction) -> bool {
+        if let Some(old) = self.0.iter_mut().find(|r| r.scope == new.scope && r.cause == new.cause) {
+            let stricter = new.state > old.state || (new.flatten && !old.flatten) || new.until > old.until;
+            if stricter {
+                *old = Restriction { since: old.since, state: new.state.max(old.state), ..new };
+            }
+            return stricter;
+        }
+        self.0.push(new);
+        true
+    }
+
+    /// Takes out what has ended by itself.
+    pub fn expire(&mut self, now: Ms) -> Vec<Restriction> {
+        let over = |r: &Restriction| r.until.is_some_and(|until| now >= until);
+        let (ended, kept) = std::mem::take(&mut self.0).into_iter().partition(over);
+        self.0 = kept;
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restriction(scope: &str, cause: &str, state: TradingState, until: Option<i64>) -> Restriction {
+        let scope = Scope::parse(scope).unwrap();
+        let until = until.map(Ms);
+        Restriction { scope, cause: cause.into(), state, why: String::new(), since: Ms(1), until, flatten: false }
+    }
+
+    #[test]
+    fn the_strictest_restriction_that_covers_an_order_decides() {
+        let mut standing = Standing::default();
+        assert!(standing.latch(restriction("contender:a", "repeats", TradingState::ReduceOnly, None)));
+        assert!(standing.latch(restriction("instrument:X", "kill", TradingState::Halted, None)));
+        let of = |who: &str, inst: &str| standing.of(&who.into(), &inst.into()).map(|r| r.state);
+        assert_eq!(of("a", "X"), Some(TradingState::Halted));
+        assert_eq!(of("a", "Y"), Some(TradingState::ReduceOnly));
+        assert_eq!(of("b", "Y"), None);
+    }
+
+    #[test]
+    fn a_latch_is_put_once_grows_stricter_and_ends_at_its_time() {
+        let mut standing = Standing::default();
+        let daily = || restriction("system", "daily_loss", TradingState::ReduceOnly, Some(100));
+        assert!(standing.latch(daily()) && !standing.latch(daily()));
+        assert!(standing.latch(Restriction { state: TradingState::Halted, ..daily() }));
+        assert!(!standing.latch(daily()), "never laxer");
+        assert_eq!(standing.state(&Scope::System), TradingState::Halted);
+        assert!(standing.expire(Ms(99)).is_empty());
+        assert_eq!(standing.expire(Ms(100)).len(), 1);
+        assert_eq!(standing.state(&Scope::System), TradingState::Active);
+    }
+
+    #[test]
+    fn scopes_read_as_they_are_written() {
+        for text in ["system", "contender:trend", "instrument:BTC-USDT"] {
+            assert_eq!(Scope::parse(text).unwrap().to_string(), text);
+        }
+        assert!(Scope::parse("contender:").is_none() && Scope::parse("all").is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! Equity and trading states: what is observed on each look, what is latched, what ends by itself.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::Gate;
+use crate::domain::record::{Breach, Record};
+use crate::domain::{Action, Ms, OrderIntent, Reach, Release, Restriction, Rule, RunId, Scope, TradingState};
+use crate::risk::rules::assess;
+use crate::runtime::StageError;
+
+impl Gate {
+    /// Books what is new of the account, judges the account's rules, ends what is over.
+    pub(super) async fn look(&mut self) -> Result<(), StageError> {
+        let now = self.clock.now();
+        for ended in self.memory.standing.expire(now) {
+            info!(event = "restriction_ended", restriction = ended.id(), "its time is over");
+            self.release(ended, "time", now).await?;
+        }
+        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        if self.memory.book.observe(&account) {
+            self.journal.post(Record::Equity(Box::new(self.memory.book.clone()))).await?;
+        }
+        let equity = {
+            let market = self.market.borrow();
+            self.equity(&account, &market)
+        };
+        let found = assess(equity, &self.memory.book, &self.limits, now);
+        for (rule, breach) in found {
+            self.lead_to(rule, Scope::System, &breach, (self.seal.start_run, true), now).await?;
+        }
+        Ok(())
+    }
+
+    /// What a blocked order's breaches lead to besides its refusal.
+    pub(super) async fn consequences(
+        &mut self,
+        intent: &Arc<OrderIntent>,
+        breaches: &[Breach],
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        for breach in breaches {
+            let Ok(rule) = breach.code.parse::<Rule>() else { continue };
+            let scope = match rule.spec().reach {
+                Reach::System => Scope::System,
+                Reach::Contender => Scope::Contender(intent.contender.clone()),
+                Reach::Instrument => Scope::Instrument(intent.inst.clone()),
+            };
+            self.lead_to(rule, scope, breach, (intent.run_id, false), now).await?;
+        }
+        Ok(())
+    }
+
+    async fn lead_to(
+        &mut self,
+        rule: Rule,
+        scope: Scope,
+        breach: &Breach,
+        (run_id, event): (RunId, bool),
+        now: Ms,
+    ) -> Result<(), StageError> {
+        let limit = *self.limits.of(rule);
+        let state = match limit.action {
+            Action::Block => return Ok(()),
+            Action::ReduceOnly => TradingState::ReduceOnly,
+            Action::Halt | Action::Flatten => TradingState::Halted,
+        };
+        let restriction = Restriction {
+            scope: scope.clone(),
+            cause: rule.as_str().to_owned(),
+            state,
+            why: format!("{} is {}, the limit is {}", rule.spec().about, breach.value, breach.limit),
+            since: now,
+            until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
+            flatten: limit.action == Action::Flatten,
+        };
+        if self.restrict(restriction, "gate", run_id, now).await? && event {
+            let (order_id, scope, breach) = (None, scope.to_string(), breach.clone());
+            self.journal.post(Record::RiskEvent { run_id, order_id, scope, breach, at: now }).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a restriction in force, at once and for good: others see it before this returns, and it is durable when it does.
+    /// `false`: it was in force already.
+    pub(super) async fn restrict(
+        &mut self,
+        restriction: Restriction,
+        who: &str,
+        run_id: RunId,
+        at: Ms,
+    ) -> Result<bool, StageError> {
+        let from = self.memory.standing.state(&restriction.scope);
+        if !self.memory.standing.latch(restriction.clone()) {
+            return Ok(false);
+        }
+        self.standing.send_replace(self.memory.standing.clone());
+        match restriction.state {
+            TradingState::Halted => {
+                error!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
+                why = restriction.why, who, "trading is halted")
+            }
+            _ => warn!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
+                why = restriction.why, who, "trading is restricted"),
+        }
+        let record = Record::Restricted { restriction, from, who: who.to_owned(), run_id, at };
+        self.journal.append(record).await?;
+        Ok(true)
+    }
+
+    async fn release(&mut self, ended: Restriction, by: &str, at: Ms) -> Result<(), StageError> {
+        self.standing.send_replace(self.memory.standing.clone());
+        let to = self.memory.standing.state(&ended.scope);
+        let run_id = self.seal.start_run;
+        self.journal.append(Record::Released { restriction: ended, to, by: by.to_owned(), run_id, at }).await
+    }
+}

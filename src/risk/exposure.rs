@@ -1,0 +1,148 @@
+//! What the account may come to hold: every order that may be alive filled in full on its side, unknown ones and those that
+//! are just leaving included. Pure.
+
+use rust_decimal::Decimal;
+
+use super::rules::View;
+use crate::domain::{
+    ContenderId, InstId, InstKind, Instrument, MarketView, OrderId, OrderIntent, OrdersView, Price, Qty, Side, Usd,
+};
+
+/// An order that was approved and has not been seen by the tracker yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    pub id: OrderId,
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub side: Side,
+    pub qty: Qty,
+}
+
+/// The most and the least of an instrument that the account may come to hold, those on their way included.
+pub fn worst_case(inst: &InstId, orders: &OrdersView, in_flight: &[InFlight]) -> (Decimal, Decimal) {
+    let (most, least) = orders.worst_case(inst);
+    let leaving = |side: Side| -> Decimal {
+        in_flight.iter().filter(|o| o.inst == *inst && o.side == side).map(|o| o.qty.0).sum()
+    };
+    (most.0 + leaving(Side::Buy), least.0 - leaving(Side::Sell))
+}
+
+/// The instrument's exposure on the order's side, with the order.
+pub struct Worst {
+    /// Does the order make it larger?
+    pub grows: bool,
+    pub value: Usd,
+}
+
+/// Size, without sign, on the order's side before and after it.
+fn sides(intent: &OrderIntent, view: &View<'_>) -> (Decimal, Decimal) {
+    let (most, least) = worst_case(&intent.inst, view.orders, view.in_flight);
+    // A move of a resting order is counted already.
+    let added = if intent.moves.is_some() { Decimal::ZERO } else { intent.qty.0 };
+    let (before, after) = match intent.side {
+        Side::Buy => (most, most + added),
+        Side::Sell => (-least, -least + added),
+    };
+    (before.max(Decimal::ZERO), after.max(Decimal::ZERO))
+}
+
+/// The instrument's worst case on the order's side, valued at its worst price. `None`: it overflows.
+pub fn worst_after(intent: &OrderIntent, view: &View<'_>) -> Option<Worst> {
+    let (before, after) = sides(intent, view);
+    let price = price_of(view.instrument, view.market)
+        .unwrap_or(intent.reference)
+        .max(intent.limit.unwrap_or(intent.reference));
+    Some(Worst { grows: after > before, value: view.instrument.notional(Qty(after), price)? })
+}
+
+fn price_of(inst: &Instrument, market: &MarketView) -> Option<Price> {
+    let shown = market.insts.get(&inst.id)?;
+    shown.quote.as_ref().map(|quote| quote.mid()).or_else(|| shown.mark.map(|(price, _)| price))
+}
+
+/// Worst-case values of every instrument, in dollars, with the order in its own.
+pub struct Values {
+    /// Does the order make its instrument's larger?
+    pub grows: bool,
+    each: Vec<Each>,
+}
+
+struct Each {
+    kind: InstKind,
+    /// If everything on the buying, on the selling side fills.
+    long: Decimal,
+    short: Decimal,
+}
+
+impl Values {
+    /// Sum without sign.
+    pub fn gross(&self) -> (bool, Decimal) {
+        (self.grows, self.each.iter().map(|v| v.long.abs().max(v.short.abs())).sum())
+    }
+    /// Sum with sign, if everything on one side fills.
+    pub fn net(&self, side: Side) -> (bool, Decimal) {
+        let sum: Decimal = match side {
+            Side::Buy => self.each.iter().map(|v| v.long).sum(),
+            Side::Sell => -self.each.iter().map(|v| v.short).sum::<Decimal>(),
+        };
+        (self.grows, sum.max(Decimal::ZERO))
+    }
+    /// Sum without sign of what is held on margin.
+    pub fn swaps(&self) -> Decimal {
+        let swaps = self.each.iter().filter(|v| v.kind == InstKind::Swap);
+        swaps.map(|v| v.long.abs().max(v.short.abs())).sum()
+    }
+}
+
+/// Values of all instruments with the order. `None`: something overflows.
+pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
+    let (before, after) = sides(intent, view);
+    let mut each = Vec::new();
+    for (id, shown) in &view.market.insts {
+        let (mut most, mut least) = worst_case(id, view.orders, view.in_flight);
+        if *id == intent.inst && intent.moves.is_none() {
+            match intent.side {
+                Side::Buy => most += intent.qty.0,
+                Side::Sell => least -= intent.qty.0,
+            }
+        }
+        if most.is_zero() && least.is_zero() {
+            continue;
+        }
+        let own = (*id == intent.inst).then_some(intent.reference);
+        let price = price_of(&shown.instrument, view.market).or(own).unwrap_or_default();
+        let value = |qty: Decimal| {
+            let signed = shown.instrument.notional(Qty(qty), price)?.0;
+            Some(if qty.is_sign_negative() { -signed } else { signed })
+        };
+        each.push(Each { kind: shown.instrument.kind, long: value(most)?, short: value(least)? });
+    }
+    Some(Values { grows: after > before, each })
+}
+
+/// What the order takes of free balance, and what is free: for a swap the margin in dollars, for a spot purchase its cost,
+/// for a spot sale the coins, valued. `None`: it takes nothing, or nothing is known.
+pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -> Option<(Decimal, Decimal)> {
+    let account = view.account?;
+    let inst = view.instrument;
+    let price = intent.limit.unwrap_or(intent.reference);
+    let value = inst.notional(intent.qty, price)?.0;
+    let (before, after) = sides(intent, view);
+    match inst.kind {
+        InstKind::Swap => {
+            let added = inst.notional(Qty((after - before).max(Decimal::ZERO)), price)?.0;
+            let told = account.positions.get(&inst.id).and_then(|p| p.leverage).filter(|l| *l >= Decimal::ONE);
+            let margin = added.checked_div(told.unwrap_or(leverage_max).min(leverage_max))?;
+            intent.is_opening().then_some((margin, account.available.0))
+        }
+        InstKind::Spot if intent.side == Side::Buy => {
+            let free = account.balances.get(&inst.quote).map_or(Decimal::ZERO, |b| b.available);
+            Some((value, free))
+        }
+        InstKind::Spot => {
+            // What we have sold since the account was read may be missing there: our own books know it.
+            let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
+            Some((intent.qty.0 * price.0, there.max(view.orders.net(&inst.id)) * price.0))
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a trading state lets through: everything, only what brings a position nearer to zero, or nothing. Pure.
+
+use rust_decimal::Decimal;
+
+use super::exposure::InFlight;
+use super::rules::View;
+use crate::domain::{ContenderId, InstKind, OrderIntent, Qty, Scope, Side, TradingState};
+
+/// How much of an order may leave.
+pub enum Reducible {
+    Free,
+    /// No more than this, which only reduces; `at_venue`: of the venue's position, which the venue is to hold it to.
+    Clamped {
+        qty: Qty,
+        at_venue: bool,
+    },
+    Refused {
+        code: &'static str,
+        state: &'static str,
+        why: String,
+    },
+}
+
+/// Judges an intent by the states of the system, its instrument and its contender. A contender's is judged on its sleeve,
+/// the others on the venue's position.
+pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
+    let Some(strictest) = view.standing.of(&intent.contender, &intent.inst) else { return Reducible::Free };
+    let why = || format!("{} {}: {}", strictest.state, strictest.id(), strictest.why);
+    let refused = |code, state| Reducible::Refused { code, state, why: why() };
+    match strictest.state {
+        TradingState::Active => return Reducible::Free,
+        TradingState::Halted => return refused("trading_halted", "active or reduce_only"),
+        TradingState::ReduceOnly => {}
+    }
+    if intent.is_opening() && intent.moves.is_some() {
+        return refused("reduce_only", "an order that reduces");
+    }
+    let covering = view.standing.0.iter().filter(|r| r.scope.covers(&intent.contender, &intent.inst));
+    let (mut room, mut at_venue): (Option<Decimal>, bool) = (None, false);
+    for restriction in covering.filter(|r| r.state == TradingState::ReduceOnly) {
+        let own = match &restriction.scope {
+            Scope::Contender(contender) => room_in_sleeve(contender, intent, view),
+            Scope::System | Scope::Instrument(_) => {
+                at_venue = true;
+                room_at_venue(intent, view)
+            }
+        };
+        room = Some(room.map_or(own, |least| least.min(own)));
+    }
+    let room = view.instrument.floor_lot(Qty(room.unwrap_or_default().max(Decimal::ZERO)));
+    if room < view.instrument.min_size || room.is_zero() {
+        return refused("reduce_only", "an order that reduces");
+    }
+    Reducible::Clamped { qty: intent.qty.min(room), at_venue }
+}
+
+/// What an order on this side may still take from a position, if all that works on its side fills first.
+fn room(position: Decimal, side: Side, working: Decimal) -> Decimal {
+    let held = match side {
+        Side::Sell => position,
+        Side::Buy => -position,
+    };
+    (held.max(Decimal::ZERO) - working).max(Decimal::ZERO)
+}
+
+fn room_in_sleeve(contender: &ContenderId, intent: &OrderIntent, view: &View<'_>) -> Decimal {
+    let key = (contender.clone(), intent.inst.clone());
+    let held = view.orders.holdings.get(&key).map_or(Decimal::ZERO, |h| h.qty.0);
+    room(held, intent.side, working(intent, view, Some(contender)))
+}
+
+fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
+    let ours = view.orders.net(&intent.inst);
+    let position = match view.instrument.kind {
+        InstKind::Swap => ours + view.orders.foreign.get(&intent.inst).map_or(Decimal::ZERO, |qty| qty.0),
+        // Coins that are not ours are not ours to sell.
+        InstKind::Spot => ours.max(Decimal::ZERO),
+    };
+    room(position, intent.side, working(intent, view, None))
+}
+
+/// What may still fill on the order's side: of everybody, or of one contender.
+fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> Decimal {
+    let open = view.orders.open.values().filter(|o| o.inst == intent.inst && o.side == intent.side);
+    let open: Decimal = open.filter(|o| of.is_none_or(|who| o.contender == *who)).map(|o| o.leaves.0).sum();
+    let leaving =
+        |o: &&InFlight| o.inst == intent.inst && o.side == intent.side && of.is_none_or(|who| o.contender == *who);
+    let leaving: Decimal = view.in_flight.iter().filter(leaving).map(|o| o.qty.0).sum();
+    // An order that is moved is among them itself.
+    let own = intent.moves.as_ref().and_then(|id| view.orders.open.get(id)).map_or(Decimal::ZERO, |o| o.leaves.0);
+    open + leaving - own
+}

@@ -1,0 +1,232 @@
+//! Making flat, step by step, until the venue says so: cancel what works, wait until nothing does, read the account, close
+//! what it shows, read again. Pure: what is seen goes in, what is to be done comes out.
+//!
+//! A close is sized only from a read of the account that began after the last of our orders there had ended, so it can
+//! neither double one that is on its way nor miss what one has just filled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::flatten::held;
+use crate::domain::{AccountView, InstId, MarketView, Ms, OrderId, OrdersView, Qty, RunId};
+
+/// How patient it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Tempo {
+    /// Between cancels of the same order, and between reads of the account; wall time.
+    pub again: Ms,
+    /// After this long it is given up; wall time.
+    pub give_up: Ms,
+    /// Closes of one instrument, a refused one counts.
+    pub tries: u32,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        Self { again: Ms(1000), give_up: Ms::secs(60), tries: 8 }
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Cancel(InstId, OrderId),
+    ReadAccount,
+    /// Close what the account shows of it; the how-manieth try.
+    Close(InstId, u32),
+    Over(Report),
+}
+
+/// What became of one instrument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    pub inst: InstId,
+    /// What the last read of the account shows, signed; below the smallest order it cannot be closed.
+    pub held: Qty,
+    pub flat: bool,
+    /// Orders of ours that still work there.
+    pub working: Vec<OrderId>,
+    pub tries: u32,
+    pub why: String,
+}
+
+/// What it came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub run_id: RunId,
+    pub trigger: String,
+    /// Cancels asked for, each order once.
+    pub cancelled: usize,
+    pub closes: u32,
+    pub left: Vec<Left>,
+    /// Venue time of the read of the account that this rests on.
+    pub verified_at: Option<Ms>,
+    pub took_ms: i64,
+}
+
+impl Report {
+    /// Nothing works and nothing is held where it was to be made flat.
+    pub fn is_done(&self) -> bool {
+        self.left.iter().all(|left| left.flat && left.working.is_empty())
+    }
+}
+
+/// One making-flat under way.
+#[derive(Debug)]
+pub struct Unwind {
+    pub run_id: RunId,
+    pub trigger: String,
+    /// What is to be made flat; nothing: only cancel.
+    flatten: BTreeSet<InstId>,
+    /// Where to cancel; `None`: everywhere.
+    cancel: Option<BTreeSet<InstId>>,
+    tempo: Tempo,
+    began: Ms,
+    asked: BTreeMap<OrderId, Ms>,
+    cancelled: BTreeSet<OrderId>,
+    /// Since when nothing of ours works in an instrument, venue time, as the read that is to be waited for must be newer.
+    quiet: BTreeMap<InstId, Ms>,
+    tries: BTreeMap<InstId, u32>,
+    read_asked: Option<Ms>,
+}
+
+/// What it looks at.
+pub struct Seen<'a> {
+    pub orders: &'a OrdersView,
+    pub account: Option<&'a AccountView>,
+    pub market: &'a MarketView,
+    /// A close of ours was handed on and has not been seen by the tracker yet.
+    pub in_flight: &'a dyn Fn(&InstId) -> bool,
+    /// Venue time, and wall time that only goes forward.
+    pub now: Ms,
+    pub wall: Ms,
+}
+
+impl Unwind {
+    /// Begins. `flatten` empty: only what works is cancelled.
+    pub fn begin(
+        (run_id, trigger): (RunId, String),
+        flatten: BTreeSet<InstId>,
+        cancel: Option<BTreeSet<InstId>>,
+        tempo: Tempo,
+        wall: Ms,
+    ) -> Self {
+        Self {
+            run_id,
+            trigger,
+            flatten,
+            cancel,
+            tempo,
+            began: wall,
+            asked: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            quiet: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            read_asked: None,
+        }
+    }
+
+    /// Is this instrument being made flat?
+    pub fn covers(&self, inst: &InstId) -> bool {
+        self.flatten.contains(inst)
+    }
+
+    /// What is to be done now.
+    pub fn next(&mut self, seen: &Seen<'_>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let here = |inst: &InstId| self.cancel.as_ref().is_none_or(|insts| insts.contains(inst));
+        let working: Vec<(InstId, OrderId)> = seen
+            .orders
+            .open
+            .values()
+            .filter(|o| here(&o.inst) && !o.state.is_final())
+            .map(|o| (o.inst.clone(), o.id.clone()))
+            .collect();
+        for (inst, order) in &working {
+            // What was sent to close is left to close.
+            let closing = seen.orders.open.get(order).is_some_and(|o| o.run_id == self.run_id);
+            let due = self.asked.get(order).is_none_or(|at| seen.wall.since(*at) >= self.tempo.again);
+            if due && !closing {
+                self.asked.insert(order.clone(), seen.wall);
+                self.cancelled.insert(order.clone());
+                steps.push(Step::Cancel(inst.clone(), order.clone()));
+            }
+        }
+        let mut over = working.is_empty();
+        let mut read = false;
+        for inst in self.flatten.clone() {
+            // An order that has ended and whose fills are still missing is open, too.
+            let busy = seen.orders.open.values().any(|o| o.inst == inst) || (seen.in_flight)(&inst);
+            if busy {
+                self.quiet.remove(&inst);
+                over = false;
+                continue;
+            }
+            let since = *self.quiet.entry(inst.clone()).or_insert(seen.now);
+            let Some(account) = seen.account.filter(|account| account.as_of > since) else {
+                (over, read) = (false, true);
+                continue;
+            };
+            let Some(shown) = seen.market.insts.get(&inst) else { continue };
+            let tries = self.tries.entry(inst.clone()).or_default();
+            let size = held(&shown.instrument, seen.orders, account).abs();
+            if size < shown.instrument.min_size || size.is_zero() || *tries >= self.tempo.tries {
+                continue;
+            }
+            over = false;
+            steps.push(Step::Close(inst.clone(), *tries));
+            *tries += 1;
+            // The next look waits for a read after this close.
+            self.quiet.remove(&inst);
+        }
+        if read && self.read_asked.is_none_or(|at| seen.wall.since(at) >= self.tempo.again) {
+            self.read_asked = Some(seen.wall);
+            steps.push(Step::ReadAccount);
+        }
+        if over || seen.wall.since(self.began) >= self.tempo.give_up {
+            steps = vec![Step::Over(self.report(seen, &working))];
+        }
+        steps
+    }
+
+    fn report(&self, seen: &Seen<'_>, working: &[(InstId, OrderId)]) -> Report {
+        let mut insts = self.flatten.clone();
+        insts.extend(working.iter().map(|(inst, _)| inst.clone()));
+        let left = insts
+            .into_iter()
+            .map(|inst| {
+                let shown = seen.market.insts.get(&inst);
+                let fresh = seen.account.filter(|account| self.quiet.get(&inst).is_some_and(|at| account.as_of > *at));
+                let size = match (shown, seen.account) {
+                    (Some(shown), Some(account)) => held(&shown.instrument, seen.orders, account),
+                    _ => Qty::ZERO,
+                };
+                let least = shown.map_or(Qty::ZERO, |shown| shown.instrument.min_size);
+                let working: Vec<OrderId> =
+                    working.iter().filter(|(on, _)| *on == inst).map(|(_, order)| order.clone()).collect();
+                let tries = self.tries.get(&inst).copied().unwrap_or(0);
+                let wanted = self.flatten.contains(&inst);
+                let small = size.is_zero() || size.abs() < least;
+                let flat = !wanted || (fresh.is_some() && small);
+                let why = match (flat, working.is_empty(), fresh.is_some()) {
+                    (true, true, _) if wanted && !size.is_zero() => format!("flat: {size} is below the smallest order"),
+                    (true, true, _) if wanted => "flat, as the venue says".to_owned(),
+                    (_, false, _) => format!("{} of ours still work", working.len()),
+                    (false, true, true) => format!("{size} left after {tries} closes"),
+                    (_, true, _) => "the account could not be read since the last order ended".to_owned(),
+                };
+                Left { inst, held: size, flat, working, tries, why }
+            })
+            .collect();
+        Report {
+            run_id: self.run_id,
+            trigger: self.trigger.clone(),
+            cancelled: self.cancelled.len(),
+            closes: self.tries.values().sum(),
+            left,
+            verified_at: seen.account.map(|account| account.as_of),
+            took_ms: seen.wall.since(self.began).0,
+        }
+    }
+}

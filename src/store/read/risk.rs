@@ -1,0 +1,80 @@
+//! What the risk gate has kept: restrictions, events, changes of state.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+
+use super::decode::{ReadFail, equity_of, restriction_of, text};
+use super::{Reader, Table, rows};
+use crate::domain::{EquityBook, Ms, Restriction};
+use crate::store::{Stamp, StoreError};
+
+/// Since when each contender's repeats are counted anew, by its id.
+pub(super) fn repeats_after(db: &rusqlite::Connection) -> Result<BTreeMap<String, Ms>, ReadFail> {
+    let marks = rows(db, "SELECT key, value FROM meta WHERE key LIKE 'repeats_after:%'", |row| {
+        let (key, at) = (text(row, 0)?, text(row, 1)?);
+        Ok((key, Ms(at.parse().map_err(|_| ReadFail::Value(at))?)))
+    })?;
+    Ok(marks.into_iter().filter_map(|(key, at)| Some((key.split_once(':')?.1.to_owned(), at))).collect())
+}
+
+/// A database of before the gate remembered anything has none of its tables; its writer makes them.
+fn remembers(db: &rusqlite::Connection) -> Result<bool, ReadFail> {
+    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'restrictions')";
+    Ok(db.query_row(known, [], |row| row.get(0))?)
+}
+
+pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>, ReadFail> {
+    if !remembers(db)? {
+        return Ok(Vec::new());
+    }
+    let statement = "SELECT scope, cause, state, why, since_ms, until_ms, flatten FROM restrictions
+        ORDER BY since_ms, scope, cause";
+    rows(db, statement, restriction_of)
+}
+
+/// What a unit of the account was worth last; empty if it was never counted.
+pub(super) fn book(db: &rusqlite::Connection) -> Result<EquityBook, ReadFail> {
+    if !remembers(db)? {
+        return Ok(EquityBook::default());
+    }
+    let statement = "SELECT utc_day, open_nav, low_nav, high_nav, nav, peak_nav, units, flows, updated_ms
+        FROM equity_days ORDER BY utc_day DESC LIMIT 1";
+    Ok(rows(db, statement, equity_of)?.pop().unwrap_or_default())
+}
+
+impl Reader {
+    /// What is restricted, oldest first.
+    pub fn restrictions(&self) -> Result<Vec<Restriction>, StoreError> {
+        self.with("reading restrictions", restrictions)
+    }
+
+    /// Whose database it is.
+    pub fn stamp(&self) -> Result<Stamp, StoreError> {
+        self.with("reading whose database this is", |db| {
+            let meta = |key: &str| {
+                db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+            };
+            Ok(Stamp { mode: meta("mode")?.unwrap_or_default(), uid: meta("uid")?.unwrap_or_default() })
+        })
+    }
+
+    /// What was blocked or latched, newest first.
+    pub fn risk_events(&self, limit: usize) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT e.at_ms, e.scope, e.code, e.bound AS 'limit', e.value, o.contender_id AS contender, o.side, o.qty,
+                e.order_id, e.run_id
+             FROM risk_events e LEFT JOIN orders o USING (order_id) ORDER BY e.id DESC LIMIT ?1",
+            limit,
+        )
+    }
+
+    /// Changes of the trading state, newest first.
+    pub fn trading_states(&self, limit: usize) -> Result<Table, StoreError> {
+        self.table(
+            "SELECT at_ms, scope, from_state, to_state, who, why, run_id FROM trading_state_events
+             ORDER BY id DESC LIMIT ?1",
+            limit,
+        )
+    }
+}

@@ -1,0 +1,67 @@
+//! What the risk gate remembers: restrictions and the worth of a unit.
+
+use rusqlite::{Connection, Result, params};
+
+use super::super::chain::Chains;
+use super::{execute, trading_state};
+use crate::domain::{EquityBook, Ms, Restriction, RunId, TradingState};
+
+pub(super) fn restricted(
+    db: &Connection,
+    chains: &mut Chains,
+    r: &Restriction,
+    (from, who): (TradingState, &str),
+    run_id: RunId,
+    at: Ms,
+) -> Result<()> {
+    let scope = r.scope.to_string();
+    execute(
+        db,
+        "INSERT OR REPLACE INTO restrictions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            scope,
+            r.cause,
+            r.state.as_str(),
+            r.why,
+            r.since.0,
+            r.until.map(|at| at.0),
+            r.flatten,
+            run_id.to_string()
+        ],
+    )?;
+    let to = from.max(r.state);
+    trading_state(db, chains, [&scope, from.as_str(), to.as_str(), who, &format!("{}: {}", r.cause, r.why)], run_id, at)
+}
+
+pub(super) fn released(
+    db: &Connection,
+    chains: &mut Chains,
+    r: &Restriction,
+    (to, by): (TradingState, &str),
+    run_id: RunId,
+    at: Ms,
+) -> Result<()> {
+    let scope = r.scope.to_string();
+    execute(db, "DELETE FROM restrictions WHERE scope = ?1 AND cause = ?2", params![scope, r.cause])?;
+    let why = format!("{} has ended", r.cause);
+    trading_state(db, chains, [&scope, r.state.as_str(), to.as_str(), by, &why], run_id, at)
+}
+
+pub(super) fn equity(db: &Connection, book: &EquityBook) -> Result<()> {
+    let flows = serde_json::to_string(&book.flows).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    execute(
+        db,
+        "INSERT OR REPLACE INTO equity_days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            book.day,
+            book.open.to_string(),
+            book.low.to_string(),
+            book.high.to_string(),
+            book.nav.to_string(),
+            book.peak.to_string(),
+            book.units.to_string(),
+            flows,
+            book.updated.0
+        ],
+    )
+}
