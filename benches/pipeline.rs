@@ -163,6 +163,7 @@ fn pipeline() {
             ids: &ids,
             no_trade_band: Decimal::ZERO,
             reserve: Decimal::ZERO,
+            stop_default: Decimal::new(5, 2),
         };
         if let Some(shown) = view.insts.get_mut(&inst.id) {
             (shown.quote, shown.mark) = (Some(quote), Some((candle.close, now)));

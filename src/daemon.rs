@@ -33,7 +33,7 @@ use crate::exit::Exit;
 use crate::market::Market;
 use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
-use crate::risk::{Gate, Latch, Memory, Seal, Tempo, Work};
+use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
@@ -200,6 +200,7 @@ impl Wiring {
         let (readiness_tx, readiness) = views::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = views::channel(0u64);
         let (standing_tx, standing) = views::channel(Standing::default());
+        let (shields_tx, shields) = views::channel(BTreeMap::new());
         let read_account = Arc::new(Notify::new());
 
         let latch = Latch::new(config.trading_enabled);
@@ -301,6 +302,7 @@ impl Wiring {
             },
             no_trade_band: config.allocation.no_trade_band,
             reserve: config.allocation.reserve,
+            stop_default: config.protection.stop_default,
             journal: journal.clone(),
             cycles: cycles_rx,
             orders: orders.clone(),
@@ -319,6 +321,7 @@ impl Wiring {
             commands: commands_rx,
             cancels: cancels_tx.clone(),
             limits: config.risk.clone(),
+            protecting: protecting(config),
             tempo: Tempo::default(),
             latch: latch.clone(),
             clock: clock.clone(),
@@ -331,6 +334,7 @@ impl Wiring {
             read_account,
             verdicts: verdicts_tx,
             standing: standing_tx,
+            shields: shields_tx,
             memory,
             in_flight: Vec::new(),
             work: Work::default(),
@@ -416,6 +420,7 @@ impl Wiring {
                 truth: truth_tx,
                 commands: commands_tx,
                 standing,
+                shields,
                 cancels: cancels_tx,
                 ids: Arc::clone(&self.ids),
                 journal,
@@ -485,6 +490,11 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
         rival_max: truth.rival_max,
         cash_tolerance: truth.cash_tolerance,
     }
+}
+
+fn protecting(config: &Config) -> Protecting {
+    let unprotected_max = Ms(i64::try_from(config.protection.unprotected_max.as_millis()).unwrap_or(i64::MAX));
+    Protecting { stop_default: config.protection.stop_default, unprotected_max }
 }
 
 fn seat(contender: &Contender) -> Seat {

@@ -33,6 +33,7 @@ pub struct Allocator {
     pub ids: Ids,
     pub no_trade_band: Decimal,
     pub reserve: Decimal,
+    pub stop_default: Decimal,
     pub journal: Journal,
     pub cycles: mpsc::Receiver<Cycle>,
     pub orders: watch::Receiver<OrdersView>,
@@ -80,6 +81,7 @@ impl Allocator {
                 ids: &self.ids,
                 no_trade_band: self.no_trade_band,
                 reserve: self.reserve,
+                stop_default: self.stop_default,
             };
             allocate(&world, &cycle.proposals)
         };

@@ -45,6 +45,8 @@ pub struct World<'a> {
     pub ids: &'a Ids,
     pub no_trade_band: Decimal,
     pub reserve: Decimal,
+    /// How far from the price an entry is stopped whose strategy names no stop, as a share.
+    pub stop_default: Decimal,
 }
 
 /// What came of a cycle.
@@ -145,11 +147,13 @@ fn child(
         leg: 0,
         attempt: 0,
     };
+    // Whatever the strategy says, an entry on a swap leaves with a stop: the venue makes it, even if we have died.
+    let price = limit.unwrap_or(mid);
     let stop = proposal
         .stop
-        .filter(|trigger| {
-            purpose == Purpose::Entry && inst.kind == InstKind::Swap && protects(side, *trigger, limit.unwrap_or(mid))
-        })
+        .filter(|trigger| protects(side, *trigger, price))
+        .or_else(|| default_stop(inst, side, price, world.stop_default))
+        .filter(|_| purpose == Purpose::Entry && inst.kind == InstKind::Swap)
         .map(|trigger| StopSpec {
             algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
             trigger,
@@ -224,6 +228,15 @@ pub(super) fn worked(
     }
 }
 
+/// So far from the price on the losing side, rounded toward it. `None`: there is no such price.
+fn default_stop(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Option<Price> {
+    let trigger = match side {
+        Side::Buy => inst.ceil_tick(Price(price.0 * (Decimal::ONE - share))),
+        Side::Sell => inst.floor_tick(Price(price.0 * (Decimal::ONE + share))),
+    };
+    (trigger > Price::ZERO && protects(side, trigger, price)).then_some(trigger)
+}
+
 pub(super) fn protects(side: Side, trigger: Price, entry: Price) -> bool {
     if side == Side::Buy { trigger < entry } else { trigger > entry }
 }
@@ -258,6 +271,7 @@ mod tests {
             ids: &ids,
             no_trade_band: Decimal::new(5, 2),
             reserve: Decimal::ZERO,
+            stop_default: Decimal::new(5, 2),
         };
         let proposal =
             Proposal { contender, inst: swap().id, target: Some(Bps(target)), stop: None, reason: String::new() };

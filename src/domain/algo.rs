@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::order::Contradiction;
-use super::{ContenderId, InstId, OrderId, OrderIntent, Price, RunId};
+use super::{ContenderId, InstId, Ms, OrderId, OrderIntent, Price, Qty, RunId, Side};
 
 /// Where an algo order is in its life. OKX's words, after ours for the time before it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,15 +78,25 @@ pub struct Stop {
     pub id: String,
     /// The venue's, once it has told.
     pub venue_id: Option<String>,
-    /// The entry it hangs on.
+    /// The entry it hangs on, or, if it stands alone, the one that made the sleeve it protects.
     pub parent: OrderId,
     pub run_id: RunId,
     pub contender: ContenderId,
     pub inst: InstId,
+    /// What it will do when it triggers.
+    pub side: Side,
     pub trigger: Price,
+    /// How much; `None`: what its order fills, until the venue has told.
+    pub qty: Option<Qty>,
+    /// Made by itself, not with an order.
+    pub standalone: bool,
+    /// When it was written ahead, venue time.
+    pub created: Ms,
     pub state: AlgoState,
     /// The order it made when it triggered.
     pub child: Option<OrderId>,
+    /// When we heard that it has triggered; not kept over a restart.
+    pub triggered: Option<Ms>,
 }
 
 impl Stop {
@@ -100,10 +110,23 @@ impl Stop {
             run_id: intent.run_id,
             contender: intent.contender.clone(),
             inst: intent.inst.clone(),
+            side: intent.side.opposite(),
             trigger: spec.trigger,
+            qty: None,
+            standalone: false,
+            created: intent.decided_at,
             state: AlgoState::Intended,
             child: None,
+            triggered: None,
         })
+    }
+
+    /// What the venue says of its size and trigger. `false`: nothing new.
+    pub fn shaped(&mut self, qty: Option<Qty>, trigger: Option<Price>) -> bool {
+        let before = (self.qty, self.trigger);
+        self.qty = qty.filter(|qty| *qty > Qty::ZERO).or(self.qty);
+        self.trigger = trigger.filter(|trigger| *trigger > Price::ZERO).unwrap_or(self.trigger);
+        before != (self.qty, self.trigger)
     }
 
     /// Joins one statement of the venue. `Ok(false)`: nothing new. Any order and any repetition end the same: a final
@@ -136,9 +159,14 @@ mod tests {
             run_id: RunId(uuid::Uuid::nil()),
             contender: "trend".into(),
             inst: "BTC-USDT-SWAP".into(),
+            side: Side::Sell,
             trigger: Price::ZERO,
+            qty: None,
+            standalone: false,
+            created: Ms(0),
             state: Intended,
             child: None,
+            triggered: None,
         }
     }
 

@@ -37,6 +37,6 @@ pub use rule::{Action, Limit, Limits, Reach, Release, Rule, Unit};
 pub use series::Series;
 pub use tally::Tally;
 pub use time::Ms;
-pub use trading::{Restriction, Scope, Standing, TradingState};
+pub use trading::{Restriction, Scope, Shield, Standing, TradingState};
 pub use units::{Bps, Price, Qty, Usd};
 pub use view::{MarketView, OrdersView, Quote, Readiness};

@@ -91,6 +91,8 @@ pub struct Order {
     pub moving: Option<Price>,
     pub purpose: Purpose,
     pub reduce_only: bool,
+    /// Where the position it makes is to be stopped.
+    pub stop: Option<Price>,
     pub reference: Price,
     /// Venue time of the intent.
     pub created_at: Ms,
@@ -147,6 +149,7 @@ impl Order {
             moving: None,
             purpose: intent.purpose,
             reduce_only: intent.reduce_only,
+            stop: intent.stop.as_ref().map(|stop| stop.trigger),
             reference: intent.reference,
             created_at,
             ttl: intent.ttl,

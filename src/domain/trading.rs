@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContenderId, InstId, Ms};
+use super::{ContenderId, InstId, Ms, Qty};
 
 /// What may leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,6 +147,21 @@ impl Standing {
         self.0 = kept;
         ended
     }
+}
+
+/// What the venue covers of a position, and how long it did not; wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Shield {
+    /// Net of all sleeves, without sign.
+    pub needed: Qty,
+    /// Of that, what stops at the venue cover.
+    pub covered: Qty,
+    /// Since when some of it is bare, of the gate's own clock.
+    #[serde(skip)]
+    pub bare_since: Option<Ms>,
+    /// Milliseconds without full cover: in all, and the longest.
+    pub total_ms: i64,
+    pub longest_ms: i64,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
 use super::{
-    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side, Tally,
+    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side, Stop,
+    Tally,
 };
 
 /// Best bid and ask, with the venue's own time.
@@ -81,13 +82,35 @@ pub struct OpenOrder {
     pub opening: bool,
 }
 
-/// A stop that protects nothing any more.
+/// How a sleeve is to be protected: by the entry that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdleStop {
-    pub inst: InstId,
-    pub algo_id: String,
-    /// The run whose entry made it.
+pub struct Guard {
+    /// The newest order that added to the sleeve.
+    pub entry: OrderId,
+    /// Its run: what its stop does is booked to it.
     pub run_id: RunId,
+    /// The side of that order: the sleeve's direction.
+    pub side: Side,
+    /// Where its decision wanted it stopped; `None`: it named nothing.
+    pub trigger: Option<Price>,
+}
+
+/// How much a stop of ours counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopPhase {
+    /// On its way, or about to be made by the venue: its order has just ended.
+    Coming,
+    /// The venue shows it.
+    Live,
+    /// It has triggered and its order is working.
+    Closing,
+}
+
+/// A stop that counts, or may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownStop {
+    pub stop: Stop,
+    pub phase: StopPhase,
 }
 
 /// Orders and sleeves as the tracker knows them.
@@ -103,8 +126,10 @@ pub struct OrdersView {
     /// The newest order of each contender and instrument that has arrived here, whatever became of
     /// it: tells the allocator that what it handed on is no longer on its way, and how it ended.
     pub latest: BTreeMap<(ContenderId, InstId), Latest>,
-    /// Stops that protect nothing any more and are to be cancelled.
-    pub idle_stops: Vec<IdleStop>,
+    /// How each sleeve is to be protected.
+    pub guards: BTreeMap<(ContenderId, InstId), Guard>,
+    /// Stops of ours that live at the venue, or may, or are closing.
+    pub stops: Vec<ShownStop>,
     /// Orders under our prefix that we do not know: to be cancelled.
     pub strays: Vec<Stray>,
     /// What the venue holds of each instrument that is not ours.

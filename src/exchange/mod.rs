@@ -30,4 +30,4 @@ mod server;
 pub use core::FeedEvent;
 pub use engine::{Engine, EngineConfig, Prices, Push, Unavailable};
 pub use recorded::{CandleFile, DEFAULT_INST};
-pub use server::{Credentials, Endpoint, ServerConfig, parse_order, self_signed, serve};
+pub use server::{Credentials, Endpoint, ServerConfig, parse_algo, parse_order, self_signed, serve};

@@ -14,12 +14,13 @@ use tracing::{info, warn};
 
 use super::last_look::{Leaving, reason_not_to_send};
 use super::line::{Move, OrderLine};
+use super::stops::StopErrand;
 use crate::domain::record::Record;
-use crate::domain::view::IdleStop;
 use crate::domain::{
     InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price, Readiness, RunId, Standing,
+    algo,
 };
-use crate::risk::{Approved, CancelAsk, Latch, Verdict};
+use crate::risk::{Approved, CancelAsk, Latch, StopWork, Verdict};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::{IntentReceipt, Journal};
@@ -54,8 +55,12 @@ pub enum News {
     NotMoved(OrderId),
     /// A resting order's move to another price was asked for.
     MoveAsked(OrderId, Price, CancelOutcome),
-    /// A stop's cancel was asked for.
-    StopCancelAsked(String),
+    /// A stop that stands alone is durable; bytes may follow.
+    StopIntended(Box<algo::Stop>),
+    /// The venue's answer to its request, or the lack of one.
+    StopAnswered(String, CreateOutcome),
+    /// A stop's cancel or move was asked for.
+    StopAsked(String, CancelOutcome),
 }
 
 /// The executor.
@@ -89,6 +94,7 @@ impl<L: OrderLine> Actor for Executor<L> {
                 biased;
                 verdict = self.verdicts.recv() => match verdict {
                     Some(Verdict::Approved(approved)) => self.dispatch(&approved, &mut sends),
+                    Some(Verdict::Stop(work)) => self.stop(work, &mut sends),
                     Some(Verdict::Stopped(intent)) => self.report(intent.run_id, News::Stopped(intent)).await?,
                     None => break,
                 },
@@ -127,6 +133,24 @@ impl<L: OrderLine> Executor<L> {
         }
     }
 
+    /// Carries out what protects: places, moves and cancels of stops. Off means that nothing leaves at all.
+    fn stop(&self, work: StopWork, sends: &mut JoinSet<Result<(), StageError>>) {
+        let Some(instrument) = self.market.borrow().insts.get(work.inst()).map(|m| Arc::clone(&m.instrument)) else {
+            return;
+        };
+        if self.latch.is_on() {
+            let errand = StopErrand {
+                instrument,
+                line: Arc::clone(&self.line),
+                latch: self.latch.clone(),
+                clock: self.clock.clone(),
+                journal: self.journal.clone(),
+                reports: self.reports.clone(),
+            };
+            sends.spawn(errand.run(work));
+        }
+    }
+
     fn dispatch(&self, approved: &Approved, sends: &mut JoinSet<Result<(), StageError>>) {
         let intent = approved.intent();
         let Some(instrument) = self.market.borrow().insts.get(&intent.inst).map(|m| Arc::clone(&m.instrument)) else {
@@ -148,7 +172,7 @@ impl<L: OrderLine> Executor<L> {
         sends.spawn(send.run());
     }
 
-    /// Cancels what has rested too long, and stops that protect nothing any more.
+    /// Cancels what has rested too long, and what is ours by name only.
     fn tidy_up(&self, sends: &mut JoinSet<Result<(), StageError>>, asked: &mut BTreeMap<String, Instant>) {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
@@ -156,7 +180,6 @@ impl<L: OrderLine> Executor<L> {
         if !self.latch.is_on() {
             return;
         }
-        let reconciled = *self.readiness.borrow() == Readiness::Ready;
         let orders = self.orders.borrow();
         let due = orders.open.values().filter(|o| {
             matches!(o.state, OrderState::Acked | OrderState::PartiallyFilled | OrderState::CancelRequested)
@@ -183,28 +206,7 @@ impl<L: OrderLine> Executor<L> {
                 Ok(())
             });
         }
-        for stop in orders.idle_stops.iter().filter(|_| reconciled) {
-            if asked.contains_key(&stop.algo_id) {
-                continue;
-            }
-            asked.insert(stop.algo_id.clone(), Instant::now());
-            sends.spawn(cancel_stop(Arc::clone(&self.line), self.reports.clone(), stop.clone()));
-        }
     }
-}
-
-async fn cancel_stop<L: OrderLine>(
-    line: Arc<L>,
-    reports: mpsc::Sender<Report>,
-    stop: IdleStop,
-) -> Result<(), StageError> {
-    let IdleStop { inst, algo_id, run_id } = stop;
-    if let CancelOutcome::Again(why) = line.cancel_algo(&inst, &algo_id).await {
-        warn!(event = "stop_cancel_failed", %run_id, %inst, algo_id, %why, "a stop could not be cancelled; asking again");
-        return Ok(());
-    }
-    let report = Report { run_id, news: News::StopCancelAsked(algo_id) };
-    reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
 }
 
 async fn cancel<L: OrderLine>(

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::domain::{ClOrdId, InstId, Instrument, Ms, OrderId, OrderIntent, Price};
+use crate::domain::{ClOrdId, InstId, Instrument, Ms, OrderId, OrderIntent, Price, Qty, Stop};
 use crate::venue::{CancelOutcome, CreateOutcome, OrderSocket, Trading};
 
 /// A resting order's move to another price.
@@ -32,6 +32,18 @@ pub trait OrderLine: Send + Sync + 'static {
     /// Asks for a cancel, by our id. Without the instrument's rules only REST can.
     fn cancel(&self, inst: &InstId, rules: Option<&Instrument>, id: &str)
     -> impl Future<Output = CancelOutcome> + Send;
+    /// Waits for room in the budget of new stops.
+    fn room_to_stop(&self, inst: &InstId) -> impl Future<Output = ()> + Send;
+    /// Places a stop that stands alone.
+    fn place_stop(&self, stop: &Stop, inst: &Instrument) -> impl Future<Output = CreateOutcome> + Send;
+    /// Asks for a stop's new size and trigger, by our id.
+    fn amend_stop(
+        &self,
+        inst: &InstId,
+        id: &str,
+        qty: Qty,
+        trigger: Price,
+    ) -> impl Future<Output = CancelOutcome> + Send;
     /// Asks for a stop's cancel, by our id.
     fn cancel_algo(&self, inst: &InstId, id: &str) -> impl Future<Output = CancelOutcome> + Send;
 }
@@ -78,6 +90,18 @@ impl OrderLine for Line {
             (Some(socket), Some(rules)) => socket.cancel(rules, id).await,
             _ => self.rest.cancel(inst, id).await,
         }
+    }
+
+    async fn room_to_stop(&self, inst: &InstId) {
+        self.rest.room_to_stop(inst).await;
+    }
+
+    async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+        self.rest.place_stop(stop, inst).await
+    }
+
+    async fn amend_stop(&self, inst: &InstId, id: &str, qty: Qty, trigger: Price) -> CancelOutcome {
+        self.rest.amend_stop(inst, id, qty, trigger).await
     }
 
     async fn cancel_algo(&self, inst: &InstId, id: &str) -> CancelOutcome {

@@ -4,6 +4,7 @@ mod actor;
 mod deadman;
 mod last_look;
 mod line;
+mod stops;
 
 pub use actor::{Executor, News, Report};
 pub use deadman::DeadMan;

@@ -1,6 +1,7 @@
 //! The control socket: a Unix socket in the state directory, guarded by file permission. HTTP over it,
 //! so that `curl --unix-socket` works too. Nothing here can enable trading.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Standing, TradingState,
+    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield, Standing, TradingState,
 };
 use crate::risk::{Answer, CancelAsk, Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
@@ -42,6 +43,7 @@ pub struct Shared {
     pub truth: mpsc::Sender<TruthAsk>,
     pub commands: mpsc::Sender<Command>,
     pub standing: watch::Receiver<Standing>,
+    pub shields: watch::Receiver<BTreeMap<InstId, Shield>>,
     pub cancels: mpsc::Sender<CancelAsk>,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
@@ -140,7 +142,7 @@ pub fn status(s: &Shared) -> Value {
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
         "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
-        "restrictions": restrictions(&s.standing.borrow()), "exposure": exposure, "actors": actors,
+        "protection": *s.shields.borrow(), "restrictions": restrictions(&s.standing.borrow()), "exposure": exposure, "actors": actors,
     })
 }
 

@@ -1,27 +1,33 @@
 //! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the trading states. Decides
 //! with `rules::check`, `rules::assess` and `Unwind`, nothing else.
 
+mod guard;
 mod standing;
 mod unwinding;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+use self::guard::Guarding;
+pub use self::guard::{Placing, Protecting, StopWork};
 use self::unwinding::Unwinding;
 use super::exposure::InFlight;
 use super::latch::Latch;
 use super::recent::{Recent, Sent};
+use super::restrict::room_at_venue;
 use super::rules::{Approved, Refused, View, check};
 use super::unwind::{Report, Tempo};
 use crate::allocation::IntentBatch;
+use crate::domain::Qty;
 use crate::domain::equity::marked;
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
-    AccountView, EquityBook, InstId, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
-    Restriction, Rule, RunId, Scope, Standing, Usd,
+    AccountView, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView,
+    Readiness, Restriction, Rule, RunId, Scope, Shield, Standing, Usd,
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
@@ -32,6 +38,8 @@ pub enum Verdict {
     Approved(Approved),
     /// Recorded, and ended here: blocked or suppressed.
     Stopped(Arc<OrderIntent>),
+    /// What protects what is held.
+    Stop(StopWork),
 }
 
 /// What is to be cancelled, and for which run.
@@ -102,6 +110,7 @@ pub struct Gate {
     pub commands: mpsc::Receiver<Command>,
     pub cancels: mpsc::Sender<CancelAsk>,
     pub limits: Limits,
+    pub protecting: Protecting,
     pub tempo: Tempo,
     pub latch: Latch,
     pub clock: Clock,
@@ -116,6 +125,8 @@ pub struct Gate {
     pub verdicts: mpsc::Sender<Verdict>,
     /// What is restricted, for those who look once more.
     pub standing: watch::Sender<Standing>,
+    /// What the venue covers of each position.
+    pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
     pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
     pub in_flight: Vec<InFlight>,
@@ -130,11 +141,12 @@ pub struct Work {
     unwinding: Option<Unwinding>,
     /// When a flattening that a latch asks for may be tried again, wall time.
     flatten_at: Ms,
+    guarding: Guarding,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        Self { began: Instant::now(), unwinding: None, flatten_at: Ms::ZERO }
+        Self { began: Instant::now(), unwinding: None, flatten_at: Ms::ZERO, guarding: Guarding::default() }
     }
 }
 
@@ -151,11 +163,15 @@ impl Actor for Gate {
                 Some(command) = self.commands.recv() => self.on_command(command).await?,
                 batch = self.batches.recv() => match batch {
                     Some(batch) => self.on_batch(batch).await?,
-                    None => return Ok(()),
+                    None => {
+                        self.sum_up();
+                        return Ok(());
+                    }
                 },
                 _ = tick.tick() => {
                     self.look().await?;
                     self.unwind().await?;
+                    self.guard().await?;
                 }
             }
             faults::point("gate").await;
@@ -203,20 +219,8 @@ impl Gate {
             let unknown = Breach { code: "instrument_unknown".into(), limit: "listed".into(), value };
             return Err(Refused { intent, breaches: vec![unknown] });
         };
-        let account = self.account.borrow();
-        let view = View {
-            now: self.clock.now(),
-            instrument: &shown.instrument,
-            market: &market,
-            account: account.as_deref(),
-            equity: account.as_deref().map(|account| self.equity(account, &market)),
-            book: &self.memory.book,
-            orders: &self.orders.borrow(),
-            readiness: &self.readiness.borrow(),
-            standing: &self.memory.standing,
-            recent: &self.memory.recent,
-            in_flight: &self.in_flight,
-        };
+        let (account, orders, readiness) = (self.account.borrow(), self.orders.borrow(), self.readiness.borrow());
+        let view = self.view(&shown.instrument, &market, account.as_deref(), &orders, &readiness);
         let judged = check(Arc::clone(&intent), &view, &self.limits);
         match self.work.unwinding.as_ref().filter(|u| intent.is_opening() && u.covers(&intent.inst)) {
             None => judged,
@@ -229,6 +233,36 @@ impl Gate {
                 Err(Refused { intent, breaches })
             }
         }
+    }
+
+    fn view<'a>(
+        &'a self,
+        instrument: &'a Instrument,
+        market: &'a MarketView,
+        account: Option<&'a AccountView>,
+        orders: &'a OrdersView,
+        readiness: &'a Readiness,
+    ) -> View<'a> {
+        View {
+            now: self.clock.now(),
+            instrument,
+            market,
+            account,
+            equity: account.map(|account| self.equity(account, market)),
+            book: &self.memory.book,
+            orders,
+            readiness,
+            standing: &self.memory.standing,
+            recent: &self.memory.recent,
+            in_flight: &self.in_flight,
+        }
+    }
+
+    /// How much an order may take off the venue's position.
+    fn venue_room(&self, intent: &OrderIntent, inst: &Instrument) -> Qty {
+        let (market, account) = (self.market.borrow(), self.account.borrow());
+        let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());
+        Qty(room_at_venue(intent, &self.view(inst, &market, account.as_deref(), &orders, &readiness)))
     }
 
     fn equity(&self, account: &AccountView, market: &MarketView) -> Usd {

@@ -69,7 +69,7 @@ fn room_in_sleeve(contender: &ContenderId, intent: &OrderIntent, view: &View<'_>
     room(held, intent.side, working(intent, view, Some(contender)))
 }
 
-fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
+pub(super) fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
     let ours = view.orders.net(&intent.inst);
     let position = match view.instrument.kind {
         InstKind::Swap => ours + view.orders.foreign.get(&intent.inst).map_or(Decimal::ZERO, |qty| qty.0),

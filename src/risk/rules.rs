@@ -84,9 +84,11 @@ impl Permit {
     }
 }
 
-/// Judges an order that makes flat by command: limits on risk do not hold it up, what cannot be an order does.
-pub fn check_flatten(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Refused> {
-    assert_eq!(intent.purpose, Purpose::Flatten, "a permit is for a close by command only");
+/// Judges an order that makes flat by command, or takes out what is not protected: limits on risk do not hold it up, what
+/// cannot be an order does.
+pub fn check_permitted(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Refused> {
+    let named = matches!(intent.purpose, Purpose::Flatten | Purpose::Repair);
+    assert!(named, "a permit is for a named close or repair only");
     let mut breaches = Vec::new();
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
         let limit = format!("≥ {} in steps of {}", inst.min_size, inst.lot);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::record::Record;
+use crate::domain::record::{AlgoStep, Record};
 use crate::domain::{ClOrdId, Ms, OrderIntent};
 use crate::runtime::StageError;
 use crate::runtime::sabotage::{self, Promise};
@@ -87,6 +87,16 @@ impl Journal {
             Ack::Duplicate => Ok(None),
             Ack::Failed(why) => Err(StageError::Store(why)),
         }
+    }
+
+    /// Writes a stop that stands alone ahead of its request.
+    ///
+    /// # Errors
+    /// When the store has failed; the stop must not be sent.
+    pub async fn intend_stop(&self, step: AlgoStep) -> Result<IntentReceipt, StageError> {
+        let cl_ord_id = ClOrdId::new(step.stop.id.as_str());
+        self.append(Record::Algo(Box::new(step))).await?;
+        Ok(IntentReceipt { cl_ord_id })
     }
 
     /// Facts that wait for the writer.

@@ -18,7 +18,10 @@ use self::decode::{
 };
 use super::StoreError;
 use crate::domain::record::{Adjustment, ContenderRow};
-use crate::domain::{Bill, Case, EquityBook, Fill, Instrument, Ms, Order, OrderId, Qty, Standing, Stop, TradeId};
+use crate::domain::view::Guard;
+use crate::domain::{
+    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Qty, Standing, Stop, TradeId,
+};
 
 /// A pool of read-only connections.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Opened {
     pub adjustments: Vec<(usize, Adjustment)>,
     /// Stops that may be alive, or whose children may still come, by our name of them.
     pub stops: BTreeMap<String, Stop>,
+    /// How each sleeve is to be protected: by the newest order that added to it.
+    pub guards: BTreeMap<(ContenderId, InstId), Guard>,
     /// What is halted.
     pub halts: Vec<Case>,
     /// Orders that a person has set aside.
@@ -350,7 +355,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
     let mut orders = Vec::new();
     let mut statement = tx.prepare(
         "SELECT order_id, venue_id, run_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px,
-            reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt
+            reference_px, reduce_only, ttl_ms, state, filled, average_px, created_ms, expires_ms, leg, attempt, stop_px
          FROM orders WHERE state NOT IN ('created', 'blocked', 'suppressed') AND (
             state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
             OR order_id IN (SELECT parent_id FROM algo_orders WHERE state IN ('intended', 'live')
@@ -366,11 +371,14 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
     }
     drop(cursor);
     let stops = tx
-        .prepare(
-            "SELECT algo_id, parent_id, run_id, contender_id, inst_id, trigger_px, venue_id, state, child_id
-            FROM algo_orders WHERE state IN ('intended', 'live') OR (state = 'effective' AND parent_id IN
+        .prepare(&format!(
+            "SELECT a.algo_id, a.parent_id, a.run_id, a.contender_id, a.inst_id, a.trigger_px, a.venue_id, a.state,
+                a.child_id, o.side, {}, a.created_ms
+            FROM algo_orders a JOIN orders o ON o.order_id = a.parent_id
+            WHERE a.state IN ('intended', 'live') OR (a.state = 'effective' AND a.parent_id IN
                 (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 5000))",
-        )?
+            risk::stop_columns(&tx)?
+        ))?
         .query_map([], |row| Ok(stop_of(row)))?
         .map(|row| row?)
         .collect::<Result<BTreeMap<String, Stop>, ReadFail>>()?;
@@ -403,6 +411,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         .into_iter()
         .collect(),
         instruments: rows(&tx, "SELECT rules FROM instruments ORDER BY inst_id", instrument_of)?,
+        guards: risk::guards(&tx)?,
         orders,
         fills,
         stops,

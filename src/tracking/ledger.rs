@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::domain::books::{Books, Holding};
 use crate::domain::order::{Contradiction, Step};
 use crate::domain::record::{Record, Transition};
-use crate::domain::view::{Latest, OpenOrder, OrdersView};
+use crate::domain::view::{Guard, Latest, OpenOrder, OrdersView};
 use crate::domain::{
     ContenderId, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side, Stop,
     Tally, VenueOrdId,
@@ -43,9 +43,10 @@ pub struct Ledger {
     by_venue: BTreeMap<VenueOrdId, OrderId>,
     holdings: BTreeMap<(ContenderId, InstId), Holding>,
     tally: Tally,
-    /// Stops that may be alive, by their algo id, and those asked to cancel.
+    /// Stops that may be alive, and ended ones whose child may still come, by our name of them.
     stops: BTreeMap<String, Stop>,
-    stops_asked: BTreeSet<String>,
+    /// How each sleeve is to be protected.
+    guards: BTreeMap<(ContenderId, InstId), Guard>,
     latest: BTreeMap<(ContenderId, InstId), OrderId>,
     instruments: BTreeMap<InstId, Arc<Instrument>>,
     /// The account as our fills make it.
@@ -71,6 +72,7 @@ impl Ledger {
             instruments: known,
             prefix: format!("{}{env}", crate::domain::ids::CLIENT_ID_PREFIX),
             stops: opened.stops,
+            guards: opened.guards,
             ..Self::default()
         };
         let mut records = Vec::new();
@@ -205,7 +207,8 @@ impl Ledger {
             holdings: self.holdings.clone(),
             tally: self.tally.clone(),
             latest: latest.collect(),
-            idle_stops: self.idle_stops(),
+            guards: self.guards.clone(),
+            stops: self.shown_stops(),
             ..OrdersView::default()
         }
     }
@@ -438,9 +441,14 @@ impl Ledger {
 
     fn fill(&mut self, id: &OrderId, raw: RawFill, side: Side) -> Vec<Record> {
         let Some(order) = self.orders.get(id) else { return Vec::new() };
+        let order = order.clone();
         let (venue, purpose) = (order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from("")), order.purpose);
         let fill = raw.of(&order.inst, side, id, &venue, &order.contender, order.run_id);
         self.book(&fill);
+        if purpose == Purpose::Entry {
+            let guard = Guard { entry: id.clone(), run_id: order.run_id, side, trigger: order.stop };
+            self.guards.insert((fill.contender.clone(), fill.inst.clone()), guard);
+        }
         let moved = match purpose {
             Purpose::Flatten => self.hand_down(&fill, "close"),
             Purpose::Liquidation => self.hand_down(&fill, "liquidation"),

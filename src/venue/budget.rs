@@ -30,6 +30,10 @@ pub(super) enum Lane {
     Create,
     /// Cancels: 60 per window and instrument.
     Cancel,
+    /// New stops: 20 per window and instrument.
+    CreateAlgo,
+    /// Moves of stops: 20 per window and instrument.
+    AmendAlgo,
     /// Cancels of stops: 20 per window and instrument.
     CancelAlgo,
 }
@@ -43,6 +47,8 @@ pub(super) struct Budgets {
     query: Keyed,
     create: Keyed,
     cancel: Keyed,
+    create_algo: Keyed,
+    amend_algo: Keyed,
     cancel_algo: Keyed,
     orders: Direct,
 }
@@ -65,6 +71,8 @@ impl Default for Budgets {
             query: RateLimiter::keyed(quota(60)),
             create: RateLimiter::keyed(quota(60)),
             cancel: RateLimiter::keyed(quota(60)),
+            create_algo: RateLimiter::keyed(quota(20)),
+            amend_algo: RateLimiter::keyed(quota(20)),
             cancel_algo: RateLimiter::keyed(quota(20)),
             orders: RateLimiter::direct(quota(1000)),
         }
@@ -81,6 +89,8 @@ impl Budgets {
             Lane::Bulk => self.bulk.until_key_ready(&key).await,
             Lane::Query => self.query.until_key_ready(&key).await,
             Lane::Cancel => self.cancel.until_key_ready(&key).await,
+            Lane::CreateAlgo => self.create_algo.until_key_ready(&key).await,
+            Lane::AmendAlgo => self.amend_algo.until_key_ready(&key).await,
             Lane::CancelAlgo => self.cancel_algo.until_key_ready(&key).await,
             Lane::Create => {
                 self.orders.until_ready().await;

@@ -145,7 +145,8 @@ fn item(body: &str) -> Option<Item> {
         return Some(Item {
             code,
             msg: text(&first["sMsg"]).unwrap_or_default(),
-            ord_id: text(&first["ordId"]).unwrap_or_default(),
+            // A stop's reply names it `algoId`.
+            ord_id: text(&first["ordId"]).or_else(|| text(&first["algoId"])).unwrap_or_default(),
         });
     }
     let code = text(&reply["code"])?;

@@ -13,7 +13,7 @@ use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_ca
 use super::sign::Signer;
 use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
 use crate::domain::{
-    AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Quote,
+    AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Quote, Stop,
 };
 use crate::runtime::{Clock, StageError};
 
@@ -490,6 +490,30 @@ impl Trading {
                 msg: reply["msg"].as_str().unwrap_or("").to_owned(),
             }),
             None => Err(strange()),
+        }
+    }
+
+    /// Waits for room in the budget of new stops.
+    pub async fn room_to_stop(&self, inst: &InstId) {
+        self.venue.inner.budgets.wait(Lane::CreateAlgo, inst.as_str()).await;
+    }
+
+    /// Places a stop that stands alone, once. Wait for room first. The venue takes no deadline for one.
+    pub async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+        match self.post("/api/v5/trade/order-algo", wire::stop_body(stop, inst).to_string(), None).await {
+            Ok(reply) => judge_create(&reply),
+            Err(error) => CreateOutcome::Unknown(format!("no answer: {error}")),
+        }
+    }
+
+    /// Asks for a stop's new size and trigger, by our id.
+    pub async fn amend_stop(&self, inst: &InstId, algo_id: &str, qty: Qty, trigger: Price) -> CancelOutcome {
+        self.venue.inner.budgets.wait(Lane::AmendAlgo, inst.as_str()).await;
+        let body = serde_json::json!({"instId": inst, "algoClOrdId": algo_id, "newSz": qty.to_string(),
+            "newSlTriggerPx": trigger.to_string(), "newSlOrdPx": "-1"});
+        match self.post("/api/v5/trade/amend-algos", body.to_string(), None).await {
+            Ok(reply) => judge_cancel(&reply),
+            Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
 

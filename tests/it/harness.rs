@@ -278,6 +278,13 @@ pub fn pair(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
+/// Limits that stand in nobody's way: for tests of something else.
+pub const WIDE: &str = "[risk]\norder_notional_min = \"1\"\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n\
+    position_notional_max = \"10000000\"\ngross_exposure_pct_max = \"2000\"\nnet_exposure_pct_max = \"2000\"\n\
+    leverage_times_max = \"20\"\nfree_balance_min = \"0\"\norders_per_minute_max = 3000\norders_per_day_max = 1000000\n\
+    duplicate_ms_min = 0\nrepeats_per_hour_max = 100000\ntrades_per_day_max = 1000000\nturnover_pct_max = \"1000000\"\n\
+    loss_streak_max = 1000\ndaily_loss_pct_max = \"50\"\ndrawdown_pct_max = \"90\"\nprice_jump_pct_max = \"100\"\n";
+
 /// A configuration that trades at nearly every bar on every instrument, written to `dir`.
 pub fn busy_config(dir: &Path) -> String {
     std::fs::create_dir_all(dir).unwrap();
@@ -291,12 +298,22 @@ pub fn busy_config(dir: &Path) -> String {
     let swaps = r#""BTC-USDT-SWAP", "ETH-USDT-SWAP""#;
     let spots = r#""BTC-USDT", "SOL-USDT""#;
     let text = [
-        "[decision]\nevery_bars = 1\n[risk]\norder_notional_min = \"1\"\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n\
-         [venue]\norder_expiry_ms = 60000\n"
-            .to_owned(),
-        contender("fast", "sma_cross", swaps, "fast = 2, slow = 3, stop_pct = 0.02", r#"policy = "ioc_limit", collar_bps = 3"#),
+        format!("[decision]\nevery_bars = 1\n{WIDE}[venue]\norder_expiry_ms = 60000\n"),
+        contender(
+            "fast",
+            "sma_cross",
+            swaps,
+            "fast = 2, slow = 3, stop_pct = 0.02",
+            r#"policy = "ioc_limit", collar_bps = 3"#,
+        ),
         contender("spot", "sma_cross", spots, "fast = 2, slow = 4", r#"policy = "ioc_limit", collar_bps = 5"#),
-        contender("maker", "rsi_reversion", swaps, "period = 3, low = 45, high = 55", r#"policy = "post_only", ttl_ms = 4000"#),
+        contender(
+            "maker",
+            "rsi_reversion",
+            swaps,
+            "period = 3, low = 45, high = 55",
+            r#"policy = "post_only", ttl_ms = 4000"#,
+        ),
         contender("taker", "sma_cross", swaps, "fast = 5, slow = 40", r#"policy = "market""#),
     ]
     .join("\n");

@@ -13,7 +13,7 @@ use alpha_arena::domain::{
     Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
-use alpha_arena::risk::{Gate, Latch, Memory, Seal, Tempo, Work};
+use alpha_arena::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
 use alpha_arena::store::{Journal, MemoryStore};
 use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker};
@@ -159,6 +159,7 @@ impl Daemon {
             commands,
             cancels: cancels_tx,
             limits: limits(),
+            protecting: Protecting { stop_default: Decimal::new(5, 2), unprotected_max: Ms::secs(10) },
             tempo: Tempo::default(),
             latch: latch.clone(),
             clock: clock.clone(),
@@ -171,6 +172,7 @@ impl Daemon {
             read_account: Arc::clone(&wanted),
             verdicts: verdicts_tx,
             standing: standing_tx,
+            shields: watch::channel(BTreeMap::new()).0,
             memory,
             in_flight: Vec::new(),
             work: Work::default(),
@@ -185,6 +187,7 @@ impl Daemon {
             ids: Ids { env: 's', uid: "1".into(), install_epoch },
             no_trade_band: Decimal::new(1, 2),
             reserve: Decimal::ZERO,
+            stop_default: Decimal::new(5, 2),
             journal: journal.clone(),
             cycles,
             orders: view.clone(),
@@ -236,10 +239,14 @@ impl Daemon {
 
     /// Has an actor ended by itself? None may.
     pub fn ended(&mut self) -> Option<String> {
-        match self.tasks.try_join_next()? {
-            Ok((name, result)) => Some(format!("{name} ended by itself: {result:?}")),
-            Err(error) => Some(format!("an actor panicked: {error}")),
+        let mut ended = Vec::new();
+        while let Some(end) = self.tasks.try_join_next() {
+            ended.push(match end {
+                Ok((name, result)) => format!("{name} ended by itself: {result:?}"),
+                Err(error) => format!("an actor panicked: {error}"),
+            });
         }
+        (!ended.is_empty()).then(|| ended.join("; "))
     }
 
     /// kill -9: nothing is finished, nothing is flushed.

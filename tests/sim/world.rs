@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alpha_arena::domain::{AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Readiness};
-use alpha_arena::exchange::core::{Event, Exchange, Ledger};
+use alpha_arena::domain::{
+    AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Readiness, Stop,
+};
+use alpha_arena::exchange::core::{Event, Exchange, Ledger, LegChange};
 use alpha_arena::exchange::market::Market;
-use alpha_arena::exchange::{parse_order, render};
+use alpha_arena::exchange::{parse_algo, parse_order, render};
 use alpha_arena::execution::{Move, OrderLine};
 use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
 use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
 use alpha_arena::venue::{
     AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Stream, StreamEvent, VenueError, create_body,
-    judge_cancel, judge_create, parse_account, parse_algos, parse_bills, parse_fills, parse_orders,
+    judge_cancel, judge_create, parse_account, parse_algos, parse_bills, parse_fills, parse_orders, stop_body,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -197,6 +199,23 @@ impl World {
             self.violation(format!("P1: {id} reached the venue before its intent was durable"));
         }
         self.count("creates");
+    }
+
+    fn observe_stop(&mut self, id: &str) {
+        let times = self.creates.entry(id.to_owned()).or_default();
+        *times += 1;
+        if *times > 1 {
+            self.violation(format!("P2: stop {id} was placed twice"));
+        }
+        let durable: bool = {
+            let db = self.store.db();
+            db.query_row("SELECT EXISTS (SELECT 1 FROM algo_orders WHERE algo_id = ?1)", [id], |row| row.get(0))
+                .unwrap()
+        };
+        if !durable {
+            self.violation(format!("P1: stop {id} reached the venue before it was durable"));
+        }
+        self.count("stops placed");
     }
 
     fn hidden(&self, cl_ord_id: &str) -> bool {
@@ -617,6 +636,36 @@ impl OrderLine for Venue {
             .operate("cancel", move |w| {
                 w.count("cancels");
                 answer(w.exchange.cancel(&inst, "", &id).map_err(|r| r.code.to_string()))
+            })
+            .await;
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))
+    }
+
+    async fn room_to_stop(&self, _: &InstId) {}
+
+    async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+        let (body, id) = (stop_body(stop, inst), stop.id.clone());
+        let reply = self
+            .operate("place-stop", move |w| {
+                w.observe_stop(&id);
+                let done = parse_algo(&body).and_then(|new| w.exchange.place_algo(new));
+                match done {
+                    Ok(algo) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "algoId": algo.to_string()}]}),
+                    Err(r) => json!({"code": "1", "msg": "", "data": [{"sCode": r.code, "sMsg": r.msg, "algoId": ""}]}),
+                }
+            })
+            .await;
+        reply.map_or(CreateOutcome::Unknown("no answer".into()), |reply| judge_create(&reply))
+    }
+
+    async fn amend_stop(&self, _: &InstId, id: &str, qty: Qty, trigger: Price) -> CancelOutcome {
+        let id = id.to_owned();
+        let reply = self
+            .operate("amend-stop", move |w| {
+                w.count("stops moved");
+                let stop = LegChange { trigger: Some(trigger.0), price: None };
+                let done = w.exchange.amend_algo("", &id, Some(qty.0), (stop, LegChange::default()));
+                answer(done.map_err(|r| r.code.to_string()))
             })
             .await;
         reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))

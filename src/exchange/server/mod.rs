@@ -359,3 +359,8 @@ fn cut(answer: Result<String, Failure>) -> Response {
 pub fn parse_order(item: &serde_json::Value) -> Result<super::core::NewOrder, super::core::Refusal> {
     parse::order(item)
 }
+
+/// Reads one item of a new algo order, as the server does.
+pub fn parse_algo(item: &serde_json::Value) -> Result<super::core::NewAlgo, super::core::Refusal> {
+    parse::algo(item)
+}

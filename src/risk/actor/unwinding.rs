@@ -9,7 +9,7 @@ use super::{Answer, CancelAsk, Command, Gate};
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{InstId, Ms, OrderState, Readiness, Restriction, RunId, Scope};
 use crate::risk::flatten::{Closing, flatten};
-use crate::risk::rules::{Refused, check_flatten};
+use crate::risk::rules::{Refused, check_permitted};
 use crate::risk::unwind::{Report, Seen, Step, Unwind};
 use crate::runtime::StageError;
 
@@ -159,7 +159,7 @@ impl Gate {
             self.journal.post(Record::Together(rows)).await?;
         }
         let Some(intent) = flat.intent.map(Arc::new) else { return Ok(()) };
-        match check_flatten(intent, &instrument) {
+        match check_permitted(intent, &instrument) {
             Ok(approved) if self.latch.is_on() => self.let_out(approved).await,
             Ok(approved) => self.stop(Arc::clone(approved.intent()), OrderState::Suppressed, Vec::new()).await,
             Err(Refused { intent, breaches }) => self.stop(intent, OrderState::Blocked, breaches).await,

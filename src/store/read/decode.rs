@@ -23,7 +23,13 @@ pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
         run_id: run_of(&text(row, 2)?)?,
         contender: text(row, 3)?.as_str().into(),
         inst: text(row, 4)?.as_str().into(),
+        // It does the opposite of the order it hangs on.
+        side: word(row, 9, Side::parse)?.opposite(),
         trigger: value(row, 5)?,
+        qty: optional(row, 10)?,
+        standalone: row.get(11)?,
+        created: Ms(row.get(12)?),
+        triggered: None,
         venue_id: row.get(6)?,
         state: word(row, 7, AlgoState::parse)?,
         child: row.get::<_, Option<String>>(8)?.map(OrderId::new),
@@ -150,6 +156,7 @@ pub(super) fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
     order.venue_id = row.get::<_, Option<String>>(1)?.map(|id| id.as_str().into());
     order.filled = value(row, 14)?;
     order.average = optional(row, 15)?;
+    order.stop = optional(row, 20)?;
     Ok((order, word(row, 13, OrderState::parse)?))
 }
 

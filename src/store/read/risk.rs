@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
 
-use super::decode::{ReadFail, equity_of, restriction_of, text};
+use super::decode::{ReadFail, equity_of, optional, restriction_of, run_of, text, word};
 use super::{Reader, Table, rows};
-use crate::domain::{EquityBook, Ms, Restriction};
+use crate::domain::view::Guard;
+use crate::domain::{ContenderId, EquityBook, InstId, Ms, OrderId, Restriction, Side};
 use crate::store::{Stamp, StoreError};
 
 /// Since when each contender's repeats are counted anew, by its id.
@@ -24,6 +25,11 @@ fn remembers(db: &rusqlite::Connection) -> Result<bool, ReadFail> {
     Ok(db.query_row(known, [], |row| row.get(0))?)
 }
 
+/// Size of a stop and whether it stands alone; before there were such, neither.
+pub(super) fn stop_columns(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
+    Ok(if remembers(db)? { "a.qty, a.standalone" } else { "NULL, 0" })
+}
+
 pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>, ReadFail> {
     if !remembers(db)? {
         return Ok(Vec::new());
@@ -31,6 +37,20 @@ pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>
     let statement = "SELECT scope, cause, state, why, since_ms, until_ms, flatten FROM restrictions
         ORDER BY since_ms, scope, cause";
     rows(db, statement, restriction_of)
+}
+
+/// The newest order that added to each sleeve, and where its decision wanted it stopped.
+pub(super) fn guards(db: &rusqlite::Connection) -> Result<BTreeMap<(ContenderId, InstId), Guard>, ReadFail> {
+    // Of a group the row with the largest of MAX is shown.
+    let statement = "SELECT contender_id, inst_id, order_id, side, stop_px, run_id, MAX(created_ms) FROM orders
+        WHERE purpose = 'entry' AND CAST(filled AS REAL) > 0 GROUP BY contender_id, inst_id";
+    let found = rows(db, statement, |row| {
+        let key = (text(row, 0)?.as_str().into(), text(row, 1)?.as_str().into());
+        let entry = OrderId::new(text(row, 2)?);
+        let (side, trigger) = (word(row, 3, Side::parse)?, optional(row, 4)?);
+        Ok((key, Guard { entry, run_id: run_of(&text(row, 5)?)?, side, trigger }))
+    })?;
+    Ok(found.into_iter().collect())
 }
 
 /// What a unit of the account was worth last; empty if it was never counted.

@@ -362,8 +362,21 @@ impl Desk {
                 self.ledger.not_moved(&id);
                 Ok(Vec::new())
             }
-            News::StopCancelAsked(algo) => {
-                self.ledger.stop_cancel_asked(&algo);
+            News::StopIntended(stop) => {
+                self.ledger.stop_intended(*stop);
+                Ok(Vec::new())
+            }
+            News::StopAnswered(id, outcome) => {
+                if matches!(outcome, CreateOutcome::Unknown(_)) {
+                    self.begin_sweep(now);
+                }
+                self.ledger.stop_answered(&id, &outcome, at)
+            }
+            News::StopAsked(_, outcome) => {
+                // Gone, triggered or never there: the lists know.
+                if matches!(outcome, CancelOutcome::Ask(_)) {
+                    self.begin_sweep(now);
+                }
                 Ok(Vec::new())
             }
         };

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::{Act, Ask, Desk, Feed, Now, inquiry};
 use crate::domain::record::Record;
-use crate::domain::{OrderState, Trouble};
+use crate::domain::{Ms, OrderState, Trouble};
 use crate::tracking::sweep::{Sweep, Wanted};
 
 impl Desk {
@@ -52,6 +52,14 @@ impl Desk {
             }
         }
         self.on_stops(&found.algos, "algo lists", now);
+        // A stop that was asked for long before this look and is in none of the lists was never made.
+        let until = Ms(found.began.0 - self.patience.absent_after.0);
+        for id in self.ledger.unheard_stops(until) {
+            if found.algos.iter().all(|push| push.algo_id != id) {
+                let records = self.ledger.stop_unborn(&id, "reconcile", "in no list of the venue", now.venue);
+                self.keep(Ok(records), None, now);
+            }
+        }
         // A stray that is no longer open needs no cancel.
         self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
         if let Some(cursor) = cursor {

@@ -3,39 +3,86 @@
 use super::{Foreign, Ledger, Outcome};
 use crate::domain::order::Contradiction;
 use crate::domain::record::{AdoptedOrder, AlgoStep, Record};
-use crate::domain::view::IdleStop;
+use crate::domain::view::{ShownStop, StopPhase};
 use crate::domain::{
     AlgoState, ContenderId, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Purpose, Qty, RunId, Side, Stop,
 };
-use crate::venue::{AlgoPush, OrderPush};
+use crate::venue::{AlgoPush, CreateOutcome, OrderPush};
 
 impl Ledger {
-    /// Stops whose contender no longer holds what they protect.
-    pub(super) fn idle_stops(&self) -> Vec<IdleStop> {
-        let idle = |stop: &&Stop| {
-            // Not known, or not all of it: keep the stop.
-            let Some(parent) = self.orders.get(&stop.parent).filter(|o| o.is_settled()) else { return false };
-            let held = self.holdings.get(&(stop.contender.clone(), stop.inst.clone())).map_or(Qty::ZERO, |h| h.qty);
-            match parent.side {
-                Side::Buy => held <= Qty::ZERO,
-                Side::Sell => held >= Qty::ZERO,
+    /// Stops that protect, or may.
+    pub(super) fn shown_stops(&self) -> Vec<ShownStop> {
+        self.stops
+            .values()
+            .filter_map(|stop| Some(ShownStop { phase: self.phase(stop)?, stop: self.sized(stop) }))
+            .collect()
+    }
+
+    fn phase(&self, stop: &Stop) -> Option<StopPhase> {
+        match stop.state {
+            AlgoState::Live => Some(StopPhase::Live),
+            // What hangs on an order is made when that has ended.
+            AlgoState::Intended => (stop.standalone || self.is_made(stop)).then_some(StopPhase::Coming),
+            AlgoState::Effective => {
+                let works = |id: &OrderId| self.orders.get(id).is_some_and(|order| !order.is_settled());
+                let closing = stop.child.as_ref().map_or(stop.triggered.is_some(), works);
+                closing.then_some(StopPhase::Closing)
             }
+            AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed | AlgoState::Unborn => None,
+        }
+    }
+
+    fn is_made(&self, stop: &Stop) -> bool {
+        self.orders.get(&stop.parent).is_some_and(|o| o.is_settled() && !o.filled.is_zero())
+    }
+
+    fn sized(&self, stop: &Stop) -> Stop {
+        let qty = stop.qty.or_else(|| self.orders.get(&stop.parent).map(|order| order.filled));
+        Stop { qty, ..stop.clone() }
+    }
+
+    /// A stop that stands alone is durable.
+    pub fn stop_intended(&mut self, stop: Stop) {
+        self.stops.insert(stop.id.clone(), stop);
+    }
+
+    /// The venue's answer to a stop that stands alone. No clear answer changes nothing: the lists will tell.
+    pub fn stop_answered(&mut self, id: &str, outcome: &CreateOutcome, now: Ms) -> Outcome {
+        match outcome {
+            CreateOutcome::Accepted(venue_id) => {
+                let (venue_id, state) = (venue_id.as_str().to_owned(), Some(AlgoState::Live));
+                let said =
+                    AlgoPush { algo_id: id.to_owned(), venue_id, state, qty: None, trigger: None, at: Some(now) };
+                self.on_algo(&said, "accepted", now)
+            }
+            CreateOutcome::Rejected { code, msg, .. } => {
+                Ok(self.stop_unborn(id, "venue", &format!("{code} {msg}"), now))
+            }
+            CreateOutcome::Unknown(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// It was never made.
+    pub fn stop_unborn(&mut self, id: &str, cause: &'static str, evidence: &str, now: Ms) -> Vec<Record> {
+        let Some(stop) = self.stops.get_mut(id).filter(|stop| stop.state == AlgoState::Intended) else {
+            return Vec::new();
         };
-        let waits = |stop: &&Stop| !stop.state.is_final() && !self.stops_asked.contains(&stop.id);
-        let row = |stop: &Stop| IdleStop { inst: stop.inst.clone(), algo_id: stop.id.clone(), run_id: stop.run_id };
-        self.stops.values().filter(waits).filter(idle).map(row).collect()
+        stop.state = AlgoState::Unborn;
+        let (stop, evidence) = (stop.clone(), evidence.to_owned());
+        self.stops.remove(id);
+        vec![Record::Algo(Box::new(AlgoStep { from: Some(AlgoState::Intended), stop, cause, evidence, at: now }))]
     }
 
-    /// A stop's cancel was asked for; it is not asked for again until the venue says it lives.
-    pub fn stop_cancel_asked(&mut self, algo_id: &str) {
-        self.stops_asked.insert(algo_id.to_owned());
+    /// Stops that stand alone, were asked for before `until`, and have not been heard of since.
+    pub fn unheard_stops(&self, until: Ms) -> Vec<String> {
+        let unheard = |s: &&Stop| s.standalone && s.state == AlgoState::Intended && s.created < until;
+        self.stops.values().filter(unheard).map(|stop| stop.id.clone()).collect()
     }
 
-    /// Stops that should be alive at the venue: made by an order that has ended with fills.
+    /// Stops that should be alive at the venue: those that stand alone, and those of orders that have ended with fills.
     pub fn expected_stops(&self) -> Vec<String> {
-        let made = |stop: &Stop| self.orders.get(&stop.parent).is_some_and(|o| o.is_settled() && !o.filled.is_zero());
-        let waits = self.stops.values().filter(|stop| !stop.state.is_final() && made(stop));
-        waits.map(|stop| stop.id.clone()).collect()
+        let waits = |stop: &&Stop| !stop.state.is_final() && (stop.standalone || self.is_made(stop));
+        self.stops.values().filter(waits).map(|stop| stop.id.clone()).collect()
     }
 
     /// The order ended without a fill: its stops were never made.
@@ -66,18 +113,23 @@ impl Ledger {
             stop.venue_id = Some(push.venue_id.clone());
         }
         let from = stop.state;
+        let news = stop.merge(said)?;
+        let shaped = said == AlgoState::Live && from != AlgoState::Intended && stop.shaped(push.qty, push.trigger);
         if said == AlgoState::Live {
-            self.stops_asked.remove(&push.algo_id);
+            stop.shaped(push.qty, push.trigger);
         }
-        if !stop.merge(said)? {
+        if !news && !shaped {
             return Ok(Vec::new());
         }
-        let evidence = channel.to_owned();
+        if said == AlgoState::Effective {
+            stop.triggered = Some(now);
+        }
+        let evidence = match stop.qty {
+            Some(qty) => format!("{channel}: {qty} at {}", stop.trigger),
+            None => channel.to_owned(),
+        };
         let step =
             AlgoStep { stop: stop.clone(), from: Some(from), cause: "venue", evidence, at: push.at.unwrap_or(now) };
-        if matches!(said, AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed) {
-            self.stops_asked.remove(&push.algo_id);
-        }
         Ok(vec![Record::Algo(Box::new(step))])
     }
 
@@ -97,6 +149,7 @@ impl Ledger {
             // A child proves that it has triggered, unless the venue has said so already or said how it failed.
             if !from.is_final() {
                 stop.state = AlgoState::Effective;
+                stop.triggered = Some(now);
             }
             let evidence = format!("its order {} appeared", push.report.venue_id);
             let step = AlgoStep { stop: stop.clone(), from: Some(from), cause: "descent", evidence, at: now };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::instrument::tests::swap;
+use crate::domain::view::StopPhase;
 use crate::domain::{AlgoState, ClOrdId, OrdType, Price, RunId, StopSpec, TradeId, VenueReport, VenueStatus};
 use crate::venue::AlgoPush;
 use rust_decimal::Decimal;
@@ -107,11 +108,12 @@ fn an_order_that_ended_is_open_and_frozen_until_its_fills_are_booked_and_keeps_i
     let view = ledger.view();
     assert_eq!(view.open.len(), 1);
     assert!(view.frozen(&swap().id).unwrap().contains("fills of order"));
-    assert!(view.idle_stops.is_empty());
+    assert!(view.stops.is_empty(), "not yet made, as far as we know");
     let late = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
     ledger.on_order(&late, "orders", Ms(3)).unwrap().unwrap();
     let view = ledger.view();
-    assert!(view.open.is_empty() && view.frozen(&swap().id).is_none() && view.idle_stops.is_empty());
+    assert!(view.open.is_empty() && view.frozen(&swap().id).is_none());
+    assert_eq!(phases(&ledger), [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]);
 }
 
 #[test]
@@ -130,23 +132,68 @@ fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
     assert_eq!(ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(), 0);
 }
 
+fn phases(ledger: &Ledger) -> Vec<(StopPhase, Option<Qty>)> {
+    ledger.view().stops.iter().map(|shown| (shown.phase, shown.stop.qty)).collect()
+}
+
+fn said(state: AlgoState, qty: Option<i64>) -> AlgoPush {
+    let qty = qty.map(|qty| Qty(Decimal::from(qty)));
+    AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some(state), qty, trigger: None, at: None }
+}
+
 #[test]
-fn a_stop_is_idle_once_its_sleeve_is_flat_and_is_asked_for_until_it_is_cancelled() {
+fn a_stop_counts_from_when_its_order_has_filled_until_its_child_has() {
     let mut ledger = sent();
     ledger.on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Canceled, None, 0), "x", Ms(2)).unwrap().unwrap();
-    assert!(ledger.view().idle_stops.is_empty(), "an order without fills never had a stop");
+    assert_eq!(phases(&ledger), [], "an order without fills never had a stop");
     let mut ledger = sent();
-    ledger
-        .on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5), "x", Ms(2))
-        .unwrap()
-        .unwrap();
-    ledger.holdings.values_mut().for_each(|h| h.qty = Qty::ZERO);
-    assert_eq!(ledger.view().idle_stops.len(), 1);
-    ledger.stop_cancel_asked("astop");
-    assert!(ledger.view().idle_stops.is_empty());
-    let live = AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some(AlgoState::Live), at: None };
-    ledger.on_algo(&live, "x", Ms(3)).unwrap();
-    assert_eq!(ledger.view().idle_stops.len(), 1, "it lives after all");
+    let filled = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    ledger.on_order(&filled, "x", Ms(2)).unwrap().unwrap();
+    assert_eq!(phases(&ledger), [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]);
+    ledger.on_algo(&said(AlgoState::Live, None), "x", Ms(3)).unwrap();
+    assert_eq!(phases(&ledger), [(StopPhase::Live, Some(Qty(Decimal::from(5))))]);
+    // The venue has moved it.
+    assert_eq!(ledger.on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4)).unwrap().len(), 1);
+    assert_eq!(ledger.on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4)).unwrap().len(), 0);
+    assert_eq!(phases(&ledger), [(StopPhase::Live, Some(Qty(Decimal::from(3))))]);
+    ledger.on_algo(&said(AlgoState::Effective, None), "x", Ms(5)).unwrap();
+    assert_eq!(phases(&ledger), [(StopPhase::Closing, Some(Qty(Decimal::from(3))))]);
+    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 3)), 3);
+    ledger.on_order(&child, "x", Ms(6)).unwrap().unwrap();
+    assert_eq!(phases(&ledger), []);
+    assert_eq!(ledger.view().guards.len(), 1, "what is left knows how it is to be protected");
+}
+
+#[test]
+fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
+    use crate::venue::CreateOutcome;
+    let alone = |state| Stop {
+        id: "alone".into(),
+        venue_id: None,
+        parent: ID.into(),
+        run_id: RunId(uuid::Uuid::nil()),
+        contender: "trend".into(),
+        inst: swap().id,
+        side: Side::Sell,
+        trigger: Price::ZERO,
+        qty: Some(Qty(Decimal::ONE)),
+        standalone: true,
+        created: Ms(1),
+        state,
+        child: None,
+        triggered: None,
+    };
+    let answered = |outcome: CreateOutcome, expected: &[StopPhase]| {
+        let mut ledger = Ledger::default();
+        ledger.stop_intended(alone(AlgoState::Intended));
+        assert_eq!(phases(&ledger)[0].0, StopPhase::Coming);
+        ledger.stop_answered("alone", &outcome, Ms(2)).unwrap();
+        assert_eq!(phases(&ledger).iter().map(|(phase, _)| *phase).collect::<Vec<_>>(), expected);
+        assert_eq!(ledger.unheard_stops(Ms(5)).len(), usize::from(expected == [StopPhase::Coming]));
+    };
+    answered(CreateOutcome::Accepted("7".into()), &[StopPhase::Live]);
+    answered(CreateOutcome::Unknown("x".into()), &[StopPhase::Coming]);
+    answered(CreateOutcome::Rejected { code: "51000".into(), msg: String::new(), stop: false }, &[]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub use market::{
     parse_quote, parse_time, parse_trades,
 };
 pub use orders::{
-    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, parse_algos, parse_fills, parse_orders,
+    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, parse_algos, parse_fills, parse_orders, stop_body,
 };
 
 use rust_decimal::Decimal;

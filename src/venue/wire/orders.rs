@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Malformed, decimal, malformed, time};
 use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
-    Side, TradeId, VenueOrdId, VenueReport, VenueStatus,
+    Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
 
 #[derive(Deserialize)]
@@ -238,6 +238,10 @@ struct AlgoRow {
     algo_id: String,
     algo_cl_ord_id: String,
     state: String,
+    #[serde(default, deserialize_with = "decimal")]
+    sz: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
+    sl_trigger_px: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     u_time: Option<Ms>,
 }
@@ -251,6 +255,9 @@ pub struct AlgoPush {
     pub venue_id: String,
     /// `None` for words we do not know.
     pub state: Option<AlgoState>,
+    /// Its size and trigger; `None` where the venue leaves them empty.
+    pub qty: Option<Qty>,
+    pub trigger: Option<Price>,
     pub at: Option<Ms>,
 }
 
@@ -263,6 +270,8 @@ pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
             state: AlgoState::parse(&row.state).filter(|s| !matches!(s, AlgoState::Intended | AlgoState::Unborn)),
             algo_id: row.algo_cl_ord_id,
             venue_id: row.algo_id,
+            qty: row.sz.map(Qty),
+            trigger: row.sl_trigger_px.map(Price),
             at: row.u_time,
         })
         .collect())
@@ -318,6 +327,28 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
         }]);
     }
     Ok(body)
+}
+
+/// The body of a stop that stands alone: a market order over its size when the last price reaches the trigger.
+pub fn stop_body(stop: &Stop, inst: &Instrument) -> Value {
+    let mut body = json!({
+        "instId": stop.inst,
+        "tdMode": if inst.kind == InstKind::Spot { "cash" } else { "cross" },
+        "side": stop.side.as_str(),
+        "ordType": "conditional",
+        "sz": stop.qty.unwrap_or_default().to_string(),
+        "algoClOrdId": stop.id,
+        "tag": TAG,
+        "slTriggerPx": stop.trigger.to_string(),
+        "slTriggerPxType": "last",
+        "slOrdPx": "-1",
+    });
+    if inst.kind == InstKind::Swap {
+        body["reduceOnly"] = json!(true);
+    } else {
+        body["tgtCcy"] = json!("base_ccy");
+    }
+    body
 }
 
 /// Our mark on every order: what cancel-all-after and an owner's eye go by.

@@ -1,0 +1,316 @@
+//! Protection, carried out: `protect::plan` says what is to be done, here it is handed to the executor, and the time a
+//! position is without a stop is measured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use tracing::{error, info, warn};
+
+use super::{Gate, Verdict};
+use crate::domain::ids::ClientIdSeed;
+use crate::domain::record::{Allocation, Proposal, Record, RunKind};
+use crate::domain::view::ShownStop;
+use crate::domain::{
+    AlgoState, Bps, ContenderId, InstId, Instrument, Ms, OrdType, OrderIntent, OrderState, Price, Purpose, Qty,
+    Readiness, RunId, Shield, Side, Stop, Usd,
+};
+use crate::risk::protect::{Act, Cover, Sleeve, can_protect, give_up, plan};
+use crate::risk::rules::{Permit, Refused, check_permitted};
+use crate::runtime::StageError;
+
+/// A stop that risk wants placed; only risk makes one.
+#[derive(Debug)]
+pub struct Placing {
+    stop: Stop,
+    _permit: Permit,
+}
+
+impl Placing {
+    /// The stop.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+}
+
+/// What the executor is to do about stops.
+#[derive(Debug)]
+pub enum StopWork {
+    Place(Box<Placing>),
+    Amend { inst: InstId, id: String, qty: Qty, trigger: Price, run_id: RunId },
+    Cancel { inst: InstId, id: String, run_id: RunId },
+}
+
+impl StopWork {
+    /// The instrument it is about.
+    pub fn inst(&self) -> &InstId {
+        match self {
+            StopWork::Place(placing) => &placing.stop.inst,
+            StopWork::Amend { inst, .. } | StopWork::Cancel { inst, .. } => inst,
+        }
+    }
+}
+
+/// How positions are protected.
+#[derive(Clone, Copy, Debug)]
+pub struct Protecting {
+    /// Where a sleeve is stopped whose strategy names nothing, as a share of its entry.
+    pub stop_default: Decimal,
+    /// A position without a stop for longer is closed, wall time.
+    pub unprotected_max: Ms,
+}
+
+/// What the gate remembers of protection while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Guarding {
+    /// What was asked for lately, and when; wall time.
+    asked: BTreeMap<String, Ms>,
+    /// Stops placed by this process so far: each has a name of its own.
+    placed: u32,
+    shields: BTreeMap<InstId, Shield>,
+    measured: Option<Ms>,
+}
+
+/// The same is asked for again only after this long, wall time.
+const AGAIN: Ms = Ms(1500);
+
+impl Gate {
+    /// Compares what is held with the stops there are, and has done what is missing.
+    pub(super) async fn guard(&mut self) -> Result<(), StageError> {
+        let wall = self.wall();
+        self.work.guarding.asked.retain(|_, at| wall.since(*at) < AGAIN);
+        let known = !matches!(*self.readiness.borrow(), Readiness::Reconciling(_));
+        let insts: BTreeSet<InstId> = {
+            let orders = self.orders.borrow();
+            let held = orders.holdings.iter().filter(|(_, held)| !held.qty.is_zero()).map(|((_, inst), _)| inst);
+            held.chain(orders.stops.iter().map(|s| &s.stop.inst)).cloned().collect()
+        };
+        self.work.guarding.shields.retain(|inst, shield| {
+            let gone = !insts.contains(inst);
+            if gone {
+                shield.bare_since = None;
+                (shield.needed, shield.covered) = (Qty::ZERO, Qty::ZERO);
+            }
+            !gone || shield.total_ms > 0
+        });
+        for inst in insts {
+            let Some((cover, rescue)) = self.cover(&inst, wall) else { continue };
+            let closing = self.work.unwinding.as_ref().is_some_and(|u| u.covers(&inst));
+            // Trading off: nothing leaves, and what is bare is an error for people to see.
+            if closing || !known || !self.latch.is_on() {
+                continue;
+            }
+            for act in cover.acts.into_iter().chain(rescue) {
+                self.carry_out(&inst, act, wall).await?;
+            }
+        }
+        self.work.guarding.measured = Some(wall);
+        let shields = &self.work.guarding.shields;
+        self.shields.send_if_modified(|shown| {
+            let new = *shown != *shields;
+            if new {
+                shown.clone_from(shields);
+            }
+            new
+        });
+        Ok(())
+    }
+
+    /// What should be done in an instrument, and if that has not helped for too long, what takes the position out.
+    fn cover(&mut self, inst: &InstId, wall: Ms) -> Option<(Cover, Vec<Act>)> {
+        let (orders, market) = (self.orders.borrow(), self.market.borrow());
+        let shown = market.insts.get(inst)?;
+        let rules: &Instrument = &shown.instrument;
+        let busy = |who: &ContenderId| {
+            orders.open.values().any(|o| o.inst == *inst && o.contender == *who)
+                || self.in_flight.iter().any(|o| o.inst == *inst && o.contender == *who)
+        };
+        let sleeves: Vec<Sleeve<'_>> = orders
+            .holdings
+            .iter()
+            .filter(|((_, on), held)| on == inst && !held.qty.is_zero())
+            .map(|((contender, _), held)| Sleeve {
+                contender,
+                held: held.qty,
+                average: held.average,
+                guard: orders.guards.get(&(contender.clone(), inst.clone())),
+                busy: busy(contender),
+            })
+            .collect();
+        let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
+        if !can_protect(rules, net) && !sleeves.is_empty() {
+            return None;
+        }
+        let stops: Vec<&ShownStop> = orders.stops.iter().filter(|s| s.stop.inst == *inst).collect();
+        let sure = orders.frozen(inst).is_none();
+        let last = shown.quote.map(|quote| quote.last);
+        let cover = plan(rules, last, &sleeves, &stops, (self.protecting.stop_default, sure, self.clock.now()));
+        let bare = cover.covered < cover.needed;
+        let before = self.work.guarding.measured.unwrap_or(wall);
+        let shield = self.work.guarding.shields.entry(inst.clone()).or_default();
+        (shield.needed, shield.covered) = (cover.needed, cover.covered);
+        match (bare, shield.bare_since) {
+            (true, None) => shield.bare_since = Some(wall),
+            (true, Some(since)) => {
+                shield.total_ms += wall.since(before).0;
+                shield.longest_ms = shield.longest_ms.max(wall.since(since).0);
+            }
+            (false, _) => shield.bare_since = None,
+        }
+        let late = shield.bare_since.is_some_and(|since| wall.since(since) >= self.protecting.unprotected_max);
+        let rescue = if late && sure { give_up(rules, &sleeves, &cover) } else { Vec::new() };
+        Some((cover, rescue))
+    }
+
+    async fn carry_out(&mut self, inst: &InstId, act: Act, wall: Ms) -> Result<(), StageError> {
+        let key = match &act {
+            Act::Place { contender, .. } | Act::Exit { contender, .. } => format!("{inst} {contender}"),
+            Act::Amend { id, .. } | Act::Cancel { id } => id.clone(),
+        };
+        if self.work.guarding.asked.contains_key(&key) {
+            return Ok(()); // asked for a moment ago
+        }
+        self.work.guarding.asked.insert(key, wall);
+        let (inst, run_id) = (inst.clone(), self.seal.start_run);
+        let work = match act {
+            Act::Exit { contender, side, qty, why } => return self.take_out(inst, contender, side, qty, why).await,
+            Act::Amend { id, qty, trigger } => StopWork::Amend { inst, id, qty, trigger, run_id },
+            Act::Cancel { id } => StopWork::Cancel { inst, id, run_id },
+            Act::Place { contender, entry, run_id: of_entry, side, qty, trigger } => {
+                self.work.guarding.placed += 1;
+                // Named by this start, so that no two processes give the same name.
+                let id = self.name(run_id, &contender, &inst, Purpose::Stop, self.work.guarding.placed);
+                let stop = Stop {
+                    id: id.as_str().to_owned(),
+                    venue_id: None,
+                    parent: entry,
+                    run_id: of_entry,
+                    contender,
+                    inst,
+                    side,
+                    trigger,
+                    qty: Some(qty),
+                    standalone: true,
+                    created: self.clock.now(),
+                    state: AlgoState::Intended,
+                    child: None,
+                    triggered: None,
+                };
+                StopWork::Place(Box::new(Placing { stop, _permit: Permit::issue() }))
+            }
+        };
+        self.send(Verdict::Stop(work)).await
+    }
+
+    fn name(
+        &self,
+        run_id: RunId,
+        contender: &ContenderId,
+        inst: &InstId,
+        purpose: Purpose,
+        leg: u32,
+    ) -> crate::domain::ClOrdId {
+        let seed = ClientIdSeed {
+            env: self.seal.env,
+            uid: &self.seal.uid,
+            install_epoch: &self.seal.install_epoch,
+            run_id,
+            contender,
+            inst,
+            purpose,
+            leg,
+            attempt: 0,
+        };
+        seed.client_order_id()
+    }
+
+    /// Takes a sleeve out by an order of its own, with a permit: a decision of the gate, recorded like any other.
+    async fn take_out(
+        &mut self,
+        inst: InstId,
+        contender: ContenderId,
+        side: Side,
+        wanted: Qty,
+        why: String,
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let shown = self.market.borrow().insts.get(&inst).map(|m| (Arc::clone(&m.instrument), m.quote));
+        let Some((instrument, quote)) = shown else { return Ok(()) };
+        let key = (contender.clone(), inst.clone());
+        let current = self.orders.borrow().holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
+        let run_id = self.seal.ids.next(now);
+        let intent = OrderIntent {
+            cl_ord_id: self.name(run_id, &contender, &inst, Purpose::Repair, 0),
+            run_id,
+            contender: contender.clone(),
+            inst: inst.clone(),
+            side,
+            ord_type: OrdType::Market,
+            qty: wanted,
+            limit: None,
+            purpose: Purpose::Repair,
+            leg: 0,
+            attempt: 0,
+            reduce_only: false,
+            stop: None,
+            reference: quote.map(|quote| quote.mid()).unwrap_or_default(),
+            decided_at: now,
+            ttl: None,
+            slippage: None,
+            moves: None,
+            sleeve: Usd::ZERO,
+            weight: Decimal::ZERO,
+        };
+        let Some(intent) = self.held_to_position(intent, &instrument) else { return Ok(()) };
+        warn!(event = "take_out", %run_id, %contender, %inst, side = side.as_str(), qty = %intent.qty, %why, "taking a sleeve out");
+        let target = Some(Bps(0));
+        let proposal =
+            Proposal { contender: contender.clone(), inst: inst.clone(), target, stop: None, reason: why.clone() };
+        let allocation = Allocation {
+            contender,
+            inst: inst.clone(),
+            sleeve: Usd::ZERO,
+            weight: Decimal::ZERO,
+            current,
+            target: Qty(current.0 + side.signed(intent.qty).0),
+            cl_ord_id: Some(intent.cl_ord_id.clone()),
+            reason: format!("repair {} {}", side.as_str(), intent.qty),
+        };
+        let body: Arc<str> = serde_json::json!({"protect": why, "quote": quote}).to_string().into();
+        let trigger = format!("protect {inst}: {why}");
+        let caused_by = Some(self.seal.start_run);
+        let rows = vec![
+            Record::Run { run_id, kind: RunKind::Command, trigger, at: now, caused_by },
+            Record::Snapshot { run_id, as_of: now, body },
+            Record::Decisions { run_id, at: now, proposals: vec![proposal] },
+            Record::Allocations { run_id, at: now, rows: vec![allocation] },
+        ];
+        self.journal.post(Record::Together(rows)).await?;
+        match check_permitted(Arc::new(intent), &instrument) {
+            Ok(approved) => self.let_out(approved).await,
+            Err(Refused { intent, breaches }) => {
+                error!(event = "take_out_blocked", %run_id, %inst, "a sleeve could not be taken out");
+                self.stop(intent, OrderState::Blocked, breaches).await
+            }
+        }
+    }
+
+    /// While trading is restricted, or not in good order, no more than the venue's position leaves. The venue holds it
+    /// to that wherever there is as much.
+    fn held_to_position(&self, intent: OrderIntent, inst: &Instrument) -> Option<OrderIntent> {
+        let room = self.venue_room(&intent, inst);
+        let free = *self.readiness.borrow() == Readiness::Ready
+            && self.memory.standing.of(&intent.contender, &intent.inst).is_none();
+        let qty = if free { intent.qty } else { intent.qty.min(inst.floor_lot(room)) };
+        let reduce_only = inst.kind == crate::domain::InstKind::Swap && qty <= room;
+        (qty >= inst.min_size && !qty.is_zero()).then_some(OrderIntent { qty, reduce_only, ..intent })
+    }
+
+    /// Tells how long positions were bare, at the end.
+    pub(super) fn sum_up(&self) {
+        for (inst, shield) in &self.work.guarding.shields {
+            info!(event = "protection", %inst, unprotected_ms = shield.total_ms, longest_ms = shield.longest_ms,
+                "time without a stop at the venue");
+        }
+    }
+}

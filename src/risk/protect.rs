@@ -1,0 +1,227 @@
+//! Protection of what is held: which stops there should be at the venue, and what is to be done about those there are. Pure.
+//!
+//! The venue holds one net position per instrument, so its stops together are as large as that net: each sleeve on the
+//! net's side has one of its own, those nearest to the price first, until the net is covered. What a sleeve has beyond
+//! that is offset by sleeves on the other side; its stop is watched here, and it is taken out by an order of its own.
+
+use rust_decimal::Decimal;
+
+use crate::domain::view::{Guard, ShownStop, StopPhase};
+use crate::domain::{ContenderId, InstKind, Instrument, Ms, OrderId, Price, Qty, RunId, Side};
+
+/// One sleeve in the instrument.
+#[derive(Clone, Copy, Debug)]
+pub struct Sleeve<'a> {
+    pub contender: &'a ContenderId,
+    /// Signed.
+    pub held: Qty,
+    pub average: Price,
+    pub guard: Option<&'a Guard>,
+    /// An order of it is on its way or works: what it holds is about to change.
+    pub busy: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    Place {
+        contender: ContenderId,
+        entry: OrderId,
+        run_id: RunId,
+        side: Side,
+        qty: Qty,
+        trigger: Price,
+    },
+    Amend {
+        id: String,
+        qty: Qty,
+        trigger: Price,
+    },
+    Cancel {
+        id: String,
+    },
+    /// Take the sleeve out: its stop is hit, and the venue has none that does it.
+    Exit {
+        contender: ContenderId,
+        side: Side,
+        qty: Qty,
+        why: String,
+    },
+}
+
+/// What the venue must cover, and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cover {
+    /// Net of all sleeves, without sign, in whole lots; zero if it is below the smallest order.
+    pub needed: Qty,
+    /// Of that, what live or closing stops cover.
+    pub covered: Qty,
+    pub acts: Vec<Act>,
+}
+
+/// A stop that has triggered counts this long although its order has not been seen; venue time.
+const CHILD_WAIT: Ms = Ms::secs(10);
+
+/// What a sleeve's stop is: as its entry's decision said, else so far from what it was bought at.
+pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Price {
+    let long = sleeve.held > Qty::ZERO;
+    let side = if long { Side::Buy } else { Side::Sell };
+    let named = sleeve.guard.filter(|guard| guard.side == side).and_then(|guard| guard.trigger);
+    named.unwrap_or_else(|| {
+        // Rounded toward the price: never further away than configured.
+        match long {
+            true => inst.ceil_tick(Price(sleeve.average.0 * (Decimal::ONE - default))),
+            false => inst.floor_tick(Price(sleeve.average.0 * (Decimal::ONE + default))),
+        }
+    })
+}
+
+/// Compares what should be with what is. `stops` are this instrument's; `last` is what the venue triggers by. `sure`:
+/// what is held is known to the last order, so that something may be taken away, too.
+pub fn plan(
+    inst: &Instrument,
+    last: Option<Price>,
+    sleeves: &[Sleeve<'_>],
+    stops: &[&ShownStop],
+    (default, sure, now): (Decimal, bool, Ms),
+) -> Cover {
+    let whole = |qty: Decimal| inst.floor_lot(Qty(qty.abs()));
+    let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
+    let needed = Some(whole(net)).filter(|qty| *qty >= inst.min_size).unwrap_or(Qty::ZERO);
+    let out = if net > Decimal::ZERO { Side::Sell } else { Side::Buy };
+    let closing = |s: &&&ShownStop| {
+        s.phase == StopPhase::Closing
+            && (s.stop.child.is_some() || s.stop.triggered.is_some_and(|at| now.since(at) < CHILD_WAIT))
+    };
+    let size = |s: &ShownStop| s.stop.qty.unwrap_or_default().0;
+    let covers = |s: &&&ShownStop| s.stop.side == out && (s.phase == StopPhase::Live || closing(s));
+    let covered = stops.iter().filter(covers).map(|s| size(s)).sum::<Decimal>().min(needed.0);
+    let mut acts = Vec::new();
+
+    // Nearest to the price first: they are hit first.
+    let mut wanted: Vec<(&Sleeve<'_>, Price)> = sleeves
+        .iter()
+        .filter(|s| !s.held.is_zero() && s.held.0.is_sign_negative() == net.is_sign_negative())
+        .map(|s| (s, trigger(inst, s, default)))
+        .collect();
+    wanted.sort_by(|a, b| if out == Side::Sell { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) });
+    let mut left = needed.0;
+    let mut settled = true;
+    let mut keep: Vec<&str> = Vec::new();
+    for (sleeve, trigger) in &wanted {
+        let qty = inst.floor_lot(Qty(sleeve.held.0.abs().min(left)));
+        let own: Vec<&&ShownStop> =
+            stops.iter().filter(|s| s.stop.contender == *sleeve.contender && s.stop.side == out).collect();
+        let closing: Decimal = own.iter().filter(|s| closing(s)).map(|s| size(s)).sum();
+        let live: Vec<&&&ShownStop> = own.iter().filter(|s| s.phase == StopPhase::Live).collect();
+        let coming = own.iter().any(|s| s.phase == StopPhase::Coming);
+        left -= qty.0;
+        let hit = last.is_some_and(|last| if out == Side::Sell { last <= *trigger } else { last >= *trigger });
+        // What has triggered needs no second stop.
+        let wants = inst.floor_lot(Qty((qty.0 - closing).max(Decimal::ZERO)));
+        if wants < inst.min_size || wants.is_zero() {
+            continue;
+        }
+        let keeper = live
+            .iter()
+            .find(|s| s.stop.trigger == *trigger && s.stop.qty == Some(wants))
+            .or_else(|| live.iter().max_by_key(|s| size(s)));
+        match keeper {
+            Some(s) if s.stop.trigger == *trigger && s.stop.qty == Some(wants) => keep.push(&s.stop.id),
+            Some(s) => {
+                // Hit is hit: the venue does what its stop says, and a move of it would come too late.
+                settled = false;
+                keep.push(&s.stop.id);
+                let grows = s.stop.qty.is_none_or(|has| has < wants);
+                if !hit && (sure || grows) {
+                    acts.push(Act::Amend { id: s.stop.id.clone(), qty: wants, trigger: *trigger });
+                }
+            }
+            None if hit && closing.is_zero() => {
+                settled = false;
+                exit(inst, sleeve, wants, format!("its stop {trigger} is hit"), sure, &mut acts);
+            }
+            None if coming || hit => settled = false,
+            None => {
+                settled = false;
+                // Without one nothing of ours made it; the audit of positions speaks of that.
+                let Some(guard) = sleeve.guard else { continue };
+                let (entry, run_id) = (guard.entry.clone(), guard.run_id);
+                let (contender, trigger) = (sleeve.contender.clone(), *trigger);
+                acts.push(Act::Place { contender, entry, run_id, side: out, qty: wants, trigger });
+            }
+        }
+    }
+    // New before old: what is too much goes when what is needed is there.
+    if settled && sure {
+        let surplus = stops.iter().filter(|s| s.phase == StopPhase::Live && !keep.contains(&s.stop.id.as_str()));
+        acts.extend(surplus.map(|s| Act::Cancel { id: s.stop.id.clone() }));
+    }
+    // What the venue's stops do not take out of a sleeve whose stop is hit.
+    for sleeve in sleeves.iter().filter(|s| !s.held.is_zero()) {
+        let side = if sleeve.held > Qty::ZERO { Side::Sell } else { Side::Buy };
+        let at = trigger(inst, sleeve, default);
+        let hit = last.is_some_and(|last| if side == Side::Sell { last <= at } else { last >= at });
+        let venues: Decimal = stops
+            .iter()
+            .filter(|s| s.stop.contender == *sleeve.contender && s.stop.side == side)
+            .filter(|s| s.phase != StopPhase::Closing || closing(s))
+            .map(|s| size(s))
+            .sum();
+        let rest = inst.floor_lot(Qty((sleeve.held.0.abs() - venues).max(Decimal::ZERO)));
+        let already =
+            acts.iter().any(|act| matches!(act, Act::Exit { contender, .. } if contender == sleeve.contender));
+        if hit && !already {
+            exit(
+                inst,
+                sleeve,
+                rest,
+                format!("its stop {at} is hit, and the venue's position is not its own"),
+                sure,
+                &mut acts,
+            );
+        }
+    }
+    Cover { needed, covered: Qty(covered), acts }
+}
+
+fn exit(inst: &Instrument, sleeve: &Sleeve<'_>, qty: Qty, why: String, sure: bool, acts: &mut Vec<Act>) {
+    if sleeve.busy || !sure || qty < inst.min_size || qty.is_zero() {
+        return;
+    }
+    let side = if sleeve.held > Qty::ZERO { Side::Sell } else { Side::Buy };
+    acts.push(Act::Exit {
+        contender: sleeve.contender.clone(),
+        side,
+        qty: qty.min(inst.floor_lot(qty.min(inst.max_market_size))),
+        why,
+    });
+}
+
+/// Sleeves to be taken out because the venue would not protect them in time: those on the net's side, largest first,
+/// as much as is not covered.
+pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], cover: &Cover) -> Vec<Act> {
+    let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
+    let mut open = cover.needed.0 - cover.covered.0;
+    let mut acts = Vec::new();
+    let mut on_side: Vec<&Sleeve<'_>> =
+        sleeves.iter().filter(|s| s.held.0.is_sign_negative() == net.is_sign_negative()).collect();
+    on_side.sort_by_key(|s| std::cmp::Reverse(s.held.abs()));
+    for sleeve in on_side {
+        let qty = inst.floor_lot(Qty(sleeve.held.0.abs().min(open)));
+        let before = acts.len();
+        exit(inst, sleeve, qty, "no stop could be placed in time".into(), true, &mut acts);
+        if acts.len() > before {
+            open -= qty.0;
+        }
+    }
+    acts
+}
+
+/// Does a stop make sense here at all? On spot only what is bought can be sold again.
+pub fn can_protect(inst: &Instrument, net: Decimal) -> bool {
+    inst.kind == InstKind::Swap || net > Decimal::ZERO
+}
+
+#[cfg(test)]
+mod tests;
