@@ -2,6 +2,7 @@
 //! recovery are the same path: load, reconcile with the venue, then trade.
 
 mod listener;
+pub mod preflight;
 mod reach;
 pub mod resume;
 mod roster;
@@ -9,6 +10,7 @@ mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
+use self::preflight::{Hourly, Preflight, before_start};
 use self::reach::{chosen, listed};
 use self::roster::entrant;
 pub use self::roster::{Remembered, remembered};
@@ -67,6 +69,9 @@ pub fn open_store(config: &Config, reached: &Reached, dir: &Path, beat: Beat) ->
 /// Bars the paper exchange holds beyond what the daemon asks of it, so that a page never ends early.
 const FEED_SPARE_BARS: usize = 50;
 
+/// Between two rounds of the checks before trading, wall time.
+const PREFLIGHT_EVERY: Duration = Duration::from_secs(3600);
+
 /// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -77,6 +82,7 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let reached = reach(&config, dir, &remembered.instruments(&config), START_PATIENCE).await?;
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
+    let known = store.opened.instruments.clone();
     let instruments = chosen(&config, &remembered.instruments(&config), &listed(&reached.venue).await?)?;
     remembered.announce(&config);
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
@@ -84,8 +90,19 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let span = tracing::info_span!("daemon", run_id = %start_run);
     let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
     let (tap, recording) = tape.unzip();
-    let wiring = Wiring { config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
+    let preflight = Preflight {
+        wanted: config.instruments.clone(),
+        config: Arc::new(config.clone()),
+        dir: dir.to_owned(),
+        venue: reached.venue.clone(),
+        embedded: reached.embedded.is_some(),
+        remembered: known,
+        shields: None,
+    };
+    let wiring =
+        Wiring { preflight, config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
     let life = async {
+        before_start(&wiring.preflight, START_PATIENCE).await?;
         let (supervisor, views) = wiring.start(store, dir, limits).await?;
         notify::start_watchdog(wiring.pulse.clone(), wiring.config.supervision.freeze);
         tokio::spawn(announce_ready(views, wiring.began, wiring.clock().clone()));
@@ -131,6 +148,7 @@ fn start_tape(
 
 /// What the start has gathered; everything an actor needs is made from it.
 struct Wiring {
+    preflight: Preflight,
     config: Config,
     reached: Reached,
     instruments: Vec<Arc<Instrument>>,
@@ -192,6 +210,7 @@ impl Wiring {
         let (sync_tx, sync_rx) = mpsc::channel(8); // people, here and in the next three
         let (truth_tx, truth_rx) = mpsc::channel(8);
         let (commands_tx, commands_rx) = mpsc::channel(8);
+        let (preflight_tx, preflight_rx) = mpsc::channel(8);
         let (cancels_tx, cancels_rx) = mpsc::channel(1024); // every open order at once
         // Views go back on `watch`: the latest value, never full.
         let (market_tx, market) = views::channel(MarketView::default());
@@ -401,6 +420,14 @@ impl Wiring {
         let kill =
             KillWatch { dir: dir.to_owned(), commands: commands_tx.clone(), seen: killed, beat: beat("kill", false) };
         supervisor.start_with(kill, |a| a.beat.clone(), restartable, &self.stop);
+        let hourly = Hourly {
+            preflight: Preflight { shields: Some(shields.clone()), ..self.preflight.clone() },
+            commands: commands_tx.clone(),
+            asks: preflight_rx,
+            every: PREFLIGHT_EVERY,
+            beat: beat("preflight", false),
+        };
+        supervisor.start_with(hourly, |a| a.beat.clone(), restartable, &self.stop);
         let control = control::Control {
             path: StateDir::socket(dir),
             shared: control::Shared {
@@ -419,6 +446,7 @@ impl Wiring {
                 sync: sync_tx,
                 truth: truth_tx,
                 commands: commands_tx,
+                preflight: preflight_tx,
                 standing,
                 shields,
                 cancels: cancels_tx,

@@ -7,6 +7,7 @@ mod halt;
 mod health;
 mod list;
 mod output;
+mod preflight;
 mod reconcile;
 mod risk;
 mod run;
@@ -61,6 +62,8 @@ enum Verb {
     Status(OutputArgs),
     /// One verdict on database, daemon, feeds and trading state; exit code 0, 1 or 2.
     Health(OutputArgs),
+    /// The checks before trading, with a cure for each failure; exit code 0, 1 or 2.
+    Preflight(OutputArgs),
     /// Orders, newest first.
     Orders(list::OrdersArgs),
     /// Fills, newest first.
@@ -218,6 +221,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::SyncAccount(args) => sync_account::run(global, args).await,
         Verb::Status(args) => status::run(global, args.json).await,
         Verb::Health(args) => health::run(global, args.json).await,
+        Verb::Preflight(args) => preflight::run(global, args).await,
         Verb::Orders(args) => list::orders(global, &args),
         Verb::Fills(args) => list::fills(global, &args),
         Verb::Positions(args) => list::positions(global, args.json),

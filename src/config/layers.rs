@@ -31,6 +31,8 @@ pub struct Layers {
     pub sources: BTreeMap<String, String>,
     /// The environment over `.env`: what secrets are read from.
     pub env: HashMap<String, String>,
+    /// The configuration file, if one was named.
+    pub file: Option<PathBuf>,
     /// Every word on the trading switch, with who says it. Any `false` wins.
     pub trading: Vec<(String, String)>,
     /// `TRADING_ENABLED` of the process's own environment: the word that mode live insists on.
@@ -47,6 +49,7 @@ impl Layers {
             tree: Value::Object(Default::default()),
             sources: BTreeMap::new(),
             env: HashMap::new(),
+            file: None,
             trading: Vec::new(),
             trading_word: env.get("TRADING_ENABLED").cloned(),
         };
@@ -57,6 +60,7 @@ impl Layers {
             let text = std::fs::read_to_string(&path)
                 .map_err(|error| Problem::new("--config", format!("{name} cannot be read: {error}")))?;
             layers.add(&name, toml_layer(&name, &text)?);
+            layers.file = Some(path);
         }
         let dotenv = dotenv(Path::new(".env"))?;
         layers.add(".env", env_layer(&dotenv)?);

@@ -28,6 +28,9 @@ pub enum StartError {
     Config(String),
     #[error("{0}")]
     Account(String),
+    /// A check before trading failed.
+    #[error("the checks before trading failed:\n{what}")]
+    Preflight { what: String, exit: Exit },
     /// What a person named is not there.
     #[error("{0}")]
     Unnamed(String),
@@ -47,6 +50,7 @@ impl StartError {
             StartError::Secret(_) | StartError::Config(_) => Exit::Config,
             StartError::Account(_) => Exit::NoPermission,
             StartError::Unnamed(_) => Exit::Usage,
+            StartError::Preflight { exit, .. } => *exit,
             StartError::Io { .. } => Exit::Io,
             StartError::Stage(error) => error.exit(),
         }

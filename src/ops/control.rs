@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
     AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield, Standing, TradingState,
@@ -45,6 +46,8 @@ pub struct Shared {
     pub standing: watch::Receiver<Standing>,
     pub shields: watch::Receiver<BTreeMap<InstId, Shield>>,
     pub cancels: mpsc::Sender<CancelAsk>,
+    /// Asks for the checks before trading.
+    pub preflight: mpsc::Sender<oneshot::Sender<Vec<Checked>>>,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
 }
@@ -76,6 +79,7 @@ impl Actor for Control {
             .route("/close", post(close))
             .route("/cancel", post(cancel))
             .route("/halt", post(halt))
+            .route("/preflight", post(preflight))
             .with_state(self.shared.clone());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         let server = async { axum::serve(listener, router).await };
@@ -243,6 +247,18 @@ async fn halt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
     let text = |name: &str, otherwise: &str| body[name].as_str().unwrap_or(otherwise).chars().take(400).collect();
     let (who, why): (String, String) = (text("who", "control socket"), text("why", "asked for"));
     command(&s, |done| Command::Halt { flatten, who, why, done: Some(done) }).await
+}
+
+/// The checks before trading, made now.
+async fn preflight(State(s): State<Shared>) -> Answered {
+    let (done, answer) = oneshot::channel();
+    if s.preflight.send(done).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    match tokio::time::timeout(SYNC_WAIT, answer).await {
+        Ok(Ok(checks)) => (StatusCode::OK, Json(json!({"checks": checks}))),
+        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the checks took too long"),
+    }
 }
 
 /// Hands a command to the gate and waits for what it came to.

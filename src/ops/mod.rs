@@ -4,3 +4,4 @@ pub mod control;
 pub mod health;
 pub mod killfile;
 pub mod notify;
+pub mod preflight;

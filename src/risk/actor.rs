@@ -58,6 +58,8 @@ pub enum Command {
     Close { inst: Option<InstId>, done: Answer },
     /// Stop trading until a person resumes it; cancel what is ours, and make flat if asked.
     Halt { flatten: bool, who: String, why: String, done: Option<Answer> },
+    /// Something outside the gate is not as it must be: nothing leaves but what a permit names, until a person resumes it.
+    Restrict { cause: String, why: String },
 }
 
 /// Where the outcome of a command goes.

@@ -259,6 +259,13 @@ impl Venue {
         Self::parsed("account/config", wire::parse_config(&data))
     }
 
+    /// What taking costs in this kind of instrument, as a share; negative is paid.
+    pub async fn taker_fee(&self, kind: InstKind) -> Result<rust_decimal::Decimal, VenueError> {
+        let target = format!("/api/v5/account/trade-fee?instType={}", kind.okx());
+        let data = self.read(Lane::Slow, &target, true).await?;
+        Self::parsed("account/trade-fee", wire::parse_taker(&data))
+    }
+
     /// Balances and positions, both read in full or an error.
     pub async fn account(&self) -> Result<AccountView, VenueError> {
         let as_of = self.inner.clock.now();

@@ -38,6 +38,11 @@ impl Gate {
     pub(super) async fn on_command(&mut self, command: Command) -> Result<(), StageError> {
         match command {
             Command::Close { inst, done } => self.on_close(inst, done).await,
+            Command::Restrict { cause, why } => {
+                let now = self.clock.now();
+                let restriction = Restriction { cause: cause.clone(), ..Restriction::kill(false, &why, now) };
+                self.restrict(restriction, &cause, self.seal.start_run, now).await.map(drop)
+            }
             Command::Halt { flatten, who, why, done } => self.on_halt(flatten, &who, why, done).await,
         }
     }

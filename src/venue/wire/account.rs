@@ -169,6 +169,9 @@ pub struct AccountConfig {
     pub position_mode: String,
     /// Comma list of read_only, trade, withdraw.
     pub permissions: String,
+    /// Comma list of addresses the key is bound to; empty: none.
+    pub addresses: String,
+    pub auto_loan: bool,
 }
 
 /// The row of `account/config`.
@@ -182,5 +185,14 @@ pub fn parse_config(data: &Value) -> Result<AccountConfig, Malformed> {
         level: text("acctLv")?,
         position_mode: text("posMode")?,
         permissions: text("perm")?,
+        addresses: data[0]["ip"].as_str().unwrap_or("").to_owned(),
+        auto_loan: data[0]["autoLoan"].as_bool().unwrap_or(false) || data[0]["autoLoan"] == "true",
     })
+}
+
+/// The taker rate of an `account/trade-fee` row, as a share; negative is paid. Contracts margined in USDT have a field of
+/// their own.
+pub fn parse_taker(data: &Value) -> Result<Decimal, Malformed> {
+    let rate = |name: &str| data[0][name].as_str().and_then(|text| text.parse::<Decimal>().ok());
+    rate("takerU").or_else(|| rate("taker")).ok_or_else(|| malformed("trade fee")("taker is missing".into()))
 }

@@ -5,7 +5,7 @@ mod account;
 mod market;
 mod orders;
 
-pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions};
+pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions, parse_taker};
 pub use market::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_mark,
     parse_quote, parse_time, parse_trades,

@@ -1,0 +1,449 @@
+//! The checks before trading, as one list of findings: what was found, how bad it is, and what to do. Pure.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::health::Verdict;
+use crate::domain::{InstId, InstState, Instrument, Ms, Shield};
+use crate::exit::Exit;
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    pub check: &'static str,
+    pub verdict: Verdict,
+    pub found: String,
+    /// What to do about it; empty if nothing is wrong.
+    pub fix: String,
+    /// How a start ends that fails here.
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+/// What the account says of itself and of the key.
+#[derive(Clone, Debug, Default)]
+pub struct AccountFacts {
+    pub uid: String,
+    pub level: String,
+    pub position_mode: String,
+    pub permissions: Vec<String>,
+    /// Addresses the key is bound to.
+    pub addresses: Vec<String>,
+    pub auto_loan: bool,
+}
+
+/// A file that must not be open to others.
+#[derive(Clone, Debug)]
+pub struct FileFacts {
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    pub ours: bool,
+    pub symlink: bool,
+    /// It holds a secret, or what may trade is decided by it.
+    pub secret: bool,
+}
+
+/// All that is looked at; gathered by somebody else. `Err`: it could not be found out, and why.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Real money.
+    pub live: bool,
+    /// The venue is this program's own exchange.
+    pub embedded: bool,
+    pub mode: String,
+    /// This machine's clock against the venue's; `None`: ours follows the venue's.
+    pub skew: Result<Option<Ms>, String>,
+    pub account: Result<AccountFacts, String>,
+    pub pinned_uid: Option<String>,
+    /// As the venue lists them now, and as the database has them.
+    pub instruments: Result<Vec<Instrument>, String>,
+    pub wanted: Vec<InstId>,
+    pub remembered: Vec<Instrument>,
+    /// Taker fee of each instrument, as a share; negative is paid.
+    pub fees: Result<BTreeMap<InstId, Decimal>, String>,
+    /// Free bytes where the state directory is.
+    pub disk_free: Result<u64, String>,
+    pub files: Vec<FileFacts>,
+    /// `ok`, or what is wrong with the database.
+    pub database: String,
+    /// Who else holds the state directory; a daemon that answers for itself is not else.
+    pub other_holder: Option<String>,
+    /// Keys of limits that nobody has set but the built-in defaults.
+    pub default_limits: Vec<&'static str>,
+    pub trading_on: bool,
+    pub shields: BTreeMap<InstId, Shield>,
+}
+
+/// Refused beyond this; requests die at the venue 30 s off.
+const SKEW_MAX: Ms = Ms(2000);
+const SKEW_WARN: Ms = Ms(500);
+const DISK_MIN: u64 = 256 << 20;
+const DISK_WARN: u64 = 1 << 30;
+
+/// Judges them all.
+pub fn judge(facts: &Facts) -> Vec<Checked> {
+    let mut out = Vec::new();
+    let mut say = |check, verdict, found: String, fix: &str, exit| {
+        let fix = if verdict == Verdict::Ok { String::new() } else { fix.to_owned() };
+        out.push(Checked { check, verdict, found, fix, exit });
+    };
+    let strict = if facts.live { Verdict::Fail } else { Verdict::Warn };
+
+    match &facts.skew {
+        Ok(None) => say("clock", Verdict::Ok, "follows the venue's".into(), "", Exit::Ok),
+        Ok(Some(skew)) => {
+            let off = skew.0.abs();
+            let verdict = match off {
+                _ if off > SKEW_MAX.0 => Verdict::Fail,
+                _ if off > SKEW_WARN.0 => Verdict::Warn,
+                _ => Verdict::Ok,
+            };
+            say(
+                "clock",
+                verdict,
+                format!("{} ms off the venue's", skew.0),
+                "set this machine's clock (chrony, systemd-timesyncd)",
+                Exit::Config,
+            );
+        }
+        Err(why) => say("clock", Verdict::Fail, why.clone(), "see that the venue can be reached", Exit::Unavailable),
+    }
+    match &facts.account {
+        Ok(account) => judge_account(facts, account, strict, &mut say),
+        Err(why) => say(
+            "account",
+            Verdict::Fail,
+            why.clone(),
+            "see that the key is right and the venue can be reached",
+            Exit::Unavailable,
+        ),
+    }
+    judge_instruments(facts, &mut say);
+    match &facts.fees {
+        Ok(fees) => {
+            let missing: Vec<&str> =
+                facts.wanted.iter().filter(|i| !fees.contains_key(*i)).map(|i| i.as_str()).collect();
+            let (verdict, found) = match (missing.is_empty(), fees.values().min()) {
+                (true, Some(worst)) => {
+                    (Verdict::Ok, format!("taker at worst {} %", (-*worst * Decimal::ONE_HUNDRED).normalize()))
+                }
+                _ => (Verdict::Warn, format!("not known of {}", missing.join(", "))),
+            };
+            say("fees", verdict, found, "look at the account's fee tier; sizes do not depend on it", Exit::Ok);
+        }
+        Err(why) => say("fees", Verdict::Warn, why.clone(), "see that the venue can be reached", Exit::Ok),
+    }
+    match facts.disk_free {
+        Ok(free) => {
+            let verdict = match free {
+                _ if free < DISK_MIN => Verdict::Fail,
+                _ if free < DISK_WARN => Verdict::Warn,
+                _ => Verdict::Ok,
+            };
+            say(
+                "disk",
+                verdict,
+                format!("{} MiB free", free >> 20),
+                "make room: an intent that cannot be written is not sent",
+                Exit::Io,
+            );
+        }
+        Err(ref why) => say("disk", Verdict::Warn, why.clone(), "look at the state directory", Exit::Ok),
+    }
+    judge_files(facts, strict, &mut say);
+    let verdict = if facts.database == "ok" { Verdict::Ok } else { Verdict::Fail };
+    let found = if facts.database == "ok" { "integrity ok".to_owned() } else { facts.database.clone() };
+    say("database", verdict, found, "restore a backup; nothing was changed", Exit::Data);
+    match &facts.other_holder {
+        None => say("second instance", Verdict::Ok, "none".into(), "", Exit::Ok),
+        Some(who) => {
+            say("second instance", Verdict::Fail, who.clone(), "stop it, or use another --state-dir", Exit::Busy)
+        }
+    }
+    let (verdict, found) = match facts.default_limits.as_slice() {
+        [] => (Verdict::Ok, "set".to_owned()),
+        missing => (if facts.live { Verdict::Fail } else { Verdict::Ok }, format!("built-in: {}", missing.join(", "))),
+    };
+    say(
+        "limits",
+        verdict,
+        found,
+        "say each of them in [risk] of the configuration: what you can lose is yours to decide",
+        Exit::Config,
+    );
+    judge_protection(facts, &mut say);
+    out
+}
+
+type Say<'a> = dyn FnMut(&'static str, Verdict, String, &str, Exit) + 'a;
+
+fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &mut Say<'_>) {
+    let exit = Exit::NoPermission;
+    let (verdict, fix) = match &facts.pinned_uid {
+        Some(pinned) if *pinned != account.uid => (Verdict::Fail, "use the key of the account that venue.uid names"),
+        None if facts.live => (Verdict::Fail, "pin the account: venue.uid in the configuration"),
+        _ => (Verdict::Ok, ""),
+    };
+    let pinned = facts.pinned_uid.as_deref().unwrap_or("not pinned");
+    say("account", verdict, format!("{} (pinned: {pinned})", account.uid), fix, exit);
+    let may = |what: &str| account.permissions.iter().any(|p| p == what);
+    let (verdict, fix) = match (may("trade"), may("withdraw")) {
+        (false, _) => (Verdict::Fail, "make a key with the Trade permission"),
+        (true, true) => (strict, "make a key that may only read and trade"),
+        (true, false) => (Verdict::Ok, ""),
+    };
+    say("key permissions", verdict, account.permissions.join(", "), fix, exit);
+    let verdict = if account.addresses.is_empty() { strict } else { Verdict::Ok };
+    let found = if account.addresses.is_empty() { "none".to_owned() } else { account.addresses.join(", ") };
+    say(
+        "key bound to",
+        verdict,
+        found,
+        "bind the key to this machine's address: an unbound one works for any thief, and dies after 14 idle days",
+        exit,
+    );
+    let verdict = if account.level == "2" { Verdict::Ok } else { Verdict::Fail };
+    say("account level", verdict, account.level.clone(), "set futures mode (acctLv 2)", exit);
+    let verdict = if account.position_mode == "net_mode" { Verdict::Ok } else { Verdict::Fail };
+    say("position mode", verdict, account.position_mode.clone(), "set net mode (Settings, Position mode)", exit);
+    let verdict = if account.auto_loan { Verdict::Fail } else { Verdict::Ok };
+    let found = if account.auto_loan { "on" } else { "off" };
+    say(
+        "auto-borrow",
+        verdict,
+        found.into(),
+        "switch it off: a spot order could borrow what the gate believes is not there",
+        exit,
+    );
+    let found = match (facts.embedded, facts.live) {
+        (true, _) => "this program's own exchange",
+        (false, true) => "live key, live venue",
+        (false, false) => "demo key, demo venue",
+    };
+    // A key of the other environment is refused by the venue (50101) before anything here is known.
+    say("environment", Verdict::Ok, format!("{}: {found}", facts.mode), "", exit);
+}
+
+fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
+    let listed = match &facts.instruments {
+        Ok(listed) => listed,
+        Err(why) => {
+            return say(
+                "instruments",
+                Verdict::Fail,
+                why.clone(),
+                "see that the venue can be reached",
+                Exit::Unavailable,
+            );
+        }
+    };
+    let mut worst = Verdict::Ok;
+    let mut found = Vec::new();
+    for inst in &facts.wanted {
+        match listed.iter().find(|i| i.id == *inst) {
+            None => {
+                worst = Verdict::Fail;
+                found.push(format!("{inst} is not listed"));
+            }
+            Some(now) => {
+                if let InstState::Other(state) = &now.state {
+                    worst = worst.max(Verdict::Warn);
+                    found.push(format!("{inst} is {state}"));
+                }
+                let before = facts.remembered.iter().find(|i| i.id == *inst);
+                if let Some(before) = before.filter(|b| {
+                    (b.tick, b.lot, b.min_size, b.contract_value)
+                        != (now.tick, now.lot, now.min_size, now.contract_value)
+                }) {
+                    worst = worst.max(Verdict::Warn);
+                    found.push(format!(
+                        "{inst} has new rules: tick {} -> {}, lot {} -> {}, least {} -> {}, contract {} -> {}",
+                        before.tick,
+                        now.tick,
+                        before.lot,
+                        now.lot,
+                        before.min_size,
+                        now.min_size,
+                        before.contract_value,
+                        now.contract_value
+                    ));
+                }
+            }
+        }
+    }
+    let found =
+        if found.is_empty() { format!("{} live, rules unchanged", facts.wanted.len()) } else { found.join("; ") };
+    say(
+        "instruments",
+        worst,
+        found,
+        "take it out of the configuration, or wait; new rules are in force from this start",
+        Exit::Config,
+    );
+}
+
+fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
+    let mut worst = Verdict::Ok;
+    let mut found = Vec::new();
+    for file in &facts.files {
+        let others = file.mode & 0o077;
+        let mut wrong = |verdict: Verdict, what: &str| {
+            worst = worst.max(verdict);
+            found.push(format!("{} {what}", file.path));
+        };
+        if file.mode & 0o022 != 0 {
+            wrong(Verdict::Fail, "may be written by others");
+        } else if file.secret && others != 0 {
+            wrong(Verdict::Fail, "holds secrets and may be read by others");
+        } else if others != 0 {
+            wrong(strict, "may be read by others");
+        }
+        if !file.ours {
+            wrong(strict, "belongs to somebody else");
+        }
+        if file.symlink && file.secret {
+            wrong(strict, "is a symbolic link");
+        }
+    }
+    let found = if found.is_empty() { format!("{} files, for us alone", facts.files.len()) } else { found.join("; ") };
+    say("files", worst, found, "chmod 600 the files and 700 the directories, and own them", Exit::Config);
+}
+
+fn judge_protection(facts: &Facts, say: &mut Say<'_>) {
+    let bare: Vec<String> = facts
+        .shields
+        .iter()
+        .filter(|(_, shield)| shield.covered < shield.needed)
+        .map(|(inst, shield)| format!("{inst}: {} of {} have a stop", shield.covered, shield.needed))
+        .collect();
+    let (verdict, fix) = match (bare.is_empty(), facts.trading_on) {
+        (true, _) => (Verdict::Ok, ""),
+        (false, true) => (Verdict::Warn, "the daemon places one, or closes the position; look again in a moment"),
+        (false, false) => (
+            Verdict::Fail,
+            "trading is off, so nothing can protect it: close it on the venue's page, or switch trading on",
+        ),
+    };
+    let found = if bare.is_empty() { "every position has a stop".to_owned() } else { bare.join("; ") };
+    say("protection", verdict, found, fix, Exit::Fail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Qty;
+    use crate::domain::instrument::tests::swap;
+
+    fn fine() -> Facts {
+        let account = AccountFacts {
+            uid: "1".into(),
+            level: "2".into(),
+            position_mode: "net_mode".into(),
+            permissions: vec!["read_only".into(), "trade".into()],
+            addresses: vec!["10.0.0.1".into()],
+            auto_loan: false,
+        };
+        let secret = |secret| FileFacts { path: "f".into(), mode: 0o600, ours: true, symlink: false, secret };
+        Facts {
+            live: true,
+            embedded: false,
+            mode: "live".into(),
+            skew: Ok(Some(Ms(100))),
+            account: Ok(account),
+            pinned_uid: Some("1".into()),
+            instruments: Ok(vec![swap()]),
+            wanted: vec![swap().id],
+            remembered: vec![swap()],
+            fees: Ok([(swap().id, Decimal::new(-5, 4))].into()),
+            disk_free: Ok(4 << 30),
+            files: vec![secret(true), secret(false)],
+            database: "ok".into(),
+            other_holder: None,
+            default_limits: Vec::new(),
+            trading_on: true,
+            shields: BTreeMap::new(),
+        }
+    }
+
+    /// With this change, which check says what?
+    #[track_caller]
+    fn check(change: impl Fn(&mut Facts), name: &str, expected: Verdict) {
+        let mut facts = fine();
+        change(&mut facts);
+        let found = judge(&facts);
+        let others: Vec<_> = found.iter().filter(|c| c.check != name && c.verdict != Verdict::Ok).collect();
+        assert!(others.is_empty(), "{others:?}");
+        let one = found.iter().find(|c| c.check == name).unwrap();
+        assert_eq!(one.verdict, expected, "{one:?}");
+        assert_eq!(one.fix.is_empty(), expected == Verdict::Ok, "{one:?}");
+    }
+
+    fn account(facts: &mut Facts) -> &mut AccountFacts {
+        facts.account.as_mut().unwrap()
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_is_told_with_its_cure() {
+        use Verdict::{Fail, Ok as Good, Warn};
+        check(|_| {}, "clock", Good);
+        check(|f| f.skew = Ok(Some(Ms(-2001))), "clock", Fail);
+        check(|f| f.skew = Ok(Some(Ms(2000))), "clock", Warn);
+        check(|f| f.skew = Err("x".into()), "clock", Fail);
+        check(|f| f.pinned_uid = None, "account", Fail);
+        check(|f| f.pinned_uid = Some("2".into()), "account", Fail);
+        check(|f| account(f).permissions.push("withdraw".into()), "key permissions", Fail);
+        check(|f| account(f).permissions.retain(|p| p != "trade"), "key permissions", Fail);
+        check(|f| account(f).addresses.clear(), "key bound to", Fail);
+        check(|f| account(f).level = "3".into(), "account level", Fail);
+        check(|f| account(f).position_mode = "long_short_mode".into(), "position mode", Fail);
+        check(|f| account(f).auto_loan = true, "auto-borrow", Fail);
+        check(|f| f.instruments = Ok(Vec::new()), "instruments", Fail);
+        check(
+            |f| f.instruments = Ok(vec![Instrument { state: InstState::Other("suspend".into()), ..swap() }]),
+            "instruments",
+            Warn,
+        );
+        check(|f| f.remembered[0].lot = Qty(Decimal::TEN), "instruments", Warn);
+        check(|f| f.fees = Ok(BTreeMap::new()), "fees", Warn);
+        check(|f| f.disk_free = Ok(DISK_MIN - 1), "disk", Fail);
+        check(|f| f.disk_free = Ok(DISK_WARN - 1), "disk", Warn);
+        check(|f| f.files[0].mode = 0o640, "files", Fail);
+        check(|f| f.files[1].mode = 0o644, "files", Fail);
+        check(|f| f.files[1].ours = false, "files", Fail);
+        check(|f| f.files[0].symlink = true, "files", Fail);
+        check(|f| f.database = "row 3".into(), "database", Fail);
+        check(|f| f.other_holder = Some("pid 7".into()), "second instance", Fail);
+        check(|f| f.default_limits = vec!["daily_loss_pct_max"], "limits", Fail);
+        let bare = |f: &mut Facts| {
+            f.shields.insert(swap().id, Shield { needed: Qty(Decimal::TEN), ..Shield::default() });
+        };
+        check(bare, "protection", Warn);
+        check(
+            |f| {
+                bare(f);
+                f.trading_on = false;
+            },
+            "protection",
+            Fail,
+        );
+    }
+
+    #[test]
+    fn without_real_money_what_only_money_needs_is_a_warning() {
+        let demo = |change: fn(&mut Facts)| {
+            move |f: &mut Facts| {
+                f.live = false;
+                change(f);
+            }
+        };
+        check(demo(|f| account(f).permissions.push("withdraw".into())), "key permissions", Verdict::Warn);
+        check(demo(|f| account(f).addresses.clear()), "key bound to", Verdict::Warn);
+        check(demo(|f| f.pinned_uid = None), "account", Verdict::Ok);
+        check(demo(|f| f.default_limits = vec!["daily_loss_pct_max"]), "limits", Verdict::Ok);
+        check(demo(|f| f.files[1].mode = 0o644), "files", Verdict::Warn);
+        check(demo(|f| f.files[0].mode = 0o644), "files", Verdict::Fail);
+    }
+}
