@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restriction_that_came_after_the_gate_holds() {
+    fn row_85_a_restriction_that_came_after_the_gate_holds() {
         let check = |state, opening, reduce_only, permitted, expected: Option<&str>| {
             let (why, cause) = ("w".to_owned(), "c".to_owned());
             let restriction =

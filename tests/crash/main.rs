@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use harness::{Daemon, Exchange, busy_config, count, open_db, pair, wait_for};
 
 /// Where the process is killed, and in which pass at the latest.
-const POINTS: [(&str, u64); 23] = [
+const POINTS: [(&str, u64); 26] = [
     ("start_loaded", 1),
     ("start_restored", 1),
     ("sweep", 4),
@@ -42,6 +42,9 @@ const POINTS: [(&str, u64); 23] = [
     ("executor_answered", 40),
     ("executor_cancelled", 8),
     ("move_ahead", 4),
+    ("stop_before", 4),
+    ("stop_durable", 4),
+    ("stop_answered", 4),
     ("tracker", 1200),
     ("tracker_keep", 300),
     ("tracker_kept", 300),

@@ -7,6 +7,7 @@ mod halts;
 mod network;
 mod process;
 mod proxy;
+mod risk;
 mod roster;
 mod scene;
 mod start;

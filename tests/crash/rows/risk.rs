@@ -1,0 +1,312 @@
+//! The risk gate and the kill switch with the real binary: halts under load, latches over kill -9, money that comes and goes,
+//! and what keeps a position protected. Rows 76 and 86 of the catalogue.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::scene::{LIMIT, Scene};
+use crate::harness::{Daemon, command, count, pair, signed, wait_for};
+
+fn verb(scene: &Scene, args: &[&str]) -> Output {
+    let all: Vec<&str> = [&["--config", scene.config.as_str()], args].concat();
+    command(scene.dir.path(), &all).envs(scene.env.clone()).output().unwrap()
+}
+
+fn body(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn venue_now(scene: &Scene) -> i64 {
+    let clock: Value = serde_json::from_str(&scene.exchange.http("GET", "/sim/clock", "")).unwrap();
+    clock["now_ms"].as_i64().unwrap()
+}
+
+/// Positions of the exchange's own ledger that are not flat.
+fn open_positions(scene: &Scene) -> Vec<String> {
+    let ledger = scene.exchange.ledger();
+    let open = |p: &&Value| p["pos"].as_str().is_some_and(|pos| pos.parse::<f64>().unwrap() != 0.0);
+    let rows = ledger["positions"].as_array().unwrap().iter().filter(open);
+    rows.map(|p| format!("{} {}", p["instId"].as_str().unwrap(), p["pos"].as_str().unwrap())).collect()
+}
+
+/// Creates of entries that reached the exchange after this instant, by the daemon's own word on what each is for.
+fn entries_since(scene: &Scene, since: i64) -> Vec<String> {
+    let db = crate::harness::open_db(scene.dir.path());
+    let purpose = |id: &str| -> String {
+        db.query_row("SELECT purpose FROM orders WHERE cl_ord_id = ?1", [id], |row| row.get(0)).unwrap_or_default()
+    };
+    let ledger = scene.exchange.ledger();
+    let creates = ledger["creates"].as_array().unwrap().iter();
+    let late = creates.filter(|c| c["recv_ms"].as_i64().unwrap() > since);
+    late.map(|c| c["clOrdId"].as_str().unwrap().to_owned()).filter(|id| purpose(id) == "entry").collect()
+}
+
+fn trading_state(scene: &Scene) -> (String, String) {
+    let status = body(&verb(scene, &["status", "--json"]));
+    let text = |name: &str| status[name].as_str().unwrap_or("").to_owned();
+    (text("trading_state"), text("trading_state_why"))
+}
+
+#[test]
+fn row_86_a_halt_in_a_storm_of_orders_lets_no_entry_out_after_a_second() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let before = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry'");
+    assert!(before > 0);
+    let asked = (venue_now(&scene), Instant::now());
+    let halted = verb(&scene, &["halt", "--reason", "a storm", "--json"]);
+    assert_eq!(halted.status.code(), Some(0), "{}", String::from_utf8_lossy(&halted.stdout));
+    assert_eq!(body(&halted)["done"], true);
+    // Decisions go on and are blocked; 20 venue seconds are one of the wall.
+    std::thread::sleep(Duration::from_secs(3).saturating_sub(asked.1.elapsed()));
+    assert_eq!(entries_since(&scene, asked.0 + 20_000), Vec::<String>::new());
+    wait_for("blocked entries", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'trading_halted'") > 0
+    });
+    assert_eq!(trading_state(&scene).0, "halted");
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn halt_flatten_ends_flat_and_verified_though_a_close_is_refused_and_stays_halted_until_resumed() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    wait_for("positions in two swaps and coins", LIMIT, || {
+        let held = "SELECT COUNT(DISTINCT inst_id) FROM fills";
+        open_positions(&scene).len() >= 2 && count(scene.dir.path(), held) >= 3
+    });
+    // The first close is refused, whatever else is on its way then.
+    scene.faults(r#"{"match":{"path":"POST trade/order","nth":1},"action":"fail_before","status":200,"code":"51008"}"#);
+    let halted = verb(&scene, &["halt", "--flatten", "--json"]);
+    let report = body(&halted);
+    assert_eq!(halted.status.code(), Some(0), "{report:#}");
+    assert_eq!(open_positions(&scene), Vec::<String>::new(), "{report:#}");
+    let working = "SELECT COUNT(*) FROM orders WHERE state IN ('sent', 'acked', 'partially_filled', 'unknown')";
+    assert_eq!(count(scene.dir.path(), working), 0, "nothing works");
+    scene.faults("");
+    // Not by a restart: only a person who names it ends it, and not beside a daemon.
+    assert_eq!(verb(&scene, &["resume", "system/kill"]).status.code(), Some(75));
+    daemon.kill();
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    assert_eq!(trading_state(&scene).0, "halted");
+    daemon.kill();
+    assert_eq!(verb(&scene, &["resume", "system/nothing"]).status.code(), Some(64));
+    assert_eq!(verb(&scene, &["resume", "system/kill", "--reason", "looked"]).status.code(), Some(0));
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    assert_eq!(trading_state(&scene).0, "active");
+    daemon.kill();
+    let states = "SELECT COUNT(*) FROM trading_state_events WHERE scope = 'system' AND who IN ('halt', 'resume')";
+    assert_eq!(count(scene.dir.path(), states), 2, "who and what");
+    scene.is_whole();
+}
+
+#[test]
+fn the_file_halts_a_running_daemon_and_the_next_one_before_it_begins() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    std::fs::write(scene.dir.path().join("HALT"), "by hand").unwrap();
+    wait_for("the halt", LIMIT, || trading_state(&scene).0 == "halted");
+    assert!(trading_state(&scene).1.contains("by hand"));
+    daemon.kill();
+    assert_eq!(verb(&scene, &["resume", "--all"]).status.code(), Some(0));
+    assert!(!scene.dir.path().join("HALT").exists());
+    // Without a daemon the verb leaves the file.
+    assert_eq!(verb(&scene, &["halt", "--reason", "nobody there"]).status.code(), Some(1));
+    let before = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND state <> 'blocked'");
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    assert_eq!(trading_state(&scene).0, "halted");
+    wait_for("blocked entries", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'trading_halted'") > 0
+    });
+    let after = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND state <> 'blocked'");
+    assert_eq!(after, before, "not one entry left");
+    daemon.kill();
+}
+
+#[test]
+fn a_signal_halts() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let pid = daemon.pid().to_string();
+    assert!(std::process::Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    wait_for("the halt", LIMIT, || trading_state(&scene) == ("halted".into(), "system/kill: SIGUSR1".into()));
+    daemon.kill();
+}
+
+#[test]
+fn a_daily_loss_stays_latched_over_kill_9() {
+    // Fees alone lose a hundredth of a percent within moments.
+    let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__DAILY_LOSS_PCT_MAX", "0.02");
+    let daemon = scene.start();
+    wait_for("the latch", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'daily_loss'") == 1
+    });
+    let event = "SELECT COUNT(*) FROM risk_events WHERE code = 'daily_loss' AND scope = 'system'";
+    wait_for("the event", LIMIT, || count(scene.dir.path(), event) == 1);
+    daemon.kill();
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    let (state, why) = trading_state(&scene);
+    assert_eq!(state, "reduce_only", "{why}");
+    let since = venue_now(&scene);
+    wait_for("blocked entries", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'reduce_only'") > 0
+    });
+    assert_eq!(entries_since(&scene, since), Vec::<String>::new());
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn a_deposit_hides_no_loss_and_a_withdrawal_fakes_none() {
+    let holder = |loss: &str| {
+        let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__DAILY_LOSS_PCT_MAX", loss);
+        scene.with("ALPHA_ARENA__SYNC__ACCOUNT_MS", "5000")
+    };
+    // Half of all there is goes away: no loss.
+    let scene = holder("3");
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let reads = || count(scene.dir.path(), "SELECT COUNT(*) FROM equity_snapshots");
+    let seen = reads();
+    wait_for("a read", LIMIT, || reads() > seen);
+    scene.exchange.http("POST", "/sim/deposit", r#"{"ccy":"USDT","amt":"-50000"}"#);
+    wait_for("the withdrawal is seen", LIMIT, || {
+        count(
+            scene.dir.path(),
+            "SELECT CAST(CAST(equity AS REAL) AS INTEGER) FROM equity_snapshots ORDER BY as_of_ms DESC LIMIT 1",
+        ) < 60_000
+    });
+    let seen = reads();
+    wait_for("another read", LIMIT, || reads() > seen);
+    assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions"), 0);
+    daemon.kill();
+    // A loss stays one although twice as much comes in.
+    let scene = holder("0.02");
+    scene.exchange.http("POST", "/sim/clock", r#"{"rate":20}"#);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    scene.exchange.http("POST", "/sim/deposit", r#"{"ccy":"USDT","amt":"200000"}"#);
+    wait_for("the latch", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'daily_loss'") == 1
+    });
+    daemon.kill();
+}
+
+/// Stops that the exchange shows alive, as (our name, size, side).
+fn live_stops(scene: &Scene, inst: &str) -> Vec<(String, f64, String)> {
+    let ledger = scene.exchange.ledger();
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("").to_owned();
+    let algos = ledger["algo_orders"].as_array().unwrap().iter();
+    let live = algos.filter(|a| text(a, "instId") == inst && text(a, "state") == "live");
+    live.map(|a| (text(a, "algoClOrdId"), text(a, "sz").parse().unwrap(), text(a, "side"))).collect()
+}
+
+fn position(scene: &Scene, inst: &str) -> f64 {
+    let ledger = scene.exchange.ledger();
+    let of = ledger["positions"].as_array().unwrap().iter().find(|p| p["instId"] == inst).cloned();
+    of.and_then(|p| p["pos"].as_str().and_then(|pos| pos.parse().ok())).unwrap_or(0.0)
+}
+
+const SWAP: &str = "BTC-USDT-SWAP";
+
+/// One contender that holds a swap most of the time.
+fn holder() -> Scene {
+    let scene = Scene::new(&[]);
+    let text = format!(
+        "{}[venue]\norder_expiry_ms = 60000\n[[instrument]]\nid = \"{SWAP}\"\n[[contender]]\nid = \"holder\"\nkind = \"rule\"\n\
+         strategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.1\"\ninstruments = [\"{SWAP}\"]\n\
+         params = {{ fast = 60, slow = 240 }}\nexecution = {{ policy = \"market\" }}\n",
+        crate::harness::WIDE
+    );
+    std::fs::write(&scene.config, text).unwrap();
+    scene
+}
+
+fn is_covered(scene: &Scene) -> bool {
+    let net = position(scene, SWAP);
+    let out = if net > 0.0 { "sell" } else { "buy" };
+    let stops = live_stops(scene, SWAP);
+    let covered: f64 = stops.iter().filter(|(_, _, side)| side == out).map(|(_, size, _)| size).sum();
+    net != 0.0 && (covered - net.abs()).abs() < 1e-9
+}
+
+fn wait_for_cover(scene: &Scene, daemon: &mut Daemon, what: &str) {
+    wait_for(what, LIMIT, || {
+        assert!(daemon.ended().is_none(), "{}", daemon.log());
+        is_covered(scene)
+    });
+}
+
+#[test]
+fn a_stop_cancelled_by_hand_is_placed_again_and_one_of_another_size_is_put_right() {
+    let scene = holder();
+    let mut daemon = scene.start();
+    wait_for_cover(&scene, &mut daemon, "a position with a stop, though its strategy names none");
+    let (id, size, _) = live_stops(&scene, SWAP)[0].clone();
+    let gone = json!([{"instId": SWAP, "algoClOrdId": id}]).to_string();
+    let said = signed(&scene.exchange, "POST", "/api/v5/trade/cancel-algos", &gone).1;
+    assert_eq!(said["code"], "0", "{said}");
+    wait_for("another stop", LIMIT, || live_stops(&scene, SWAP).iter().any(|(other, ..)| *other != id));
+    wait_for_cover(&scene, &mut daemon, "cover");
+    // By hand made smaller.
+    let (id, ..) = live_stops(&scene, SWAP)[0].clone();
+    let half = format!("{}", (size / 2.0 * 100.0).floor() / 100.0);
+    let smaller = json!({"instId": SWAP, "algoClOrdId": id, "newSz": half}).to_string();
+    let said = signed(&scene.exchange, "POST", "/api/v5/trade/amend-algos", &smaller).1;
+    assert_eq!(said["code"], "0", "{said}");
+    wait_for_cover(&scene, &mut daemon, "the size put right");
+    // What was without cover for a while is told.
+    let status = body(&verb(&scene, &["status", "--json"]));
+    assert!(status["protection"][SWAP]["total_ms"].as_i64().unwrap() > 0, "{status:#}");
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn a_position_whose_stop_the_venue_refuses_is_closed_in_time() {
+    let scene = holder().with("ALPHA_ARENA__RISK__PROTECTION__UNPROTECTED_MS_MAX", "2000");
+    let mut daemon = scene.start();
+    wait_for_cover(&scene, &mut daemon, "a position with a stop");
+    scene.faults(r#"{"match":{"path":"POST trade/order-algo"},"action":"fail_before","status":200,"code":"51280"}"#);
+    let began = Instant::now();
+    for (id, ..) in live_stops(&scene, SWAP) {
+        let gone = json!([{"instId": SWAP, "algoClOrdId": id}]).to_string();
+        signed(&scene.exchange, "POST", "/api/v5/trade/cancel-algos", &gone);
+    }
+    wait_for("the position is closed", LIMIT, || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'repair' AND state = 'filled'") > 0
+    });
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    scene.faults("");
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
+fn row_76_a_secret_that_others_may_read_is_refused_at_the_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new(&[]);
+    let secret = scene.dir.path().join("secret");
+    let text = scene.env.iter().find(|(name, _)| name == "OKX_SECRET").unwrap().1.clone();
+    std::fs::write(&secret, text).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let named = [pair("OKX_SECRET_FILE", secret.to_str().unwrap())];
+    let mut daemon = scene.start_with(&named);
+    assert_eq!(daemon.wait_exit(LIMIT).code(), Some(78), "{}", daemon.log());
+    assert!(daemon.log().contains("may be read by others"), "{}", daemon.log());
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon = scene.start_with(&named);
+    scene.wait_for_fill();
+    daemon.kill();
+}
