@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alpha_arena::domain::OrdersView;
+use alpha_arena::domain::{OrdersView, Side, Standing};
 use alpha_arena::exchange::core::{AlgoStatus, Status};
 use alpha_arena::store::MemoryStore;
 use rust_decimal::Decimal;
@@ -123,6 +123,10 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
         let fee = if coin { row[4].parse::<Decimal>().unwrap() } else { Decimal::ZERO };
         *sums.entry((row[0].clone(), row[1].clone())).or_default() += if row[2] == "buy" { qty } else { -qty } + fee;
     }
+    // What a close by command took from them is a row of its own.
+    for row in rows(store, "SELECT contender_id, inst_id, qty FROM sleeve_adjustments") {
+        *sums.entry((row[0].clone(), row[1].clone())).or_default() += row[2].parse::<Decimal>().unwrap();
+    }
     for ((contender, inst), held) in &view.holdings {
         let sum = sums.get(&(contender.to_string(), inst.to_string())).copied().unwrap_or_default();
         if sum != held.qty.0 {
@@ -170,4 +174,37 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     }
     *world.counts.entry("fills".into()).or_default() += filled;
     *world.counts.entry("stops triggered".into()).or_default() += triggered;
+}
+
+/// At rest every swap position has stops of its size, and what was to be made flat is.
+pub fn protected(venue: &Venue, view: &OrdersView, standing: &Standing, enabled: bool) {
+    let mut world = venue.lock();
+    let mut wrong = Vec::new();
+    let flatten = standing.0.iter().any(|r| r.flatten);
+    if !enabled {
+        return; // nothing may leave, not even a stop
+    }
+    if flatten {
+        wrong.push(format!("it was to be made flat and was not: {standing:?}"));
+    }
+    let ledger = &world.exchange.ledger;
+    for (inst, position) in &ledger.positions {
+        let out = if position.qty > Decimal::ZERO { Side::Sell } else { Side::Buy };
+        let live = ledger.algos.values().filter(|a| a.inst == *inst && a.status == AlgoStatus::Live);
+        let (right, other): (Vec<_>, Vec<_>) = live.partition(|a| a.side == out);
+        let covered: Decimal = right.iter().map(|a| a.size).sum();
+        if covered != position.qty.abs() || !other.is_empty() {
+            let shown: Vec<String> =
+                view.stops.iter().filter(|s| s.stop.inst.as_str() == inst).map(|s| format!("{s:?}")).collect();
+            wrong.push(format!(
+                "P6: {inst} holds {}, its stops cover {covered}, {} are on the other side; {standing:?}; sleeves: {:?}; guards: {:?}; here: {}",
+                position.qty,
+                other.len(),
+                view.holdings.iter().filter(|((_, on), _)| on.as_str() == inst).map(|((who, _), h)| (who, h.qty)).collect::<Vec<_>>(),
+                view.guards.iter().filter(|((_, on), _)| on.as_str() == inst).map(|((who, _), g)| (who, g)).collect::<Vec<_>>(),
+                shown.join("; ")
+            ));
+        }
+    }
+    wrong.into_iter().for_each(|what| world.violation(what));
 }

@@ -10,10 +10,10 @@ use alpha_arena::domain::record::{Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
     AccountView, Action, Bar, Bps, ContenderId, InstId, InstKind, Instrument, Limits, MarketView, Ms, OrdersView,
-    Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, WorkingPolicy,
+    Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, TradingState, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
-use alpha_arena::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
+use alpha_arena::risk::{Command, Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
 use alpha_arena::store::{Journal, MemoryStore};
 use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker};
@@ -21,7 +21,7 @@ use rust_decimal::Decimal;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::world::{Chance, Venue};
+use crate::world::{Chance, Gatehouse, Venue};
 
 /// What is traded.
 pub const INSTS: [&str; 4] = ["BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT", "SOL-USDT"];
@@ -33,6 +33,8 @@ pub struct Daemon {
     pub readiness: watch::Receiver<Readiness>,
     pub latch: Latch,
     pub trades: watch::Sender<bool>,
+    pub commands: mpsc::Sender<Command>,
+    pub standing: watch::Receiver<Standing>,
 }
 
 pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
@@ -79,7 +81,14 @@ fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
 
 impl Daemon {
     /// The ordinary start, which is also the recovery.
-    pub async fn start(venue: &Venue, store: &MemoryStore, clock: &Clock, seed: u64, enabled: bool) -> Self {
+    /// `resume`: a person has ended every restriction meanwhile.
+    pub async fn start(
+        venue: &Venue,
+        store: &MemoryStore,
+        clock: &Clock,
+        seed: u64,
+        (enabled, resume): (bool, bool),
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let (journal, writer) = store.journal().unwrap();
         let mut disk = Chance::new(seed ^ 77);
@@ -98,7 +107,14 @@ impl Daemon {
         journal.append(Record::Instruments { rows: instruments.values().cloned().collect(), at }).await.unwrap();
         let install_epoch = opened.install_epoch.clone();
         let bills = BillBook::of(&opened);
-        let memory = Memory::of(&opened, at);
+        let mut memory = Memory::of(&opened, at);
+        if resume {
+            for restriction in std::mem::take(&mut memory.standing).0 {
+                let (to, by) = (TradingState::Active, "resume".to_owned());
+                let ended = Record::Released { restriction, to, by, run_id: start_run, at };
+                journal.append(ended).await.unwrap();
+            }
+        }
         let (desk, restored) = Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
         for record in restored {
             journal.append(record).await.unwrap();
@@ -150,7 +166,7 @@ impl Daemon {
             market: market.clone(),
             orders: view.clone(),
             readiness: readiness.clone(),
-            standing,
+            standing: standing.clone(),
             reports: reports_tx,
             beat: pulse.beat("executor", true),
         };
@@ -228,13 +244,15 @@ impl Daemon {
         };
         tasks.spawn(async move {
             // Kept open, as a control socket would.
-            let people = (asks_tx, truth_tx, commands_tx);
+            let people = (asks_tx, truth_tx);
             let result = trader.run().await;
             drop(people);
             ("trader", result)
         });
-        venue.lock().gate = Some((readiness.clone(), latch.clone()));
-        Self { tasks, view, readiness, latch, trades }
+        let gate =
+            Gatehouse { readiness: readiness.clone(), latch: latch.clone(), standing: standing.clone(), shut: None };
+        venue.lock().gate = Some(gate);
+        Self { tasks, view, readiness, latch, trades, commands: commands_tx, standing }
     }
 
     /// Has an actor ended by itself? None may.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alpha_arena::domain::{OrderState, Readiness};
+use alpha_arena::risk::Command;
 use alpha_arena::runtime::Clock;
 use alpha_arena::store::{MemoryStore, Stamp};
 use alpha_arena::tracking::Feed;
@@ -21,25 +22,40 @@ pub struct Outcome {
     pub violations: Vec<String>,
     pub trace: Vec<String>,
     pub digest: u64,
+    /// Milliseconds that a position was longest without a stop.
+    pub bare_longest: i64,
 }
 
 /// Plays a seed from beginning to end.
 pub fn play(seed: u64, trace: bool) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(story(seed, trace))
+    run(seed, trace, None)
 }
 
-async fn story(seed: u64, trace: bool) -> Outcome {
+/// Plays a seed in this weather, without crashes, cuts and halts, with an eye on positions without a stop.
+pub fn play_in(seed: u64, weather: Weather, bare_max: i64) -> Outcome {
+    run(seed, false, Some((weather, bare_max)))
+}
+
+fn run(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(story(seed, trace, given))
+}
+
+async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
     let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
     let store = MemoryStore::new(&stamp, "epoch").unwrap();
     let clock = Clock::start(BEGIN, 1.0);
-    let world = World::new(seed, store.clone(), clock.clone(), trace);
+    let mut world = World::new(seed, store.clone(), clock.clone(), trace);
+    let peaceful = given.is_some();
+    if let Some((weather, bare_max)) = given {
+        (world.weather, world.bare_max) = (weather, Some(bare_max));
+    }
     let venue = Venue(std::sync::Arc::new(std::sync::Mutex::new(world)));
     tokio::spawn(venue.clone().live());
     let mut fate = Chance::new(seed ^ 0xfa7e);
     let mut life = 0;
     let mut enabled = true;
-    let mut daemon = Daemon::start(&venue, &store, &clock, seed * 100, enabled).await;
+    let mut daemon = Daemon::start(&venue, &store, &clock, seed * 100, (enabled, false)).await;
     let storm = 60 + fate.below(60);
     for second in 0..storm {
         // Not on the second: crashes come at any moment.
@@ -47,6 +63,16 @@ async fn story(seed: u64, trace: bool) -> Outcome {
         if let Some(how) = daemon.ended() {
             venue.lock().violation(how);
             break;
+        }
+        if peaceful {
+            continue;
+        }
+        if fate.hits(1) {
+            let (flatten, why) = (fate.hits(50), "a whim".to_owned());
+            venue.lock().note(format!("halt, flatten: {flatten}"));
+            venue.lock().count("halts");
+            let halt = Command::Halt { flatten, who: "story".into(), why, done: None };
+            daemon.commands.send(halt).await.unwrap();
         }
         if fate.hits(2) {
             venue.cut(if fate.hits(70) { Feed::Orders } else { Feed::Stops });
@@ -57,7 +83,7 @@ async fn story(seed: u64, trace: bool) -> Outcome {
             venue.lock().count("crashes");
             daemon.kill(&venue).await;
             tokio::time::sleep(fate.ms(0, 8000)).await;
-            daemon = Daemon::start(&venue, &store, &clock, seed * 100 + life, enabled).await;
+            daemon = Daemon::start(&venue, &store, &clock, seed * 100 + life, (enabled, fate.hits(60))).await;
         }
         if enabled && second > storm / 2 && fate.below(1000) < 2 {
             venue.lock().note("the latch goes off".into());
@@ -94,10 +120,14 @@ async fn story(seed: u64, trace: bool) -> Outcome {
         venue.lock().violation(format!("it never came to rest: {readiness:?}, open: {}", open.join(", ")));
     }
     let view = daemon.view.borrow().clone();
+    let standing = daemon.standing.borrow().clone();
     daemon.kill(&venue).await;
     checks::reckon(&venue, &store, &view);
+    checks::protected(&venue, &view, &standing, enabled);
     let mut world = venue.lock();
+    let longest = world.bare_longest;
     Outcome {
+        bare_longest: longest,
         counts: std::mem::take(&mut world.counts),
         waits: std::mem::take(&mut world.waits),
         calm,

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alpha_arena::domain::{
-    AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Readiness, Stop,
+    AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Readiness, Scope, Side,
+    Standing, Stop, TradingState,
 };
-use alpha_arena::exchange::core::{Event, Exchange, Ledger, LegChange};
+use alpha_arena::exchange::core::{AlgoStatus, Event, Exchange, Ledger, LegChange};
 use alpha_arena::exchange::market::Market;
 use alpha_arena::exchange::{parse_algo, parse_order, render};
 use alpha_arena::execution::{Move, OrderLine};
@@ -65,6 +66,8 @@ pub struct Weather {
     pub push_late: u64,
     /// How long the venue may hide a new order from queries.
     pub lag_ms: u64,
+    /// Stops that stand alone and are refused, and attached ones that are gone as soon as they are made.
+    pub stop_refused: u64,
 }
 
 impl Weather {
@@ -83,6 +86,7 @@ impl Weather {
             push_twice: up_to(8),
             push_late: up_to(10),
             lag_ms: up_to(3000),
+            stop_refused: up_to(4),
         }
     }
 }
@@ -105,11 +109,28 @@ pub struct World {
     pub trace: Option<Vec<String>>,
     pub digest: u64,
     /// What the daemon that lives now may do; `None` between two lives.
-    pub gate: Option<(watch::Receiver<Readiness>, alpha_arena::risk::Latch)>,
+    pub gate: Option<Gatehouse>,
+    /// Since when each swap position has been without full cover, by the exchange's own books; and the longest.
+    pub bare: BTreeMap<String, Ms>,
+    pub bare_longest: i64,
+    /// Beyond this it is a violation; `None`: nobody looks.
+    pub bare_max: Option<i64>,
     seen: BTreeSet<u64>,
     /// Orders of which a query has truly said that they are not there.
     pub denied: BTreeSet<String>,
 }
+
+/// What the daemon that lives now may do.
+pub struct Gatehouse {
+    pub readiness: watch::Receiver<Readiness>,
+    pub latch: alpha_arena::risk::Latch,
+    pub standing: watch::Receiver<Standing>,
+    /// Since when nothing may open, as far as this world has noticed.
+    pub shut: Option<Ms>,
+}
+
+/// An order may be under way when a halt comes: this long, and no longer.
+const HALT_GRACE: Ms = Ms(1000);
 
 /// Shared by everybody in the simulation.
 #[derive(Clone)]
@@ -143,6 +164,9 @@ impl World {
             trace: trace.then(Vec::new),
             digest: 0xcbf2_9ce4_8422_2325,
             gate: None,
+            bare: BTreeMap::new(),
+            bare_longest: 0,
+            bare_max: None,
             seen: BTreeSet::new(),
             denied: BTreeSet::new(),
         }
@@ -170,6 +194,34 @@ impl World {
     fn advance(&mut self) {
         let now = self.clock.now();
         while !self.exchange.advance(now) {}
+    }
+
+    /// Looks at what is restricted and at what is without a stop.
+    fn look(&mut self) {
+        let now = self.clock.now();
+        if let Some(gate) = &mut self.gate {
+            let restricted = gate.standing.borrow().state(&Scope::System) != TradingState::Active;
+            gate.shut = restricted.then(|| gate.shut.unwrap_or(now));
+        }
+        let mut bare = BTreeMap::new();
+        for (inst, position) in &self.exchange.ledger.positions {
+            let out = if position.qty > Decimal::ZERO { Side::Sell } else { Side::Buy };
+            let covers = |a: &&alpha_arena::exchange::core::Algo| {
+                a.inst == *inst && a.side == out && a.status == AlgoStatus::Live
+            };
+            let covered: Decimal = self.exchange.ledger.algos.values().filter(covers).map(|a| a.size).sum();
+            if covered < position.qty.abs() {
+                bare.insert(inst.clone(), self.bare.get(inst).copied().unwrap_or(now));
+            }
+        }
+        self.bare = bare;
+        let longest = self.bare.values().map(|since| now.since(*since).0).max().unwrap_or(0);
+        *self.counts.entry("milliseconds of bare positions".into()).or_default() += 250 * self.bare.len() as u64;
+        self.bare_longest = self.bare_longest.max(longest);
+        if self.bare_max.is_some_and(|max| longest > max) {
+            self.violation(format!("P6: a position has had no stop for {longest} ms: {:?}", self.bare));
+            self.bare_max = None;
+        }
     }
 
     /// A create is about to leave: is it written ahead, with its stop?
@@ -233,6 +285,7 @@ impl Venue {
         loop {
             tokio::time::sleep(Duration::from_millis(250)).await;
             self.lock().advance();
+            self.lock().look();
             self.tell();
         }
     }
@@ -250,7 +303,15 @@ impl Venue {
                     (Feed::Orders, render::order(&order, fill.as_deref()))
                 }
                 Event::Amended(order, request) => (Feed::Orders, render::order_amended(&order, &request)),
-                Event::Algo(algo) => (Feed::Stops, render::algo(&algo)),
+                Event::Algo(algo) => {
+                    let attached = algo.parent != 0 && algo.status == AlgoStatus::Live && algo.created == algo.updated;
+                    let share = world.weather.stop_refused;
+                    if attached && world.chance.hits(share) {
+                        world.count("attached stops gone");
+                        drop(world.exchange.cancel_algo("", &algo.cl_ord_id));
+                    }
+                    (Feed::Stops, render::algo(&algo))
+                }
                 _ => continue,
             };
             let weather = world.weather;
@@ -569,7 +630,15 @@ impl OrderLine for Venue {
     async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
         {
             let mut world = self.lock();
-            let may = world.gate.as_ref().map(|(readiness, latch)| (readiness.borrow().clone(), latch.is_on()));
+            let now = world.clock.now();
+            let may = world.gate.as_ref().map(|gate| (gate.readiness.borrow().clone(), gate.latch.is_on()));
+            let shut = world.gate.as_ref().and_then(|gate| gate.shut).is_some_and(|at| now.since(at) > HALT_GRACE);
+            if shut && intent.is_opening() {
+                world.violation("P5: an opening create left more than a second after trading was restricted".into());
+            }
+            if shut && !intent.is_opening() {
+                world.count("protective creates while restricted");
+            }
             if let Some((readiness, on)) = may
                 && intent.is_opening()
                 && (!on || readiness != Readiness::Ready)
@@ -648,6 +717,10 @@ impl OrderLine for Venue {
         let reply = self
             .operate("place-stop", move |w| {
                 w.observe_stop(&id);
+                if w.chance.hits(w.weather.stop_refused) {
+                    w.count("stops refused");
+                    return json!({"code": "1", "msg": "", "data": [{"sCode": "51280", "sMsg": "no", "algoId": ""}]});
+                }
                 let done = parse_algo(&body).and_then(|new| w.exchange.place_algo(new));
                 match done {
                     Ok(algo) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "algoId": algo.to_string()}]}),

@@ -164,7 +164,8 @@ impl Gate {
 
     async fn carry_out(&mut self, inst: &InstId, act: Act, wall: Ms) -> Result<(), StageError> {
         let key = match &act {
-            Act::Place { contender, .. } | Act::Exit { contender, .. } => format!("{inst} {contender}"),
+            Act::Place { contender, .. } => format!("place {inst} {contender}"),
+            Act::Exit { contender, .. } => format!("exit {inst} {contender}"),
             Act::Amend { id, .. } | Act::Cancel { id } => id.clone(),
         };
         if self.work.guarding.asked.contains_key(&key) {
