@@ -35,6 +35,8 @@ pub struct Daemon {
     pub trades: watch::Sender<bool>,
     pub commands: mpsc::Sender<Command>,
     pub standing: watch::Receiver<Standing>,
+    /// Decisions that are not whims.
+    pub script: mpsc::Sender<Vec<Proposal>>,
 }
 
 pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
@@ -136,6 +138,7 @@ impl Daemon {
         let (standing_tx, standing) = watch::channel(Standing::default());
         let wanted = Arc::new(Notify::new());
         let (trades, trading) = watch::channel(true);
+        let (script, scripts) = mpsc::channel(8);
         let pulse = Pulse::default();
         let line = Arc::new(venue.clone());
         let seal =
@@ -240,6 +243,7 @@ impl Daemon {
             orders: view.clone(),
             cycles: cycles_tx,
             trading,
+            scripts,
             chance: Chance::new(seed ^ 1234),
         };
         tasks.spawn(async move {
@@ -252,7 +256,7 @@ impl Daemon {
         let gate =
             Gatehouse { readiness: readiness.clone(), latch: latch.clone(), standing: standing.clone(), shut: None };
         venue.lock().gate = Some(gate);
-        Self { tasks, view, readiness, latch, trades, commands: commands_tx, standing }
+        Self { tasks, view, readiness, latch, trades, commands: commands_tx, standing, script }
     }
 
     /// Has an actor ended by itself? None may.
@@ -293,6 +297,7 @@ struct Trader {
     orders: watch::Receiver<OrdersView>,
     cycles: mpsc::Sender<Cycle>,
     trading: watch::Receiver<bool>,
+    scripts: mpsc::Receiver<Vec<Proposal>>,
     chance: Chance,
 }
 
@@ -305,8 +310,12 @@ impl Trader {
             if wait == 0 {
                 wait = 2 + self.chance.below(5);
                 if *self.trading.borrow() {
-                    self.decide().await?;
+                    let whims = self.whims();
+                    self.decide(whims).await?;
                 }
+            }
+            while let Ok(script) = self.scripts.try_recv() {
+                self.decide(script).await?;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -337,20 +346,8 @@ impl Trader {
         view
     }
 
-    async fn decide(&mut self) -> Result<(), StageError> {
-        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
-        let now = self.clock.now();
-        let run_id = self.ids.next(now);
-        let market: BTreeMap<InstId, InstSnapshot> = self
-            .market
-            .borrow()
-            .insts
-            .iter()
-            .map(|(id, m)| {
-                let instrument = Arc::clone(&m.instrument);
-                (id.clone(), InstSnapshot { instrument, bar: None, longer: BTreeMap::new(), quote: m.quote })
-            })
-            .collect();
+    fn whims(&mut self) -> Vec<Proposal> {
+        let market = self.frozen();
         let mut proposals = Vec::new();
         for contender in sleeves().into_keys() {
             for (id, shown) in &market {
@@ -373,6 +370,23 @@ impl Trader {
                 });
             }
         }
+        proposals
+    }
+
+    fn frozen(&self) -> BTreeMap<InstId, InstSnapshot> {
+        let market = self.market.borrow();
+        let shown = |(id, m): (&InstId, &InstMarket)| {
+            let instrument = Arc::clone(&m.instrument);
+            (id.clone(), InstSnapshot { instrument, bar: None, longer: BTreeMap::new(), quote: m.quote })
+        };
+        market.insts.iter().map(shown).collect()
+    }
+
+    async fn decide(&mut self, proposals: Vec<Proposal>) -> Result<(), StageError> {
+        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let now = self.clock.now();
+        let run_id = self.ids.next(now);
+        let market = self.frozen();
         let holdings = self.orders.borrow().holdings.clone();
         let snapshot = Arc::new(Snapshot::freeze(now, (Bar::S1, now), market, &account, &holdings));
         let run = Record::Run {

@@ -7,6 +7,7 @@
 
 mod checks;
 mod daemon;
+mod signs;
 mod story;
 mod world;
 
@@ -132,7 +133,7 @@ fn positions_are_protected_or_closed_in_time_though_one_stop_in_ten_is_refused()
 #[test]
 fn a_seed_is_the_same_story_to_the_last_byte() {
     let mut told = 0;
-    for seed in [3, 4, 6] {
+    for seed in 1..=8 {
         let (one, two) = (play(seed, true), play(seed, true));
         let differs = one.trace.iter().zip(&two.trace).position(|(a, b)| a != b);
         if let Some(at) = differs {
@@ -141,7 +142,8 @@ fn a_seed_is_the_same_story_to_the_last_byte() {
         assert_eq!((one.trace.len(), one.digest), (two.trace.len(), two.digest), "seed {seed}");
         told += one.trace.len();
     }
-    assert!(told > 300, "the seeds told nothing");
+    println!("{told} lines");
+    assert!(told > 500, "the seeds told nothing: {told} lines");
 }
 
 /// Each promise switched off in turn: the harness must see it.
