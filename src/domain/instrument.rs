@@ -154,7 +154,7 @@ pub mod tests {
         }
 
         #[test]
-        fn a_size_never_costs_more_than_its_value(value in 0i64..1_000_000_000, price in 1i64..1_000_000_000) {
+        fn row_84_a_size_never_costs_more_than_its_value(value in 0i64..1_000_000_000, price in 1i64..1_000_000_000) {
             let (inst, value, price) = (swap(), Usd(Decimal::new(value, 2)), Price(Decimal::new(price, 2)));
             prop_assert!(inst.notional(inst.size_for(value, price), price).unwrap() <= value);
         }
