@@ -51,6 +51,16 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
             table.add_row([label, &value]);
         }
     }
+    for row in status["restrictions"].as_array().into_iter().flatten() {
+        let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
+        table.add_row([text("restriction"), format!("{}: {}; ends {}", text("state"), text("why"), text("ends"))]);
+    }
+    for (inst, shield) in status["protection"].as_object().into_iter().flatten() {
+        let text = |name: &str| shield[name].as_str().unwrap_or("?").to_owned();
+        let told =
+            format!("{} of {} covered, {} ms without in all", text("covered"), text("needed"), shield["total_ms"]);
+        table.add_row([format!("stops {inst}"), told]);
+    }
     for feed in status["feeds"].as_array().into_iter().flatten() {
         let label = format!("feed {}", feed["inst"].as_str().unwrap_or("?"));
         table.add_row([label, format!("quote {} ms old", feed["quote_age_ms"])]);

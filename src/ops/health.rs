@@ -59,6 +59,14 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                 let detail = format!("{}: {}; `alpha-arena reconcile` tells what ends it", text("case"), text("why"));
                 out.push(finding("halt", Verdict::Fail, detail));
             }
+            for row in status["restrictions"].as_array().into_iter().flatten() {
+                let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
+                let detail =
+                    format!("{} {}: {}; ends {}", text("restriction"), text("state"), text("why"), text("ends"));
+                let verdict = if text("state") == "halted" { Verdict::Fail } else { Verdict::Warn };
+                out.push(finding("restricted", verdict, detail));
+            }
+            judge_protection(status, &mut out);
             let enabled = status["trading_enabled"].as_bool().unwrap_or(false);
             let verdict = if enabled { Verdict::Ok } else { Verdict::Warn };
             out.push(finding(
@@ -109,6 +117,30 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
     out
 }
 
+/// Does every position have its stop at the venue, and how long did some not?
+fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
+    let number = |row: &Value, name: &str| row[name].as_str().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let (mut bare, mut total, mut longest) = (Vec::new(), 0, 0);
+    for (inst, shield) in status["protection"].as_object().into_iter().flatten() {
+        if number(shield, "covered") < number(shield, "needed") {
+            bare.push(format!("{inst}: {} of {} have a stop", shield["covered"], shield["needed"]));
+        }
+        total += shield["total_ms"].as_i64().unwrap_or(0);
+        longest = longest.max(shield["longest_ms"].as_i64().unwrap_or(0));
+    }
+    // For a moment after a fill that is what it looks like; with trading off nothing will change it.
+    let on = status["trading_enabled"].as_bool().unwrap_or(false);
+    let verdict = match (bare.is_empty(), on) {
+        (true, _) => Verdict::Ok,
+        (false, true) => Verdict::Warn,
+        (false, false) => Verdict::Fail,
+    };
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    let since = format!("since the start {:.1} s without, {:.1} s at the longest", seconds(total), seconds(longest));
+    let detail = if bare.is_empty() { since } else { format!("{}; {since}", bare.join("; ")) };
+    out.push(Finding { check: "protection", verdict, detail });
+}
+
 /// The worst of them.
 pub fn overall(findings: &[Finding]) -> Verdict {
     findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Fail)
@@ -146,6 +178,16 @@ mod tests {
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into())), Verdict::Fail);
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = Value::Null)), Verdict::Fail);
         check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
+        let bare = json!({"A": {"needed": "5", "covered": "3", "total_ms": 1, "longest_ms": 1}});
+        check("ok", Some(running(|s| s["protection"] = bare.clone())), Verdict::Warn);
+        let off = |s: &mut Value| {
+            s["protection"] = bare.clone();
+            s["trading_enabled"] = false.into();
+        };
+        check("ok", Some(running(off)), Verdict::Fail);
+        let restricted = |state: &str| json!([{"restriction": "system/x", "state": state, "why": "w"}]);
+        check("ok", Some(running(|s| s["restrictions"] = restricted("reduce_only"))), Verdict::Warn);
+        check("ok", Some(running(|s| s["restrictions"] = restricted("halted"))), Verdict::Fail);
         check("ok", Some(running(|s| s["halts"] = json!([{"case": "position:A", "why": "x"}]))), Verdict::Fail);
     }
 }

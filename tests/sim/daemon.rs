@@ -385,6 +385,7 @@ impl Trader {
     async fn decide(&mut self, proposals: Vec<Proposal>) -> Result<(), StageError> {
         let Some(account) = self.account.borrow().clone() else { return Ok(()) };
         let now = self.clock.now();
+        self.venue.lock().count("cycles");
         let run_id = self.ids.next(now);
         let market = self.frozen();
         let holdings = self.orders.borrow().holdings.clone();
