@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use alpha_arena::allocation::{Ids, Sleeve, World, allocate};
 use alpha_arena::decision::{InstSnapshot, Seat, Snapshot, Table};
-use alpha_arena::domain::equity::marked;
+use alpha_arena::domain::equity::{Believed, marked};
 use alpha_arena::domain::record::{Allocation, Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::*;
@@ -174,7 +174,7 @@ fn pipeline() {
                 instrument: &inst,
                 market: &view,
                 account: Some(&account),
-                equity: Some(marked(&account, &view, Decimal::ONE)),
+                equity: Some(marked(&account, &view, &Believed { now, age: Ms(5000), jump: Decimal::ONE })),
                 book: &book,
                 orders: &orders,
                 readiness: &Readiness::Ready,

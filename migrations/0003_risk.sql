@@ -8,7 +8,7 @@ CREATE TABLE restrictions (
     why      TEXT NOT NULL,
     since_ms INTEGER NOT NULL,
     until_ms INTEGER,                -- NULL: until a person resumes it
-    flatten  INTEGER NOT NULL,       -- positions are to be closed and have not been seen closed yet
+    flatten  INTEGER NOT NULL,       -- 1: positions are to be closed and were not seen closed yet; 2: they were
     run_id   TEXT NOT NULL REFERENCES runs (run_id),
     PRIMARY KEY (scope, cause)
 ) STRICT, WITHOUT ROWID;
@@ -22,10 +22,12 @@ CREATE TABLE equity_days (
     nav        TEXT NOT NULL,
     peak_nav   TEXT NOT NULL,
     units      TEXT NOT NULL,
-    flows      TEXT NOT NULL,        -- JSON: transfers booked so far, by currency
+    flows      TEXT NOT NULL,        -- JSON: [transfers booked so far by currency, what each was worth last]
     updated_ms INTEGER NOT NULL
 ) STRICT;
 
 -- A stop that stands alone has a size and stands for its sleeve's newest entry.
 ALTER TABLE algo_orders ADD COLUMN qty TEXT;
 ALTER TABLE algo_orders ADD COLUMN standalone INTEGER NOT NULL DEFAULT 0;
+-- NULL in rows of before: the opposite of its order's.
+ALTER TABLE algo_orders ADD COLUMN side TEXT;

@@ -153,10 +153,11 @@ fn child(
         .stop
         .filter(|trigger| protects(side, *trigger, price))
         .or_else(|| default_stop(inst, side, price, world.stop_default))
-        .filter(|_| purpose == Purpose::Entry && inst.kind == InstKind::Swap)
+        .filter(|_| purpose == Purpose::Entry)
         .map(|trigger| StopSpec {
             algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
             trigger,
+            attached: inst.kind == InstKind::Swap,
         });
     let intent = OrderIntent {
         cl_ord_id: seed.client_order_id(),

@@ -119,6 +119,7 @@ impl Work {
         let stop = self.first.stop.as_ref().map(|stop| StopSpec {
             algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
             trigger: stop.trigger,
+            attached: stop.attached,
         });
         OrderIntent {
             cl_ord_id: seed.client_order_id(),
@@ -215,6 +216,7 @@ mod tests {
                 created_at: Ms(0),
                 cancel_after: None,
                 opening: true,
+                protective: false,
             };
             orders.open.insert(open.id.clone(), open);
         }

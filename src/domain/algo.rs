@@ -97,12 +97,14 @@ pub struct Stop {
     pub child: Option<OrderId>,
     /// When we heard that it has triggered; not kept over a restart.
     pub triggered: Option<Ms>,
+    /// The venue's time of what we know of its size and trigger.
+    pub shaped_at: Option<Ms>,
 }
 
 impl Stop {
     /// The stop that hangs on an order, before either is sent.
     pub fn ahead(intent: &OrderIntent) -> Option<Self> {
-        let spec = intent.stop.as_ref()?;
+        let spec = intent.stop.as_ref().filter(|spec| spec.attached)?;
         Some(Self {
             id: spec.algo_id.as_str().to_owned(),
             venue_id: None,
@@ -118,11 +120,16 @@ impl Stop {
             state: AlgoState::Intended,
             child: None,
             triggered: None,
+            shaped_at: None,
         })
     }
 
     /// What the venue says of its size and trigger. `false`: nothing new.
-    pub fn shaped(&mut self, qty: Option<Qty>, trigger: Option<Price>) -> bool {
+    pub fn shaped(&mut self, qty: Option<Qty>, trigger: Option<Price>, at: Option<Ms>) -> bool {
+        if at.is_some_and(|at| self.shaped_at.is_some_and(|known| at < known)) {
+            return false; // an older word came later
+        }
+        self.shaped_at = at.or(self.shaped_at);
         let before = (self.qty, self.trigger);
         self.qty = qty.filter(|qty| *qty > Qty::ZERO).or(self.qty);
         self.trigger = trigger.filter(|trigger| *trigger > Price::ZERO).unwrap_or(self.trigger);
@@ -167,6 +174,7 @@ mod tests {
             state: Intended,
             child: None,
             triggered: None,
+            shaped_at: None,
         }
     }
 

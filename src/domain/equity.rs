@@ -27,8 +27,10 @@ pub struct EquityBook {
     pub nav: Decimal,
     /// The most a unit was ever worth, or since a person released a drawdown.
     pub peak: Decimal,
-    /// Transfers in and out that are booked, by currency.
+    /// Transfers in and out that are booked, by currency, and what each currency was worth last: one that is gone has no
+    /// price any more.
     pub flows: BTreeMap<String, Decimal>,
+    pub prices: BTreeMap<String, Decimal>,
     pub updated: Ms,
 }
 
@@ -40,19 +42,16 @@ impl EquityBook {
         }
         let equity = account.equity.0;
         if self.units.is_zero() {
-            if equity <= Decimal::ZERO {
-                return false;
-            }
-            (self.units, self.nav, self.open) = (equity, Decimal::ONE, Decimal::ONE);
-            (self.low, self.high, self.peak) = (self.nav, self.nav, self.nav);
-            (self.day, self.flows, self.updated) = (account.as_of.utc_day(), account.transfers.clone(), account.as_of);
-            return true;
+            return self.begin(account);
         }
         let flow = self.flow(account);
         let before = equity - flow;
         let closed_at = self.nav;
         self.nav = settle(before / self.units);
-        if !flow.is_zero() && self.nav > Decimal::ZERO && equity > Decimal::ZERO {
+        if equity <= Decimal::ZERO && flow < Decimal::ZERO {
+            // All of it was taken out: that is no loss. What comes in next buys units at what they were worth.
+            (self.nav, self.units) = (closed_at, Decimal::ZERO);
+        } else if !flow.is_zero() && self.nav > Decimal::ZERO {
             self.units = settle(equity / self.nav);
         }
         let day = account.as_of.utc_day();
@@ -63,9 +62,37 @@ impl EquityBook {
         self.low = self.low.min(self.nav);
         self.high = self.high.max(self.nav);
         self.peak = self.peak.max(self.nav);
+        self.note(account);
+        true
+    }
+
+    /// The first read, or the first after everything was taken out.
+    fn begin(&mut self, account: &AccountView) -> bool {
+        let equity = account.equity.0;
+        if equity <= Decimal::ZERO {
+            return false;
+        }
+        if self.nav <= Decimal::ZERO {
+            self.nav = Decimal::ONE;
+            (self.open, self.low, self.high, self.peak) = (self.nav, self.nav, self.nav, self.nav);
+        }
+        if account.as_of.utc_day() != self.day {
+            (self.day, self.open, self.low, self.high) = (account.as_of.utc_day(), self.nav, self.nav, self.nav);
+        }
+        self.units = settle(equity / self.nav);
+        self.note(account);
+        true
+    }
+
+    fn note(&mut self, account: &AccountView) {
         self.flows.clone_from(&account.transfers);
         self.updated = account.as_of;
-        true
+        let known = account.transfers.keys().chain(account.balances.keys());
+        for ccy in known {
+            if let Some(price) = account.price_of(ccy).filter(|price| !price.is_zero()) {
+                self.prices.insert(ccy.clone(), price);
+            }
+        }
     }
 
     /// Dollars that came in (or went out) since the last read.
@@ -75,7 +102,8 @@ impl EquityBook {
             .iter()
             .map(|(ccy, sum)| {
                 let moved = *sum - self.flows.get(ccy).copied().unwrap_or_default();
-                moved * account.price_of(ccy).unwrap_or_default()
+                let now = account.price_of(ccy).filter(|price| !price.is_zero());
+                moved * now.or_else(|| self.prices.get(ccy).copied()).unwrap_or_default()
             })
             .sum()
     }
@@ -115,28 +143,43 @@ fn settle(value: Decimal) -> Decimal {
     value.round_dp(SCALE).normalize()
 }
 
-/// Equity now: the last read, with what is held revalued at the mids of now. A mid further than `jump` from the last
-/// closed bar is not believed; there the read's own value stands.
-pub fn marked(account: &AccountView, market: &MarketView, jump: Decimal) -> Usd {
+/// Which prices are believed when equity is marked to market.
+#[derive(Clone, Copy, Debug)]
+pub struct Believed {
+    pub now: Ms,
+    /// No quote older than this.
+    pub age: Ms,
+    /// No mid further from the last closed bar, as a share.
+    pub jump: Decimal,
+}
+
+/// Equity now: the last read, with what is held revalued, swaps at the venue's mark if it is fresh, the rest at mids. Where
+/// no price is believed the read's own value stands; each coin is revalued once.
+pub fn marked(account: &AccountView, market: &MarketView, believed: &Believed) -> Usd {
     let mut equity = account.equity.0;
+    let mut revalued = std::collections::BTreeSet::new();
+    let fresh = |at: Ms| believed.now.since(at).0.abs() <= believed.age.0;
     for (id, shown) in &market.insts {
-        let Some(mid) = shown.quote.map(|quote| quote.mid().0) else { continue };
+        let inst = &shown.instrument;
+        let mid = shown.quote.filter(|quote| fresh(quote.at)).map(|quote| quote.mid().0);
+        let mark = shown.mark.filter(|(_, at)| inst.kind == InstKind::Swap && fresh(*at)).map(|(price, _)| price.0);
+        let Some(price) = mark.or(mid) else { continue };
         let close = shown.series.values().find_map(|series| series.candles().last()).map(|bar| bar.close.0);
-        if close.is_some_and(|close| (mid - close).abs() > jump * close) {
+        if close.is_some_and(|close| (price - close).abs() > believed.jump * close) {
             continue;
         }
-        let inst = &shown.instrument;
         let change = match inst.kind {
             InstKind::Swap => account.positions.get(id).and_then(|position| {
-                let mark = position.mark?.0;
-                (mid - mark).checked_mul(position.qty.0)?.checked_mul(inst.contract_value)
+                let then = position.mark?.0;
+                (price - then).checked_mul(position.qty.0)?.checked_mul(inst.contract_value)
             }),
+            InstKind::Spot if !revalued.insert(inst.base.clone()) => None,
             InstKind::Spot => account.balances.get(&inst.base).and_then(|balance| {
                 let then = account.price_of(&inst.base)?;
-                (mid - then).checked_mul(balance.equity)
+                (price - then).checked_mul(balance.equity)
             }),
         };
-        equity += change.unwrap_or_default();
+        equity = equity.checked_add(change.unwrap_or_default()).unwrap_or(equity);
     }
     Usd(equity)
 }
@@ -186,6 +229,40 @@ mod tests {
         check("1000/0 11000/10000", "0 0");
         // After a deposit a loss is a share of all there is.
         check("1000/0 11000/10000 10450/10000", "5 5");
+    }
+
+    #[test]
+    fn all_of_it_may_go_and_come_back() {
+        check("1000/0 950/0 0/-950 500/-450", "5 5");
+        let mut book = EquityBook::default();
+        book.observe(&read(1, 1000, 0));
+        book.observe(&read(2, 0, -1000));
+        assert_eq!(book.drawdown(Usd::ZERO), None, "nothing there to lose");
+    }
+
+    #[test]
+    fn a_coin_that_is_gone_is_valued_at_what_it_was_worth_last() {
+        let with = |at: i64, coins: i64, moved: i64| {
+            let (d, dollars) = (Decimal::from(coins), Usd(Decimal::from(coins * 50_000)));
+            let balance = crate::domain::Balance {
+                ccy: "BTC".into(),
+                cash: d,
+                equity: d,
+                available: d,
+                frozen: Decimal::ZERO,
+                equity_usd: dollars,
+            };
+            let mut view = read(at, 50_000 + coins * 50_000, 0);
+            view.transfers.insert("BTC".into(), Decimal::from(moved));
+            if coins > 0 {
+                view.balances.insert("BTC".into(), balance);
+            }
+            view
+        };
+        let mut book = EquityBook::default();
+        book.observe(&with(1, 1, 0));
+        book.observe(&with(2, 0, -1));
+        assert_eq!(book.drawdown(Usd(Decimal::from(50_000))), Some(Decimal::ZERO));
     }
 
     #[test]

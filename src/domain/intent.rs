@@ -111,12 +111,14 @@ impl Purpose {
     }
 }
 
-/// A protective stop attached to an entry: market order when the last price reaches `trigger`.
+/// A protective stop of an entry: market order when the last price reaches `trigger`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopSpec {
     /// The name the venue will know the stop by (`attachAlgoClOrdId`).
     pub algo_id: ClOrdId,
     pub trigger: Price,
+    /// It leaves with the order; otherwise the gate places one when something has filled.
+    pub attached: bool,
 }
 
 /// How a contender's orders are worked.
@@ -213,4 +215,14 @@ impl OrderIntent {
     pub fn is_opening(&self) -> bool {
         self.purpose == Purpose::Entry
     }
+
+    /// Under whose name its progress is told: a repair is not the contender's own and does not stand in the way of its own.
+    pub fn lane(&self) -> ContenderId {
+        lane(self.purpose, &self.contender)
+    }
+}
+
+/// See [`OrderIntent::lane`].
+pub fn lane(purpose: Purpose, contender: &ContenderId) -> ContenderId {
+    if purpose == Purpose::Repair { ContenderId::system() } else { contender.clone() }
 }

@@ -54,22 +54,24 @@ impl Tally {
     pub fn count(&mut self, fill: &Counted<'_>) {
         let counts = self.counts.entry((fill.contender.clone(), fill.inst.clone())).or_default();
         let day = fill.at.utc_day();
-        if counts.day != day {
+        if day > counts.day {
             (counts.day, counts.trades, counts.turnover) = (day, 0, Usd::ZERO);
         }
-        counts.turnover = Usd(counts.turnover.0 + fill.value.0);
+        // A late word of yesterday counts for nothing of today.
+        let today = day == counts.day;
+        counts.turnover = Usd(counts.turnover.0 + if today { fill.value.0 } else { Decimal::ZERO });
         counts.last_fill = Some(fill.at);
         let (before, after) = fill.held;
         let adds = after.abs() > before.abs() || before * after < Decimal::ZERO;
         if adds && counts.adding.as_ref() != Some(fill.order) {
-            counts.trades += 1;
+            counts.trades += u32::from(today);
             counts.adding = Some(fill.order.clone());
         }
         counts.open_profit += fill.profit;
         let closed = !before.is_zero() && (after.is_zero() || before * after < Decimal::ZERO);
         if closed {
             let (of, streak) = self.losses_in_a_row.entry(fill.contender.clone()).or_default();
-            if *of != day {
+            if day > *of {
                 (*of, *streak) = (day, 0);
             }
             if counts.open_profit < Decimal::ZERO {

@@ -92,13 +92,24 @@ pub struct Restriction {
     pub until: Option<Ms>,
     /// Positions in its scope are to be closed, and have not been seen closed yet.
     pub flatten: bool,
+    /// They were to be closed and have been seen closed since: the same reason does not ask again.
+    pub flattened: bool,
 }
 
 impl Restriction {
     /// A person's halt of everything.
     pub fn kill(flatten: bool, why: &str, since: Ms) -> Self {
         let (cause, why) = (KILL.to_owned(), why.to_owned());
-        Self { scope: Scope::System, cause, state: TradingState::Halted, why, since, until: None, flatten }
+        Self {
+            scope: Scope::System,
+            cause,
+            state: TradingState::Halted,
+            why,
+            since,
+            until: None,
+            flatten,
+            flattened: false,
+        }
     }
 
     /// Its name on the command line: `system/daily_loss`.
@@ -130,9 +141,14 @@ impl Standing {
     /// Puts a restriction in force. `false`: one of its name, at least as strict, is already.
     pub fn latch(&mut self, new: Restriction) -> bool {
         if let Some(old) = self.0.iter_mut().find(|r| r.scope == new.scope && r.cause == new.cause) {
-            let stricter = new.state > old.state || (new.flatten && !old.flatten) || new.until > old.until;
+            // For ever is longer than until any day.
+            let ends = |r: &Restriction| r.until.map_or(i64::MAX, |until| until.0);
+            let flatten = new.flatten && !old.flatten && !old.flattened;
+            let stricter = new.state > old.state || flatten || ends(&new) > ends(old);
             if stricter {
-                *old = Restriction { since: old.since, state: new.state.max(old.state), ..new };
+                let until = if ends(&new) > ends(old) { new.until } else { old.until };
+                let (state, flatten) = (new.state.max(old.state), flatten || old.flatten);
+                *old = Restriction { since: old.since, state, until, flatten, flattened: old.flattened, ..new };
             }
             return stricter;
         }
@@ -171,7 +187,16 @@ mod tests {
     fn restriction(scope: &str, cause: &str, state: TradingState, until: Option<i64>) -> Restriction {
         let scope = Scope::parse(scope).unwrap();
         let until = until.map(Ms);
-        Restriction { scope, cause: cause.into(), state, why: String::new(), since: Ms(1), until, flatten: false }
+        Restriction {
+            scope,
+            cause: cause.into(),
+            state,
+            why: String::new(),
+            since: Ms(1),
+            until,
+            flatten: false,
+            flattened: false,
+        }
     }
 
     #[test]
@@ -192,6 +217,12 @@ mod tests {
         assert!(standing.latch(daily()) && !standing.latch(daily()));
         assert!(standing.latch(Restriction { state: TradingState::Halted, ..daily() }));
         assert!(!standing.latch(daily()), "never laxer");
+        let manual = restriction("contender:a", "repeats", TradingState::ReduceOnly, None);
+        assert!(standing.latch(manual.clone()));
+        assert!(!standing.latch(Restriction { until: Some(Ms(500)), ..manual.clone() }), "for ever stays for ever");
+        assert!(standing.latch(Restriction { flatten: true, ..manual.clone() }));
+        (standing.0[1].flatten, standing.0[1].flattened) = (false, true);
+        assert!(!standing.latch(Restriction { flatten: true, ..manual }), "seen flat once is enough");
         assert_eq!(standing.state(&Scope::System), TradingState::Halted);
         assert!(standing.expire(Ms(99)).is_empty());
         assert_eq!(standing.expire(Ms(100)).len(), 1);

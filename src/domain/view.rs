@@ -80,6 +80,8 @@ pub struct OpenOrder {
     /// Cancel it after this instant, venue time.
     pub cancel_after: Option<Ms>,
     pub opening: bool,
+    /// A close by command or a repair of protection.
+    pub protective: bool,
 }
 
 /// How a sleeve is to be protected: by the entry that made it.
@@ -104,6 +106,8 @@ pub enum StopPhase {
     Live,
     /// It has triggered and its order is working.
     Closing,
+    /// Believed never made, and alive at the venue after all: to be cancelled.
+    Undead,
 }
 
 /// A stop that counts, or may.

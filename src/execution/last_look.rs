@@ -28,7 +28,9 @@ pub fn reason_not_to_send(
     match readiness {
         Readiness::Halted(why) if opening || !permitted => return Some(format!("halted: {why}")),
         Readiness::Reconciling(why) if opening => return Some(format!("not reconciled: {why}")),
-        Readiness::ReduceOnly(why) if opening => return Some(format!("reduce-only: {why}")),
+        Readiness::ReduceOnly(why) if opening || !(reduce_only || permitted) => {
+            return Some(format!("reduce-only: {why}"));
+        }
         Readiness::Halted(_) | Readiness::Reconciling(_) | Readiness::ReduceOnly(_) | Readiness::Ready => {}
     }
     if let Some(restriction) = restriction.filter(|_| opening || !permitted) {
@@ -89,8 +91,16 @@ mod tests {
     fn row_85_a_restriction_that_came_after_the_gate_holds() {
         let check = |state, opening, reduce_only, permitted, expected: Option<&str>| {
             let (why, cause) = ("w".to_owned(), "c".to_owned());
-            let restriction =
-                Restriction { scope: Scope::System, cause, state, why, since: Ms(0), until: None, flatten: false };
+            let restriction = Restriction {
+                scope: Scope::System,
+                cause,
+                state,
+                why,
+                since: Ms(0),
+                until: None,
+                flatten: false,
+                flattened: false,
+            };
             let leaving = Leaving { opening, reduce_only, permitted };
             let reason = reason_not_to_send(true, &Readiness::Ready, Some(&restriction), leaving, Ms(0), Ms(100));
             assert_eq!(reason.as_deref(), expected);

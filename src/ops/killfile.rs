@@ -21,7 +21,7 @@ pub fn path(dir: &Path) -> PathBuf {
 /// When it cannot be written.
 pub fn leave(dir: &Path, flatten: bool, why: &str) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    std::fs::write(path(dir), format!("{}{why}\n", if flatten { "flatten " } else { "" }))
+    std::fs::write(path(dir), format!("{} {why}\n", if flatten { "flatten" } else { "halt" }))
 }
 
 /// What it asks for, if it is there. One that is there and cannot be read halts, too.
@@ -32,8 +32,9 @@ pub fn asked(dir: &Path) -> Option<Asked> {
     }
     let bytes = std::fs::read(&file).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1000)]).trim().to_owned();
-    let flatten = text.split_whitespace().next() == Some("flatten");
-    let why = text.strip_prefix("flatten").filter(|_| flatten).unwrap_or(&text).trim().to_owned();
+    let first = text.split_whitespace().next().unwrap_or("");
+    let (flatten, word) = (first == "flatten", first == "flatten" || first == "halt");
+    let why = if word { text[first.len()..].trim().to_owned() } else { text };
     let why = if why.is_empty() { "the file HALT is in the state directory".to_owned() } else { why };
     Some(Asked { flatten, why })
 }
@@ -54,6 +55,15 @@ mod tests {
         std::fs::write(path(dir.path()), content).unwrap();
         assert_eq!(asked(dir.path()), Some(Asked { flatten, why: why.into() }));
         assert!(remove(dir.path()) && !remove(dir.path()));
+    }
+
+    #[test]
+    fn a_reason_is_no_wish() {
+        let dir = tempfile::tempdir().unwrap();
+        leave(dir.path(), false, "flatten not needed").unwrap();
+        assert_eq!(asked(dir.path()), Some(Asked { flatten: false, why: "flatten not needed".into() }));
+        leave(dir.path(), true, "now").unwrap();
+        assert_eq!(asked(dir.path()), Some(Asked { flatten: true, why: "now".into() }));
     }
 
     #[test]

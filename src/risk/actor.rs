@@ -24,7 +24,7 @@ use super::rules::{Approved, Refused, View, check};
 use super::unwind::{Report, Tempo};
 use crate::allocation::IntentBatch;
 use crate::domain::Qty;
-use crate::domain::equity::marked;
+use crate::domain::equity::{Believed, marked};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
     AccountView, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView,
@@ -145,11 +145,22 @@ pub struct Work {
     /// When a flattening that a latch asks for may be tried again, wall time.
     flatten_at: Ms,
     guarding: Guarding,
+    /// The account as equity was last counted by.
+    account: Option<Arc<AccountView>>,
+    /// Restricted orders that were asked to be cancelled, and when; wall time.
+    cancelled: BTreeMap<OrderId, Ms>,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        Self { began: Instant::now(), unwinding: None, flatten_at: Ms::ZERO, guarding: Guarding::default() }
+        Self {
+            began: Instant::now(),
+            unwinding: None,
+            flatten_at: Ms::ZERO,
+            guarding: Guarding::default(),
+            account: None,
+            cancelled: BTreeMap::new(),
+        }
     }
 }
 
@@ -173,6 +184,7 @@ impl Actor for Gate {
                 },
                 _ = tick.tick() => {
                     self.look().await?;
+                    self.take_back().await?;
                     self.unwind().await?;
                     self.guard().await?;
                 }
@@ -222,12 +234,27 @@ impl Gate {
             let unknown = Breach { code: "instrument_unknown".into(), limit: "listed".into(), value };
             return Err(Refused { intent, breaches: vec![unknown] });
         };
-        let (account, orders, readiness) = (self.account.borrow(), self.orders.borrow(), self.readiness.borrow());
+        // The read that the units were counted with: money that has moved since is not profit or loss.
+        let account = self.work.account.clone();
+        let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());
         let view = self.view(&shown.instrument, &market, account.as_deref(), &orders, &readiness);
         let judged = check(Arc::clone(&intent), &view, &self.limits);
-        match self.work.unwinding.as_ref().filter(|u| intent.is_opening() && u.covers(&intent.inst)) {
+        let repairing =
+            orders.open.values().any(|o| o.protective && (&o.contender, &o.inst) == (&intent.contender, &intent.inst))
+                || self
+                    .in_flight
+                    .iter()
+                    .any(|o| o.lane != o.contender && (&o.contender, &o.inst) == (&intent.contender, &intent.inst));
+        if repairing {
+            let value = "an order that protects it is under way".to_owned();
+            let wait = Breach { code: "repairing".into(), limit: "nothing else trades the sleeve".into(), value };
+            let mut breaches = judged.map_or_else(|refused| refused.breaches, |_| Vec::new());
+            breaches.insert(0, wait);
+            return Err(Refused { intent, breaches });
+        }
+        match self.work.unwinding.as_ref().filter(|u| u.covers(&intent.inst)) {
             None => judged,
-            // Nothing opens where something is being made flat.
+            // Where something is being made flat nobody else trades: an exit beside a close would sell twice.
             Some(closing) => {
                 let value = closing.trigger().to_owned();
                 let closing = Breach { code: "closing".into(), limit: "nothing is being made flat".into(), value };
@@ -269,14 +296,20 @@ impl Gate {
     }
 
     fn equity(&self, account: &AccountView, market: &MarketView) -> Usd {
-        marked(account, market, self.limits.share(Rule::PriceJump))
+        let believed = Believed {
+            now: self.clock.now(),
+            age: self.limits.ms(Rule::QuoteAge),
+            jump: self.limits.share(Rule::PriceJump),
+        };
+        marked(account, market, &believed)
     }
 
     /// Forgets what has landed: the tracker has seen it, or a later one of the same contender and instrument.
     fn land(&mut self) {
         let orders = self.orders.borrow();
+        self.in_flight.retain(|o| !orders.open.contains_key(&o.id));
         for ((contender, inst), latest) in &orders.latest {
-            let of = |o: &InFlight| (&o.contender, &o.inst) == (contender, inst);
+            let of = |o: &InFlight| (&o.lane, &o.inst) == (contender, inst);
             if let Some(at) = self.in_flight.iter().position(|o| of(o) && o.id == latest.id) {
                 let mut index = 0;
                 self.in_flight.retain(|o| {
@@ -293,6 +326,7 @@ impl Gate {
             self.in_flight.push(InFlight {
                 id: OrderId::from(&intent.cl_ord_id),
                 contender: intent.contender.clone(),
+                lane: intent.lane(),
                 inst: intent.inst.clone(),
                 side: intent.side,
                 qty: intent.qty,

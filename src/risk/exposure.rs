@@ -13,6 +13,8 @@ use crate::domain::{
 pub struct InFlight {
     pub id: OrderId,
     pub contender: ContenderId,
+    /// Under whose name the tracker tells its progress.
+    pub lane: ContenderId,
     pub inst: InstId,
     pub side: Side,
     pub qty: Qty,
@@ -76,16 +78,16 @@ struct Each {
 
 impl Values {
     /// Sum without sign.
-    pub fn gross(&self) -> (bool, Decimal) {
-        (self.grows, self.each.iter().map(|v| v.long.abs().max(v.short.abs())).sum())
+    pub fn gross(&self) -> Decimal {
+        self.each.iter().map(|v| v.long.abs().max(v.short.abs())).sum()
     }
     /// Sum with sign, if everything on one side fills.
-    pub fn net(&self, side: Side) -> (bool, Decimal) {
+    pub fn net(&self, side: Side) -> Decimal {
         let sum: Decimal = match side {
             Side::Buy => self.each.iter().map(|v| v.long).sum(),
             Side::Sell => -self.each.iter().map(|v| v.short).sum::<Decimal>(),
         };
-        (self.grows, sum.max(Decimal::ZERO))
+        sum.max(Decimal::ZERO)
     }
     /// Sum without sign of what is held on margin.
     pub fn swaps(&self) -> Decimal {
@@ -94,7 +96,7 @@ impl Values {
     }
 }
 
-/// Values of all instruments with the order. `None`: something overflows.
+/// Values of all instruments with the order. `None`: something cannot be valued, or overflows.
 pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
     let (before, after) = sides(intent, view);
     let mut each = Vec::new();
@@ -110,7 +112,9 @@ pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
             continue;
         }
         let own = (*id == intent.inst).then_some(intent.reference);
-        let price = price_of(&shown.instrument, view.market).or(own).unwrap_or_default();
+        // The account's own mark is better than none; nothing is worth nothing only because nobody quotes it.
+        let marked = view.account.and_then(|account| account.positions.get(id)?.mark);
+        let price = price_of(&shown.instrument, view.market).or(own).or(marked)?;
         let value = |qty: Decimal| {
             let signed = shown.instrument.notional(Qty(qty), price)?.0;
             Some(if qty.is_sign_negative() { -signed } else { signed })
@@ -133,11 +137,11 @@ pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -
             let added = inst.notional(Qty((after - before).max(Decimal::ZERO)), price)?.0;
             let told = account.positions.get(&inst.id).and_then(|p| p.leverage).filter(|l| *l >= Decimal::ONE);
             let margin = added.checked_div(told.unwrap_or(leverage_max).min(leverage_max))?;
-            intent.is_opening().then_some((margin, account.available.0))
+            intent.is_opening().then_some((margin + committed(view, leverage_max)?, account.available.0))
         }
         InstKind::Spot if intent.side == Side::Buy => {
             let free = account.balances.get(&inst.quote).map_or(Decimal::ZERO, |b| b.available);
-            Some((value, free))
+            Some((value + committed(view, leverage_max)?, free))
         }
         InstKind::Spot => {
             // What we have sold since the account was read may be missing there: our own books know it.
@@ -145,4 +149,24 @@ pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -
             Some((intent.qty.0 * price.0, there.max(view.orders.net(&inst.id)) * price.0))
         }
     }
+}
+
+/// What orders bind that have been let out since the account was read: it does not show them yet.
+fn committed(view: &View<'_>, leverage_max: Decimal) -> Option<Decimal> {
+    let since = view.account?.as_of;
+    let leaving = view.in_flight.iter().map(|o| (&o.inst, o.side, o.qty));
+    let young =
+        view.orders.open.values().filter(|o| o.opening && o.created_at >= since).map(|o| (&o.inst, o.side, o.leaves));
+    let mut sum = Decimal::ZERO;
+    for (inst, side, qty) in leaving.chain(young) {
+        let Some(shown) = view.market.insts.get(inst) else { continue };
+        let Some(price) = price_of(&shown.instrument, view.market) else { continue };
+        let value = shown.instrument.notional(qty, price)?.0;
+        sum += match shown.instrument.kind {
+            InstKind::Swap => value.checked_div(leverage_max)?,
+            InstKind::Spot if side == Side::Buy => value,
+            InstKind::Spot => Decimal::ZERO,
+        };
+    }
+    Some(sum)
 }

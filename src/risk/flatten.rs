@@ -29,11 +29,17 @@ pub struct Closing<'a> {
     pub orders: &'a OrdersView,
 }
 
-/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's whole net position, on
-/// spot what our sleeves hold, never more than the balance.
+/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's net position but for what
+/// is known not to be ours, on spot what our sleeves hold, never more than the balance.
 pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView) -> Qty {
     match inst.kind {
-        InstKind::Swap => account.positions.get(&inst.id).map_or(Qty::ZERO, |p| p.qty),
+        InstKind::Swap => {
+            let there = account.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0);
+            let foreign = orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
+            // Reduce-only: never past what is there.
+            let ours = there - foreign;
+            if ours * there > Decimal::ZERO { Qty(ours.clamp(-there.abs(), there.abs())) } else { Qty::ZERO }
+        }
         InstKind::Spot => {
             let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
             Qty(orders.net(&inst.id).min(there).max(Decimal::ZERO))

@@ -15,7 +15,7 @@ pub use actor::{Answer, CancelAsk, Command, Gate, Memory, Placing, Protecting, S
 pub use exposure::InFlight;
 pub use flatten::{Closing, Flat, flatten};
 pub use latch::Latch;
-pub use protect::{Act, Cover, Sleeve, can_protect, give_up, plan};
+pub use protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
 pub use recent::{Recent, Sent};
 pub use rules::{Approved, Permit, Refused, View, assess, check, check_permitted};
 pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};

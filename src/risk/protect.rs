@@ -40,6 +40,10 @@ pub enum Act {
     Cancel {
         id: String,
     },
+    /// Take back what works for the sleeve: it is to be taken out, and nothing else may trade it meanwhile.
+    Clear {
+        contender: ContenderId,
+    },
     /// Take the sleeve out: its stop is hit, and the venue has none that does it.
     Exit {
         contender: ContenderId,
@@ -59,9 +63,6 @@ pub struct Cover {
     pub acts: Vec<Act>,
 }
 
-/// A stop that has triggered counts this long although its order has not been seen; venue time.
-const CHILD_WAIT: Ms = Ms::secs(10);
-
 /// What a sleeve's stop is: as its entry's decision said, else so far from what it was bought at.
 pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Price {
     let long = sleeve.held > Qty::ZERO;
@@ -76,22 +77,36 @@ pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Pric
     })
 }
 
-/// Compares what should be with what is. `stops` are this instrument's; `last` is what the venue triggers by. `sure`:
-/// what is held is known to the last order, so that something may be taken away, too.
+/// What else a plan depends on.
+pub struct Terms<'a> {
+    /// Where a sleeve is stopped that names nothing, as a share of its entry.
+    pub default: Decimal,
+    /// What is held is known to the last order, so that something may be taken away, too.
+    pub sure: bool,
+    /// Venue time.
+    pub now: Ms,
+    /// A stop that has triggered counts this long although its order has not been seen; venue time.
+    pub child_wait: Ms,
+    /// Has this stop been on its way for too long to wait for?
+    pub overdue: &'a dyn Fn(&str) -> bool,
+}
+
+/// Compares what should be with what is. `stops` are this instrument's; `last` is what the venue triggers by.
 pub fn plan(
     inst: &Instrument,
     last: Option<Price>,
     sleeves: &[Sleeve<'_>],
     stops: &[&ShownStop],
-    (default, sure, now): (Decimal, bool, Ms),
+    terms: &Terms<'_>,
 ) -> Cover {
+    let &Terms { default, sure, now, child_wait, overdue } = terms;
     let whole = |qty: Decimal| inst.floor_lot(Qty(qty.abs()));
     let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
     let needed = Some(whole(net)).filter(|qty| *qty >= inst.min_size).unwrap_or(Qty::ZERO);
     let out = if net > Decimal::ZERO { Side::Sell } else { Side::Buy };
     let closing = |s: &&&ShownStop| {
         s.phase == StopPhase::Closing
-            && (s.stop.child.is_some() || s.stop.triggered.is_some_and(|at| now.since(at) < CHILD_WAIT))
+            && (s.stop.child.is_some() || s.stop.triggered.is_some_and(|at| now.since(at) < child_wait))
     };
     let size = |s: &ShownStop| s.stop.qty.unwrap_or_default().0;
     let covers = |s: &&&ShownStop| s.stop.side == out && (s.phase == StopPhase::Live || closing(s));
@@ -107,14 +122,14 @@ pub fn plan(
     wanted.sort_by(|a, b| if out == Side::Sell { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) });
     let mut left = needed.0;
     let mut settled = true;
-    let mut keep: Vec<&str> = Vec::new();
+    let (mut keep, mut extra): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (sleeve, trigger) in &wanted {
         let qty = inst.floor_lot(Qty(sleeve.held.0.abs().min(left)));
         let own: Vec<&&ShownStop> =
             stops.iter().filter(|s| s.stop.contender == *sleeve.contender && s.stop.side == out).collect();
         let closing: Decimal = own.iter().filter(|s| closing(s)).map(|s| size(s)).sum();
         let live: Vec<&&&ShownStop> = own.iter().filter(|s| s.phase == StopPhase::Live).collect();
-        let coming = own.iter().any(|s| s.phase == StopPhase::Coming);
+        let coming = own.iter().any(|s| s.phase == StopPhase::Coming && !overdue(&s.stop.id));
         left -= qty.0;
         let hit = last.is_some_and(|last| if out == Side::Sell { last <= *trigger } else { last >= *trigger });
         // What has triggered needs no second stop.
@@ -122,12 +137,21 @@ pub fn plan(
         if wants < inst.min_size || wants.is_zero() {
             continue;
         }
-        let keeper = live
-            .iter()
-            .find(|s| s.stop.trigger == *trigger && s.stop.qty == Some(wants))
-            .or_else(|| live.iter().max_by_key(|s| size(s)));
-        match keeper {
-            Some(s) if s.stop.trigger == *trigger && s.stop.qty == Some(wants) => keep.push(&s.stop.id),
+        let right = |s: &&&&&ShownStop| s.stop.trigger == *trigger;
+        // Several stops of the right trigger that make the size together are as good as one.
+        let together: Decimal = live.iter().filter(right).map(|s| size(s)).sum();
+        let exact = live.iter().find(|s| s.stop.trigger == *trigger && s.stop.qty == Some(wants));
+        if let Some(one) = exact {
+            keep.push(&one.stop.id);
+            extra.extend(live.iter().filter(|s| s.stop.id != one.stop.id).map(|s| s.stop.id.as_str()));
+            continue;
+        }
+        if together == wants.0 {
+            keep.extend(live.iter().filter(right).map(|s| s.stop.id.as_str()));
+            extra.extend(live.iter().filter(|s| s.stop.trigger != *trigger).map(|s| s.stop.id.as_str()));
+            continue;
+        }
+        match live.iter().max_by_key(|s| size(s)) {
             Some(s) => {
                 // Hit is hit: the venue does what its stop says, and a move of it would come too late.
                 settled = false;
@@ -137,15 +161,17 @@ pub fn plan(
                     acts.push(Act::Amend { id: s.stop.id.clone(), qty: wants, trigger: *trigger });
                 }
             }
-            None if hit && closing.is_zero() => {
+            None if coming => settled = false,
+            None if hit => {
                 settled = false;
-                exit(inst, sleeve, wants, format!("its stop {trigger} is hit"), sure, &mut acts);
+                if closing.is_zero() {
+                    exit(inst, sleeve, wants, format!("its stop {trigger} is hit"), sure, &mut acts);
+                }
             }
-            None if coming || hit => settled = false,
             None => {
-                settled = false;
                 // Without one nothing of ours made it; the audit of positions speaks of that.
                 let Some(guard) = sleeve.guard else { continue };
+                settled = false;
                 let (entry, run_id) = (guard.entry.clone(), guard.run_id);
                 let (contender, trigger) = (sleeve.contender.clone(), *trigger);
                 acts.push(Act::Place { contender, entry, run_id, side: out, qty: wants, trigger });
@@ -153,21 +179,32 @@ pub fn plan(
         }
     }
     // New before old: what is too much goes when what is needed is there.
-    if settled && sure {
-        let surplus = stops.iter().filter(|s| s.phase == StopPhase::Live && !keep.contains(&s.stop.id.as_str()));
-        acts.extend(surplus.map(|s| Act::Cancel { id: s.stop.id.clone() }));
-    }
+    let of_no_use = |s: &&&ShownStop| {
+        let id = s.stop.id.as_str();
+        let live = s.phase == StopPhase::Live && !keep.contains(&id);
+        s.phase == StopPhase::Undead || (live && sure && (settled || extra.contains(&id)))
+    };
+    acts.extend(stops.iter().filter(of_no_use).map(|s| Act::Cancel { id: s.stop.id.clone() }));
     // What the venue's stops do not take out of a sleeve whose stop is hit.
     for sleeve in sleeves.iter().filter(|s| !s.held.is_zero()) {
         let side = if sleeve.held > Qty::ZERO { Side::Sell } else { Side::Buy };
         let at = trigger(inst, sleeve, default);
         let hit = last.is_some_and(|last| if side == Side::Sell { last <= at } else { last >= at });
-        let venues: Decimal = stops
-            .iter()
-            .filter(|s| s.stop.contender == *sleeve.contender && s.stop.side == side)
-            .filter(|s| s.phase != StopPhase::Closing || closing(s))
-            .map(|s| size(s))
-            .sum();
+        let venues: Decimal =
+            stops
+                .iter()
+                .filter(|s| s.stop.contender == *sleeve.contender && s.stop.side == side)
+                .filter(|s| match s.phase {
+                    StopPhase::Closing => closing(s),
+                    StopPhase::Coming => !overdue(&s.stop.id),
+                    // One that waits elsewhere does nothing about this.
+                    StopPhase::Live => last.is_some_and(|last| {
+                        if side == Side::Sell { last <= s.stop.trigger } else { last >= s.stop.trigger }
+                    }),
+                    StopPhase::Undead => false,
+                })
+                .map(|s| size(s))
+                .sum();
         let rest = inst.floor_lot(Qty((sleeve.held.0.abs() - venues).max(Decimal::ZERO)));
         let already =
             acts.iter().any(|act| matches!(act, Act::Exit { contender, .. } if contender == sleeve.contender));
@@ -186,7 +223,15 @@ pub fn plan(
 }
 
 fn exit(inst: &Instrument, sleeve: &Sleeve<'_>, qty: Qty, why: String, sure: bool, acts: &mut Vec<Act>) {
-    if sleeve.busy || !sure || qty < inst.min_size || qty.is_zero() {
+    let nobodys = *sleeve.contender == ContenderId::system();
+    if nobodys || !sure || qty < inst.min_size || qty.is_zero() {
+        return;
+    }
+    if sleeve.busy {
+        let clear = Act::Clear { contender: sleeve.contender.clone() };
+        if !acts.contains(&clear) {
+            acts.push(clear);
+        }
         return;
     }
     let side = if sleeve.held > Qty::ZERO { Side::Sell } else { Side::Buy };
@@ -199,10 +244,10 @@ fn exit(inst: &Instrument, sleeve: &Sleeve<'_>, qty: Qty, why: String, sure: boo
 }
 
 /// Sleeves to be taken out because the venue would not protect them in time: those on the net's side, largest first,
-/// as much as is not covered.
-pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], cover: &Cover) -> Vec<Act> {
+/// as much as has been bare all the while.
+pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], bare: Qty) -> Vec<Act> {
     let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
-    let mut open = cover.needed.0 - cover.covered.0;
+    let mut open = bare.0;
     let mut acts = Vec::new();
     let mut on_side: Vec<&Sleeve<'_>> =
         sleeves.iter().filter(|s| s.held.0.is_sign_negative() == net.is_sign_negative()).collect();

@@ -4,7 +4,8 @@ use rust_decimal::Decimal;
 
 use super::exposure::InFlight;
 use super::rules::View;
-use crate::domain::{ContenderId, InstKind, OrderIntent, Qty, Scope, Side, TradingState};
+use crate::domain::{ContenderId, InstKind, OrderIntent, Qty, Readiness, Scope, Side, TradingState};
+use crate::runtime::sabotage::{self, Promise};
 
 /// How much of an order may leave.
 pub enum Reducible {
@@ -24,7 +25,17 @@ pub enum Reducible {
 /// Judges an intent by the states of the system, its instrument and its contender. A contender's is judged on its sleeve,
 /// the others on the venue's position.
 pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
-    let Some(strictest) = view.standing.of(&intent.contender, &intent.inst) else { return Reducible::Free };
+    let doubtful = match view.readiness {
+        Readiness::ReduceOnly(_) | Readiness::Reconciling(_) => !sabotage::breaks(Promise::P5),
+        Readiness::Ready | Readiness::Halted(_) => false,
+    };
+    let Some(strictest) = view.standing.of(&intent.contender, &intent.inst) else {
+        return if doubtful && !intent.is_opening() && intent.moves.is_none() {
+            within_position(intent, view)
+        } else {
+            Reducible::Free
+        };
+    };
     let why = || format!("{} {}: {}", strictest.state, strictest.id(), strictest.why);
     let refused = |code, state| Reducible::Refused { code, state, why: why() };
     match strictest.state {
@@ -52,6 +63,16 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         return refused("reduce_only", "an order that reduces");
     }
     Reducible::Clamped { qty: intent.qty.min(room), at_venue }
+}
+
+/// While reconciliation is in doubt an exit is held to the venue's position; what opens is refused elsewhere.
+fn within_position(intent: &OrderIntent, view: &View<'_>) -> Reducible {
+    let room = view.instrument.floor_lot(Qty(room_at_venue(intent, view)));
+    if room < view.instrument.min_size || room.is_zero() {
+        let why = "nothing at the venue to reduce, and not all is reconciled".to_owned();
+        return Reducible::Refused { code: "reduce_only", state: "an order that reduces", why };
+    }
+    Reducible::Clamped { qty: intent.qty.min(room), at_venue: true }
 }
 
 /// What an order on this side may still take from a position, if all that works on its side fills first.

@@ -127,6 +127,7 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
             intent
         }
     };
+    let intent = cut_exit(intent, view, limits);
     breaches.extend(sanity(&intent, view));
     for rule in Rule::ALL {
         if let Some((limit, value)) = broken(*rule, &intent, view, limits) {
@@ -134,6 +135,22 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
         }
     }
     if breaches.is_empty() { Ok(Approved { intent, permit: None }) } else { Err(Refused { intent, breaches }) }
+}
+
+/// An exit larger than one order may be leaves in parts: what takes risk off is made smaller, never refused for its size.
+fn cut_exit(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<OrderIntent> {
+    if intent.is_opening() || intent.moves.is_some() {
+        return intent;
+    }
+    let inst = view.instrument;
+    let most = if intent.limit.is_some() { inst.max_limit_size } else { inst.max_market_size };
+    let worth = inst.size_for(crate::domain::Usd(limits.value(Rule::OrderNotionalMax)), worst_price(&intent));
+    let qty = inst.floor_lot(intent.qty.min(most).min(worth));
+    // Too small to be an order of its own: the rules below say what is wrong.
+    if qty == intent.qty || qty < inst.min_size || qty.is_zero() {
+        return intent;
+    }
+    Arc::new(OrderIntent { qty, ..(*intent).clone() })
 }
 
 /// What cannot be sent whatever the limits are.
@@ -160,8 +177,9 @@ fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
         breach("size_step", format!("≥ {} in steps of {}", inst.min_size, inst.lot), intent.qty.to_string());
     }
-    if intent.qty > inst.max_limit_size {
-        breach("size_max", inst.max_limit_size.to_string(), intent.qty.to_string());
+    let most = if intent.limit.is_some() { inst.max_limit_size } else { inst.max_market_size };
+    if intent.qty > most {
+        breach("size_max", most.to_string(), intent.qty.to_string());
     }
     if let Some(limit) = intent.limit
         && (limit.0 <= Decimal::ZERO || !inst.on_tick(limit))
@@ -208,24 +226,37 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
             // A move of a resting order is none more.
             let moved = usize::from(intent.moves.is_some());
             let open = (view.orders.open.len() + view.in_flight.len() + 1).saturating_sub(moved);
-            above(limit, Decimal::from(open as u64))
+            above(limit, Decimal::from(open as u64)).filter(|_| opening)
         }
-        Rule::Position => {
-            let worst = worst_after(intent, view)?;
-            (worst.grows && worst.value.0 > limit).then(|| (usd(limit), usd(worst.value.0)))
-        }
-        Rule::GrossExposure => times_equity(rule, limits, view, values(intent, view)?.gross()),
-        Rule::NetExposure => times_equity(rule, limits, view, values(intent, view)?.net(intent.side)),
-        Rule::Leverage => {
-            let equity = view.equity.filter(|e| e.0 > Decimal::ZERO)?;
-            let all = values(intent, view)?;
-            let lever = all.swaps().checked_div(equity.0)?;
-            (all.grows && lever > limit).then(|| (limit.normalize().to_string(), lever.round_dp(4).to_string()))
+        Rule::Position => match worst_after(intent, view) {
+            Some(worst) => (worst.grows && worst.value.0 > limit).then(|| (usd(limit), usd(worst.value.0))),
+            None => opening.then(|| (usd(limit), UNKNOWN.to_owned())),
+        },
+        Rule::GrossExposure | Rule::NetExposure | Rule::Leverage => {
+            // Without an account another rule speaks.
+            let equity = view.equity?.0;
+            let known = values(intent, view).filter(|_| equity > Decimal::ZERO);
+            let Some(all) = known else { return opening.then(|| (limit.normalize().to_string(), UNKNOWN.to_owned())) };
+            let value = match rule {
+                Rule::GrossExposure => all.gross(),
+                Rule::NetExposure => all.net(intent.side),
+                _ => all.swaps(),
+            };
+            let times = value.checked_div(equity)?;
+            match rule {
+                Rule::Leverage => {
+                    (times > limit).then(|| (limit.normalize().to_string(), times.round_dp(4).to_string()))
+                }
+                _ => above_share(rule, limits, times),
+            }
+            .filter(|_| all.grows)
         }
         Rule::FreeBalance => {
             let (cost, free) = spendable(intent, view, limits.value(Rule::Leverage))?;
             let left = free - cost;
-            (left < limit).then(|| (usd(limit), usd(left)))
+            // Coins that are sold free money, they do not bind it.
+            let least = if opening { limit } else { Decimal::ZERO };
+            (left < least).then(|| (usd(least), usd(left)))
         }
         Rule::PriceCollar => beyond(rule, limits, intent, view.quote()?.mid()),
         Rule::MarkCollar => match view.mark(limits.ms(Rule::QuoteAge)) {
@@ -247,9 +278,11 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
         }
         Rule::AccountAge => older(rule, limits, view.now.since(view.account?.as_of)),
         Rule::DecisionAge => older(rule, limits, view.now.since(intent.decided_at)),
-        Rule::OrderRate => above(limit, Decimal::from(view.recent.last_minute(view.now) + 1)),
+        Rule::OrderRate => above(limit, Decimal::from(view.recent.last_minute(view.now) + 1)).filter(|_| opening),
         Rule::OrdersPerDay => above(limit, Decimal::from(view.recent.today(view.now) + 1)).filter(|_| opening),
-        Rule::Duplicate => younger(rule, limits, view.recent.twin(intent, view.now)).filter(|_| intent.moves.is_none()),
+        Rule::Duplicate => {
+            younger(rule, limits, view.recent.twin(intent, view.now)).filter(|_| opening && intent.moves.is_none())
+        }
         Rule::Repeats => {
             let again = opening && intent.moves.is_none();
             above(limit, Decimal::from(view.recent.repeats(intent, view.now) + 1)).filter(|_| again)
@@ -304,10 +337,8 @@ fn above_share(rule: Rule, limits: &Limits, value: Decimal) -> Option<Found> {
     (value > limits.share(rule)).then(|| (share(limits.share(rule)), share(value)))
 }
 
-fn times_equity(rule: Rule, limits: &Limits, view: &View<'_>, (grows, value): (bool, Decimal)) -> Option<Found> {
-    let equity = view.equity.filter(|e| e.0 > Decimal::ZERO)?;
-    above_share(rule, limits, value.checked_div(equity.0)?).filter(|_| grows)
-}
+/// What is to be compared cannot be valued: nobody opens on that.
+const UNKNOWN: &str = "not known";
 
 /// How far is the worst price of the order beyond a reference, on the losing side? A passive price far from the market
 /// costs nothing.

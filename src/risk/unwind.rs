@@ -28,6 +28,9 @@ impl Default for Tempo {
     }
 }
 
+/// Nothing must have worked for this long before it is over; wall time.
+const IDLE: Ms = Ms(500);
+
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -89,6 +92,8 @@ pub struct Unwind {
     quiet: BTreeMap<InstId, Ms>,
     tries: BTreeMap<InstId, u32>,
     read_asked: Option<Ms>,
+    /// Since when nothing works and nothing is on its way, wall time.
+    idle_since: Option<Ms>,
 }
 
 /// What it looks at.
@@ -98,6 +103,8 @@ pub struct Seen<'a> {
     pub market: &'a MarketView,
     /// A close of ours was handed on and has not been seen by the tracker yet.
     pub in_flight: &'a dyn Fn(&InstId) -> bool,
+    /// Any order was.
+    pub leaving: bool,
     /// Venue time, and wall time that only goes forward.
     pub now: Ms,
     pub wall: Ms,
@@ -124,6 +131,7 @@ impl Unwind {
             quiet: BTreeMap::new(),
             tries: BTreeMap::new(),
             read_asked: None,
+            idle_since: None,
         }
     }
 
@@ -184,6 +192,10 @@ impl Unwind {
             self.read_asked = Some(seen.wall);
             steps.push(Step::ReadAccount);
         }
+        // What passed the last look just before may show a moment later.
+        let idle = working.is_empty() && !seen.leaving;
+        self.idle_since = idle.then(|| self.idle_since.unwrap_or(seen.wall));
+        over &= self.idle_since.is_some_and(|at| seen.wall.since(at) >= IDLE);
         if over || seen.wall.since(self.began) >= self.tempo.give_up {
             steps = vec![Step::Over(self.report(seen, &working))];
         }

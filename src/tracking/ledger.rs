@@ -45,6 +45,8 @@ pub struct Ledger {
     tally: Tally,
     /// Stops that may be alive, and ended ones whose child may still come, by our name of them.
     stops: BTreeMap<String, Stop>,
+    /// Stops that were believed never made and live at the venue.
+    undead: BTreeSet<String>,
     /// How each sleeve is to be protected.
     guards: BTreeMap<(ContenderId, InstId), Guard>,
     latest: BTreeMap<(ContenderId, InstId), OrderId>,
@@ -93,7 +95,8 @@ impl Ledger {
             if let Some(venue) = &order.venue_id {
                 ledger.by_venue.insert(venue.clone(), order.id.clone());
             }
-            ledger.latest.insert((order.contender.clone(), order.inst.clone()), order.id.clone());
+            let lane = crate::domain::intent::lane(order.purpose, &order.contender);
+            ledger.latest.insert((lane, order.inst.clone()), order.id.clone());
             ledger.orders.insert(order.id.clone(), order);
         }
         // Stops of orders that ended without a fill were never made.
@@ -187,6 +190,7 @@ impl Ledger {
                     created_at: o.created_at,
                     cancel_after: o.ttl.map(|ttl| o.created_at.plus(ttl)),
                     opening: o.purpose == Purpose::Entry,
+                    protective: !matches!(o.purpose, Purpose::Entry | Purpose::Exit),
                 };
                 (o.id.clone(), row)
             });
@@ -226,7 +230,7 @@ impl Ledger {
 
     /// An intent that ended before the executor.
     pub fn note_latest(&mut self, intent: &OrderIntent) {
-        let key = (intent.contender.clone(), intent.inst.clone());
+        let key = (intent.lane(), intent.inst.clone());
         self.latest.insert(key, OrderId::from(&intent.cl_ord_id));
     }
 
@@ -445,7 +449,12 @@ impl Ledger {
         let (venue, purpose) = (order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from("")), order.purpose);
         let fill = raw.of(&order.inst, side, id, &venue, &order.contender, order.run_id);
         self.book(&fill);
-        if purpose == Purpose::Entry {
+        let key = (fill.contender.clone(), fill.inst.clone());
+        let held = self.holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
+        let newest = self.guards.get(&key).and_then(|guard| self.orders.get(&guard.entry)).map(|o| o.created_at);
+        // A flip that has filled in part has not made what is held; a late fill is not the newest word.
+        let makes = side.signed(held) > Qty::ZERO && newest.is_none_or(|newest| order.created_at >= newest);
+        if purpose == Purpose::Entry && makes {
             let guard = Guard { entry: id.clone(), run_id: order.run_id, side, trigger: order.stop };
             self.guards.insert((fill.contender.clone(), fill.inst.clone()), guard);
         }

@@ -182,7 +182,7 @@ async fn a_large_order_walks_the_finite_book_in_parts_and_an_attached_stop_close
     let quote = w.venue.quote(&inst.id).await.unwrap();
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
     let trigger = inst.floor_tick(Price(quote.bid.0 * Decimal::new(98, 2)));
-    let stop = alpha_arena::domain::StopSpec { algo_id: "astop".into(), trigger };
+    let stop = alpha_arena::domain::StopSpec { algo_id: "astop".into(), trigger, attached: true };
     let big = OrderIntent { stop: Some(stop), ..intent(&inst, "abig", Side::Buy, "40", None) };
     assert!(matches!(w.trading.create(&big, &inst, expiry).await, CreateOutcome::Accepted(_)));
     let fills = w.venue.fills_since(None).await.unwrap();

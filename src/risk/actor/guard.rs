@@ -7,15 +7,15 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use tracing::{error, info, warn};
 
-use super::{Gate, Verdict};
+use super::{CancelAsk, Gate, Verdict};
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal, Record, RunKind};
-use crate::domain::view::ShownStop;
+use crate::domain::view::{OpenOrder, ShownStop, StopPhase};
 use crate::domain::{
     AlgoState, Bps, ContenderId, InstId, Instrument, Ms, OrdType, OrderIntent, OrderState, Price, Purpose, Qty,
-    Readiness, RunId, Shield, Side, Stop, Usd,
+    Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
 };
-use crate::risk::protect::{Act, Cover, Sleeve, can_protect, give_up, plan};
+use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
 use crate::risk::rules::{Permit, Refused, check_permitted};
 use crate::runtime::StageError;
 
@@ -63,22 +63,42 @@ pub struct Protecting {
 /// What the gate remembers of protection while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Guarding {
-    /// What was asked for lately, and when; wall time.
-    asked: BTreeMap<String, Ms>,
+    /// What was asked for lately, when, and how often in a row; wall time.
+    asked: BTreeMap<String, (Ms, u32)>,
+    /// Stops on their way, and since when; wall time.
+    coming: BTreeMap<String, Ms>,
+    /// Since when a position could have been protected and was not, and what of it was bare all the while.
+    failing: BTreeMap<InstId, (Ms, Qty)>,
     /// Stops placed by this process so far: each has a name of its own.
     placed: u32,
     shields: BTreeMap<InstId, Shield>,
     measured: Option<Ms>,
 }
 
-/// The same is asked for again only after this long, wall time.
+/// The same is asked for again only after this long, wall time, and twice as long each time, to a minute and a half.
 const AGAIN: Ms = Ms(1500);
+const DOUBLINGS: u32 = 6;
+/// A stop that is on its way for longer is not waited for, wall time.
+const COMING_MAX: Ms = Ms(3000);
+/// A stop that has triggered counts this long although its order has not been seen, wall time.
+const CHILD_WAIT: Ms = Ms::secs(10);
+/// After a position had to be taken out for want of a stop nothing opens there for this long, venue time.
+const UNPROTECTED_REST: Ms = Ms::secs(600);
 
 impl Gate {
     /// Compares what is held with the stops there are, and has done what is missing.
     pub(super) async fn guard(&mut self) -> Result<(), StageError> {
         let wall = self.wall();
-        self.work.guarding.asked.retain(|_, at| wall.since(*at) < AGAIN);
+        let pause = |n: u32| Ms(AGAIN.0 << n.min(DOUBLINGS));
+        self.work.guarding.asked.retain(|_, (at, n)| wall.since(*at) < Ms(pause(*n).0 * 2));
+        {
+            let orders = self.orders.borrow();
+            let on_way = |id: &String| orders.stops.iter().any(|s| s.phase == StopPhase::Coming && s.stop.id == *id);
+            self.work.guarding.coming.retain(|id, _| on_way(id));
+            for shown in orders.stops.iter().filter(|s| s.phase == StopPhase::Coming) {
+                self.work.guarding.coming.entry(shown.stop.id.clone()).or_insert(wall);
+            }
+        }
         let known = !matches!(*self.readiness.borrow(), Readiness::Reconciling(_));
         let insts: BTreeSet<InstId> = {
             let orders = self.orders.borrow();
@@ -94,14 +114,20 @@ impl Gate {
             !gone || shield.total_ms > 0
         });
         for inst in insts {
-            let Some((cover, rescue)) = self.cover(&inst, wall) else { continue };
             let closing = self.work.unwinding.as_ref().is_some_and(|u| u.covers(&inst));
             // Trading off: nothing leaves, and what is bare is an error for people to see.
-            if closing || !known || !self.latch.is_on() {
-                continue;
-            }
+            let able = known && self.latch.is_on() && !closing;
+            let Some((cover, rescue)) = self.cover(&inst, able, wall) else { continue };
+            let rescued = !rescue.is_empty();
             for act in cover.acts.into_iter().chain(rescue) {
-                self.carry_out(&inst, act, wall).await?;
+                // Where something is made flat, what protects nothing any more still goes.
+                let goes = matches!(act, Act::Cancel { .. }) && known && self.latch.is_on();
+                if able || goes {
+                    self.carry_out(&inst, act, wall).await?;
+                }
+            }
+            if rescued {
+                self.rest(&inst).await?;
             }
         }
         self.work.guarding.measured = Some(wall);
@@ -117,7 +143,7 @@ impl Gate {
     }
 
     /// What should be done in an instrument, and if that has not helped for too long, what takes the position out.
-    fn cover(&mut self, inst: &InstId, wall: Ms) -> Option<(Cover, Vec<Act>)> {
+    fn cover(&mut self, inst: &InstId, able: bool, wall: Ms) -> Option<(Cover, Vec<Act>)> {
         let (orders, market) = (self.orders.borrow(), self.market.borrow());
         let shown = market.insts.get(inst)?;
         let rules: &Instrument = &shown.instrument;
@@ -143,9 +169,17 @@ impl Gate {
         }
         let stops: Vec<&ShownStop> = orders.stops.iter().filter(|s| s.stop.inst == *inst).collect();
         let sure = orders.frozen(inst).is_none();
-        let last = shown.quote.map(|quote| quote.last);
-        let cover = plan(rules, last, &sleeves, &stops, (self.protecting.stop_default, sure, self.clock.now()));
-        let bare = cover.covered < cover.needed;
+        let now = self.clock.now();
+        let age = self.limits.ms(Rule::QuoteAge);
+        let fresh = shown.quote.filter(|quote| now.since(quote.at).0.abs() <= age.0);
+        let coming = &self.work.guarding.coming;
+        let overdue = |id: &str| coming.get(id).is_some_and(|since| wall.since(*since) >= COMING_MAX);
+        let child_wait = Ms((CHILD_WAIT.0 as f64 * self.clock.rate()) as i64);
+        let terms = Terms { default: self.protecting.stop_default, sure, now, child_wait, overdue: &overdue };
+        let cover = plan(rules, fresh.map(|quote| quote.last), &sleeves, &stops, &terms);
+        // Fractions of lots that no order can be made of are not bare.
+        let open = Qty(cover.needed.0 - cover.covered.0);
+        let bare = open >= rules.min_size && !open.is_zero();
         let before = self.work.guarding.measured.unwrap_or(wall);
         let shield = self.work.guarding.shields.entry(inst.clone()).or_default();
         (shield.needed, shield.covered) = (cover.needed, cover.covered);
@@ -157,8 +191,19 @@ impl Gate {
             }
             (false, _) => shield.bare_since = None,
         }
-        let late = shield.bare_since.is_some_and(|since| wall.since(since) >= self.protecting.unprotected_max);
-        let rescue = if late && sure { give_up(rules, &sleeves, &cover) } else { Vec::new() };
+        // The time in which nothing could be done does not count against the position.
+        let failing = &mut self.work.guarding.failing;
+        if !(bare && able) {
+            failing.remove(inst);
+        }
+        let rescue = if bare && able {
+            let (since, all_the_while) = failing.entry(inst.clone()).or_insert((wall, open));
+            *all_the_while = (*all_the_while).min(open);
+            let late = wall.since(*since) >= self.protecting.unprotected_max;
+            if late && sure { give_up(rules, &sleeves, *all_the_while) } else { Vec::new() }
+        } else {
+            Vec::new()
+        };
         Some((cover, rescue))
     }
 
@@ -166,15 +211,21 @@ impl Gate {
         let key = match &act {
             Act::Place { contender, .. } => format!("place {inst} {contender}"),
             Act::Exit { contender, .. } => format!("exit {inst} {contender}"),
-            Act::Amend { id, .. } | Act::Cancel { id } => id.clone(),
+            Act::Clear { contender } => format!("clear {inst} {contender}"),
+            Act::Amend { id, qty, trigger } => format!("{id} {qty} {trigger}"),
+            Act::Cancel { id } => id.clone(),
         };
-        if self.work.guarding.asked.contains_key(&key) {
-            return Ok(()); // asked for a moment ago
-        }
-        self.work.guarding.asked.insert(key, wall);
+        let asked = self.work.guarding.asked.get(&key).copied();
+        let times = match asked {
+            Some((at, n)) if wall.since(at) < Ms(AGAIN.0 << n.min(DOUBLINGS)) => return Ok(()), // a moment ago
+            Some((_, n)) => n + 1,
+            None => 0,
+        };
+        self.work.guarding.asked.insert(key, (wall, times));
         let (inst, run_id) = (inst.clone(), self.seal.start_run);
         let work = match act {
             Act::Exit { contender, side, qty, why } => return self.take_out(inst, contender, side, qty, why).await,
+            Act::Clear { contender } => return self.clear(&inst, &contender).await,
             Act::Amend { id, qty, trigger } => StopWork::Amend { inst, id, qty, trigger, run_id },
             Act::Cancel { id } => StopWork::Cancel { inst, id, run_id },
             Act::Place { contender, entry, run_id: of_entry, side, qty, trigger } => {
@@ -196,11 +247,44 @@ impl Gate {
                     state: AlgoState::Intended,
                     child: None,
                     triggered: None,
+                    shaped_at: None,
                 };
                 StopWork::Place(Box::new(Placing { stop, _permit: Permit::issue() }))
             }
         };
         self.send(Verdict::Stop(work)).await
+    }
+
+    /// Takes back what works for a sleeve that is to be taken out.
+    async fn clear(&mut self, inst: &InstId, contender: &ContenderId) -> Result<(), StageError> {
+        let run_id = self.seal.start_run;
+        let due: Vec<CancelAsk> = {
+            let orders = self.orders.borrow();
+            let its =
+                |o: &&OpenOrder| o.inst == *inst && o.contender == *contender && !o.protective && !o.state.is_final();
+            let ask = |o: &OpenOrder| CancelAsk { inst: o.inst.clone(), order: o.id.clone(), run_id };
+            orders.open.values().filter(its).map(ask).collect()
+        };
+        for ask in due {
+            self.cancels.send(ask).await.map_err(|_| StageError::Gone("the executor"))?;
+        }
+        Ok(())
+    }
+
+    /// The venue would not protect a position: nothing opens there for a while.
+    async fn rest(&mut self, inst: &InstId) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let restriction = Restriction {
+            scope: Scope::Instrument(inst.clone()),
+            cause: "unprotected".to_owned(),
+            state: TradingState::ReduceOnly,
+            why: "a position had to be taken out because no stop could be placed in time".to_owned(),
+            since: now,
+            until: Some(now.plus(UNPROTECTED_REST)),
+            flatten: false,
+            flattened: false,
+        };
+        self.restrict(restriction, "gate", self.seal.start_run, now).await.map(drop)
     }
 
     fn name(

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::Gate;
+use super::{CancelAsk, Gate};
 use crate::domain::record::{Breach, Record};
+use crate::domain::view::OpenOrder;
 use crate::domain::{Action, Ms, OrderIntent, Reach, Release, Restriction, Rule, RunId, Scope, TradingState};
 use crate::risk::rules::assess;
 use crate::runtime::StageError;
+
+/// A cancel is asked for again after this long, wall time.
+const CANCEL_AGAIN: Ms = Ms(2000);
 
 impl Gate {
     /// Books what is new of the account, judges the account's rules, ends what is over.
@@ -22,6 +26,10 @@ impl Gate {
         if self.memory.book.observe(&account) {
             self.journal.post(Record::Equity(Box::new(self.memory.book.clone()))).await?;
         }
+        self.work.account = Some(Arc::clone(&account));
+        if now.since(account.as_of) > self.limits.ms(Rule::AccountAge) {
+            return Ok(()); // what is held now is not known well enough to lose trading over
+        }
         let equity = {
             let market = self.market.borrow();
             self.equity(&account, &market)
@@ -29,6 +37,33 @@ impl Gate {
         let found = assess(equity, &self.memory.book, &self.limits, now);
         for (rule, breach) in found {
             self.lead_to(rule, Scope::System, &breach, (self.seal.start_run, true), now).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what rests and may not any more: while halted everything but what closes, while reduce-only what opens.
+    pub(super) async fn take_back(&mut self) -> Result<(), StageError> {
+        if self.memory.standing.0.is_empty() || !self.latch.is_on() {
+            return Ok(());
+        }
+        let wall = self.wall();
+        self.work.cancelled.retain(|_, at| wall.since(*at) < CANCEL_AGAIN);
+        let due: Vec<CancelAsk> = {
+            let orders = self.orders.borrow();
+            let works =
+                |o: &&OpenOrder| !o.state.is_final() && !o.protective && !self.work.cancelled.contains_key(&o.id);
+            let may_not = |o: &&OpenOrder| match self.memory.standing.of(&o.contender, &o.inst).map(|r| r.state) {
+                Some(TradingState::Halted) => true,
+                Some(TradingState::ReduceOnly) => o.opening,
+                Some(TradingState::Active) | None => false,
+            };
+            let ask =
+                |o: &OpenOrder| CancelAsk { inst: o.inst.clone(), order: o.id.clone(), run_id: self.seal.start_run };
+            orders.open.values().filter(works).filter(may_not).map(ask).collect()
+        };
+        for ask in due {
+            self.work.cancelled.insert(ask.order.clone(), wall);
+            self.cancels.send(ask).await.map_err(|_| StageError::Gone("the executor"))?;
         }
         Ok(())
     }
@@ -74,6 +109,7 @@ impl Gate {
             since: now,
             until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
             flatten: limit.action == Action::Flatten,
+            flattened: false,
         };
         if self.restrict(restriction, "gate", run_id, now).await? && event {
             let (order_id, scope, breach) = (None, scope.to_string(), breach.clone());

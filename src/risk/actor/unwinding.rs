@@ -119,6 +119,7 @@ impl Gate {
                 account: account.as_deref(),
                 market: &market,
                 in_flight: &in_flight,
+                leaving: !self.in_flight.is_empty(),
                 now: self.clock.now(),
                 wall: self.wall(),
             };
@@ -186,7 +187,7 @@ impl Gate {
                 "something is left; see `alpha-arena positions` and the venue's page");
         }
         if unwinding.latched && report.is_done() {
-            self.seen_flat().await?;
+            self.seen_flat(&unwinding).await?;
         }
         self.work.flatten_at = self.wall().plus(FLATTEN_PAUSE);
         for waiting in unwinding.waiting {
@@ -196,16 +197,21 @@ impl Gate {
     }
 
     /// What was to be made flat is: the latches stay, without that wish.
-    async fn seen_flat(&mut self) -> Result<(), StageError> {
+    async fn seen_flat(&mut self, unwinding: &Unwinding) -> Result<(), StageError> {
+        let all = self.market.borrow().insts.keys().all(|inst| unwinding.covers(inst));
+        let fulfilled = |r: &Restriction| match &r.scope {
+            Scope::Instrument(inst) => unwinding.covers(inst),
+            Scope::System | Scope::Contender(_) => all,
+        };
         let mut flat = Vec::new();
-        for restriction in self.memory.standing.0.iter_mut().filter(|r| r.flatten) {
-            restriction.flatten = false;
+        for restriction in self.memory.standing.0.iter_mut().filter(|r| r.flatten && fulfilled(r)) {
+            (restriction.flatten, restriction.flattened) = (false, true);
             flat.push(restriction.clone());
         }
         let (at, run_id) = (self.clock.now(), self.seal.start_run);
         for restriction in flat {
             let from = restriction.state;
-            let who = "gate".to_owned();
+            let who = "seen flat".to_owned();
             self.journal.append(Record::Restricted { restriction, from, who, run_id, at }).await?;
         }
         self.standing.send_replace(self.memory.standing.clone());

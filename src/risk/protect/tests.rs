@@ -55,6 +55,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
             let phase = match phase {
                 "live" => StopPhase::Live,
                 "coming" => StopPhase::Coming,
+                "undead" => StopPhase::Undead,
                 _ => StopPhase::Closing,
             };
             let stop = Stop {
@@ -72,12 +73,15 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
                 state: AlgoState::Live,
                 child: None,
                 triggered: (phase == StopPhase::Closing).then_some(Ms(0)),
+                shaped_at: None,
             };
             ShownStop { stop, phase }
         })
         .collect();
     let shown: Vec<&ShownStop> = shown.iter().collect();
-    let cover = plan(&inst, Some(last.parse().unwrap()), &sleeves, &shown, (d("0.05"), true, Ms(0)));
+    let overdue = |id: &str| id == "s9";
+    let terms = Terms { default: d("0.05"), sure: true, now: Ms(0), child_wait: Ms::secs(10), overdue: &overdue };
+    let cover = plan(&inst, Some(last.parse().unwrap()), &sleeves, &shown, &terms);
     let acts: Vec<String> = cover
         .acts
         .iter()
@@ -86,6 +90,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
                 format!("place {contender} {} {qty}@{trigger}", side.as_str())
             }
             Act::Amend { id, qty, trigger } => format!("amend {id} {qty}@{trigger}"),
+            Act::Clear { contender } => format!("clear {contender}"),
             Act::Cancel { id } => format!("cancel {id}"),
             Act::Exit { contender, side, qty, .. } => format!("exit {contender} {} {qty}", side.as_str()),
         })
@@ -118,7 +123,10 @@ fn it_is_kept_in_step_with_what_is_held() {
 fn several_stops_of_one_sleeve_become_one_and_new_comes_before_old() {
     check("a 7@95", "live a -5@94, live a -2@95", "100", "7/7 amend s0 7@95");
     check("a 7@95", "live a -7@95, live a -2@95", "100", "7/7 cancel s1");
-    check("a 7@95, b 2@90", "live a -7@95, live a -2@95", "100", "9/9 place b sell 2@90");
+    check("a 7@95, b 2@90", "live a -7@95, live a -2@95", "100", "9/9 place b sell 2@90, cancel s1");
+    // Two of the right trigger that make the size together are left alone.
+    check("a 7@95", "live a -5@95, live a -2@95", "100", "7/7");
+    check("", "undead a -5@95", "100", "0/0 cancel s0");
 }
 
 #[test]
@@ -148,4 +156,9 @@ fn a_stop_that_was_hit_before_it_could_be_placed_is_an_exit() {
     check("a 5@95", "", "95", "0/5 exit a sell 5");
     check("a -5@105", "", "105", "0/5 exit a buy 5");
     check("a 5@95", "live a -2@95", "94", "2/5 exit a sell 3");
+    // The venue waits at another price than the sleeve's own.
+    check("a 5@99", "live a -5@95", "98", "5/5 exit a sell 5");
+    // One that is being made may fire on its own.
+    check("a 5@95", "coming a -5@95", "94", "0/5");
+    check("a 5@95, _system -2@105", "", "200", "0/3 place a sell 3@95");
 }

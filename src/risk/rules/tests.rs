@@ -182,6 +182,7 @@ impl Case {
             created_at: Ms(0),
             cancel_after: None,
             opening: true,
+            protective: false,
         };
         self.orders.open.insert(id, order);
         self
@@ -190,7 +191,16 @@ impl Case {
     fn restricted(mut self, scope: &str, state: TradingState) -> Self {
         let (scope, why) = (Scope::parse(scope).unwrap(), "w".to_owned());
         let cause = "kill".to_owned();
-        self.standing.latch(Restriction { scope, cause, state, why, since: NOW, until: None, flatten: false });
+        self.standing.latch(Restriction {
+            scope,
+            cause,
+            state,
+            why,
+            since: NOW,
+            until: None,
+            flatten: false,
+            flattened: false,
+        });
         self
     }
 
@@ -263,7 +273,14 @@ fn exposure_counts_what_is_held_what_works_what_is_unknown_and_what_is_just_leav
     both(Rule::GrossExposure, fine().holds("other", "50"), "10", "9.99");
     both(Rule::NetExposure, fine().holds("other", "50"), "10", "9.99");
     both(Rule::Leverage, fine().holds("other", "950"), "1", "0.99");
-    let leaving = |side| InFlight { id: "x".into(), contender: "o".into(), inst: swap().id, side, qty: Qty(d("10")) };
+    let leaving = |side| InFlight {
+        id: "x".into(),
+        contender: "o".into(),
+        lane: "o".into(),
+        inst: swap().id,
+        side,
+        qty: Qty(d("10")),
+    };
     both(Rule::Position, Case { in_flight: vec![leaving(Side::Buy)], ..fine() }, "600", "599");
     both(Rule::Position, Case { in_flight: vec![leaving(Side::Sell)], ..fine() }, "500", "499");
     // What is not ours counts too.
@@ -392,6 +409,27 @@ fn losing_and_trading_are_followed_by_a_pause() {
 }
 
 #[test]
+fn an_exit_is_cut_to_what_one_order_may_be_and_never_refused_for_its_size_or_number() {
+    let out = || fine().order(Side::Sell, "50", "100").exit().holds("trend", "80");
+    let qty = |case: Case| case.judged().unwrap().intent().qty;
+    assert_eq!(qty(out().limit(Rule::OrderNotionalMax, "200")), Qty(d("20")));
+    let mut small = out();
+    small.inst.max_limit_size = Qty(d("30"));
+    assert_eq!(qty(small), Qty(d("30")));
+    let busy = out().sent(1, Side::Sell, "50").works("x", Side::Buy, "1", OrderState::Acked);
+    let busy = busy.limit(Rule::OpenOrders, "1").limit(Rule::OrderRate, "1").limit(Rule::Duplicate, "600000");
+    busy.expect(&[]);
+    fine().order(Side::Buy, "200000", "100").expect(&[
+        "size_max",
+        "order_notional_max",
+        "gross_exposure_max",
+        "net_exposure_max",
+        "leverage_max",
+        "free_balance",
+    ]);
+}
+
+#[test]
 fn steps_hold() {
     fine().order(Side::Buy, "50.05", "100").expect(&["size_step"]);
     fine().order(Side::Buy, "50", "100.01").expect(&["price_step"]);
@@ -403,6 +441,12 @@ fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
     let waiting = Case { readiness: Readiness::Reconciling("starting".into()), ..fine() };
     waiting.clone().expect(&["not_reconciled"]);
     waiting.exit().holds("trend", "-50").expect(&[]);
+    fine().exit().order(Side::Sell, "50", "100").exit().holds("trend", "80").expect(&[]);
+    let doubt = Case { readiness: Readiness::ReduceOnly("x".into()), ..fine() };
+    // The venue holds the net of all, and no more of that leaves.
+    let exit = doubt.order(Side::Sell, "50", "100").exit().holds("trend", "80").holds("other", "-60");
+    assert_eq!(exit.judged().unwrap().intent().qty, Qty(d("20")));
+    exit.holds("other", "-80").expect(&["reduce_only"]);
     let halted = Case { readiness: Readiness::Halted("x".into()), ..fine() };
     halted.exit().holds("trend", "-50").expect(&["halted"]);
     Case { readiness: Readiness::ReduceOnly("x".into()), ..fine() }.expect(&["reduce_only"]);
@@ -460,8 +504,14 @@ fn what_works_on_the_same_side_is_taken_off_what_may_still_be_reduced() {
     let clamped = |case: Case| case.restricted("system", TradingState::ReduceOnly).judged().unwrap().intent().qty;
     assert_eq!(clamped(case().works("trend", Side::Sell, "60", OrderState::Acked)), Qty(d("20")));
     assert_eq!(clamped(case().works("trend", Side::Buy, "60", OrderState::Acked)), Qty(d("50")));
-    let leaving =
-        InFlight { id: "x".into(), contender: "o".into(), inst: swap().id, side: Side::Sell, qty: Qty(d("70")) };
+    let leaving = InFlight {
+        id: "x".into(),
+        contender: "o".into(),
+        lane: "o".into(),
+        inst: swap().id,
+        side: Side::Sell,
+        qty: Qty(d("70")),
+    };
     assert_eq!(clamped(Case { in_flight: vec![leaving], ..case() }), Qty(d("10")));
 }
 
@@ -476,7 +526,8 @@ fn an_entry_that_would_open_is_refused_while_reduce_only_and_one_that_reduces_is
 
 #[test]
 fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
-    use crate::domain::equity::marked;
+    use crate::domain::equity::{Believed, marked};
+    let believed = |now| Believed { now, age: Ms(5000), jump: d("0.2") };
     let mut account = account("10000");
     let position = Position {
         inst: swap().id,
@@ -498,8 +549,9 @@ fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
         MarketView { insts: [(swap().id, shown)].into(), live: true }
     };
     // Short 20 contracts of 0.1 coin: two dollars for each dollar of price.
-    assert_eq!(marked(&account, &market("110"), d("0.2")), Usd(d("9980")));
-    assert_eq!(marked(&account, &market("10000"), d("0.2")), Usd(d("10000")));
+    assert_eq!(marked(&account, &market("110"), &believed(NOW)), Usd(d("9980")));
+    assert_eq!(marked(&account, &market("10000"), &believed(NOW)), Usd(d("10000")), "an impossible price");
+    assert_eq!(marked(&account, &market("110"), &believed(Ms(NOW.0 + 5001))), Usd(d("10000")), "an old one");
 }
 
 mod properties {
@@ -557,7 +609,14 @@ mod properties {
             for (i, (buy, qty)) in self.leaving.iter().enumerate() {
                 let id = OrderId::new(format!("l{i}"));
                 let qty = Qty(Decimal::from(*qty));
-                case.in_flight.push(InFlight { id, contender: "other".into(), inst: swap().id, side: side(*buy), qty });
+                case.in_flight.push(InFlight {
+                    id,
+                    contender: "other".into(),
+                    lane: "other".into(),
+                    inst: swap().id,
+                    side: side(*buy),
+                    qty,
+                });
             }
             case
         }

@@ -23,13 +23,17 @@ pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
         run_id: run_of(&text(row, 2)?)?,
         contender: text(row, 3)?.as_str().into(),
         inst: text(row, 4)?.as_str().into(),
-        // It does the opposite of the order it hangs on.
-        side: word(row, 9, Side::parse)?.opposite(),
+        // One of before this was kept does the opposite of the order it hangs on.
+        side: match text(row, 10)?.as_str() {
+            "" => word(row, 9, Side::parse)?.opposite(),
+            _ => word(row, 10, Side::parse)?,
+        },
         trigger: value(row, 5)?,
-        qty: optional(row, 10)?,
-        standalone: row.get(11)?,
-        created: Ms(row.get(12)?),
+        qty: optional(row, 11)?,
+        standalone: row.get(12)?,
+        created: Ms(row.get(13)?),
         triggered: None,
+        shaped_at: None,
         venue_id: row.get(6)?,
         state: word(row, 7, AlgoState::parse)?,
         child: row.get::<_, Option<String>>(8)?.map(OrderId::new),
@@ -168,12 +172,14 @@ pub(super) fn restriction_of(row: &Row<'_>) -> Result<Restriction, ReadFail> {
         why: text(row, 3)?,
         since: Ms(row.get(4)?),
         until: row.get::<_, Option<i64>>(5)?.map(Ms),
-        flatten: row.get(6)?,
+        flatten: row.get::<_, i64>(6)? & 1 != 0,
+        flattened: row.get::<_, i64>(6)? & 2 != 0,
     })
 }
 
 pub(super) fn equity_of(row: &Row<'_>) -> Result<EquityBook, ReadFail> {
-    let flows = text(row, 7)?;
+    let kept = text(row, 7)?;
+    let (flows, prices) = serde_json::from_str(&kept).map_err(|_| ReadFail::Value(kept))?;
     Ok(EquityBook {
         day: row.get(0)?,
         open: value(row, 1)?,
@@ -182,7 +188,8 @@ pub(super) fn equity_of(row: &Row<'_>) -> Result<EquityBook, ReadFail> {
         nav: value(row, 4)?,
         peak: value(row, 5)?,
         units: value(row, 6)?,
-        flows: serde_json::from_str(&flows).map_err(|_| ReadFail::Value(flows))?,
+        flows,
+        prices,
         updated: Ms(row.get(8)?),
     })
 }

@@ -27,7 +27,7 @@ fn remembers(db: &rusqlite::Connection) -> Result<bool, ReadFail> {
 
 /// Size of a stop and whether it stands alone; before there were such, neither.
 pub(super) fn stop_columns(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
-    Ok(if remembers(db)? { "a.qty, a.standalone" } else { "NULL, 0" })
+    Ok(if remembers(db)? { "COALESCE(a.side, ''), a.qty, a.standalone" } else { "'', NULL, 0" })
 }
 
 pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>, ReadFail> {

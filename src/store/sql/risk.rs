@@ -6,6 +6,9 @@ use super::super::chain::Chains;
 use super::{execute, trading_state};
 use crate::domain::{EquityBook, Ms, Restriction, RunId, TradingState};
 
+/// Who says that what was to be made flat is.
+const SEEN_FLAT: &str = "seen flat";
+
 pub(super) fn restricted(
     db: &Connection,
     chains: &mut Chains,
@@ -25,10 +28,13 @@ pub(super) fn restricted(
             r.why,
             r.since.0,
             r.until.map(|at| at.0),
-            r.flatten,
+            i64::from(r.flatten) + 2 * i64::from(r.flattened),
             run_id.to_string()
         ],
     )?;
+    if who == SEEN_FLAT {
+        return Ok(()); // a wish fulfilled is no change of state
+    }
     let to = from.max(r.state);
     trading_state(db, chains, [&scope, from.as_str(), to.as_str(), who, &format!("{}: {}", r.cause, r.why)], run_id, at)
 }
@@ -44,11 +50,12 @@ pub(super) fn released(
     let scope = r.scope.to_string();
     execute(db, "DELETE FROM restrictions WHERE scope = ?1 AND cause = ?2", params![scope, r.cause])?;
     let why = format!("{} has ended", r.cause);
-    trading_state(db, chains, [&scope, r.state.as_str(), to.as_str(), by, &why], run_id, at)
+    trading_state(db, chains, [&scope, r.state.max(to).as_str(), to.as_str(), by, &why], run_id, at)
 }
 
 pub(super) fn equity(db: &Connection, book: &EquityBook) -> Result<()> {
-    let flows = serde_json::to_string(&book.flows).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    let flows = serde_json::to_string(&(&book.flows, &book.prices))
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     execute(
         db,
         "INSERT OR REPLACE INTO equity_days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

@@ -22,13 +22,13 @@ pub(super) fn algo(db: &Connection, chains: &mut Chains, step: &AlgoStep) -> Res
     execute(
         db,
         "INSERT INTO algo_orders (algo_id, venue_id, parent_id, run_id, contender_id, inst_id, trigger_px, state, child_id,
-            created_ms, updated_ms, qty, standalone)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12)
+            created_ms, updated_ms, qty, standalone, side)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?12, ?13)
          ON CONFLICT (algo_id) DO UPDATE SET state = excluded.state, updated_ms = excluded.updated_ms,
             trigger_px = excluded.trigger_px, qty = COALESCE(excluded.qty, qty),
             venue_id = COALESCE(excluded.venue_id, venue_id), child_id = COALESCE(excluded.child_id, child_id)",
         params![stop.id, venue, stop.parent.as_str(), run, stop.contender.as_str(), stop.inst.as_str(), trigger,
-            stop.state.as_str(), child, step.at.0, stop.qty.map(|qty| qty.to_string()), stop.standalone],
+            stop.state.as_str(), child, step.at.0, stop.qty.map(|qty| qty.to_string()), stop.standalone, stop.side.as_str()],
     )?;
     let from = step.from.map(AlgoState::as_str);
     let fields = [

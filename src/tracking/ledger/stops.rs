@@ -28,7 +28,8 @@ impl Ledger {
                 let closing = stop.child.as_ref().map_or(stop.triggered.is_some(), works);
                 closing.then_some(StopPhase::Closing)
             }
-            AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed | AlgoState::Unborn => None,
+            AlgoState::Unborn => self.undead.contains(&stop.id).then_some(StopPhase::Undead),
+            AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed => None,
         }
     }
 
@@ -68,8 +69,8 @@ impl Ledger {
             return Vec::new();
         };
         stop.state = AlgoState::Unborn;
+        // Kept: its request may still arrive.
         let (stop, evidence) = (stop.clone(), evidence.to_owned());
-        self.stops.remove(id);
         vec![Record::Algo(Box::new(AlgoStep { from: Some(AlgoState::Intended), stop, cause, evidence, at: now }))]
     }
 
@@ -113,11 +114,16 @@ impl Ledger {
             stop.venue_id = Some(push.venue_id.clone());
         }
         let from = stop.state;
-        let news = stop.merge(said)?;
-        let shaped = said == AlgoState::Live && from != AlgoState::Intended && stop.shaped(push.qty, push.trigger);
-        if said == AlgoState::Live {
-            stop.shaped(push.qty, push.trigger);
+        // Believed never made, and there it is: nothing of ours protects by it, and it must go.
+        if from == AlgoState::Unborn {
+            match said {
+                AlgoState::Live => self.undead.insert(push.algo_id.clone()),
+                _ => self.undead.remove(&push.algo_id),
+            };
+            return Ok(Vec::new());
         }
+        let news = stop.merge(said)?;
+        let shaped = said == AlgoState::Live && stop.shaped(push.qty, push.trigger, push.at);
         if !news && !shaped {
             return Ok(Vec::new());
         }

@@ -28,7 +28,7 @@ fn intent() -> OrderIntent {
         leg: 0,
         attempt: 0,
         reduce_only: false,
-        stop: Some(StopSpec { algo_id: ClOrdId::from("astop"), trigger: Price(Decimal::from(90)) }),
+        stop: Some(StopSpec { attached: true, algo_id: ClOrdId::from("astop"), trigger: Price(Decimal::from(90)) }),
         reference: Price(Decimal::from(100)),
         decided_at: Ms(0),
         ttl: None,
@@ -182,6 +182,7 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
         state,
         child: None,
         triggered: None,
+        shaped_at: None,
     };
     let answered = |outcome: CreateOutcome, expected: &[StopPhase]| {
         let mut ledger = Ledger::default();

@@ -318,7 +318,7 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
     if intent.reduce_only && inst.kind == InstKind::Swap {
         body["reduceOnly"] = json!(true);
     }
-    if let Some(stop) = &intent.stop {
+    if let Some(stop) = intent.stop.as_ref().filter(|stop| stop.attached) {
         body["attachAlgoOrds"] = json!([{
             "attachAlgoClOrdId": stop.algo_id,
             "slTriggerPx": stop.trigger.to_string(),
