@@ -24,7 +24,7 @@ use tokio::sync::{Notify, mpsc, watch as views};
 use tracing::info;
 
 use self::listener::Listener;
-use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, hear_signals};
+use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, Contender, OrderTransport};
 use crate::decision::{Decision, Seat};
@@ -72,12 +72,16 @@ const FEED_SPARE_BARS: usize = 50;
 /// Between two rounds of the checks before trading, wall time.
 const PREFLIGHT_EVERY: Duration = Duration::from_secs(3600);
 
+/// How long the checks of a start wait for a venue that was there a moment ago.
+const PREFLIGHT_PATIENCE: Duration = Duration::from_secs(20);
+
 /// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end ends.
 pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) -> Result<Exit, StartError> {
     let state = StateDir::hold(dir)?;
+    let usr1 = std::sync::Mutex::new(catch_usr1());
     let remembered = remembered(dir)?;
     let reached = reach(&config, dir, &remembered.instruments(&config), START_PATIENCE).await?;
     let pulse = Pulse::default();
@@ -100,9 +104,9 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         shields: None,
     };
     let wiring =
-        Wiring { preflight, config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
+        Wiring { usr1, preflight, config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
     let life = async {
-        before_start(&wiring.preflight, START_PATIENCE).await?;
+        before_start(&wiring.preflight, PREFLIGHT_PATIENCE).await?;
         let (supervisor, views) = wiring.start(store, dir, limits).await?;
         notify::start_watchdog(wiring.pulse.clone(), wiring.config.supervision.freeze);
         tokio::spawn(announce_ready(views, wiring.began, wiring.clock().clone()));
@@ -148,6 +152,8 @@ fn start_tape(
 
 /// What the start has gathered; everything an actor needs is made from it.
 struct Wiring {
+    /// Taken by the kill switch.
+    usr1: std::sync::Mutex<Option<tokio::signal::unix::Signal>>,
     preflight: Preflight,
     config: Config,
     reached: Reached,
@@ -417,8 +423,13 @@ impl Wiring {
             };
             supervisor.start_with(listener, |a| a.beat.clone(), restartable, &self.stop);
         }
-        let kill =
-            KillWatch { dir: dir.to_owned(), commands: commands_tx.clone(), seen: killed, beat: beat("kill", false) };
+        let kill = KillWatch {
+            dir: dir.to_owned(),
+            commands: commands_tx.clone(),
+            usr1: self.usr1.lock().ok().and_then(|mut usr1| usr1.take()),
+            seen: killed,
+            beat: beat("kill", false),
+        };
         supervisor.start_with(kill, |a| a.beat.clone(), restartable, &self.stop);
         let hourly = Hourly {
             preflight: Preflight { shields: Some(shields.clone()), ..self.preflight.clone() },
@@ -447,7 +458,7 @@ impl Wiring {
                 truth: truth_tx,
                 commands: commands_tx,
                 preflight: preflight_tx,
-                standing,
+                standing: standing.clone(),
                 shields,
                 cancels: cancels_tx,
                 ids: Arc::clone(&self.ids),
@@ -479,7 +490,7 @@ impl Wiring {
                 supervisor.start_with(feed, |a| a.beat.clone(), restartable, &self.stop);
             }
         }
-        Ok((supervisor, Views { market, account, readiness }))
+        Ok((supervisor, Views { market, account, readiness, standing }))
     }
 
     fn line(&self) -> Line {

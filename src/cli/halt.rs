@@ -56,8 +56,9 @@ pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failur
     };
     match answer {
         Some(Ok(report)) => Ok(print_report("halt", report, args.json)),
-        Some(Err((_, why))) => Err(Failure::new(Exit::Unavailable, why)),
-        None => {
+        // It has heard, and nothing may leave.
+        Some(Err((_, why))) if why.starts_with("halted") => Err(Failure::new(Exit::Unavailable, why)),
+        None | Some(Err(_)) => {
             killfile::leave(&dir, args.flatten, &args.reason)
                 .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", killfile::path(&dir).display())))?;
             let file = killfile::path(&dir);

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, list, output, status};
+use crate::domain::TradingState;
 use crate::exit::Exit;
 use crate::ops::health::{Finding, Verdict, judge, overall};
 use crate::runtime::wall_ms;
@@ -28,7 +29,16 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         },
         Err(failure) => (failure.message, None),
     };
-    let findings = judge(&database, summary.as_ref(), running.as_ref());
+    let mut findings = judge(&database, summary.as_ref(), running.as_ref());
+    if running.is_none()
+        && let Ok(restricted) = list::reader(global).and_then(|reader| Ok(reader.restrictions()?))
+    {
+        for r in restricted {
+            let verdict = if r.state == TradingState::Halted { Verdict::Fail } else { Verdict::Warn };
+            let detail = format!("{} {}: {}; `resume` ends it", r.id(), r.state, r.why);
+            findings.push(Finding { check: "restricted", verdict, detail });
+        }
+    }
     Ok(show(&findings, running.as_ref(), summary.as_ref(), json))
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::StartError;
-use super::reach::{Reached, listed, reach};
+use super::reach::{Reached, listed, reach_whoever};
 use crate::config::{Config, Mode};
 use crate::domain::{InstId, InstKind, Instrument, Ms, Shield};
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::ops::health::Verdict;
 use crate::ops::preflight::{AccountFacts, Checked, Facts, FileFacts, judge};
 use crate::risk::Command;
 use crate::runtime::{Actor, Beat, StageError, Stop, wall_ms};
-use crate::store::{Reader, StateDir};
+use crate::store::{Reader, StateDir, StoreError};
 use crate::venue::{AccountConfig, Venue, VenueError};
 
 /// Limits that nobody should leave to us where money is real.
@@ -46,7 +46,7 @@ impl Preflight {
 
     async fn facts(&self) -> Facts {
         let config = &self.config;
-        let shields = self.shields.as_ref().map(|shields| shields.borrow().clone()).unwrap_or_default();
+        let shields = self.shields.as_ref().map(|shields| shields.borrow().clone());
         let follows = matches!(config.mode, Mode::Sim | Mode::Paper);
         Facts {
             live: config.mode == Mode::Live,
@@ -213,11 +213,15 @@ impl Actor for Hourly {
             next = tokio::time::Instant::now() + self.every;
             let checks = self.beat.clone().while_waiting(self.preflight.check()).await;
             for check in checks {
+                if check.verdict == Verdict::Warn {
+                    let (found, fix) = (&check.found, &check.fix);
+                    warn!(event = "preflight", check = check.check, found, fix, "a warning while trading");
+                }
                 // A venue that does not answer now is somebody else's watch: feeds and account age.
                 let passing = matches!(check.exit, Exit::Unavailable);
                 if check.verdict == Verdict::Fail && !passing {
                     let why = format!("{}: {}; {}", check.check, check.found, check.fix);
-                    let halt = Command::Restrict { cause: "preflight".into(), why };
+                    let halt = Command::Restrict { cause: format!("preflight:{}", check.check.replace(' ', "_")), why };
                     self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
                 }
             }
@@ -225,13 +229,31 @@ impl Actor for Hourly {
     }
 }
 
-/// The checks as a verb: without a daemon, holding the directory meanwhile.
+/// The checks as a verb: without a daemon, holding the directory meanwhile. What keeps them from being made is a finding, too.
 pub async fn alone(config: Config, dir: &Path) -> Result<Vec<Checked>, StartError> {
-    let _held = StateDir::hold(dir)?;
+    let failed = |check, found: String, fix: &str, exit| {
+        let fix = fix.to_owned();
+        Ok(vec![Checked { check, verdict: Verdict::Fail, found, fix, exit }])
+    };
+    let _held = match StateDir::hold(dir) {
+        Ok(held) => held,
+        Err(error @ StoreError::Locked { .. }) => {
+            let fix = "ask the daemon that holds it (it did not answer), stop it, or use another --state-dir";
+            return failed("second instance", error.to_string(), fix, Exit::Busy);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let remembered =
         if StateDir::trading_db(dir).exists() { Reader::open(dir)?.opened()?.instruments } else { Vec::new() };
     let config = Arc::new(config);
-    let reached: Reached = reach(&config, dir, &[], Duration::ZERO).await?;
+    let reached: Reached = match reach_whoever(&config, dir, &[], Duration::ZERO).await {
+        Ok(reached) => reached,
+        Err(StartError::Venue(error)) => {
+            let fix = "see that the venue can be reached and that the key is of this environment";
+            return failed("venue", error.to_string(), fix, Exit::Unavailable);
+        }
+        Err(error) => return Err(error),
+    };
     let preflight = Preflight {
         wanted: config.instruments.clone(),
         config,

@@ -89,11 +89,26 @@ impl Drop for Embedded {
     }
 }
 
-/// Reaches the venue of this configuration: starts the embedded exchange if that is the venue, takes
-/// its time, and checks that the account is the one we expect.
+/// Reaches the venue of this configuration, and checks that the account is the one we expect.
+///
+/// # Errors
+/// As [`reach_whoever`], and when it is another account or one that is not set as it must be.
+pub async fn reach(
+    config: &Config,
+    state_dir: &Path,
+    retiring: &[InstId],
+    patience: Duration,
+) -> Result<Reached, StartError> {
+    let reached = reach_whoever(config, state_dir, retiring, patience).await?;
+    check_account(config, &reached.account)?;
+    Ok(reached)
+}
+
+/// Reaches the venue of this configuration, whoever's account it is: starts the embedded exchange if that is the venue, and
+/// takes its time.
 ///
 /// Instruments that are `retiring` are followed though no longer configured. A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
-pub async fn reach(
+pub(super) async fn reach_whoever(
     config: &Config,
     state_dir: &Path,
     retiring: &[InstId],
@@ -139,7 +154,6 @@ pub async fn reach(
     let signer = Signer::new(secrets);
     let venue = Venue::new(venue_config(rest, config.mode == Mode::OkxDemo), Some(signer.clone()), clock.clone())?;
     let account = patiently(patience, || venue.account_config()).await?;
-    check_account(config, &account)?;
     Ok(Reached { venue, clock, ws, account, signer, embedded })
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::domain::record::Record;
-use crate::domain::{AccountView, MarketView, Ms, Readiness};
+use crate::domain::{AccountView, MarketView, Ms, Readiness, Standing};
 use crate::ops::killfile::{self, Asked};
 use crate::ops::notify;
 use crate::risk::Command;
@@ -21,6 +21,7 @@ pub(super) struct Views {
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub readiness: watch::Receiver<Readiness>,
+    pub standing: watch::Receiver<Standing>,
 }
 
 /// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or when the disk fails.
@@ -95,6 +96,16 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &*views.readiness.borrow() {
             Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
+            _ if !views.standing.borrow().0.is_empty() => {
+                let restricted: Vec<String> =
+                    views.standing.borrow().0.iter().map(|r| format!("{} {}", r.id(), r.state)).collect();
+                warn!(
+                    event = "ready",
+                    after_ms = ms,
+                    restricted = restricted.join(", "),
+                    "ready: reconciled, but restricted"
+                );
+            }
             _ => {
                 let venue_time = clock.now().iso();
                 info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
@@ -108,9 +119,26 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
 pub(super) struct KillWatch {
     pub dir: PathBuf,
     pub commands: mpsc::Sender<Command>,
+    /// Caught since the process began: it would end it otherwise.
+    pub usr1: Option<tokio::signal::unix::Signal>,
     /// What was found there before; a file is obeyed once.
     pub seen: Option<Asked>,
     pub beat: Beat,
+}
+
+/// SIGUSR1, from now on.
+pub(super) fn catch_usr1() -> Option<tokio::signal::unix::Signal> {
+    let caught = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1());
+    caught
+        .inspect_err(|error| warn!(event = "signals", %error, "SIGUSR1 cannot be heard; use `halt` or the file HALT"))
+        .ok()
+}
+
+async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Between looks for the file.
@@ -118,14 +146,12 @@ const KILL_LOOK: Duration = Duration::from_millis(250);
 
 impl Actor for KillWatch {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1());
-        let mut usr1 = heard.map_err(|error| StageError::Store(format!("SIGUSR1 cannot be heard: {error}")))?;
         let mut tick = tokio::time::interval(KILL_LOOK);
         loop {
             let halt = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                _ = usr1.recv() => Some((Asked { flatten: false, why: "SIGUSR1".into() }, "signal")),
+                () = heard(&mut self.usr1) => Some((Asked { flatten: false, why: "SIGUSR1".into() }, "signal")),
                 _ = tick.tick() => {
                     let found = killfile::asked(&self.dir);
                     let new = found.clone().filter(|_| found != self.seen);

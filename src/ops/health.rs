@@ -1,5 +1,6 @@
 //! Health as one verdict: ok, warn or fail, each finding with its reason. Pure.
 
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -119,7 +120,9 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
 
 /// Does every position have its stop at the venue, and how long did some not?
 fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
-    let number = |row: &Value, name: &str| row[name].as_str().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let number = |row: &Value, name: &str| -> Decimal {
+        row[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+    };
     let (mut bare, mut total, mut longest) = (Vec::new(), 0, 0);
     for (inst, shield) in status["protection"].as_object().into_iter().flatten() {
         if number(shield, "covered") < number(shield, "needed") {
@@ -135,8 +138,8 @@ fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
         (false, true) => Verdict::Warn,
         (false, false) => Verdict::Fail,
     };
-    let seconds = |ms: i64| ms as f64 / 1000.0;
-    let since = format!("since the start {:.1} s without, {:.1} s at the longest", seconds(total), seconds(longest));
+    let seconds = |ms: i64| Decimal::new(ms, 3).round_dp(1);
+    let since = format!("since the start {} s without, {} s at the longest", seconds(total), seconds(longest));
     let detail = if bare.is_empty() { since } else { format!("{}; {since}", bare.join("; ")) };
     out.push(Finding { check: "protection", verdict, detail });
 }

@@ -74,7 +74,8 @@ pub struct Facts {
     /// Keys of limits that nobody has set but the built-in defaults.
     pub default_limits: Vec<&'static str>,
     pub trading_on: bool,
-    pub shields: BTreeMap<InstId, Shield>,
+    /// `None`: no daemon that measures it runs.
+    pub shields: Option<BTreeMap<InstId, Shield>>,
 }
 
 /// Refused beyond this; requests die at the venue 30 s off.
@@ -298,8 +299,6 @@ fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
             wrong(Verdict::Fail, "may be written by others");
         } else if file.secret && others != 0 {
             wrong(Verdict::Fail, "holds secrets and may be read by others");
-        } else if others != 0 {
-            wrong(strict, "may be read by others");
         }
         if !file.ours {
             wrong(strict, "belongs to somebody else");
@@ -309,12 +308,14 @@ fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
         }
     }
     let found = if found.is_empty() { format!("{} files, for us alone", facts.files.len()) } else { found.join("; ") };
-    say("files", worst, found, "chmod 600 the files and 700 the directories, and own them", Exit::Config);
+    say("files", worst, found, "chmod 600 what is secret, let nobody else write the rest, and own them", Exit::Config);
 }
 
 fn judge_protection(facts: &Facts, say: &mut Say<'_>) {
-    let bare: Vec<String> = facts
-        .shields
+    let Some(shields) = &facts.shields else {
+        return say("protection", Verdict::Ok, "looked after once it runs".into(), "", Exit::Ok);
+    };
+    let bare: Vec<String> = shields
         .iter()
         .filter(|(_, shield)| shield.covered < shield.needed)
         .map(|(inst, shield)| format!("{inst}: {} of {} have a stop", shield.covered, shield.needed))
@@ -364,7 +365,7 @@ mod tests {
             other_holder: None,
             default_limits: Vec::new(),
             trading_on: true,
-            shields: BTreeMap::new(),
+            shields: Some(BTreeMap::new()),
         }
     }
 
@@ -411,14 +412,15 @@ mod tests {
         check(|f| f.disk_free = Ok(DISK_MIN - 1), "disk", Fail);
         check(|f| f.disk_free = Ok(DISK_WARN - 1), "disk", Warn);
         check(|f| f.files[0].mode = 0o640, "files", Fail);
-        check(|f| f.files[1].mode = 0o644, "files", Fail);
+        check(|f| f.files[1].mode = 0o644, "files", Good);
+        check(|f| f.files[1].mode = 0o664, "files", Fail);
         check(|f| f.files[1].ours = false, "files", Fail);
         check(|f| f.files[0].symlink = true, "files", Fail);
         check(|f| f.database = "row 3".into(), "database", Fail);
         check(|f| f.other_holder = Some("pid 7".into()), "second instance", Fail);
         check(|f| f.default_limits = vec!["daily_loss_pct_max"], "limits", Fail);
         let bare = |f: &mut Facts| {
-            f.shields.insert(swap().id, Shield { needed: Qty(Decimal::TEN), ..Shield::default() });
+            f.shields.as_mut().unwrap().insert(swap().id, Shield { needed: Qty(Decimal::TEN), ..Shield::default() });
         };
         check(bare, "protection", Warn);
         check(
@@ -443,7 +445,6 @@ mod tests {
         check(demo(|f| account(f).addresses.clear()), "key bound to", Verdict::Warn);
         check(demo(|f| f.pinned_uid = None), "account", Verdict::Ok);
         check(demo(|f| f.default_limits = vec!["daily_loss_pct_max"]), "limits", Verdict::Ok);
-        check(demo(|f| f.files[1].mode = 0o644), "files", Verdict::Warn);
         check(demo(|f| f.files[0].mode = 0o644), "files", Verdict::Fail);
     }
 }

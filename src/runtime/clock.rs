@@ -52,6 +52,11 @@ impl Clock {
         Duration::from_secs_f64((span.0.max(0) as f64 / 1000.0) / self.rate())
     }
 
+    /// How far the venue's clock goes in a span of the wall's.
+    pub fn venue_span(&self, span: Duration) -> Ms {
+        Ms((span.as_secs_f64() * 1000.0 * self.rate()) as i64)
+    }
+
     /// From now on run at `rate`, and be at `now` if that is later than we are.
     pub fn set(&self, now: Option<Ms>, rate: f64) {
         let at = self.now().max(now.unwrap_or(Ms::ZERO));

@@ -72,7 +72,7 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
 const STORE_FOR_STAGES: [&str; 3] = ["Journal", "IntentReceipt", "Opened"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 22] = [
+const PURE: [&str; 28] = [
     "allocation/sizing.rs",
     "allocation/working.rs",
     "decision/barrier.rs",
@@ -81,8 +81,13 @@ const PURE: [&str; 22] = [
     "decision/table.rs",
     "execution/last_look.rs",
     "market/bars.rs",
+    "risk/exposure.rs",
     "risk/flatten.rs",
+    "risk/protect.rs",
+    "risk/recent.rs",
+    "risk/restrict.rs",
     "risk/rules.rs",
+    "risk/unwind.rs",
     "tracking/desk/",
     "tracking/ledger.rs",
     "tracking/ledger/",
@@ -90,6 +95,7 @@ const PURE: [&str; 22] = [
     "venue/sequence.rs",
     "venue/wire/",
     "ops/health.rs",
+    "ops/preflight.rs",
     "domain/",
     "exchange/core/",
     "data/check.rs",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use tracing::{error, info, warn};
@@ -81,7 +82,7 @@ const DOUBLINGS: u32 = 6;
 /// A stop that is on its way for longer is not waited for, wall time.
 const COMING_MAX: Ms = Ms(3000);
 /// A stop that has triggered counts this long although its order has not been seen, wall time.
-const CHILD_WAIT: Ms = Ms::secs(10);
+const CHILD_WAIT: Duration = Duration::from_secs(10);
 /// After a position had to be taken out for want of a stop nothing opens there for this long, venue time.
 const UNPROTECTED_REST: Ms = Ms::secs(600);
 
@@ -168,13 +169,14 @@ impl Gate {
             return None;
         }
         let stops: Vec<&ShownStop> = orders.stops.iter().filter(|s| s.stop.inst == *inst).collect();
-        let sure = orders.frozen(inst).is_none();
+        // While our books are in doubt nothing is taken away or closed by them; a stop more does no harm.
+        let sure = orders.frozen(inst).is_none() && !matches!(*self.readiness.borrow(), Readiness::Halted(_));
         let now = self.clock.now();
         let age = self.limits.ms(Rule::QuoteAge);
         let fresh = shown.quote.filter(|quote| now.since(quote.at).0.abs() <= age.0);
         let coming = &self.work.guarding.coming;
         let overdue = |id: &str| coming.get(id).is_some_and(|since| wall.since(*since) >= COMING_MAX);
-        let child_wait = Ms((CHILD_WAIT.0 as f64 * self.clock.rate()) as i64);
+        let child_wait = self.clock.venue_span(CHILD_WAIT);
         let terms = Terms { default: self.protecting.stop_default, sure, now, child_wait, overdue: &overdue };
         let cover = plan(rules, fresh.map(|quote| quote.last), &sleeves, &stops, &terms);
         // Fractions of lots that no order can be made of are not bare.
