@@ -163,6 +163,11 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    if wrong.first().is_some_and(|first| first.starts_with("it never came to rest")) {
+        let log = daemon.log();
+        let lines: Vec<&str> = log.lines().collect();
+        wrong.push(lines[lines.len().saturating_sub(60)..].join("\n"));
+    }
     wrong.extend(reckoning::damage(&open_db(dir)));
     wrong
 }
