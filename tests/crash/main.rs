@@ -143,7 +143,7 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
     let calm = calm.display().to_string();
     let mut daemon = Daemon::start(dir, &["--config", &calm, "run"], &exchange.env());
     let began = Instant::now();
-    let limit = Duration::from_secs(40);
+    let limit = Duration::from_secs(90);
     let open = "SELECT COUNT(*) FROM orders WHERE state IN
         ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')";
     let mut wrong = vec!["it never came to rest".to_owned()];
