@@ -351,3 +351,6 @@ impl Gate {
         Ms(i64::try_from(self.work.began.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;

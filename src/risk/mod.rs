@@ -2,6 +2,8 @@
 //! flat when a person or a rule says so.
 
 mod actor;
+#[cfg(test)]
+mod case;
 mod exposure;
 mod flatten;
 mod latch;

@@ -1,0 +1,142 @@
+//! The gate's task over a real store: what it blocks, what it writes, what it lets out. Time stands still.
+
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::domain::Action;
+use crate::domain::record::{Allocation, Proposal, RunKind};
+use crate::risk::case::{Brink, Case, NOW, brink, fine};
+use crate::runtime::Pulse;
+use crate::store::{MemoryStore, Stamp};
+
+/// What became of one order.
+struct Judged {
+    approved: bool,
+    /// `code` and `value` of the order's rows in `risk_events`, in their order.
+    events: Vec<(String, String)>,
+    /// State of the order's row; empty: no row.
+    state: String,
+    standing: Standing,
+}
+
+/// Puts the intent of a case through the gate's task, with its decision and allocation written as a cycle would.
+async fn through_the_gate(case: Case) -> Judged {
+    let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+    let store = MemoryStore::new(&stamp, "epoch").unwrap();
+    let (journal, writer) = store.journal().unwrap();
+    let writer = tokio::spawn(writer.serve(|| Duration::ZERO));
+    let run_id = case.intent.run_id;
+    let inst = Arc::new(case.inst.clone());
+    journal
+        .append(Record::Run { run_id, kind: RunKind::Cycle, trigger: "t".into(), at: NOW, caused_by: None })
+        .await
+        .unwrap();
+    journal.append(Record::Instruments { rows: vec![inst], at: NOW }).await.unwrap();
+    journal.append(Record::Snapshot { run_id, as_of: NOW, body: "{}".into() }).await.unwrap();
+    let intent = Arc::new(case.intent.clone());
+    let (contender, on) = (intent.contender.clone(), intent.inst.clone());
+    let proposal =
+        Proposal { contender: contender.clone(), inst: on.clone(), target: None, stop: None, reason: "t".into() };
+    journal.append(Record::Decisions { run_id, at: NOW, proposals: vec![proposal] }).await.unwrap();
+    let row = Allocation {
+        contender,
+        inst: on,
+        sleeve: intent.sleeve,
+        weight: intent.weight,
+        current: Qty::ZERO,
+        target: intent.qty,
+        cl_ord_id: Some(intent.cl_ord_id.clone()),
+        reason: "t".into(),
+    };
+    journal.append(Record::Allocations { run_id, at: NOW, rows: vec![row] }).await.unwrap();
+
+    let clock = Clock::start(NOW, 1.0);
+    let (batches_tx, batches) = mpsc::channel(1);
+    let (verdicts_tx, mut verdicts) = mpsc::channel(8);
+    let (commands_tx, commands) = mpsc::channel(1);
+    let (market_tx, market) = watch::channel(case.market());
+    let (account_tx, account) = watch::channel(case.account.clone().map(Arc::new));
+    let (orders_tx, orders) = watch::channel(case.orders.clone());
+    let (readiness_tx, readiness) = watch::channel(case.readiness.clone());
+    let (standing_tx, standing) = watch::channel(Standing::default());
+    let mut gate = Gate {
+        seal: Seal {
+            env: 's',
+            uid: "1".into(),
+            install_epoch: "epoch".into(),
+            ids: Arc::new(RunIds::seeded(1)),
+            start_run: run_id,
+        },
+        commands,
+        cancels: mpsc::channel(8).0,
+        limits: case.limits.clone(),
+        protecting: Protecting { stop_default: Decimal::new(5, 2), unprotected_max: Ms::secs(10) },
+        tempo: Tempo::default(),
+        latch: Latch::new(true),
+        clock,
+        journal,
+        batches,
+        market,
+        account,
+        orders,
+        readiness,
+        read_account: Arc::default(),
+        verdicts: verdicts_tx,
+        standing: standing_tx,
+        shields: watch::channel(BTreeMap::new()).0,
+        memory: Memory { standing: case.standing.clone(), book: case.book.clone(), recent: case.recent.clone() },
+        in_flight: case.in_flight.clone(),
+        work: Work::default(),
+        beat: Pulse::default().beat("gate", true),
+    };
+    batches_tx.send(IntentBatch { run_id, intents: vec![intent] }).await.unwrap();
+    drop(batches_tx);
+    gate.run(Stop::default()).await.unwrap();
+    let approved = loop {
+        match verdicts.recv().await.expect("a verdict on the order") {
+            Verdict::Approved(_) => break true,
+            Verdict::Stopped(_) => break false,
+            Verdict::Stop(_) => {}
+        }
+    };
+    drop((gate, commands_tx, market_tx, account_tx, orders_tx, readiness_tx)); // the last journal goes with the gate
+    writer.await.unwrap().unwrap();
+    let db = store.db();
+    let mut rows =
+        db.prepare("SELECT code, value, run_id FROM risk_events WHERE order_id IS NOT NULL ORDER BY id").unwrap();
+    let events = rows.query_map([], |row| {
+        assert_eq!(row.get::<_, String>(2).unwrap(), run_id.to_string(), "the run that caused it");
+        Ok((row.get(0)?, row.get(1)?))
+    });
+    let events = events.unwrap().map(Result::unwrap).collect();
+    let state = db.query_row("SELECT state FROM orders", [], |row| row.get(0)).unwrap_or_default();
+    let standing = standing.borrow().clone();
+    Judged { approved, events, state, standing }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_each_rule_blocks_is_written_down_and_what_is_just_inside_leaves() {
+    for rule in Rule::ALL {
+        let Brink { case, inside, beyond } = brink(*rule);
+        let within = through_the_gate(case.clone().limit(*rule, inside)).await;
+        assert!(within.approved, "{rule} at {inside}: {:?}", within.events);
+        assert!(within.events.is_empty() && within.standing.0.is_empty(), "{rule}");
+        let over = through_the_gate(case.limit(*rule, beyond)).await;
+        assert!(!over.approved, "{rule} at {beyond}");
+        assert_eq!(over.state, "blocked", "{rule}");
+        let row = over.events.iter().find(|(code, _)| code == rule.as_str());
+        assert!(row.is_some_and(|(_, value)| !value.is_empty()), "{rule}: {:?}", over.events);
+        // And it leads to what the rule says.
+        let spec = rule.spec();
+        let led = over.standing.0.iter().any(|r| r.cause == rule.as_str());
+        assert_eq!(led, spec.action != Action::Block, "{rule}: {:?}", over.standing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_breach_of_one_order_is_a_row() {
+    let case = fine().limit(Rule::OrderNotionalMax, "1").limit(Rule::Position, "1").limit(Rule::PriceCollar, "0");
+    let judged = through_the_gate(Case { mark: None, ..case }).await;
+    let codes: Vec<&str> = judged.events.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(codes, ["order_notional_max", "position_notional_max", "mark_collar"]);
+}

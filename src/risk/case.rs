@@ -1,0 +1,297 @@
+//! The world of one judgement, for the tests of the rules and of the gate.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::exposure::InFlight;
+use super::recent::{Recent, Sent};
+use super::rules::{Approved, Refused, View, check};
+use crate::domain::books::Holding;
+use crate::domain::instrument::tests::swap;
+use crate::domain::tally::Counted;
+use crate::domain::trading::{Restriction, Scope, TradingState};
+use crate::domain::view::{InstMarket, OpenOrder};
+use crate::domain::{
+    AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrdType,
+    OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Readiness, Rule, RunId, Series, Side,
+    Standing, Usd,
+};
+
+pub(super) fn d(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+/// The world of one judgement: 10 000 USD, one swap at 100 with contracts of 0.1 coin (10 USD each), nothing held.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) intent: OrderIntent,
+    pub(super) inst: Instrument,
+    pub(super) quote: Option<Quote>,
+    pub(super) mark: Option<(Price, Ms)>,
+    pub(super) close: Option<&'static str>,
+    pub(super) account: Option<AccountView>,
+    pub(super) book: EquityBook,
+    pub(super) orders: OrdersView,
+    pub(super) readiness: Readiness,
+    pub(super) standing: Standing,
+    pub(super) recent: Recent,
+    pub(super) in_flight: Vec<InFlight>,
+    pub(super) limits: Limits,
+}
+
+pub(super) const NOW: Ms = Ms(100_000_000);
+
+pub(super) fn intent(side: Side, qty: &str, limit: &str) -> OrderIntent {
+    OrderIntent {
+        cl_ord_id: "as1".into(),
+        run_id: RunId(uuid::Uuid::nil()),
+        contender: "trend".into(),
+        inst: swap().id,
+        side,
+        ord_type: OrdType::Ioc,
+        qty: qty.parse().unwrap(),
+        limit: Some(limit.parse().unwrap()),
+        purpose: Purpose::Entry,
+        leg: 0,
+        attempt: 0,
+        reduce_only: false,
+        stop: None,
+        reference: Price(Decimal::ONE_HUNDRED),
+        decided_at: NOW,
+        ttl: None,
+        slippage: None,
+        moves: None,
+        sleeve: Usd::ZERO,
+        weight: Decimal::ONE,
+    }
+}
+
+pub(super) fn account(equity: &str) -> AccountView {
+    let balance = Balance {
+        ccy: "USDT".into(),
+        cash: d(equity),
+        equity: d(equity),
+        available: d(equity),
+        frozen: Decimal::ZERO,
+        equity_usd: Usd(d(equity)),
+    };
+    AccountView {
+        as_of: NOW,
+        equity: Usd(d(equity)),
+        available: Usd(d(equity)),
+        balances: [("USDT".to_owned(), balance)].into(),
+        ..AccountView::default()
+    }
+}
+
+pub(super) fn fine() -> Case {
+    let quote = Quote {
+        bid: "99.95".parse().unwrap(),
+        bid_qty: Qty(Decimal::ONE),
+        ask: "100.05".parse().unwrap(),
+        ask_qty: Qty(Decimal::ONE),
+        last: "100".parse().unwrap(),
+        at: NOW,
+    };
+    let mut book = EquityBook::default();
+    book.observe(&account("10000"));
+    Case {
+        intent: intent(Side::Buy, "50", "100"),
+        inst: swap(),
+        quote: Some(quote),
+        mark: Some((Price(Decimal::ONE_HUNDRED), NOW)),
+        close: Some("100"),
+        account: Some(account("10000")),
+        book,
+        orders: OrdersView::default(),
+        readiness: Readiness::Ready,
+        standing: Standing::default(),
+        recent: Recent::default(),
+        in_flight: Vec::new(),
+        limits: Limits::widest(),
+    }
+}
+
+impl Case {
+    /// What the market shows.
+    pub(super) fn market(&self) -> MarketView {
+        let mut series = std::collections::BTreeMap::new();
+        if let Some(close) = self.close {
+            let close: Price = close.parse().unwrap();
+            let bar = Candle { ts: Ms(0), open: close, high: close, low: close, close, volume: Qty(Decimal::ONE) };
+            series.insert(Bar::M1, Series::new(Bar::M1, vec![bar]));
+        }
+        let shown = InstMarket { instrument: Arc::new(self.inst.clone()), quote: self.quote, mark: self.mark, series };
+        MarketView { insts: [(self.inst.id.clone(), shown)].into(), live: true }
+    }
+
+    pub(super) fn judged(&self) -> Result<Approved, Refused> {
+        let market = self.market();
+        let view = View {
+            now: NOW,
+            instrument: &self.inst,
+            market: &market,
+            account: self.account.as_ref(),
+            equity: self.account.as_ref().map(|a| a.equity),
+            book: &self.book,
+            orders: &self.orders,
+            readiness: &self.readiness,
+            standing: &self.standing,
+            recent: &self.recent,
+            in_flight: &self.in_flight,
+        };
+        check(Arc::new(self.intent.clone()), &view, &self.limits)
+    }
+
+    #[track_caller]
+    pub(super) fn expect(self, codes: &[&str]) {
+        let got: Vec<String> = match self.judged() {
+            Ok(_) => Vec::new(),
+            Err(refused) => refused.breaches.into_iter().map(|b| b.code).collect(),
+        };
+        assert_eq!(got, codes);
+    }
+
+    pub(super) fn limit(mut self, rule: Rule, value: &str) -> Self {
+        self.limits = self.limits.with(rule, d(value));
+        self
+    }
+
+    pub(super) fn order(mut self, side: Side, qty: &str, limit: &str) -> Self {
+        self.intent = intent(side, qty, limit);
+        self
+    }
+
+    pub(super) fn exit(mut self) -> Self {
+        self.intent.purpose = Purpose::Exit;
+        self
+    }
+
+    pub(super) fn holds(mut self, who: &str, qty: &str) -> Self {
+        let held = Holding { qty: qty.parse().unwrap(), ..Holding::default() };
+        self.orders.holdings.insert((who.into(), swap().id), held);
+        self
+    }
+
+    pub(super) fn worth(mut self, equity: &str) -> Self {
+        self.account = Some(account(equity));
+        self
+    }
+
+    pub(super) fn works(mut self, who: &str, side: Side, leaves: &str, state: OrderState) -> Self {
+        let id = OrderId::new(format!("w{}", self.orders.open.len()));
+        let order = OpenOrder {
+            id: id.clone(),
+            run_id: RunId(uuid::Uuid::nil()),
+            contender: who.into(),
+            inst: swap().id,
+            side,
+            state,
+            leaves: leaves.parse().unwrap(),
+            price: Price(Decimal::ONE_HUNDRED),
+            limit: None,
+            created_at: Ms(0),
+            cancel_after: None,
+            opening: true,
+            protective: false,
+        };
+        self.orders.open.insert(id, order);
+        self
+    }
+
+    pub(super) fn restricted(mut self, scope: &str, state: TradingState) -> Self {
+        let (scope, why) = (Scope::parse(scope).unwrap(), "w".to_owned());
+        let cause = "kill".to_owned();
+        self.standing.latch(Restriction {
+            scope,
+            cause,
+            state,
+            why,
+            since: NOW,
+            until: None,
+            flatten: false,
+            flattened: false,
+        });
+        self
+    }
+
+    pub(super) fn sent(mut self, ago: i64, side: Side, qty: &str) -> Self {
+        let sent = Sent {
+            id: "s".into(),
+            run_id: RunId(uuid::Uuid::max()),
+            contender: "trend".into(),
+            inst: swap().id,
+            side,
+            qty: qty.parse().unwrap(),
+            opening: true,
+            at: Ms(NOW.0 - ago),
+        };
+        self.recent.note(sent);
+        self
+    }
+
+    /// A trade of `trend`, closed with this profit so long ago.
+    pub(super) fn traded(mut self, ago: i64, profit: &str) -> Self {
+        let (contender, inst) = (ContenderId::from("trend"), InstId::from(swap().id.as_str()));
+        for (held, profit) in [(("0", "5"), "0"), (("5", "0"), profit)] {
+            let order = OrderId::new(format!("t{ago}{}", held.0));
+            self.orders.tally.count(&Counted {
+                contender: &contender,
+                inst: &inst,
+                order: &order,
+                value: Usd(d("500")),
+                profit: d(profit),
+                held: (d(held.0), d(held.1)),
+                at: Ms(NOW.0 - ago),
+            });
+        }
+        self
+    }
+}
+
+/// Passes with the limit at `inside`, and is blocked by this rule with it at `beyond`.
+pub(super) struct Brink {
+    pub(super) case: Case,
+    pub(super) inside: &'static str,
+    pub(super) beyond: &'static str,
+}
+
+/// A scene at the brink of each rule: a rule without one does not compile.
+pub(super) fn brink(rule: Rule) -> Brink {
+    let old_quote = || Case { quote: fine().quote.map(|q| Quote { at: Ms(NOW.0 - 1000), ..q }), ..fine() };
+    let (case, inside, beyond) = match rule {
+        Rule::DailyLoss | Rule::Drawdown => (fine().worth("9500"), "5", "4.99"),
+        Rule::OrderNotionalMax => (fine(), "500", "499.99"),
+        Rule::OrderNotionalMin => (fine(), "500", "500.01"),
+        Rule::OpenOrders => (fine().works("other", Side::Buy, "10", OrderState::Acked), "2", "1"),
+        Rule::Position => (fine().holds("other", "10"), "600", "599.99"),
+        Rule::GrossExposure | Rule::NetExposure => (fine().holds("other", "50"), "10", "9.99"),
+        Rule::Leverage => (fine().holds("other", "950"), "1", "0.99"),
+        // 500 USD at no more than 20x: 25 USD of margin.
+        Rule::FreeBalance => (fine(), "9975", "9975.01"),
+        Rule::PriceCollar | Rule::MarkCollar => (fine().order(Side::Buy, "50", "101"), "1", "0.99"),
+        Rule::PriceJump => (Case { close: Some("80"), ..fine() }, "25", "24.99"),
+        Rule::QuoteAge => (old_quote(), "1000", "999"),
+        Rule::AccountAge => {
+            let mut read = fine();
+            read.account.as_mut().expect("a read").as_of = Ms(NOW.0 - 5000);
+            (read, "5000", "4999")
+        }
+        Rule::DecisionAge => {
+            let mut late = fine();
+            late.intent.decided_at = Ms(NOW.0 - 1000);
+            (late, "1000", "999")
+        }
+        Rule::OrderRate | Rule::OrdersPerDay => (fine().sent(30_000, Side::Sell, "2"), "2", "1"),
+        Rule::Duplicate => (fine().sent(500, Side::Buy, "50"), "500", "501"),
+        Rule::Repeats => (fine().sent(1000, Side::Buy, "2"), "2", "1"),
+        Rule::TradesPerDay => (fine().traded(1000, "1"), "2", "1"),
+        // Twice 500 USD, and the order's 500.
+        Rule::Turnover => (fine().traded(1000, "1"), "15", "14.99"),
+        Rule::LossStreak => (fine().traded(2000, "-1").traded(1000, "-1"), "3", "2"),
+        Rule::CooldownLoss => (fine().traded(1000, "-1"), "1000", "1001"),
+        Rule::CooldownTrade => (fine().traded(1000, "1"), "1000", "1001"),
+    };
+    Brink { case, inside, beyond }
+}
