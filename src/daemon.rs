@@ -69,9 +69,6 @@ pub fn open_store(config: &Config, reached: &Reached, dir: &Path, beat: Beat) ->
 /// Bars the paper exchange holds beyond what the daemon asks of it, so that a page never ends early.
 const FEED_SPARE_BARS: usize = 50;
 
-/// Between two rounds of the checks before trading, wall time.
-const PREFLIGHT_EVERY: Duration = Duration::from_secs(3600);
-
 /// How long the checks of a start wait for a venue that was there a moment ago.
 const PREFLIGHT_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -408,6 +405,7 @@ impl Wiring {
                 after,
                 every,
                 patience: config.supervision.freeze / 2,
+                commands: commands_tx.clone(),
                 beat: beat("deadman", false),
             };
             supervisor.start_with(deadman, |a| a.beat.clone(), restartable, &self.stop);
@@ -435,7 +433,7 @@ impl Wiring {
             preflight: Preflight { shields: Some(shields.clone()), ..self.preflight.clone() },
             commands: commands_tx.clone(),
             asks: preflight_rx,
-            every: PREFLIGHT_EVERY,
+            every: config.sync.preflight,
             beat: beat("preflight", false),
         };
         supervisor.start_with(hourly, |a| a.beat.clone(), restartable, &self.stop);

@@ -115,11 +115,13 @@ pub struct AllocationSettings {
     pub retire: Retire,
 }
 
-/// How often we compare ourselves with the venue, in venue time.
+/// How often we compare ourselves with the venue.
 #[derive(Clone, Debug)]
 pub struct SyncSettings {
     pub account: Ms,
     pub orders: Ms,
+    /// Between two rounds of the checks before trading, wall time.
+    pub preflight: Duration,
 }
 
 /// The record of what the venue says.
@@ -200,6 +202,7 @@ impl Config {
         let sync = root.table("sync", |s| SyncSettings {
             account: Ms(s.int("account_ms", 1000, 3_600_000)),
             orders: Ms(s.int("orders_ms", 1000, 3_600_000)),
+            preflight: millis(s.int("preflight_ms", 1000, 86_400_000)),
         });
         let truth = root.table("truth", read_truth);
         let supervision = root.table("supervision", |s| Supervision {

@@ -33,6 +33,8 @@ pub struct Layers {
     pub env: HashMap<String, String>,
     /// The configuration file, if one was named.
     pub file: Option<PathBuf>,
+    /// What it said when it was read.
+    pub file_text: String,
     /// Every word on the trading switch, with who says it. Any `false` wins.
     pub trading: Vec<(String, String)>,
     /// `TRADING_ENABLED` of the process's own environment: the word that mode live insists on.
@@ -50,6 +52,7 @@ impl Layers {
             sources: BTreeMap::new(),
             env: HashMap::new(),
             file: None,
+            file_text: String::new(),
             trading: Vec::new(),
             trading_word: env.get("TRADING_ENABLED").cloned(),
         };
@@ -61,6 +64,7 @@ impl Layers {
                 .map_err(|error| Problem::new("--config", format!("{name} cannot be read: {error}")))?;
             layers.add(&name, toml_layer(&name, &text)?);
             layers.file = Some(path);
+            layers.file_text = text;
         }
         let dotenv = dotenv(Path::new(".env"))?;
         layers.add(".env", env_layer(&dotenv)?);

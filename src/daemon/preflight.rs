@@ -67,6 +67,7 @@ impl Preflight {
                 checked.unwrap_or_else(|error| error.to_string())
             },
             other_holder: None, // whoever gathers holds the directory, or is told by who does
+            file_unchanged: file_unchanged(config),
             default_limits: default_limits(config),
             trading_on: config.trading_enabled,
             shields,
@@ -151,6 +152,13 @@ fn database(dir: &Path) -> String {
         Ok(verdict) => verdict,
         Err(error) => error.to_string(),
     }
+}
+
+/// An edited file has no effect until a restart; that it waits is told.
+fn file_unchanged(config: &Config) -> Result<bool, String> {
+    let Some(path) = &config.layers.file else { return Ok(true) };
+    let now = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    Ok(now == config.layers.file_text)
 }
 
 fn default_limits(config: &Config) -> Vec<&'static str> {

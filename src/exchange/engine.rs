@@ -318,6 +318,14 @@ impl Shop {
                         self.push_row(&format!("candle{bar}"), &inst, row);
                     }
                 }
+                Event::Rules(inst) => {
+                    if let Some(listed) = self.exchange.market.get(&inst) {
+                        let row = render::instrument(self.exchange.rules(&listed.listing.inst));
+                        let inst_type = render::inst_type(&inst);
+                        // Its subscribers name a type of instrument, not one.
+                        self.push("instruments", inst_type, String::new(), format!("[{row}]"));
+                    }
+                }
                 Event::Position(inst) => {
                     let row = render::position(&self.exchange, &inst);
                     self.push_row("positions", &inst, row);

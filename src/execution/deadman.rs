@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::domain::Ms;
-use crate::risk::Latch;
+use crate::risk::{Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
-use crate::venue::Trading;
+use crate::venue::{Trading, VenueError};
 
 /// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for long.
 pub struct DeadMan {
@@ -24,6 +25,8 @@ pub struct DeadMan {
     pub every: Ms,
     /// Half of what makes an actor frozen.
     pub patience: Duration,
+    /// Halts if the venue goes on refusing: what rests would outlive us.
+    pub commands: mpsc::Sender<Command>,
     pub beat: Beat,
 }
 
@@ -49,6 +52,7 @@ impl Actor for DeadMan {
         let mut next = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         let mut armed = false;
+        let mut refused: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -71,7 +75,7 @@ impl Actor for DeadMan {
             let seconds = self.after.0 / 1000;
             match self.beat.clone().while_waiting(self.line.cancel_all_after(seconds)).await {
                 Ok(at) if !armed => {
-                    armed = true;
+                    (armed, refused) = (true, None);
                     info!(
                         event = "deadman_armed",
                         after_s = seconds,
@@ -79,7 +83,18 @@ impl Actor for DeadMan {
                         "the venue cancels what rests if we fall silent"
                     );
                 }
-                Ok(_) => {}
+                Ok(_) => refused = None,
+                // Not reached is no refusal: then the switch that is armed does its work.
+                Err(error @ VenueError::Refused { .. }) => {
+                    warn!(event = "deadman_refused", %error, "the venue refuses to renew the dead man's switch");
+                    let since = *refused.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.clock.wall_span(self.after) {
+                        let why = format!("the venue has refused the dead man's switch for {seconds} s: {error}");
+                        let halt = Command::Restrict { cause: "deadman".to_owned(), why };
+                        self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
+                        refused = None;
+                    }
+                }
                 Err(error) => warn!(event = "deadman_failed", %error, "the dead man's switch could not be renewed"),
             }
         }

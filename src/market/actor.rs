@@ -1,6 +1,6 @@
 //! The ingest task: two streams in, a view out on `watch`, closed bars out on `mpsc`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,11 @@ use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, InstKind, Instrument, MarketView, Ms, RunId};
+use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
 use crate::venue::{
-    Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark, parse_quote,
+    Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_instruments,
+    parse_mark, parse_quote,
 };
 
 /// A bar that has closed, in order and without a gap.
@@ -93,8 +94,11 @@ impl Actor for Market {
                     None => return Err(StageError::Gone("the candle stream")),
                 },
                 event = quotes.next() => match event {
-                    Some(StreamEvent::Push { channel, data, .. }) if channel == "mark-price" => self.on_mark(data.get()),
-                    Some(StreamEvent::Push { data, .. }) => self.on_quote(data.get()),
+                    Some(StreamEvent::Push { channel, data, .. }) => match channel.as_str() {
+                        "mark-price" => self.on_mark(data.get()),
+                        "instruments" => self.on_rules(data.get()),
+                        _ => self.on_quote(data.get()),
+                    },
                     Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
                     Some(_) => {}
                     None => return Err(StageError::Gone("the quote stream")),
@@ -170,12 +174,14 @@ impl Market {
         Stream::open(config, self.venue.clock().clone())
     }
 
-    /// Quotes of everything, and what the venue marks swaps by.
+    /// Quotes of everything, what the venue marks swaps by, and the rules orders are held to.
     fn open_quotes(&self) -> Stream {
         let insts = self.instruments.iter().map(|inst| &inst.id);
         let mut config = self.stream.of_market(&self.ws, "public", insts, &["tickers".to_owned()]);
         let swaps = self.instruments.iter().filter(|inst| inst.kind == InstKind::Swap);
         config.subscriptions.extend(swaps.map(|inst| Subscription::market("mark-price", inst.id.as_str())));
+        let kinds: BTreeSet<&str> = self.instruments.iter().map(|inst| inst.kind.okx()).collect();
+        config.subscriptions.extend(kinds.into_iter().map(|kind| Subscription::of_type("instruments", kind)));
         Stream::open(config, self.venue.clock().clone())
     }
 
@@ -191,6 +197,35 @@ impl Market {
                 });
             }
             Err(error) => warn!(event = "mark_refused", %error, "a mark price that cannot be right; the old one ages"),
+        }
+    }
+
+    /// New rules are in force at once: the gate and the allocator read them from the view.
+    fn on_rules(&self, data: &str) {
+        let rows = match serde_json::from_str(data)
+            .map_err(|e| e.to_string())
+            .and_then(|rows| parse_instruments(&rows).map_err(|error| error.to_string()))
+        {
+            Ok(rows) => rows,
+            Err(error) => {
+                warn!(event = "rules_refused", error, "rules of instruments that cannot be read; the old ones stay");
+                return;
+            }
+        };
+        for new in rows {
+            self.view.send_if_modified(|view| {
+                let Some(market) = view.insts.get_mut(&new.id) else { return false };
+                let rules = new_rules(&market.instrument, new);
+                if *market.instrument == rules {
+                    return false;
+                }
+                let old = &market.instrument;
+                warn!(event = "rules_changed", inst = %rules.id, tick = %rules.tick, lot = %rules.lot, least = %rules.min_size,
+                    state = ?rules.state, before = format!("tick {} lot {} least {} {:?}", old.tick, old.lot, old.min_size, old.state),
+                    "the venue has changed an instrument's rules");
+                market.instrument = Arc::new(rules);
+                true
+            });
         }
     }
 
@@ -320,5 +355,32 @@ impl Market {
             debug!(event = "research_behind", %inst, "candles were not kept");
         }
         Ok(())
+    }
+}
+
+/// The rules that hold from now on. A contract that is worth something else makes every size we know mean something else:
+/// nothing is traded there until a restart has read it all anew.
+fn new_rules(old: &Instrument, new: Instrument) -> Instrument {
+    if (new.contract_value, &new.base, &new.quote) == (old.contract_value, &old.base, &old.quote) {
+        return new;
+    }
+    let state =
+        InstState::Other(format!("contract value {} became {}: restart", old.contract_value, new.contract_value));
+    Instrument { state, ..old.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::instrument::tests::swap;
+
+    #[test]
+    fn new_steps_hold_at_once_and_another_contract_stops_trading_there() {
+        let old = swap();
+        let finer = Instrument { min_size: "5".parse().unwrap(), ..old.clone() };
+        assert_eq!(new_rules(&old, finer.clone()), finer);
+        let larger = new_rules(&old, Instrument { contract_value: "10".parse().unwrap(), ..old.clone() });
+        assert_eq!(larger.contract_value, old.contract_value);
+        assert!(matches!(larger.state, InstState::Other(_)));
     }
 }

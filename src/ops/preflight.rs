@@ -71,6 +71,8 @@ pub struct Facts {
     pub database: String,
     /// Who else holds the state directory; a daemon that answers for itself is not else.
     pub other_holder: Option<String>,
+    /// Is the configuration file what it was when this process read it? `Err`: it cannot be read any more.
+    pub file_unchanged: Result<bool, String>,
     /// Keys of limits that nobody has set but the built-in defaults.
     pub default_limits: Vec<&'static str>,
     pub trading_on: bool,
@@ -175,6 +177,13 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         "say each of them in [risk] of the configuration: what you can lose is yours to decide",
         Exit::Config,
     );
+    let (verdict, found) = match &facts.file_unchanged {
+        Ok(true) => (Verdict::Ok, "as this process read it".to_owned()),
+        Ok(false) => (Verdict::Warn, "the file has changed since this process read it".to_owned()),
+        Err(why) => (Verdict::Warn, why.clone()),
+    };
+    let fix = "restart to apply it (`config check --against-db` shows what that would change), or put the file back";
+    say("configuration", verdict, found, fix, Exit::Ok);
     judge_protection(facts, &mut say);
     out
 }
@@ -281,7 +290,7 @@ fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
         "instruments",
         worst,
         found,
-        "take it out of the configuration, or wait; new rules are in force from this start",
+        "take it out of the configuration, or wait; new rules are in force already",
         Exit::Config,
     );
 }
@@ -363,6 +372,7 @@ mod tests {
             files: vec![secret(true), secret(false)],
             database: "ok".into(),
             other_holder: None,
+            file_unchanged: Ok(true),
             default_limits: Vec::new(),
             trading_on: true,
             shields: Some(BTreeMap::new()),
@@ -418,6 +428,8 @@ mod tests {
         check(|f| f.files[0].symlink = true, "files", Fail);
         check(|f| f.database = "row 3".into(), "database", Fail);
         check(|f| f.other_holder = Some("pid 7".into()), "second instance", Fail);
+        check(|f| f.file_unchanged = Ok(false), "configuration", Warn);
+        check(|f| f.file_unchanged = Err("gone".into()), "configuration", Warn);
         check(|f| f.default_limits = vec!["daily_loss_pct_max"], "limits", Fail);
         let bare = |f: &mut Facts| {
             f.shields.as_mut().unwrap().insert(swap().id, Shield { needed: Qty(Decimal::TEN), ..Shield::default() });

@@ -46,6 +46,10 @@ impl Subscription {
     }
     /// A private channel; it speaks only when something happens.
     pub fn private(channel: &str, inst_type: &str) -> Self {
+        Self::of_type(channel, inst_type)
+    }
+    /// A channel of all instruments of a type, which speaks only when something happens.
+    pub fn of_type(channel: &str, inst_type: &str) -> Self {
         Self { channel: channel.to_owned(), subject: inst_type.to_owned(), by_type: true, must_flow: false }
     }
     fn arg(&self) -> Value {

@@ -46,7 +46,7 @@ impl Exchange {
 
     fn check_algo(&self, new: &NewAlgo) -> Result<Decimal, Refusal> {
         let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
-        let inst = &listed.listing.inst;
+        let inst = self.rules(&listed.listing.inst);
         let bad = |name: &str| Err(Refusal::new("51000", format!("Parameter {name} error")));
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
@@ -105,7 +105,8 @@ impl Exchange {
     ) -> Result<u64, Refusal> {
         let gone = "Order modification failed as the order has been filled, canceled or does not exist.";
         let mut algo = self.live_algo(algo_id, cl_ord_id).cloned().ok_or_else(|| Refusal::new("51503", gone))?;
-        let inst = &self.market.get(&algo.inst).expect("algo orders are in listed instruments").listing.inst;
+        let inst =
+            self.rules(&self.market.get(&algo.inst).expect("algo orders are in listed instruments").listing.inst);
         if let Some(size) = size {
             if size < inst.min_size.0 || size > inst.max_limit_size.0 || !(size % inst.lot.0).is_zero() {
                 return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));

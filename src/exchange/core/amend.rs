@@ -33,7 +33,8 @@ impl Exchange {
     }
 
     fn check_amend(&self, order: &Order, amend: &Amend) -> Result<(), Refusal> {
-        let inst = &self.market.get(&order.inst).expect("orders are in listed instruments").listing.inst;
+        let inst = self.rules(&self.market.get(&order.inst).expect("orders are in listed instruments").listing.inst);
+        Self::check_live(inst)?;
         self.check_feed(&order.inst)?;
         let size = amend.size.unwrap_or(order.size);
         if size <= Decimal::ZERO || !(size % inst.lot.0).is_zero() {

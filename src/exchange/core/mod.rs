@@ -9,6 +9,7 @@ mod fed;
 mod matching;
 mod orders;
 mod shown;
+mod terms;
 mod timers;
 mod types;
 
@@ -16,6 +17,7 @@ pub use account::MAINTENANCE;
 pub use depth::DepthChange;
 pub use fed::FeedEvent;
 pub use shown::{Day, closed_candles, volumes};
+pub use terms::{NewRules, Settings};
 pub use types::{
     Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg, LegChange, NewAlgo,
     NewOrder, Order, Pos, Refusal, Status, Stp, Trail, round,
@@ -78,6 +80,8 @@ pub enum Event {
     Trade(String, Trade),
     /// A feed's bar, and whether it is final.
     Bar(String, Bar, Candle, bool),
+    /// An instrument has new rules.
+    Rules(String),
 }
 
 /// The exchange: market, ledger, and what hangs between two steps.
@@ -99,6 +103,9 @@ pub struct Exchange {
     /// The books that subscribers have been shown.
     depth: HashMap<String, depth::Depth>,
     days: shown::Days,
+    /// Rules that are not those of the listing any more.
+    changed_rules: BTreeMap<String, crate::domain::Instrument>,
+    pub settings: terms::Settings,
     /// The execution that no push has told of yet.
     untold: Option<u64>,
     /// Number of the present showing of whole books; ascends.
@@ -132,6 +139,8 @@ impl Exchange {
             fed,
             depth: HashMap::new(),
             days: shown::Days::default(),
+            changed_rules: BTreeMap::new(),
+            settings: terms::Settings::default(),
             untold: None,
             showing: now.0,
             now,

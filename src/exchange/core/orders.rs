@@ -112,8 +112,9 @@ impl Exchange {
     /// Every check of OKX's that a well-meant order can fail; returns the size to work.
     fn check(&self, new: &NewOrder) -> Result<Decimal, Refusal> {
         let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
-        let inst = &listed.listing.inst;
+        let inst = self.rules(&listed.listing.inst);
         self.check_feed(&new.inst)?;
+        Self::check_live(inst)?;
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
             (_, "cash" | "cross") => {

@@ -3,17 +3,17 @@
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::super::core::{BalanceLine, BillLine, Exchange, Execution, MAINTENANCE};
+use super::super::core::{BalanceLine, BillLine, Exchange, Execution, MAINTENANCE, Settings};
 use super::super::market::Listed;
 use super::{inst_type, opt, text, with_empty};
 use crate::domain::InstKind;
 
 /// `account/config` data.
-pub fn account_config(uid: &str) -> Value {
+pub fn account_config(uid: &str, settings: &Settings) -> Value {
     json!({
-        "uid": uid, "mainUid": uid, "acctLv": "2", "posMode": "net_mode", "acctStpMode": "cancel_maker",
-        "autoLoan": false, "ctIsoMode": "automatic", "enableSpotBorrow": false, "feeType": "0",
-        "greeksType": "PA", "ip": "127.0.0.1", "perm": "read_only,trade", "level": "Lv1", "levelTmp": "",
+        "uid": uid, "mainUid": uid, "acctLv": settings.level, "posMode": settings.position_mode, "acctStpMode": "cancel_maker",
+        "autoLoan": settings.auto_loan, "ctIsoMode": "automatic", "enableSpotBorrow": false, "feeType": "0",
+        "greeksType": "PA", "ip": settings.addresses, "perm": settings.permissions, "level": "Lv1", "levelTmp": "",
         "label": "simulation", "kycLv": "3", "type": "0", "roleType": "0", "opAuth": "1", "stgyType": "0",
         "mgnIsoMode": "automatic", "liquidationGear": "-1", "spotOffsetType": "", "settleCcy": "USDT",
         "settleCcyList": ["USDT"], "spotBorrowAutoRepay": false, "spotRoleType": "0", "spotTraderInsts": [],

@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 use super::super::core::{DepthChange, Exchange, volumes};
 use super::super::market::{Level, Listed, Trade};
 use super::{text, with_empty};
-use crate::domain::{Bar, Candle, InstKind, Ms};
+use crate::domain::{Bar, Candle, InstKind, InstState, Instrument, Ms};
 
 /// A row of `public/instruments`.
-pub fn instrument(listed: &Listed) -> Value {
-    let i = &listed.listing.inst;
+pub fn instrument(i: &Instrument) -> Value {
     let swap = i.kind == InstKind::Swap;
     let of_swap = |value: &str| if swap { value.to_owned() } else { String::new() };
     let family = of_swap(&format!("{}-{}", i.base, i.quote));
     let size = text(i.max_limit_size.0);
+    let state = match &i.state {
+        InstState::Live => "live",
+        InstState::Other(state) => state,
+    };
     let row = json!({
         "instType": i.kind.okx(), "instId": i.id, "instIdCode": i.code, "groupId": if swap { "4" } else { "1" },
         "uly": family, "instFamily": family,
@@ -24,7 +27,7 @@ pub fn instrument(listed: &Listed) -> Value {
         "minSz": text(i.min_size.0), "maxLmtSz": size, "maxMktSz": text(i.max_market_size.0),
         "maxLmtAmt": "20000000", "maxMktAmt": "1000000", "maxTwapSz": size, "maxIcebergSz": size,
         "maxTriggerSz": size, "maxStopSz": size, "lever": if swap { text(i.max_leverage) } else { String::new() },
-        "listTime": "1606468572000", "state": "live", "ruleType": "normal", "category": "1", "instCategory": "1",
+        "listTime": "1606468572000", "state": state, "ruleType": "normal", "category": "1", "instCategory": "1",
         "tradeQuoteCcyList": if swap { json!([]) } else { json!([i.quote]) },
         "initPxLmtPct": "0.05", "floatPxLmtPct": "0.03", "maxPxLmtPct": "0.15", "futureSettlement": false,
         "upcChg": [],

@@ -53,7 +53,7 @@ fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Resul
         request.param(name).split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect()
     };
     Ok(match endpoint {
-        "account/config" => vec![render::account_config(uid)],
+        "account/config" => vec![render::account_config(uid, &x.settings)],
         "account/balance" => {
             let only = list("ccy");
             vec![render::balance(x, &only.iter().map(String::as_str).collect::<Vec<_>>())]

@@ -36,6 +36,8 @@ pub(super) enum Action {
     Html,
     /// Half of the answer, then the connection ends.
     CutBody,
+    /// Every price of a push is replaced by `text`.
+    Spoil,
     /// The request is carried out twice; a push is sent twice.
     Duplicate,
     /// A push waits until the next of its connection was sent.
@@ -60,13 +62,34 @@ impl Action {
         use Action::*;
         match path.split(' ').next().unwrap_or("") {
             _ if matches!(self, PurgeHistory | Skew) => true,
-            "push" => matches!(self, Mute | Delay | Duplicate | Flood | Reorder | CutBody | HalfOpen | Disconnect),
+            "push" => {
+                matches!(self, Mute | Delay | Duplicate | Flood | Reorder | CutBody | Spoil | HalfOpen | Disconnect)
+            }
+            _ if self == Spoil => false,
             "ws" => matches!(self, Mute | Delay | DropBefore | DropAfter | HalfOpen | Disconnect),
             "connect" => matches!(self, Delay | DropBefore),
             "op" => !matches!(self, Flood | Reorder | Html),
             _ => !matches!(self, Mute | Flood | Reorder),
         }
     }
+}
+
+/// A pushed frame with every price in it replaced.
+pub(super) fn spoiled(frame: &str, text: &str) -> String {
+    const PRICES: [&str; 9] = ["last", "askPx", "bidPx", "markPx", "px", "open24h", "high24h", "low24h", "idxPx"];
+    let Ok(mut push) = serde_json::from_str::<serde_json::Value>(frame) else { return frame.to_owned() };
+    for row in push["data"].as_array_mut().into_iter().flatten() {
+        match row {
+            serde_json::Value::Object(row) => {
+                let prices = row.iter_mut().filter(|(name, _)| PRICES.contains(&name.as_str()));
+                prices.for_each(|(_, price)| *price = text.into());
+            }
+            // A candle: time, then four prices.
+            serde_json::Value::Array(row) => row.iter_mut().skip(1).take(4).for_each(|price| *price = text.into()),
+            _ => {}
+        }
+    }
+    push.to_string()
 }
 
 /// What a rule strikes.
@@ -91,6 +114,8 @@ pub(super) struct Rule {
     pub(super) ms: i64,
     #[serde(default)]
     pub(super) code: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) text: String,
     #[serde(default)]
     pub(super) status: u16,
     /// How often it struck.

@@ -36,7 +36,7 @@ fn time(request: &Request, name: &str) -> Result<Option<Ms>, Failure> {
     }
 }
 
-pub(super) fn instruments(site: &Site, request: &Request) -> Result<Value, Failure> {
+pub(super) async fn instruments(site: &Site, request: &Request) -> Result<Value, Failure> {
     let kind = request.param("instType");
     if !["SPOT", "SWAP", "FUTURES", "OPTION", "MARGIN", "EVENTS"].contains(&kind) {
         return Err(bad("instType"));
@@ -48,11 +48,13 @@ pub(super) fn instruments(site: &Site, request: &Request) -> Result<Value, Failu
     if !wanted.is_empty() && site.engine.market.get(wanted).is_none() {
         return Err(unknown(wanted));
     }
-    let rows =
-        site.engine.market.all().filter(|l| {
-            l.listing.inst.kind.okx() == kind && (wanted.is_empty() || wanted == l.listing.inst.id.as_str())
-        });
-    Ok(rows.map(render::instrument).collect())
+    let (kind, wanted) = (kind.to_owned(), wanted.to_owned());
+    let rows = move |x: &mut Exchange| -> Value {
+        let listed = x.market.all().map(|l| &l.listing.inst);
+        let asked = listed.filter(|i| i.kind.okx() == kind && (wanted.is_empty() || wanted == i.id.as_str()));
+        asked.map(|inst| render::instrument(x.rules(inst))).collect()
+    };
+    Ok(site.engine.ask(rows).await?)
 }
 
 async fn bars(site: &Site, request: &Request, recent: bool, most: i64) -> Result<Vec<Value>, Failure> {

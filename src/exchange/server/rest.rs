@@ -50,7 +50,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         "market/mark-price-candles" | "market/history-mark-price-candles" => {
             public::mark_candles(site, request, path == "market/mark-price-candles").await?
         }
-        "public/instruments" | "account/instruments" => public::instruments(site, request)?,
+        "public/instruments" | "account/instruments" => public::instruments(site, request).await?,
         _ if endpoint.access == Access::Public => public::market(site, request, path).await?,
         _ if path.starts_with("trade/") || path.starts_with("account/bills") => {
             lists::read(site, request, path).await?

@@ -3,7 +3,9 @@
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::super::core::{Exchange, NewRules, Settings};
 use super::super::render;
+use super::public::bad;
 use super::{Failure, Request, Site};
 use crate::domain::Ms;
 
@@ -32,6 +34,37 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
             let done = site.engine.ask(move |x| x.set_price(&inst, price)).await?;
             done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
         }
+        ("POST", "/sim/instrument") => {
+            let inst = text(&body, "instId").unwrap_or_default();
+            let step = |name: &str| match text(&body, name) {
+                None => Ok(None),
+                Some(step) => step.parse().map(Some).map_err(|_| bad(name)),
+            };
+            let new = NewRules {
+                tick: step("tickSz")?,
+                lot: step("lotSz")?,
+                min_size: step("minSz")?,
+                state: text(&body, "state"),
+            };
+            let done = site.engine.ask(move |x| x.change_rules(&inst, &new)).await?;
+            done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
+        }
+        ("POST", "/sim/account") => {
+            let auto_loan = body["autoLoan"].as_bool();
+            let changes = ["acctLv", "posMode", "perm", "ip"].map(|name| text(&body, name));
+            let change = move |x: &mut Exchange| {
+                let settings = &mut x.settings;
+                let Settings { level, position_mode, permissions, addresses, .. } = &mut *settings;
+                for (field, new) in [level, position_mode, permissions, addresses].into_iter().zip(changes) {
+                    if let Some(new) = new {
+                        *field = new;
+                    }
+                }
+                settings.auto_loan = auto_loan.unwrap_or(settings.auto_loan);
+            };
+            site.engine.ask(change).await?;
+            Ok(r#"{"code":"0"}"#.to_owned())
+        }
         ("GET", "/sim/faults") => Ok(site.faults.show()),
         ("POST", "/sim/faults") => {
             let script = serde_json::from_slice(&request.body)
@@ -58,11 +91,15 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
     }
 }
 
+fn text(body: &Value, name: &str) -> Option<String> {
+    body[name].as_str().map(str::to_owned)
+}
+
 fn clock(site: &Site) -> String {
     json!({"now_ms": site.engine.clock.now().0, "rate": site.engine.clock.rate()}).to_string()
 }
 
-fn ledger(x: &super::super::core::Exchange) -> Value {
+fn ledger(x: &Exchange) -> Value {
     let book = &x.ledger;
     json!({
         "orders": book.orders.values().map(|o| render::order(o, None)).collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 
 mod desk;
 mod disk;
+mod environment;
 mod halts;
 mod network;
 mod process;

@@ -310,3 +310,71 @@ fn row_76_a_secret_that_others_may_read_is_refused_at_the_start() {
     scene.wait_for_fill();
     daemon.kill();
 }
+
+/// One contender that turns its position over at nearly every bar, under the default limits.
+fn flipper(limits: &str) -> Scene {
+    let scene = Scene::new(&[]);
+    let text = format!(
+        "[decision]\nevery_bars = 1\n[risk]\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n{limits}[venue]\n\
+         order_expiry_ms = 60000\n[[instrument]]\nid = \"{SWAP}\"\n[[contender]]\nid = \"flipper\"\nkind = \"rule\"\n\
+         strategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.05\"\ninstruments = [\"{SWAP}\"]\n\
+         params = {{ fast = 2, slow = 3 }}\nexecution = {{ policy = \"market\" }}\n"
+    );
+    std::fs::write(&scene.config, text).unwrap();
+    scene
+}
+
+#[test]
+fn row_83_a_strategy_that_flips_at_each_bar_is_stopped_by_repeats_and_by_turnover() {
+    // In size: each flip is twice the position; a fifth of equity is turned over quickly.
+    let scene = flipper("turnover_pct_max = \"60\"\nrepeats_per_hour_max = 100000\nduplicate_ms_min = 0\n");
+    let daemon = scene.start();
+    let hit = "SELECT COUNT(*) FROM risk_events WHERE code = 'turnover'";
+    wait_for("the turnover limit", LIMIT, || count(scene.dir.path(), hit) > 3);
+    let fills = scene.exchange.ledger()["fills"].as_array().unwrap().clone();
+    let number = |v: &Value| v.as_str().unwrap().parse::<f64>().unwrap();
+    let turned: f64 = fills.iter().map(|f| number(&f["fillSz"]) * 0.01 * number(&f["fillPx"])).sum();
+    // 60 % of 100,000 USD, and an exit that limits on size do not hold up.
+    assert!(turned > 30_000.0 && turned < 66_000.0, "{turned}");
+    daemon.kill();
+    scene.is_whole();
+    // In number: after six entries on a side within the hour it is switched off until a person resumes it.
+    let scene = flipper("turnover_pct_max = \"1000000\"\nrepeats_per_hour_max = 6\nduplicate_ms_min = 0\n");
+    let daemon = scene.start();
+    let latched = "SELECT COUNT(*) FROM restrictions WHERE scope = 'contender:flipper' AND cause = 'repeats'";
+    wait_for("it switches itself off", LIMIT, || count(scene.dir.path(), latched) == 1);
+    let sent = "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND side = 'buy' AND state NOT IN ('blocked')";
+    let before = count(scene.dir.path(), sent);
+    assert!(before <= 6, "{before} entries on one side");
+    let blocked = "SELECT COUNT(*) FROM risk_events WHERE code = 'reduce_only'";
+    wait_for("its entries are blocked", LIMIT, || count(scene.dir.path(), blocked) > 3);
+    assert_eq!(count(scene.dir.path(), sent), before);
+    daemon.kill();
+    assert_eq!(verb(&scene, &["resume", "contender:flipper/repeats"]).status.code(), Some(0));
+    let daemon = scene.start();
+    wait_for("it trades again", LIMIT, || count(scene.dir.path(), sent) > before);
+    daemon.kill();
+}
+
+#[test]
+fn row_95_a_dead_mans_switch_that_the_venue_refuses_halts_and_takes_back_what_rests() {
+    // Slow enough for a switch at all; a short deadline.
+    let scene = Scene::new(&["--speed", "4"]).with("ALPHA_ARENA__TRUTH__DEADMAN_MS", "20000");
+    let scene = scene.with("ALPHA_ARENA__TRUTH__DEADMAN_RENEW_MS", "5000");
+    let mut daemon = scene.start();
+    daemon.wait_log("the venue cancels what rests if we fall silent", LIMIT);
+    scene.wait_for_fill();
+    scene.faults(
+        r#"{"match":{"path":"POST trade/cancel-all-after"},"action":"fail_before","status":200,"code":"51000"}"#,
+    );
+    wait_for("the halt", LIMIT, || trading_state(&scene).0 == "halted");
+    assert!(trading_state(&scene).1.contains("deadman"), "{}", trading_state(&scene).1);
+    let resting = |row: &&Value| matches!(row["state"].as_str(), Some("live" | "partially_filled"));
+    wait_for("nothing rests", LIMIT, || {
+        scene.exchange.ledger()["orders"].as_array().unwrap().iter().filter(resting).count() == 0
+    });
+    scene.faults("");
+    daemon.kill();
+    assert_eq!(verb(&scene, &["resume", "--all"]).status.code(), Some(0));
+    scene.is_whole();
+}

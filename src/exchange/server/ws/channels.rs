@@ -94,8 +94,12 @@ pub(super) fn first_words(x: &mut Exchange, channel: &str, inst: &str) -> Option
             Some((format!(r#""data":[{}]"#, render::balance_and_position(x, "snapshot", &[])), None))
         }
         "instruments" => {
-            let rows: Value =
-                x.market.all().filter(|l| l.listing.inst.kind.okx() == inst).map(render::instrument).collect();
+            let rows: Value = x
+                .market
+                .all()
+                .filter(|l| l.listing.inst.kind.okx() == inst)
+                .map(|l| render::instrument(x.rules(&l.listing.inst)))
+                .collect();
             Some((format!(r#""data":{rows}"#), None))
         }
         "books" => {

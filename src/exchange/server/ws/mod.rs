@@ -22,7 +22,7 @@ use self::channels::{
     subject,
 };
 use super::super::engine::Push;
-use super::faults::{Action, Rule};
+use super::faults::{Action, Rule, spoiled};
 use super::trade::{self, Op};
 use super::{Failure, Site, auth};
 
@@ -474,6 +474,7 @@ impl Session {
                 frames
             }
             Action::CutBody => frames.iter().map(|f| f.chars().take(f.len() / 2).collect()).collect(),
+            Action::Spoil => frames.iter().map(|frame| spoiled(frame, &rule.text)).collect(),
             Action::HalfOpen => return Next::Silence,
             _ => return Next::End,
         })
