@@ -127,7 +127,13 @@ mod tests {
     /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance of the coin is `coin`?
     #[track_caller]
     fn check(kind: InstKind, venue: i64, ours: i64, coin: i64, expected: &str) {
-        let inst = Instrument { kind, ..swap() };
+        beside(kind, 0, (venue, ours, coin), &Instrument { kind, ..swap() }, expected);
+    }
+
+    /// The same with a position that is not ours, under these rules.
+    #[track_caller]
+    fn beside(kind: InstKind, foreign: i64, (venue, ours, coin): (i64, i64, i64), inst: &Instrument, expected: &str) {
+        let inst = Instrument { kind, ..inst.clone() };
         let mut account = AccountView {
             as_of: Ms(0),
             other_bills: BTreeMap::new(),
@@ -161,6 +167,7 @@ mod tests {
         let mut orders = OrdersView::default();
         let held = Holding { qty: Qty(Decimal::from(ours)), ..Holding::default() };
         orders.holdings.insert(("a".into(), inst.id.clone()), held);
+        orders.foreign.insert(inst.id.clone(), Qty(Decimal::from(foreign)));
         let run_id = RunId(uuid::Uuid::nil());
         let closing =
             Closing { run_id, now: Ms(0), env: 's', uid: "1", install_epoch: "e", account: &account, orders: &orders };
@@ -180,5 +187,24 @@ mod tests {
         check(InstKind::Spot, 0, 5, 9, "sell 5");
         check(InstKind::Spot, 0, 5, 3, "sell 3");
         check(InstKind::Spot, 0, 0, 9, "nothing to close: 0 held");
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_and_never_more_is_closed_than_there_is() {
+        let check = |foreign, venue, expected| beside(InstKind::Swap, foreign, (venue, 0, 0), &swap(), expected);
+        check(2, 7, "sell 5 reduce-only");
+        check(-2, 7, "sell 7 reduce-only");
+        check(-2, -7, "buy 5 reduce-only");
+        check(9, 7, "nothing to close: 0 held");
+        check(7, 7, "nothing to close: 0 held");
+    }
+
+    #[test]
+    fn the_smallest_order_is_sent_and_less_is_told() {
+        let least = |n: i64| Instrument { min_size: Qty(Decimal::from(n)), ..swap() };
+        beside(InstKind::Swap, 0, (7, 0, 0), &least(7), "sell 7 reduce-only");
+        beside(InstKind::Swap, 0, (7, 0, 0), &least(8), "nothing to close: 7 held");
+        let most = Instrument { max_market_size: Qty(Decimal::from(3)), ..swap() };
+        beside(InstKind::Swap, 0, (7, 0, 0), &most, "sell 3 reduce-only");
     }
 }

@@ -21,3 +21,20 @@ impl Latch {
         self.0.store(false, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_off_for_all_who_hold_it_and_not_on_again() {
+        let latch = Latch::new(true);
+        let other = latch.clone();
+        assert!(latch.is_on() && other.is_on());
+        other.off();
+        assert!(!latch.is_on() && !other.is_on());
+        other.off();
+        assert!(!latch.is_on());
+        assert!(!Latch::new(false).is_on());
+    }
+}

@@ -18,7 +18,7 @@ cp tests/mutants/lib.rs "$crate/src/lib.rs"
 cp -r src/domain "$crate/src/domain"
 cp src/runtime/sabotage.rs "$crate/src/runtime/"
 cp src/decision/snapshot.rs "$crate/src/decision/"
-cp src/allocation/sizing.rs src/allocation/working.rs "$crate/src/allocation/"
+cp -r src/allocation/sizing.rs src/allocation/working.rs src/allocation/sizing src/allocation/working "$crate/src/allocation/"
 for part in case exposure flatten latch protect recent restrict rules unwind; do
     cp "src/risk/$part.rs" "$crate/src/risk/"
     [ ! -d "src/risk/$part" ] || cp -r "src/risk/$part" "$crate/src/risk/$part"

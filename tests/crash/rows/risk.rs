@@ -365,7 +365,7 @@ fn row_95_a_dead_mans_switch_that_the_venue_refuses_halts_and_takes_back_what_re
     daemon.wait_log("the venue cancels what rests if we fall silent", LIMIT);
     scene.wait_for_fill();
     scene.faults(
-        r#"{"match":{"path":"POST trade/cancel-all-after"},"action":"fail_before","status":200,"code":"51000"}"#,
+        r#"{"match":{"path":"POST trade/cancel-all-after"},"action":"fail_before","status":200,"code":"51010"}"#,
     );
     wait_for("the halt", LIMIT, || trading_state(&scene).0 == "halted");
     assert!(trading_state(&scene).1.contains("deadman"), "{}", trading_state(&scene).1);
