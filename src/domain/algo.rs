@@ -189,6 +189,49 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_is_written_ahead_with_the_entry_it_hangs_on() {
+        let mut entry = crate::domain::intent::tests::entry();
+        assert_eq!(Stop::ahead(&entry), None, "no stop was decided on");
+        let spec = |attached| crate::domain::StopSpec { algo_id: "st".into(), trigger: Price(5.into()), attached };
+        entry.stop = Some(spec(false));
+        assert_eq!(Stop::ahead(&entry), None, "one on spot is made when there are coins");
+        entry.stop = Some(spec(true));
+        let stop = Stop::ahead(&entry).unwrap();
+        assert_eq!((stop.id.as_str(), stop.side, stop.trigger), ("st", entry.side.opposite(), Price(5.into())));
+        assert_eq!((stop.parent, stop.qty, stop.state), (OrderId::from(&entry.cl_ord_id), None, Intended));
+    }
+
+    /// Words `qty@trigger/at` (`-`: not said) one after the other; then what is known.
+    #[track_caller]
+    fn shape(words: &str, expected: &str) {
+        let mut stop = stop();
+        let mut news = String::new();
+        for word in words.split(' ') {
+            let (shape, at) = word.split_once('/').unwrap();
+            let (qty, trigger) = shape.split_once('@').unwrap();
+            let at = (at != "-").then(|| Ms(at.parse().unwrap()));
+            let new = stop.shaped(qty.parse().ok(), trigger.parse().ok(), at);
+            news.push(if new { '+' } else { '.' });
+        }
+        assert_eq!(format!("{news} {}@{}", stop.qty.unwrap_or_default(), stop.trigger), expected);
+    }
+
+    #[test]
+    fn what_the_venue_says_of_size_and_trigger_holds_until_a_newer_word() {
+        shape("5@95/10", "+ 5@95");
+        shape("5@95/10 5@95/11", "+. 5@95");
+        shape("5@95/10 7@96/9", "+. 5@95");
+        shape("5@95/10 7@96/10", "++ 7@96");
+        shape("5@95/10 7@96/11", "++ 7@96");
+        shape("5@95/10 7@96/-", "++ 7@96");
+        shape("5@95/10 7@-/11", "++ 7@95");
+        shape("5@95/10 -@96/11", "++ 5@96");
+        shape("5@95/10 0@0/11", "+. 5@95");
+        shape("5@95/- 7@96/1 5@95/-", "+++ 5@95");
+        assert_eq!(Effective.to_string(), "effective");
+    }
+
+    #[test]
     fn two_different_ends_stop_trading() {
         let mut stop = stop();
         assert_eq!(stop.merge(Effective), Ok(true));

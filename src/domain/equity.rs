@@ -266,6 +266,118 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_is_no_newer_and_an_account_worth_nothing_change_nothing() {
+        let mut book = EquityBook::default();
+        assert!(!book.observe(&read(1, 0, 0)), "nothing to begin with");
+        assert!(book.observe(&read(2, 1000, 0)));
+        assert!(!book.observe(&read(2, 500, 0)) && !book.observe(&read(1, 500, 0)));
+        assert_eq!(book.drawdown(Usd(Decimal::from(1000))), Some(Decimal::ZERO));
+        // Everything lost, and nothing taken out: that is a loss, whole.
+        assert!(book.observe(&read(3, 0, 0)));
+        assert_eq!(book.drawdown(Usd::ZERO), Some(Decimal::ONE));
+        // And what comes in then buys no units at a worthless price.
+        assert!(book.observe(&read(4, 500, 500)));
+        assert_eq!(book.drawdown(Usd(Decimal::from(500))), Some(Decimal::new(5, 1)));
+    }
+
+    #[test]
+    fn a_book_that_never_saw_anything_knows_no_fall() {
+        assert_eq!(EquityBook::default().drawdown(Usd::ZERO), None);
+        assert_eq!(fall(Decimal::ZERO, Decimal::ONE), None);
+        assert_eq!(fall(Decimal::TWO, Decimal::ONE), Some(Decimal::new(5, 1)));
+        assert_eq!(fall(Decimal::ONE, Decimal::TWO), Some(Decimal::ZERO));
+    }
+
+    #[test]
+    fn a_released_daily_loss_is_counted_anew() {
+        let mut book = EquityBook::default();
+        book.observe(&read(1, 1000, 0));
+        book.observe(&read(2, 700, 0));
+        let loss = |book: &EquityBook| book.daily_loss(Usd(Decimal::from(700)), Ms(2)).unwrap();
+        assert_eq!(loss(&book), Decimal::new(3, 1));
+        book.forget_day();
+        assert_eq!(loss(&book), Decimal::ZERO);
+    }
+
+    /// 10 000 USD read, with a position of 20 contracts of 0.1 coin at a mark of 100, and 3 coins at 100 each; what is it
+    /// worth when the swap's mark, its mid and the coin's mid are these (`-`: not known), the last bars closed at 100?
+    #[track_caller]
+    fn worth(kind: &str, mark: &str, mid: &str, age: i64, jump: i64, expected: i64) {
+        use crate::domain::instrument::tests::swap;
+        use crate::domain::view::InstMarket;
+        use crate::domain::{Balance, Bar, Candle, Instrument, Position, Price, Qty, Quote, Series};
+        let now = Ms(1_000_000);
+        let kind = if kind == "swap" { InstKind::Swap } else { InstKind::Spot };
+        let inst = Instrument { kind, ..swap() };
+        let quote = mid.parse().ok().map(|mid: Price| Quote {
+            bid: mid,
+            bid_qty: Qty(Decimal::ONE),
+            ask: mid,
+            ask_qty: Qty(Decimal::ONE),
+            last: mid,
+            at: Ms(now.0 - age),
+        });
+        let mark = mark.parse().ok().map(|mark: Price| (mark, now));
+        let close: Price = "100".parse().unwrap();
+        let bar = Candle { ts: Ms(0), open: close, high: close, low: close, close, volume: Qty(Decimal::ONE) };
+        let series = [(Bar::M1, Series::new(Bar::M1, vec![bar]))].into();
+        let shown = |inst: &Instrument| InstMarket {
+            instrument: std::sync::Arc::new(inst.clone()),
+            quote,
+            mark,
+            series: std::collections::BTreeMap::clone(&series),
+        };
+        // Coins traded against two currencies are the same coins.
+        let twin = Instrument { id: "ETH-USDC".into(), ..inst.clone() };
+        let mut insts: BTreeMap<_, _> = [(inst.id.clone(), shown(&inst))].into();
+        if kind == InstKind::Spot {
+            insts.insert(twin.id.clone(), shown(&twin));
+        }
+        let mut account = read(1, 10_000, 0);
+        let position = Position {
+            inst: inst.id.clone(),
+            qty: Qty(Decimal::from(20)),
+            average: None,
+            mark: Some(close),
+            unrealised: Decimal::ZERO,
+            liquidation: None,
+            leverage: None,
+            at: now,
+        };
+        account.positions.insert(inst.id.clone(), position);
+        let coins = Decimal::from(3);
+        let balance = Balance {
+            ccy: inst.base.clone(),
+            cash: coins,
+            equity: coins,
+            available: coins,
+            frozen: Decimal::ZERO,
+            equity_usd: Usd(Decimal::from(300)),
+        };
+        account.balances.insert(inst.base.clone(), balance);
+        let believed = Believed { now, age: Ms(5000), jump: Decimal::new(jump, 2) };
+        let market = MarketView { insts, live: true };
+        assert_eq!(marked(&account, &market, &believed), Usd(Decimal::from(expected)));
+    }
+
+    #[test]
+    fn what_is_held_is_revalued_at_prices_that_can_be_believed() {
+        worth("swap", "-", "110", 0, 20, 10_020);
+        worth("swap", "90", "110", 0, 20, 9_980); // the venue's mark before the mid
+        worth("swap", "-", "-", 0, 20, 10_000);
+        worth("swap", "-", "110", 5000, 20, 10_020);
+        worth("swap", "-", "110", 5001, 20, 10_000);
+        worth("swap", "-", "120", 0, 20, 10_040); // just as far as believed
+        worth("swap", "-", "121", 0, 20, 10_000);
+        worth("swap", "-", "80", 0, 20, 9_960);
+        worth("swap", "-", "79", 0, 20, 10_000);
+        // Coins at their mid, once, whatever the venue marks.
+        worth("spot", "-", "110", 0, 20, 10_030);
+        worth("spot", "90", "110", 0, 20, 10_030);
+        worth("spot", "90", "-", 0, 20, 10_000);
+    }
+
+    #[test]
     fn a_released_drawdown_is_counted_anew() {
         let mut book = EquityBook::default();
         book.observe(&read(1, 1000, 0));

@@ -226,3 +226,35 @@ impl OrderIntent {
 pub fn lane(purpose: Purpose, contender: &ContenderId) -> ContenderId {
     if purpose == Purpose::Repair { ContenderId::system() } else { contender.clone() }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::domain::instrument::tests::swap;
+
+    /// An entry to start from: 10 contracts bought at no more than 100.
+    pub fn entry() -> OrderIntent {
+        OrderIntent {
+            cl_ord_id: "as1".into(),
+            run_id: RunId(uuid::Uuid::nil()),
+            contender: "trend".into(),
+            inst: swap().id,
+            side: Side::Buy,
+            ord_type: OrdType::Ioc,
+            qty: Qty(Decimal::TEN),
+            limit: Some(Price(Decimal::ONE_HUNDRED)),
+            purpose: Purpose::Entry,
+            leg: 0,
+            attempt: 0,
+            reduce_only: false,
+            stop: None,
+            reference: Price(Decimal::ONE_HUNDRED),
+            decided_at: Ms(0),
+            ttl: None,
+            slippage: None,
+            moves: None,
+            sleeve: Usd::ZERO,
+            weight: Decimal::ONE,
+        }
+    }
+}

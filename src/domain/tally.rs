@@ -149,6 +149,38 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_to_the_other_side_is_a_loss_closed_and_a_trade_opened_and_breaking_even_is_no_loss() {
+        check("0>-5 0; -5>5 -3", "2 1");
+        check("0>5 0; 5>-2 -3; -2>0 1", "2 0");
+        check("0>5 0; 5>0 0", "1 0");
+        check("0>5 0; 5>3 -1; 3>5 0; 5>0 -1", "2 1");
+        // What only reduces counts as no trade and closes none.
+        check("5>3 -1; 3>1 -1", "0 0");
+    }
+
+    #[test]
+    fn a_day_begins_anew_and_yesterdays_late_word_counts_for_nothing_of_today() {
+        let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
+        let mut tally = Tally::default();
+        let mut fill = |order: &str, at: Ms, held: (i64, i64), profit: i64| {
+            let (order, held) = (OrderId::from(order), (Decimal::from(held.0), Decimal::from(held.1)));
+            let (value, profit) = (Usd(Decimal::TEN), Decimal::from(profit));
+            let (contender, inst) = (&contender, &inst);
+            tally.count(&Counted { contender, inst, order: &order, value, profit, held, at });
+            let shown =
+                |at: Ms| (tally.trades(contender, at), tally.turnover(at), tally.losses_in_a_row(contender, at));
+            shown(at)
+        };
+        let (day, next) = (Ms::days(3), Ms::days(4));
+        assert_eq!(fill("o1", day, (0, 5), 0), (1, Usd(Decimal::TEN), 0));
+        assert_eq!(fill("o2", day, (5, 0), -1), (1, Usd(Decimal::from(20)), 1));
+        assert_eq!(fill("o3", next, (0, 5), 0), (1, Usd(Decimal::TEN), 0));
+        // Late: it is neither in today's sums nor does it open yesterday's again.
+        assert_eq!(fill("o4", day, (5, 9), 0), (0, Usd::ZERO, 1));
+        assert_eq!(fill("o5", next, (9, 0), -1), (1, Usd(Decimal::from(20)), 1));
+    }
+
+    #[test]
     fn two_fills_of_one_order_are_one_trade() {
         let (contender, inst, order) = (ContenderId::from("a"), InstId::from("X"), OrderId::from("o"));
         let mut tally = Tally::default();

@@ -230,10 +230,34 @@ mod tests {
     }
 
     #[test]
+    fn of_two_alike_the_one_that_is_judged_on_the_venues_position_decides() {
+        let mut standing = Standing::default();
+        standing.latch(restriction("system", "daily_loss", TradingState::ReduceOnly, None));
+        standing.latch(restriction("contender:a", "repeats", TradingState::ReduceOnly, None));
+        assert_eq!(standing.of(&"a".into(), &"X".into()).map(Restriction::id), Some("system/daily_loss".to_owned()));
+    }
+
+    #[test]
+    fn states_read_as_they_are_written() {
+        for (state, word) in [
+            (TradingState::Active, "active"),
+            (TradingState::ReduceOnly, "reduce_only"),
+            (TradingState::Halted, "halted"),
+        ] {
+            assert_eq!((state.as_str(), TradingState::parse(word)), (word, Some(state)));
+        }
+        assert_eq!(TradingState::parse("open"), None);
+    }
+
+    #[test]
     fn scopes_read_as_they_are_written() {
         for text in ["system", "contender:trend", "instrument:BTC-USDT"] {
             assert_eq!(Scope::parse(text).unwrap().to_string(), text);
         }
-        assert!(Scope::parse("contender:").is_none() && Scope::parse("all").is_none());
+        assert!(
+            Scope::parse("instrument:").is_none()
+                && Scope::parse("contender:").is_none()
+                && Scope::parse("all").is_none()
+        );
     }
 }

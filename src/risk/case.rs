@@ -9,11 +9,12 @@ use super::recent::{Recent, Sent};
 use super::rules::{Approved, Refused, View, check};
 use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
+use crate::domain::intent::tests::entry;
 use crate::domain::tally::Counted;
 use crate::domain::trading::{Restriction, Scope, TradingState};
 use crate::domain::view::{InstMarket, OpenOrder};
 use crate::domain::{
-    AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrdType,
+    AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, InstKind, Instrument, Limits, MarketView, Ms,
     OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Readiness, Rule, RunId, Series, Side,
     Standing, Usd,
 };
@@ -38,33 +39,15 @@ pub(super) struct Case {
     pub(super) recent: Recent,
     pub(super) in_flight: Vec<InFlight>,
     pub(super) limits: Limits,
+    /// Another swap beside it, at the same price.
+    pub(super) beside: Option<InstId>,
 }
 
 pub(super) const NOW: Ms = Ms(100_000_000);
 
 pub(super) fn intent(side: Side, qty: &str, limit: &str) -> OrderIntent {
-    OrderIntent {
-        cl_ord_id: "as1".into(),
-        run_id: RunId(uuid::Uuid::nil()),
-        contender: "trend".into(),
-        inst: swap().id,
-        side,
-        ord_type: OrdType::Ioc,
-        qty: qty.parse().unwrap(),
-        limit: Some(limit.parse().unwrap()),
-        purpose: Purpose::Entry,
-        leg: 0,
-        attempt: 0,
-        reduce_only: false,
-        stop: None,
-        reference: Price(Decimal::ONE_HUNDRED),
-        decided_at: NOW,
-        ttl: None,
-        slippage: None,
-        moves: None,
-        sleeve: Usd::ZERO,
-        weight: Decimal::ONE,
-    }
+    let limit = Some(limit.parse().unwrap());
+    OrderIntent { side, qty: qty.parse().unwrap(), limit, decided_at: NOW, ..entry() }
 }
 
 pub(super) fn account(equity: &str) -> AccountView {
@@ -110,6 +93,7 @@ pub(super) fn fine() -> Case {
         recent: Recent::default(),
         in_flight: Vec::new(),
         limits: Limits::widest(),
+        beside: None,
     }
 }
 
@@ -123,7 +107,43 @@ impl Case {
             series.insert(Bar::M1, Series::new(Bar::M1, vec![bar]));
         }
         let shown = InstMarket { instrument: Arc::new(self.inst.clone()), quote: self.quote, mark: self.mark, series };
-        MarketView { insts: [(self.inst.id.clone(), shown)].into(), live: true }
+        let mut insts: std::collections::BTreeMap<InstId, InstMarket> = [(self.inst.id.clone(), shown)].into();
+        if let Some(id) = &self.beside {
+            let instrument = Arc::new(Instrument { id: id.clone(), ..swap() });
+            let mark = Some((Price(Decimal::ONE_HUNDRED), NOW));
+            let beside = InstMarket { instrument, quote: None, mark, series: std::collections::BTreeMap::new() };
+            insts.insert(id.clone(), beside);
+        }
+        MarketView { insts, live: true }
+    }
+
+    /// So much is held of another swap.
+    pub(super) fn holds_beside(mut self, qty: &str) -> Self {
+        let other = InstId::from("BTC-USDT-SWAP");
+        let held = Holding { qty: qty.parse().unwrap(), ..Holding::default() };
+        self.orders.holdings.insert(("trend".into(), other.clone()), held);
+        Self { beside: Some(other), ..self }
+    }
+
+    /// An order that was let out and that the tracker has not seen yet.
+    pub(super) fn leaves(mut self, side: Side, qty: &str) -> Self {
+        let id = OrderId::new(format!("l{}", self.in_flight.len()));
+        let (contender, lane) = (ContenderId::from("o"), ContenderId::from("o"));
+        self.in_flight.push(InFlight { id, contender, lane, inst: swap().id, side, qty: qty.parse().unwrap() });
+        self
+    }
+
+    /// The order is a move of one that rests.
+    pub(super) fn moves(mut self, side: Side, leaves: &str) -> Self {
+        self = self.works("trend", side, leaves, OrderState::Acked);
+        self.intent.moves = Some("w0".into());
+        self
+    }
+
+    /// It is about coins.
+    pub(super) fn spot(mut self) -> Self {
+        self.inst = Instrument { kind: InstKind::Spot, contract_value: Decimal::ONE, base: "ETH".into(), ..swap() };
+        self
     }
 
     pub(super) fn judged(&self) -> Result<Approved, Refused> {

@@ -106,3 +106,50 @@ impl Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::risk::case::fine;
+
+    fn sent(at: i64, side: Side, opening: bool) -> Sent {
+        Sent { side, opening, ..Sent::of(&fine().intent, Ms(at)) }
+    }
+
+    #[test]
+    fn an_hour_is_remembered_and_a_day_is_counted() {
+        let mut recent = Recent::default();
+        let day = 86_400_000;
+        recent.note(sent(day, Side::Buy, true));
+        recent.note(sent(day + 3_600_000, Side::Buy, true));
+        assert_eq!(recent.sent.len(), 2, "an hour ago is still known");
+        recent.note(sent(day + 3_600_001, Side::Sell, true));
+        assert_eq!(recent.sent.len(), 2);
+        assert_eq!((recent.today(Ms(day + 3_600_001)), recent.today(Ms(2 * day))), (3, 0));
+    }
+
+    #[test]
+    fn repeats_are_what_opened_on_the_same_side() {
+        let mut recent = Recent::default();
+        for (side, opening) in [(Side::Buy, true), (Side::Buy, false), (Side::Sell, true)] {
+            recent.note(sent(1000, side, opening));
+        }
+        assert_eq!(recent.repeats(&fine().intent, Ms(1000)), 1);
+        recent.note(Sent { contender: "other".into(), ..sent(1000, Side::Buy, true) });
+        assert_eq!(recent.repeats(&fine().intent, Ms(1000)), 1);
+    }
+
+    #[test]
+    fn what_is_noted_of_an_intent_is_what_the_database_remembers_of_its_order() {
+        let entry = fine().intent;
+        let order = |intent: &OrderIntent| Order::intended(intent, Ms(77), None);
+        assert_eq!(Sent::remembered(&order(&entry)), Some(Sent::of(&entry, Ms(77))));
+        assert!(Sent::of(&entry, Ms(77)).opening);
+        let exit = OrderIntent { purpose: Purpose::Exit, ..entry.clone() };
+        assert_eq!(Sent::remembered(&order(&exit)), Some(Sent::of(&exit, Ms(77))));
+        assert!(!Sent::of(&exit, Ms(77)).opening);
+        for purpose in [Purpose::Stop, Purpose::Liquidation] {
+            assert_eq!(Sent::remembered(&order(&OrderIntent { purpose, ..entry.clone() })), None);
+        }
+    }
+}

@@ -242,3 +242,6 @@ impl Unwind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

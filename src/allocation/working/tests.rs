@@ -3,8 +3,9 @@
 use super::*;
 use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
+use crate::domain::intent::tests::entry;
 use crate::domain::view::Latest;
-use crate::domain::{Bps, OrdType, Price, RunId, Usd};
+use crate::domain::{Bps, Price};
 use rust_decimal::Decimal;
 
 fn d(n: i64) -> Decimal {
@@ -17,28 +18,7 @@ fn quote() -> Quote {
 }
 
 fn work(policy: WorkingPolicy) -> Work {
-    let first = OrderIntent {
-        cl_ord_id: "as1".into(),
-        run_id: RunId(uuid::Uuid::nil()),
-        contender: "trend".into(),
-        inst: swap().id,
-        side: Side::Buy,
-        ord_type: OrdType::Ioc,
-        qty: Qty(d(10)),
-        limit: Some(Price(d(99))),
-        purpose: Purpose::Entry,
-        leg: 0,
-        attempt: 0,
-        reduce_only: false,
-        stop: None,
-        reference: Price(d(100)),
-        decided_at: Ms(0),
-        ttl: None,
-        slippage: None,
-        moves: None,
-        sleeve: Usd::ZERO,
-        weight: Decimal::ONE,
-    };
+    let first = OrderIntent { limit: Some(Price(d(99))), ..entry() };
     Work::begun(&first, policy, Qty(d(10)), Ms(0))
 }
 

@@ -12,6 +12,13 @@ fn d(text: &str) -> Decimal {
 /// `covered/needed` and the acts.
 #[track_caller]
 fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
+    doubted(true, sleeves, stops, last, expected);
+}
+
+/// The same, with our books sure or in doubt. A sleeve `who*` has an order under way; `late` is a stop that has triggered and
+/// whose order has not been seen for as long as it is waited for.
+#[track_caller]
+fn doubted(sure: bool, sleeves: &str, stops: &str, last: &str, expected: &str) {
     let inst = swap();
     let pairs = |text: &str| -> Vec<(String, String, String)> {
         text.split(", ")
@@ -43,7 +50,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
             held: *qty,
             average: Price(d("100")),
             guard: Some(guard),
-            busy: false,
+            busy: contender.as_str().ends_with('*'),
         })
         .collect();
     let shown: Vec<ShownStop> = pairs(stops)
@@ -52,6 +59,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
         .map(|(i, (who, qty, at))| {
             let (phase, who) = who.split_once(' ').unwrap();
             let qty = d(&qty);
+            let late = phase == "late";
             let phase = match phase {
                 "live" => StopPhase::Live,
                 "coming" => StopPhase::Coming,
@@ -72,7 +80,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
                 created: Ms(0),
                 state: AlgoState::Live,
                 child: None,
-                triggered: (phase == StopPhase::Closing).then_some(Ms(0)),
+                triggered: (phase == StopPhase::Closing).then_some(if late { Ms(-10_000) } else { Ms(0) }),
                 shaped_at: None,
             };
             ShownStop { stop, phase }
@@ -80,7 +88,7 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
         .collect();
     let shown: Vec<&ShownStop> = shown.iter().collect();
     let overdue = |id: &str| id == "s9";
-    let terms = Terms { default: d("0.05"), sure: true, now: Ms(0), child_wait: Ms::secs(10), overdue: &overdue };
+    let terms = Terms { default: d("0.05"), sure, now: Ms(0), child_wait: Ms::secs(10), overdue: &overdue };
     let cover = plan(&inst, Some(last.parse().unwrap()), &sleeves, &shown, &terms);
     let acts: Vec<String> = cover
         .acts
@@ -161,4 +169,113 @@ fn a_stop_that_was_hit_before_it_could_be_placed_is_an_exit() {
     // One that is being made may fire on its own.
     check("a 5@95", "coming a -5@95", "94", "0/5");
     check("a 5@95, _system -2@105", "", "200", "0/3 place a sell 3@95");
+}
+
+#[test]
+fn a_default_stop_is_so_far_from_the_entry_on_the_losing_side() {
+    check("a -5@-", "", "100", "0/5 place a buy 5@105");
+}
+
+#[test]
+fn a_stop_whose_order_never_showed_counts_no_more() {
+    check("a 5@95", "late a -5@95", "100", "0/5 place a sell 5@95");
+    check("a 5@95", "late a -5@95", "94", "0/5 exit a sell 5");
+}
+
+#[test]
+fn a_stop_of_another_sleeve_is_not_ones_own() {
+    check("a 5@95, b 3@95", "live b -3@95", "100", "3/8 place a sell 5@95");
+    check("a 5@95", "live b -5@95", "100", "5/5 place a sell 5@95");
+}
+
+#[test]
+fn what_is_closing_already_needs_no_second_stop_and_the_rest_does() {
+    check("a 5@95", "closing a -3@95", "100", "3/5 place a sell 2@95");
+    check("a 5@95", "closing a -4.9@95", "100", "4.9/5 place a sell 0.1@95");
+    check("a 5@95", "closing a -4.95@95", "100", "4.95/5");
+}
+
+#[test]
+fn of_several_that_are_right_together_one_of_another_trigger_goes() {
+    check("a 7@95", "live a -5@95, live a -2@95, live a -3@90", "100", "7/7 cancel s2");
+}
+
+#[test]
+fn in_doubt_nothing_is_taken_away_or_made_smaller_and_what_is_missing_is_added() {
+    doubted(false, "a 7@95", "live a -5@95", "100", "5/7 amend s0 7@95");
+    doubted(false, "a 3@95", "live a -5@95", "100", "3/3");
+    doubted(false, "a 5@97", "live a -5@95", "100", "5/5");
+    doubted(false, "", "live a -5@95", "100", "0/0");
+    doubted(false, "a 5@95", "", "94", "0/5");
+    check("a 5@97", "live a -5@95", "100", "5/5 amend s0 5@97");
+}
+
+#[test]
+fn a_sleeve_with_an_order_under_way_is_cleared_before_it_is_taken_out() {
+    check("a* 5@95", "", "94", "0/5 clear a*");
+    check("a* 5@95", "", "100", "0/5 place a* sell 5@95");
+}
+
+#[test]
+fn a_short_sleeve_waits_where_its_own_stop_is() {
+    check("a -5@105", "live a 5@105", "106", "5/5");
+    check("a -5@101", "live a 5@105", "102", "5/5 exit a buy 5");
+    check("b 5@90, a -2@105", "", "106", "0/3 place b sell 3@90, exit a buy 2");
+    // What another sleeve's stop does is not this one's.
+    check("b 5@95, a 2@95", "live b -5@95", "94", "5/7 exit a sell 2");
+}
+
+#[test]
+fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
+    check("a 0.1@95", "", "94", "0/0.1 exit a sell 0.1");
+    check("a 0.05@95", "", "94", "0/0");
+    check("a 10001@95", "", "94", "0/10001 exit a sell 10000");
+}
+
+#[test]
+fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
+    let inst = swap();
+    let given = |sleeves: &[(&str, &str)], bare: &str| -> String {
+        let held: Vec<(ContenderId, Qty)> = sleeves.iter().map(|(who, qty)| ((*who).into(), Qty(d(qty)))).collect();
+        let sleeves: Vec<Sleeve<'_>> = held
+            .iter()
+            .map(|(contender, held)| Sleeve {
+                contender,
+                held: *held,
+                average: Price(d("100")),
+                guard: None,
+                busy: contender.as_str().ends_with('*'),
+            })
+            .collect();
+        let acts = give_up(&inst, &sleeves, Qty(d(bare)));
+        let words = acts.iter().map(|act| match act {
+            Act::Exit { contender, side, qty, .. } => format!("{} {contender} {qty}", side.as_str()),
+            Act::Clear { contender } => format!("clear {contender}"),
+            other => panic!("{other:?}"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(given(&[("a", "3"), ("b", "5")], "8"), "sell b 5, sell a 3");
+    assert_eq!(given(&[("a", "3"), ("b", "5")], "6"), "sell b 5, sell a 1");
+    assert_eq!(given(&[("a", "3"), ("b", "5")], "4"), "sell b 4");
+    assert_eq!(given(&[("a", "-3"), ("b", "-5")], "6"), "buy b 5, buy a 1");
+    assert_eq!(given(&[("a", "8"), ("b", "-5")], "3"), "sell a 3");
+    assert_eq!(given(&[("a", "3"), ("b*", "5")], "8"), "clear b*, sell a 3");
+    assert_eq!(given(&[("_system", "5"), ("a", "3")], "8"), "sell a 3");
+}
+
+#[test]
+fn a_short_of_coins_cannot_be_protected() {
+    use crate::domain::InstKind;
+    let spot = Instrument { kind: InstKind::Spot, ..swap() };
+    for (inst, net, expected) in [
+        (&swap(), "1", true),
+        (&swap(), "-1", true),
+        (&swap(), "0", true),
+        (&spot, "1", true),
+        (&spot, "0", false),
+        (&spot, "-1", false),
+    ] {
+        assert_eq!(can_protect(inst, d(net)), expected, "{:?} {net}", inst.kind);
+    }
 }

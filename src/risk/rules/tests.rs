@@ -50,16 +50,8 @@ fn exposure_counts_what_is_held_what_works_what_is_unknown_and_what_is_just_leav
     both(Rule::GrossExposure, fine().holds("other", "50"), "10", "9.99");
     both(Rule::NetExposure, fine().holds("other", "50"), "10", "9.99");
     both(Rule::Leverage, fine().holds("other", "950"), "1", "0.99");
-    let leaving = |side| InFlight {
-        id: "x".into(),
-        contender: "o".into(),
-        lane: "o".into(),
-        inst: swap().id,
-        side,
-        qty: Qty(d("10")),
-    };
-    both(Rule::Position, Case { in_flight: vec![leaving(Side::Buy)], ..fine() }, "600", "599");
-    both(Rule::Position, Case { in_flight: vec![leaving(Side::Sell)], ..fine() }, "500", "499");
+    both(Rule::Position, fine().leaves(Side::Buy, "10"), "600", "599");
+    both(Rule::Position, fine().leaves(Side::Sell, "10"), "500", "499");
     // What is not ours counts too.
     let mut foreign = fine();
     foreign.orders.foreign.insert(swap().id, Qty(d("10")));
@@ -84,12 +76,7 @@ fn an_unknown_order_counts_in_full_and_freezes_its_instrument() {
 fn margin_and_cost_must_be_free() {
     // 500 USD at no more than 20x: 25 USD of margin.
     both(Rule::FreeBalance, fine(), "9975", "9975.01");
-    let spot = |side, qty: &str| {
-        let mut case = fine().order(side, qty, "100");
-        case.inst = Instrument { kind: InstKind::Spot, contract_value: Decimal::ONE, ..swap() };
-        case.inst.base = "ETH".into();
-        case
-    };
+    let spot = |side, qty: &str| fine().order(side, qty, "100").spot();
     both(Rule::FreeBalance, spot(Side::Buy, "50"), "5000", "5000.01");
     spot(Side::Sell, "5").exit().holds("trend", "5").expect(&[]);
     spot(Side::Sell, "5").exit().holds("trend", "4").expect(&["free_balance"]);
@@ -281,15 +268,7 @@ fn what_works_on_the_same_side_is_taken_off_what_may_still_be_reduced() {
     let clamped = |case: Case| case.restricted("system", TradingState::ReduceOnly).judged().unwrap().intent().qty;
     assert_eq!(clamped(case().works("trend", Side::Sell, "60", OrderState::Acked)), Qty(d("20")));
     assert_eq!(clamped(case().works("trend", Side::Buy, "60", OrderState::Acked)), Qty(d("50")));
-    let leaving = InFlight {
-        id: "x".into(),
-        contender: "o".into(),
-        lane: "o".into(),
-        inst: swap().id,
-        side: Side::Sell,
-        qty: Qty(d("70")),
-    };
-    assert_eq!(clamped(Case { in_flight: vec![leaving], ..case() }), Qty(d("10")));
+    assert_eq!(clamped(case().leaves(Side::Sell, "70")), Qty(d("10")));
 }
 
 #[test]
@@ -329,6 +308,194 @@ fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
     assert_eq!(marked(&account, &market("110"), &believed(NOW)), Usd(d("9980")));
     assert_eq!(marked(&account, &market("10000"), &believed(NOW)), Usd(d("10000")), "an impossible price");
     assert_eq!(marked(&account, &market("110"), &believed(Ms(NOW.0 + 5001))), Usd(d("10000")), "an old one");
+}
+
+#[test]
+fn the_selling_side_is_judged_like_the_buying_one() {
+    let sell = || fine().order(Side::Sell, "50", "100");
+    both(Rule::Position, sell().holds("other", "-10"), "600", "599.99");
+    both(Rule::Position, sell().holds("other", "10"), "400", "399.99");
+    both(Rule::GrossExposure, sell().holds("other", "-50"), "10", "9.99");
+    both(Rule::NetExposure, sell().holds("other", "-50"), "10", "9.99");
+    both(Rule::Leverage, sell().holds("other", "-950"), "1", "0.99");
+}
+
+#[test]
+fn other_instruments_count_with_their_sign_in_the_net_and_without_in_the_gross() {
+    both(Rule::GrossExposure, fine().holds_beside("-30"), "8", "7.99");
+    both(Rule::NetExposure, fine().holds_beside("-30"), "2", "1.99");
+    both(Rule::NetExposure, fine().holds_beside("30"), "8", "7.99");
+    both(Rule::Leverage, fine().holds_beside("-950"), "1", "0.99");
+    let sell = || fine().order(Side::Sell, "50", "100");
+    both(Rule::NetExposure, sell().holds_beside("30"), "2", "1.99");
+    // Coins are held without margin.
+    fine().order(Side::Buy, "50", "100").spot().limit(Rule::Leverage, "0.01").expect(&[]);
+}
+
+#[test]
+fn a_move_of_what_rests_adds_nothing() {
+    let moved = || fine().moves(Side::Buy, "50");
+    for rule in [Rule::Position, Rule::GrossExposure, Rule::NetExposure, Rule::Leverage] {
+        moved().limit(rule, "0.01").expect(&[]);
+    }
+    fine().moves(Side::Buy, "50").sent(1, Side::Buy, "50").limit(Rule::Duplicate, "1000").expect(&[]);
+    fine().moves(Side::Buy, "50").sent(1, Side::Buy, "50").limit(Rule::Repeats, "1").expect(&[]);
+}
+
+#[test]
+fn exposure_is_valued_at_the_market_and_without_one_at_the_orders_own_price() {
+    let quote = fine().quote.map(|q| Quote { bid: "109.95".parse().unwrap(), ask: "110.05".parse().unwrap(), ..q });
+    both(Rule::Position, Case { quote, ..fine() }, "550", "549.99");
+    Case { quote: None, mark: None, ..fine() }.expect(&["quote_missing", "mark_collar"]);
+    Case { quote: None, ..fine() }.expect(&["quote_missing"]);
+}
+
+#[test]
+fn what_was_let_out_since_the_account_was_read_has_bound_money_that_the_read_does_not_show() {
+    // 1 000 USD each at 20x: 50 USD of margin beside the order's own 25.
+    both(Rule::FreeBalance, fine().leaves(Side::Buy, "100"), "9925", "9925.01");
+    both(Rule::FreeBalance, fine().leaves(Side::Buy, "100").leaves(Side::Sell, "100"), "9875", "9875.01");
+    let young = |at: i64, opening: bool| {
+        let mut case = fine().works("other", Side::Buy, "100", OrderState::Acked);
+        let order = case.orders.open.get_mut(&OrderId::from("w0")).unwrap();
+        (order.created_at, order.opening) = (Ms(at), opening);
+        case
+    };
+    both(Rule::FreeBalance, young(NOW.0, true), "9925", "9925.01");
+    both(Rule::FreeBalance, young(NOW.0 - 1, true), "9975", "9975.01");
+    both(Rule::FreeBalance, young(NOW.0, false), "9975", "9975.01");
+    // Coins are paid for in full, and what is sold binds nothing.
+    both(Rule::FreeBalance, fine().spot().leaves(Side::Buy, "10"), "4000", "4000.01");
+    both(Rule::FreeBalance, fine().spot().leaves(Side::Sell, "10"), "5000", "5000.01");
+}
+
+#[test]
+fn margin_is_counted_at_the_leverage_the_venue_tells_if_it_is_one() {
+    let told = |leverage: &str| {
+        let mut case = fine();
+        let position = Position {
+            inst: swap().id,
+            qty: Qty::ZERO,
+            average: None,
+            mark: None,
+            unrealised: Decimal::ZERO,
+            liquidation: None,
+            leverage: Some(d(leverage)),
+            at: NOW,
+        };
+        case.account.as_mut().unwrap().positions.insert(swap().id, position);
+        case
+    };
+    both(Rule::FreeBalance, told("5"), "9900", "9900.01");
+    both(Rule::FreeBalance, told("1"), "9500", "9500.01");
+    both(Rule::FreeBalance, told("0"), "9975", "9975.01");
+    both(Rule::FreeBalance, told("50"), "9975", "9975.01");
+}
+
+#[test]
+fn a_permit_is_issued_for_what_can_be_an_order() {
+    let judge = |qty: &str, state: InstState| {
+        let mut order = fine().intent;
+        (order.purpose, order.qty) = (Purpose::Repair, qty.parse().unwrap());
+        let inst = Instrument { state, min_size: Qty(d("2")), ..swap() };
+        match check_permitted(Arc::new(order), &inst) {
+            Ok(approved) => format!("permitted {}", approved.is_permitted()),
+            Err(refused) => refused.breaches.into_iter().map(|b| b.code).collect::<Vec<_>>().join(" "),
+        }
+    };
+    assert_eq!(judge("2", InstState::Live), "permitted true");
+    assert_eq!(judge("1.9", InstState::Live), "size_step");
+    assert_eq!(judge("2.05", InstState::Live), "size_step");
+    assert_eq!(judge("1", InstState::Other("suspend".into())), "size_step instrument_not_live");
+    assert!(!fine().judged().unwrap().is_permitted(), "an ordinary order has none");
+}
+
+#[test]
+fn the_smallest_order_passes_and_one_that_can_only_reduce_takes_its_stop_with_it() {
+    fine().order(Side::Buy, "0.1", "100").expect(&[]);
+    let stop = crate::domain::StopSpec { algo_id: "st".into(), trigger: "95".parse().unwrap(), attached: true };
+    let mut flip = fine().order(Side::Sell, "50", "100").holds("trend", "30");
+    flip.intent.stop = Some(stop);
+    let cut = flip.restricted("system", TradingState::ReduceOnly).judged().unwrap();
+    assert_eq!(cut.intent().stop, None, "what closes needs no stop");
+}
+
+#[test]
+fn an_exit_too_small_to_be_cut_is_left_as_it_is_for_the_rules_to_name() {
+    let out = || fine().order(Side::Sell, "50", "100").exit().holds("trend", "80");
+    let least = |least: &str| {
+        let mut case = out().limit(Rule::OrderNotionalMax, "10");
+        case.inst.min_size = Qty(d(least));
+        case
+    };
+    assert_eq!(least("1").judged().unwrap().intent().qty, Qty(d("1")), "the smallest order");
+    least("1.1").expect(&["order_notional_max"]);
+    out().limit(Rule::OrderNotionalMax, "0").expect(&["order_notional_max"]);
+}
+
+#[test]
+fn the_least_that_can_be_reduced_is_an_order_and_less_is_none() {
+    let case = |least: &str, room: &str| {
+        let mut case = fine().order(Side::Sell, "50", "100").exit().holds("trend", room);
+        case.inst.min_size = Qty(d(least));
+        case
+    };
+    for (least, expected) in [("2", true), ("2.1", false)] {
+        let restricted = case(least, "2").restricted("system", TradingState::ReduceOnly);
+        assert_eq!(restricted.judged().is_ok(), expected, "{least}");
+        let doubt = Case { readiness: Readiness::ReduceOnly("x".into()), ..case(least, "2") };
+        assert_eq!(doubt.judged().is_ok(), expected, "{least} in doubt");
+    }
+    // A listing without a least size: nothing is still nothing.
+    case("0", "0").restricted("system", TradingState::ReduceOnly).expect(&["reduce_only"]);
+    Case { readiness: Readiness::ReduceOnly("x".into()), ..case("0", "0") }.expect(&["reduce_only"]);
+}
+
+#[test]
+fn room_is_what_is_left_of_ones_own_in_this_instrument_on_this_side() {
+    let qty = |case: Case| case.restricted("contender:trend", TradingState::ReduceOnly).judged().unwrap().intent().qty;
+    let case = || fine().order(Side::Sell, "50", "100").exit().holds("trend", "60");
+    assert_eq!(qty(case()), Qty(d("50")));
+    assert_eq!(qty(case().leaves(Side::Sell, "40")), Qty(d("50")), "somebody else's");
+    let mut own = case().leaves(Side::Sell, "40");
+    own.in_flight[0].contender = "trend".into();
+    assert_eq!(qty(own.clone()), Qty(d("20")));
+    own.in_flight[0].side = Side::Buy;
+    assert_eq!(qty(own.clone()), Qty(d("50")), "the other side");
+    (own.in_flight[0].side, own.in_flight[0].inst) = (Side::Sell, "BTC-USDT-SWAP".into());
+    assert_eq!(qty(own), Qty(d("50")), "another instrument");
+    // What is moved is among what works itself.
+    let mut moved = case().works("trend", Side::Sell, "50", OrderState::Acked);
+    moved.intent.moves = Some("w0".into());
+    assert_eq!(qty(moved), Qty(d("50")));
+}
+
+#[test]
+fn the_last_close_holds_up_an_entry_on_spot_and_never_an_exit() {
+    let moved = || Case { close: Some("80"), ..fine() }.spot().limit(Rule::MarkCollar, "1");
+    moved().expect(&["mark_collar"]);
+    moved().order(Side::Buy, "50", "100").exit().expect(&[]);
+    // A swap's mark holds up both.
+    let swap = || Case { mark: Some(("80".parse().unwrap(), NOW)), ..fine() }.limit(Rule::MarkCollar, "1");
+    swap().expect(&["mark_collar"]);
+    swap().exit().holds("trend", "-50").expect(&["mark_collar"]);
+}
+
+#[test]
+fn account_rules_are_judged_without_an_order_and_their_words_have_units() {
+    let limits = Limits::widest().with(Rule::DailyLoss, d("4")).with(Rule::Drawdown, d("5"));
+    let found = assess(Usd(d("9500")), &fine().book, &limits, NOW);
+    let shown: Vec<(Rule, &str, &str)> = found.iter().map(|(r, b)| (*r, b.limit.as_str(), b.value.as_str())).collect();
+    assert_eq!(shown, [(Rule::DailyLoss, "4 %", "5 %")]);
+    let refused = fine().limit(Rule::OrderNotionalMax, "499.5").judged().unwrap_err();
+    assert_eq!((refused.breaches[0].limit.as_str(), refused.breaches[0].value.as_str()), ("499.5 USD", "500 USD"));
+}
+
+#[test]
+fn an_account_that_is_worth_nothing_opens_nothing() {
+    let mut broke = fine().worth("0");
+    broke.book = EquityBook::default();
+    broke.expect(&["gross_exposure_max", "net_exposure_max", "leverage_max", "free_balance"]);
 }
 
 mod properties;

@@ -1,0 +1,244 @@
+//! Making flat as it is watched: what works, what the account shows, what is done next.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::domain::books::Holding;
+use crate::domain::instrument::tests::swap;
+use crate::domain::view::{InstMarket, OpenOrder};
+use crate::domain::{Instrument, OrderState, Position, Price, Side};
+
+/// One swap, what is seen of it, and a making-flat under way. Wall and venue time go together.
+struct Scene {
+    unwind: Unwind,
+    orders: OrdersView,
+    account: Option<AccountView>,
+    market: MarketView,
+    in_flight: bool,
+}
+
+fn run() -> RunId {
+    RunId(uuid::Uuid::nil())
+}
+
+fn scene(flatten: bool) -> Scene {
+    let inst = Instrument { min_size: Qty(Decimal::ONE), ..swap() };
+    let id = inst.id.clone();
+    let shown = InstMarket { instrument: Arc::new(inst), quote: None, mark: None, series: BTreeMap::new() };
+    let insts: BTreeSet<InstId> = if flatten { [id.clone()].into() } else { BTreeSet::new() };
+    Scene {
+        unwind: Unwind::begin((run(), "t".into()), insts, None, Tempo::default(), Ms(0)),
+        orders: OrdersView::default(),
+        account: None,
+        market: MarketView { insts: [(id, shown)].into(), live: true },
+        in_flight: false,
+    }
+}
+
+impl Scene {
+    fn works(mut self, id: &str, state: OrderState, run_id: RunId) -> Self {
+        let order = OpenOrder {
+            id: id.into(),
+            run_id,
+            contender: "a".into(),
+            inst: swap().id,
+            side: Side::Buy,
+            state,
+            leaves: Qty(Decimal::ONE),
+            price: Price(Decimal::ONE),
+            limit: None,
+            created_at: Ms(0),
+            cancel_after: None,
+            opening: true,
+            protective: false,
+        };
+        self.orders.open.insert(id.into(), order);
+        self
+    }
+
+    fn alone(mut self, id: &str, state: OrderState) -> Self {
+        self.orders.open.clear();
+        self.works(id, state, RunId(uuid::Uuid::max()))
+    }
+
+    /// A complete read of the account that began at `as_of`.
+    fn reads(&mut self, as_of: i64, held: &str) {
+        let position = Position {
+            inst: swap().id,
+            qty: held.parse().unwrap(),
+            average: None,
+            mark: None,
+            unrealised: Decimal::ZERO,
+            liquidation: None,
+            leverage: None,
+            at: Ms(as_of),
+        };
+        let positions = [(swap().id, position)].into();
+        self.account = Some(AccountView { as_of: Ms(as_of), positions, ..AccountView::default() });
+    }
+
+    /// What is done at this moment: `cancel x`, `read`, `close 0`, or how it ended.
+    fn at(&mut self, now: i64) -> String {
+        let leaving = self.in_flight;
+        let in_flight = move |_: &InstId| leaving;
+        let seen = Seen {
+            orders: &self.orders,
+            account: self.account.as_ref(),
+            market: &self.market,
+            in_flight: &in_flight,
+            leaving,
+            now: Ms(now),
+            wall: Ms(now),
+        };
+        let said: Vec<String> = self
+            .unwind
+            .next(&seen)
+            .into_iter()
+            .map(|step| match step {
+                Step::Cancel(_, order) => format!("cancel {order}"),
+                Step::ReadAccount => "read".into(),
+                Step::Close(_, attempt) => format!("close {attempt}"),
+                Step::Over(report) => {
+                    let left: Vec<&str> = report.left.iter().map(|left| left.why.as_str()).collect();
+                    let how = if report.is_done() { "done" } else { "left" };
+                    format!("{how}: {} cancelled, {} closes; {}", report.cancelled, report.closes, left.join(", "))
+                }
+            })
+            .collect();
+        said.join(", ")
+    }
+}
+
+#[test]
+fn what_works_is_cancelled_and_asked_again_until_nothing_does() {
+    let mut scene = scene(false).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
+    assert_eq!(scene.at(0), "cancel x");
+    assert_eq!(scene.at(999), "");
+    assert_eq!(scene.at(1000), "cancel x");
+    scene.orders.open.clear();
+    assert_eq!(scene.at(1100), "", "what passed the last look may show a moment later");
+    assert_eq!(scene.at(1599), "");
+    assert_eq!(scene.at(1600), "done: 1 cancelled, 0 closes; ");
+}
+
+#[test]
+fn what_has_ended_and_waits_for_its_fills_is_not_cancelled() {
+    let mut scene = scene(false).alone("x", OrderState::Filled);
+    assert_eq!(scene.at(0), "");
+    assert_eq!(scene.at(500), "done: 0 cancelled, 0 closes; ");
+}
+
+#[test]
+fn what_is_on_its_way_keeps_it_from_ending() {
+    let mut scene = scene(false);
+    scene.in_flight = true;
+    assert_eq!((scene.at(0), scene.at(600)), (String::new(), String::new()));
+    scene.in_flight = false;
+    assert_eq!((scene.at(700).as_str(), scene.at(1199).as_str()), ("", ""));
+    assert_eq!(scene.at(1200), "done: 0 cancelled, 0 closes; ");
+}
+
+#[test]
+fn a_close_is_sized_from_a_read_that_began_after_all_had_ended() {
+    let mut scene = scene(true).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
+    scene.reads(0, "7");
+    assert_eq!(scene.at(100), "cancel x");
+    scene.orders.open.clear();
+    assert_eq!(scene.at(200), "read", "the read of before proves nothing");
+    assert_eq!(scene.at(700), "", "asked a moment ago");
+    scene.reads(200, "7");
+    assert_eq!(scene.at(1199), "", "nor does one that began at that very moment");
+    assert_eq!(scene.at(1200), "read");
+    scene.reads(1300, "7");
+    assert_eq!(scene.at(1400), "close 0");
+    // Its own close is left to close, and the next look waits for a read after it.
+    scene = scene.works("c", OrderState::Acked, run());
+    assert_eq!(scene.at(1500), "");
+    scene.orders.open.clear();
+    assert_eq!(scene.at(2600), "read");
+    scene.reads(2700, "3");
+    assert_eq!(scene.at(2800), "close 1", "what it left");
+    assert_eq!(scene.at(3700), "read");
+    scene.reads(3800, "0");
+    assert_eq!(scene.at(3900), "done: 1 cancelled, 2 closes; flat, as the venue says");
+}
+
+#[test]
+fn a_close_that_is_handed_on_is_waited_for() {
+    let mut scene = scene(true);
+    scene.reads(1, "7");
+    scene.in_flight = true;
+    assert_eq!(scene.at(100), "");
+    scene.in_flight = false;
+    assert_eq!(scene.at(200), "read");
+}
+
+#[test]
+fn fills_that_are_still_missing_are_waited_for() {
+    let mut scene = scene(true).alone("x", OrderState::Filled);
+    scene.reads(1, "0");
+    assert_eq!(scene.at(100), "");
+    assert_eq!(scene.at(800), "");
+    scene.orders.open.clear();
+    scene.reads(900, "0");
+    assert_eq!(scene.at(850), "done: 0 cancelled, 0 closes; flat, as the venue says");
+}
+
+#[test]
+fn what_is_below_the_smallest_order_is_flat_and_the_smallest_is_closed() {
+    let outcome = |held: &str| {
+        let mut scene = scene(true);
+        scene.at(0);
+        scene.reads(1, held);
+        scene.at(1000)
+    };
+    assert_eq!(outcome("0.9"), "done: 0 cancelled, 0 closes; flat: 0.9 is below the smallest order");
+    assert_eq!(outcome("1"), "close 0");
+    assert_eq!(outcome("-1"), "close 0");
+    assert_eq!(outcome("0"), "done: 0 cancelled, 0 closes; flat, as the venue says");
+}
+
+#[test]
+fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
+    let mut tries = scene(true);
+    tries.unwind.tempo.tries = 2;
+    tries.at(0);
+    for (now, expected) in [(1, "close 0"), (3, "close 1"), (5, "left: 0 cancelled, 2 closes; 7 left after 2 closes")] {
+        tries.at(now * 1000);
+        tries.reads(now * 1000 + 1, "7");
+        assert_eq!(tries.at(now * 1000 + 2), expected);
+    }
+    let late = |scene: &mut Scene| (scene.at(59_999), scene.at(60_000));
+    let mut working = scene(true).works("x", OrderState::Unknown, RunId(uuid::Uuid::max()));
+    working.at(0);
+    assert_eq!(late(&mut working), ("cancel x".into(), "left: 1 cancelled, 0 closes; 1 of ours still work".into()));
+    let mut unread = scene(true);
+    unread.at(0);
+    let why = "left: 0 cancelled, 0 closes; the account could not be read since the last order ended";
+    assert_eq!(late(&mut unread), ("read".into(), why.into()));
+    // Only cancelling, and something still works.
+    let mut resting = scene(false).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
+    resting.at(0);
+    assert_eq!(late(&mut resting).1, "left: 1 cancelled, 0 closes; 1 of ours still work");
+}
+
+#[test]
+fn only_where_it_was_asked_to_is_anything_cancelled_or_closed() {
+    let mut scene = scene(true).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
+    scene.unwind.cancel = Some([InstId::from("OTHER")].into());
+    assert_eq!(scene.at(0), "");
+    assert!(scene.unwind.covers(&swap().id) && !scene.unwind.covers(&"OTHER".into()));
+}
+
+#[test]
+fn coins_of_ours_are_what_a_close_on_spot_looks_at() {
+    let mut scene = scene(true);
+    let spot = Instrument { kind: crate::domain::InstKind::Spot, min_size: Qty(Decimal::ONE), ..swap() };
+    scene.market.insts.get_mut(&swap().id).unwrap().instrument = Arc::new(spot);
+    scene.orders.holdings.insert(("a".into(), swap().id), Holding { qty: Qty(Decimal::TEN), ..Holding::default() });
+    scene.at(0);
+    scene.account = Some(AccountView { as_of: Ms(1), ..AccountView::default() });
+    assert_eq!(scene.at(1000), "done: 0 cancelled, 0 closes; flat, as the venue says", "none are there");
+}
