@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+#[path = "oracle.rs"]
+pub mod oracle;
+
+use oracle::{Facts, judge};
+
 /// The binary under test.
 pub const BIN: &str = env!("CARGO_BIN_EXE_alpha-arena");
 
@@ -222,35 +227,52 @@ impl Drop for Daemon {
     }
 }
 
-/// Over every test that trades: the most creates per client order id is one, and each create is a durable intent.
+/// Over every test that trades: no name was created twice, each create is a durable intent, and each was allowed, as an
+/// oracle of its own finds in the exchange's books.
 fn check_creates(venue: &str, dir: &Path) {
     let own = dir.join("exchange.log").exists();
-    let creates: Vec<String> = if own || venue.is_empty() {
-        let text = std::fs::read_to_string(dir.join("exchange.log")).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let ids = |line: Value| line["creates"].as_array().cloned().unwrap_or_default();
-        lines.flat_map(ids).filter_map(|c| c["clOrdId"].as_str().map(str::to_owned)).collect()
+    let (ledger, rate) = if own || venue.is_empty() {
+        (logged(&dir.join("exchange.log")), 100.0)
     } else {
-        let Ok(reply) = std::panic::catch_unwind(|| raw(venue, "GET", "/sim/ledger", "", "")) else { return };
-        let ledger: Value = serde_json::from_str(&reply.1).unwrap_or(Value::Null);
-        let all = ledger["creates"].as_array().cloned().unwrap_or_default();
-        all.iter().filter_map(|c| c["clOrdId"].as_str().map(str::to_owned)).collect()
+        let ask = |path: &'static str| std::panic::catch_unwind(|| raw(venue, "GET", path, "", "").1);
+        let (Ok(ledger), Ok(clock)) = (ask("/sim/ledger"), ask("/sim/clock")) else { return };
+        let rate = serde_json::from_str::<Value>(&clock).ok().and_then(|clock| clock["rate"].as_f64());
+        (serde_json::from_str(&ledger).unwrap_or(Value::Null), rate.unwrap_or(100.0))
     };
     let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else { return };
-    let known = |id: &str| {
-        let found = "SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)";
-        db.query_row(found, [id], |row| row.get::<_, bool>(0))
-    };
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    // Ours by their form; what a test sends by hand has names of its own.
-    let ours = creates.iter().filter(|id| id.len() == 28 && id.starts_with('a'));
-    for id in ours {
-        *seen.entry(id).or_default() += 1;
-        assert_eq!(seen[id.as_str()], 1, "{id} was created twice");
-        if let Ok(known) = known(id) {
-            assert!(known, "{id} was sent without a durable intent");
+    for create in ledger["creates"].as_array().into_iter().flatten() {
+        let id = create["clOrdId"].as_str().unwrap_or_default();
+        // Ours by their form; what a test sends by hand has names of its own.
+        if id.len() == 28 && id.starts_with('a') {
+            *seen.entry(id).or_default() += 1;
+            assert_eq!(seen[id], 1, "{id} was created twice");
         }
     }
+    // A database that a test has spoilt tells nothing.
+    let Ok(facts) = Facts::of(&db, rate) else { return };
+    let (wrong, judged) = judge(&ledger, &facts);
+    println!("oracle: {judged} creates");
+    assert!(
+        wrong.is_empty(),
+        "{} creates that should not have been:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(10)].join("\n")
+    );
+}
+
+/// The embedded exchange's log as one ledger: the newest word on each order, every fill, every create.
+fn logged(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let (mut orders, mut fills, mut creates) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let rows = |name: &str| line[name].as_array().cloned().unwrap_or_default();
+        orders.extend(rows("orders").into_iter().map(|order| (order["id"].as_u64(), order)));
+        fills.extend(rows("executions").into_iter().map(|fill| (fill["id"].as_u64(), fill)));
+        creates.extend(rows("creates"));
+    }
+    let (orders, fills): (Vec<_>, Vec<_>) = (orders.into_values().collect(), fills.into_values().collect());
+    serde_json::json!({"orders": orders, "fills": fills, "creates": creates})
 }
 
 /// A command on a state directory, away from anybody's environment and `.env`.

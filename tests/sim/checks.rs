@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alpha_arena::domain::{OrdersView, Side, Standing};
 use alpha_arena::exchange::core::{AlgoStatus, Status};
+use alpha_arena::exchange::render;
 use alpha_arena::store::MemoryStore;
 use rust_decimal::Decimal;
 
+use crate::oracle::{Facts, judge};
 use crate::world::Venue;
 
 type Rows = Vec<Vec<String>>;
@@ -174,6 +176,16 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     }
     *world.counts.entry("fills".into()).or_default() += filled;
     *world.counts.entry("stops triggered".into()).or_default() += triggered;
+}
+
+/// Every create that reached the exchange, judged by the oracle of all tests.
+pub fn creates(venue: &Venue, store: &MemoryStore) {
+    let mut world = venue.lock();
+    // What travels may take seconds here.
+    let facts = Facts::of(&store.db(), 10.0).unwrap();
+    let (wrong, judged) = judge(&render::ledger(&world.exchange), &facts);
+    wrong.into_iter().for_each(|what| world.violation(format!("oracle: {what}")));
+    *world.counts.entry("creates judged by the oracle".into()).or_default() += judged as u64;
 }
 
 /// At rest every swap position has stops of its size, and what was to be made flat is.

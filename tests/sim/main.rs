@@ -7,6 +7,8 @@
 
 mod checks;
 mod daemon;
+#[path = "../it/oracle.rs"]
+mod oracle;
 mod signs;
 mod story;
 mod world;

@@ -124,6 +124,7 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
     daemon.kill(&venue).await;
     checks::reckon(&venue, &store, &view);
     checks::protected(&venue, &view, &standing, enabled);
+    checks::creates(&venue, &store);
     let mut world = venue.lock();
     let longest = world.bare_longest;
     Outcome {

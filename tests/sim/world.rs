@@ -9,7 +9,7 @@ use alpha_arena::domain::{
     AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Readiness, Scope, Side,
     Standing, Stop, TradingState,
 };
-use alpha_arena::exchange::core::{AlgoStatus, Event, Exchange, Ledger, LegChange};
+use alpha_arena::exchange::core::{AlgoStatus, CreateSeen, Event, Exchange, Ledger, LegChange};
 use alpha_arena::exchange::market::Market;
 use alpha_arena::exchange::{parse_algo, parse_order, render};
 use alpha_arena::execution::{Move, OrderLine};
@@ -250,6 +250,8 @@ impl World {
         if !durable {
             self.violation(format!("P1: {id} reached the venue before its intent was durable"));
         }
+        let seen = CreateSeen { cl_ord_id: id, recv_ms: self.clock.now().0, body: body.clone() };
+        self.exchange.ledger.creates.push(seen);
         self.count("creates");
     }
 

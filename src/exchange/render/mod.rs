@@ -12,8 +12,9 @@ pub use market::{
 pub use orders::{algo, execution, order, order_amended, order_queried};
 
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::core::Exchange;
 use crate::domain::Ms;
 
 fn text(value: Decimal) -> String {
@@ -41,4 +42,18 @@ fn with_empty(mut row: Value, names: &[&str]) -> Value {
         }
     }
     row
+}
+
+/// Everything that happened, as `/sim/ledger` shows it.
+pub fn ledger(x: &Exchange) -> Value {
+    let book = &x.ledger;
+    json!({
+        "orders": book.orders.values().map(|o| order(o, None)).collect::<Vec<_>>(),
+        "fills": book.executions.values().map(execution).collect::<Vec<_>>(),
+        "algo_orders": book.algos.values().map(algo).collect::<Vec<_>>(),
+        "balances": balance(x, &[])["details"],
+        "positions": book.positions.keys().map(|inst| position(x, inst)).collect::<Vec<_>>(),
+        "bills": book.bills.values().map(bill).collect::<Vec<_>>(),
+        "creates": book.creates,
+    })
 }

@@ -13,7 +13,7 @@ use crate::domain::Ms;
 pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Failure> {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     match (request.method.as_str(), request.path.as_str()) {
-        ("GET", "/sim/ledger") => Ok(site.engine.ask(|x| ledger(x).to_string()).await?),
+        ("GET", "/sim/ledger") => Ok(site.engine.ask(|x| render::ledger(x).to_string()).await?),
         ("GET", "/sim/clock") => Ok(clock(site)),
         ("POST", "/sim/clock") => {
             let now = body["now_ms"].as_i64().map(Ms);
@@ -97,17 +97,4 @@ fn text(body: &Value, name: &str) -> Option<String> {
 
 fn clock(site: &Site) -> String {
     json!({"now_ms": site.engine.clock.now().0, "rate": site.engine.clock.rate()}).to_string()
-}
-
-fn ledger(x: &Exchange) -> Value {
-    let book = &x.ledger;
-    json!({
-        "orders": book.orders.values().map(|o| render::order(o, None)).collect::<Vec<_>>(),
-        "fills": book.executions.values().map(render::execution).collect::<Vec<_>>(),
-        "algo_orders": book.algos.values().map(render::algo).collect::<Vec<_>>(),
-        "balances": render::balance(x, &[])["details"],
-        "positions": book.positions.keys().map(|inst| render::position(x, inst)).collect::<Vec<_>>(),
-        "bills": book.bills.values().map(render::bill).collect::<Vec<_>>(),
-        "creates": book.creates,
-    })
 }

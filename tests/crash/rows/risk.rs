@@ -378,3 +378,99 @@ fn row_95_a_dead_mans_switch_that_the_venue_refuses_halts_and_takes_back_what_re
     assert_eq!(verb(&scene, &["resume", "--all"]).status.code(), Some(0));
     scene.is_whole();
 }
+
+/// At the end of its life the oracle looks at every create; with the gate's rule broken it finds this one.
+#[test]
+fn under_tight_limits_nothing_larger_leaves() {
+    let scene = flipper("order_notional_max = \"1000\"\nposition_notional_max = \"900\"\nduplicate_ms_min = 0\n");
+    let daemon = scene.start();
+    let blocked =
+        |code: &str| count(scene.dir.path(), &format!("SELECT COUNT(*) FROM risk_events WHERE code = '{code}'"));
+    wait_for("blocked entries", LIMIT, || {
+        ["order_notional_max", "position_notional_max"].iter().all(|code| blocked(code) > 3)
+    });
+    daemon.kill();
+}
+
+#[test]
+fn the_oracle_finds_each_thing_that_must_not_be() {
+    use crate::harness::oracle::{Facts, judge};
+    let db = rusqlite::Connection::open_in_memory().unwrap();
+    db.execute_batch(
+        r#"CREATE TABLE orders (cl_ord_id, purpose, contender_id);
+        CREATE TABLE instruments (rules); CREATE TABLE config_versions (body, at_ms);
+        CREATE TABLE trading_state_events (id INTEGER PRIMARY KEY, at_ms, scope, to_state);
+        INSERT INTO instruments VALUES ('{"id":"A-USDT-SWAP","kind":"SWAP","tick":"0.5","lot":"1","min_size":"2","contract_value":"1"}');
+        INSERT INTO config_versions VALUES ('{"risk":{"order_notional_max":"1000","position_notional_max":"1500",
+            "gross_exposure_pct_max":"20","open_orders_max":2,"orders_per_minute_max":2,"orders_per_day_max":3},
+            "exchange":{"deposit_usdt":"10000"}}', 0);
+        INSERT INTO trading_state_events (at_ms, scope, to_state) VALUES (500000, 'contender:b', 'reduce_only'),
+            (500000, 'system', 'halted'), (600000, 'system', 'active');"#,
+    )
+    .unwrap();
+    let name = |n: usize| format!("as{n:026}");
+    // Each create: when, purpose, contender, body; and the words that the oracle must find, none for a good one.
+    let good = json!({"instId": "A-USDT-SWAP", "tdMode": "cross", "side": "buy", "sz": "5", "px": "100",
+        "attachAlgoOrds": [{"slTriggerPx": "95"}]});
+    let with = |changes: Value| {
+        let mut body = good.clone();
+        changes.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        body
+    };
+    let cases = [
+        (0, "entry", "a", good.clone(), ""),
+        (0, "entry", "a", with(json!({"sz": "5.5"})), "no multiple of 1"),
+        (0, "entry", "a", with(json!({"sz": "1"})), "from 2"),
+        (0, "entry", "a", with(json!({"px": "100.2"})), "no multiple of 0.5"),
+        (0, "entry", "a", with(json!({"tdMode": "cash"})), "tdMode"),
+        (0, "entry", "a", with(json!({"instId": "B-USDT-SWAP"})), "not followed"),
+        (0, "entry", "a", with(json!({"sz": "11"})), "worth 1100.00 USD"),
+        (0, "exit", "a", with(json!({"sz": "11", "attachAlgoOrds": []})), "worth 1100.00 USD"),
+        (0, "entry", "a", with(json!({"attachAlgoOrds": []})), "without a stop"),
+        (0, "entry", "a", with(json!({"attachAlgoOrds": [{"slTriggerPx": "100"}]})), "winning side"),
+        (0, "exit", "a", good.clone(), "carries a stop"),
+        (501_500, "entry", "a", good.clone(), "system has been restricted"),
+        (501_500, "exit", "a", with(json!({"attachAlgoOrds": []})), "system has been restricted"),
+        (501_500, "flatten", "a", with(json!({"sz": "11", "attachAlgoOrds": []})), ""),
+        (500_900, "entry", "a", good.clone(), ""),
+        (602_000, "entry", "a", good.clone(), ""),
+        (602_000, "entry", "b", good.clone(), "contender:b has been restricted"),
+        (602_000, "exit", "b", with(json!({"attachAlgoOrds": []})), ""),
+    ];
+    for (at, purpose, contender, body, expected) in cases {
+        db.execute("DELETE FROM orders", []).unwrap();
+        db.execute("INSERT INTO orders VALUES (?1, ?2, ?3)", (name(1), purpose, contender)).unwrap();
+        let facts = Facts::of(&db, 1.0).unwrap();
+        let ledger = json!({"creates": [{"clOrdId": name(1), "recv_ms": at, "body": body}]});
+        let (wrong, judged) = judge(&ledger, &facts);
+        assert_eq!(judged, 1);
+        let said = wrong.join("; ");
+        assert!(if expected.is_empty() { wrong.is_empty() } else { said.contains(expected) }, "{expected}: {said}");
+    }
+    // What only shows together: a name nobody wrote down, positions, gross exposure, numbers of orders.
+    let facts = Facts::of(&db, 1.0).unwrap();
+    let create = |n: usize, at: i64| json!({"clOrdId": name(n), "recv_ms": at, "body": good});
+    let (wrong, _) = judge(&json!({"creates": [create(7, 0)]}), &facts);
+    assert!(wrong[0].contains("no order of the database"), "{wrong:?}");
+    for n in 2..9 {
+        db.execute("INSERT INTO orders VALUES (?1, 'entry', 'a')", [name(n)]).unwrap();
+    }
+    let facts = Facts::of(&db, 1.0).unwrap();
+    let fill = |size: &str| json!({"instId": "A-USDT-SWAP", "side": "buy", "fillSz": size, "fillPx": "100", "ts": "1", "clOrdId": "x"});
+    let order = |n: usize, size: &str| {
+        json!({"instId": "A-USDT-SWAP", "side": "buy", "sz": size, "state": "live",
+        "cTime": "1", "uTime": "1", "clOrdId": name(n)})
+    };
+    let both = json!({"creates": [create(2, 10)], "fills": [fill("5")], "orders": [order(90, "6")]});
+    assert!(judge(&both, &facts).0[0].contains("position of 1600.00 USD if all fills"));
+    let one = json!({"creates": [create(2, 10)], "fills": [fill("10")]});
+    assert_eq!(judge(&one, &facts).0, Vec::<String>::new());
+    let gross = json!({"creates": [create(2, 10)], "fills": [fill("30")]});
+    assert!(judge(&gross, &facts).0.iter().any(|what| what.contains("gross exposure of 3500.00 USD")));
+    let open = json!({"creates": [create(2, 10)], "orders": [order(90, "0"), order(91, "0")]});
+    assert!(judge(&open, &facts).0[0].contains("3 orders at once"));
+    let fast = json!({"creates": [create(2, 10), create(3, 20), create(4, 30)]});
+    assert!(judge(&fast, &facts).0[0].contains("3 orders within 50 s"));
+    let many: Vec<Value> = (2..6).map(|n| create(n, 100_000 * n as i64)).collect();
+    assert!(judge(&json!({"creates": many}), &facts).0[0].contains("4 orders of the day"));
+}
