@@ -281,6 +281,40 @@ mod tests {
     }
 
     #[test]
+    fn what_an_emptied_account_leaves_unexplained_is_no_loss() {
+        let mut book = EquityBook::default();
+        book.observe(&read(1, 1000, 0));
+        book.observe(&read(2, 0, -900));
+        book.observe(&read(3, 500, -400));
+        assert_eq!(book.drawdown(Usd(Decimal::from(500))), Some(Decimal::ZERO));
+    }
+
+    #[test]
+    fn coins_that_come_in_are_worth_what_they_are_now() {
+        let with = |at: i64, coins: i64, price: i64, moved: i64| {
+            let (coins, dollars) = (Decimal::from(coins), Usd(Decimal::from(coins * price)));
+            let mut view = read(at, coins.try_into().unwrap(), 0);
+            view.equity = dollars;
+            let balance = crate::domain::Balance {
+                ccy: "BTC".into(),
+                cash: coins,
+                equity: coins,
+                available: coins,
+                frozen: Decimal::ZERO,
+                equity_usd: dollars,
+            };
+            view.balances.insert("BTC".into(), balance);
+            view.transfers.insert("BTC".into(), Decimal::from(moved));
+            view
+        };
+        let mut book = EquityBook::default();
+        book.observe(&with(1, 1, 50_000, 0));
+        // A fifth up, and another coin comes in: the unit is worth a fifth more.
+        book.observe(&with(2, 2, 60_000, 1));
+        assert_eq!(book.nav, Decimal::new(12, 1));
+    }
+
+    #[test]
     fn a_book_that_never_saw_anything_knows_no_fall() {
         assert_eq!(EquityBook::default().drawdown(Usd::ZERO), None);
         assert_eq!(fall(Decimal::ZERO, Decimal::ONE), None);
@@ -327,11 +361,12 @@ mod tests {
             mark,
             series: std::collections::BTreeMap::clone(&series),
         };
-        // Coins traded against two currencies are the same coins.
+        // Coins traded against two currencies are the same coins: the first price that is believed counts.
         let twin = Instrument { id: "ETH-USDC".into(), ..inst.clone() };
+        let other = |quote: Quote| Quote { bid: Price(105.into()), ask: Price(105.into()), ..quote };
         let mut insts: BTreeMap<_, _> = [(inst.id.clone(), shown(&inst))].into();
         if kind == InstKind::Spot {
-            insts.insert(twin.id.clone(), shown(&twin));
+            insts.insert(twin.id.clone(), InstMarket { quote: quote.map(other), ..shown(&twin) });
         }
         let mut account = read(1, 10_000, 0);
         let position = Position {
@@ -372,8 +407,8 @@ mod tests {
         worth("swap", "-", "80", 0, 20, 9_960);
         worth("swap", "-", "79", 0, 20, 10_000);
         // Coins at their mid, once, whatever the venue marks.
-        worth("spot", "-", "110", 0, 20, 10_030);
-        worth("spot", "90", "110", 0, 20, 10_030);
+        worth("spot", "-", "110", 0, 20, 10_015);
+        worth("spot", "90", "110", 0, 20, 10_015);
         worth("spot", "90", "-", 0, 20, 10_000);
     }
 

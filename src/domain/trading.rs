@@ -230,6 +230,43 @@ mod tests {
     }
 
     #[test]
+    fn a_latch_that_grows_keeps_when_it_began_and_the_strictest_of_both() {
+        let put = |old: Restriction, new: Restriction| {
+            let mut standing = Standing::default();
+            standing.latch(old);
+            let grown = standing.latch(new);
+            (grown, standing.0.pop().unwrap())
+        };
+        let of = |state, until| restriction("system", "daily_loss", state, until);
+        let (reduce, halt) = (TradingState::ReduceOnly, TradingState::Halted);
+        // Longer, but laxer: the state stays, the end moves.
+        let longer = Restriction { since: Ms(50), why: "again".into(), ..of(reduce, Some(300)) };
+        let (grown, kept) = put(of(halt, Some(100)), longer);
+        assert!(grown);
+        assert_eq!((kept.state, kept.since, kept.until, kept.why.as_str()), (halt, Ms(1), Some(Ms(300)), "again"));
+        // Stricter, but shorter: the end stays.
+        let (grown, kept) = put(of(reduce, Some(300)), of(halt, Some(100)));
+        assert_eq!((grown, kept.state, kept.until), (true, halt, Some(Ms(300))));
+        let (grown, kept) = put(of(reduce, Some(300)), of(reduce, None));
+        assert_eq!((grown, kept.until), (true, None));
+        // As strict and as long: nothing new.
+        assert!(!put(of(reduce, Some(300)), of(reduce, Some(300))).0);
+        // A wish to be flat is kept until it was seen, and what was seen stays seen.
+        let flat = |until| Restriction { flatten: true, ..of(halt, until) };
+        assert!(put(flat(Some(100)), of(halt, Some(300))).1.flatten);
+        let (grown, kept) = put(of(halt, Some(300)), flat(Some(300)));
+        assert!(grown && kept.flatten && !kept.flattened);
+        let seen = Restriction { flattened: true, ..of(halt, Some(100)) };
+        let (grown, kept) = put(seen, flat(Some(300)));
+        assert!(grown && !kept.flatten && kept.flattened);
+        // Another cause or scope is a latch of its own.
+        let mut two = Standing::default();
+        two.latch(of(reduce, None));
+        assert!(two.latch(restriction("system", "drawdown", reduce, None)) && two.0.len() == 2);
+        assert!(two.latch(restriction("contender:a", "daily_loss", reduce, None)) && two.0.len() == 3);
+    }
+
+    #[test]
     fn of_two_alike_the_one_that_is_judged_on_the_venues_position_decides() {
         let mut standing = Standing::default();
         standing.latch(restriction("system", "daily_loss", TradingState::ReduceOnly, None));

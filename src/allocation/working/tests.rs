@@ -111,13 +111,14 @@ fn with_stop(mut work: Work, trigger: &str) -> Work {
 #[test]
 fn a_further_try_is_a_new_intent_with_a_stop_of_its_own_judged_at_the_price_of_now() {
     let work = with_stop(work(post_only(Then::Reprice)), "95");
-    let Next::Try(again) = next_try(&work, 4, &quote(), 7000) else { panic!("a try") };
+    let now = Quote { bid: Price(d(199)), ask: Price(d(201)), ..quote() };
+    let Next::Try(again) = next_try(&work, 4, &now, 7000) else { panic!("a try") };
     let stop = again.stop.clone().expect("the decision's stop");
     assert_eq!((stop.trigger, stop.attached), ("95".parse().unwrap(), true));
     assert_ne!(stop.algo_id, "st1".into(), "never a name again");
     assert_ne!(stop.algo_id, again.cl_ord_id);
     assert_eq!((again.attempt, again.reduce_only), (1, false));
-    assert_eq!((again.reference, again.decided_at), (Price(d(100)), Ms(7000)));
+    assert_eq!((again.reference, again.decided_at), (Price(d(200)), Ms(7000)), "the mid and the moment of now");
     assert_eq!(again.ttl, Some(Ms(3000)), "three times to live: it follows the touch");
     // Where it was to be stopped nobody buys any more.
     assert_eq!(next_try(&with_stop(work.clone(), "99.95"), 4, &quote(), 0), Next::Over);

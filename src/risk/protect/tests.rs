@@ -19,7 +19,12 @@ fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
 /// whose order has not been seen for as long as it is waited for.
 #[track_caller]
 fn doubted(sure: bool, sleeves: &str, stops: &str, last: &str, expected: &str) {
-    let inst = swap();
+    under(&swap(), sure, sleeves, stops, last, expected);
+}
+
+/// The same under an instrument's rules.
+#[track_caller]
+fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, expected: &str) {
     let pairs = |text: &str| -> Vec<(String, String, String)> {
         text.split(", ")
             .filter(|t| !t.is_empty())
@@ -89,7 +94,7 @@ fn doubted(sure: bool, sleeves: &str, stops: &str, last: &str, expected: &str) {
     let shown: Vec<&ShownStop> = shown.iter().collect();
     let overdue = |id: &str| id == "s9";
     let terms = Terms { default: d("0.05"), sure, now: Ms(0), child_wait: Ms::secs(10), overdue: &overdue };
-    let cover = plan(&inst, Some(last.parse().unwrap()), &sleeves, &shown, &terms);
+    let cover = plan(inst, Some(last.parse().unwrap()), &sleeves, &shown, &terms);
     let acts: Vec<String> = cover
         .acts
         .iter()
@@ -198,6 +203,9 @@ fn what_is_closing_already_needs_no_second_stop_and_the_rest_does() {
 #[test]
 fn of_several_that_are_right_together_one_of_another_trigger_goes() {
     check("a 7@95", "live a -5@95, live a -2@95, live a -3@90", "100", "7/7 cancel s2");
+    // While another sleeve's is missing, too.
+    let stops = "live a -5@95, live a -2@95, live a -3@90";
+    check("a 7@95, b 2@90", stops, "100", "9/9 place b sell 2@90, cancel s2");
 }
 
 #[test]
@@ -222,6 +230,7 @@ fn a_short_sleeve_waits_where_its_own_stop_is() {
     check("a -5@101", "live a 5@105", "102", "5/5 exit a buy 5");
     check("b 5@90, a -2@105", "", "106", "0/3 place b sell 3@90, exit a buy 2");
     // What another sleeve's stop does is not this one's.
+    check("a 2@90, c 4@95, b -3@110", "live c -3@95", "89", "3/3 exit a sell 2, exit c sell 1");
     check("b 5@95, a 2@95", "live b -5@95", "94", "5/7 exit a sell 2");
 }
 
@@ -230,6 +239,11 @@ fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
     check("a 0.1@95", "", "94", "0/0.1 exit a sell 0.1");
     check("a 0.05@95", "", "94", "0/0");
     check("a 10001@95", "", "94", "0/10001 exit a sell 10000");
+    let coarse = Instrument { min_size: Qty(d("1")), ..swap() };
+    under(&coarse, true, "a 1@95", "", "94", "0/1 exit a sell 1");
+    under(&coarse, true, "a 5@95", "closing a -4.5@95", "94", "4.5/5");
+    under(&coarse, true, "a 5@95", "closing a -4.5@95", "100", "4.5/5");
+    under(&coarse, true, "a 0.5@95", "", "94", "0/0");
 }
 
 #[test]
@@ -261,7 +275,7 @@ fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
     assert_eq!(given(&[("a", "-3"), ("b", "-5")], "6"), "buy b 5, buy a 1");
     assert_eq!(given(&[("a", "8"), ("b", "-5")], "3"), "sell a 3");
     assert_eq!(given(&[("a", "3"), ("b*", "5")], "8"), "clear b*, sell a 3");
-    assert_eq!(given(&[("_system", "5"), ("a", "3")], "8"), "sell a 3");
+    assert_eq!(given(&[("_system", "5"), ("a", "3")], "6"), "sell a 3");
 }
 
 #[test]

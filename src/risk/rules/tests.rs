@@ -328,7 +328,9 @@ fn other_instruments_count_with_their_sign_in_the_net_and_without_in_the_gross()
     both(Rule::Leverage, fine().holds_beside("-950"), "1", "0.99");
     let sell = || fine().order(Side::Sell, "50", "100");
     both(Rule::NetExposure, sell().holds_beside("30"), "2", "1.99");
-    // Coins are held without margin.
+    // Coins count, and are held without margin.
+    both(Rule::GrossExposure, fine().spot(), "50", "49.99");
+    both(Rule::NetExposure, fine().spot(), "50", "49.99");
     fine().order(Side::Buy, "50", "100").spot().limit(Rule::Leverage, "0.01").expect(&[]);
 }
 

@@ -210,6 +210,14 @@ fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
         tries.reads(now * 1000 + 1, "7");
         assert_eq!(tries.at(now * 1000 + 2), expected);
     }
+    let mut least = scene(true);
+    least.unwind.tempo.tries = 1;
+    least.at(0);
+    least.reads(1, "1");
+    assert_eq!(least.at(1000), "close 0");
+    least.at(2000);
+    least.reads(2001, "1");
+    assert_eq!(least.at(2600), "left: 0 cancelled, 1 closes; 1 left after 1 closes");
     let late = |scene: &mut Scene| (scene.at(59_999), scene.at(60_000));
     let mut working = scene(true).works("x", OrderState::Unknown, RunId(uuid::Uuid::max()));
     working.at(0);
@@ -218,6 +226,10 @@ fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
     unread.at(0);
     let why = "left: 0 cancelled, 0 closes; the account could not be read since the last order ended";
     assert_eq!(late(&mut unread), ("read".into(), why.into()));
+    let mut old = scene(true);
+    old.at(0);
+    old.reads(0, "0");
+    assert_eq!(late(&mut old), ("read".into(), why.into()), "a read that began as it became quiet proves nothing");
     // Only cancelling, and something still works.
     let mut resting = scene(false).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
     resting.at(0);
