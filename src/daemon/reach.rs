@@ -197,6 +197,9 @@ pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError>
     Ok(listed)
 }
 
+/// Currencies that are counted as dollars.
+const DOLLARS: [&str; 3] = ["USDT", "USDC", "USD"];
+
 /// Those of the configuration, in its order, and those that are retiring.
 pub(super) fn chosen(
     config: &Config,
@@ -209,6 +212,14 @@ pub(super) fn chosen(
         })
     };
     let mut all = config.instruments.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    // Limits and equity are in dollars; what is quoted in anything else would be counted as if it were.
+    if let Some(other) = all.iter().find(|inst| !DOLLARS.contains(&inst.quote.as_str())) {
+        let (id, quote) = (&other.id, &other.quote);
+        let known = DOLLARS.join(", ");
+        return Err(StartError::Config(format!(
+            "instrument {id} is quoted in {quote}; limits are in dollars: {known}"
+        )));
+    }
     for inst in retiring {
         match find(inst) {
             Ok(found) => all.push(found),

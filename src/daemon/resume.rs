@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::StartError;
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{Ms, Restriction, Rule, Scope};
+use crate::domain::{ContenderId, Ms, Restriction, Rule, Scope};
 use crate::ops::killfile;
 use crate::runtime::{Pulse, RunIds, StageError, wall_ms};
 use crate::store::{Reader, StateDir, Writer};
@@ -26,9 +26,9 @@ pub struct Resumed {
     pub file_removed: bool,
 }
 
-/// The key under which a contender's repeats are counted anew.
-fn repeats_key(contender: &str) -> String {
-    format!("repeats_after:{contender}")
+/// The note from when on something of a contender is counted anew.
+fn anew(what: &str, contender: &ContenderId, after: Option<Ms>) -> Record {
+    Record::Note { key: format!("{what}_after:{contender}"), value: after.unwrap_or_default().0.to_string() }
 }
 
 /// Ends restrictions in the database of a directory that no daemon holds.
@@ -77,8 +77,10 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
             (Ok(Rule::Drawdown), _) => book.forget_peak(),
             (Ok(Rule::DailyLoss), _) => book.forget_day(),
             (Ok(Rule::Repeats), Scope::Contender(contender)) => {
-                let last = opened.orders.iter().map(|o| o.created_at).max().unwrap_or_default();
-                rows.push(Record::Note { key: repeats_key(contender.as_str()), value: last.0.to_string() });
+                rows.push(anew("repeats", contender, opened.orders.iter().map(|o| o.created_at).max()));
+            }
+            (Ok(Rule::LossStreak), Scope::Contender(contender)) => {
+                rows.push(anew("streak", contender, opened.fills.iter().map(|fill| fill.at).max()));
             }
             _ => {}
         }

@@ -33,6 +33,9 @@ pub struct Position {
     pub mark: Option<Price>,
     /// Unrealised profit in the settle currency, by mark price.
     pub unrealised: Decimal,
+    /// Its value in dollars as the venue has it, without sign; `None`: it did not say.
+    #[serde(default)]
+    pub notional: Option<Usd>,
     /// Price at which the venue would liquidate; `None` when it names none.
     pub liquidation: Option<Price>,
     pub leverage: Option<Decimal>,

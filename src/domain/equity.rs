@@ -375,6 +375,7 @@ mod tests {
             average: None,
             mark: Some(close),
             unrealised: Decimal::ZERO,
+            notional: None,
             liquidation: None,
             leverage: None,
             at: now,

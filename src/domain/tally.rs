@@ -43,6 +43,9 @@ pub struct Counts {
 /// Everybody's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
+    /// Losses up to then count towards no streak.
+    #[serde(skip)]
+    forgiven: BTreeMap<ContenderId, Ms>,
     #[serde(skip)]
     counts: BTreeMap<(ContenderId, InstId), Counts>,
     /// Losses in a row within the UTC day that they belong to.
@@ -75,13 +78,19 @@ impl Tally {
                 (*of, *streak) = (day, 0);
             }
             if counts.open_profit < Decimal::ZERO {
-                *streak += 1;
+                // One that a person has released is not counted again.
+                *streak += u32::from(self.forgiven.get(fill.contender).is_none_or(|until| fill.at > *until));
                 counts.last_loss = Some(fill.at);
             } else {
                 *streak = 0;
             }
             counts.open_profit = Decimal::ZERO;
         }
+    }
+
+    /// A person has released the losing streaks of contenders: losses up to then do not count towards one.
+    pub fn forgive(&mut self, until: impl IntoIterator<Item = (ContenderId, Ms)>) {
+        self.forgiven.extend(until);
     }
 
     /// A contender's counts in an instrument.
@@ -178,6 +187,21 @@ mod tests {
         // Late: it is neither in today's sums nor does it open yesterday's again.
         assert_eq!(fill("o4", day, (5, 9), 0), (0, Usd::ZERO, 1));
         assert_eq!(fill("o5", next, (9, 0), -1), (1, Usd(Decimal::from(20)), 1));
+    }
+
+    #[test]
+    fn a_losing_streak_that_a_person_has_released_begins_anew() {
+        let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
+        let mut tally = Tally::default();
+        tally.forgive([(contender.clone(), Ms(2000))]);
+        for (at, held) in [(1000, (0, 5)), (2000, (5, 0)), (3000, (0, 5)), (4000, (5, 0))] {
+            let order = OrderId::new(format!("o{at}"));
+            let held = (Decimal::from(held.0), Decimal::from(held.1));
+            let (value, profit, at) = (Usd(Decimal::ONE), -Decimal::ONE, Ms(at));
+            tally.count(&Counted { contender: &contender, inst: &inst, order: &order, value, profit, held, at });
+        }
+        assert_eq!(tally.losses_in_a_row(&contender, Ms(5000)), 1);
+        assert_eq!(tally.of(&contender, &inst).unwrap().last_loss, Some(Ms(4000)));
     }
 
     #[test]

@@ -95,6 +95,8 @@ impl Memory {
         sent.iter_mut().for_each(|sent| sent.opening &= !forgotten(sent));
         sent.sort_by_key(|sent| sent.at);
         sent.into_iter().filter(|sent| sent.at.utc_day() == now.utc_day()).for_each(|sent| recent.note(sent));
+        // More than are loaded one by one.
+        recent.at_least(opened.orders_of_day.0, opened.orders_of_day.1);
         Self { standing: opened.standing.clone(), book: opened.book.clone(), recent }
     }
 

@@ -121,6 +121,13 @@ pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
         };
         each.push(Each { kind: shown.instrument.kind, long: value(most)?, short: value(least)? });
     }
+    // What the account holds and nobody here follows: the venue's own value of it, or nothing opens.
+    let strangers = view.account.into_iter().flat_map(|account| account.positions.values());
+    for position in strangers.filter(|p| !p.qty.is_zero() && !view.market.insts.contains_key(&p.inst)) {
+        let value = position.notional?.0;
+        let signed = if position.qty < Qty::ZERO { -value } else { value };
+        each.push(Each { kind: InstKind::Swap, long: signed, short: signed });
+    }
     Some(Values { grows: after > before, each })
 }
 

@@ -149,6 +149,7 @@ mod tests {
             average: None,
             mark: None,
             unrealised: Decimal::ZERO,
+            notional: None,
             liquidation: None,
             leverage: None,
             at: Ms(0),

@@ -43,6 +43,14 @@ impl Recent {
         self.sent.push_back(sent);
     }
 
+    /// The day has seen as many at least, those included that are not known one by one any more.
+    pub fn at_least(&mut self, day: i64, count: u64) {
+        if day >= self.day {
+            self.today = if day == self.day { self.today.max(count) } else { count };
+            self.day = day;
+        }
+    }
+
     /// Orders of the last minute.
     pub fn last_minute(&self, now: Ms) -> u64 {
         self.since(now, RATE_WINDOW).count() as u64
@@ -126,6 +134,22 @@ mod tests {
         recent.note(sent(day + 3_600_001, Side::Sell, true));
         assert_eq!(recent.sent.len(), 2);
         assert_eq!((recent.today(Ms(day + 3_600_001)), recent.today(Ms(2 * day))), (3, 0));
+    }
+
+    #[test]
+    fn what_the_day_has_seen_before_is_not_forgotten() {
+        let mut recent = Recent::default();
+        recent.note(sent(86_400_000, Side::Buy, true));
+        let today = |recent: &Recent| recent.today(Ms(86_400_000));
+        recent.at_least(1, 7);
+        assert_eq!(today(&recent), 7);
+        recent.at_least(1, 3);
+        recent.at_least(0, 90);
+        assert_eq!(today(&recent), 7);
+        recent.note(sent(86_400_001, Side::Buy, true));
+        assert_eq!(today(&recent), 8);
+        recent.at_least(2, 1);
+        assert_eq!((today(&recent), recent.today(Ms(2 * 86_400_000))), (0, 1));
     }
 
     #[test]

@@ -62,6 +62,10 @@ pub struct Opened {
     pub book: EquityBook,
     /// Since when each contender's repeats are counted, by its id, where a person has said so.
     pub repeats_after: BTreeMap<String, Ms>,
+    /// The same of losses in a row.
+    pub streak_after: BTreeMap<String, Ms>,
+    /// UTC day of the newest order, and how many orders were let out on it.
+    pub orders_of_day: (i64, u64),
     /// Newest bill and newest fill read from the venue's lists.
     pub bills_cursor: Option<String>,
     pub fills_cursor: Option<String>,
@@ -395,7 +399,9 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         other_bills: bills(&tx, "kind <> '2'")?,
         transfers: bills(&tx, "kind = '1'")?,
         standing: Standing(risk::restrictions(&tx)?),
-        repeats_after: risk::repeats_after(&tx)?,
+        repeats_after: risk::marks(&tx, "repeats_after")?,
+        streak_after: risk::marks(&tx, "streak_after")?,
+        orders_of_day: risk::orders_of_day(&tx)?,
         book: risk::book(&tx)?,
         contenders: rows(
             &tx,

@@ -77,6 +77,7 @@ impl Ledger {
             guards: opened.guards,
             ..Self::default()
         };
+        ledger.tally.forgive(opened.streak_after.iter().map(|(who, until)| (who.as_str().into(), *until)));
         let mut records = Vec::new();
         let mut moved = opened.adjustments.iter().peekable();
         for (booked, fill) in opened.fills.iter().enumerate() {

@@ -291,6 +291,7 @@ fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
         average: None,
         mark: Some(Price(d("100"))),
         unrealised: Decimal::ZERO,
+        notional: None,
         liquidation: None,
         leverage: None,
         at: NOW,
@@ -332,6 +333,32 @@ fn other_instruments_count_with_their_sign_in_the_net_and_without_in_the_gross()
     both(Rule::GrossExposure, fine().spot(), "50", "49.99");
     both(Rule::NetExposure, fine().spot(), "50", "49.99");
     fine().order(Side::Buy, "50", "100").spot().limit(Rule::Leverage, "0.01").expect(&[]);
+}
+
+#[test]
+fn a_position_that_nobody_here_follows_counts_as_the_venue_values_it() {
+    let stranger = |qty: &str, notional: Option<&str>| {
+        let mut case = fine();
+        let position = Position {
+            inst: "XRP-USDT-SWAP".into(),
+            qty: qty.parse().unwrap(),
+            average: None,
+            mark: None,
+            unrealised: Decimal::ZERO,
+            notional: notional.map(|value| Usd(d(value))),
+            liquidation: None,
+            leverage: None,
+            at: NOW,
+        };
+        case.account.as_mut().unwrap().positions.insert(position.inst.clone(), position);
+        case
+    };
+    both(Rule::GrossExposure, stranger("-7", Some("300")), "8", "7.99");
+    both(Rule::NetExposure, stranger("-7", Some("300")), "2", "1.99");
+    both(Rule::NetExposure, stranger("7", Some("300")), "8", "7.99");
+    both(Rule::Leverage, stranger("7", Some("9500")), "1", "0.99");
+    stranger("7", None).expect(&["gross_exposure_max", "net_exposure_max", "leverage_max"]);
+    stranger("0", None).expect(&[]);
 }
 
 #[test]
@@ -381,6 +408,7 @@ fn margin_is_counted_at_the_leverage_the_venue_tells_if_it_is_one() {
             average: None,
             mark: None,
             unrealised: Decimal::ZERO,
+            notional: None,
             liquidation: None,
             leverage: Some(d(leverage)),
             at: NOW,

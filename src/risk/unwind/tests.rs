@@ -71,6 +71,7 @@ impl Scene {
             average: None,
             mark: None,
             unrealised: Decimal::ZERO,
+            notional: None,
             liquidation: None,
             leverage: None,
             at: Ms(as_of),

@@ -10,13 +10,22 @@ use crate::domain::view::Guard;
 use crate::domain::{ContenderId, EquityBook, InstId, Ms, OrderId, Restriction, Side};
 use crate::store::{Stamp, StoreError};
 
-/// Since when each contender's repeats are counted anew, by its id.
-pub(super) fn repeats_after(db: &rusqlite::Connection) -> Result<BTreeMap<String, Ms>, ReadFail> {
-    let marks = rows(db, "SELECT key, value FROM meta WHERE key LIKE 'repeats_after:%'", |row| {
+/// Since when something of each contender is counted anew, by its id.
+pub(super) fn marks(db: &rusqlite::Connection, of: &str) -> Result<BTreeMap<String, Ms>, ReadFail> {
+    let statement = format!("SELECT key, value FROM meta WHERE key LIKE '{of}:%'");
+    let marks = rows(db, &statement, |row| {
         let (key, at) = (text(row, 0)?, text(row, 1)?);
         Ok((key, Ms(at.parse().map_err(|_| ReadFail::Value(at))?)))
     })?;
     Ok(marks.into_iter().filter_map(|(key, at)| Some((key.split_once(':')?.1.to_owned(), at))).collect())
+}
+
+/// UTC day of the newest order, and how many orders were let out on it.
+pub(super) fn orders_of_day(db: &rusqlite::Connection) -> Result<(i64, u64), ReadFail> {
+    let statement = "SELECT COALESCE(MAX(created_ms) / 86400000, 0), COUNT(*) FROM orders
+        WHERE created_ms >= (SELECT MAX(created_ms) FROM orders) / 86400000 * 86400000
+            AND state NOT IN ('created', 'blocked', 'suppressed') AND purpose NOT IN ('stop', 'liquidation')";
+    Ok(db.query_row(statement, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?)
 }
 
 /// A database of before the gate remembered anything has none of its tables; its writer makes them.

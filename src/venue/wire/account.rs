@@ -86,6 +86,8 @@ struct PositionRow {
     #[serde(default, deserialize_with = "decimal")]
     upl: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal")]
+    notional_usd: Option<Decimal>,
+    #[serde(default, deserialize_with = "decimal")]
     liq_px: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal")]
     lever: Option<Decimal>,
@@ -151,6 +153,7 @@ pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)
             average: p.avg_px.map(Price),
             mark: p.mark_px.map(Price),
             unrealised: p.upl.unwrap_or_default(),
+            notional: p.notional_usd.map(|value| Usd(value.abs())),
             liquidation: p.liq_px.map(Price),
             leverage: p.lever,
             at: p.u_time.unwrap_or(as_of),
