@@ -200,6 +200,19 @@ pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError>
 /// Currencies that are counted as dollars.
 const DOLLARS: [&str; 3] = ["USDT", "USDC", "USD"];
 
+/// Limits and equity are in dollars; what is quoted in anything else would be counted as if it were.
+fn in_dollars(inst: &Instrument) -> Result<(), StartError> {
+    match DOLLARS.contains(&inst.quote.as_str()) {
+        true => Ok(()),
+        false => Err(StartError::Config(format!(
+            "instrument {} is quoted in {}; limits are counted in dollars, so only {} can be traded",
+            inst.id,
+            inst.quote,
+            DOLLARS.join(", ")
+        ))),
+    }
+}
+
 /// Those of the configuration, in its order, and those that are retiring.
 pub(super) fn chosen(
     config: &Config,
@@ -212,14 +225,7 @@ pub(super) fn chosen(
         })
     };
     let mut all = config.instruments.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-    // Limits and equity are in dollars; what is quoted in anything else would be counted as if it were.
-    if let Some(other) = all.iter().find(|inst| !DOLLARS.contains(&inst.quote.as_str())) {
-        let (id, quote) = (&other.id, &other.quote);
-        let known = DOLLARS.join(", ");
-        return Err(StartError::Config(format!(
-            "instrument {id} is quoted in {quote}; limits are in dollars: {known}"
-        )));
-    }
+    all.iter().try_for_each(|inst| in_dollars(inst))?;
     for inst in retiring {
         match find(inst) {
             Ok(found) => all.push(found),
@@ -320,4 +326,18 @@ fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartEr
         return wrong("the key may withdraw; make one that may only read and trade".into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::instrument::tests::swap;
+
+    #[test]
+    fn what_is_not_quoted_in_dollars_is_refused() {
+        assert!(in_dollars(&swap()).is_ok());
+        let said = in_dollars(&Instrument { quote: "EUR".into(), ..swap() }).unwrap_err();
+        assert_eq!(said.exit(), Exit::Config);
+        assert!(said.to_string().contains("quoted in EUR"), "{said}");
+    }
 }
