@@ -18,14 +18,14 @@ pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
                         |p| json!({"name": p.name, "default": p.default, "min": p.min, "max": p.max, "about": p.about}),
                     )
                     .collect();
-                json!({"name": spec.name, "about": spec.about, "params": params})
+                json!({"name": spec.name, "about": spec.about, "warmup_bars": warmup(spec), "params": params})
             })
             .collect();
         output::say(json!({"schema": "strategies/1", "rows": rows}));
         return Ok(Exit::Ok);
     }
     for spec in strategy::all() {
-        output::say(format_args!("{}\n  {}", spec.name, spec.about));
+        output::say(format_args!("{}\n  {}\n  warm-up at the defaults: {} bars", spec.name, spec.about, warmup(spec)));
         let mut table = output::sheet(&["parameter", "default", "min", "max", ""]);
         for p in spec.params {
             table.add_row([p.name, &p.default.to_string(), &p.min.to_string(), &p.max.to_string(), p.about]);
@@ -33,4 +33,9 @@ pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
         output::say(format_args!("{table}\n"));
     }
     Ok(Exit::Ok)
+}
+
+/// Bars it needs before it speaks, every parameter at its default.
+fn warmup(spec: &strategy::Spec) -> usize {
+    (spec.build)(&spec.defaults(), false).warmup()
 }

@@ -2,7 +2,8 @@
 //! Many small losses, a few long runs.
 
 use super::indicators::Extremes;
-use super::{ParamSpec, Signal, Spec, Strategy, close, feature, whole};
+use super::stance::STOP;
+use super::{ParamSpec, Spec, Strategy, close, feature, whole};
 use crate::domain::{Bps, Candle};
 
 pub(super) static SPEC: Spec = Spec {
@@ -11,13 +12,7 @@ pub(super) static SPEC: Spec = Spec {
     params: &[
         ParamSpec { name: "entry", default: 55.0, min: 2.0, max: 2000.0, about: "bars of the channel that is broken" },
         ParamSpec { name: "exit", default: 20.0, min: 1.0, max: 1000.0, about: "bars of the channel that ends a run" },
-        ParamSpec {
-            name: "stop_pct",
-            default: 0.0,
-            min: 0.0,
-            max: 50.0,
-            about: "stop distance in percent; 0 for none",
-        },
+        STOP,
     ],
     validate: |p| if p["exit"] <= p["entry"] { Ok(()) } else { Err("exit must not be more than entry".into()) },
     build: |p, long_only| {
@@ -28,7 +23,7 @@ pub(super) static SPEC: Spec = Spec {
             stop: p["stop_pct"] / 100.0,
             long_only,
             held: None,
-            why: String::new(),
+            seen: (0.0, 0.0, 0.0),
         })
     },
 };
@@ -41,7 +36,8 @@ struct Donchian {
     long_only: bool,
     /// `None` until the channel is full.
     held: Option<i32>,
-    why: String,
+    /// Close, and the channel it was compared with.
+    seen: (f64, f64, f64),
 }
 
 impl Strategy for Donchian {
@@ -63,13 +59,19 @@ impl Strategy for Donchian {
                 held
             };
             self.held = Some(next);
-            self.why = format!("close {price:.4} in {low:.4} to {high:.4}");
+            self.seen = (price, low, high);
         }
         self.entry.push(feature(bar.high.0), feature(bar.low.0));
         self.exit.push(feature(bar.high.0), feature(bar.low.0));
     }
-    fn signal(&self) -> Option<Signal> {
-        let target = Bps(10_000 * self.held?);
-        Some(Signal { target, stop_distance: self.stop, reason: self.why.clone() })
+    fn target(&self) -> Option<Bps> {
+        Some(Bps(10_000 * self.held?))
+    }
+    fn reason(&self) -> String {
+        let (price, low, high) = self.seen;
+        format!("close {price:.4} in {low:.4} to {high:.4}")
+    }
+    fn stop_distance(&self) -> f64 {
+        self.stop
     }
 }

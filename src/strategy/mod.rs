@@ -4,10 +4,25 @@
 //! wants to hold. It knows nothing of money, orders or the clock. Indicators are `f64`: they are
 //! opinions, not amounts.
 
+mod atr_trail;
+mod bollinger_breakout;
+mod bollinger_reversion;
+mod buy_and_hold;
 mod donchian;
+mod ema_cross;
+mod ensemble;
 mod indicators;
+mod keltner;
+mod macd;
+mod momentum;
+mod opening_range;
+mod random;
 mod rsi_reversion;
 mod sma_cross;
+mod stance;
+mod supertrend;
+mod vwap_reversion;
+mod zscore_reversion;
 
 use std::collections::BTreeMap;
 
@@ -33,8 +48,16 @@ pub trait Strategy: Send + Sync {
     fn warmup(&self) -> usize;
     /// The next closed bar.
     fn on_bar(&mut self, bar: &Candle);
-    /// What it wants after the last bar; `None` while warming up.
-    fn signal(&self) -> Option<Signal>;
+    /// Share of its slot that it wants after the last bar, signed; `None` while warming up.
+    fn target(&self) -> Option<Bps>;
+    /// Why, in words a person can check.
+    fn reason(&self) -> String;
+    /// Distance of an entry's stop as a share of the price; zero: none of its own.
+    fn stop_distance(&self) -> f64;
+    /// All of it.
+    fn signal(&self) -> Option<Signal> {
+        Some(Signal { target: self.target()?, stop_distance: self.stop_distance(), reason: self.reason() })
+    }
 }
 
 /// A parameter with its bounds; the bounds are also the range a search may use.
@@ -62,8 +85,33 @@ pub struct Spec {
 
 /// All of them.
 pub fn all() -> &'static [&'static Spec] {
-    static ALL: [&Spec; 3] = [&sma_cross::SPEC, &rsi_reversion::SPEC, &donchian::SPEC];
+    static ALL: [&Spec; 17] = [
+        &buy_and_hold::SPEC,
+        &random::SPEC,
+        &sma_cross::SPEC,
+        &ema_cross::SPEC,
+        &macd::SPEC,
+        &rsi_reversion::SPEC,
+        &bollinger_breakout::SPEC,
+        &bollinger_reversion::SPEC,
+        &donchian::SPEC,
+        &supertrend::SPEC,
+        &keltner::SPEC,
+        &atr_trail::SPEC,
+        &momentum::SPEC,
+        &zscore_reversion::SPEC,
+        &vwap_reversion::SPEC,
+        &opening_range::SPEC,
+        &ensemble::SPEC,
+    ];
     &ALL
+}
+
+impl Spec {
+    /// Every parameter at its default.
+    pub fn defaults(&self) -> Params {
+        self.params.iter().map(|p| (p.name.to_owned(), p.default)).collect()
+    }
 }
 
 /// The one of this name.
@@ -96,24 +144,20 @@ mod tests {
         Candle { ts: Ms::secs(i), open: p, high: p, low: p, close: p, volume: Qty(Decimal::ONE) }
     }
 
-    fn defaults(spec: &Spec) -> Params {
-        spec.params.iter().map(|p| (p.name.to_owned(), p.default)).collect()
-    }
-
     #[test]
     fn every_default_is_within_its_bounds_and_valid() {
         for spec in all() {
             for p in spec.params {
                 assert!((p.min..=p.max).contains(&p.default), "{} {}", spec.name, p.name);
             }
-            (spec.validate)(&defaults(spec)).unwrap();
+            (spec.validate)(&spec.defaults()).unwrap();
         }
     }
 
     #[test]
     fn no_strategy_speaks_before_its_warmup_and_every_one_after() {
         for spec in all() {
-            let mut strategy = (spec.build)(&defaults(spec), false);
+            let mut strategy = (spec.build)(&spec.defaults(), false);
             let warmup = strategy.warmup();
             for i in 0..warmup as i64 {
                 assert!(strategy.signal().is_none(), "{} spoke after {i} of {warmup} bars", spec.name);
@@ -123,10 +167,102 @@ mod tests {
         }
     }
 
+    /// What a strategy wants at its defaults after minutes that close at these prices, a fifth of a percent high and low.
+    fn wants(name: &str, closes: impl Iterator<Item = f64>) -> i32 {
+        let spec = find(name).unwrap();
+        let mut strategy = (spec.build)(&spec.defaults(), false);
+        for (i, close) in closes.enumerate() {
+            let price = |value: f64| Price(Decimal::try_from(value).unwrap().round_dp(4));
+            let (high, low) = (price(close * 1.002), price(close * 0.998));
+            let (close, volume) = (price(close), Qty(Decimal::ONE));
+            strategy.on_bar(&Candle { ts: Ms::secs(60 * i as i64), open: close, high, low, close, volume });
+        }
+        strategy.target().expect("warmed up").0
+    }
+
+    /// A thousand minutes of nothing but a swing of half a percent, then so many that each move by this share.
+    fn after_calm(bars: i32, step: f64) -> impl Iterator<Item = f64> {
+        let calm = (0..1000).map(|i| 1000.0 * (1.0 + 0.005 * (f64::from(i) / 9.0).sin()));
+        calm.chain((1..=bars).map(move |i| 1000.0 * (1.0 + step).powi(i)))
+    }
+
+    #[test]
+    fn what_bets_on_trends_goes_with_a_move_and_what_bets_on_return_against_it() {
+        let follow = [
+            "sma_cross",
+            "ema_cross",
+            "bollinger_breakout",
+            "donchian",
+            "supertrend",
+            "keltner",
+            "atr_trail",
+            "opening_range",
+        ];
+        for name in follow {
+            assert_eq!(wants(name, after_calm(60, 0.01)), 10_000, "{name}, up");
+            assert_eq!(wants(name, after_calm(60, -0.01)), -10_000, "{name}, down");
+        }
+        for name in ["rsi_reversion", "bollinger_reversion", "zscore_reversion", "vwap_reversion"] {
+            assert_eq!(wants(name, after_calm(12, 0.01)), -10_000, "{name}, up");
+            assert_eq!(wants(name, after_calm(12, -0.01)), 10_000, "{name}, down");
+        }
+        // MACD looks at the pace, which a fall in percent loses; and the ensemble has it and a reverter among its six.
+        for name in ["macd", "ensemble"] {
+            assert_eq!(wants(name, after_calm(20, 0.01)), 10_000, "{name}, up");
+            assert_eq!(wants(name, after_calm(20, -0.01)), -10_000, "{name}, down");
+        }
+        assert_eq!(wants("buy_and_hold", after_calm(60, -0.01)), 10_000, "whatever happens");
+    }
+
+    #[test]
+    fn momentum_holds_less_of_a_wild_market() {
+        let (calm, wild) = (wants("momentum", after_calm(300, 0.0001)), wants("momentum", after_calm(300, 0.01)));
+        assert_eq!(calm, 10_000, "a steady climb has no volatility to speak of");
+        let shaken = after_calm(300, 0.001).enumerate().map(|(i, p)| if i % 2 == 0 { p } else { p * 1.02 });
+        let shaken = wants("momentum", shaken);
+        assert!(shaken > 0 && shaken < 1000, "{shaken}");
+        assert_eq!(wild, 10_000);
+    }
+
+    #[test]
+    fn random_draws_the_same_wherever_it_is_started_and_otherwise_for_another_seed() {
+        let spec = find("random").unwrap();
+        let sides = |seed: f64, from: i64| -> Vec<i32> {
+            let params =
+                spec.defaults().into_iter().map(|(k, v)| if k == "seed" { (k, seed) } else { (k, v) }).collect();
+            let mut strategy = (spec.build)(&params, false);
+            let step = |i: i64| {
+                strategy.on_bar(&bar(60 * i, 100));
+                strategy.target().map_or(9, |t| t.0)
+            };
+            (from..2000).map(step).collect()
+        };
+        let (all, late) = (sides(1.0, 0), sides(1.0, 1000));
+        assert_eq!(all[1001..], late[1..]);
+        assert_ne!(all, sides(2.0, 0));
+        let counts = [-10_000, 0, 10_000].map(|side| all.iter().filter(|s| **s == side).count());
+        assert!(counts.iter().all(|n| *n > 400), "{counts:?}");
+    }
+
+    #[test]
+    fn nothing_of_the_opening_range_is_held_over_midnight_or_on_a_day_joined_late() {
+        let spec = find("opening_range").unwrap();
+        let mut strategy = (spec.build)(&spec.defaults(), false);
+        let mut at = |minute: i64, close: i64| {
+            strategy.on_bar(&bar(60 * minute, close));
+            strategy.target().map_or(9, |t| t.0)
+        };
+        // Joined at noon: no range, whatever happens.
+        assert_eq!((at(720, 100), at(721, 150)), (9, 0));
+        (1440..1500).for_each(|minute| assert_eq!(at(minute, 100 + minute % 5), 0, "the range is being made"));
+        assert_eq!((at(1500, 104), at(1501, 105), at(1502, 103), at(1503, 99)), (0, 10_000, 10_000, -10_000));
+        assert_eq!((at(2878, 90), at(2879, 90)), (-10_000, 0), "the bar that closes at midnight");
+    }
+
     #[test]
     fn long_only_never_asks_for_a_short() {
         for spec in all() {
-            let mut strategy = (spec.build)(&defaults(spec), true);
+            let mut strategy = (spec.build)(&spec.defaults(), true);
             for i in 0..2000i64 {
                 strategy.on_bar(&bar(i, 1000 + (i * i * 31) % 97 - i / 8));
                 assert!(strategy.signal().is_none_or(|s| s.target >= Bps(0)), "{}", spec.name);

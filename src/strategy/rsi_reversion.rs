@@ -2,7 +2,8 @@
 //! Earns small and often in a range, loses when a trend does not stop.
 
 use super::indicators::Rsi;
-use super::{ParamSpec, Signal, Spec, Strategy, close, whole};
+use super::stance::STOP;
+use super::{ParamSpec, Spec, Strategy, close, whole};
 use crate::domain::{Bps, Candle};
 
 pub(super) static SPEC: Spec = Spec {
@@ -12,13 +13,7 @@ pub(super) static SPEC: Spec = Spec {
         ParamSpec { name: "period", default: 14.0, min: 2.0, max: 500.0, about: "changes in the RSI" },
         ParamSpec { name: "low", default: 30.0, min: 1.0, max: 49.0, about: "buy below" },
         ParamSpec { name: "high", default: 70.0, min: 51.0, max: 99.0, about: "sell above" },
-        ParamSpec {
-            name: "stop_pct",
-            default: 0.0,
-            min: 0.0,
-            max: 50.0,
-            about: "stop distance in percent; 0 for none",
-        },
+        STOP,
     ],
     validate: |_| Ok(()),
     build: |p, long_only| {
@@ -60,13 +55,13 @@ impl Strategy for RsiReversion {
             self.held = 0;
         }
     }
-    fn signal(&self) -> Option<Signal> {
-        let rsi = self.rsi.get()?;
-        let target = Bps(10_000 * self.held);
-        Some(Signal {
-            target,
-            stop_distance: self.stop,
-            reason: format!("rsi {rsi:.1} of {} to {}", self.low, self.high),
-        })
+    fn target(&self) -> Option<Bps> {
+        self.rsi.get().map(|_| Bps(10_000 * self.held))
+    }
+    fn reason(&self) -> String {
+        format!("rsi {:.1} of {} to {}", self.rsi.get().unwrap_or(f64::NAN), self.low, self.high)
+    }
+    fn stop_distance(&self) -> f64 {
+        self.stop
     }
 }

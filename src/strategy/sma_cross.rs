@@ -2,7 +2,8 @@
 //! Earns in long trends, pays the spread over and over in a range.
 
 use super::indicators::Sma;
-use super::{ParamSpec, Signal, Spec, Strategy, close, whole};
+use super::stance::STOP;
+use super::{ParamSpec, Spec, Strategy, close, whole};
 use crate::domain::{Bps, Candle};
 
 pub(super) static SPEC: Spec = Spec {
@@ -11,13 +12,7 @@ pub(super) static SPEC: Spec = Spec {
     params: &[
         ParamSpec { name: "fast", default: 20.0, min: 2.0, max: 500.0, about: "bars of the fast average" },
         ParamSpec { name: "slow", default: 100.0, min: 3.0, max: 2000.0, about: "bars of the slow average" },
-        ParamSpec {
-            name: "stop_pct",
-            default: 0.0,
-            min: 0.0,
-            max: 50.0,
-            about: "stop distance in percent; 0 for none",
-        },
+        STOP,
     ],
     validate: |p| if p["fast"] < p["slow"] { Ok(()) } else { Err("fast must be less than slow".into()) },
     build: |p, long_only| {
@@ -48,15 +43,21 @@ impl Strategy for SmaCross {
         self.fast.push(close(bar));
         self.slow.push(close(bar));
     }
-    fn signal(&self) -> Option<Signal> {
+    fn target(&self) -> Option<Bps> {
         let (fast, slow) = (self.fast.get()?, self.slow.get()?);
-        let target = if fast > slow {
+        Some(if fast > slow {
             Bps(10_000)
         } else if fast < slow && !self.long_only {
             Bps(-10_000)
         } else {
             Bps(0)
-        };
-        Some(Signal { target, stop_distance: self.stop, reason: format!("fast {fast:.4} vs slow {slow:.4}") })
+        })
+    }
+    fn reason(&self) -> String {
+        let shown = |sma: &Sma| sma.get().unwrap_or(f64::NAN);
+        format!("fast {:.4} vs slow {:.4}", shown(&self.fast), shown(&self.slow))
+    }
+    fn stop_distance(&self) -> f64 {
+        self.stop
     }
 }

@@ -1,0 +1,50 @@
+//! Bollinger reversion: bets that a close outside the band comes back to the middle. The other side of the breakout.
+
+use super::indicators::Spread;
+use super::stance::{STOP, Stance, by_stance};
+use super::{ParamSpec, Spec, Strategy, close, whole};
+use crate::domain::Candle;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "bollinger_reversion",
+    about: "Buys when the close is below the lower Bollinger band, sells (or goes flat on spot) above the upper one, lets go at the middle. Bets that rare moves are overdone; loses when one is the start of a trend.",
+    params: &[
+        ParamSpec { name: "period", default: 20.0, min: 3.0, max: 2000.0, about: "bars of the band" },
+        ParamSpec { name: "width", default: 2.0, min: 0.1, max: 10.0, about: "standard deviations from the middle" },
+        STOP,
+    ],
+    validate: |_| Ok(()),
+    build: |p, long_only| {
+        let period = whole(p, "period");
+        Box::new(BollingerReversion {
+            stance: Stance::new(p, period, long_only),
+            spread: Spread::new(period),
+            width: p["width"],
+            seen: 0.0,
+        })
+    },
+};
+
+struct BollingerReversion {
+    stance: Stance,
+    spread: Spread,
+    width: f64,
+    seen: f64,
+}
+
+impl Strategy for BollingerReversion {
+    fn on_bar(&mut self, bar: &Candle) {
+        self.stance.tick();
+        self.seen = close(bar);
+        self.spread.push(self.seen);
+        if let Some((mean, deviation)) = self.spread.get() {
+            let reach = self.width * deviation;
+            self.stance.revert(self.seen, (mean - reach, mean, mean + reach));
+        }
+    }
+    fn reason(&self) -> String {
+        let (mean, deviation) = self.spread.get().unwrap_or((f64::NAN, f64::NAN));
+        format!("close {:.4} in {:.4} ± {:.4}", self.seen, mean, self.width * deviation)
+    }
+    by_stance!();
+}

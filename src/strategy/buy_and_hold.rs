@@ -1,0 +1,29 @@
+//! Buy and hold: the baseline that everything else must beat. It bets that the market as a whole goes up, and pays costs
+//! once.
+
+use super::stance::{STOP, Stance, by_stance};
+use super::{Spec, Strategy};
+use crate::domain::Candle;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "buy_and_hold",
+    about: "Long from the first bar and for ever. The baseline: what cannot beat it after costs is not worth running.",
+    params: &[STOP],
+    validate: |_| Ok(()),
+    build: |p, long_only| Box::new(BuyAndHold { stance: Stance::new(p, 1, long_only) }),
+};
+
+struct BuyAndHold {
+    stance: Stance,
+}
+
+impl Strategy for BuyAndHold {
+    fn on_bar(&mut self, _: &Candle) {
+        self.stance.tick();
+        self.stance.take(1);
+    }
+    fn reason(&self) -> String {
+        "held since the first bar".to_owned()
+    }
+    by_stance!();
+}

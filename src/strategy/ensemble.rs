@@ -1,0 +1,82 @@
+//! Ensemble: bets that several weak opinions together are better than the best of them. Each member votes with its own
+//! defaults, scaled to one horizon.
+
+use super::stance::{STOP, Stance};
+use super::{
+    ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross, supertrend, whole,
+};
+use crate::domain::{Bps, Candle};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "ensemble",
+    about: "Long when at least `quorum` more of its six members (SMA and EMA cross, MACD, Donchian, Supertrend, RSI reversion) are long than short, short (or flat on spot) the other way round, else out. Bets that members err at different times; loses when all follow the same false move.",
+    params: &[
+        ParamSpec { name: "quorum", default: 3.0, min: 1.0, max: 6.0, about: "votes by which one side must lead" },
+        ParamSpec { name: "scale", default: 1.0, min: 0.25, max: 10.0, about: "of the members' periods" },
+        STOP,
+    ],
+    validate: |_| Ok(()),
+    build: |p, long_only| {
+        let members = MEMBERS.map(|(spec, periods)| (spec.build)(&scaled(spec, periods, p["scale"]), false));
+        let warmup = members.iter().map(|member| member.warmup()).max().unwrap_or_default();
+        Box::new(Ensemble { stance: Stance::new(p, warmup, long_only), members, quorum: whole(p, "quorum") as i32 })
+    },
+};
+
+/// Who votes, and which of its parameters are counted in bars.
+const MEMBERS: [(&Spec, &[&str]); 6] = [
+    (&sma_cross::SPEC, &["fast", "slow"]),
+    (&ema_cross::SPEC, &["fast", "slow"]),
+    (&macd::SPEC, &["fast", "slow", "signal"]),
+    (&donchian::SPEC, &["entry", "exit"]),
+    (&supertrend::SPEC, &["period"]),
+    (&rsi_reversion::SPEC, &["period"]),
+];
+
+/// A member's defaults, its periods scaled and kept within their bounds.
+fn scaled(spec: &Spec, periods: &[&str], scale: f64) -> Params {
+    let value = |p: &ParamSpec| match periods.contains(&p.name) {
+        true => (p.default * scale).round().clamp(p.min, p.max),
+        false => p.default,
+    };
+    spec.params.iter().map(|p| (p.name.to_owned(), value(p))).collect()
+}
+
+struct Ensemble {
+    stance: Stance,
+    members: [Box<dyn Strategy>; 6],
+    quorum: i32,
+}
+
+impl Ensemble {
+    /// Long votes and short votes.
+    fn votes(&self) -> (i32, i32) {
+        let targets = self.members.iter().filter_map(|member| member.target());
+        targets.fold((0, 0), |(long, short), target| {
+            (long + i32::from(target > Bps(0)), short + i32::from(target < Bps(0)))
+        })
+    }
+}
+
+impl Strategy for Ensemble {
+    fn warmup(&self) -> usize {
+        self.stance.warmup()
+    }
+    fn on_bar(&mut self, bar: &Candle) {
+        self.stance.tick();
+        self.members.iter_mut().for_each(|member| member.on_bar(bar));
+        let (long, short) = self.votes();
+        let lead = long - short;
+        self.stance.take(if lead.abs() >= self.quorum { lead.signum() } else { 0 });
+    }
+    fn target(&self) -> Option<Bps> {
+        self.stance.target()
+    }
+    fn reason(&self) -> String {
+        let (long, short) = self.votes();
+        format!("{long} votes long, {short} short, {} of lead needed", self.quorum)
+    }
+    fn stop_distance(&self) -> f64 {
+        self.stance.stop()
+    }
+}

@@ -1,0 +1,80 @@
+//! Opening-range breakout: bets that the first move out of the day's first range sets the day's direction. Every day is a UTC
+//! day; nothing is carried over midnight.
+
+use super::stance::{STOP, Stance, by_stance};
+use super::{ParamSpec, Spec, Strategy, close, feature};
+use crate::domain::{Candle, Ms};
+
+pub(super) static SPEC: Spec = Spec {
+    name: "opening_range",
+    about: "Waits for the range of the UTC day's first `minutes`, then long when the close is above it, short (or flat on spot) when it is below, and out at midnight. Bets that the day goes where it first breaks to; loses on days that break both ways.",
+    params: &[
+        ParamSpec { name: "minutes", default: 60.0, min: 1.0, max: 720.0, about: "of the day that make the range" },
+        STOP,
+    ],
+    validate: |_| Ok(()),
+    build: |p, long_only| {
+        Box::new(OpeningRange {
+            stance: Stance::new(p, 2, long_only),
+            opening: Ms((p["minutes"] * 60_000.0).round() as i64),
+            day: None,
+            range: None,
+            whole: false,
+            last: None,
+            span: None,
+            seen: 0.0,
+        })
+    },
+};
+
+struct OpeningRange {
+    stance: Stance,
+    /// How long the day's first part is.
+    opening: Ms,
+    day: Option<i64>,
+    /// (lowest, highest) of the day's first part.
+    range: Option<(f64, f64)>,
+    /// Was all of that part seen? A day that is joined in the middle has no range.
+    whole: bool,
+    last: Option<Ms>,
+    /// Length of a bar: the least that ever lay between two.
+    span: Option<Ms>,
+    seen: f64,
+}
+
+impl Strategy for OpeningRange {
+    fn on_bar(&mut self, bar: &Candle) {
+        self.stance.tick();
+        let (high, low) = (feature(bar.high.0), feature(bar.low.0));
+        self.seen = close(bar);
+        let day = bar.ts.utc_day();
+        let of_day = bar.ts.since(Ms::days(day));
+        if self.day != Some(day) {
+            (self.day, self.range, self.whole) = (Some(day), None, of_day == Ms::ZERO);
+            self.stance.take(0);
+        }
+        if let Some(last) = self.last.replace(bar.ts) {
+            let between = bar.ts.since(last);
+            self.span = Some(self.span.map_or(between, |span| span.min(between)));
+        }
+        if of_day < self.opening {
+            let (lowest, highest) = self.range.unwrap_or((low, high));
+            self.range = Some((lowest.min(low), highest.max(high)));
+        } else if let (true, Some((lowest, highest))) = (self.whole, self.range) {
+            if self.seen > highest {
+                self.stance.take(1);
+            } else if self.seen < lowest {
+                self.stance.take(-1);
+            }
+        }
+        // The day's last bar closes at midnight: nothing is held over it.
+        if of_day.plus(self.span.unwrap_or_default()) >= Ms::days(1) {
+            self.stance.take(0);
+        }
+    }
+    fn reason(&self) -> String {
+        let (lowest, highest) = self.range.unwrap_or((f64::NAN, f64::NAN));
+        format!("close {:.4}, the day opened in {lowest:.4} to {highest:.4}", self.seen)
+    }
+    by_stance!();
+}

@@ -1,0 +1,67 @@
+//! Supertrend: bets that a trend lasts until the price has come back by several true ranges. A trailing line that only moves
+//! with the trend decides.
+
+use super::indicators::Atr;
+use super::stance::{STOP, Stance, by_stance, settled_wilder};
+use super::{ParamSpec, Spec, Strategy, close, feature, whole};
+use crate::domain::Candle;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "supertrend",
+    about: "Long while the close is above a line that trails `multiple` average true ranges below the bars and never falls in a rise, short (or flat on spot) while it is below the one above them. Bets that trends end by more than a usual swing.",
+    params: &[
+        ParamSpec { name: "period", default: 10.0, min: 2.0, max: 500.0, about: "bars of the true range" },
+        ParamSpec { name: "multiple", default: 3.0, min: 0.5, max: 20.0, about: "true ranges from the bar's middle" },
+        STOP,
+    ],
+    validate: |_| Ok(()),
+    build: |p, long_only| {
+        let period = whole(p, "period");
+        let stance = Stance::new(p, settled_wilder(period), long_only);
+        Box::new(Supertrend {
+            stance,
+            range: Atr::new(period),
+            multiple: p["multiple"],
+            lines: None,
+            last: 0.0,
+            rising: true,
+        })
+    },
+};
+
+struct Supertrend {
+    stance: Stance,
+    range: Atr,
+    multiple: f64,
+    /// (below, above), each moved with its trend only.
+    lines: Option<(f64, f64)>,
+    last: f64,
+    rising: bool,
+}
+
+impl Strategy for Supertrend {
+    fn on_bar(&mut self, bar: &Candle) {
+        self.stance.tick();
+        let (high, low, price) = (feature(bar.high.0), feature(bar.low.0), close(bar));
+        self.range.push(high, low, price);
+        if let Some(range) = self.range.get() {
+            let (middle, reach) = ((high + low) / 2.0, self.multiple * range);
+            let (mut below, mut above) = (middle - reach, middle + reach);
+            if let Some((old_below, old_above)) = self.lines {
+                // A line gives way only where the last close was beyond it.
+                below = if self.last >= old_below { below.max(old_below) } else { below };
+                above = if self.last <= old_above { above.min(old_above) } else { above };
+                self.rising = if self.rising { price >= old_below.max(below) } else { price > old_above.min(above) };
+            }
+            self.lines = Some((below, above));
+            self.stance.take(if self.rising { 1 } else { -1 });
+        }
+        self.last = price;
+    }
+    fn reason(&self) -> String {
+        let (below, above) = self.lines.unwrap_or((f64::NAN, f64::NAN));
+        let line = if self.rising { below } else { above };
+        format!("close {:.4}, trailing line {line:.4}", self.last)
+    }
+    by_stance!();
+}
