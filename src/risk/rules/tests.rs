@@ -100,8 +100,8 @@ fn a_price_may_not_be_far_from_either_reference() {
 }
 
 #[test]
-fn an_anomalous_print_is_not_traded_on() {
-    // Row 51 of the fault catalogue: everything the venue shows is a hundred times what the last bar closed at.
+fn row_51_an_anomalous_print_is_not_traded_on() {
+    // Everything the venue shows is a hundred times what the last bar closed at.
     let quote = fine().quote.map(|q| Quote { bid: "9995".parse().unwrap(), ask: "10005".parse().unwrap(), ..q });
     let mark = Some(("10000".parse().unwrap(), NOW));
     let mut mad = Case { quote, mark, ..fine() }.order(Side::Buy, "0.5", "10010").limit(Rule::PriceJump, "20");

@@ -410,7 +410,7 @@ fn the_oracle_finds_each_thing_that_must_not_be() {
     .unwrap();
     let name = |n: usize| format!("as{n:026}");
     // Each create: when, purpose, contender, body; and the words that the oracle must find, none for a good one.
-    let good = json!({"instId": "A-USDT-SWAP", "tdMode": "cross", "side": "buy", "sz": "5", "px": "100",
+    let good = json!({"instId": "A-USDT-SWAP", "tdMode": "cross", "side": "buy", "sz": "5", "px": "100", "tag": "alphaarena",
         "attachAlgoOrds": [{"slTriggerPx": "95"}]});
     let with = |changes: Value| {
         let mut body = good.clone();
