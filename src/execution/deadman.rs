@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::domain::Ms;
 use crate::risk::{Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
-use crate::venue::{Trading, VenueError};
+use crate::venue::Trading;
 
 /// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for long.
 pub struct DeadMan {
@@ -59,7 +59,11 @@ impl Actor for DeadMan {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.beat.tick(),
             }
-            if Instant::now() < next || !self.latch.is_on() {
+            if !self.latch.is_on() {
+                refused = None;
+                continue;
+            }
+            if Instant::now() < next {
                 continue;
             }
             if let Some(stalled) = self.pulse.stalled(self.patience, true) {
@@ -85,7 +89,7 @@ impl Actor for DeadMan {
                 }
                 Ok(_) => refused = None,
                 // Not reached is no refusal: then the switch that is armed does its work.
-                Err(error @ VenueError::Refused { .. }) => {
+                Err(error) if error.is_reject() || error.needs_person() => {
                     warn!(event = "deadman_refused", %error, "the venue refuses to renew the dead man's switch");
                     let since = *refused.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.clock.wall_span(self.after) {
@@ -95,7 +99,10 @@ impl Actor for DeadMan {
                         refused = None;
                     }
                 }
-                Err(error) => warn!(event = "deadman_failed", %error, "the dead man's switch could not be renewed"),
+                Err(error) => {
+                    refused = None;
+                    warn!(event = "deadman_failed", %error, "the dead man's switch could not be renewed");
+                }
             }
         }
     }

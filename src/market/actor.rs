@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, RunId};
+use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
 use crate::venue::{
     Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_instruments,
@@ -362,7 +363,14 @@ impl Market {
 /// nothing is traded there until a restart has read it all anew.
 fn new_rules(old: &Instrument, new: Instrument) -> Instrument {
     if (new.contract_value, &new.base, &new.quote) == (old.contract_value, &old.base, &old.quote) {
-        return new;
+        // What a row leaves out is not news: without its code no order could be cancelled, and no size would be too large.
+        let told = |new: Qty, old: Qty| if new == Qty(Decimal::MAX) { old } else { new };
+        return Instrument {
+            code: new.code.or(old.code),
+            max_limit_size: told(new.max_limit_size, old.max_limit_size),
+            max_market_size: told(new.max_market_size, old.max_market_size),
+            ..new
+        };
     }
     let state =
         InstState::Other(format!("contract value {} became {}: restart", old.contract_value, new.contract_value));
@@ -379,6 +387,9 @@ mod tests {
         let old = swap();
         let finer = Instrument { min_size: "5".parse().unwrap(), ..old.clone() };
         assert_eq!(new_rules(&old, finer.clone()), finer);
+        let bare = Qty(Decimal::MAX);
+        let poor = Instrument { code: None, max_limit_size: bare, max_market_size: bare, ..finer.clone() };
+        assert_eq!(new_rules(&old, poor), finer, "what a row leaves out is kept");
         let larger = new_rules(&old, Instrument { contract_value: "10".parse().unwrap(), ..old.clone() });
         assert_eq!(larger.contract_value, old.contract_value);
         assert!(matches!(larger.state, InstState::Other(_)));

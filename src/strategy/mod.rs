@@ -253,7 +253,7 @@ mod tests {
             strategy.target().map_or(9, |t| t.0)
         };
         // Joined at noon: no range, whatever happens.
-        assert_eq!((at(720, 100), at(721, 150)), (9, 0));
+        assert_eq!((at(720, 100), at(721, 150)), (9, 9));
         (1440..1500).for_each(|minute| assert_eq!(at(minute, 100 + minute % 5), 0, "the range is being made"));
         assert_eq!((at(1500, 104), at(1501, 105), at(1502, 103), at(1503, 99)), (0, 10_000, 10_000, -10_000));
         assert_eq!((at(2878, 90), at(2879, 90)), (-10_000, 0), "the bar that closes at midnight");

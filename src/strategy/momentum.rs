@@ -56,7 +56,8 @@ impl Momentum {
     fn share(&self) -> f64 {
         let wanted = match self.volatility() {
             Some(volatility) if volatility > 0.0 => (self.aim / volatility).min(1.0),
-            _ => 1.0,
+            // A market that does not move at all is no reason to hold anything of it.
+            _ => 0.0,
         };
         (wanted * 100.0).floor() / 100.0
     }

@@ -1,9 +1,9 @@
 //! Opening-range breakout: bets that the first move out of the day's first range sets the day's direction. Every day is a UTC
 //! day; nothing is carried over midnight.
 
-use super::stance::{STOP, Stance, by_stance};
+use super::stance::{STOP, Stance};
 use super::{ParamSpec, Spec, Strategy, close, feature};
-use crate::domain::{Candle, Ms};
+use crate::domain::{Bps, Candle, Ms};
 
 pub(super) static SPEC: Spec = Spec {
     name: "opening_range",
@@ -76,5 +76,14 @@ impl Strategy for OpeningRange {
         let (lowest, highest) = self.range.unwrap_or((f64::NAN, f64::NAN));
         format!("close {:.4}, the day opened in {lowest:.4} to {highest:.4}", self.seen)
     }
-    by_stance!();
+    fn warmup(&self) -> usize {
+        self.stance.warmup()
+    }
+    fn target(&self) -> Option<Bps> {
+        // Joined in the middle of a day: what is held since its range is not known, and is kept.
+        self.stance.target().filter(|_| self.whole)
+    }
+    fn stop_distance(&self) -> f64 {
+        self.stance.stop()
+    }
 }

@@ -24,7 +24,7 @@ pub(super) static SPEC: Spec = Spec {
             multiple: p["multiple"],
             lines: None,
             last: 0.0,
-            rising: true,
+            rising: None,
         })
     },
 };
@@ -36,7 +36,8 @@ struct Supertrend {
     /// (below, above), each moved with its trend only.
     lines: Option<(f64, f64)>,
     last: f64,
-    rising: bool,
+    /// `None` until a line was crossed: before that there is no trend to speak of.
+    rising: Option<bool>,
 }
 
 impl Strategy for Supertrend {
@@ -51,16 +52,20 @@ impl Strategy for Supertrend {
                 // A line gives way only where the last close was beyond it.
                 below = if self.last >= old_below { below.max(old_below) } else { below };
                 above = if self.last <= old_above { above.min(old_above) } else { above };
-                self.rising = if self.rising { price >= old_below.max(below) } else { price > old_above.min(above) };
+                if price > old_above.min(above) {
+                    self.rising = Some(true);
+                } else if price < old_below.max(below) {
+                    self.rising = Some(false);
+                }
             }
             self.lines = Some((below, above));
-            self.stance.take(if self.rising { 1 } else { -1 });
+            self.stance.take(self.rising.map_or(0, |rising| if rising { 1 } else { -1 }));
         }
         self.last = price;
     }
     fn reason(&self) -> String {
         let (below, above) = self.lines.unwrap_or((f64::NAN, f64::NAN));
-        let line = if self.rising { below } else { above };
+        let line = if self.rising == Some(false) { above } else { below };
         format!("close {:.4}, trailing line {line:.4}", self.last)
     }
     by_stance!();

@@ -139,6 +139,8 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
         if tick <= Decimal::ZERO || lot <= Decimal::ZERO {
             continue;
         }
+        let (value, multiplier) = (row.ct_val.unwrap_or(Decimal::ONE), row.ct_mult.unwrap_or(Decimal::ONE));
+        let Some(worth) = value.checked_mul(multiplier) else { continue };
         let (base, quote) = match kind {
             InstKind::Spot => (row.base_ccy, row.quote_ccy),
             InstKind::Swap => (row.ct_val_ccy, row.settle_ccy),
@@ -155,7 +157,7 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
             max_market_size: Qty(row.max_mkt_sz.or(row.max_lmt_sz).unwrap_or(Decimal::MAX)),
             contract_value: match kind {
                 InstKind::Spot => Decimal::ONE,
-                InstKind::Swap => row.ct_val.unwrap_or(Decimal::ONE) * row.ct_mult.unwrap_or(Decimal::ONE),
+                InstKind::Swap => worth,
             },
             max_leverage: row.lever.unwrap_or(Decimal::ONE),
             code: row.inst_id_code,
