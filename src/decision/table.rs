@@ -1,14 +1,15 @@
 //! The table: every contender's strategies, fed bar by bar, asked together. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use tracing::warn;
 
 use super::snapshot::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, MarketView, Ms, Price, Qty, Side};
-use crate::strategy::{Params, Signal, Spec, Strategy};
+use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side};
+use crate::strategy::{Ohlcv, Params, Signal, Spec, Strategy, feature};
 
 /// A contender's place at the table: what it runs and on what.
 #[derive(Clone, Debug)]
@@ -21,16 +22,32 @@ pub struct Seat {
     pub bar: Bar,
 }
 
+/// One contender's strategy on one instrument.
+struct Player {
+    bar: Bar,
+    instrument: Arc<Instrument>,
+    strategy: Box<dyn Strategy>,
+}
+
+impl Player {
+    fn hear(&mut self, candle: &Candle) {
+        self.strategy.on_bar(&Ohlcv::of(candle, &self.instrument));
+    }
+    fn signal(&self) -> Option<Signal> {
+        self.strategy.signal(feature(self.instrument.tick.0))
+    }
+}
+
 /// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the history.
 pub struct Table {
-    strategies: BTreeMap<(ContenderId, InstId), (Bar, Box<dyn Strategy>)>,
+    players: BTreeMap<(ContenderId, InstId), Player>,
     last: BTreeMap<(InstId, Bar), Candle>,
 }
 
 impl Table {
     /// Fresh strategies, warmed up on the history of the market view.
     pub fn set(seats: &[Seat], view: &MarketView) -> Self {
-        let mut table = Self { strategies: BTreeMap::new(), last: BTreeMap::new() };
+        let mut table = Self { players: BTreeMap::new(), last: BTreeMap::new() };
         for (inst, market) in &view.insts {
             for (bar, history) in &market.series {
                 table.last.extend(history.candles().last().map(|newest| ((inst.clone(), *bar), *newest)));
@@ -40,14 +57,15 @@ impl Table {
             for inst in &seat.instruments {
                 let Some(market) = view.insts.get(inst) else { continue };
                 let long_only = market.instrument.kind == InstKind::Spot;
-                let mut strategy = (seat.strategy.build)(&seat.params, long_only);
+                let strategy = (seat.strategy.build)(&seat.params, long_only);
+                let mut player = Player { bar: seat.bar, instrument: market.instrument.clone(), strategy };
                 let history = market.history(seat.bar);
-                history.iter().for_each(|bar| strategy.on_bar(bar));
-                if history.len() < strategy.warmup() {
+                history.iter().for_each(|bar| player.hear(bar));
+                if history.len() < player.strategy.warmup() {
                     warn!(event = "warmup_short", contender = %seat.contender, %inst, have = history.len(),
-                        need = strategy.warmup(), "history is shorter than the warm-up; raise market.history_bars");
+                        need = player.strategy.warmup(), "history is shorter than the warm-up; raise market.history_bars");
                 }
-                table.strategies.insert((seat.contender.clone(), inst.clone()), (seat.bar, strategy));
+                table.players.insert((seat.contender.clone(), inst.clone()), player);
             }
         }
         table
@@ -72,11 +90,8 @@ impl Table {
             Some(last) if candle.ts != last.ts.plus(bar.span()) => return false,
             _ => {}
         }
-        for ((_, on), (lives_on, strategy)) in &mut self.strategies {
-            if on == inst && *lives_on == bar {
-                strategy.on_bar(&candle);
-            }
-        }
+        let concerned = self.players.iter_mut().filter(|((_, on), player)| on == inst && player.bar == bar);
+        concerned.for_each(|(_, player)| player.hear(&candle));
         self.last.insert(key, candle);
         true
     }
@@ -95,7 +110,7 @@ impl Table {
                     stop: None,
                     reason: reason.to_owned(),
                 };
-                out.push(match (self.strategies.get(&key).and_then(|(_, s)| s.signal()), snapshot.market.get(inst)) {
+                out.push(match (self.players.get(&key).and_then(Player::signal), snapshot.market.get(inst)) {
                     (_, Some(InstSnapshot { bar: None, .. })) => keep("its bar is late"),
                     _ if self.closed_at(inst, seat.bar, close).is_none() => keep("its bar is late"),
                     (None, _) | (_, None) => keep("warming up"),
@@ -127,8 +142,6 @@ fn stop_price(signal: &Signal, shown: &InstSnapshot) -> Option<Price> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::decision::test_snapshot;
     use crate::domain::instrument::tests::swap;

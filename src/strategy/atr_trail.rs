@@ -3,8 +3,7 @@
 
 use super::indicators::{Atr, Extremes};
 use super::stance::{STOP, Stance, by_stance, settled_wilder};
-use super::{ParamSpec, Spec, Strategy, close, feature, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "atr_trail",
@@ -24,7 +23,8 @@ pub(super) static SPEC: Spec = Spec {
             channel: Extremes::new(entry),
             range: Atr::new(period),
             multiple: p["multiple"],
-            best: 0.0,
+            highest: f64::MIN,
+            lowest: f64::MAX,
             seen: 0.0,
         })
     },
@@ -35,41 +35,43 @@ struct AtrTrail {
     channel: Extremes,
     range: Atr,
     multiple: f64,
-    /// The best close since it is in.
-    best: f64,
+    /// Of the closes since it is in, or of all it has seen.
+    highest: f64,
+    lowest: f64,
     seen: f64,
 }
 
 impl Strategy for AtrTrail {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        let (high, low, price) = (feature(bar.high.0), feature(bar.low.0), close(bar));
+        let (high, low, price) = (bar.high, bar.low, bar.close);
         self.range.push(high, low, price);
         self.seen = price;
-        if let (Some((highest, lowest)), Some(range)) = (self.channel.get(), self.range.get()) {
+        if let (Some((top, bottom)), Some(range)) = (self.channel.get(), self.range.get()) {
             let (before, room) = (self.stance.side(), self.multiple * range);
-            self.best = match before {
-                1 => self.best.max(price),
-                -1 => self.best.min(price),
-                _ => price,
-            };
+            (self.highest, self.lowest) = (self.highest.max(price), self.lowest.min(price));
             // Compared with the bars before this one: a bar cannot break its own high.
-            if price > highest {
+            if price > top {
                 self.stance.take(1);
-            } else if price < lowest {
+            } else if price < bottom {
                 self.stance.take(-1);
-            } else if (before > 0 && price < self.best - room) || (before < 0 && price > self.best + room) {
-                self.stance.take(0);
+            } else {
+                self.stance.let_go(price < self.highest - room, price > self.lowest + room);
             }
             if self.stance.side() != before {
-                self.best = price;
+                (self.highest, self.lowest) = (price, price);
             }
         }
         self.channel.push(high, low);
     }
-    fn reason(&self) -> String {
-        let room = self.multiple * self.range.get().unwrap_or(f64::NAN);
-        format!("close {:.4}, best {:.4}, room {room:.4}", self.seen, self.best)
+    fn reason(&self, tick: f64) -> String {
+        let room = tick * self.multiple * self.range.get().unwrap_or(f64::NAN);
+        format!(
+            "close {:.4} after {:.4} to {:.4}, room {room:.4}",
+            tick * self.seen,
+            tick * self.lowest,
+            tick * self.highest
+        )
     }
     by_stance!();
 }

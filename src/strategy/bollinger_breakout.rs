@@ -2,8 +2,7 @@
 
 use super::indicators::Spread;
 use super::stance::{STOP, Stance, by_stance};
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "bollinger_breakout",
@@ -17,7 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let period = whole(p, "period");
         Box::new(BollingerBreakout {
-            stance: Stance::new(p, period, long_only),
+            stance: Stance::new(p, 3 * period, long_only),
             spread: Spread::new(period),
             width: p["width"],
             seen: 0.0,
@@ -33,18 +32,18 @@ struct BollingerBreakout {
 }
 
 impl Strategy for BollingerBreakout {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.seen = close(bar);
+        self.seen = bar.close;
         self.spread.push(self.seen);
         if let Some((mean, deviation)) = self.spread.get() {
             let reach = self.width * deviation;
             self.stance.break_out(self.seen, (mean - reach, mean, mean + reach));
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let (mean, deviation) = self.spread.get().unwrap_or((f64::NAN, f64::NAN));
-        format!("close {:.4} in {:.4} ± {:.4}", self.seen, mean, self.width * deviation)
+        format!("close {:.4} in {:.4} ± {:.4}", tick * self.seen, tick * mean, tick * self.width * deviation)
     }
     by_stance!();
 }

@@ -2,8 +2,7 @@
 //! once.
 
 use super::stance::{STOP, Stance, by_stance};
-use super::{Spec, Strategy};
-use crate::domain::Candle;
+use super::{Ohlcv, Spec, Strategy};
 
 pub(super) static SPEC: Spec = Spec {
     name: "buy_and_hold",
@@ -18,11 +17,11 @@ struct BuyAndHold {
 }
 
 impl Strategy for BuyAndHold {
-    fn on_bar(&mut self, _: &Candle) {
+    fn on_bar(&mut self, _: &Ohlcv) {
         self.stance.tick();
         self.stance.take(1);
     }
-    fn reason(&self) -> String {
+    fn reason(&self, _: f64) -> String {
         "held since the first bar".to_owned()
     }
     by_stance!();

@@ -2,9 +2,8 @@
 //! Many small losses, a few long runs.
 
 use super::indicators::Extremes;
-use super::stance::STOP;
-use super::{ParamSpec, Spec, Strategy, close, feature, whole};
-use crate::domain::{Bps, Candle};
+use super::stance::{STOP, Stance, by_stance};
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "donchian",
@@ -16,62 +15,45 @@ pub(super) static SPEC: Spec = Spec {
     ],
     validate: |p| if p["exit"] <= p["entry"] { Ok(()) } else { Err("exit must not be more than entry".into()) },
     build: |p, long_only| {
+        let (entry, exit) = (whole(p, "entry"), whole(p, "exit"));
         Box::new(Donchian {
-            entry: Extremes::new(whole(p, "entry")),
-            exit: Extremes::new(whole(p, "exit")),
-            warmup: whole(p, "entry") + 1,
-            stop: p["stop_pct"] / 100.0,
-            long_only,
-            held: None,
+            stance: Stance::new(p, entry + 1, long_only),
+            entry: Extremes::new(entry),
+            exit: Extremes::new(exit),
             seen: (0.0, 0.0, 0.0),
         })
     },
 };
 
 struct Donchian {
+    stance: Stance,
     entry: Extremes,
     exit: Extremes,
-    warmup: usize,
-    stop: f64,
-    long_only: bool,
-    /// `None` until the channel is full.
-    held: Option<i32>,
     /// Close, and the channel it was compared with.
     seen: (f64, f64, f64),
 }
 
 impl Strategy for Donchian {
-    fn warmup(&self) -> usize {
-        self.warmup
-    }
-    fn on_bar(&mut self, bar: &Candle) {
-        let price = close(bar);
+    fn on_bar(&mut self, bar: &Ohlcv) {
+        self.stance.tick();
+        let price = bar.close;
         // Compared with the bars before this one: a bar cannot break its own high.
         if let (Some((high, low)), Some((exit_high, exit_low))) = (self.entry.get(), self.exit.get()) {
-            let held = self.held.unwrap_or(0);
-            let next = if price > high {
-                1
+            if price > high {
+                self.stance.take(1);
             } else if price < low {
-                if self.long_only { 0 } else { -1 }
-            } else if (held > 0 && price < exit_low) || (held < 0 && price > exit_high) {
-                0
+                self.stance.take(-1);
             } else {
-                held
-            };
-            self.held = Some(next);
+                self.stance.let_go(price < exit_low, price > exit_high);
+            }
             self.seen = (price, low, high);
         }
-        self.entry.push(feature(bar.high.0), feature(bar.low.0));
-        self.exit.push(feature(bar.high.0), feature(bar.low.0));
+        self.entry.push(bar.high, bar.low);
+        self.exit.push(bar.high, bar.low);
     }
-    fn target(&self) -> Option<Bps> {
-        Some(Bps(10_000 * self.held?))
-    }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let (price, low, high) = self.seen;
-        format!("close {price:.4} in {low:.4} to {high:.4}")
+        format!("close {:.4} in {:.4} to {:.4}", tick * price, tick * low, tick * high)
     }
-    fn stop_distance(&self) -> f64 {
-        self.stop
-    }
+    by_stance!();
 }

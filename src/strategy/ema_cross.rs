@@ -2,8 +2,7 @@
 
 use super::indicators::Ema;
 use super::stance::{STOP, Stance, by_stance, settled};
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "ema_cross",
@@ -28,17 +27,17 @@ struct EmaCross {
 }
 
 impl Strategy for EmaCross {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.fast.push(close(bar));
-        self.slow.push(close(bar));
+        self.fast.push(bar.close);
+        self.slow.push(bar.close);
         if let (Some(fast), Some(slow)) = (self.fast.get(), self.slow.get()) {
             self.stance.take(i32::from(fast > slow) - i32::from(fast < slow));
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let shown = |ema: &Ema| ema.get().unwrap_or(f64::NAN);
-        format!("fast {:.4} vs slow {:.4}", shown(&self.fast), shown(&self.slow))
+        format!("fast {:.4} vs slow {:.4}", tick * shown(&self.fast), tick * shown(&self.slow))
     }
     by_stance!();
 }

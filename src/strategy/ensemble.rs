@@ -3,9 +3,9 @@
 
 use super::stance::{STOP, Stance};
 use super::{
-    ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross, supertrend, whole,
+    Ohlcv, ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross, supertrend, whole,
 };
-use crate::domain::{Bps, Candle};
+use crate::domain::Bps;
 
 pub(super) static SPEC: Spec = Spec {
     name: "ensemble",
@@ -49,11 +49,12 @@ struct Ensemble {
 }
 
 impl Ensemble {
-    /// Long votes and short votes.
-    fn votes(&self) -> (i32, i32) {
-        let targets = self.members.iter().filter_map(|member| member.target());
-        targets.fold((0, 0), |(long, short), target| {
-            (long + i32::from(target > Bps(0)), short + i32::from(target < Bps(0)))
+    /// Long votes and short votes; `None` while a member has no opinion yet.
+    fn votes(&self) -> Option<(i32, i32)> {
+        let mut targets = self.members.iter().map(|member| member.target());
+        targets.try_fold((0, 0), |(long, short), target| {
+            let target = target?;
+            Some((long + i32::from(target > Bps(0)), short + i32::from(target < Bps(0))))
         })
     }
 }
@@ -62,18 +63,19 @@ impl Strategy for Ensemble {
     fn warmup(&self) -> usize {
         self.stance.warmup()
     }
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
         self.members.iter_mut().for_each(|member| member.on_bar(bar));
-        let (long, short) = self.votes();
-        let lead = long - short;
-        self.stance.take(if lead.abs() >= self.quorum { lead.signum() } else { 0 });
+        if let Some((long, short)) = self.votes() {
+            let lead = long - short;
+            self.stance.take(if lead.abs() >= self.quorum { lead.signum() } else { 0 });
+        }
     }
     fn target(&self) -> Option<Bps> {
         self.stance.target()
     }
-    fn reason(&self) -> String {
-        let (long, short) = self.votes();
+    fn reason(&self, _: f64) -> String {
+        let (long, short) = self.votes().unwrap_or_default();
         format!("{long} votes long, {short} short, {} of lead needed", self.quorum)
     }
     fn stop_distance(&self) -> f64 {

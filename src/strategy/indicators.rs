@@ -2,34 +2,66 @@
 
 use std::collections::VecDeque;
 
-/// Mean of the last `n` values.
+/// The last `n` values.
+#[derive(Clone, Debug)]
+struct Window {
+    values: Box<[f64]>,
+    /// Where the next one goes.
+    at: usize,
+    seen: usize,
+}
+
+impl Window {
+    fn new(n: usize) -> Self {
+        Self { values: vec![0.0; n.max(1)].into(), at: 0, seen: 0 }
+    }
+    /// Puts one in; the one that falls out, zero while there is room.
+    fn push(&mut self, value: f64) -> f64 {
+        let old = std::mem::replace(&mut self.values[self.at], value);
+        self.at = if self.at + 1 == self.values.len() { 0 } else { self.at + 1 };
+        self.seen += 1;
+        old
+    }
+    fn is_full(&self) -> bool {
+        self.seen >= self.values.len()
+    }
+    /// Has it turned over just now? The moment to sum afresh, at a constant cost per value.
+    const fn is_turned(&self) -> bool {
+        self.at == 0
+    }
+    const fn len(&self) -> f64 {
+        self.values.len() as f64
+    }
+}
+
+/// Mean of the last `n` values. The sum of whole numbers is exact; of others it is taken afresh each `n` values, for adding
+/// and subtracting drifts.
 #[derive(Clone, Debug)]
 pub(super) struct Sma {
-    window: VecDeque<f64>,
-    n: usize,
+    window: Window,
     sum: f64,
-    /// Values since the sum was last taken afresh: adding and subtracting drifts.
-    since: usize,
 }
 
 impl Sma {
     pub(super) fn new(n: usize) -> Self {
-        Self { window: VecDeque::with_capacity(n + 1), n, sum: 0.0, since: 0 }
+        Self { window: Window::new(n), sum: 0.0 }
     }
     pub(super) fn push(&mut self, value: f64) {
-        self.window.push_back(value);
-        self.sum += value;
-        if self.window.len() > self.n {
-            self.sum -= self.window.pop_front().unwrap_or_default();
-        }
-        self.since += 1;
-        if self.since >= 1024 {
-            self.sum = self.window.iter().sum();
-            self.since = 0;
+        self.sum += value - self.window.push(value);
+        if self.window.is_turned() {
+            self.sum = self.window.values.iter().sum();
         }
     }
     pub(super) fn get(&self) -> Option<f64> {
-        (self.window.len() == self.n).then(|| self.sum / self.n as f64)
+        self.window.is_full().then(|| self.sum / self.window.len())
+    }
+    /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of whole numbers, those that
+    /// tie do tie.
+    pub(super) fn side_of(&self, other: &Self) -> Option<i32> {
+        (self.window.is_full() && other.window.is_full()).then(|| {
+            let (own, others) = (self.sum * other.window.len(), other.sum * self.window.len());
+            i32::from(own > others) - i32::from(own < others)
+        })
     }
 }
 
@@ -97,30 +129,43 @@ impl Macd {
     }
 }
 
-/// Mean and standard deviation (of the whole population) of the last `n` values.
+/// Mean and standard deviation (of the whole population) of the last `n` values, summed as distances from a value among
+/// them, and afresh each `n` values.
 #[derive(Clone, Debug)]
 pub(super) struct Spread {
-    n: usize,
-    window: VecDeque<f64>,
+    window: Window,
+    from: f64,
+    sum: f64,
+    squares: f64,
 }
 
 impl Spread {
     pub(super) fn new(n: usize) -> Self {
-        Self { n, window: VecDeque::with_capacity(n + 1) }
+        Self { window: Window::new(n), from: 0.0, sum: 0.0, squares: 0.0 }
     }
     pub(super) fn push(&mut self, value: f64) {
-        self.window.push_back(value);
-        if self.window.len() > self.n {
-            self.window.pop_front();
+        if self.window.seen == 0 {
+            self.from = value;
+        }
+        let full = self.window.is_full();
+        let old = self.window.push(value);
+        let (new, gone) = (value - self.from, if full { old - self.from } else { 0.0 });
+        self.sum += new - gone;
+        self.squares += new * new - gone * gone;
+        if self.window.is_turned() {
+            self.from = value;
+            (self.sum, self.squares) = self.window.values.iter().fold((0.0, 0.0), |(sum, squares), value| {
+                let distance = value - self.from;
+                (sum + distance, squares + distance * distance)
+            });
         }
     }
-    /// (mean, deviation); the squares of distances are summed afresh, so nothing drifts.
+    /// (mean, deviation).
     pub(super) fn get(&self) -> Option<(f64, f64)> {
-        (self.window.len() == self.n).then_some(())?;
-        let n = self.n as f64;
-        let mean = self.window.iter().sum::<f64>() / n;
-        let variance = self.window.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
-        Some((mean, variance.sqrt()))
+        self.window.is_full().then_some(())?;
+        let mean = self.sum / self.window.len();
+        let variance = (self.squares / self.window.len() - mean * mean).max(0.0);
+        Some((self.from + mean, variance.sqrt()))
     }
 }
 

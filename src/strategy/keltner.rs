@@ -3,8 +3,7 @@
 
 use super::indicators::{Atr, Ema};
 use super::stance::{STOP, Stance, by_stance, settled, settled_wilder};
-use super::{ParamSpec, Spec, Strategy, close, feature, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "keltner",
@@ -33,20 +32,20 @@ struct Keltner {
 }
 
 impl Strategy for Keltner {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.seen = close(bar);
+        self.seen = bar.close;
         self.middle.push(self.seen);
-        self.range.push(feature(bar.high.0), feature(bar.low.0), self.seen);
+        self.range.push(bar.high, bar.low, self.seen);
         if let (Some(middle), Some(range)) = (self.middle.get(), self.range.get()) {
             let reach = self.width * range;
             self.stance.break_out(self.seen, (middle - reach, middle, middle + reach));
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let shown = |value: Option<f64>| value.unwrap_or(f64::NAN);
-        let reach = self.width * shown(self.range.get());
-        format!("close {:.4} in {:.4} ± {reach:.4}", self.seen, shown(self.middle.get()))
+        let reach = tick * self.width * shown(self.range.get());
+        format!("close {:.4} in {:.4} ± {reach:.4}", tick * self.seen, tick * shown(self.middle.get()))
     }
     by_stance!();
 }

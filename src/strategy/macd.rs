@@ -2,8 +2,7 @@
 
 use super::indicators::Macd;
 use super::stance::{STOP, Stance, by_stance, settled};
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "macd",
@@ -28,16 +27,16 @@ struct MacdTrend {
 }
 
 impl Strategy for MacdTrend {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.macd.push(close(bar));
+        self.macd.push(bar.close);
         if let Some((line, signal)) = self.macd.get() {
             self.stance.take(i32::from(line > signal) - i32::from(line < signal));
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let (line, signal) = self.macd.get().unwrap_or((f64::NAN, f64::NAN));
-        format!("macd {line:.4} vs {signal:.4}")
+        format!("macd {:.4} vs {:.4}", tick * line, tick * signal)
     }
     by_stance!();
 }

@@ -26,10 +26,47 @@ mod zscore_reversion;
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Bps, Candle};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use crate::domain::{Bps, Candle, Instrument, Ms};
 
 /// Parameter values by name, all within their declared bounds.
 pub type Params = BTreeMap<String, f64>;
+
+/// A closed bar as a strategy sees it: prices in ticks, volume in lots. Both are whole numbers as long as the market keeps
+/// its own steps, so sums of them are exact.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ohlcv {
+    /// When it opened.
+    pub ts: Ms,
+    pub open: f64,
+    pub high: f64,
+    pub low: f64,
+    pub close: f64,
+    pub volume: f64,
+}
+
+impl Ohlcv {
+    /// A candle in an instrument's steps.
+    pub fn of(candle: &Candle, inst: &Instrument) -> Self {
+        let steps = |value: Decimal, step: Decimal| feature(value.checked_div(step).unwrap_or_default());
+        let price = |price: crate::domain::Price| steps(price.0, inst.tick.0);
+        Self {
+            ts: candle.ts,
+            open: price(candle.open),
+            high: price(candle.high),
+            low: price(candle.low),
+            close: price(candle.close),
+            volume: steps(candle.volume.0, inst.lot.0),
+        }
+    }
+}
+
+/// A decimal as a feature.
+pub fn feature(value: Decimal) -> f64 {
+    value.to_f64().expect("a decimal has a nearest float")
+}
 
 /// What a strategy wants now.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,16 +84,16 @@ pub trait Strategy: Send + Sync {
     /// Closed bars needed before the first signal.
     fn warmup(&self) -> usize;
     /// The next closed bar.
-    fn on_bar(&mut self, bar: &Candle);
+    fn on_bar(&mut self, bar: &Ohlcv);
     /// Share of its slot that it wants after the last bar, signed; `None` while warming up.
     fn target(&self) -> Option<Bps>;
-    /// Why, in words a person can check.
-    fn reason(&self) -> String;
+    /// Why, in words a person can check; a tick is worth this much.
+    fn reason(&self, tick: f64) -> String;
     /// Distance of an entry's stop as a share of the price; zero: none of its own.
     fn stop_distance(&self) -> f64;
     /// All of it.
-    fn signal(&self) -> Option<Signal> {
-        Some(Signal { target: self.target()?, stop_distance: self.stop_distance(), reason: self.reason() })
+    fn signal(&self, tick: f64) -> Option<Signal> {
+        Some(Signal { target: self.target()?, stop_distance: self.stop_distance(), reason: self.reason(tick) })
     }
 }
 
@@ -119,16 +156,6 @@ pub fn find(name: &str) -> Option<&'static Spec> {
     all().iter().copied().find(|spec| spec.name == name)
 }
 
-/// A candle's price as a feature.
-fn close(bar: &Candle) -> f64 {
-    feature(bar.close.0)
-}
-
-fn feature(value: rust_decimal::Decimal) -> f64 {
-    use rust_decimal::prelude::ToPrimitive;
-    value.to_f64().expect("a decimal has a nearest float")
-}
-
 fn whole(params: &Params, name: &str) -> usize {
     params[name].round() as usize
 }
@@ -136,12 +163,10 @@ fn whole(params: &Params, name: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Ms, Price, Qty};
-    use rust_decimal::Decimal;
 
-    fn bar(i: i64, close: i64) -> Candle {
-        let p = Price(Decimal::from(close));
-        Candle { ts: Ms::secs(i), open: p, high: p, low: p, close: p, volume: Qty(Decimal::ONE) }
+    fn bar(i: i64, close: i64) -> Ohlcv {
+        let p = close as f64;
+        Ohlcv { ts: Ms::secs(i), open: p, high: p, low: p, close: p, volume: 1.0 }
     }
 
     #[test]
@@ -159,11 +184,19 @@ mod tests {
         for spec in all() {
             let mut strategy = (spec.build)(&spec.defaults(), false);
             let warmup = strategy.warmup();
+            // Waves of many lengths: every line is crossed from both sides.
+            let price = |i: i64| {
+                1000 + [(7, 3.0), (60, 11.0), (300, 37.0)]
+                    .map(|(n, a)| (a * (i as f64 / n as f64).sin()) as i64)
+                    .iter()
+                    .sum::<i64>()
+            };
             for i in 0..warmup as i64 {
-                assert!(strategy.signal().is_none(), "{} spoke after {i} of {warmup} bars", spec.name);
-                strategy.on_bar(&bar(i, 100 + (i * 7) % 13));
+                assert!(strategy.target().is_none(), "{} spoke after {i} of {warmup} bars", spec.name);
+                strategy.on_bar(&bar(60 * i, price(i)));
             }
-            assert!(strategy.signal().is_some(), "{} is silent after its warm-up", spec.name);
+            (0..2000).map(|i| i + warmup as i64).for_each(|i| strategy.on_bar(&bar(60 * i, price(i))));
+            assert!(strategy.target().is_some(), "{} is silent long after its warm-up", spec.name);
         }
     }
 
@@ -172,10 +205,8 @@ mod tests {
         let spec = find(name).unwrap();
         let mut strategy = (spec.build)(&spec.defaults(), false);
         for (i, close) in closes.enumerate() {
-            let price = |value: f64| Price(Decimal::try_from(value).unwrap().round_dp(4));
-            let (high, low) = (price(close * 1.002), price(close * 0.998));
-            let (close, volume) = (price(close), Qty(Decimal::ONE));
-            strategy.on_bar(&Candle { ts: Ms::secs(60 * i as i64), open: close, high, low, close, volume });
+            let (high, low) = (close * 1.002, close * 0.998);
+            strategy.on_bar(&Ohlcv { ts: Ms::secs(60 * i as i64), open: close, high, low, close, volume: 1.0 });
         }
         strategy.target().expect("warmed up").0
     }
@@ -265,7 +296,7 @@ mod tests {
             let mut strategy = (spec.build)(&spec.defaults(), true);
             for i in 0..2000i64 {
                 strategy.on_bar(&bar(i, 1000 + (i * i * 31) % 97 - i / 8));
-                assert!(strategy.signal().is_none_or(|s| s.target >= Bps(0)), "{}", spec.name);
+                assert!(strategy.target().is_none_or(|target| target >= Bps(0)), "{}", spec.name);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::indicators::Spread;
 use super::stance::{STOP, Stance};
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::{Bps, Candle, Ms};
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use crate::domain::{Bps, Ms};
 
 pub(super) static SPEC: Spec = Spec {
     name: "momentum",
@@ -70,9 +70,9 @@ impl Strategy for Momentum {
     fn warmup(&self) -> usize {
         self.stance.warmup()
     }
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        let price = close(bar);
+        let price = bar.close;
         if let Some((at, last)) = self.last {
             self.span = bar.ts.since(at).0;
             self.returns.push((price / last).ln());
@@ -90,7 +90,7 @@ impl Strategy for Momentum {
         let whole = self.stance.target()?;
         Some(Bps((f64::from(whole.0) * self.share()).round() as i32))
     }
-    fn reason(&self) -> String {
+    fn reason(&self, _: f64) -> String {
         let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
         format!(
             "{:+.2} % over the look-back, volatility {:.0} % a year",

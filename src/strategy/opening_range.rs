@@ -2,8 +2,8 @@
 //! day; nothing is carried over midnight.
 
 use super::stance::{STOP, Stance};
-use super::{ParamSpec, Spec, Strategy, close, feature};
-use crate::domain::{Bps, Candle, Ms};
+use super::{Ohlcv, ParamSpec, Spec, Strategy};
+use crate::domain::{Bps, Ms};
 
 pub(super) static SPEC: Spec = Spec {
     name: "opening_range",
@@ -43,10 +43,10 @@ struct OpeningRange {
 }
 
 impl Strategy for OpeningRange {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        let (high, low) = (feature(bar.high.0), feature(bar.low.0));
-        self.seen = close(bar);
+        let (high, low) = (bar.high, bar.low);
+        self.seen = bar.close;
         let day = bar.ts.utc_day();
         let of_day = bar.ts.since(Ms::days(day));
         if self.day != Some(day) {
@@ -72,9 +72,9 @@ impl Strategy for OpeningRange {
             self.stance.take(0);
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let (lowest, highest) = self.range.unwrap_or((f64::NAN, f64::NAN));
-        format!("close {:.4}, the day opened in {lowest:.4} to {highest:.4}", self.seen)
+        format!("close {:.4}, the day opened in {:.4} to {:.4}", tick * self.seen, tick * lowest, tick * highest)
     }
     fn warmup(&self) -> usize {
         self.stance.warmup()

@@ -2,8 +2,8 @@
 //! to an account. The same seed and the same bars give the same sides, wherever it is started.
 
 use super::stance::{STOP, Stance, by_stance};
-use super::{ParamSpec, Spec, Strategy, whole};
-use crate::domain::{Candle, Ms};
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use crate::domain::Ms;
 
 pub(super) static SPEC: Spec = Spec {
     name: "random",
@@ -42,7 +42,7 @@ const fn mixed(number: u64) -> u64 {
 }
 
 impl Strategy for Random {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
         // The bar's length is what lies between two of them; a gap only draws later.
         if let Some(last) = self.last {
@@ -53,7 +53,7 @@ impl Strategy for Random {
         }
         self.last = Some(bar.ts);
     }
-    fn reason(&self) -> String {
+    fn reason(&self, _: f64) -> String {
         format!("draw {} of seed {}", self.draw, self.seed)
     }
     by_stance!();

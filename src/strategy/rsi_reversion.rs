@@ -2,9 +2,8 @@
 //! Earns small and often in a range, loses when a trend does not stop.
 
 use super::indicators::Rsi;
-use super::stance::STOP;
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::{Bps, Candle};
+use super::stance::{STOP, Stance, by_stance, settled_wilder};
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "rsi_reversion",
@@ -18,50 +17,31 @@ pub(super) static SPEC: Spec = Spec {
     validate: |_| Ok(()),
     build: |p, long_only| {
         Box::new(RsiReversion {
+            stance: Stance::new(p, settled_wilder(whole(p, "period")), long_only),
             rsi: Rsi::new(whole(p, "period")),
-            warmup: whole(p, "period") + 1,
             low: p["low"],
             high: p["high"],
-            stop: p["stop_pct"] / 100.0,
-            long_only,
-            held: 0,
         })
     },
 };
 
 struct RsiReversion {
+    stance: Stance,
     rsi: Rsi,
-    warmup: usize,
     low: f64,
     high: f64,
-    stop: f64,
-    long_only: bool,
-    /// What it wants to hold: -1, 0 or 1. Kept between the bounds, so that it lets go only half way.
-    held: i32,
 }
 
 impl Strategy for RsiReversion {
-    fn warmup(&self) -> usize {
-        self.warmup
-    }
-    fn on_bar(&mut self, bar: &Candle) {
-        self.rsi.push(close(bar));
-        let Some(rsi) = self.rsi.get() else { return };
-        if rsi < self.low {
-            self.held = 1;
-        } else if rsi > self.high {
-            self.held = if self.long_only { 0 } else { -1 };
-        } else if (self.held > 0 && rsi > 50.0) || (self.held < 0 && rsi < 50.0) {
-            self.held = 0;
+    fn on_bar(&mut self, bar: &Ohlcv) {
+        self.stance.tick();
+        self.rsi.push(bar.close);
+        if let Some(rsi) = self.rsi.get() {
+            self.stance.revert(rsi, (self.low, 50.0, self.high));
         }
     }
-    fn target(&self) -> Option<Bps> {
-        self.rsi.get().map(|_| Bps(10_000 * self.held))
-    }
-    fn reason(&self) -> String {
+    fn reason(&self, _: f64) -> String {
         format!("rsi {:.1} of {} to {}", self.rsi.get().unwrap_or(f64::NAN), self.low, self.high)
     }
-    fn stop_distance(&self) -> f64 {
-        self.stop
-    }
+    by_stance!();
 }

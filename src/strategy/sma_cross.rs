@@ -3,8 +3,8 @@
 
 use super::indicators::Sma;
 use super::stance::STOP;
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::{Bps, Candle};
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use crate::domain::Bps;
 
 pub(super) static SPEC: Spec = Spec {
     name: "sma_cross",
@@ -39,23 +39,17 @@ impl Strategy for SmaCross {
     fn warmup(&self) -> usize {
         self.warmup
     }
-    fn on_bar(&mut self, bar: &Candle) {
-        self.fast.push(close(bar));
-        self.slow.push(close(bar));
+    fn on_bar(&mut self, bar: &Ohlcv) {
+        self.fast.push(bar.close);
+        self.slow.push(bar.close);
     }
     fn target(&self) -> Option<Bps> {
-        let (fast, slow) = (self.fast.get()?, self.slow.get()?);
-        Some(if fast > slow {
-            Bps(10_000)
-        } else if fast < slow && !self.long_only {
-            Bps(-10_000)
-        } else {
-            Bps(0)
-        })
+        let side = self.fast.side_of(&self.slow)?;
+        Some(Bps(10_000 * if self.long_only { side.max(0) } else { side }))
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let shown = |sma: &Sma| sma.get().unwrap_or(f64::NAN);
-        format!("fast {:.4} vs slow {:.4}", shown(&self.fast), shown(&self.slow))
+        format!("fast {:.4} vs slow {:.4}", tick * shown(&self.fast), tick * shown(&self.slow))
     }
     fn stop_distance(&self) -> f64 {
         self.stop

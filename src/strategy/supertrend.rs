@@ -3,8 +3,7 @@
 
 use super::indicators::Atr;
 use super::stance::{STOP, Stance, by_stance, settled_wilder};
-use super::{ParamSpec, Spec, Strategy, close, feature, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "supertrend",
@@ -41,9 +40,9 @@ struct Supertrend {
 }
 
 impl Strategy for Supertrend {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        let (high, low, price) = (feature(bar.high.0), feature(bar.low.0), close(bar));
+        let (high, low, price) = (bar.high, bar.low, bar.close);
         self.range.push(high, low, price);
         if let Some(range) = self.range.get() {
             let (middle, reach) = ((high + low) / 2.0, self.multiple * range);
@@ -59,14 +58,16 @@ impl Strategy for Supertrend {
                 }
             }
             self.lines = Some((below, above));
-            self.stance.take(self.rising.map_or(0, |rising| if rising { 1 } else { -1 }));
+            if let Some(rising) = self.rising {
+                self.stance.take(if rising { 1 } else { -1 });
+            }
         }
         self.last = price;
     }
-    fn reason(&self) -> String {
+    fn reason(&self, tick: f64) -> String {
         let (below, above) = self.lines.unwrap_or((f64::NAN, f64::NAN));
         let line = if self.rising == Some(false) { above } else { below };
-        format!("close {:.4}, trailing line {line:.4}", self.last)
+        format!("close {:.4}, trailing line {:.4}", tick * self.last, tick * line)
     }
     by_stance!();
 }

@@ -1,10 +1,8 @@
 //! VWAP reversion: bets that a price far from what was paid on average, weighted by volume, is drawn back to it.
 
-use std::collections::VecDeque;
-
+use super::indicators::Sma;
 use super::stance::{STOP, Stance, by_stance};
-use super::{ParamSpec, Spec, Strategy, close, feature, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "vwap_reversion",
@@ -18,9 +16,10 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let period = whole(p, "period");
         Box::new(VwapReversion {
-            stance: Stance::new(p, period, long_only),
-            bars: VecDeque::with_capacity(period + 1),
-            period,
+            stance: Stance::new(p, 3 * period, long_only),
+            value: Sma::new(period),
+            volume: Sma::new(period),
+            plain: Sma::new(period),
             reach: p["entry_pct"] / 100.0,
             seen: 0.0,
         })
@@ -29,41 +28,41 @@ pub(super) static SPEC: Spec = Spec {
 
 struct VwapReversion {
     stance: Stance,
-    /// (typical price, volume) of each bar.
-    bars: VecDeque<(f64, f64)>,
-    period: usize,
+    /// Typical price times volume, volume, and typical price alone.
+    value: Sma,
+    volume: Sma,
+    plain: Sma,
     reach: f64,
     seen: f64,
 }
 
 impl VwapReversion {
-    /// Summed afresh, so nothing drifts. Bars without volume have no say; if none has any, all have the same.
+    /// Bars without volume have no say; if none has any, all have the same.
     fn average(&self) -> Option<f64> {
-        (self.bars.len() == self.period).then_some(())?;
-        let volume: f64 = self.bars.iter().map(|(_, volume)| volume).sum();
-        if volume > 0.0 {
-            return Some(self.bars.iter().map(|(price, volume)| price * volume).sum::<f64>() / volume);
-        }
-        Some(self.bars.iter().map(|(price, _)| price).sum::<f64>() / self.period as f64)
+        let (value, volume) = (self.value.get()?, self.volume.get()?);
+        if volume > 0.0 { Some(value / volume) } else { self.plain.get() }
     }
 }
 
 impl Strategy for VwapReversion {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.seen = close(bar);
-        let typical = (feature(bar.high.0) + feature(bar.low.0) + self.seen) / 3.0;
-        self.bars.push_back((typical, feature(bar.volume.0)));
-        if self.bars.len() > self.period {
-            self.bars.pop_front();
-        }
+        self.seen = bar.close;
+        let typical = (bar.high + bar.low + self.seen) / 3.0;
+        self.value.push(typical * bar.volume);
+        self.volume.push(bar.volume);
+        self.plain.push(typical);
         if let Some(average) = self.average() {
             let lines = (average * (1.0 - self.reach), average, average * (1.0 + self.reach));
             self.stance.revert(self.seen, lines);
         }
     }
-    fn reason(&self) -> String {
-        format!("close {:.4}, volume-weighted average {:.4}", self.seen, self.average().unwrap_or(f64::NAN))
+    fn reason(&self, tick: f64) -> String {
+        format!(
+            "close {:.4}, volume-weighted average {:.4}",
+            tick * self.seen,
+            tick * self.average().unwrap_or(f64::NAN)
+        )
     }
     by_stance!();
 }

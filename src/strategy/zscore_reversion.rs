@@ -3,8 +3,7 @@
 
 use super::indicators::Spread;
 use super::stance::{STOP, Stance, by_stance};
-use super::{ParamSpec, Spec, Strategy, close, whole};
-use crate::domain::Candle;
+use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
 
 pub(super) static SPEC: Spec = Spec {
     name: "zscore_reversion",
@@ -18,7 +17,7 @@ pub(super) static SPEC: Spec = Spec {
     validate: |p| if p["exit"] < p["entry"] { Ok(()) } else { Err("exit must be less than entry".into()) },
     build: |p, long_only| {
         let period = whole(p, "period");
-        let stance = Stance::new(p, period, long_only);
+        let stance = Stance::new(p, 3 * period, long_only);
         Box::new(ZscoreReversion { stance, spread: Spread::new(period), entry: p["entry"], exit: p["exit"], z: 0.0 })
     },
 };
@@ -32,21 +31,21 @@ struct ZscoreReversion {
 }
 
 impl Strategy for ZscoreReversion {
-    fn on_bar(&mut self, bar: &Candle) {
+    fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.spread.push(close(bar));
+        self.spread.push(bar.close);
         let Some((mean, deviation)) = self.spread.get() else { return };
         // A price that never moves is nowhere but at its mean.
-        self.z = if deviation > 0.0 { (close(bar) - mean) / deviation } else { 0.0 };
+        self.z = if deviation > 0.0 { (bar.close - mean) / deviation } else { 0.0 };
         if self.z < -self.entry {
             self.stance.take(1);
         } else if self.z > self.entry {
             self.stance.take(-1);
-        } else if self.z.abs() <= self.exit || self.z * f64::from(self.stance.side()) > 0.0 {
-            self.stance.take(0);
+        } else {
+            self.stance.let_go(self.z >= -self.exit, self.z <= self.exit);
         }
     }
-    fn reason(&self) -> String {
+    fn reason(&self, _: f64) -> String {
         format!("{:.2} deviations from the mean, in at {}, out at {}", self.z, self.entry, self.exit)
     }
     by_stance!();

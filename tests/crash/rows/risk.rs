@@ -220,13 +220,13 @@ fn position(scene: &Scene, inst: &str) -> f64 {
 
 const SWAP: &str = "BTC-USDT-SWAP";
 
-/// One contender that holds a swap most of the time.
+/// One contender that holds a swap for ever: nothing but its stop takes it out.
 fn holder() -> Scene {
     let scene = Scene::new(&[]);
     let text = format!(
         "{}[venue]\norder_expiry_ms = 60000\n[[instrument]]\nid = \"{SWAP}\"\n[[contender]]\nid = \"holder\"\nkind = \"rule\"\n\
-         strategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.1\"\ninstruments = [\"{SWAP}\"]\n\
-         params = {{ fast = 60, slow = 240 }}\nexecution = {{ policy = \"market\" }}\n",
+         strategy = \"buy_and_hold\"\nstage = \"live\"\nweight = \"0.1\"\ninstruments = [\"{SWAP}\"]\n\
+         execution = {{ policy = \"market\" }}\n",
         crate::harness::WIDE
     );
     std::fs::write(&scene.config, text).unwrap();
