@@ -10,6 +10,7 @@ pub mod domain;
 pub mod runtime;
 
 pub mod data;
+pub mod fills;
 
 pub mod exchange;
 pub mod venue;
@@ -24,6 +25,8 @@ pub mod market;
 pub mod risk;
 pub mod strategy;
 pub mod tracking;
+
+pub mod backtest;
 
 pub mod store;
 

@@ -2,9 +2,11 @@
 //! shorter ones. Pure but for opening a file; `store` keeps series, this room judges them.
 
 mod check;
+mod columns;
 mod file;
 mod resample;
 
 pub use check::{Fault, Finding, Repaired, check, infer_bar, repair};
+pub use columns::{Columns, ColumnsError};
 pub use file::{FileError, HEADER, Read, Row, read_candles, write_candles};
 pub use resample::{in_bars_of, resample};

@@ -10,7 +10,7 @@ pub use actor::{Cycle, Decision};
 pub use barrier::{Barrier, Release};
 pub use roster::{Change, Entrant, Held, changes, proposals, retiring, transfers};
 pub use snapshot::{InstSnapshot, Snapshot};
-pub use table::{Seat, Table};
+pub use table::{Seat, Table, stop_price};
 
 #[cfg(test)]
 pub(crate) use snapshot::test_snapshot;

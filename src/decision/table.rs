@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::snapshot::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side};
+use crate::domain::{Bar, Bps, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side};
 use crate::strategy::{Ohlcv, Params, Signal, Spec, Strategy, feature};
 
 /// A contender's place at the table: what it runs and on what.
@@ -116,7 +116,9 @@ impl Table {
                     (None, _) | (_, None) => keep("warming up"),
                     (Some(signal), Some(shown)) => Proposal {
                         target: Some(signal.target),
-                        stop: stop_price(&signal, shown),
+                        stop: shown.bar.and_then(|bar| {
+                            stop_price(signal.target, signal.stop_distance, &shown.instrument, bar.close)
+                        }),
                         reason: signal.reason,
                         ..keep("")
                     },
@@ -127,16 +129,15 @@ impl Table {
     }
 }
 
-/// The stop's trigger from its distance to the last close, on the tick that is nearer to the price.
-fn stop_price(signal: &Signal, shown: &InstSnapshot) -> Option<Price> {
-    let distance = Decimal::try_from(signal.stop_distance).ok().filter(|d| *d > Decimal::ZERO)?.round_dp(6);
-    let close = shown.bar?.close.0;
-    if signal.target.0 == 0 {
+/// A stop's trigger from its distance to the last close, on the tick that is nearer to the price. `None`: none is wanted.
+pub fn stop_price(target: Bps, distance: f64, inst: &Instrument, close: Price) -> Option<Price> {
+    let distance = Decimal::try_from(distance).ok().filter(|d| *d > Decimal::ZERO)?.round_dp(6);
+    if target.0 == 0 {
         return None;
     }
-    Some(match Side::of(Qty(Decimal::from(signal.target.0))) {
-        Side::Buy => shown.instrument.ceil_tick(Price(close * (Decimal::ONE - distance))),
-        Side::Sell => shown.instrument.floor_tick(Price(close * (Decimal::ONE + distance))),
+    Some(match Side::of(Qty(Decimal::from(target.0))) {
+        Side::Buy => inst.ceil_tick(Price(close.0 * (Decimal::ONE - distance))),
+        Side::Sell => inst.floor_tick(Price(close.0 * (Decimal::ONE + distance))),
     })
 }
 

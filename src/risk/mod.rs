@@ -19,5 +19,6 @@ pub use flatten::{Closing, Flat, flatten};
 pub use latch::Latch;
 pub use protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
 pub use recent::{Recent, Sent};
+pub use restrict::{consequence, scope_of};
 pub use rules::{Approved, Permit, Refused, View, assess, check, check_permitted};
 pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};

@@ -4,7 +4,11 @@ use rust_decimal::Decimal;
 
 use super::exposure::InFlight;
 use super::rules::View;
-use crate::domain::{ContenderId, InstKind, OrderIntent, Qty, Readiness, Scope, Side, TradingState};
+use crate::domain::record::Breach;
+use crate::domain::{
+    Action, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release, Restriction, Rule, Scope,
+    Side, TradingState,
+};
 use crate::runtime::sabotage::{self, Promise};
 
 /// How much of an order may leave.
@@ -63,6 +67,35 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         return refused("reduce_only", "an order that reduces");
     }
     Reducible::Clamped { qty: intent.qty.min(room), at_venue }
+}
+
+/// Whom a breach of a rule by this order restricts.
+pub fn scope_of(rule: Rule, intent: &OrderIntent) -> Scope {
+    match rule.spec().reach {
+        Reach::System => Scope::System,
+        Reach::Contender => Scope::Contender(intent.contender.clone()),
+        Reach::Instrument => Scope::Instrument(intent.inst.clone()),
+    }
+}
+
+/// What a breach leads to besides the refusal; `None`: nothing.
+pub fn consequence(rule: Rule, scope: Scope, breach: &Breach, limits: &Limits, now: Ms) -> Option<Restriction> {
+    let limit = *limits.of(rule);
+    let state = match limit.action {
+        Action::Block => return None,
+        Action::ReduceOnly => TradingState::ReduceOnly,
+        Action::Halt | Action::Flatten => TradingState::Halted,
+    };
+    Some(Restriction {
+        scope,
+        cause: rule.as_str().to_owned(),
+        state,
+        why: format!("{} is {}, the limit is {}", rule.spec().about, breach.value, breach.limit),
+        since: now,
+        until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
+        flatten: limit.action == Action::Flatten,
+        flattened: false,
+    })
 }
 
 /// While reconciliation is in doubt an exit is held to the venue's position; what opens is refused elsewhere.

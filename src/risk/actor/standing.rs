@@ -7,7 +7,8 @@ use tracing::{error, info, warn};
 use super::{CancelAsk, Gate};
 use crate::domain::record::{Breach, Record};
 use crate::domain::view::OpenOrder;
-use crate::domain::{Action, Ms, OrderIntent, Reach, Release, Restriction, Rule, RunId, Scope, TradingState};
+use crate::domain::{Ms, OrderIntent, Restriction, Rule, RunId, Scope, TradingState};
+use crate::risk::restrict::{consequence, scope_of};
 use crate::risk::rules::assess;
 use crate::runtime::StageError;
 
@@ -77,12 +78,7 @@ impl Gate {
         let now = self.clock.now();
         for breach in breaches {
             let Ok(rule) = breach.code.parse::<Rule>() else { continue };
-            let scope = match rule.spec().reach {
-                Reach::System => Scope::System,
-                Reach::Contender => Scope::Contender(intent.contender.clone()),
-                Reach::Instrument => Scope::Instrument(intent.inst.clone()),
-            };
-            self.lead_to(rule, scope, breach, (intent.run_id, false), now).await?;
+            self.lead_to(rule, scope_of(rule, intent), breach, (intent.run_id, false), now).await?;
         }
         Ok(())
     }
@@ -95,22 +91,7 @@ impl Gate {
         (run_id, event): (RunId, bool),
         now: Ms,
     ) -> Result<(), StageError> {
-        let limit = *self.limits.of(rule);
-        let state = match limit.action {
-            Action::Block => return Ok(()),
-            Action::ReduceOnly => TradingState::ReduceOnly,
-            Action::Halt | Action::Flatten => TradingState::Halted,
-        };
-        let restriction = Restriction {
-            scope: scope.clone(),
-            cause: rule.as_str().to_owned(),
-            state,
-            why: format!("{} is {}, the limit is {}", rule.spec().about, breach.value, breach.limit),
-            since: now,
-            until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
-            flatten: limit.action == Action::Flatten,
-            flattened: false,
-        };
+        let Some(restriction) = consequence(rule, scope.clone(), breach, &self.limits, now) else { return Ok(()) };
         if self.restrict(restriction, "gate", run_id, now).await? && event {
             let (order_id, scope, breach) = (None, scope.to_string(), breach.clone());
             self.journal.post(Record::RiskEvent { run_id, order_id, scope, breach, at: now }).await?;

@@ -1,0 +1,602 @@
+//! The exact engine: the daemon's own allocator and gate, in decimals, for any number of contenders on one account.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::lane::{Done, Lane, Order, signed};
+use super::margin::{Exposed, liquidated_at, liquidation};
+use super::record::{Decided, Halt};
+use super::{FillRow, Market, Outcome, Player, Rules, Tape};
+use crate::allocation::{Ids, Sleeve, World, allocate};
+use crate::decision::{InstSnapshot, Snapshot, stop_price};
+use crate::domain::books::Holding;
+use crate::domain::record::Proposal;
+use crate::domain::tally::Counted;
+use crate::domain::view::{InstMarket, OpenOrder};
+use crate::domain::{
+    AccountView, Balance, Candle, ContenderId, EquityBook, InstId, InstKind, MarketView, Ms, OrdType, OrderId,
+    OrderIntent, OrderState, OrdersView, Position, Price, Qty, Quote, Readiness, Rule, RunId, Scope, Series, Side,
+    Standing, Usd, WorkingPolicy,
+};
+use crate::fills::{Kind, Number, Terms, room};
+use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
+use crate::strategy::{Ohlcv, Signal, Strategy};
+
+/// Runs players on their markets, on one account. The rows of decisions beside the outcome are all wishes that were not held.
+pub fn run(markets: &[Market], players: &[Player], rules: &Rules) -> (Outcome<Decimal>, Vec<Decided>) {
+    let bars = markets.iter().map(|market| market.columns.len()).max().unwrap_or_default();
+    let mut run = Run::new(markets, players, rules, bars);
+    let instants: BTreeSet<i64> = markets.iter().flat_map(|market| market.columns.ts.iter().copied()).collect();
+    for ts in instants {
+        run.bar(ts);
+    }
+    run.end()
+}
+
+/// One player in one market.
+struct Seat {
+    player: usize,
+    market: usize,
+    contender: ContenderId,
+    strategy: Box<dyn Strategy>,
+    lane: Lane,
+    /// What was ordered last, as the views show it while it works, and again while its stop is filled.
+    shown: Option<OpenOrder>,
+    decided: i64,
+    stop_decided: i64,
+    /// When its strategy has seen its last bar.
+    heard: i64,
+}
+
+struct Run<'a> {
+    markets: &'a [Market],
+    players: &'a [Player],
+    rules: &'a Rules,
+    seats: Vec<Seat>,
+    sleeves: BTreeMap<ContenderId, Sleeve>,
+    retired: Sleeve,
+    ids: Ids,
+    terms: Vec<Terms<Decimal>>,
+    volume: Vec<Option<super::kernel::Volume>>,
+    /// Index of the next bar of each market, and the last candle there was.
+    next: Vec<usize>,
+    last: Vec<Option<Candle>>,
+    funded: Vec<Ms>,
+    orders: OrdersView,
+    book: EquityBook,
+    standing: Standing,
+    recent: Recent,
+    outcome: Outcome<Decimal>,
+    decisions: Vec<Decided>,
+}
+
+impl<'a> Run<'a> {
+    fn new(markets: &'a [Market], players: &'a [Player], rules: &'a Rules, bars: usize) -> Self {
+        let seat = |player: usize, market: usize| Seat {
+            player,
+            market,
+            contender: players[player].id.clone(),
+            strategy: players[player].build(&markets[market]),
+            lane: Lane::default(),
+            shown: None,
+            decided: 0,
+            stop_decided: 0,
+            heard: i64::MIN,
+        };
+        let seats = players.iter().enumerate().flat_map(|(p, player)| player.markets.iter().map(move |m| (p, *m)));
+        let sleeve = |player: &Player| Sleeve {
+            weight: player.weight,
+            instruments: player.markets.iter().map(|m| markets[*m].instrument.id.clone()).collect(),
+            execution: player.execution,
+        };
+        let retired = Sleeve {
+            weight: Decimal::ZERO,
+            instruments: Vec::new(),
+            execution: WorkingPolicy::Market { slippage: None },
+        };
+        Self {
+            markets,
+            players,
+            rules,
+            seats: seats.map(|(p, m)| seat(p, m)).collect(),
+            sleeves: players.iter().map(|player| (player.id.clone(), sleeve(player))).collect(),
+            retired,
+            ids: Ids { env: 'b', uid: "backtest".into(), install_epoch: "0".into() },
+            terms: markets.iter().map(|m| Terms::of(&m.costs, m.costs.tier(Decimal::ZERO), &m.instrument)).collect(),
+            volume: markets.iter().map(|m| super::kernel::Volume::new(&m.costs)).collect(),
+            next: vec![0; markets.len()],
+            last: vec![None; markets.len()],
+            funded: markets.iter().map(|m| Ms(m.columns.ts[0])).collect(),
+            orders: OrdersView::default(),
+            book: EquityBook::default(),
+            standing: Standing::default(),
+            recent: Recent::default(),
+            outcome: Outcome::new(rules.cash, bars),
+            decisions: Vec::new(),
+        }
+    }
+
+    fn end(mut self) -> (Outcome<Decimal>, Vec<Decided>) {
+        self.outcome.held = self.seats.iter().map(|seat| ((seat.player, seat.market), seat.lane.held)).collect();
+        (self.outcome, self.decisions)
+    }
+
+    /// All bars that opened at an instant.
+    fn bar(&mut self, ts: i64) {
+        let current: Vec<(usize, usize)> = (0..self.markets.len())
+            .filter(|m| self.markets[*m].columns.ts.get(self.next[*m]) == Some(&ts))
+            .map(|m| (m, self.next[m]))
+            .collect();
+        let span = self.markets.iter().map(|m| m.columns.bar.span()).min().unwrap_or(Ms::ZERO);
+        let now = Ms(ts).plus(span);
+        for (market, index) in &current {
+            self.pass(*market, *index, now);
+        }
+        self.check_margin(&current, now);
+        for (market, index) in &current {
+            self.pay_funding(*market, *index, now);
+            self.last[*market] = Some(candle(&self.markets[*market], *index));
+            self.next[*market] = index + 1;
+        }
+        let (equity, exposure) = self.worth();
+        self.outcome.equity(now, equity, exposure);
+        let account = self.account(now, equity, exposure);
+        self.look(now, &account);
+        self.decide(&current, now, account);
+    }
+
+    /// Fills of one market's bar.
+    fn pass(&mut self, market: usize, index: usize, now: Ms) {
+        let of = &self.markets[market];
+        let bar = of.steps(index);
+        let mut left = if bar.volume == 0 { 0 } else { room(&bar, &self.terms[market]) };
+        let mut done = Vec::new();
+        for seat in 0..self.seats.len() {
+            if self.seats[seat].market != market {
+                continue;
+            }
+            let purse = (!of.is_swap()).then_some(self.outcome.cash);
+            self.seats[seat].lane.pass((index, &bar), &mut left, purse, &self.terms[market], &mut done);
+            for done in done.drain(..) {
+                self.book(seat, index, now, done);
+            }
+            self.show(seat);
+        }
+    }
+
+    fn book(&mut self, seat: usize, index: usize, now: Ms, done: Done<Decimal>) {
+        let seat = &mut self.seats[seat];
+        let market = &self.markets[seat.market];
+        let (inst, fill) = (&market.instrument, &done.fill);
+        self.outcome.cash -= if done.side == Side::Buy { fill.value } else { -fill.value };
+        self.outcome.cash -= fill.fee;
+        if done.cause == super::lane::Cause::Order {
+            seat.stop_decided = seat.decided;
+        }
+        let decided = if done.cause == super::lane::Cause::Order { seat.decided } else { seat.stop_decided };
+        let key = (seat.contender.clone(), inst.id.clone());
+        let holding = self.orders.holdings.entry(key).or_default();
+        let before = holding.clone();
+        let qty = Qty(inst.lot.0 * Decimal::from(signed(done.side, fill.lots)));
+        holding.shift(inst, qty, Price(inst.tick.0 * Decimal::from(fill.ticks)));
+        holding.fees -= fill.fee;
+        let held = (holding.qty.0 / inst.lot.0).to_i64().unwrap_or_default();
+        let size = |h: &Holding| if h.qty.abs() < inst.min_size { Decimal::ZERO } else { h.qty.0 };
+        let worth = |h: &Holding| h.realised + h.fees;
+        self.orders.tally.count(&Counted {
+            contender: &seat.contender,
+            inst: &inst.id,
+            order: &order_id(done.order),
+            value: Usd(fill.value),
+            profit: worth(holding) - worth(&before),
+            held: (size(&before), size(holding)),
+            at: now,
+        });
+        self.outcome.fill(FillRow {
+            player: seat.player,
+            market: seat.market,
+            bar: index,
+            ts: market.columns.ts[index],
+            decided,
+            order: done.order,
+            cause: done.cause,
+            side: done.side,
+            lots: fill.lots,
+            ticks: fill.ticks,
+            value: fill.value,
+            fee: fill.fee,
+            maker: fill.maker,
+            held,
+        });
+        let market_index = seat.market;
+        if let Some(volume) = &mut self.volume[market_index]
+            && let Some(tier) = volume.add(now, fill.value.float(), &market.costs)
+        {
+            self.terms[market_index] = Terms::of(&market.costs, tier, inst);
+        }
+    }
+
+    /// What works is shown to allocator and gate, and nothing that has ended.
+    fn show(&mut self, seat: usize) {
+        let seat = &mut self.seats[seat];
+        let inst = &self.markets[seat.market].instrument;
+        let Some(shown) = &mut seat.shown else { return };
+        match (seat.lane.order, seat.lane.is_busy()) {
+            (Some(order), _) => shown.leaves = Qty(inst.lot.0 * Decimal::from(order.lots)),
+            // A way out goes on over bars.
+            (None, true) => {
+                let out = if seat.lane.held > 0 { Side::Sell } else { Side::Buy };
+                (shown.side, shown.opening) = (out, false);
+                shown.leaves = Qty(inst.lot.0 * Decimal::from(seat.lane.held.abs()));
+            }
+            (None, false) => {
+                self.orders.open.remove(&shown.id);
+                return;
+            }
+        }
+        self.orders.open.insert(shown.id.clone(), shown.clone());
+    }
+
+    fn check_margin(&mut self, current: &[(usize, usize)], now: Ms) {
+        // Positions of markets without a bar now stand at their last close.
+        let (mut cash, mut exposed) = (self.outcome.cash, Vec::new());
+        for (at, seat) in self.seats.iter().enumerate().filter(|(_, seat)| seat.lane.held != 0) {
+            let market = &self.markets[seat.market];
+            let index = current.iter().find(|(m, _)| *m == seat.market).map(|(_, index)| *index);
+            match index.filter(|_| market.is_swap()) {
+                Some(index) => exposed.push((
+                    at,
+                    index,
+                    Exposed {
+                        held: seat.lane.held,
+                        bar: market.steps(index),
+                        unit: self.terms[seat.market].unit,
+                        maintenance: market.costs.maintenance,
+                    },
+                )),
+                None => cash += self.value(seat),
+            }
+        }
+        let positions: Vec<Exposed<Decimal>> = exposed.iter().map(|(_, _, exposed)| *exposed).collect();
+        let Some(way) = liquidated_at(cash, &positions) else { return };
+        let mut done = Vec::new();
+        for (at, index, exposed) in exposed {
+            let market = self.seats[at].market;
+            let fee = self.terms[market].taker + self.markets[market].costs.liquidation_fee;
+            self.seats[at].lane.liquidate(liquidation(&exposed, way, fee), &mut done);
+            for done in done.drain(..) {
+                self.book(at, index, now, done);
+            }
+            self.show(at);
+        }
+        self.outcome.liquidations += 1;
+        if self.outcome.cash < Decimal::ZERO {
+            self.outcome.uncovered -= self.outcome.cash;
+            self.outcome.cash = Decimal::ZERO;
+        }
+    }
+
+    fn pay_funding(&mut self, market: usize, index: usize, now: Ms) {
+        let of = &self.markets[market];
+        let due = of.funding.due(self.funded[market], now);
+        self.funded[market] = now;
+        let held: i64 = self.seats.iter().filter(|s| s.market == market).map(|s| s.lane.held).sum();
+        let (Some(rate), true, true) = (due, held != 0, of.is_swap()) else { return };
+        let paid = Decimal::from(held) * Decimal::from(of.steps(index).close) * self.terms[market].unit * rate;
+        self.outcome.cash -= paid;
+        self.outcome.funding += paid;
+    }
+
+    fn value(&self, seat: &Seat) -> Decimal {
+        let close = self.last[seat.market].map_or(Decimal::ZERO, |candle| candle.close.0);
+        let inst = &self.markets[seat.market].instrument;
+        Decimal::from(seat.lane.held) * inst.lot.0 * inst.contract_value * close
+    }
+
+    /// Equity, and positions without sign.
+    fn worth(&self) -> (Decimal, Decimal) {
+        self.seats.iter().fold((self.outcome.cash, Decimal::ZERO), |(equity, exposure), seat| {
+            let value = self.value(seat);
+            (equity + value, exposure + value.abs())
+        })
+    }
+
+    /// The account as a complete read would show it.
+    fn account(&self, now: Ms, equity: Decimal, exposure: Decimal) -> AccountView {
+        let leverage = self.rules.limits.value(Rule::Leverage);
+        let mut view = AccountView { as_of: now, equity: Usd(equity), ..AccountView::default() };
+        let (mut coins, mut margined) = (Decimal::ZERO, Decimal::ZERO);
+        for seat in self.seats.iter().filter(|seat| seat.lane.held != 0) {
+            let market = &self.markets[seat.market];
+            let inst = &market.instrument;
+            let (qty, value) = (inst.lot.0 * Decimal::from(seat.lane.held), self.value(seat));
+            match inst.kind {
+                InstKind::Swap => {
+                    margined += value.abs();
+                    let position = view.positions.entry(inst.id.clone()).or_insert_with(|| Position {
+                        inst: inst.id.clone(),
+                        qty: Qty::ZERO,
+                        average: None,
+                        mark: self.last[seat.market].map(|candle| candle.close),
+                        unrealised: Decimal::ZERO,
+                        notional: None,
+                        liquidation: None,
+                        leverage: None,
+                        at: now,
+                    });
+                    position.qty = Qty(position.qty.0 + qty);
+                    position.notional = Some(Usd(position.notional.map_or(Decimal::ZERO, |n| n.0) + value.abs()));
+                }
+                InstKind::Spot => {
+                    coins += value;
+                    let coin = view.balances.entry(inst.base.clone()).or_insert_with(|| balance(&inst.base));
+                    coin.cash += qty;
+                    coin.equity += qty;
+                    coin.available += qty;
+                    coin.equity_usd = Usd(coin.equity_usd.0 + value);
+                }
+            }
+        }
+        debug_assert!(coins + margined <= exposure, "positions are counted once");
+        let free = equity - coins - if leverage.is_zero() { margined } else { margined / leverage };
+        view.available = Usd(free);
+        let quote = self.markets.first().map_or("USDT", |market| market.instrument.quote.as_str());
+        let cash = equity - coins;
+        let dollars = Balance { cash, equity: cash, available: free, equity_usd: Usd(cash), ..balance(quote) };
+        view.balances.insert(quote.to_owned(), dollars);
+        view
+    }
+
+    /// As the gate looks: what is over ends, equity is counted, the account's own rules are judged.
+    fn look(&mut self, now: Ms, account: &AccountView) {
+        self.standing.expire(now);
+        self.book.observe(account);
+        for (rule, breach) in assess(account.equity, &self.book, &self.rules.limits, now) {
+            self.lead_to(rule, Scope::System, &breach, now);
+        }
+    }
+
+    fn lead_to(&mut self, rule: Rule, scope: Scope, breach: &crate::domain::record::Breach, now: Ms) {
+        let Some(restriction) = consequence(rule, scope, breach, &self.rules.limits, now) else { return };
+        let halt = Halt {
+            at: now,
+            rule: rule.as_str().to_owned(),
+            state: restriction.state.as_str().to_owned(),
+            until: restriction.until,
+        };
+        if self.standing.latch(restriction) {
+            self.outcome.halted(halt);
+        }
+    }
+
+    /// Every strategy whose bar has closed is asked on one snapshot; what is wanted goes through allocator and gate.
+    fn decide(&mut self, current: &[(usize, usize)], now: Ms, account: AccountView) {
+        let mut proposals = Vec::new();
+        for seat in &mut self.seats {
+            let Some((_, index)) = current.iter().find(|(market, _)| *market == seat.market) else { continue };
+            let market = &self.markets[seat.market];
+            seat.strategy.on_bar(&ohlcv(market, *index));
+            seat.heard = market.columns.ts[*index];
+            let tick = crate::strategy::feature(market.instrument.tick.0);
+            let Some(Signal { target, stop_distance, reason }) = seat.strategy.signal(tick) else { continue };
+            let close = candle(market, *index).close;
+            proposals.push(Proposal {
+                contender: seat.contender.clone(),
+                inst: market.instrument.id.clone(),
+                target: Some(target),
+                stop: stop_price(target, stop_distance, &market.instrument, close),
+                reason,
+            });
+        }
+        if proposals.is_empty() {
+            return;
+        }
+        let market = self.view(now);
+        let snapshot = self.snapshot(now, &market, &account);
+        let nobody = BTreeMap::new();
+        let world = World {
+            run_id: RunId(uuid::Uuid::from_u128(u128::from(now.0.unsigned_abs()) << 64)),
+            snapshot: &snapshot,
+            sleeves: &self.sleeves,
+            retired: &self.retired,
+            orders: &self.orders,
+            on_the_way: &nobody,
+            ids: &self.ids,
+            no_trade_band: self.rules.no_trade_band,
+            reserve: self.rules.reserve,
+            stop_default: self.rules.stop_default,
+        };
+        let plan = allocate(&world, &proposals);
+        let mut intents = plan.intents.into_iter().peekable();
+        for (row, proposal) in plan.allocations.into_iter().zip(&proposals) {
+            let mut order = Err(row.reason);
+            if let Some(intent) = intents.next_if(|intent| row.cl_ord_id.as_ref() == Some(&intent.cl_ord_id)) {
+                order = self.judge(Arc::new(intent), &market, &account, now);
+            }
+            let target = proposal.target.map_or(0, |target| target.0);
+            if order.as_ref().map_or_else(|why| why != "at target", |_| true) {
+                let (contender, inst) = (proposal.contender.clone(), proposal.inst.clone());
+                self.decisions.push(Decided { at: now, contender, inst, target, order });
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        intent: Arc<OrderIntent>,
+        market: &MarketView,
+        account: &AccountView,
+        now: Ms,
+    ) -> Result<(Side, String), String> {
+        let Some(at) = self.seats.iter().position(|seat| {
+            seat.contender == intent.contender && self.markets[seat.market].instrument.id == intent.inst
+        }) else {
+            unreachable!("an intent is of a seat");
+        };
+        let shown = &market.insts[&intent.inst];
+        let view = View {
+            now,
+            instrument: &shown.instrument,
+            market,
+            account: Some(account),
+            equity: Some(account.equity),
+            book: &self.book,
+            orders: &self.orders,
+            readiness: &Readiness::Ready,
+            standing: &self.standing,
+            recent: &self.recent,
+            in_flight: &[],
+        };
+        match check(intent, &view, &self.rules.limits) {
+            Ok(approved) => {
+                let intent = Arc::clone(approved.intent());
+                self.let_out(at, &intent, now);
+                Ok((intent.side, intent.qty.to_string()))
+            }
+            Err(refused) => {
+                for breach in &refused.breaches {
+                    self.outcome.blocked(now, &breach.code);
+                    if let Ok(rule) = breach.code.parse::<Rule>() {
+                        self.lead_to(rule, scope_of(rule, &refused.intent), breach, now);
+                    }
+                }
+                let codes: Vec<&str> = refused.breaches.iter().map(|breach| breach.code.as_str()).collect();
+                Err(codes.join(" "))
+            }
+        }
+    }
+
+    fn let_out(&mut self, at: usize, intent: &OrderIntent, now: Ms) {
+        let seat = &mut self.seats[at];
+        let market = &self.markets[seat.market];
+        let inst = &market.instrument;
+        let lots = |qty: Qty| (qty.0 / inst.lot.0).to_i64().unwrap_or_default();
+        let ticks = |price: Price| (price.0 / inst.tick.0).to_i64().unwrap_or_default();
+        let id = self.outcome.orders;
+        self.outcome.orders += 1;
+        let limit = intent.limit.map_or(0, ticks);
+        let kind = match intent.ord_type {
+            OrdType::Market => Kind::Market,
+            OrdType::Ioc => Kind::Ioc(limit),
+            OrdType::Limit => Kind::Limit(limit),
+            OrdType::PostOnly => Kind::PostOnly(limit),
+        };
+        let from = self.next[seat.market] + market.costs.latency_bars as usize;
+        let span = market.columns.bar.span().0;
+        let lasts = match self.players[seat.player].execution {
+            WorkingPolicy::PostOnly { ttl, .. } => ((ttl.0 + span - 1) / span).max(1) as usize,
+            WorkingPolicy::IocLimit { .. } | WorkingPolicy::Market { .. } => usize::MAX,
+        };
+        seat.lane.place(Order {
+            id,
+            side: intent.side,
+            kind,
+            lots: lots(intent.qty),
+            from,
+            until: lasts.saturating_add(from),
+            opening: intent.is_opening(),
+            stop: intent.stop.as_ref().map(|stop| ticks(stop.trigger)),
+            target: None,
+        });
+        seat.decided = now.0;
+        self.recent.note(Sent::of(intent, now));
+        seat.shown = Some(OpenOrder {
+            id: order_id(id),
+            run_id: intent.run_id,
+            contender: intent.contender.clone(),
+            inst: intent.inst.clone(),
+            side: intent.side,
+            state: OrderState::Acked,
+            leaves: intent.qty,
+            price: intent.limit.unwrap_or(intent.reference),
+            limit: intent.limit,
+            created_at: now,
+            cancel_after: None,
+            opening: intent.is_opening(),
+            protective: false,
+        });
+        self.show(at);
+    }
+
+    /// The market as the stages see it: a bid and an ask a tick from the last close.
+    fn view(&self, now: Ms) -> MarketView {
+        let mut insts: BTreeMap<InstId, InstMarket> = BTreeMap::new();
+        for (market, last) in self.markets.iter().zip(&self.last) {
+            let Some(last) = last else { continue };
+            let inst = &market.instrument;
+            let size = Qty(inst.max_limit_size.0);
+            let quote = Quote {
+                bid: Price(last.close.0 - inst.tick.0),
+                bid_qty: size,
+                ask: Price(last.close.0 + inst.tick.0),
+                ask_qty: size,
+                last: last.close,
+                at: now,
+            };
+            let bar = market.columns.bar;
+            let shown = InstMarket {
+                instrument: Arc::clone(inst),
+                quote: Some(quote),
+                mark: market.is_swap().then_some((last.close, now)),
+                series: [(bar, Series::new(bar, vec![*last]))].into(),
+            };
+            insts.insert(inst.id.clone(), shown);
+        }
+        MarketView { insts, live: true }
+    }
+
+    fn snapshot(&self, now: Ms, market: &MarketView, account: &AccountView) -> Snapshot {
+        let bar = self.markets[0].columns.bar;
+        let shown = |shown: &InstMarket| InstSnapshot {
+            instrument: Arc::clone(&shown.instrument),
+            bar: shown.history(bar).last().copied(),
+            longer: BTreeMap::new(),
+            quote: shown.quote,
+        };
+        let insts = market.insts.iter().map(|(id, market)| (id.clone(), shown(market))).collect();
+        Snapshot::freeze(now, (bar, Ms(now.0 - bar.span().0)), insts, account, &self.orders.holdings)
+    }
+}
+
+fn balance(ccy: &str) -> Balance {
+    Balance {
+        ccy: ccy.to_owned(),
+        cash: Decimal::ZERO,
+        equity: Decimal::ZERO,
+        available: Decimal::ZERO,
+        frozen: Decimal::ZERO,
+        equity_usd: Usd::ZERO,
+    }
+}
+
+fn order_id(id: u32) -> OrderId {
+    OrderId::from(format!("b{id}").as_str())
+}
+
+fn candle(market: &Market, index: usize) -> Candle {
+    let (bar, inst) = (market.steps(index), &market.instrument);
+    let price = |ticks: i64| Price((inst.tick.0 * Decimal::from(ticks)).normalize());
+    Candle {
+        ts: Ms(market.columns.ts[index]),
+        open: price(bar.open),
+        high: price(bar.high),
+        low: price(bar.low),
+        close: price(bar.close),
+        volume: Qty((inst.lot.0 * Decimal::from(bar.volume)).normalize()),
+    }
+}
+
+fn ohlcv(market: &Market, index: usize) -> Ohlcv {
+    let c = &*market.columns;
+    Ohlcv {
+        ts: Ms(c.ts[index]),
+        open: c.open[index],
+        high: c.high[index],
+        low: c.low[index],
+        close: c.close[index],
+        volume: c.volume[index],
+    }
+}

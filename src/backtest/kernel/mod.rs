@@ -1,0 +1,304 @@
+//! The fast engine: one strategy on one instrument, in floats over columns.
+//!
+//! It repeats in floats what the allocator (`allocation/sizing.rs`) and the gate (`risk/rules.rs`) compute in decimals; sizes
+//! and prices are whole steps in both, so a difference would be a different fill. Tests hold the two together.
+
+mod gate;
+mod size;
+
+use self::gate::{Gate, Judged};
+use self::size::Sizing;
+use super::lane::{Cause, Done, Lane, Order, signed};
+use super::margin::{Exposed, liquidated_at, liquidation};
+use super::{FillRow, Market, Outcome, Player, Rules, Tape};
+use crate::domain::{Ms, Rule, Side};
+use crate::fills::{Number, Terms, room};
+use crate::strategy::{Ohlcv, Strategy};
+
+/// What a strategy wants after each bar.
+pub trait Wishes {
+    /// Share of the slot after the bar of this index, in hundredths of a percent; `None`: no opinion. Asked for each bar in
+    /// order.
+    fn after(&mut self, index: usize) -> Option<i32>;
+    /// Distance of an entry's stop as a share; zero: none of its own.
+    fn stop_distance(&self) -> f64;
+}
+
+/// A strategy, streamed over columns.
+pub struct Streamed<'a> {
+    pub strategy: Box<dyn Strategy>,
+    pub columns: &'a crate::data::Columns,
+}
+
+impl Wishes for Streamed<'_> {
+    #[inline]
+    fn after(&mut self, index: usize) -> Option<i32> {
+        let c = self.columns;
+        self.strategy.on_bar(&Ohlcv {
+            ts: Ms(c.ts[index]),
+            open: c.open[index],
+            high: c.high[index],
+            low: c.low[index],
+            close: c.close[index],
+            volume: c.volume[index],
+        });
+        self.strategy.target().map(|target| target.0)
+    }
+    fn stop_distance(&self) -> f64 {
+        self.strategy.stop_distance()
+    }
+}
+
+/// Runs one player on its only market and keeps everything.
+///
+/// # Panics
+/// If the player trades more or less than one market: that is the exact engine's work.
+pub fn run(market: &Market, player: &Player, rules: &Rules) -> Outcome<f64> {
+    let wishes = Streamed { strategy: player.build(market), columns: &market.columns };
+    let mut outcome = Outcome::new(0.0, market.columns.len());
+    let end = drive(market, player, rules, wishes, &mut outcome);
+    end.into(outcome)
+}
+
+/// What is left at the end of a run, besides its tape.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub cash: f64,
+    pub held: i64,
+    pub funding: f64,
+    pub uncovered: f64,
+    pub liquidations: u32,
+    pub orders: u32,
+}
+
+impl End {
+    fn into(self, outcome: Outcome<f64>) -> Outcome<f64> {
+        Outcome {
+            cash: self.cash,
+            funding: self.funding,
+            uncovered: self.uncovered,
+            liquidations: self.liquidations,
+            orders: self.orders,
+            held: [((0, 0), self.held)].into(),
+            ..outcome
+        }
+    }
+}
+
+/// Runs wishes of any kind and writes to any tape.
+///
+/// # Panics
+/// As [`run`].
+pub fn drive(
+    market: &Market,
+    player: &Player,
+    rules: &Rules,
+    mut wishes: impl Wishes,
+    tape: &mut impl Tape<f64>,
+) -> End {
+    assert_eq!(player.markets.len(), 1, "one instrument: others are the exact engine's work");
+    let (columns, costs) = (&*market.columns, &*market.costs);
+    let cash = f64::of(rules.cash);
+    let sizing = Sizing::of(market, player, rules);
+    let mut run = Run {
+        market,
+        terms: Terms::of(costs, costs.tier(rust_decimal::Decimal::ZERO), &market.instrument),
+        lane: Lane::default(),
+        end: End { cash, held: 0, funding: 0.0, uncovered: 0.0, liquidations: 0, orders: 0 },
+        gate: Gate::new(market, rules, cash),
+        volume: Volume::new(costs),
+        done: Vec::with_capacity(4),
+        decided: [0; 2],
+    };
+    let swap = market.is_swap();
+    let maintenance = f64::of(costs.maintenance);
+    let span = columns.bar.span();
+    let mut funding_at = market.funding.next(Ms(columns.ts[0]));
+    let mut last_close = Ms(columns.ts[0]);
+    for index in 0..columns.len() {
+        let now = Ms(columns.ts[index]).plus(span);
+        let (low, high, close) = (columns.low[index], columns.high[index], columns.close[index]);
+        if !run.lane.is_quiet(low as i64, high as i64) {
+            run.pass(index, now, tape);
+        }
+        if run.lane.held != 0 && swap {
+            run.check_margin(index, now, maintenance, tape);
+        }
+        if now >= funding_at {
+            if run.lane.held != 0
+                && let Some(rate) = market.funding.due(last_close, now)
+            {
+                let paid = run.lane.held as f64 * close * run.terms.unit * f64::of(rate);
+                run.end.cash -= paid;
+                run.end.funding += paid;
+            }
+            funding_at = market.funding.next(now);
+        }
+        last_close = now;
+        let exposure = run.lane.held as f64 * close * run.terms.unit;
+        let equity = run.end.cash + exposure;
+        tape.equity(now, equity, exposure.abs());
+        for halt in run.gate.look(now, equity) {
+            tape.halted(halt);
+        }
+        let Some(target) = wishes.after(index) else { continue };
+        if target == 0 && run.lane.held == 0 {
+            continue;
+        }
+        if let Some(order) = sizing.child(&run.lane, target, wishes.stop_distance(), equity, close) {
+            run.judge(index, now, (order, equity, close), tape);
+        }
+    }
+    run.end.held = run.lane.held;
+    run.end
+}
+
+struct Run<'a> {
+    market: &'a Market,
+    terms: Terms<f64>,
+    lane: Lane,
+    end: End,
+    gate: Gate,
+    volume: Option<Volume>,
+    done: Vec<Done<f64>>,
+    /// When the working order was decided on, and the one whose stop is in force.
+    decided: [i64; 2],
+}
+
+impl Run<'_> {
+    fn pass(&mut self, index: usize, now: Ms, tape: &mut impl Tape<f64>) {
+        let bar = self.market.steps(index);
+        let mut left = room(&bar, &self.terms);
+        if bar.volume == 0 {
+            left = 0;
+        }
+        let purse = (!self.market.is_swap()).then_some(self.end.cash);
+        self.lane.pass((index, &bar), &mut left, purse, &self.terms, &mut self.done);
+        self.settle(index, now, tape);
+    }
+
+    fn check_margin(&mut self, index: usize, now: Ms, maintenance: f64, tape: &mut impl Tape<f64>) {
+        let columns = &*self.market.columns;
+        let held = self.lane.held as f64 * self.terms.unit;
+        let worst = held * if held > 0.0 { columns.low[index] } else { columns.high[index] };
+        // What no bar of this size can bring near is not looked at closer.
+        if self.end.cash + worst > 2.0 * maintenance * worst.abs() {
+            return;
+        }
+        let bar = self.market.steps(index);
+        let exposed = Exposed { held: self.lane.held, bar, unit: self.terms.unit, maintenance };
+        let Some(way) = liquidated_at(self.end.cash, &[exposed]) else { return };
+        let fee = self.terms.taker + f64::of(self.market.costs.liquidation_fee);
+        self.lane.liquidate(liquidation(&exposed, way, fee), &mut self.done);
+        self.end.liquidations += 1;
+        self.settle(index, now, tape);
+        if self.end.cash < 0.0 {
+            self.end.uncovered -= self.end.cash;
+            self.end.cash = 0.0;
+        }
+    }
+
+    /// Books what a bar has done.
+    fn settle(&mut self, index: usize, now: Ms, tape: &mut impl Tape<f64>) {
+        let mut held = self.gate.held();
+        for done in std::mem::take(&mut self.done) {
+            let fill = &done.fill;
+            let lots = signed(done.side, fill.lots);
+            self.end.cash -= if lots > 0 { fill.value } else { -fill.value };
+            self.end.cash -= fill.fee;
+            held += lots;
+            let decided = self.decided[usize::from(done.cause != Cause::Order)];
+            if done.cause == Cause::Order {
+                self.decided[1] = decided;
+            }
+            self.gate.fill(now, &done, held);
+            tape.fill(FillRow {
+                player: 0,
+                market: 0,
+                bar: index,
+                ts: self.market.columns.ts[index],
+                decided,
+                order: done.order,
+                cause: done.cause,
+                side: done.side,
+                lots: fill.lots,
+                ticks: fill.ticks,
+                value: fill.value,
+                fee: fill.fee,
+                maker: fill.maker,
+                held,
+            });
+            if let Some(volume) = &mut self.volume
+                && let Some(tier) = volume.add(now, fill.value, &self.market.costs)
+            {
+                self.terms = Terms::of(&self.market.costs, tier, &self.market.instrument);
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        index: usize,
+        now: Ms,
+        (mut order, equity, close): (Order, f64, f64),
+        tape: &mut impl Tape<f64>,
+    ) {
+        match self.gate.judge(now, &mut order, &self.lane, equity, close) {
+            Judged::Fine => {
+                order.id = self.end.orders;
+                order.from = index + 1 + self.market.costs.latency_bars as usize;
+                order.until = order.until.saturating_add(order.from);
+                self.end.orders += 1;
+                self.decided[0] = now.0;
+                self.gate.let_out(now, &order);
+                self.lane.place(order);
+            }
+            Judged::Refused(codes) => {
+                for code in Rule::ALL.iter().filter(|rule| codes & gate::bit(**rule) != 0) {
+                    tape.blocked(now, code.as_str());
+                }
+                for (code, named) in gate::OTHERS.iter().enumerate() {
+                    if codes & (1 << (gate::FIRST_OTHER + code)) != 0 {
+                        tape.blocked(now, named);
+                    }
+                }
+                for halt in self.gate.consequences(now, codes) {
+                    tape.halted(halt);
+                }
+            }
+        }
+    }
+}
+
+/// Value filled within the last thirty days, for fee tiers.
+#[derive(Debug)]
+pub(super) struct Volume {
+    days: std::collections::VecDeque<(i64, f64)>,
+    sum: f64,
+}
+
+impl Volume {
+    /// `None` where all fees are the same.
+    pub(super) fn new(costs: &crate::fills::Costs) -> Option<Self> {
+        (costs.tiers.len() > 1).then(|| Self { days: std::collections::VecDeque::new(), sum: 0.0 })
+    }
+
+    /// Adds a fill; the tier that holds from now on.
+    pub(super) fn add(&mut self, now: Ms, value: f64, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
+        let day = now.utc_day();
+        match self.days.back_mut() {
+            Some((last, sum)) if *last == day => *sum += value,
+            _ => self.days.push_back((day, value)),
+        }
+        self.sum += value;
+        while let Some((_, old)) = self.days.pop_front_if(|(old, _)| *old <= day - 30) {
+            self.sum -= old;
+        }
+        rust_decimal::Decimal::try_from(self.sum).ok().map(|sum| costs.tier(sum))
+    }
+}
+
+/// The side of a signed number of lots.
+pub(super) const fn side_of(lots: i64) -> Side {
+    if lots < 0 { Side::Sell } else { Side::Buy }
+}

@@ -1,0 +1,75 @@
+//! What is run: on which market, by whom, under which rules.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::margin::Funding;
+use crate::data::Columns;
+use crate::domain::{ContenderId, InstKind, Instrument, Limits, WorkingPolicy};
+use crate::fills::{Costs, Steps};
+use crate::strategy::{Params, Spec, Strategy};
+
+/// One instrument's history, with what trading it costs.
+#[derive(Clone, Debug)]
+pub struct Market {
+    /// Its tick and lot are those of the columns.
+    pub instrument: Arc<Instrument>,
+    pub columns: Arc<Columns>,
+    pub funding: Arc<Funding>,
+    pub costs: Arc<Costs>,
+}
+
+impl Market {
+    /// A bar in whole steps.
+    #[inline]
+    pub fn steps(&self, index: usize) -> Steps {
+        let c = &*self.columns;
+        Steps {
+            open: c.open[index] as i64,
+            high: c.high[index] as i64,
+            low: c.low[index] as i64,
+            close: c.close[index] as i64,
+            volume: c.volume[index] as i64,
+        }
+    }
+
+    /// Is it held on margin?
+    pub fn is_swap(&self) -> bool {
+        self.instrument.kind == InstKind::Swap
+    }
+}
+
+/// A contender.
+#[derive(Clone, Debug)]
+pub struct Player {
+    pub id: ContenderId,
+    pub strategy: &'static Spec,
+    pub params: Params,
+    /// Share of equity.
+    pub weight: Decimal,
+    /// Which of the markets it trades; its capital is split evenly among them.
+    pub markets: Vec<usize>,
+    pub execution: WorkingPolicy,
+}
+
+impl Player {
+    /// Its strategy for one of the markets, fresh.
+    pub fn build(&self, market: &Market) -> Box<dyn Strategy> {
+        (self.strategy.build)(&self.params, !market.is_swap())
+    }
+}
+
+/// What holds for all of them.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Dollars there are in the beginning.
+    pub cash: Decimal,
+    /// Share of equity that no sleeve uses.
+    pub reserve: Decimal,
+    /// A change of size below this share of the slot is not worth its costs.
+    pub no_trade_band: Decimal,
+    /// Where an entry is stopped whose strategy names nothing, as a share of its price.
+    pub stop_default: Decimal,
+    pub limits: Limits,
+}
