@@ -27,6 +27,7 @@ pub mod strategy;
 pub mod tracking;
 
 pub mod backtest;
+pub mod stats;
 
 pub mod store;
 
