@@ -378,7 +378,7 @@ impl<'a> Run<'a> {
         for seat in &mut self.seats {
             let Some((_, index)) = current.iter().find(|(market, _)| *market == seat.market) else { continue };
             let market = &self.markets[seat.market];
-            seat.strategy.on_bar(&ohlcv(market, *index));
+            seat.strategy.on_bar(&Ohlcv::at(&market.columns, *index));
             seat.heard = market.columns.ts[*index];
             let tick = crate::strategy::feature(market.instrument.tick.0);
             let Some(Signal { target, stop_distance, reason }) = seat.strategy.signal(tick) else { continue };
@@ -458,7 +458,7 @@ impl<'a> Run<'a> {
             }
             Err(refused) => {
                 for breach in &refused.breaches {
-                    self.outcome.blocked(now, &breach.code);
+                    self.outcome.blocked(&breach.code, 1, now);
                     if let Ok(rule) = breach.code.parse::<Rule>() {
                         self.lead_to(rule, scope_of(rule, &refused.intent), breach, now);
                     }
@@ -586,17 +586,5 @@ fn candle(market: &Market, index: usize) -> Candle {
         low: price(bar.low),
         close: price(bar.close),
         volume: Qty((inst.lot.0 * Decimal::from(bar.volume)).normalize()),
-    }
-}
-
-fn ohlcv(market: &Market, index: usize) -> Ohlcv {
-    let c = &*market.columns;
-    Ohlcv {
-        ts: Ms(c.ts[index]),
-        open: c.open[index],
-        high: c.high[index],
-        low: c.low[index],
-        close: c.close[index],
-        volume: c.volume[index],
     }
 }

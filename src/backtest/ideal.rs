@@ -23,6 +23,60 @@ pub trait Curve {
     fn fill(&mut self, index: usize, qty: f64, price: f64, fee: f64);
 }
 
+/// A curve of which only figures are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief {
+    last: f64,
+    n: f64,
+    sum: f64,
+    squares: f64,
+    peak: f64,
+    fall: f64,
+    orders: u32,
+}
+
+impl Brief {
+    /// Of a run that begins with so much.
+    pub const fn new(cash: f64) -> Self {
+        Self { last: cash, n: 0.0, sum: 0.0, squares: 0.0, peak: cash, fall: 0.0, orders: 0 }
+    }
+    /// At the end.
+    pub const fn equity(&self) -> f64 {
+        self.last
+    }
+    /// Mean over deviation of returns per bar (with n).
+    pub fn sharpe(&self) -> f64 {
+        let mean = self.sum / self.n;
+        let variance = self.squares / self.n - mean * mean;
+        if variance > 0.0 { mean / variance.sqrt() } else { 0.0 }
+    }
+    /// The deepest fall from a peak, as a share of it.
+    pub const fn drawdown(&self) -> f64 {
+        self.fall
+    }
+    /// Fills.
+    pub const fn orders(&self) -> u32 {
+        self.orders
+    }
+}
+
+impl Curve for Brief {
+    #[inline]
+    fn equity(&mut self, _: usize, equity: f64) {
+        let change = equity / self.last - 1.0;
+        self.last = equity;
+        self.n += 1.0;
+        self.sum += change;
+        self.squares += change * change;
+        self.peak = if equity > self.peak { equity } else { self.peak };
+        let fall = 1.0 - equity / self.peak;
+        self.fall = if fall > self.fall { fall } else { self.fall };
+    }
+    fn fill(&mut self, _: usize, _: f64, _: f64, _: f64) {
+        self.orders += 1;
+    }
+}
+
 /// Runs wishes; the number of orders.
 pub fn drive(columns: &Columns, ideal: Ideal, mut wishes: impl Wishes, curve: &mut impl Curve) -> u32 {
     let tick = crate::strategy::feature(columns.tick);

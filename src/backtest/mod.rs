@@ -12,15 +12,26 @@
 //! Known differences from the daemon on the venue: spot fees are counted in the quote currency; an order that rests is not
 //! moved, it ends and is decided on anew; a stop is placed when its entry has ended; liquidation is of everything at once.
 
+pub mod brief;
+pub mod checks;
+pub mod diagnosis;
 pub mod exact;
+pub mod html;
 pub mod ideal;
 pub mod kernel;
 pub mod lane;
 pub mod margin;
+pub mod months;
 mod plan;
+pub mod rank;
 mod record;
+pub mod report;
+pub mod search;
 #[cfg(test)]
 mod tests;
+mod trips;
+pub mod walk;
 
 pub use plan::{Market, Player, Rules};
 pub use record::{Block, Decided, FillRow, Halt, Outcome, Tape};
+pub use trips::trips;

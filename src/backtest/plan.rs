@@ -34,6 +34,19 @@ impl Market {
         }
     }
 
+    /// How long its bars are together, in years of 365 days.
+    pub fn years(&self) -> f64 {
+        self.columns.len() as f64 * self.columns.bar.span().0 as f64 / crate::stats::performance::YEAR_MS
+    }
+
+    /// The same market between two instants.
+    ///
+    /// `None`: there are no bars.
+    pub fn between(&self, from: crate::domain::Ms, to: crate::domain::Ms) -> Option<Self> {
+        let columns = self.columns.between(from, to).checked().ok()?;
+        Some(Self { columns: Arc::new(columns), ..self.clone() })
+    }
+
     /// Is it held on margin?
     pub fn is_swap(&self) -> bool {
         self.instrument.kind == InstKind::Swap

@@ -68,8 +68,8 @@ pub trait Tape<N> {
     fn equity(&mut self, at: Ms, equity: N, exposure: N);
     /// A fill.
     fn fill(&mut self, row: FillRow<N>);
-    /// An order was refused by a rule.
-    fn blocked(&mut self, at: Ms, code: &str);
+    /// So many orders were refused with a code, the first then.
+    fn blocked(&mut self, code: &str, count: u64, first: Ms);
     /// Trading was restricted.
     fn halted(&mut self, halt: Halt);
 }
@@ -125,11 +125,11 @@ impl<N: crate::fills::Number> Tape<N> for Outcome<N> {
     fn fill(&mut self, row: FillRow<N>) {
         self.fills.push(row);
     }
-    fn blocked(&mut self, at: Ms, code: &str) {
+    fn blocked(&mut self, code: &str, count: u64, first: Ms) {
         match self.blocks.get_mut(code) {
-            Some(block) => block.count += 1,
+            Some(block) => block.count += count,
             None => {
-                self.blocks.insert(code.to_owned(), Block { count: 1, first: Some(at) });
+                self.blocks.insert(code.to_owned(), Block { count, first: Some(first) });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per verb. Global flags may stand before or after the verb.
 
+mod backtest;
 mod config;
 mod data;
 mod exchange;
@@ -98,6 +99,11 @@ enum Verb {
     Tape {
         #[command(subcommand)]
         verb: tape::TapeVerb,
+    },
+    /// Strategies over history: run, judge.
+    Backtest {
+        #[command(subcommand)]
+        verb: backtest::BacktestVerb,
     },
     /// The strategies there are, with their parameters and ranges.
     Strategies(OutputArgs),
@@ -235,6 +241,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Risk { verb } => risk::run(global, &verb),
         Verb::Data { verb } => data::run(global, verb).await,
         Verb::Tape { verb } => tape::run(global, verb).await,
+        Verb::Backtest { verb } => backtest::run(global, verb),
         Verb::Strategies(args) => strategies::run(args.json),
         Verb::Config { verb } => config::run(global, &verb),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use super::Problems;
+use super::backtest::{BacktestSettings, read_backtest};
 use super::contender::{Contender, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::reader::{Problem, Section};
@@ -163,6 +164,7 @@ pub struct Config {
     pub truth: TruthSettings,
     pub supervision: Supervision,
     pub tape: TapeSettings,
+    pub backtest: BacktestSettings,
     pub layers: Layers,
 }
 
@@ -209,6 +211,7 @@ impl Config {
             freeze: millis(s.int("freeze_ms", 200, 600_000)),
             stop: millis(s.int("stop_ms", 100, 29_000)),
         });
+        let backtest = root.table("backtest", read_backtest);
         let tape =
             root.table("tape", |s| TapeSettings { record: s.truth("record"), keep_days: s.int("keep_days", 1, 3650) });
         if instruments.is_empty() {
@@ -276,6 +279,7 @@ impl Config {
             truth,
             supervision,
             tape,
+            backtest,
             layers,
         })
     }

@@ -1,6 +1,7 @@
 //! Configuration: layers of text become types that cannot be wrong. Past this folder nobody sees a
 //! string or checks a range again.
 
+mod backtest;
 mod check;
 mod contender;
 mod layers;
@@ -9,6 +10,7 @@ mod risk;
 mod secrets;
 mod truth;
 
+pub use backtest::BacktestSettings;
 pub use check::{
     AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings, TapeSettings,
     VenueSettings,

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Bar, Candle, Ms};
 
-/// Bars of one size, ascending, as columns. Prices are whole ticks, volumes whole lots, all of them exact in an `f64`.
+/// Bars of one size, ascending, as columns. Prices are whole ticks, volumes whole lots (what is finer is left off), all of them
+/// exact in an `f64`.
 #[derive(Debug)]
 pub struct Columns {
     pub bar: Bar,
@@ -45,7 +46,7 @@ impl Columns {
     /// Candles, counted in steps.
     ///
     /// # Errors
-    /// None at all, one that is impossible, or one that is not a whole number of steps.
+    /// None at all, one that is impossible, or a price that is not a whole number of ticks.
     pub fn of(bar: Bar, candles: &[Candle], tick: Decimal, lot: Decimal) -> Result<Self, ColumnsError> {
         let mut columns = Self::empty(bar, tick, lot, candles.len());
         for candle in candles {
@@ -65,7 +66,7 @@ impl Columns {
             columns.high.push(steps(candle.high.0, tick)?);
             columns.low.push(steps(candle.low.0, tick)?);
             columns.close.push(steps(candle.close.0, tick)?);
-            columns.volume.push(steps(candle.volume.0, lot)?);
+            columns.volume.push(steps((candle.volume.0 / lot).trunc(), Decimal::ONE)?);
         }
         columns.checked()
     }

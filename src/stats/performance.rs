@@ -43,6 +43,8 @@ pub struct Curve<'a> {
     pub benchmark: &'a [f64],
     /// Length of a bar, ms.
     pub bar_ms: i64,
+    /// Of market time, of 365 days.
+    pub years: f64,
 }
 
 /// One trade: from flat to flat, or to the other side.
@@ -134,7 +136,7 @@ pub fn performance(curve: &Curve<'_>, trips: &[Trip], value: f64) -> Performance
         false => changes(first_price, curve.benchmark),
     };
     let end = curve.equity.last().copied().unwrap_or(curve.start);
-    let years = curve.at.len() as f64 * curve.bar_ms as f64 / YEAR_MS;
+    let years = curve.years;
     let total_return = end / curve.start - 1.0;
     let cagr = (years >= 1.0 / 365.0 && end > 0.0).then(|| (end / curve.start).powf(1.0 / years) - 1.0);
     let (max_drawdown, max_drawdown_days) = drawdown(curve);
@@ -255,8 +257,9 @@ mod tests {
         let at: Vec<i64> = (1..=equity.len() as i64).map(|day| day * DAY_MS).collect();
         let exposure: Vec<f64> = equity.iter().map(|e| e / 2.0).collect();
         let first_price = benchmark[0];
+        let years = equity.len() as f64 / 365.0;
         let curve =
-            Curve { start: 100.0, at: &at, equity, exposure: &exposure, first_price, benchmark, bar_ms: DAY_MS };
+            Curve { start: 100.0, at: &at, equity, exposure: &exposure, first_price, benchmark, bar_ms: DAY_MS, years };
         performance(&curve, trips, 1000.0)
     }
 
@@ -327,6 +330,7 @@ mod tests {
             first_price: 100.0,
             benchmark: &equity,
             bar_ms: hour,
+            years: 30.0 / 365.0,
         };
         let p = performance(&curve, &[], 0.0);
         assert_eq!((p.period, p.periods), ("day", 30));

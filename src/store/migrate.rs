@@ -28,8 +28,10 @@ const TRADING: &[Migration] = &[
     Migration { version: 2, name: "order_truth", sql: include_str!("../../migrations/0002_order_truth.sql") },
     Migration { version: 3, name: "risk", sql: include_str!("../../migrations/0003_risk.sql") },
 ];
-const RESEARCH: &[Migration] =
-    &[Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") }];
+const RESEARCH: &[Migration] = &[
+    Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") },
+    Migration { version: 2, name: "batches", sql: include_str!("../../migrations/research/0002_batches.sql") },
+];
 
 /// How long a connection waits for another's write.
 const BUSY_MS: u32 = 5000;

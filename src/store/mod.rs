@@ -21,7 +21,7 @@ pub use lock::StateDir;
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
 pub use read::{Opened, OrderStory, Reader, Table, remembered};
-pub use research::{OnConflict, Range, Research, SeriesKey, SeriesRow, keep_candles};
+pub use research::{BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, keep_candles};
 pub use writer::{Writer, WriterGuard};
 
 use crate::exit::Exit;

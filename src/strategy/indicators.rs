@@ -1,7 +1,5 @@
 //! Streaming indicators: one value in, one value out, constant memory.
 
-use std::collections::VecDeque;
-
 /// The last `n` values.
 #[derive(Clone, Debug)]
 struct Window {
@@ -54,6 +52,10 @@ impl Sma {
     }
     pub(super) fn get(&self) -> Option<f64> {
         self.window.is_full().then(|| self.sum / self.window.len())
+    }
+    /// Values in the mean.
+    pub(super) fn len(&self) -> usize {
+        self.window.values.len()
     }
     /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of whole numbers, those that
     /// tie do tie.
@@ -241,41 +243,51 @@ impl Rsi {
     }
 }
 
-/// Highest and lowest of the last `n` values, in amortised constant time.
+/// Highest and lowest of the last `n` values, in constant time per value over all: what is left of the block before this one
+/// is known from its end, what has come of this one as it comes (van Herk 1992; Gil and Werman 1993).
 #[derive(Clone, Debug)]
 pub(super) struct Extremes {
-    n: usize,
+    /// Values of this block, in (high, low).
+    block: Box<[(f64, f64)]>,
+    /// Of the block before, the extremes from each place to its end.
+    tail: Box<[(f64, f64)]>,
+    /// Of this block so far.
+    running: (f64, f64),
     at: usize,
-    highs: VecDeque<(usize, f64)>,
-    lows: VecDeque<(usize, f64)>,
+    seen: usize,
+}
+
+const NOTHING: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
+fn wider(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    (if b.0 > a.0 { b.0 } else { a.0 }, if b.1 < a.1 { b.1 } else { a.1 })
 }
 
 impl Extremes {
     pub(super) fn new(n: usize) -> Self {
-        Self { n, at: 0, highs: VecDeque::new(), lows: VecDeque::new() }
+        let n = n.max(1);
+        Self { block: vec![NOTHING; n].into(), tail: vec![NOTHING; n].into(), running: NOTHING, at: 0, seen: 0 }
     }
     pub(super) fn push(&mut self, high: f64, low: f64) {
-        while self.highs.back().is_some_and(|(_, value)| *value <= high) {
-            self.highs.pop_back();
+        if self.at == self.block.len() {
+            let mut running = NOTHING;
+            for (tail, value) in self.tail.iter_mut().zip(&self.block).rev() {
+                running = wider(running, *value);
+                *tail = running;
+            }
+            (self.at, self.running) = (0, NOTHING);
         }
-        while self.lows.back().is_some_and(|(_, value)| *value >= low) {
-            self.lows.pop_back();
-        }
-        self.highs.push_back((self.at, high));
-        self.lows.push_back((self.at, low));
+        self.block[self.at] = (high, low);
+        self.running = wider(self.running, (high, low));
         self.at += 1;
-        let oldest = self.at.saturating_sub(self.n);
-        while self.highs.front().is_some_and(|(at, _)| *at < oldest) {
-            self.highs.pop_front();
-        }
-        while self.lows.front().is_some_and(|(at, _)| *at < oldest) {
-            self.lows.pop_front();
-        }
+        self.seen += 1;
     }
     /// (highest, lowest), once `n` values are in.
     pub(super) fn get(&self) -> Option<(f64, f64)> {
-        (self.at >= self.n).then_some(())?;
-        Some((self.highs.front()?.1, self.lows.front()?.1))
+        (self.seen >= self.block.len()).then(|| match self.tail.get(self.at) {
+            Some(tail) => wider(*tail, self.running),
+            None => self.running,
+        })
     }
 }
 

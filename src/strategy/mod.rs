@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use crate::data::Columns;
 use crate::domain::{Bps, Candle, Instrument, Ms};
 
 /// Parameter values by name, all within their declared bounds.
@@ -48,6 +49,18 @@ pub struct Ohlcv {
 }
 
 impl Ohlcv {
+    /// A bar of columns.
+    #[inline]
+    pub fn at(columns: &Columns, index: usize) -> Self {
+        Self {
+            ts: Ms(columns.ts[index]),
+            open: columns.open[index],
+            high: columns.high[index],
+            low: columns.low[index],
+            close: columns.close[index],
+            volume: columns.volume[index],
+        }
+    }
     /// A candle in an instrument's steps.
     pub fn of(candle: &Candle, inst: &Instrument) -> Self {
         let steps = |value: Decimal, step: Decimal| feature(value.checked_div(step).unwrap_or_default());
@@ -62,6 +75,9 @@ impl Ohlcv {
         }
     }
 }
+
+/// What a sweep says where a strategy says nothing.
+pub const NO_OPINION: i32 = i32::MIN;
 
 /// A decimal as a feature.
 pub fn feature(value: Decimal) -> f64 {
@@ -89,8 +105,16 @@ pub trait Strategy: Send + Sync {
     fn target(&self) -> Option<Bps>;
     /// Why, in words a person can check; a tick is worth this much.
     fn reason(&self, tick: f64) -> String;
-    /// Distance of an entry's stop as a share of the price; zero: none of its own.
+    /// Distance of an entry's stop as a share of the price, the same for all of its life; zero: none of its own.
     fn stop_distance(&self) -> f64;
+    /// The next bars of a history, from an index on: what it wants after each, in hundredths of a percent, or [`NO_OPINION`].
+    /// The same as one bar at a time; strategies that can do it faster do.
+    fn sweep(&mut self, columns: &Columns, from: usize, out: &mut [i32]) {
+        for (offset, wanted) in out.iter_mut().enumerate() {
+            self.on_bar(&Ohlcv::at(columns, from + offset));
+            *wanted = self.target().map_or(NO_OPINION, |target| target.0);
+        }
+    }
     /// All of it.
     fn signal(&self, tick: f64) -> Option<Signal> {
         Some(Signal { target: self.target()?, stop_distance: self.stop_distance(), reason: self.reason(tick) })
@@ -288,6 +312,43 @@ mod tests {
         (1440..1500).for_each(|minute| assert_eq!(at(minute, 100 + minute % 5), 0, "the range is being made"));
         assert_eq!((at(1500, 104), at(1501, 105), at(1502, 103), at(1503, 99)), (0, 10_000, 10_000, -10_000));
         assert_eq!((at(2878, 90), at(2879, 90)), (-10_000, 0), "the bar that closes at midnight");
+    }
+
+    #[test]
+    fn a_sweep_says_what_one_bar_at_a_time_says() {
+        let mut columns = Columns::empty(crate::domain::Bar::M1, Decimal::ONE, Decimal::ONE, 0);
+        let wave = |i: i64| 5_000.0 + (200.0 * (i as f64 / 50.0).sin()).round() + ((i * i * 31) % 97) as f64;
+        for i in 0..5000i64 {
+            columns.ts.push(i * 60_000);
+            columns.open.push(wave(i - 1));
+            columns.high.push(wave(i).max(wave(i - 1)) + (i % 7) as f64);
+            columns.low.push(wave(i).min(wave(i - 1)) - (i % 5) as f64);
+            columns.close.push(wave(i));
+            columns.volume.push((i % 11) as f64);
+        }
+        for (spec, long_only) in all().iter().flat_map(|spec| [(spec, false), (spec, true)]) {
+            let (mut one, mut other) =
+                ((spec.build)(&spec.defaults(), long_only), (spec.build)(&spec.defaults(), long_only));
+            let mut swept = vec![0; columns.len()];
+            for (block, out) in swept.chunks_mut(777).enumerate() {
+                one.sweep(&columns, block * 777, out);
+            }
+            for (index, wanted) in swept.into_iter().enumerate() {
+                other.on_bar(&Ohlcv::at(&columns, index));
+                let told = other.target().map_or(NO_OPINION, |target| target.0);
+                assert_eq!(wanted, told, "{} at {index}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn means_that_tie_do_tie() {
+        // Of 0.1, 0.2 and 0.3 the float means differ in their last bits; of one, two and three ticks they do not.
+        let spec = find("sma_cross").unwrap();
+        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)].map(|(k, v)| (k.to_owned(), v)).into();
+        let mut strategy = (spec.build)(&params, false);
+        [2, 1, 3, 2, 1, 3].into_iter().enumerate().for_each(|(i, close)| strategy.on_bar(&bar(i as i64, close)));
+        assert_eq!(strategy.target(), Some(Bps(0)), "(1 + 3) / 2 = (2 + 1 + 3) / 3");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use super::indicators::Sma;
 use super::stance::STOP;
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::{NO_OPINION, Ohlcv, ParamSpec, Spec, Strategy, whole};
+use crate::data::Columns;
 use crate::domain::Bps;
 
 pub(super) static SPEC: Spec = Spec {
@@ -23,6 +24,7 @@ pub(super) static SPEC: Spec = Spec {
             warmup: slow,
             stop: p["stop_pct"] / 100.0,
             long_only,
+            swept: 0,
         })
     },
 };
@@ -33,6 +35,8 @@ struct SmaCross {
     warmup: usize,
     stop: f64,
     long_only: bool,
+    /// Bars that were swept over, of the columns' own sums.
+    swept: usize,
 }
 
 impl Strategy for SmaCross {
@@ -53,5 +57,39 @@ impl Strategy for SmaCross {
     }
     fn stop_distance(&self) -> f64 {
         self.stop
+    }
+    fn sweep(&mut self, columns: &Columns, from: usize, out: &mut [i32]) {
+        let (fast, slow) = (self.fast.len(), self.slow.len());
+        // Only what has seen all bars so far knows what the sums of columns know.
+        let Some(sums) = columns.sums().filter(|_| self.swept == from) else {
+            for (offset, wanted) in out.iter_mut().enumerate() {
+                self.on_bar(&Ohlcv::at(columns, from + offset));
+                *wanted = self.target().map_or(NO_OPINION, |target| target.0);
+            }
+            return;
+        };
+        self.swept = from + out.len();
+        let silent = slow.saturating_sub(from + 1).min(out.len());
+        out[..silent].fill(NO_OPINION);
+        let (first, count) = (from + silent + 1, out.len() - silent);
+        if count == 0 {
+            return;
+        }
+        let short = if self.long_only { 0 } else { -10_000 };
+        let (fast_n, slow_n) = (fast as f64, slow as f64);
+        let now = &sums[first..first + count];
+        let (ago_fast, ago_slow) =
+            (&sums[first - fast..first - fast + count], &sums[first - slow..first - slow + count]);
+        for (i, wanted) in out[silent..].iter_mut().enumerate() {
+            // Compared without dividing, as `Sma::side_of` does: of whole numbers, those that tie do tie.
+            let (quick, lazy) = ((now[i] - ago_fast[i]) * slow_n, (now[i] - ago_slow[i]) * fast_n);
+            *wanted = if quick > lazy {
+                10_000
+            } else if quick < lazy {
+                short
+            } else {
+                0
+            };
+        }
     }
 }

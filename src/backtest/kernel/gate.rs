@@ -8,17 +8,22 @@ use crate::domain::{Action, Ms, Release, Rule, Side, TradingState};
 use crate::fills::{Kind, Number};
 
 /// Codes that are no rules, in the order of their bits from [`FIRST_OTHER`] on.
-pub(super) const OTHERS: [&str; 4] = ["size_step", "size_max", "trading_halted", "reduce_only"];
+const OTHERS: [&str; 4] = ["size_step", "size_max", "trading_halted", "reduce_only"];
 /// After the rules' own bits.
-pub(super) const FIRST_OTHER: usize = Rule::ALL.len();
+const FIRST_OTHER: usize = Rule::ALL.len();
 
 /// A rule's bit.
-pub(super) const fn bit(rule: Rule) -> u64 {
+const fn bit(rule: Rule) -> u64 {
     1 << rule as u32
 }
 
 const fn other(index: usize) -> u64 {
     1 << (FIRST_OTHER + index)
+}
+
+/// Every code in the order of the bits.
+pub(super) fn codes() -> impl Iterator<Item = &'static str> {
+    Rule::ALL.iter().map(|rule| rule.as_str()).chain(OTHERS)
 }
 
 /// What became of an order.

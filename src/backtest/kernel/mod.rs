@@ -11,9 +11,10 @@ use self::size::Sizing;
 use super::lane::{Cause, Done, Lane, Order, signed};
 use super::margin::{Exposed, liquidated_at, liquidation};
 use super::{FillRow, Market, Outcome, Player, Rules, Tape};
-use crate::domain::{Ms, Rule, Side};
+use crate::data::Columns;
+use crate::domain::{Ms, Side};
 use crate::fills::{Number, Terms, room};
-use crate::strategy::{Ohlcv, Strategy};
+use crate::strategy::{NO_OPINION, Strategy};
 
 /// What a strategy wants after each bar.
 pub trait Wishes {
@@ -24,25 +25,32 @@ pub trait Wishes {
     fn stop_distance(&self) -> f64;
 }
 
-/// A strategy, streamed over columns.
+/// A strategy over columns, a block of bars at a time.
 pub struct Streamed<'a> {
-    pub strategy: Box<dyn Strategy>,
-    pub columns: &'a crate::data::Columns,
+    strategy: Box<dyn Strategy>,
+    columns: &'a Columns,
+    block: Box<[i32; BLOCK]>,
+}
+
+/// Bars swept at once: what they take stays near.
+const BLOCK: usize = 1024;
+
+impl<'a> Streamed<'a> {
+    /// A fresh strategy over columns.
+    pub fn new(strategy: Box<dyn Strategy>, columns: &'a Columns) -> Self {
+        Self { strategy, columns, block: Box::new([NO_OPINION; BLOCK]) }
+    }
 }
 
 impl Wishes for Streamed<'_> {
     #[inline]
     fn after(&mut self, index: usize) -> Option<i32> {
-        let c = self.columns;
-        self.strategy.on_bar(&Ohlcv {
-            ts: Ms(c.ts[index]),
-            open: c.open[index],
-            high: c.high[index],
-            low: c.low[index],
-            close: c.close[index],
-            volume: c.volume[index],
-        });
-        self.strategy.target().map(|target| target.0)
+        if index.is_multiple_of(BLOCK) {
+            let count = BLOCK.min(self.columns.len() - index);
+            self.strategy.sweep(self.columns, index, &mut self.block[..count]);
+        }
+        let wanted = self.block[index % BLOCK];
+        (wanted != NO_OPINION).then_some(wanted)
     }
     fn stop_distance(&self) -> f64 {
         self.strategy.stop_distance()
@@ -54,7 +62,7 @@ impl Wishes for Streamed<'_> {
 /// # Panics
 /// If the player trades more or less than one market: that is the exact engine's work.
 pub fn run(market: &Market, player: &Player, rules: &Rules) -> Outcome<f64> {
-    let wishes = Streamed { strategy: player.build(market), columns: &market.columns };
+    let wishes = Streamed::new(player.build(market), &market.columns);
     let mut outcome = Outcome::new(0.0, market.columns.len());
     let end = drive(market, player, rules, wishes, &mut outcome);
     end.into(outcome)
@@ -109,6 +117,7 @@ pub fn drive(
         volume: Volume::new(costs),
         done: Vec::with_capacity(4),
         decided: [0; 2],
+        blocked: [(0, Ms::ZERO); 64],
     };
     let swap = market.is_swap();
     let maintenance = f64::of(costs.maintenance);
@@ -149,6 +158,9 @@ pub fn drive(
             run.judge(index, now, (order, equity, close), tape);
         }
     }
+    for (code, (count, first)) in gate::codes().zip(run.blocked).filter(|(_, (count, _))| *count > 0) {
+        tape.blocked(code, count, first);
+    }
     run.end.held = run.lane.held;
     run.end
 }
@@ -163,6 +175,8 @@ struct Run<'a> {
     done: Vec<Done<f64>>,
     /// When the working order was decided on, and the one whose stop is in force.
     decided: [i64; 2],
+    /// By bit of the gate's codes: how many orders were refused with it, and when the first.
+    blocked: [(u64, Ms); 64],
 }
 
 impl Run<'_> {
@@ -254,13 +268,12 @@ impl Run<'_> {
                 self.lane.place(order);
             }
             Judged::Refused(codes) => {
-                for code in Rule::ALL.iter().filter(|rule| codes & gate::bit(**rule) != 0) {
-                    tape.blocked(now, code.as_str());
-                }
-                for (code, named) in gate::OTHERS.iter().enumerate() {
-                    if codes & (1 << (gate::FIRST_OTHER + code)) != 0 {
-                        tape.blocked(now, named);
-                    }
+                let mut left = codes;
+                while left != 0 {
+                    let (count, first) = &mut self.blocked[left.trailing_zeros() as usize];
+                    *first = if *count == 0 { now } else { *first };
+                    *count += 1;
+                    left &= left - 1;
                 }
                 for halt in self.gate.consequences(now, codes) {
                     tape.halted(halt);

@@ -1,6 +1,6 @@
 //! Worlds for the engines' tests: markets made of a few bars or of chance, and a strategy that does as it is told.
 
-mod agree;
+pub(super) mod agree;
 mod scenes;
 
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ fn instrument(kind: InstKind) -> Instrument {
 }
 
 /// Minutes of (open, high, low, close, volume) in ticks and lots, the first at `start`.
-fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs) -> Market {
+pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs) -> Market {
     let inst = instrument(kind);
     let mut columns = Columns::empty(Bar::M1, inst.tick.0, inst.lot.0, bars.len());
     for (i, bar) in bars.iter().enumerate() {
@@ -81,7 +81,7 @@ fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs) -> Market 
     }
 }
 
-fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Player {
+pub(super) fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Player {
     let mut params: Params = wants.into_iter().map(|(bar, percent)| (format!("t{bar}"), percent)).collect();
     params.insert("stop_pct".into(), stop_pct);
     Player {
@@ -94,7 +94,7 @@ fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Playe
     }
 }
 
-fn rules(cash: i64) -> Rules {
+pub(super) fn rules(cash: i64) -> Rules {
     Rules {
         cash: Decimal::from(cash),
         reserve: Decimal::ZERO,

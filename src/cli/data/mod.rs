@@ -3,6 +3,7 @@
 mod check;
 mod download;
 mod export;
+mod generate;
 mod import;
 mod list;
 
@@ -20,6 +21,8 @@ use crate::store::{Research, StateDir};
 pub(super) enum DataVerb {
     /// Fetch candles and funding from the venue; goes on where it was interrupted.
     Download(download::DownloadArgs),
+    /// Make up history: a seeded market's.
+    Generate(generate::GenerateArgs),
     /// Take candles from a CSV file, plain or gzip.
     Import(import::ImportArgs),
     /// Say what is wrong with a file or a stored series, row by row.
@@ -33,6 +36,7 @@ pub(super) enum DataVerb {
 pub(super) async fn run(global: &Global, verb: DataVerb) -> Result<Exit, Failure> {
     match verb {
         DataVerb::Download(args) => download::run(global, args).await,
+        DataVerb::Generate(args) => generate::run(global, &args),
         DataVerb::Import(args) => import::run(global, &args),
         DataVerb::Check(args) => check::run(global, &args),
         DataVerb::List(args) => list::run(global, args.json),
@@ -49,7 +53,7 @@ fn research(global: &Global) -> Result<Research, Failure> {
 }
 
 /// `2026-01-31`, `2026-01-31T12:00`, `2026-01-31T12:00:00Z` or epoch milliseconds; UTC.
-fn instant(text: &str) -> Result<Ms, String> {
+pub(super) fn instant(text: &str) -> Result<Ms, String> {
     if let Ok(ms) = text.parse::<i64>() {
         return (0..=9_999_999_999_999)
             .contains(&ms)
@@ -79,7 +83,7 @@ fn show_findings(findings: &[Finding], most: usize) {
 }
 
 /// A bar as it is written on the command line.
-fn bar(text: &str) -> Result<crate::domain::Bar, String> {
+pub(super) fn bar(text: &str) -> Result<crate::domain::Bar, String> {
     text.parse().map_err(|error: crate::domain::candle::UnknownBar| error.to_string())
 }
 

@@ -3,9 +3,12 @@
 //! Any number of processes may write; each transaction is short, and a writer that finds another at
 //! work waits its turn. Nothing here is in the way of trading.
 
+mod batches;
+mod columns;
 mod coverage;
 mod funding;
 
+pub use batches::{BatchRow, PeriodRow, RunRow};
 pub use coverage::{Range, SeriesRow};
 
 use std::collections::BTreeMap;

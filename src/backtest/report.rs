@@ -1,0 +1,149 @@
+//! One run, judged: what it was made of, what it earned, how sure that is, what should make one doubt it.
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::diagnosis::{Case, Finding, diagnose};
+use super::{Market, Outcome, Player, Rules, kernel, trips};
+use crate::fills::Number;
+use crate::stats::moments::Moments;
+use crate::stats::{Curve, Interval, Performance, Trip, intervals, performance};
+
+/// Results by another factor of costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Stress {
+    pub factor: Decimal,
+    pub total_return: f64,
+    pub sharpe: f64,
+    pub max_drawdown: f64,
+    pub trades: usize,
+}
+
+/// What was paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Paid {
+    pub fees: f64,
+    pub funding: f64,
+    /// Value of all fills.
+    pub value: f64,
+    /// Losses that the venue bore in liquidations.
+    pub uncovered: f64,
+}
+
+/// Ninety-five percent intervals, by stationary block bootstrap of returns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Intervals {
+    pub sharpe: Interval,
+    pub annual_return: Interval,
+    pub volatility: Interval,
+}
+
+/// A run of one contender, judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub performance: Performance,
+    pub intervals: Option<Intervals>,
+    pub paid: Paid,
+    pub orders: u32,
+    pub fills: usize,
+    pub equity_start: f64,
+    pub equity_end: f64,
+    pub findings: Vec<Finding>,
+    pub stress: Vec<Stress>,
+    #[serde(skip)]
+    pub trips: Vec<Trip>,
+}
+
+/// Resamples behind an interval.
+const RESAMPLES: usize = 1000;
+
+/// Figures of an outcome on one market.
+pub fn figures<N: Number>(market: &Market, outcome: &Outcome<N>, cash: f64) -> (Performance, Vec<Trip>) {
+    let float = |values: &[N]| values.iter().map(|value| value.float()).collect::<Vec<f64>>();
+    let (equity, exposure) = (float(&outcome.equity), float(&outcome.exposure));
+    let trips = trips(outcome, std::slice::from_ref(market));
+    let value = outcome.fills.iter().map(|fill| fill.value.float()).sum();
+    let curve = Curve {
+        start: cash,
+        at: &outcome.at,
+        equity: &equity,
+        exposure: &exposure,
+        first_price: market.columns.open[0],
+        benchmark: &market.columns.close,
+        bar_ms: market.columns.bar.span().0,
+        years: market.years(),
+    };
+    (performance(&curve, &trips, value), trips)
+}
+
+/// Judges a run of one player on one market. `trials`: how many combinations its parameters were chosen from; `seed`: of the
+/// bootstrap.
+pub fn judge<N: Number>(
+    market: &Market,
+    player: &Player,
+    rules: &Rules,
+    outcome: &Outcome<N>,
+    (trials, seed): (usize, u64),
+) -> Report {
+    let cash = f64::of(rules.cash);
+    let (performance, trips) = figures(market, outcome, cash);
+    let findings = diagnose(&Case {
+        markets: std::slice::from_ref(market),
+        outcome,
+        performance: &performance,
+        trips: &trips,
+        warmup: player.build(market).warmup(),
+        parameters: player.strategy.params.iter().filter(|p| p.name != "stop_pct" && p.name != "seed").count(),
+        trials,
+    });
+    let sum = |of: fn(&super::FillRow<N>) -> N| outcome.fills.iter().map(|fill| of(fill).float()).sum::<f64>();
+    let paid = Paid {
+        fees: sum(|fill| fill.fee),
+        value: sum(|fill| fill.value),
+        funding: outcome.funding.float(),
+        uncovered: outcome.uncovered.float(),
+    };
+    let annual = performance.periods_per_year;
+    let statistics = |returns: &[f64]| {
+        let m = Moments::of(returns);
+        [m.sharpe() * annual.sqrt(), m.mean * annual, m.deviation * annual.sqrt()]
+    };
+    let enough = performance.period == "day";
+    let intervals = enough.then(|| {
+        let [sharpe, annual_return, volatility] = intervals(&performance.returns, statistics, (RESAMPLES, 0.95, seed));
+        Intervals { sharpe, annual_return, volatility }
+    });
+    Report {
+        intervals,
+        paid,
+        orders: outcome.orders,
+        fills: outcome.fills.len(),
+        equity_start: cash,
+        equity_end: outcome.equity.last().map_or(cash, |equity| equity.float()),
+        findings,
+        stress: Vec::new(),
+        performance,
+        trips,
+    }
+}
+
+/// The same run with costs times each factor, by the fast engine.
+pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal]) -> Vec<Stress> {
+    let run = |factor: &Decimal| {
+        let mut funding = (*market.funding).clone();
+        funding.otherwise *= *factor;
+        funding.history.iter_mut().for_each(|(_, rate)| *rate *= *factor);
+        let costs = market.costs.times(*factor);
+        let dearer = Market { costs: costs.into(), funding: funding.into(), ..market.clone() };
+        let outcome = kernel::run(&dearer, player, rules);
+        let (p, _) = figures(&dearer, &outcome, f64::of(rules.cash));
+        Stress {
+            factor: *factor,
+            total_return: p.total_return,
+            sharpe: p.sharpe,
+            max_drawdown: p.max_drawdown,
+            trades: p.trades.trades,
+        }
+    };
+    factors.iter().map(run).collect()
+}

@@ -1,0 +1,54 @@
+//! `backtest`: strategies over history: run, searched, judged, checked.
+
+mod batch;
+mod checks;
+mod files;
+mod judged;
+mod market;
+mod player;
+mod run;
+mod shown;
+
+use clap::Subcommand;
+
+use super::{Failure, Global, OutputArgs};
+use crate::exit::Exit;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BacktestVerb {
+    /// One strategy on one instrument: fills, figures, intervals, doubts.
+    Run(Box<run::RunArgs>),
+    /// Many parameters × instruments × bars × windows, on all cores; goes on where it was interrupted.
+    Batch(Box<batch::BatchArgs>),
+    /// Batches that are stored.
+    List(OutputArgs),
+    /// The best runs of a batch, and whether the winner is distinguishable from luck.
+    Rank(judged::RankArgs),
+    /// What each run made of each day or week.
+    Summary(judged::SummaryArgs),
+    /// Choose on one stretch of days, judge by the next.
+    Walkforward(judged::WalkArgs),
+    /// A batch's runs as CSV or Parquet.
+    Export(judged::ExportArgs),
+    /// Join the shards of a batch.
+    Merge(judged::MergeArgs),
+    /// Does a strategy see the future? History is cut off and what it says compared.
+    Lookahead(checks::CheckArgs),
+    /// Does what a strategy says depend on where history begins?
+    Warmup(checks::CheckArgs),
+}
+
+pub(super) fn run(global: &Global, verb: BacktestVerb) -> Result<Exit, Failure> {
+    match verb {
+        BacktestVerb::Run(args) => run::run(global, &args),
+        BacktestVerb::Batch(args) => batch::run(global, &args),
+        BacktestVerb::List(args) => judged::list(global, args.json),
+        BacktestVerb::Rank(args) => judged::ranked(global, &args),
+        BacktestVerb::Summary(args) => judged::summary(global, &args),
+        BacktestVerb::Walkforward(args) => judged::walk_forward(global, &args),
+        BacktestVerb::Export(args) => judged::export(global, &args),
+        BacktestVerb::Merge(args) => judged::merge(global, &args),
+        BacktestVerb::Lookahead(args) => checks::lookahead(global, &args),
+        BacktestVerb::Warmup(args) => checks::warmup(global, &args),
+    }
+}
