@@ -15,7 +15,7 @@ use alpha_arena::backtest::kernel::{self, Streamed};
 use alpha_arena::backtest::margin::Funding;
 use alpha_arena::backtest::{Market, Player, Rules};
 use alpha_arena::data::Columns;
-use alpha_arena::domain::{Bar, InstKind, Limits, Price, Qty, WorkingPolicy};
+use alpha_arena::domain::{Bar, InstKind, Limits, Ms, Price, Qty, Rule, WorkingPolicy};
 use alpha_arena::exchange::market::listings;
 use alpha_arena::fills::Costs;
 use alpha_arena::strategy::{Params, find};
@@ -158,12 +158,13 @@ fn player(strategy: &str, params: Params) -> Player {
 
 fn rules() -> Rules {
     Rules {
-        cash: Decimal::from(10_000),
+        cash: Decimal::from(100_000),
         reserve: Decimal::ZERO,
         no_trade_band: Decimal::new(5, 2),
         stop_default: Decimal::new(5, 2),
-        // Wide, so that it trades to the end; judged all the same.
-        limits: Limits::widest(),
+        // Wide, so that it trades to the end whatever it loses; judged all the same.
+        limits: Limits::widest().with(Rule::Drawdown, 100).with(Rule::DailyLoss, 100),
+        begin: Ms::ZERO,
     }
 }
 

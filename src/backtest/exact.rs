@@ -25,7 +25,7 @@ use crate::fills::{Kind, Number, Terms, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
 use crate::strategy::{Ohlcv, Signal, Strategy};
 
-/// Runs players on their markets, on one account. The rows of decisions beside the outcome are all wishes that were not held.
+/// Runs players on their markets, on one account. With the outcome every wish and what became of it.
 pub fn run(markets: &[Market], players: &[Player], rules: &Rules) -> (Outcome<Decimal>, Vec<Decided>) {
     let bars = markets.iter().map(|market| market.columns.len()).max().unwrap_or_default();
     let mut run = Run::new(markets, players, rules, bars);
@@ -391,7 +391,7 @@ impl<'a> Run<'a> {
                 reason,
             });
         }
-        if proposals.is_empty() {
+        if proposals.is_empty() || now < self.rules.begin {
             return;
         }
         let market = self.view(now);
@@ -417,10 +417,8 @@ impl<'a> Run<'a> {
                 order = self.judge(Arc::new(intent), &market, &account, now);
             }
             let target = proposal.target.map_or(0, |target| target.0);
-            if order.as_ref().map_or_else(|why| why != "at target", |_| true) {
-                let (contender, inst) = (proposal.contender.clone(), proposal.inst.clone());
-                self.decisions.push(Decided { at: now, contender, inst, target, order });
-            }
+            let (contender, inst) = (proposal.contender.clone(), proposal.inst.clone());
+            self.decisions.push(Decided { at: now, contender, inst, target, order });
         }
     }
 

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::margin::Funding;
 use crate::data::Columns;
-use crate::domain::{ContenderId, InstKind, Instrument, Limits, WorkingPolicy};
+use crate::domain::{ContenderId, InstKind, Instrument, Limits, Ms, WorkingPolicy};
 use crate::fills::{Costs, Steps};
 use crate::strategy::{Params, Spec, Strategy};
 
@@ -42,7 +42,7 @@ impl Market {
     /// The same market between two instants.
     ///
     /// `None`: there are no bars.
-    pub fn between(&self, from: crate::domain::Ms, to: crate::domain::Ms) -> Option<Self> {
+    pub fn between(&self, from: Ms, to: Ms) -> Option<Self> {
         let columns = self.columns.between(from, to).checked().ok()?;
         Some(Self { columns: Arc::new(columns), ..self.clone() })
     }
@@ -85,4 +85,6 @@ pub struct Rules {
     /// Where an entry is stopped whose strategy names nothing, as a share of its price.
     pub stop_default: Decimal,
     pub limits: Limits,
+    /// Before this close nothing is decided: strategies only warm up.
+    pub begin: Ms,
 }

@@ -31,7 +31,7 @@ pub struct FillRow<N> {
     pub held: i64,
 }
 
-/// What became of one wish that was not held already.
+/// What became of one wish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decided {
     /// The close it was decided on.

@@ -4,12 +4,21 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Failure, output};
 use crate::exchange::{CandleFile, Endpoint, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve};
 use crate::exit::Exit;
 use crate::telemetry;
+
+/// What fills orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FillsBy {
+    /// Level by level, as they come.
+    Book,
+    /// Half way through each bar, what a backtest would fill of it.
+    Bar,
+}
 
 #[derive(Debug, Args)]
 #[command(
@@ -28,6 +37,9 @@ pub(super) struct ExchangeArgs {
     /// Play recorded candles instead of a seeded market: ts_ms,open,high,low,close,volume, plain or .gz. Repeatable; the instrument is BTC-USDT-SWAP unless named.
     #[arg(long, value_name = "[INST=]FILE")]
     candles: Vec<CandleFile>,
+    /// What fills orders: the book, or whole bars by the backtest's own model.
+    #[arg(long, value_enum, default_value_t = FillsBy::Book)]
+    fills: FillsBy,
     /// Play the demo site: every signed request needs `x-simulated-trading: 1`.
     #[arg(long)]
     demo: bool,
@@ -55,7 +67,9 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     }
     let io = |error: std::io::Error| Failure::new(Exit::Io, format!("the exchange cannot start: {error}"));
     let prices = if args.candles.is_empty() { Prices::Seeded } else { Prices::Recorded(args.candles) };
-    let config = EngineConfig { seed: args.seed, speed: args.speed, state: args.state, prices, ..Default::default() };
+    let by_bar = args.fills == FillsBy::Bar;
+    let config =
+        EngineConfig { seed: args.seed, speed: args.speed, state: args.state, prices, by_bar, ..Default::default() };
     let engine = Engine::start(&config).map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidData => Failure::new(Exit::Data, error.to_string()),
         _ => io(error),

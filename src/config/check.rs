@@ -86,6 +86,8 @@ pub struct ExchangeSettings {
     pub seed: u64,
     pub speed: f64,
     pub deposit: Decimal,
+    /// Orders are filled by whole bars, as backtests fill them, and not by the book.
+    pub by_bar: bool,
     /// Candle files to play instead of a seeded market, each `FILE` or `INSTRUMENT=FILE`.
     pub candles: Vec<String>,
 }
@@ -182,6 +184,7 @@ impl Config {
             seed: s.int("seed", 0, i64::MAX).unsigned_abs(),
             speed: s.float("speed", 0.1, 10_000.0),
             deposit: s.decimal("deposit_usdt", Decimal::ONE, Decimal::from(1_000_000_000)),
+            by_bar: read_fills(s),
             candles: s.texts("candles"),
         });
         let venue = root.table("venue", |s| read_venue(s, mode));
@@ -292,6 +295,17 @@ impl Config {
     /// Contenders that trade.
     pub fn live_contenders(&self) -> impl Iterator<Item = &Contender> {
         self.contenders.iter().filter(|c| c.stage == Stage::Live)
+    }
+}
+
+fn read_fills(s: &mut Section<'_>) -> bool {
+    match s.text("fills").as_str() {
+        "book" => false,
+        "bar" => true,
+        other => {
+            s.problem("fills", format!("must be book or bar, is '{other}'"));
+            false
+        }
     }
 }
 

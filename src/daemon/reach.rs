@@ -285,6 +285,7 @@ async fn embed(
         state: state_dir.map(StateDir::exchange_log),
         deposit: config.exchange.deposit,
         prices,
+        by_bar: config.exchange.by_bar,
         begin,
     })
     .map_err(|error| match error.kind() {

@@ -42,6 +42,8 @@ pub struct EngineConfig {
     /// USDT in the account when it is new.
     pub deposit: Decimal,
     pub prices: Prices,
+    /// Orders are filled by whole bars (those of the recording, else minutes), as backtests fill them.
+    pub by_bar: bool,
     /// Venue time at the first start; the present if none is given. A recording begins where it begins.
     pub begin: Option<Ms>,
 }
@@ -60,7 +62,15 @@ pub enum Prices {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { seed: 1, speed: 1.0, state: None, deposit: Decimal::from(100_000), prices: Prices::Seeded, begin: None }
+        Self {
+            seed: 1,
+            speed: 1.0,
+            state: None,
+            deposit: Decimal::from(100_000),
+            prices: Prices::Seeded,
+            by_bar: false,
+            begin: None,
+        }
     }
 }
 
@@ -148,6 +158,11 @@ impl Engine {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
         }
         let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
+        if config.by_bar {
+            let span = market.recorded_span().max(60);
+            let bar = Bar::ALL.into_iter().find(|bar| bar.span() == Ms::secs(span)).unwrap_or(Bar::M1);
+            exchange.fill_by_bars(bar);
+        }
         if exchange.ledger.cash.is_empty() {
             exchange.deposit("USDT", config.deposit);
         }

@@ -40,6 +40,8 @@ pub(super) struct Gate {
     /// Since when a rule's breach restricts, and until when.
     restricted: [Option<Option<Ms>>; Rule::ALL.len()],
     any_restricted: bool,
+    /// Rules whose breach would restrict something that is not restricted yet.
+    armed: u64,
     unit: f64,
     lot: f64,
     least: i64,
@@ -101,6 +103,7 @@ impl Gate {
             actions,
             restricted: [None; Rule::ALL.len()],
             any_restricted: false,
+            armed: armed(&actions, &[None; Rule::ALL.len()]),
             unit: f64::of(inst.tick.0 * inst.lot.0 * inst.contract_value),
             lot: f64::of(inst.lot.0),
             least: Number::ceil(inst.min_size.0 / inst.lot.0).max(1),
@@ -160,11 +163,17 @@ impl Gate {
             }
         }
         self.any_restricted = self.restricted.iter().any(Option::is_some);
+        self.armed = armed(&self.actions, &self.restricted);
     }
 
     /// What breaches lead to besides the refusal, as far as it is new.
-    #[cold]
+    #[inline]
     pub(super) fn consequences(&mut self, now: Ms, codes: u64) -> Vec<Halt> {
+        if codes & self.armed == 0 { Vec::new() } else { self.restrict(now, codes) }
+    }
+
+    #[cold]
+    fn restrict(&mut self, now: Ms, codes: u64) -> Vec<Halt> {
         let mut halts = Vec::new();
         for rule in Rule::ALL.iter().filter(|rule| codes & bit(**rule) != 0) {
             let (action, release) = self.actions[*rule as usize];
@@ -177,6 +186,7 @@ impl Gate {
             let state = state_of(action).as_str().to_owned();
             halts.push(Halt { at: now, rule: rule.as_str().to_owned(), state, until });
         }
+        self.armed = armed(&self.actions, &self.restricted);
         halts
     }
 
@@ -339,6 +349,12 @@ impl Gate {
         let sizes = (real(self.books.held), real(held));
         self.books.count(now, done, held, sizes, self.unit);
     }
+}
+
+/// Rules that lead to something and have not yet.
+fn armed(actions: &[(Action, Release)], restricted: &[Option<Option<Ms>>]) -> u64 {
+    let each = actions.iter().zip(restricted).enumerate();
+    each.filter(|(_, ((action, _), held))| *action != Action::Block && held.is_none()).map(|(at, _)| 1 << at).sum()
 }
 
 /// What a rule looks at.

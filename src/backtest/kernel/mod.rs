@@ -151,7 +151,7 @@ pub fn drive(
             tape.halted(halt);
         }
         let Some(target) = wishes.after(index) else { continue };
-        if target == 0 && run.lane.held == 0 {
+        if (target == 0 && run.lane.held == 0) || now < rules.begin {
             continue;
         }
         if let Some(order) = sizing.child(&run.lane, target, wishes.stop_distance(), equity, close) {

@@ -101,6 +101,7 @@ pub(super) fn rules(cash: i64) -> Rules {
         no_trade_band: Decimal::new(1, 2),
         stop_default: Decimal::new(5, 1),
         limits: Limits::widest(),
+        begin: Ms::ZERO,
     }
 }
 

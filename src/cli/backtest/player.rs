@@ -131,6 +131,7 @@ impl TermArgs {
                 LimitChoice::Config => config.risk.clone(),
                 LimitChoice::Off => Limits::widest(),
             },
+            begin: Ms::ZERO,
         })
     }
 }

@@ -156,6 +156,18 @@ impl Exchange {
 
     /// Books one execution of `order`: fee, cash, position, bills, and the pushes that follow.
     pub(super) fn execute(&mut self, order_id: u64, price: Decimal, size: Decimal, maker: bool) {
+        self.execute_at(order_id, price, size, maker, None);
+    }
+
+    /// The same for a fee of its own, on a swap; negative is paid.
+    pub(super) fn execute_at(
+        &mut self,
+        order_id: u64,
+        price: Decimal,
+        size: Decimal,
+        maker: bool,
+        own: Option<Decimal>,
+    ) {
         let order = &self.ledger.orders[&order_id];
         let (name, side, cl_ord_id) = (order.inst.clone(), order.side, order.cl_ord_id.clone());
         let listed = self.market.get(&name).expect("orders are in listed instruments");
@@ -188,7 +200,7 @@ impl Exchange {
                 }
             }
             InstKind::Swap => {
-                fee = round(price * size * inst.contract_value * rate);
+                fee = round(own.unwrap_or(price * size * inst.contract_value * rate));
                 fee_ccy = inst.quote.clone();
                 pnl = self.move_position(&name, signed, price, fee, trade_id, inst.contract_value);
                 let sub = if side == Side::Buy { 1 } else { 2 };

@@ -190,6 +190,12 @@ impl Exchange {
         }
     }
 
+    /// Sets a stop or target off whatever the price; the market order it has become, if there was something to do.
+    pub(super) fn set_off(&mut self, id: u64, side: &'static str) -> Option<u64> {
+        self.live_algos.remove(&id).then(|| self.trigger(id, Hit { side, price: None }));
+        self.ledger.algos.get(&id)?.child.filter(|child| self.ledger.orders[child].status.is_open())
+    }
+
     fn trigger(&mut self, id: u64, Hit { side, price }: Hit) {
         let mut algo = self.ledger.algos[&id].clone();
         algo.actual_side = side.to_owned();

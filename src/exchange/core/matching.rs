@@ -12,6 +12,10 @@ const MAKERS_MAX: usize = 1000;
 impl Exchange {
     /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused by its kind.
     pub(super) fn match_incoming(&mut self, id: u64) {
+        if self.by_bar.is_some() {
+            // Whatever its kind, its bar fills it.
+            return self.touch(id);
+        }
         let order = self.ledger.orders[&id].clone();
         let mut fillable = self.fillable(&order);
         let meets_own = order.stp != Stp::CancelMaker && self.stop_before_own(&order, &mut fillable);
@@ -255,7 +259,7 @@ impl Exchange {
         if order.filled == order.size { self.finish(id, Status::Filled, "") } else { self.touch(id) }
     }
 
-    fn reduce_only_cap(&self, id: u64, size: Decimal) -> Decimal {
+    pub(super) fn reduce_only_cap(&self, id: u64, size: Decimal) -> Decimal {
         let order = &self.ledger.orders[&id];
         if !order.reduce_only {
             return size;

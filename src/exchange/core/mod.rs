@@ -4,6 +4,7 @@
 mod account;
 mod algo;
 mod amend;
+mod bars;
 mod depth;
 mod fed;
 mod matching;
@@ -108,6 +109,8 @@ pub struct Exchange {
     pub settings: terms::Settings,
     /// The execution that no push has told of yet.
     untold: Option<u64>,
+    /// Orders are filled by whole bars of this size, not by the book.
+    by_bar: Option<crate::domain::Bar>,
     /// Number of the present showing of whole books; ascends.
     showing: i64,
     /// Venue time.
@@ -142,6 +145,7 @@ impl Exchange {
             changed_rules: BTreeMap::new(),
             settings: terms::Settings::default(),
             untold: None,
+            by_bar: None,
             showing: now.0,
             now,
         }
@@ -192,7 +196,7 @@ impl Exchange {
         if self.ledger.matched_to < target {
             return false;
         }
-        if self.books.is_empty() {
+        if self.books.is_empty() && self.by_bar.is_none() {
             self.refresh_books(self.ledger.matched_to);
         }
         self.now = self.now.max(now);
@@ -227,8 +231,11 @@ impl Exchange {
         if price > Decimal::from(1_000_000_000_000i64) || price.scale() > 12 {
             return Err(Refusal::new("51000", "Parameter px error"));
         }
-        if listed.is_fed() {
-            return Err(Refusal::new("51000", format!("{inst} has the prices of its feed; they cannot be set")));
+        if listed.is_fed() || self.by_bar.is_some() {
+            return Err(Refusal::new(
+                "51000",
+                format!("{inst} has the prices of its feed or its bars; they cannot be set"),
+            ));
         }
         let second = self.now.0.div_euclid(1000);
         let ticks = (price / listed.listing.inst.tick.0).round();
@@ -289,6 +296,9 @@ impl Exchange {
 
     /// One second. `full`: it is the present, and every book will be looked at.
     fn step(&mut self, second: i64, full: bool) {
+        if let Some(bar) = self.by_bar {
+            return self.step_by_bar(bar, second);
+        }
         if full || self.books.is_empty() {
             self.refresh_books(second);
         } else {

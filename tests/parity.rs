@@ -1,0 +1,296 @@
+//! One recorded market through the real actors and through the backtest: the same decisions, the same fills, to the last digit.
+//!
+//! The daemon trades three swaps on an exchange that fills by bars (`exchange --fills bar`), which calls the backtest's own fill
+//! function. Then the exact engine runs over the same candles. `PARITY_FILLS=540 cargo test --test parity` is the long run.
+
+#[path = "it/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alpha_arena::backtest::margin::Funding;
+use alpha_arena::backtest::{Market, Player, Rules, exact};
+use alpha_arena::config::{Config, Layers, Overrides};
+use alpha_arena::data::{Columns, read_candles};
+use alpha_arena::domain::{Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, WorkingPolicy};
+use alpha_arena::exchange::market::listings;
+use alpha_arena::fills::Costs;
+use alpha_arena::strategy::find;
+use harness::{Daemon, Exchange, WIDE, command, count, wait_for};
+use rust_decimal::Decimal;
+
+/// Instruments, a price each, and the seed and stop of the contender that trades it.
+const SWAPS: [(&str, i64, u32, &str); 3] =
+    [("BTC-USDT-SWAP", 880_000, 1, "0"), ("ETH-USDT-SWAP", 300_000, 2, "0"), ("SOL-USDT-SWAP", 12_500, 3, "0.4")];
+const SPEED: &str = "60";
+const START: i64 = 1_750_000_000_000 / 60_000 * 60_000;
+
+fn d(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+/// Minutes of a seeded walk with volumes that fill an order of ours in one to four of them. Prices in ticks.
+fn write_walk(path: &Path, (price, seed): (i64, u64), bars: usize, (tick, contract): (Decimal, Decimal)) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |most: i64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as i64 % most
+    };
+    let mut text = String::from("ts_ms,open,high,low,close,volume\n");
+    let mut close = price;
+    for i in 0..bars as i64 {
+        let open = (close + next(price / 4000 + 2) - price / 8000).max(10);
+        close = (open + next(price / 500 + 2) - price / 1000).max(10);
+        let (high, low) = (open.max(close) + next(price / 2000 + 1), open.min(close) - next(price / 2000 + 1));
+        // 80 to 500 thousand dollars a minute, a few minutes nothing.
+        let dollars = if next(25) == 0 { 0 } else { 80_000 + next(420_000) };
+        let contracts = (Decimal::from(dollars) / (Decimal::from(open) * tick * contract)).round_dp(2);
+        let ts = START + i * 60_000;
+        let px = |ticks: i64| (Decimal::from(ticks) * tick).normalize();
+        let volume = (contracts * contract).normalize();
+        writeln!(text, "{ts},{},{},{},{},{volume}", px(open), px(high), px(low), px(close)).unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+fn config(dir: &Path) -> String {
+    let mut text = format!(
+        "[market]\nbar = \"1m\"\nbarrier_ms = 20000\n[decision]\nevery_bars = 1\n[allocation]\nreserve_pct = \"0\"\nno_trade_band_pct = \"5\"\n\
+         [sync]\naccount_ms = 3000\n{}[venue]\norder_expiry_ms = 60000\n",
+        // The exchange shows a new price once a minute.
+        WIDE.replace("quote_age_ms_max = 60000", "quote_age_ms_max = 600000")
+    );
+    for (inst, ..) in SWAPS {
+        writeln!(text, "[[instrument]]\nid = \"{inst}\"").unwrap();
+    }
+    for (inst, _, seed, stop) in SWAPS {
+        writeln!(
+            text,
+            "[[contender]]\nid = \"on-{seed}\"\nkind = \"rule\"\nstrategy = \"random\"\nstage = \"live\"\nweight = \"0.25\"\n\
+             instruments = [\"{inst}\"]\nparams = {{ seed = {seed}, hold = 2, stop_pct = {stop} }}\nexecution = {{ policy = \"market\" }}"
+        )
+        .unwrap();
+    }
+    let path = dir.join("parity.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The limits that the daemon reads.
+fn limits(file: &str) -> Limits {
+    let overrides = Overrides { config: Some(file.into()), speed: None };
+    Config::check(Layers::read(&overrides, std::collections::HashMap::new()).unwrap()).unwrap().risk
+}
+
+/// The same market for the backtest.
+fn market(path: &Path, inst: &str) -> Market {
+    let inst = listings().into_iter().map(|listing| listing.inst).find(|i| i.id.as_str() == inst).unwrap();
+    let rows = read_candles(path).unwrap().rows;
+    let contracts = |c: Candle| Candle { volume: Qty(c.volume.0 / inst.contract_value), ..c };
+    let candles: Vec<Candle> = rows.into_iter().map(|row| contracts(row.candle)).collect();
+    let columns = Columns::of(Bar::M1, &candles, inst.tick.0, inst.lot.0).unwrap();
+    Market {
+        instrument: Arc::new(inst),
+        columns: Arc::new(columns),
+        funding: Arc::new(Funding::default()),
+        costs: Arc::new(Costs::of(InstKind::Swap)),
+    }
+}
+
+fn player(index: usize) -> Player {
+    let (_, _, seed, stop) = SWAPS[index];
+    let params = [("seed", f64::from(seed)), ("hold", 2.0), ("stop_pct", stop.parse().unwrap())];
+    Player {
+        id: ContenderId::new(format!("on-{seed}")),
+        strategy: find("random").unwrap(),
+        params: params.map(|(name, value)| (name.to_owned(), value)).into(),
+        weight: d("0.25"),
+        markets: vec![index],
+        execution: WorkingPolicy::Market { slippage: None },
+    }
+}
+
+/// (bar that filled it, instrument, contender, what) in the order they happened.
+type Row = (i64, String, String, String);
+
+fn daemon_fills(daemon: &Daemon) -> Vec<Row> {
+    let db = daemon.db();
+    let mut query = db
+        .prepare("SELECT at_ms, inst_id, contender_id, side, qty, price, fee, liquidity FROM fills ORDER BY at_ms, seq")
+        .unwrap();
+    let rows = query.query_map([], |row| {
+        let text = |at: usize| row.get::<_, String>(at);
+        let number = |at: usize| text(at).map(|text| d(&text).normalize().to_string());
+        let what = format!("{} {} @ {} fee {} {}", text(3)?, number(4)?, number(5)?, number(6)?, text(7)?);
+        Ok((row.get::<_, i64>(0)?.div_euclid(60_000) * 60_000, text(1)?, text(2)?, what))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// What every contender wanted at each close, and what came of it.
+fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
+    let db = daemon.db();
+    let mut query = db
+        .prepare(
+            "SELECT s.as_of_ms, d.inst_id, d.contender_id, d.target_bps, a.reason, o.side, o.qty
+             FROM decisions d JOIN snapshots s USING (run_id) JOIN allocations a USING (run_id, contender_id, inst_id)
+             LEFT JOIN orders o ON o.cl_ord_id = a.cl_ord_id",
+        )
+        .unwrap();
+    let rows = query.query_map([], |row| {
+        let target: Option<i64> = row.get(3)?;
+        let (reason, side): (String, Option<String>) = (row.get(4)?, row.get(5)?);
+        let made = match side {
+            Some(side) => format!("{side} {}", d(&row.get::<_, String>(6)?).normalize()),
+            None => plain(&reason),
+        };
+        let what = format!("{} → {made}", target.unwrap_or_default());
+        // Our clock may be a little behind the venue's whose close it was.
+        let close = (row.get::<_, i64>(0)? + 10_000).div_euclid(60_000) * 60_000;
+        Ok((close, row.get(1)?, row.get(2)?, what))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// A reason without the name of an order in it.
+fn plain(reason: &str) -> String {
+    if reason.contains("still on its way") { "on its way".to_owned() } else { reason.to_owned() }
+}
+
+#[test]
+fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
+    let wanted: i64 = std::env::var("PARITY_FILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = BTreeMap::new();
+    let mut args = vec!["--fills".to_owned(), "bar".to_owned(), "--speed".to_owned(), SPEED.to_owned()];
+    for (inst, price, seed, _) in SWAPS {
+        let listed = listings().into_iter().map(|l| l.inst).find(|i| i.id.as_str() == inst).unwrap();
+        let path = dir.path().join(format!("{inst}.csv"));
+        let steps = (listed.tick.0, listed.contract_value);
+        write_walk(&path, (price, u64::from(seed)), 400 + 2 * wanted as usize, steps);
+        args.extend(["--candles".to_owned(), format!("{inst}={}", path.display())]);
+        files.insert(inst, path);
+    }
+    let exchange = Exchange::start(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let state = dir.path().join("state");
+    let config = config(dir.path());
+    let mut daemon = Daemon::start(&state, &["--config", &config, "run"], &exchange.env());
+    // The oracle judges by a book that is not what fills here.
+    daemon.checked = false;
+    let fills = || count(&state, "SELECT COUNT(*) FROM fills");
+    let mut read_at = 0;
+    wait_for("enough fills", Duration::from_secs(120 + wanted.unsigned_abs() * 2), || {
+        assert!(daemon.ended().is_none(), "{}", daemon.log());
+        // A backtest sizes by what there is at the close; the daemon by its last read of the account. At this speed its own
+        // rhythm is slower than the bars, so it is asked to read once each bar has filled.
+        let clock: serde_json::Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
+        let now = clock["now_ms"].as_i64().unwrap();
+        if now % 60_000 > 32_000 && now / 60_000 > read_at {
+            let read = command(&state, &["sync-account"]).output().unwrap();
+            // While the daemon begins there is nobody to ask yet.
+            read_at = if read.status.success() { now / 60_000 } else { read_at };
+        }
+        fills() >= wanted
+    });
+    let (told, made) = (daemon_decisions(&daemon), daemon_fills(&daemon));
+    // Up to a close that is complete in both tables: what was decided last is not filled yet.
+    let first = told.iter().map(|row| row.0).min().unwrap();
+    let end = told.iter().map(|row| row.0).max().unwrap() - 2 * 60_000;
+    daemon.kill();
+
+    let markets: Vec<Market> = SWAPS.iter().map(|(inst, ..)| market(&files[inst], inst)).collect();
+    let players: Vec<Player> = (0..SWAPS.len()).map(player).collect();
+    let rules = Rules {
+        cash: d("100000"),
+        reserve: Decimal::ZERO,
+        no_trade_band: d("0.05"),
+        stop_default: d("0.05"),
+        limits: limits(&config),
+        begin: Ms(first),
+    };
+    let (outcome, decisions) = exact::run(&markets, &players, &rules);
+    let name = |market: usize| SWAPS[market].0.to_owned();
+    let mut ours: Vec<Row> = outcome
+        .fills
+        .iter()
+        .map(|row| {
+            let inst = &markets[row.market].instrument;
+            let (qty, price) = (inst.lot.0 * Decimal::from(row.lots), inst.tick.0 * Decimal::from(row.ticks));
+            let liquidity = if row.maker { "M" } else { "T" };
+            let what = format!(
+                "{} {} @ {} fee {} {liquidity}",
+                row.side.as_str(),
+                qty.normalize(),
+                price.normalize(),
+                (-row.fee).normalize()
+            );
+            (row.ts, name(row.market), format!("on-{}", SWAPS[row.player].2), what)
+        })
+        .collect();
+    let mut wished: Vec<Row> = decisions
+        .iter()
+        .map(|row| {
+            let made = row
+                .order
+                .as_ref()
+                .map_or_else(|why| plain(why), |(side, qty)| format!("{} {}", side.as_str(), d(qty).normalize()));
+            (row.at.0, row.inst.to_string(), row.contender.to_string(), format!("{} → {made}", row.target))
+        })
+        .collect();
+    let until = |rows: &mut Vec<Row>, end: i64| {
+        rows.retain(|row| row.0 >= first && row.0 <= end);
+        rows.sort();
+    };
+    let (mut told, mut made) = (told, made);
+    until(&mut told, end);
+    until(&mut wished, end);
+    until(&mut made, end);
+    until(&mut ours, end);
+    // Fills first: what differs in a fill differs in the next decision.
+    compare("fill", &made, &ours);
+    compare("decision", &told, &wished);
+    // A part is a fill that was not the whole of its order.
+    let mut of_order: BTreeMap<u32, usize> = BTreeMap::new();
+    outcome.fills.iter().filter(|row| row.ts <= end).for_each(|row| *of_order.entry(row.order).or_default() += 1);
+    let partial: usize = of_order.values().filter(|count| **count > 1).sum();
+    let stops = outcome
+        .fills
+        .iter()
+        .filter(|row| row.ts <= end && row.cause != alpha_arena::backtest::lane::Cause::Order)
+        .count();
+    println!(
+        "{} decisions and {} fills ({partial} of them parts of an order, {stops} of stops) are equal, over {} minutes",
+        told.len(),
+        made.len(),
+        (end - first) / 60_000
+    );
+    assert!(made.len() as i64 >= wanted - 40 && partial * 4 >= made.len(), "{} fills, {partial} partial", made.len());
+}
+
+#[track_caller]
+fn compare(what: &str, daemon: &[Row], backtest: &[Row]) {
+    let different = daemon.iter().zip(backtest).position(|(a, b)| a != b);
+    let at = different.unwrap_or(daemon.len().min(backtest.len()));
+    let near = |rows: &[Row]| {
+        rows[at.saturating_sub(4)..(at + 5).min(rows.len())]
+            .iter()
+            .map(|r| format!("  {r:?}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert!(
+        different.is_none() && daemon.len() == backtest.len(),
+        "{what} {at} of {} and {} differs\ndaemon\n{}\nbacktest\n{}",
+        daemon.len(),
+        backtest.len(),
+        near(daemon),
+        near(backtest)
+    );
+}
