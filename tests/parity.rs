@@ -34,7 +34,7 @@ fn d(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Minutes of a seeded walk with volumes that fill an order of ours in one to four of them. Prices in ticks.
+/// Minutes of a seeded walk with volumes that fill an order of ours in one to six of them. Prices in ticks.
 fn write_walk(path: &Path, (price, seed): (i64, u64), bars: usize, (tick, contract): (Decimal, Decimal)) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = |most: i64| {
@@ -49,8 +49,8 @@ fn write_walk(path: &Path, (price, seed): (i64, u64), bars: usize, (tick, contra
         let open = (close + next(price / 4000 + 2) - price / 8000).max(10);
         close = (open + next(price / 500 + 2) - price / 1000).max(10);
         let (high, low) = (open.max(close) + next(price / 2000 + 1), open.min(close) - next(price / 2000 + 1));
-        // 80 to 500 thousand dollars a minute, a few minutes nothing.
-        let dollars = if next(25) == 0 { 0 } else { 80_000 + next(420_000) };
+        // 40 to 240 thousand dollars a minute, a few minutes nothing.
+        let dollars = if next(25) == 0 { 0 } else { 40_000 + next(200_000) };
         let contracts = (Decimal::from(dollars) / (Decimal::from(open) * tick * contract)).round_dp(2);
         let ts = START + i * 60_000;
         let px = |ticks: i64| (Decimal::from(ticks) * tick).normalize();
@@ -74,7 +74,7 @@ fn config(dir: &Path) -> String {
         writeln!(
             text,
             "[[contender]]\nid = \"on-{seed}\"\nkind = \"rule\"\nstrategy = \"random\"\nstage = \"live\"\nweight = \"0.25\"\n\
-             instruments = [\"{inst}\"]\nparams = {{ seed = {seed}, hold = 2, stop_pct = {stop} }}\nexecution = {{ policy = \"market\" }}"
+             instruments = [\"{inst}\"]\nparams = {{ seed = {seed}, hold = 1, stop_pct = {stop} }}\nexecution = {{ policy = \"market\" }}"
         )
         .unwrap();
     }
@@ -106,7 +106,7 @@ fn market(path: &Path, inst: &str) -> Market {
 
 fn player(index: usize) -> Player {
     let (_, _, seed, stop) = SWAPS[index];
-    let params = [("seed", f64::from(seed)), ("hold", 2.0), ("stop_pct", stop.parse().unwrap())];
+    let params = [("seed", f64::from(seed)), ("hold", 1.0), ("stop_pct", stop.parse().unwrap())];
     Player {
         id: ContenderId::new(format!("on-{seed}")),
         strategy: find("random").unwrap(),
@@ -174,7 +174,7 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
         let listed = listings().into_iter().map(|l| l.inst).find(|i| i.id.as_str() == inst).unwrap();
         let path = dir.path().join(format!("{inst}.csv"));
         let steps = (listed.tick.0, listed.contract_value);
-        write_walk(&path, (price, u64::from(seed)), 400 + 2 * wanted as usize, steps);
+        write_walk(&path, (price, u64::from(seed)), 500 + wanted as usize, steps);
         args.extend(["--candles".to_owned(), format!("{inst}={}", path.display())]);
         files.insert(inst, path);
     }

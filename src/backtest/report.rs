@@ -1,5 +1,6 @@
 //! One run, judged: what it was made of, what it earned, how sure that is, what should make one doubt it.
 
+use rayon::prelude::*;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -127,23 +128,26 @@ pub fn judge<N: Number>(
     }
 }
 
-/// The same run with costs times each factor, by the fast engine.
-pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal]) -> Vec<Stress> {
+/// The same run with costs times each factor, by the fast engine, on all cores; one for costs as they are is not run again.
+pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal], report: &Report) -> Vec<Stress> {
+    let row = |factor: Decimal, p: &Performance| Stress {
+        factor,
+        total_return: p.total_return,
+        sharpe: p.sharpe,
+        max_drawdown: p.max_drawdown,
+        trades: p.trades.trades,
+    };
     let run = |factor: &Decimal| {
+        if *factor == Decimal::ONE {
+            return row(*factor, &report.performance);
+        }
         let mut funding = (*market.funding).clone();
         funding.otherwise *= *factor;
         funding.history.iter_mut().for_each(|(_, rate)| *rate *= *factor);
         let costs = market.costs.times(*factor);
         let dearer = Market { costs: costs.into(), funding: funding.into(), ..market.clone() };
         let outcome = kernel::run(&dearer, player, rules);
-        let (p, _) = figures(&dearer, &outcome, f64::of(rules.cash));
-        Stress {
-            factor: *factor,
-            total_return: p.total_return,
-            sharpe: p.sharpe,
-            max_drawdown: p.max_drawdown,
-            trades: p.trades.trades,
-        }
+        row(*factor, &figures(&dearer, &outcome, f64::of(rules.cash)).0)
     };
-    factors.iter().map(run).collect()
+    factors.par_iter().map(run).collect()
 }

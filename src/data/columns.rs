@@ -88,6 +88,18 @@ impl Columns {
         }
     }
 
+    /// Adds rows of (open time in ms, open, high, low, close, volume), in steps.
+    pub fn append(&mut self, rows: Vec<(i64, [f64; 5])>) {
+        for (ts, [open, high, low, close, volume]) in rows {
+            self.ts.push(ts);
+            self.open.push(open);
+            self.high.push(high);
+            self.low.push(low);
+            self.close.push(close);
+            self.volume.push(volume);
+        }
+    }
+
     /// Itself, if it is a history at all.
     ///
     /// # Errors

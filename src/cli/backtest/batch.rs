@@ -46,6 +46,9 @@ pub(in crate::cli) struct BatchArgs {
     /// A candle file instead of stored history; --inst says what it is.
     #[arg(long, value_name = "FILE")]
     candles: Option<PathBuf>,
+    /// State directory whose history is read. Default: this one's.
+    #[arg(long, value_name = "DIR")]
+    history_dir: Option<PathBuf>,
     /// A bar. May be repeated. Default: 1m, or that of the file.
     #[arg(long = "bar", value_name = "BAR", value_parser = data_cli::bar)]
     bars: Vec<Bar>,
@@ -256,7 +259,14 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Market>, Vec<Market
     let millis = |length: Option<std::time::Duration>| length.map(|length| Ms(length.as_millis() as i64));
     let (mut cut, mut whole) = (Vec::new(), Vec::new());
     for (inst, bar) in insts.iter().flat_map(|inst| bars.iter().map(move |bar| (inst.clone(), *bar))) {
-        let history = HistoryArgs { inst, candles: args.candles.clone(), bar, from: args.from, to: args.to };
+        let history = HistoryArgs {
+            inst,
+            candles: args.candles.clone(),
+            history_dir: args.history_dir.clone(),
+            bar,
+            from: args.from,
+            to: args.to,
+        };
         let of = market(global, &config, &history, &args.costs)?;
         let (first, last) = (Ms(of.columns.ts[0]), of.columns.closes(of.columns.len() - 1));
         for (from, to) in windows((first, last), millis(args.window), millis(args.step)) {

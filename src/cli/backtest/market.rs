@@ -27,6 +27,9 @@ pub(super) struct HistoryArgs {
     /// A candle file instead: ts_ms,open,high,low,close,volume in base units, plain or gzip.
     #[arg(long, value_name = "FILE")]
     pub candles: Option<PathBuf>,
+    /// State directory whose history is read. Default: this one's.
+    #[arg(long, value_name = "DIR")]
+    pub history_dir: Option<PathBuf>,
     /// The bar. Default: that of the file, or 1m.
     #[arg(long, value_name = "BAR", value_parser = data_cli::bar)]
     pub bar: Option<Bar>,
@@ -193,7 +196,7 @@ fn from_file(history: &HistoryArgs) -> Result<Found, Failure> {
 }
 
 fn from_store(global: &Global, config: &Config, name: &str, history: &HistoryArgs) -> Result<Found, Failure> {
-    let dir = global.state_dir(config);
+    let dir = history.history_dir.clone().unwrap_or_else(|| global.state_dir(config));
     let none = |bar: Bar| {
         let why = format!(
             "no history of {name} {bar} in {}; see `alpha-arena data list`, get it with `alpha-arena data download` or `data import`",

@@ -93,7 +93,7 @@ fn told<N: Number + std::fmt::Display>(
     outcome: &Outcome<N>,
 ) -> Result<Exit, Failure> {
     let mut report = judge(market, player, rules, outcome, (1, args.seed));
-    report.stress = stress(market, player, rules, &FACTORS);
+    report.stress = stress(market, player, rules, &FACTORS, &report);
     let io = |path: &PathBuf| {
         let path = path.display().to_string();
         move |error: std::io::Error| Failure::new(Exit::Io, format!("{path}: {error}"))

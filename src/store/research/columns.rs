@@ -1,5 +1,6 @@
 //! A stored series as columns, without a decimal on the way.
 
+use rusqlite::{Connection, OpenFlags};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -25,30 +26,19 @@ impl Research {
         };
         // Volumes are rounded down to lots: no more can be filled than there was.
         let lots = steps.lot.checked_div(lot).and_then(|ratio| ratio.to_f64()).unwrap_or_default();
-        let failed = || StoreError::sql("reading candles");
+        let scale = Scale { times, lots };
         let keys = series.keys(from, to);
-        let rows: i64 = self
-            .db
-            .query_row("SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2", keys, |row| row.get(0))
-            .map_err(failed())?;
-        let mut columns = Columns::empty(series.bar, tick, lot, rows.unsigned_abs() as usize);
-        let mut query = self
-            .db
-            .prepare_cached(
-                "SELECT key & 17179869183, open, high, low, close, volume FROM candle_rows
-                 WHERE key >= ?1 AND key < ?2 ORDER BY key",
-            )
-            .map_err(failed())?;
-        let mut rows = query.query(keys).map_err(failed())?;
-        while let Some(row) = rows.next().map_err(failed())? {
-            let number = |index| row.get::<_, i64>(index).map(|steps| steps as f64).map_err(failed());
-            columns.ts.push(row.get::<_, i64>(0).map_err(failed())? * 1000);
-            columns.open.push(number(1)? * times);
-            columns.high.push(number(2)? * times);
-            columns.low.push(number(3)? * times);
-            columns.close.push(number(4)? * times);
-            // A product that falls short of a whole number by its last bit is one.
-            columns.volume.push((number(5)? * lots + 1e-6).floor());
+        let rows = count(&self.db, keys)?;
+        let mut columns = Columns::empty(series.bar, tick, lot, rows);
+        let threads = if rows < SPLIT { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        match (threads, self.db.path()) {
+            (2.., Some(path)) => {
+                let path = path.to_owned();
+                for part in in_parts(&path, keys, threads, scale)? {
+                    columns.append(part);
+                }
+            }
+            _ => columns.append(read(&self.db, keys, scale, rows)?),
         }
         match columns.checked() {
             Ok(columns) => Ok(Some(columns)),
@@ -57,6 +47,73 @@ impl Research {
         }
     }
 }
+
+/// More rows than this are read by several threads.
+const SPLIT: usize = 50_000;
+
+/// What a stored tick is in ticks, and a stored lot in lots.
+#[derive(Clone, Copy)]
+struct Scale {
+    times: f64,
+    lots: f64,
+}
+
+fn count(db: &Connection, keys: [i64; 2]) -> Result<usize, StoreError> {
+    db.query_row("SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2", keys, |row| row.get::<_, i64>(0))
+        .map(|rows| rows.unsigned_abs() as usize)
+        .map_err(StoreError::sql("counting candles"))
+}
+
+/// Stretches of a series, each read by a thread with a connection of its own.
+fn in_parts(path: &str, keys: [i64; 2], threads: usize, scale: Scale) -> Result<Vec<Part>, StoreError> {
+    let failed = || StoreError::sql("reading candles");
+    let open = || Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let db = open().map_err(failed())?;
+    // From the first row there is to the last: most of a range asked for may be empty.
+    let ends: (Option<i64>, Option<i64>) = db
+        .query_row("SELECT MIN(key), MAX(key) FROM candle_rows WHERE key >= ?1 AND key < ?2", keys, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(failed())?;
+    let (Some(first), Some(last)) = ends else { return Ok(Vec::new()) };
+    let cut = |n: usize| first + ((last + 1 - first) as i128 * n as i128 / threads as i128) as i64;
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|n| {
+                scope.spawn(move || {
+                    let db = open().map_err(failed())?;
+                    let keys = [cut(n), cut(n + 1)];
+                    read(&db, keys, scale, (keys[1] - keys[0]).unsigned_abs() as usize / 60 + 1)
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().expect("reading does not panic")).collect()
+    })
+}
+
+fn read(db: &Connection, keys: [i64; 2], scale: Scale, room: usize) -> Result<Part, StoreError> {
+    let failed = || StoreError::sql("reading candles");
+    let mut part = Part::with_capacity(room);
+    let mut query = db
+        .prepare_cached(
+            "SELECT key & 17179869183, open, high, low, close, volume FROM candle_rows
+             WHERE key >= ?1 AND key < ?2 ORDER BY key",
+        )
+        .map_err(failed())?;
+    let mut rows = query.query(keys).map_err(failed())?;
+    while let Some(row) = rows.next().map_err(failed())? {
+        let number = |index| row.get::<_, i64>(index).map(|steps| steps as f64).map_err(failed());
+        let ts = row.get::<_, i64>(0).map_err(failed())? * 1000;
+        // A product that falls short of a whole number by its last bit is one.
+        let volume = (number(5)? * scale.lots + 1e-6).floor();
+        let price = |index| number(index).map(|steps| steps * scale.times);
+        part.push((ts, [price(1)?, price(2)?, price(3)?, price(4)?, volume]));
+    }
+    Ok(part)
+}
+
+/// Rows of (open time in ms, open, high, low, close, volume).
+type Part = Vec<(i64, [f64; 5])>;
 
 #[cfg(test)]
 mod tests {
@@ -76,9 +133,9 @@ mod tests {
             high: p(10_100 + 5 * i),
             low: p(10_000),
             close: p(10_010 + 5 * i),
-            volume: Qty(Decimal::new(35 + i, 1)),
+            volume: Qty(Decimal::new(35 + i % 900, 1)),
         };
-        let candles: Vec<Candle> = (0..50).map(candle).collect();
+        let candles: Vec<Candle> = (0..60_000).map(candle).collect();
         research.put(&series, &candles).unwrap();
         let read = |tick: &str, lot: &str| {
             let steps = (tick.parse().unwrap(), lot.parse().unwrap());
