@@ -17,7 +17,7 @@ use alpha_arena::backtest::margin::Funding;
 use alpha_arena::backtest::{Market, Player, Rules, exact};
 use alpha_arena::config::{Config, Layers, Overrides};
 use alpha_arena::data::{Columns, read_candles};
-use alpha_arena::domain::{Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, WorkingPolicy};
+use alpha_arena::domain::{Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, Rule, WorkingPolicy};
 use alpha_arena::exchange::market::listings;
 use alpha_arena::fills::Costs;
 use alpha_arena::strategy::find;
@@ -27,8 +27,10 @@ use rust_decimal::Decimal;
 /// Instruments, a price each, and the seed and stop of the contender that trades it.
 const SWAPS: [(&str, i64, u32, &str); 3] =
     [("BTC-USDT-SWAP", 880_000, 1, "0"), ("ETH-USDT-SWAP", 300_000, 2, "0"), ("SOL-USDT-SWAP", 12_500, 3, "0.4")];
-const SPEED: &str = "60";
-const START: i64 = 1_750_000_000_000 / 60_000 * 60_000;
+const SPEED: &str = "120";
+/// Five hours before a midnight: trading begins with it, and there are eight hours until funding is paid, which a backtest counts
+/// before it decides and the daemon reads after.
+const START: i64 = 1_750_032_000_000 - 300 * 60_000;
 
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -139,7 +141,7 @@ fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
     let db = daemon.db();
     let mut query = db
         .prepare(
-            "SELECT s.as_of_ms, d.inst_id, d.contender_id, d.target_bps, a.reason, o.side, o.qty
+            "SELECT s.as_of_ms, d.inst_id, d.contender_id, d.target_bps, a.reason, o.side, o.qty, o.state
              FROM decisions d JOIN snapshots s USING (run_id) JOIN allocations a USING (run_id, contender_id, inst_id)
              LEFT JOIN orders o ON o.cl_ord_id = a.cl_ord_id",
         )
@@ -148,6 +150,7 @@ fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
         let target: Option<i64> = row.get(3)?;
         let (reason, side): (String, Option<String>) = (row.get(4)?, row.get(5)?);
         let made = match side {
+            Some(_) if row.get::<_, String>(7)? == "blocked" => "blocked".to_owned(),
             Some(side) => format!("{side} {}", d(&row.get::<_, String>(6)?).normalize()),
             None => plain(&reason),
         };
@@ -161,7 +164,12 @@ fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
 
 /// A reason without the name of an order in it.
 fn plain(reason: &str) -> String {
-    if reason.contains("still on its way") { "on its way".to_owned() } else { reason.to_owned() }
+    let refused = reason.split(' ').all(|word| word.parse::<Rule>().is_ok());
+    match reason {
+        _ if reason.contains("still on its way") => "on its way".to_owned(),
+        _ if refused => "blocked".to_owned(),
+        _ => reason.to_owned(),
+    }
 }
 
 #[test]
@@ -185,17 +193,33 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     // The oracle judges by a book that is not what fills here.
     daemon.checked = false;
     let fills = || count(&state, "SELECT COUNT(*) FROM fills");
-    let mut read_at = 0;
+    let pace = |rate: &str| drop(exchange.http("POST", "/sim/clock", &format!("{{\"rate\":{rate}}}")));
+    let clock = || {
+        let clock: serde_json::Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
+        clock["now_ms"].as_i64().unwrap()
+    };
+    let cycles = || count(&state, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
+    // Orders that the exchange has not answered yet.
+    let leaving = || count(&state, "SELECT COUNT(*) FROM orders WHERE state IN ('created', 'intended', 'sent')") > 0;
+    daemon.wait_log("ready: reconciled", Duration::from_secs(60));
+    let (mut half, mut begun) = (clock() / 60_000, cycles());
     wait_for("enough fills", Duration::from_secs(120 + wanted.unsigned_abs() * 2), || {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
-        // A backtest sizes by what there is at the close; the daemon by its last read of the account. At this speed its own
-        // rhythm is slower than the bars, so it is asked to read once each bar has filled.
-        let clock: serde_json::Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
-        let now = clock["now_ms"].as_i64().unwrap();
-        if now % 60_000 > 32_000 && now / 60_000 > read_at {
-            let read = command(&state, &["sync-account"]).output().unwrap();
-            // While the daemon begins there is nobody to ask yet.
-            read_at = if read.status.success() { now / 60_000 } else { read_at };
+        let now = clock();
+        if now % 60_000 > 31_000 && now / 60_000 > half {
+            // A backtest sizes by what there is at the close, the daemon by its last read of the account: time stands still
+            // until it has read what the bar has filled. At this speed its own rhythm is slower than the bars.
+            pace("0.001");
+            half = now / 60_000;
+            begun = cycles();
+            let read = || command(&state, &["sync-account"]).output().unwrap().status.success();
+            wait_for("a read of the account", Duration::from_secs(20), read);
+            pace(SPEED);
+        } else if now % 60_000 < 20_000 && cycles() > begun && leaving() {
+            // And until its orders are there: those of one bar are filled by it.
+            pace("0.001");
+            wait_for("the orders of a bar", Duration::from_secs(20), || !leaving());
+            pace(SPEED);
         }
         fills() >= wanted
     });
@@ -258,7 +282,9 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     compare("decision", &told, &wished);
     // A part is a fill that was not the whole of its order.
     let mut of_order: BTreeMap<u32, usize> = BTreeMap::new();
-    outcome.fills.iter().filter(|row| row.ts <= end).for_each(|row| *of_order.entry(row.order).or_default() += 1);
+    let of_orders =
+        outcome.fills.iter().filter(|row| row.ts <= end && row.cause == alpha_arena::backtest::lane::Cause::Order);
+    of_orders.for_each(|row| *of_order.entry(row.order).or_default() += 1);
     let partial: usize = of_order.values().filter(|count| **count > 1).sum();
     let stops = outcome
         .fills

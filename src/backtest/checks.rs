@@ -52,12 +52,13 @@ impl Subject<'_> {
         let mut found = Lookahead { cuts: 0, compared: 0, differ: Vec::new() };
         let tail = 500.min(columns.len());
         for cut in 1..=cuts {
-            let end = (columns.len() * cut / cuts).max(1);
+            let end = (columns.len() * cut / (cuts + 1)).max(1);
             let part = self.says(&columns.part(0..end));
             found.cuts += 1;
             // What came long before the end was compared at an earlier cut.
             for index in end.saturating_sub(tail)..end {
-                found.compared += 1;
+                // Where neither has an opinion there is nothing to compare.
+                found.compared += usize::from((part[index], whole[index]) != (NO_OPINION, NO_OPINION));
                 if part[index] != whole[index] {
                     found.differ.push(index);
                 }
@@ -83,10 +84,12 @@ impl Subject<'_> {
             let part = self.says(&columns.part(begin..columns.len()));
             found.starts += 1;
             for (offset, told) in part.iter().enumerate().skip(declared) {
-                found.compared += 1;
                 if *told == NO_OPINION {
                     found.silent += 1;
-                } else if *told != whole[begin + offset] {
+                    continue;
+                }
+                found.compared += 1;
+                if *told != whole[begin + offset] {
                     found.differ += 1;
                     found.longest = found.longest.max(Some(offset));
                 }

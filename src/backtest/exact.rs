@@ -27,6 +27,8 @@ use crate::strategy::{Ohlcv, Signal, Strategy};
 
 /// Runs players on their markets, on one account. With the outcome every wish and what became of it.
 pub fn run(markets: &[Market], players: &[Player], rules: &Rules) -> (Outcome<Decimal>, Vec<Decided>) {
+    let spans: BTreeSet<Ms> = markets.iter().map(|market| market.columns.bar.span()).collect();
+    assert!(spans.len() <= 1, "all markets have bars of one size: an instant is one close");
     let bars = markets.iter().map(|market| market.columns.len()).max().unwrap_or_default();
     let mut run = Run::new(markets, players, rules, bars);
     let instants: BTreeSet<i64> = markets.iter().flat_map(|market| market.columns.ts.iter().copied()).collect();
@@ -136,6 +138,11 @@ impl<'a> Run<'a> {
             self.pass(*market, *index, now);
         }
         self.check_margin(&current, now);
+        if self.outcome.cash < Decimal::ZERO && self.seats.iter().all(|seat| seat.lane.held == 0) {
+            // Liquidated, or a stop has filled far beyond its price: no account goes below nothing.
+            self.outcome.uncovered -= self.outcome.cash;
+            self.outcome.cash = Decimal::ZERO;
+        }
         for (market, index) in &current {
             self.pay_funding(*market, *index, now);
             self.last[*market] = Some(candle(&self.markets[*market], *index));
@@ -152,6 +159,9 @@ impl<'a> Run<'a> {
     fn pass(&mut self, market: usize, index: usize, now: Ms) {
         let of = &self.markets[market];
         let bar = of.steps(index);
+        if let Some(tier) = self.volume[market].as_mut().and_then(|volume| volume.roll(now, &of.costs)) {
+            self.terms[market] = Terms::of(&of.costs, tier, &of.instrument);
+        }
         let mut left = if bar.volume == 0 { 0 } else { room(&bar, &self.terms[market]) };
         let mut done = Vec::new();
         for seat in 0..self.seats.len() {
@@ -273,10 +283,6 @@ impl<'a> Run<'a> {
             self.show(at);
         }
         self.outcome.liquidations += 1;
-        if self.outcome.cash < Decimal::ZERO {
-            self.outcome.uncovered -= self.outcome.cash;
-            self.outcome.cash = Decimal::ZERO;
-        }
     }
 
     fn pay_funding(&mut self, market: usize, index: usize, now: Ms) {
@@ -366,9 +372,37 @@ impl<'a> Run<'a> {
             rule: rule.as_str().to_owned(),
             state: restriction.state.as_str().to_owned(),
             until: restriction.until,
+            flatten: restriction.flatten,
         };
+        let scope = restriction.scope.clone();
         if self.standing.latch(restriction) {
+            if halt.flatten {
+                self.flatten(&scope, now);
+            }
             self.outcome.halted(halt);
+        }
+    }
+
+    /// What is held in a scope is to leave.
+    fn flatten(&mut self, scope: &Scope, now: Ms) {
+        for at in 0..self.seats.len() {
+            let seat = &mut self.seats[at];
+            let market = &self.markets[seat.market];
+            if seat.lane.held == 0 || !scope.covers(&seat.contender, &market.instrument.id) {
+                continue;
+            }
+            let id = self.outcome.orders;
+            self.outcome.orders += 1;
+            seat.lane.close(id, self.next[seat.market] + market.costs.latency_bars as usize);
+            seat.decided = now.0;
+            if let Some(shown) = &mut seat.shown {
+                self.orders.open.remove(&shown.id);
+                (shown.id, shown.opening) = (order_id(id), false);
+                if let Some(order) = seat.lane.order {
+                    shown.side = order.side;
+                }
+            }
+            self.show(at);
         }
     }
 

@@ -92,6 +92,17 @@ impl Lane {
         self.order = Some(order);
     }
 
+    /// Whatever works is taken back, and what is held is to leave by a market order of this name, from a bar on.
+    pub fn close(&mut self, id: u32, from: usize) {
+        self.order = None;
+        if self.held != 0 && self.leaving.is_none() {
+            let side = if self.held > 0 { Side::Sell } else { Side::Buy };
+            let (kind, lots) = (Kind::Market, self.held.abs());
+            let (until, opening) = (usize::MAX, false);
+            self.order = Some(Order { id, side, kind, lots, from, until, opening, stop: None, target: None });
+        }
+    }
+
     /// Lets one bar pass. `room`: lots that the bar may still fill. `purse`: what purchases may cost; none on margin.
     pub fn pass<N: Number>(
         &mut self,

@@ -23,13 +23,14 @@ impl Funding {
         let from = self.history.partition_point(|(at, _)| *at <= after.0);
         let known: Decimal =
             self.history[from..].iter().take_while(|(at, _)| *at <= until.0).map(|(_, rate)| *rate).sum();
-        let covered = self.history.first().zip(self.history.last()).map(|(first, last)| (first.0, last.0));
+        // A record speaks for the instant it is nearest to.
+        let spoken_for = |at: i64| {
+            let next = self.history.partition_point(|(known, _)| *known < at - EVERY / 2);
+            self.history.get(next).is_some_and(|(known, _)| *known <= at + EVERY / 2)
+        };
         let first = after.0.div_euclid(EVERY) + 1;
         let last = until.0.div_euclid(EVERY);
-        let unknown = (first..=last)
-            .map(|n| n * EVERY)
-            .filter(|at| covered.is_none_or(|(begin, end)| *at < begin || *at > end))
-            .count();
+        let unknown = (first..=last).map(|n| n * EVERY).filter(|at| !spoken_for(*at)).count();
         let sum = known + self.otherwise * Decimal::from(unknown as u64);
         (!sum.is_zero()).then_some(sum)
     }
@@ -102,6 +103,9 @@ mod tests {
         assert_eq!(due(1, 3), Some(rate(2)));
         assert_eq!(due(2, 5), Some(rate(-1)), "one of history, two usual");
         assert_eq!(funding.due(Ms(1), Ms(EVERY - 1)), None);
+        // Of a hole in the middle the usual rate is paid.
+        let holes = Funding { history: vec![(2 * EVERY, rate(5)), (9 * EVERY, rate(-3))], otherwise: rate(1) };
+        assert_eq!(holes.due(Ms(2 * EVERY), Ms(8 * EVERY)), Some(rate(6)));
         assert_eq!(funding.next(Ms(2 * EVERY)), Ms(3 * EVERY));
         assert_eq!(funding.next(Ms(5)), Ms(EVERY));
     }

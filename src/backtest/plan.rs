@@ -39,6 +39,12 @@ impl Market {
         self.columns.len() as f64 * self.columns.bar.span().0 as f64 / crate::stats::performance::YEAR_MS
     }
 
+    /// Are there bars between two instants?
+    pub fn has_bars(&self, from: Ms, to: Ms) -> bool {
+        let ts = &self.columns.ts;
+        ts.get(ts.partition_point(|at| *at < from.0)).is_some_and(|at| *at < to.0)
+    }
+
     /// The same market between two instants.
     ///
     /// `None`: there are no bars.

@@ -42,12 +42,14 @@ pub struct Ranked {
 #[derive(Clone, Debug, Serialize)]
 pub struct Ranking {
     pub metric: String,
+    /// How many were tried, and how many of them are here.
     pub trials: usize,
+    pub there: usize,
     pub days: usize,
     /// Standard deviation of the trials' Sharpe ratios, a year, and what the best of them would show without skill.
     pub spread: f64,
     pub expected_best: f64,
-    /// Probability of backtest overfitting, among the runs on the winner's market.
+    /// Probability of backtest overfitting of a choice by Sharpe ratio, among the runs on the winner's market.
     pub pbo: Option<f64>,
     pub pbo_runs: usize,
     pub rows: Vec<Ranked>,
@@ -61,12 +63,20 @@ const RESAMPLES: usize = 1000;
 /// Beyond this much confidence a winner is told apart from luck.
 const CONFIDENCE: f64 = 0.95;
 const DAYS: f64 = 365.0;
+/// A record of fewer days tells nobody apart.
+const FEW_DAYS: usize = 60;
 
-/// Ranks by a metric and keeps the best. `seed` is of the resamples.
+/// Ranks by a metric and keeps the best. `trials` is how many were tried in all, which may be more than there are here;
+/// `seed` is of the resamples.
 ///
 /// # Errors
 /// An unknown metric, or nothing to rank.
-pub fn rank(candidates: &[Candidate], metric: &str, top: usize, seed: u64) -> Result<Ranking, String> {
+pub fn rank(
+    candidates: &[Candidate],
+    metric: &str,
+    top: usize,
+    (trials, seed): (usize, u64),
+) -> Result<Ranking, String> {
     if candidates.is_empty() {
         return Err("there are no runs to rank".into());
     }
@@ -80,7 +90,7 @@ pub fn rank(candidates: &[Candidate], metric: &str, top: usize, seed: u64) -> Re
     let moments: Vec<Moments> = candidates.iter().map(|c| Moments::of(&values(c))).collect();
     let ratios: Vec<f64> = moments.iter().map(Moments::sharpe).collect();
     let spread = Moments::of(&ratios).deviation;
-    let trials = candidates.len();
+    let trials = trials.max(candidates.len());
     let row = |(index, c): (usize, &&Candidate)| {
         let returns = values(c);
         let sharpe = |returns: &[f64]| [Moments::of(returns).sharpe() * DAYS.sqrt()];
@@ -103,6 +113,7 @@ pub fn rank(candidates: &[Candidate], metric: &str, top: usize, seed: u64) -> Re
     let mut ranking = Ranking {
         metric: metric.to_owned(),
         trials,
+        there: candidates.len(),
         days: order[0].returns.len(),
         spread: spread * DAYS.sqrt(),
         expected_best: spread * DAYS.sqrt() * expected_max(trials as f64),
@@ -136,6 +147,15 @@ fn overfit(winner: &Candidate, all: &[Candidate]) -> (Option<Overfit>, usize) {
 fn judge(ranking: &mut Ranking) {
     let best = &ranking.rows[0];
     let mut doubts = Vec::new();
+    if ranking.days < FEW_DAYS {
+        doubts.push(format!("{} days are too few to judge by; {FEW_DAYS} are the least", ranking.days));
+    }
+    if ranking.there < ranking.trials {
+        doubts.push(format!("only {} of {} runs are there", ranking.there, ranking.trials));
+    }
+    if ranking.trials > 1 && ranking.pbo.is_none() {
+        doubts.push("whether the choice is overfitted cannot be told: too few runs or days on its market".to_owned());
+    }
     match best.deflated {
         None => doubts.push("it has no returns that vary".to_owned()),
         Some(dsr) if dsr < CONFIDENCE => doubts.push(format!(
@@ -149,7 +169,7 @@ fn judge(ranking: &mut Ranking) {
     }
     if let Some(pbo) = ranking.pbo.filter(|pbo| *pbo > 0.1) {
         doubts.push(format!(
-            "in {:.0} % of the ways to split the time in half the best of one half was no better than the median in the other",
+            "in {:.0} % of the ways to split the time in half the one with the best Sharpe ratio of one half was no better than the median in the other",
             100.0 * pbo
         ));
     }
@@ -214,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_best_of_many_without_skill_is_not_told_apart_from_luck() {
-        let ranking = rank(&runs(200, None), "sharpe", 5, 1).unwrap();
+        let ranking = rank(&runs(200, None), "sharpe", 5, (200, 1)).unwrap();
         assert!(!ranking.distinguishable, "{}", ranking.verdict);
         assert!(ranking.verdict.contains("NOT distinguishable") && ranking.rows.len() == 5);
         assert!(ranking.rows[0].metric > 1.5, "and yet it looks well: {}", ranking.rows[0].metric);
@@ -223,15 +243,25 @@ mod tests {
 
     #[test]
     fn one_that_earns_every_day_is_told_apart_however_many_try() {
-        let ranking = rank(&runs(200, Some((77, 0.004))), "sharpe", 3, 1).unwrap();
+        let ranking = rank(&runs(200, Some((77, 0.004))), "sharpe", 3, (200, 1)).unwrap();
         assert_eq!(ranking.rows[0].number, 77);
         assert!(ranking.distinguishable, "{}", ranking.verdict);
         assert!(ranking.rows[0].deflated.unwrap() > 0.95 && ranking.pbo.unwrap() < 0.05);
     }
 
     #[test]
+    fn a_few_good_days_and_a_part_of_the_runs_tell_nobody_apart() {
+        let mut few = runs(50, Some((7, 0.02)));
+        few.iter_mut().for_each(|run| run.returns.truncate(20));
+        let ranking = rank(&few, "sharpe", 1, (50, 1)).unwrap();
+        assert!(!ranking.distinguishable && ranking.verdict.contains("too few"), "{}", ranking.verdict);
+        let part = rank(&runs(50, Some((7, 0.02))), "sharpe", 1, (400, 1)).unwrap();
+        assert!(!part.distinguishable && part.verdict.contains("only 50 of 400"), "{}", part.verdict);
+    }
+
+    #[test]
     fn unknown_metrics_are_told_and_nothing_is_no_ranking() {
-        assert!(rank(&runs(3, None), "sharp", 1, 1).unwrap_err().contains("there are sharpe"));
-        assert!(rank(&[], "sharpe", 1, 1).is_err());
+        assert!(rank(&runs(3, None), "sharp", 1, (3, 1)).unwrap_err().contains("there are sharpe"));
+        assert!(rank(&[], "sharpe", 1, (1, 1)).is_err());
     }
 }

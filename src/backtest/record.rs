@@ -60,6 +60,8 @@ pub struct Halt {
     pub state: String,
     /// `None`: a person would have had to release it, so it stayed.
     pub until: Option<Ms>,
+    /// What was held was to be closed.
+    pub flatten: bool,
 }
 
 /// Where a run is written to.

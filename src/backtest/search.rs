@@ -60,13 +60,7 @@ impl Axis {
 pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
     let mut all = vec![spec.defaults()];
     for axis in axes {
-        let known = find(spec, &axis.name)?;
-        if let Some(value) = axis.values.iter().find(|value| !(known.min..=known.max).contains(*value)) {
-            return Err(format!(
-                "{} of {} must be between {} and {}, is {value}",
-                axis.name, spec.name, known.min, known.max
-            ));
-        }
+        bounded(spec, axis)?;
         if all.len() * axis.values.len() > MOST {
             return Err(format!("more than {MOST} combinations"));
         }
@@ -77,7 +71,9 @@ pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
         };
         all = all.iter().flat_map(|params| axis.values.iter().map(move |value| with(params, value))).collect();
     }
-    all.retain(|params| (spec.validate)(params).is_ok());
+    // One that is named twice is one trial.
+    let mut seen = BTreeSet::new();
+    all.retain(|params| (spec.validate)(params).is_ok() && seen.insert(format!("{params:?}")));
     if all.is_empty() { Err(format!("no combination is valid for {}", spec.name)) } else { Ok(all) }
 }
 
@@ -88,7 +84,10 @@ pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
 /// As [`grid`].
 pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec<Params>, String> {
     for axis in axes {
-        find(spec, &axis.name)?;
+        bounded(spec, axis)?;
+    }
+    if count > MOST {
+        return Err(format!("{count} combinations; {MOST} at most"));
     }
     let mut draw = ChaCha8Rng::seed_from_u64(seed ^ crc(spec.name));
     let mut unit = move || (draw.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -120,6 +119,17 @@ pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec
         }
     }
     if all.is_empty() { Err(format!("no combination is valid for {}", spec.name)) } else { Ok(all) }
+}
+
+/// Is every value of an axis one that its parameter may take?
+fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
+    let known = find(spec, &axis.name)?;
+    match axis.values.iter().find(|value| !(known.min..=known.max).contains(*value)) {
+        Some(value) => {
+            Err(format!("{} of {} must be between {} and {}, is {value}", axis.name, spec.name, known.min, known.max))
+        }
+        None => Ok(()),
+    }
 }
 
 fn find<'a>(spec: &'a Spec, name: &str) -> Result<&'a ParamSpec, String> {
@@ -171,6 +181,8 @@ mod tests {
         let all = grid(spec, &axes(&["fast=10,30", "slow=20,40"])).unwrap();
         let pairs: Vec<(f64, f64)> = all.iter().map(|p| (p["fast"], p["slow"])).collect();
         assert_eq!(pairs, [(10.0, 20.0), (10.0, 40.0), (30.0, 40.0)]);
+        assert_eq!(grid(spec, &axes(&["fast=10,10"])).unwrap().len(), 1);
+        assert!(random(spec, &axes(&["slow=1000000"]), 5, 1).unwrap_err().contains("must be between"));
         assert!(grid(spec, &axes(&["fasst=1"])).unwrap_err().contains("has no parameter"));
         assert!(grid(spec, &axes(&["fast=1"])).unwrap_err().contains("must be between"));
         assert!(grid(spec, &axes(&["fast=50", "slow=20"])).unwrap_err().contains("no combination"));

@@ -68,13 +68,13 @@ struct Open {
 impl Open {
     fn add<N: Number>(&mut self, row: &FillRow<N>, share: f64, lots: i64) {
         self.entered += row.value.float() * share;
-        self.into += (lots * row.ticks) as f64;
+        self.into += lots as f64 * row.ticks as f64;
         self.come += lots;
         self.fees += row.fee.float() * share;
     }
     fn take<N: Number>(&mut self, row: &FillRow<N>, share: f64, lots: i64) {
         self.left += row.value.float() * share;
-        self.out += (lots * row.ticks) as f64;
+        self.out += lots as f64 * row.ticks as f64;
         self.gone += lots;
         self.fees += row.fee.float() * share;
     }

@@ -60,8 +60,11 @@ pub fn walk(runs: &[&Candidate], folds: Folds) -> Result<Walk, String> {
     if !runs.iter().all(same) {
         return Err("runs are over different days".into());
     }
-    let whole = folds.train + folds.purge + folds.test;
-    if folds.train < 2 || folds.test < 1 || days.len() < whole {
+    if folds.train < 2 || folds.test < 1 {
+        return Err("at least two days to choose on and one to judge by are needed".into());
+    }
+    let whole = folds.train.saturating_add(folds.purge).saturating_add(folds.test);
+    if days.len() < whole {
         return Err(format!("{} days are fewer than one fold of {whole}", days.len()));
     }
     let sharpe = |run: &Candidate, range: std::ops::Range<usize>| {

@@ -32,6 +32,10 @@ pub enum ColumnsError {
     #[error("{value} at {at} is not a whole number of steps of {step}; finer steps are needed")]
     Finer { value: Decimal, step: Decimal, at: String },
     #[error(
+        "{value} at {at} is more steps of {step} than can be counted exactly; the file has more digits than a market"
+    )]
+    TooMany { value: Decimal, step: Decimal, at: String },
+    #[error(
         "the bar at {0} is impossible: its prices are not positive, or its high and low are not around open and close"
     )]
     Impossible(String),
@@ -55,11 +59,8 @@ impl Columns {
             }
             let steps = |value: Decimal, step: Decimal| {
                 let count = value.checked_div(step).filter(Decimal::is_integer).and_then(|count| count.to_f64());
-                count.filter(|count| *count < EXACT).ok_or_else(|| ColumnsError::Finer {
-                    value,
-                    step,
-                    at: candle.ts.iso(),
-                })
+                let count = count.ok_or_else(|| ColumnsError::Finer { value, step, at: candle.ts.iso() })?;
+                if count < EXACT { Ok(count) } else { Err(ColumnsError::TooMany { value, step, at: candle.ts.iso() }) }
             };
             columns.ts.push(candle.ts.0);
             columns.open.push(steps(candle.open.0, tick)?);

@@ -85,7 +85,7 @@ impl Number for f64 {
 
 /// What a few roundings may have added to or taken from a whole number.
 fn slack(value: f64) -> f64 {
-    (value.abs() * 4e-13).clamp(1e-7, 1e-2)
+    (value.abs() * 4e-15).clamp(1e-9, 1e-2)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! | VaR, CVaR | the 5 % quantile of r without its sign, and the mean of what is at or below it | Rockafellar and Uryasev 2000 |
 //! | tail ratio | 95 % quantile of r ÷ 5 % quantile, without sign | |
 //! | alpha, beta | of r on the returns of buy and hold: `β = cov / var`, `α = (mean(r) − β·mean(b))·P` | Jensen 1968 |
-//! | profit factor | `Σ gains / Σ losses` of trades | |
+//! | profit factor | `Σ gains / Σ losses` of trades; their profits are after fees and before funding | |
 //! | expectancy | mean profit of a trade | |
 
 use serde::Serialize;

@@ -45,6 +45,7 @@ pub(super) fn open_trading(
 ) -> Result<Connection, StoreError> {
     let synchronous = if sabotage::breaks(Promise::Sync) { "NORMAL" } else { "FULL" };
     let mut db = open(path, synchronous)?;
+    examine(&db, path)?;
     prepare_trading(&mut db, path, stamp, install_epoch, now_ms)?;
     Ok(db)
 }
@@ -115,12 +116,18 @@ fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
         _ => StoreError::Sql { what: "opening the database", source: error },
     })?;
+    Ok(db)
+}
+
+/// Reads all of it once: a page that is damaged is found now and not in the middle of something. Of what can be fetched again
+/// (research.db, which may be large) each page is only looked at when it is read.
+fn examine(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let verdict: String =
         db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).unwrap_or_else(|error| error.to_string());
-    if verdict != "ok" {
-        return Err(damaged(verdict));
+    match verdict.as_str() {
+        "ok" => Ok(()),
+        _ => Err(StoreError::Damaged { path: path.display().to_string(), detail: verdict }),
     }
-    Ok(db)
 }
 
 fn checksum(sql: &str) -> String {

@@ -184,7 +184,8 @@ impl Gate {
             self.restricted[*rule as usize] = Some(until);
             self.any_restricted = true;
             let state = state_of(action).as_str().to_owned();
-            halts.push(Halt { at: now, rule: rule.as_str().to_owned(), state, until });
+            let flatten = action == Action::Flatten;
+            halts.push(Halt { at: now, rule: rule.as_str().to_owned(), state, until, flatten });
         }
         self.armed = armed(&self.actions, &self.restricted);
         halts

@@ -10,7 +10,7 @@ use self::gate::{Gate, Judged};
 use self::size::Sizing;
 use super::lane::{Cause, Done, Lane, Order, signed};
 use super::margin::{Exposed, liquidated_at, liquidation};
-use super::{FillRow, Market, Outcome, Player, Rules, Tape};
+use super::{FillRow, Halt, Market, Outcome, Player, Rules, Tape};
 use crate::data::Columns;
 use crate::domain::{Ms, Side};
 use crate::fills::{Number, Terms, room};
@@ -130,8 +130,15 @@ pub fn drive(
         if !run.lane.is_quiet(low as i64, high as i64) {
             run.pass(index, now, tape);
         }
-        if run.lane.held != 0 && swap {
-            run.check_margin(index, now, maintenance, tape);
+        if swap {
+            if run.lane.held != 0 {
+                run.check_margin(index, now, maintenance, tape);
+            }
+            if run.lane.held == 0 && run.end.cash < 0.0 {
+                // A stop has filled far beyond its price: no account goes below nothing.
+                run.end.uncovered -= run.end.cash;
+                run.end.cash = 0.0;
+            }
         }
         if now >= funding_at {
             if run.lane.held != 0
@@ -148,7 +155,7 @@ pub fn drive(
         let equity = run.end.cash + exposure;
         tape.equity(now, equity, exposure.abs());
         for halt in run.gate.look(now, equity) {
-            tape.halted(halt);
+            run.halt(index, now, halt, tape);
         }
         let Some(target) = wishes.after(index) else { continue };
         if (target == 0 && run.lane.held == 0) || now < rules.begin {
@@ -182,6 +189,9 @@ struct Run<'a> {
 impl Run<'_> {
     fn pass(&mut self, index: usize, now: Ms, tape: &mut impl Tape<f64>) {
         let bar = self.market.steps(index);
+        if let Some(tier) = self.volume.as_mut().and_then(|volume| volume.roll(now, &self.market.costs)) {
+            self.terms = Terms::of(&self.market.costs, tier, &self.market.instrument);
+        }
         let mut left = room(&bar, &self.terms);
         if bar.volume == 0 {
             left = 0;
@@ -206,10 +216,6 @@ impl Run<'_> {
         self.lane.liquidate(liquidation(&exposed, way, fee), &mut self.done);
         self.end.liquidations += 1;
         self.settle(index, now, tape);
-        if self.end.cash < 0.0 {
-            self.end.uncovered -= self.end.cash;
-            self.end.cash = 0.0;
-        }
     }
 
     /// Books what a bar has done.
@@ -250,6 +256,17 @@ impl Run<'_> {
         }
     }
 
+    /// Trading is restricted; what is held leaves if the rule says so.
+    #[cold]
+    fn halt(&mut self, index: usize, now: Ms, halt: Halt, tape: &mut impl Tape<f64>) {
+        if halt.flatten && self.lane.held != 0 {
+            self.lane.close(self.end.orders, index + 1 + self.market.costs.latency_bars as usize);
+            self.end.orders += 1;
+            self.decided[0] = now.0;
+        }
+        tape.halted(halt);
+    }
+
     fn judge(
         &mut self,
         index: usize,
@@ -276,7 +293,7 @@ impl Run<'_> {
                     left &= left - 1;
                 }
                 for halt in self.gate.consequences(now, codes) {
-                    tape.halted(halt);
+                    self.halt(index, now, halt, tape);
                 }
             }
         }
@@ -304,10 +321,26 @@ impl Volume {
             _ => self.days.push_back((day, value)),
         }
         self.sum += value;
+        self.forget(day);
+        self.tier(costs)
+    }
+
+    /// A bar begins to be filled: what was traded more than thirty days ago counts no more. The tier, if that may change it.
+    pub(super) fn roll(&mut self, now: Ms, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
+        self.forget(now.utc_day()).then(|| self.tier(costs)).flatten()
+    }
+
+    /// Was there something to forget?
+    fn forget(&mut self, day: i64) -> bool {
+        let before = self.days.len();
         while let Some((_, old)) = self.days.pop_front_if(|(old, _)| *old <= day - 30) {
             self.sum -= old;
         }
-        rust_decimal::Decimal::try_from(self.sum).ok().map(|sum| costs.tier(sum))
+        self.days.len() < before
+    }
+
+    fn tier(&self, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
+        rust_decimal::Decimal::try_from(self.sum.max(0.0)).ok().map(|sum| costs.tier(sum))
     }
 }
 

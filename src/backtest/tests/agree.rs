@@ -82,7 +82,7 @@ fn policy() -> impl Strategy<Value = WorkingPolicy> {
 
 /// Up to four rules at numbers that bind.
 fn limits() -> impl Strategy<Value = Limits> {
-    let action = prop_oneof![Just(Action::Block), Just(Action::ReduceOnly), Just(Action::Halt)];
+    let action = prop_oneof![Just(Action::Block), Just(Action::ReduceOnly), Just(Action::Halt), Just(Action::Flatten)];
     let release = prop_oneof![Just(Release::Manual), Just(Release::NextUtcDay)];
     let one = (0..Rule::ALL.len(), 0.0f64..1.0, action, release);
     prop::collection::vec(one, 0..5).prop_map(|chosen| {

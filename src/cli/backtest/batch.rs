@@ -49,6 +49,9 @@ pub(in crate::cli) struct BatchArgs {
     /// State directory whose history is read. Default: this one's.
     #[arg(long, value_name = "DIR")]
     history_dir: Option<PathBuf>,
+    /// Base units in one contract, of swaps that are not listed by the embedded exchange.
+    #[arg(long, value_name = "VALUE")]
+    contract_value: Option<rust_decimal::Decimal>,
     /// A bar. May be repeated. Default: 1m, or that of the file.
     #[arg(long = "bar", value_name = "BAR", value_parser = data_cli::bar)]
     bars: Vec<Bar>,
@@ -114,7 +117,8 @@ struct Job {
 struct Batch {
     id: String,
     row: BatchRow,
-    markets: Vec<Market>,
+    /// Cut where they are run: many windows are not held at once.
+    markets: Vec<Windowed>,
     players: Vec<Player>,
     rules: Rules,
 }
@@ -143,7 +147,7 @@ pub(super) fn run(global: &Global, args: &BatchArgs) -> Result<Exit, Failure> {
     let all = batch.jobs().filter(mine).count();
     let pending: Vec<Job> = batch.jobs().filter(|job| mine(job) && !done.contains(&(job.number as i64))).collect();
     let begun = std::time::Instant::now();
-    let bars: usize = pending.iter().map(|job| batch.markets[job.market].columns.len()).sum();
+    let bars: usize = pending.iter().map(|job| batch.markets[job.market].0.columns.len()).sum();
     work(&batch, &pending, &mut research, args)?;
     let seconds = begun.elapsed().as_secs_f64();
     let there = research.runs_done(&batch.id)?.len();
@@ -181,8 +185,20 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
     let every = args.strategies.iter().any(|name| name == "all");
     let specs = match every {
         true => strategy::all().to_vec(),
-        false => args.strategies.iter().map(|name| spec(name)).collect::<Result<Vec<_>, _>>()?,
+        false => {
+            let named: BTreeSet<&String> = args.strategies.iter().collect();
+            named.into_iter().map(|name| spec(name)).collect::<Result<Vec<_>, _>>()?
+        }
     };
+    if let Some(axis) = axes.iter().find(|a| !specs.iter().any(|spec| spec.params.iter().any(|p| p.name == a.name))) {
+        return Err(usage(format!(
+            "none of the strategies has a parameter '{}'; see `alpha-arena strategies`",
+            axis.name
+        )));
+    }
+    if args.step.is_some() && args.window.is_none() {
+        return Err(usage("--step is between windows: give --window too".to_owned()));
+    }
     let mut players = Vec::new();
     for spec in &specs {
         // Of several strategies each takes the axes it knows.
@@ -220,7 +236,7 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         random: args.random,
         seed: args.seed,
         markets: whole.iter().map(|m| (m.instrument.id.to_string(), m.columns.bar.okx().to_owned())).collect(),
-        windows: markets.iter().map(|m| (m.columns.ts[0], m.columns.closes(m.columns.len() - 1).0)).collect(),
+        windows: markets.iter().map(|(m, part)| part.map_or_else(|| ends(m), |(from, to)| (from.0, to.0))).collect(),
         weight: args.terms.weight.to_string(),
         cash: rules.cash.to_string(),
         execution: format!("{:?}", args.terms.execution).to_lowercase(),
@@ -244,8 +260,16 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
     Ok(Batch { id, row, markets, players, rules })
 }
 
+/// When its first bar opens and its last one closes, ms.
+fn ends(market: &Market) -> (i64, i64) {
+    (market.columns.ts[0], market.columns.closes(market.columns.len() - 1).0)
+}
+
+/// A market, and the window of it that is run on; `None` for all of it.
+type Windowed = (Market, Option<(Ms, Ms)>);
+
 /// Every window of every market, and the markets whole.
-fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Market>, Vec<Market>), Failure> {
+fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Windowed>, Vec<Market>), Failure> {
     let config = global.load(None)?;
     let insts: Vec<Option<String>> = match args.insts.is_empty() {
         true => vec![None],
@@ -263,6 +287,7 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Market>, Vec<Market
             inst,
             candles: args.candles.clone(),
             history_dir: args.history_dir.clone(),
+            contract_value: args.contract_value,
             bar,
             from: args.from,
             to: args.to,
@@ -270,10 +295,9 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Market>, Vec<Market
         let of = market(global, &config, &history, &args.costs)?;
         let (first, last) = (Ms(of.columns.ts[0]), of.columns.closes(of.columns.len() - 1));
         for (from, to) in windows((first, last), millis(args.window), millis(args.step)) {
-            if (from, to) == (first, last) {
-                cut.push(of.clone());
-            } else {
-                cut.extend(of.between(from, to));
+            let part = ((from, to) != (first, last)).then_some((from, to));
+            if part.is_none_or(|(from, to)| of.has_bars(from, to)) {
+                cut.push((of.clone(), part));
             }
         }
         whole.push(of);
@@ -310,7 +334,8 @@ fn work(batch: &Batch, pending: &[Job], research: &mut Research, args: &BatchArg
 }
 
 fn one(batch: &Batch, job: &Job) -> RunRow {
-    let (market, player) = (&batch.markets[job.market], &batch.players[job.player]);
+    let ((whole, part), player) = (&batch.markets[job.market], &batch.players[job.player]);
+    let market = &part.and_then(|(from, to)| whole.between(from, to)).unwrap_or_else(|| whole.clone());
     let (figures, returns) = brief(market, player, &batch.rules);
     let columns = Arc::clone(&market.columns);
     let params: serde_json::Map<String, serde_json::Value> =

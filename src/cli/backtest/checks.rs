@@ -46,13 +46,14 @@ fn specs(args: &CheckArgs) -> Result<Vec<&'static Spec>, Failure> {
 
 pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
     let of = market(global, &global.load(None)?, &args.history, &CostArgs::default())?;
-    let (mut table, mut rows, mut clean) =
-        (sheet(&["strategy", "cuts", "compared", "differ", "first"]), Vec::new(), true);
+    let (mut table, mut rows) = (sheet(&["strategy", "cuts", "compared", "differ", "first"]), Vec::new());
+    let (mut clean, mut checked) = (true, true);
     for spec in specs(args)? {
         let params = params(spec, &args.params)?;
         let subject = Subject { spec, params: &params, long_only: !of.is_swap() };
         let found = subject.lookahead(&of.columns, args.cuts.clamp(1, 10_000));
         clean &= found.differ.is_empty();
+        checked &= found.compared > 0;
         let first = found.differ.first().map(|index| Ms(of.columns.ts[*index]).iso());
         rows.push(json!({"strategy": spec.name, "params": params, "cuts": found.cuts, "compared": found.compared,
             "differ": found.differ.len(), "first": first}));
@@ -65,7 +66,9 @@ pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failu
         ]);
     }
     if args.json {
-        say(json!({"schema": "backtest lookahead/1", "as_of_ms": wall_ms(), "rows": rows, "clean": clean}));
+        say(
+            json!({"schema": "backtest lookahead/1", "as_of_ms": wall_ms(), "rows": rows, "clean": clean, "checked": checked}),
+        );
     } else {
         say(table);
         say(if clean {
@@ -74,18 +77,24 @@ pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failu
             "what differs was said with knowledge of the future"
         });
     }
-    Ok(if clean { Exit::Ok } else { Exit::Data })
+    if !checked {
+        eprintln!(
+            "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
+        );
+    }
+    Ok(if clean && checked { Exit::Ok } else { Exit::Data })
 }
 
 pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
     let of = market(global, &global.load(None)?, &args.history, &CostArgs::default())?;
     let heads = ["strategy", "warm-up", "beginnings", "compared", "differ", "last after", "silent"];
-    let (mut table, mut rows, mut clean) = (sheet(&heads), Vec::new(), true);
+    let (mut table, mut rows, mut clean, mut checked) = (sheet(&heads), Vec::new(), true, true);
     for spec in specs(args)? {
         let params = params(spec, &args.params)?;
         let subject = Subject { spec, params: &params, long_only: !of.is_swap() };
         let found = subject.warmup(&of.columns, args.cuts.clamp(1, 10_000));
         clean &= found.differ == 0;
+        checked &= found.compared > 0;
         rows.push(json!({"strategy": spec.name, "params": params, "found": found}));
         table.add_row([
             spec.name.to_owned(),
@@ -98,7 +107,9 @@ pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure>
         ]);
     }
     if args.json {
-        say(json!({"schema": "backtest warmup/1", "as_of_ms": wall_ms(), "rows": rows, "clean": clean}));
+        say(
+            json!({"schema": "backtest warmup/1", "as_of_ms": wall_ms(), "rows": rows, "clean": clean, "checked": checked}),
+        );
     } else {
         say(table);
         say(if clean {
@@ -107,5 +118,10 @@ pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure>
             "where it differs the declared warm-up is too short"
         });
     }
-    Ok(if clean { Exit::Ok } else { Exit::Data })
+    if !checked {
+        eprintln!(
+            "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
+        );
+    }
+    Ok(if clean && checked { Exit::Ok } else { Exit::Data })
 }

@@ -116,7 +116,7 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(required = true, value_name = "DIR")]
     from: Vec<PathBuf>,
     /// How many shards there were, to say which are missing.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     shards: Option<i64>,
     /// JSON for scripts.
     #[arg(long)]
@@ -216,7 +216,8 @@ pub(super) fn ranked(global: &Global, args: &RankArgs) -> Result<Exit, Failure> 
     let research = open(global)?;
     let batch = chosen(&research, &args.which)?;
     let all = candidates(&research, &batch)?;
-    let ranking = rank(&all, &args.by, args.top, args.seed).map_err(|why| Failure::new(Exit::Usage, why))?;
+    let ranking = rank(&all, &args.by, args.top, (batch.runs.unsigned_abs() as usize, args.seed))
+        .map_err(|why| Failure::new(Exit::Usage, why))?;
     if args.which.json {
         say(json!({"schema": "backtest rank/1", "as_of_ms": wall_ms(), "batch": batch.id, "build": batch.build,
             "data": batch.data_hash, "ranking": ranking}));
@@ -249,7 +250,7 @@ pub(super) fn ranked(global: &Global, args: &RankArgs) -> Result<Exit, Failure> 
     }
     say(table);
     say(format_args!(
-        "Sharpe ratios of all trials spread by {:.2}; the best of {} without skill would show {:.2}. Probability of overfitting: {}",
+        "Sharpe ratios of all trials spread by {:.2}; the best of {} without skill would show {:.2}. Probability of overfitting (choosing by Sharpe): {}",
         ranking.spread,
         ranking.trials,
         ranking.expected_best,
@@ -363,9 +364,16 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
         groups.entry((c.inst.clone(), c.bar.clone(), c.span)).or_default().push(c);
     }
     let folds = Folds { train: args.train, purge: args.purge, test: args.test };
-    let mut told = Vec::new();
+    let (mut told, mut failed) = (Vec::new(), false);
     for ((inst, bar, span), runs) in &groups {
-        let found = walk(runs, folds).map_err(|why| Failure::new(Exit::Data, format!("{inst} {bar}: {why}")))?;
+        let found = match walk(runs, folds) {
+            Ok(found) => found,
+            Err(why) => {
+                eprintln!("alpha-arena: {inst} {bar}: {why}");
+                failed = true;
+                continue;
+            }
+        };
         if args.which.json {
             told.push(json!({"inst": inst, "bar": bar, "from_ms": span.0, "to_ms": span.1, "walk": found}));
             continue;
@@ -403,7 +411,7 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
             json!({"schema": "backtest walkforward/1", "as_of_ms": wall_ms(), "batch": batch.id, "folds": folds, "markets": told}),
         );
     }
-    Ok(Exit::Ok)
+    Ok(if failed { Exit::Data } else { Exit::Ok })
 }
 
 pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, Failure> {
@@ -426,6 +434,7 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
     let dir = global.state_dir(&global.load(None)?);
     StateDir::make(&dir)?;
     let mut research = Research::open(&dir, wall_ms())?;
+    let mut merged = std::collections::BTreeSet::new();
     for from in &args.from {
         if !StateDir::research_db(from).exists() {
             return Err(Failure::new(Exit::Usage, format!("no research.db in {}", from.display())));
@@ -433,6 +442,7 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
         let other = Research::open(from, wall_ms())?;
         for batch in other.batches()? {
             research.begin_batch(&batch)?;
+            merged.insert(batch.id.clone());
             for rows in other.runs(&batch.id)?.chunks(256) {
                 research.keep_runs(&batch.id, rows)?;
             }
@@ -440,7 +450,8 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
     }
     let mut whole = true;
     let mut told = Vec::new();
-    for batch in research.batches()? {
+    // Of others that lie here nothing was promised.
+    for batch in research.batches()?.into_iter().filter(|batch| merged.contains(&batch.id)) {
         let done = research.runs_done(&batch.id)?;
         let missing: Vec<i64> = (0..batch.runs).filter(|number| done.binary_search(number).is_err()).collect();
         whole &= missing.is_empty();

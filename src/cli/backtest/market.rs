@@ -30,6 +30,9 @@ pub(super) struct HistoryArgs {
     /// State directory whose history is read. Default: this one's.
     #[arg(long, value_name = "DIR")]
     pub history_dir: Option<PathBuf>,
+    /// Base units in one contract, of a swap that is not listed by the embedded exchange.
+    #[arg(long, value_name = "VALUE")]
+    pub contract_value: Option<Decimal>,
     /// The bar. Default: that of the file, or 1m.
     #[arg(long, value_name = "BAR", value_parser = data_cli::bar)]
     pub bar: Option<Bar>,
@@ -118,8 +121,10 @@ pub(super) fn market(
             return Err(Failure::new(Exit::Usage, why));
         }
     };
+    let factor = costs.costs.unwrap_or(Decimal::ONE);
     let costs = costs.over(config.backtest.costs(instrument.kind))?;
-    let funding = Funding { history: funding, otherwise: costs.funding };
+    let history = funding.into_iter().map(|(at, rate)| (at, rate * factor)).collect();
+    let funding = Funding { history, otherwise: costs.funding };
     Ok(Market {
         instrument: Arc::new(instrument),
         columns: Arc::new(columns),
@@ -135,11 +140,22 @@ fn listed(inst: &str) -> Option<Instrument> {
     listings().into_iter().map(|listing| listing.inst).find(|listed| listed.id.as_str() == inst)
 }
 
-fn unlisted(inst: &str, tick: Decimal) -> Instrument {
+fn unlisted(inst: &str, tick: Decimal, contract_value: Option<Decimal>) -> Result<Instrument, Failure> {
+    if inst.ends_with("-SWAP") && contract_value.is_none() {
+        let why = format!(
+            "{inst} is not among the embedded exchange's instruments, so what one contract is worth is not known; say it with \
+             --contract-value (the venue's ctVal × ctMult)"
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let contract_value = contract_value.unwrap_or(Decimal::ONE);
+    if contract_value <= Decimal::ZERO {
+        return Err(Failure::new(Exit::Usage, "--contract-value must be positive"));
+    }
     let mut names = inst.split('-');
     let kind = if inst.ends_with("-SWAP") { InstKind::Swap } else { InstKind::Spot };
     let lot = Decimal::new(1, 6);
-    Instrument {
+    Ok(Instrument {
         id: InstId::new(inst),
         kind,
         base: names.next().unwrap_or("COIN").to_owned(),
@@ -149,11 +165,11 @@ fn unlisted(inst: &str, tick: Decimal) -> Instrument {
         min_size: Qty(lot),
         max_limit_size: Qty(Decimal::from(1_000_000_000)),
         max_market_size: Qty(Decimal::from(1_000_000_000)),
-        contract_value: Decimal::ONE,
+        contract_value,
         max_leverage: if kind == InstKind::Swap { Decimal::from(50) } else { Decimal::ONE },
         code: None,
         state: InstState::Live,
-    }
+    })
 }
 
 fn from_file(history: &HistoryArgs) -> Result<Found, Failure> {
@@ -175,7 +191,10 @@ fn from_file(history: &HistoryArgs) -> Result<Found, Failure> {
     let finest = candles.iter().flat_map(|c| [c.open, c.high, c.low, c.close]).map(|p| p.0.normalize().scale()).max();
     let finest = Decimal::new(1, finest.unwrap_or(0));
     let name = history.inst.as_deref().unwrap_or("COIN-USDT");
-    let mut inst = listed(name).unwrap_or_else(|| unlisted(name, finest));
+    let mut inst = match listed(name) {
+        Some(listed) => listed,
+        None => unlisted(name, finest, history.contract_value)?,
+    };
     // Files are in base units, swaps trade in contracts.
     let value = inst.contract_value;
     let candles: Vec<_> =
@@ -208,13 +227,20 @@ fn from_store(global: &Global, config: &Config, name: &str, history: &HistoryArg
     if !StateDir::research_db(&dir).exists() {
         return Err(none(bar));
     }
-    let research = Research::open(&dir, wall_ms())?;
+    let research = match &history.history_dir {
+        Some(theirs) => Research::open_read_only(theirs)?,
+        None => Research::open(&dir, wall_ms())?,
+    };
     let id = InstId::new(name);
-    let mut inst = listed(name).unwrap_or_else(|| unlisted(name, Decimal::new(1, 2)));
+    let mut inst = match listed(name) {
+        Some(listed) => listed,
+        None => unlisted(name, Decimal::new(1, 2), history.contract_value)?,
+    };
     let range = (history.from.unwrap_or(Ms::ZERO), history.to.unwrap_or(Ms(i64::MAX)));
-    let direct = match research.find_series(&id, bar)? {
-        Some(series) => research.columns(&series, range, (inst.tick.0, inst.lot.0))?,
-        None => None,
+    // Of the stored series the one that covers most: a few bars of this size do not hide a year of shorter ones.
+    let direct = match research.best_series(&id, bar, range.0, range.1)? {
+        Some(series) if series.bar == bar => research.columns(&series, range, (inst.tick.0, inst.lot.0))?,
+        Some(_) | None => None,
     };
     let columns = match direct {
         Some(columns) => columns,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::{Failure, Global, output};
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::{PlayerArgs, params, spec};
+use super::player::{Execution, PlayerArgs, params, spec};
 use super::shown;
 use crate::backtest::ideal::{Curve as IdealCurve, Ideal};
 use crate::backtest::kernel::Streamed;
@@ -71,6 +71,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
             let why = "--fills next-open has no orders to show: --exact, --html and --fills-csv are for --fills bar";
             return Err(Failure::new(Exit::Usage, why));
         }
+        refuse_unused(args)?;
         next_open(&market, &player, &rules, args.json);
         return Ok(Exit::Ok);
     }
@@ -79,6 +80,27 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
         told(args, &market, &player, &rules, &outcome)
     } else {
         told(args, &market, &player, &rules, &kernel::run(&market, &player, &rules))
+    }
+}
+
+/// The ideal world has no use for these: what is given and not heeded would be believed.
+fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
+    let (terms, costs) = (&args.player.terms, &args.costs);
+    let given = [
+        (terms.weight != Decimal::ONE, "--weight"),
+        (terms.execution != Execution::Market, "--execution"),
+        (costs.maker_bps.is_some(), "--maker-bps"),
+        (costs.impact_bps.is_some(), "--impact-bps"),
+        (costs.participation_pct.is_some(), "--participation-pct"),
+        (costs.latency_bars.is_some(), "--latency-bars"),
+        (args.player.params.iter().any(|p| p.starts_with("stop_pct") && !p.ends_with("=0")), "-p stop_pct"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, name)) => Err(Failure::new(
+            Exit::Usage,
+            format!("{name} has no meaning for --fills next-open; it is for --fills bar"),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -216,7 +238,7 @@ fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool)
     }
     shown::head(market, player);
     output::say(format_args!(
-        "next open, {} % fee, {} % slippage: {orders} orders, {:.2} → {equity:.2} ({:+.2} %), buy and hold {:+.2} %",
+        "next open, long or flat, {} % fee, {} % slippage: {orders} orders, {:.2} → {equity:.2} ({:+.2} %), buy and hold {:+.2} %",
         100.0 * terms.fee,
         100.0 * terms.slippage,
         terms.cash,

@@ -31,6 +31,9 @@ pub(in crate::cli) struct GenerateArgs {
     /// Another seed is another market.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
+    /// Write over bars that are there already.
+    #[arg(long)]
+    replace: bool,
     /// Write a candle file (base units) instead of storing it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -68,6 +71,15 @@ pub(super) fn run(global: &Global, args: &GenerateArgs) -> Result<Exit, Failure>
     }
     let mut research = super::research(global)?;
     let series = research.series(inst, args.bar)?;
+    let (begin, end) = (Ms::secs(first), Ms::secs(first + span * args.bars));
+    if !args.replace && research.has_any(&series, begin, end)? {
+        let why = format!(
+            "there is history of {} {} in that time already; what is made up would be mixed with it (--replace writes over it, --out \
+             FILE and another --state-dir leave it alone)",
+            inst.id, args.bar
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
     research.would_fit(&series, &candles).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
     for batch in candles.chunks(5000) {
         research.put_with(&series, batch, OnConflict::Replace)?;

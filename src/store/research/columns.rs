@@ -1,6 +1,6 @@
 //! A stored series as columns, without a decimal on the way.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -10,6 +10,11 @@ use crate::domain::Ms;
 use crate::store::StoreError;
 
 impl Research {
+    /// Is there any candle of a series with `from <= ts < to`?
+    pub fn has_any(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<bool, StoreError> {
+        Ok(ends(&self.db, series.keys(from, to))?.is_some())
+    }
+
     /// Candles of a series with `from <= ts < to` in columns of this tick and lot; a tick that the series is finer than becomes
     /// the series' own. `None`: there are none.
     pub fn columns(
@@ -27,18 +32,20 @@ impl Research {
         // Volumes are rounded down to lots: no more can be filled than there was.
         let lots = steps.lot.checked_div(lot).and_then(|ratio| ratio.to_f64()).unwrap_or_default();
         let scale = Scale { times, lots };
-        let keys = series.keys(from, to);
-        let rows = count(&self.db, keys)?;
-        let mut columns = Columns::empty(series.bar, tick, lot, rows);
-        let threads = if rows < SPLIT { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
-        match (threads, self.db.path()) {
-            (2.., Some(path)) => {
-                let path = path.to_owned();
-                for part in in_parts(&path, keys, threads, scale)? {
-                    columns.append(part);
-                }
+        let Some([first, last]) = ends(&self.db, series.keys(from, to))? else { return Ok(None) };
+        let span = series.bar.span().0 / 1000;
+        let room = |from: i64, to: i64| ((to - from) / span).max(0).unsigned_abs() as usize + 1;
+        let mut columns = Columns::empty(series.bar, tick, lot, room(first, last));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.db.path().filter(|_| room(first, last) > SPLIT && threads > 1) {
+            None => columns.append(read(&self.db, [first, last + 1], scale, room(first, last))?),
+            Some(path) => {
+                let cut = |n: usize| first + (i128::from(last + 1 - first) * n as i128 / threads as i128) as i64;
+                let stretches: Vec<[i64; 2]> = (0..threads).map(|n| [cut(n), cut(n + 1)]).collect();
+                in_parts(path, &stretches, |keys| room(keys[0], keys[1]), scale)?
+                    .into_iter()
+                    .for_each(|part| columns.append(part));
             }
-            _ => columns.append(read(&self.db, keys, scale, rows)?),
         }
         match columns.checked() {
             Ok(columns) => Ok(Some(columns)),
@@ -58,35 +65,32 @@ struct Scale {
     lots: f64,
 }
 
-fn count(db: &Connection, keys: [i64; 2]) -> Result<usize, StoreError> {
-    db.query_row("SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2", keys, |row| row.get::<_, i64>(0))
-        .map(|rows| rows.unsigned_abs() as usize)
-        .map_err(StoreError::sql("counting candles"))
+/// First and last key of a range that there is.
+fn ends(db: &Connection, keys: [i64; 2]) -> Result<Option<[i64; 2]>, StoreError> {
+    let one = |order: &str| {
+        let sql = format!("SELECT key FROM candle_rows WHERE key >= ?1 AND key < ?2 ORDER BY key {order} LIMIT 1");
+        db.query_row(&sql, keys, |row| row.get(0)).optional().map_err(StoreError::sql("reading candles"))
+    };
+    Ok(one("ASC")?.zip(one("DESC")?).map(|(first, last)| [first, last]))
 }
 
 /// Stretches of a series, each read by a thread with a connection of its own.
-fn in_parts(path: &str, keys: [i64; 2], threads: usize, scale: Scale) -> Result<Vec<Part>, StoreError> {
-    let failed = || StoreError::sql("reading candles");
-    let open = || Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let db = open().map_err(failed())?;
-    // From the first row there is to the last: most of a range asked for may be empty.
-    let ends: (Option<i64>, Option<i64>) = db
-        .query_row("SELECT MIN(key), MAX(key) FROM candle_rows WHERE key >= ?1 AND key < ?2", keys, |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .map_err(failed())?;
-    let (Some(first), Some(last)) = ends else { return Ok(Vec::new()) };
-    let cut = |n: usize| first + ((last + 1 - first) as i128 * n as i128 / threads as i128) as i64;
+fn in_parts(
+    path: &str,
+    stretches: &[[i64; 2]],
+    room: impl Fn([i64; 2]) -> usize,
+    scale: Scale,
+) -> Result<Vec<Part>, StoreError> {
+    let open = || {
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(StoreError::sql("opening the database"))
+    };
     std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|n| {
-                scope.spawn(move || {
-                    let db = open().map_err(failed())?;
-                    let keys = [cut(n), cut(n + 1)];
-                    read(&db, keys, scale, (keys[1] - keys[0]).unsigned_abs() as usize / 60 + 1)
-                })
-            })
-            .collect();
+        let start = |keys: &[i64; 2]| {
+            let (keys, room) = (*keys, room(*keys));
+            scope.spawn(move || read(&open()?, keys, scale, room))
+        };
+        let handles: Vec<_> = stretches.iter().map(start).collect();
         handles.into_iter().map(|handle| handle.join().expect("reading does not panic")).collect()
     })
 }

@@ -62,6 +62,16 @@ impl Research {
         Ok(Self { db: open_research(&StateDir::research_db(dir), now_ms)? })
     }
 
+    /// Opens a file that others own, to read it: nothing of it is changed, so it may lie where nobody can write.
+    pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
+        let path = StateDir::research_db(dir);
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY
+            | rusqlite::OpenFlags::SQLITE_OPEN_URI
+            | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening the history"))?;
+        Ok(Self { db })
+    }
+
     /// The series of this instrument and bar, made if new.
     pub fn series(&self, inst: &Instrument, bar: Bar) -> Result<SeriesKey, StoreError> {
         self.make_series(&inst.id, bar, inst.tick.0, inst.lot.0)
@@ -157,6 +167,13 @@ impl Research {
     /// History of an instrument in `[from, to)`: of the stored bars that this size is or can be made of,
     /// those that cover most of the time; of two that cover as much the longer ones. `None` if there are none.
     pub fn history(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<Series>, StoreError> {
+        let Some(series) = self.best_series(inst, bar, from, to)? else { return Ok(None) };
+        let stored = Series::new(series.bar, self.read(&series, from, to)?);
+        Ok(in_bars_of(&stored, bar))
+    }
+
+    /// The stored series that [`Research::history`] is made of.
+    pub fn best_series(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<SeriesKey>, StoreError> {
         let mut best: Option<(i64, SeriesKey)> = None;
         for shorter in Bar::ALL.into_iter().filter(|short| bar.span().0 % short.span().0 == 0) {
             let Some(series) = self.find_series(inst, shorter)? else { continue };
@@ -173,9 +190,7 @@ impl Research {
                 best = Some((covered, series));
             }
         }
-        let Some((_, series)) = best else { return Ok(None) };
-        let stored = Series::new(series.bar, self.read(&series, from, to)?);
-        Ok(in_bars_of(&stored, bar))
+        Ok(best.map(|(_, series)| series))
     }
 
     /// How many candles of this instrument and bar there are.
