@@ -20,7 +20,7 @@ finish() {
     [ "${KEEP:-}" ] && echo "kept $dir" || rm -rf "$dir"
 }
 trap finish EXIT
-fail() { echo "slurm.sh: $*" >&2; tail -20 "$dir"/*.log >&2 || true; exit 1; }
+fail() { echo "slurm.sh: $*" >&2; for log in "$dir"/*.log "$dir"/out/*; do echo "$log:"; tail -n 5 "$log"; done >&2 2>/dev/null || true; exit 1; }
 wait_for() { # what, command
     for _ in $(seq 300); do eval "$2" >/dev/null 2>&1 && return; sleep 0.2; done
     fail "waited in vain for $1"
@@ -79,7 +79,7 @@ search=(--strategy sma_cross --axis fast=5:45:5 --axis slow=50:240:20 --inst BTC
 aa "$dir/history" backtest batch "${search[@]}" --json >"$dir/one.json"
 aa "$dir/history" backtest export --out "$dir/one.csv" >/dev/null
 
-export ALPHA_ARENA_SHARDS=$dir/shards ALPHA_ARENA_BIN=$bin ALPHA_ARENA_SHARD_COUNT=4
+export ARENA_SHARDS=$dir/shards ARENA_BIN=$bin ARENA_SHARD_COUNT=4
 mkdir -p "$dir/shards" "$dir/out"
 submit() { # tasks
     sbatch --parsable --export=ALL --array="$1" --output="$dir/out/%A-%a.txt" "$root/cluster/slurm.sbatch" \

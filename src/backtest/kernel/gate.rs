@@ -288,22 +288,22 @@ impl Gate {
                 opening && minute as f64 > bound
             }
             Rule::OrdersPerDay => {
-                let today = if self.sent_day == now.utc_day() { self.sent_today } else { 0 };
+                let today = if self.sent_day == self.day { self.sent_today } else { 0 };
                 opening && (today + 1) as f64 > bound
             }
             Rule::Duplicate => {
-                let twin = self.sent.iter().rev().find(|s| s.side == order.side && s.lots == order.lots);
-                opening && twin.is_some_and(|twin| ((now.0 - twin.at) as f64) < bound)
+                let twin = |s: &Sent| s.side == order.side && s.lots == order.lots;
+                opening && self.sent.iter().rev().take_while(|s| ((now.0 - s.at) as f64) < bound).any(twin)
             }
             Rule::Repeats => {
                 let again = self.since(now, 3_600_000).filter(|s| s.opening && s.side == order.side).count() + 1;
                 opening && again as f64 > bound
             }
-            Rule::TradesPerDay => opening && f64::from(self.books.today(now).0 + 1) > bound,
-            Rule::Turnover => opening && equity > 0.0 && self.books.today(now).1 + value > bound * equity,
+            Rule::TradesPerDay => opening && f64::from(self.books.today(self.day).0 + 1) > bound,
+            Rule::Turnover => opening && equity > 0.0 && self.books.today(self.day).1 + value > bound * equity,
             Rule::LossStreak => {
                 let (day, streak) = self.books.streak;
-                opening && f64::from(if day == now.utc_day() { streak } else { 0 }) >= bound
+                opening && f64::from(if day == self.day { streak } else { 0 }) >= bound
             }
             Rule::CooldownLoss => opening && self.books.last_loss.is_some_and(|at| ((now.0 - at) as f64) < bound),
             Rule::CooldownTrade => opening && self.books.last_fill.is_some_and(|at| ((now.0 - at) as f64) < bound),
@@ -378,9 +378,9 @@ const fn state_of(action: Action) -> TradingState {
 }
 
 impl Books {
-    /// Trades and turnover of the day of `now`.
-    fn today(&self, now: Ms) -> (u32, f64) {
-        if self.day == now.utc_day() { (self.trades, self.turnover) } else { (0, 0.0) }
+    /// Trades and turnover of a day.
+    fn today(&self, day: i64) -> (u32, f64) {
+        if self.day == day { (self.trades, self.turnover) } else { (0, 0.0) }
     }
 
     fn count(&mut self, now: Ms, done: &Done<f64>, held: i64, (before, after): (i64, i64), unit: f64) {

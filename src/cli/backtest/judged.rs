@@ -400,10 +400,14 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
         }
         say(table);
         say(format_args!(
-            "out of sample: {}, Sharpe {:.2}; of what was promised {}",
+            "out of sample: {}, Sharpe {:.2}; of the Sharpe ratio that was promised {}",
             percent(found.test_return),
             found.test_sharpe,
-            found.efficiency.map_or_else(|| "nothing".into(), |e| format!("{:.0} % was kept", 100.0 * e))
+            match found.efficiency {
+                None => "nothing was promised".to_owned(),
+                Some(kept) if kept <= 0.0 => "less than nothing was kept".to_owned(),
+                Some(kept) => format!("{:.0} % was kept", 100.0 * kept),
+            }
         ));
     }
     if args.which.json {
