@@ -159,6 +159,7 @@ pub fn windows((from, to): (Ms, Ms), length: Option<Ms>, step: Option<Ms>) -> Ve
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
     fn axes(texts: &[&str]) -> Vec<Axis> {

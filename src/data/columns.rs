@@ -202,6 +202,7 @@ impl Columns {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
     use crate::domain::{Price, Qty};
 

@@ -74,7 +74,7 @@ pub fn intervals<const K: usize>(
         let mut at = 0;
         for (index, slot) in sample.iter_mut().enumerate() {
             at = if index == 0 || random.next_u64() <= ends {
-                (u128::from(random.next_u64()) * n as u128 >> 64) as usize
+                ((u128::from(random.next_u64()) * n as u128) >> 64) as usize
             } else if at + 1 == n {
                 0
             } else {
@@ -98,6 +98,7 @@ pub fn intervals<const K: usize>(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
     /// An autoregressive series over a linear congruential generator, as the published implementations were fed.

@@ -90,6 +90,7 @@ pub fn cscv(runs: &[&[f64]], blocks: usize) -> Option<Overfit> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
     fn near(value: f64, expected: f64) {

@@ -250,6 +250,7 @@ fn trade_stats(trips: &[Trip]) -> TradeStats {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
     /// Days of these closes.

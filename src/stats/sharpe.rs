@@ -53,6 +53,7 @@ pub fn deflated(m: &Moments, trials: f64, variance: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
     /// Of a record with this ratio and these moments.

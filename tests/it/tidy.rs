@@ -199,6 +199,7 @@ fn sql_floats_and_sockets_stay_in_their_rooms() {
                 // The fast engine and statistics; what is exact is held to decimals by its tests.
                 "data/columns.rs",
                 "store/research/columns.rs",
+                "store/research/batches.rs",
                 "fills/number.rs",
                 "backtest/",
                 "stats/",

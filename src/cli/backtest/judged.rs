@@ -355,11 +355,14 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> Result<Exit, Failu
     Ok(Exit::Ok)
 }
 
+/// Instrument, bar and window: what runs must have in common to be compared.
+type Ground = (String, String, (i64, i64));
+
 pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Failure> {
     let research = open(global)?;
     let batch = chosen(&research, &args.which)?;
     let all = candidates(&research, &batch)?;
-    let mut groups: BTreeMap<(String, String, (i64, i64)), Vec<&Candidate>> = BTreeMap::new();
+    let mut groups: BTreeMap<Ground, Vec<&Candidate>> = BTreeMap::new();
     for c in &all {
         groups.entry((c.inst.clone(), c.bar.clone(), c.span)).or_default().push(c);
     }
