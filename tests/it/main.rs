@@ -1,6 +1,5 @@
 //! The whole system, from the outside: the real binary, the real exchange, the real database.
 
-mod backtest;
 mod books;
 mod cli;
 mod conformance;

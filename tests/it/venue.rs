@@ -36,7 +36,9 @@ fn signer(endpoint: &Endpoint) -> Signer {
 }
 
 fn client(endpoint: &Endpoint, signer: Signer, clock: Clock, demo: bool) -> Venue {
-    let config = VenueConfig { rest: endpoint.rest.clone(), timeout: Duration::from_secs(5), demo };
+    // A hundred days are made of their seconds: in an unoptimised build on a busy machine that takes its time.
+    let timeout = Duration::from_secs(60);
+    let config = VenueConfig { rest: endpoint.rest.clone(), timeout, demo };
     Venue::new(config, Some(signer), clock).unwrap()
 }
 

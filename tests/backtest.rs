@@ -1,12 +1,16 @@
 //! `backtest` with the real binary: results do not depend on threads, kills or shards, and say what they are made of.
 
+#[path = "it/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{command, wait_for};
+use harness::{command, wait_for};
 
 /// A directory with so many generated minutes.
 fn history(dir: &Path, bars: &str) -> PathBuf {
