@@ -17,7 +17,7 @@ fn main() {
         hash.update(std::fs::read(&file).expect("a file that was just listed can be read"));
     }
     let digits: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo::rustc-env=ALPHA_ARENA_BUILD={digits}");
+    println!("cargo::rustc-env=ARENA_BUILD={digits}");
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {

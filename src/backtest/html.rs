@@ -57,7 +57,7 @@ pub fn page<N: Number>(
         ends[1],
         rules.cash.normalize(),
         escape(&market.instrument.quote),
-        env!("ALPHA_ARENA_BUILD"),
+        env!("ARENA_BUILD"),
         columns.hash(),
     )
     .ok();

@@ -243,7 +243,7 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         limits: format!("{:?}", args.terms.limits).to_lowercase(),
     };
     let spec = serde_json::to_string(&spec).map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
-    let build = env!("ALPHA_ARENA_BUILD");
+    let build = env!("ARENA_BUILD");
     let name = Sha256::digest([spec.as_str(), data_hash.as_str(), config_hash.as_str(), build].join("\n"));
     let id = data_encoding::HEXLOWER.encode(&name[..6]);
     let row = BatchRow {

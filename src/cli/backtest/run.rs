@@ -167,7 +167,7 @@ fn about(market: &Market, player: &Player) -> Value {
     json!({
         "schema": "backtest run/1",
         "as_of_ms": wall_ms(),
-        "build": env!("ALPHA_ARENA_BUILD"),
+        "build": env!("ARENA_BUILD"),
         "data": columns.hash(),
         "inst": market.instrument.id,
         "bar": columns.bar.okx(),
