@@ -9,10 +9,13 @@ pub const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", 
 pub fn monthly(at: &[i64], equity: &[f64], start: f64) -> Vec<(i32, [Option<f64>; 12])> {
     let mut rows: Vec<(i32, [Option<f64>; 12])> = Vec::new();
     let (mut begun, mut last) = (start, start);
-    let mut current = None;
+    let (mut current, mut day, mut month) = (None, None, (0, 0));
     for (at, equity) in at.iter().zip(equity) {
-        let Some(date) = DateTime::from_timestamp_millis(at - 1) else { continue };
-        let month = (date.year(), date.month0() as usize);
+        let today = (at - 1).div_euclid(86_400_000);
+        if day != Some(today) {
+            let Some(date) = DateTime::from_timestamp_millis(at - 1) else { continue };
+            (day, month) = (Some(today), (date.year(), date.month0() as usize));
+        }
         if current != Some(month) {
             (begun, current) = (last, Some(month));
             if rows.last().is_none_or(|(year, _)| *year != month.0) {

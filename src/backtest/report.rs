@@ -20,6 +20,14 @@ pub struct Stress {
     pub trades: usize,
 }
 
+impl Stress {
+    /// What a run with costs times this factor came to.
+    pub const fn of(factor: Decimal, p: &Performance) -> Self {
+        let trades = p.trades.trades;
+        Self { factor, total_return: p.total_return, sharpe: p.sharpe, max_drawdown: p.max_drawdown, trades }
+    }
+}
+
 /// What was paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Paid {
@@ -60,8 +68,7 @@ const RESAMPLES: usize = 1000;
 
 /// Figures of an outcome on one market.
 pub fn figures<N: Number>(market: &Market, outcome: &Outcome<N>, cash: f64) -> (Performance, Vec<Trip>) {
-    let float = |values: &[N]| values.iter().map(|value| value.float()).collect::<Vec<f64>>();
-    let (equity, exposure) = (float(&outcome.equity), float(&outcome.exposure));
+    let (equity, exposure) = (N::floats(&outcome.equity), N::floats(&outcome.exposure));
     let trips = trips(outcome, std::slice::from_ref(market));
     let value = outcome.fills.iter().map(|fill| fill.value.float()).sum();
     let curve = Curve {
@@ -128,26 +135,16 @@ pub fn judge<N: Number>(
     }
 }
 
-/// The same run with costs times each factor, by the fast engine, on all cores; one for costs as they are is not run again.
-pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal], report: &Report) -> Vec<Stress> {
-    let row = |factor: Decimal, p: &Performance| Stress {
-        factor,
-        total_return: p.total_return,
-        sharpe: p.sharpe,
-        max_drawdown: p.max_drawdown,
-        trades: p.trades.trades,
-    };
+/// The same run with costs times each factor, by the fast engine, on all cores.
+pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal]) -> Vec<Stress> {
     let run = |factor: &Decimal| {
-        if *factor == Decimal::ONE {
-            return row(*factor, &report.performance);
-        }
         let mut funding = (*market.funding).clone();
         funding.otherwise *= *factor;
         funding.history.iter_mut().for_each(|(_, rate)| *rate *= *factor);
         let costs = market.costs.times(*factor);
         let dearer = Market { costs: costs.into(), funding: funding.into(), ..market.clone() };
         let outcome = kernel::run(&dearer, player, rules);
-        row(*factor, &figures(&dearer, &outcome, f64::of(rules.cash)).0)
+        Stress::of(*factor, &figures(&dearer, &outcome, f64::of(rules.cash)).0)
     };
     factors.par_iter().map(run).collect()
 }

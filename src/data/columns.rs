@@ -62,12 +62,10 @@ impl Columns {
                 let count = count.ok_or_else(|| ColumnsError::Finer { value, step, at: candle.ts.iso() })?;
                 if count < EXACT { Ok(count) } else { Err(ColumnsError::TooMany { value, step, at: candle.ts.iso() }) }
             };
-            columns.ts.push(candle.ts.0);
-            columns.open.push(steps(candle.open.0, tick)?);
-            columns.high.push(steps(candle.high.0, tick)?);
-            columns.low.push(steps(candle.low.0, tick)?);
-            columns.close.push(steps(candle.close.0, tick)?);
-            columns.volume.push(steps((candle.volume.0 / lot).trunc(), Decimal::ONE)?);
+            let prices = [candle.open, candle.high, candle.low, candle.close];
+            let [open, high, low, close] = prices.map(|price| steps(price.0, tick));
+            let volume = steps((candle.volume.0 / lot).trunc(), Decimal::ONE)?;
+            columns.push(candle.ts.0, [open?, high?, low?, close?, volume]);
         }
         columns.checked()
     }
@@ -89,16 +87,26 @@ impl Columns {
         }
     }
 
-    /// Adds rows of (open time in ms, open, high, low, close, volume), in steps.
-    pub fn append(&mut self, rows: Vec<(i64, [f64; 5])>) {
-        for (ts, [open, high, low, close, volume]) in rows {
-            self.ts.push(ts);
-            self.open.push(open);
-            self.high.push(high);
-            self.low.push(low);
-            self.close.push(close);
-            self.volume.push(volume);
-        }
+    /// Adds a row of (open time in ms, open, high, low, close, volume), in steps.
+    #[inline]
+    pub fn push(&mut self, ts: i64, [open, high, low, close, volume]: [f64; 5]) {
+        self.ts.push(ts);
+        self.open.push(open);
+        self.high.push(high);
+        self.low.push(low);
+        self.close.push(close);
+        self.volume.push(volume);
+    }
+
+    /// Adds what comes after, in the same steps.
+    pub fn append(&mut self, later: &Self) {
+        assert_eq!((self.bar, self.tick, self.lot), (later.bar, later.tick, later.lot), "the same steps");
+        self.ts.extend_from_slice(&later.ts);
+        self.open.extend_from_slice(&later.open);
+        self.high.extend_from_slice(&later.high);
+        self.low.extend_from_slice(&later.low);
+        self.close.extend_from_slice(&later.close);
+        self.volume.extend_from_slice(&later.volume);
     }
 
     /// Itself, if it is a history at all.

@@ -1,5 +1,6 @@
 //! Money in two kinds of number: decimals for what must be exact, floats for what must be fast.
 
+use std::borrow::Cow;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 
 use rust_decimal::prelude::ToPrimitive;
@@ -35,6 +36,8 @@ pub trait Number:
     fn floor(self) -> i64;
     /// For statistics.
     fn float(self) -> f64;
+    /// Many of them; floats are what they are.
+    fn floats(values: &[Self]) -> Cow<'_, [f64]>;
 }
 
 impl Number for Decimal {
@@ -58,6 +61,9 @@ impl Number for Decimal {
     fn float(self) -> f64 {
         self.to_f64().unwrap_or(f64::NAN)
     }
+    fn floats(values: &[Self]) -> Cow<'_, [f64]> {
+        values.iter().map(|value| value.float()).collect()
+    }
 }
 
 impl Number for f64 {
@@ -80,6 +86,9 @@ impl Number for f64 {
     }
     fn float(self) -> f64 {
         self
+    }
+    fn floats(values: &[Self]) -> Cow<'_, [f64]> {
+        Cow::Borrowed(values)
     }
 }
 

@@ -12,6 +12,14 @@ const OTHERS: [&str; 4] = ["size_step", "size_max", "trading_halted", "reduce_on
 /// After the rules' own bits.
 const FIRST_OTHER: usize = Rule::ALL.len();
 
+/// Bits of the rules that an order breaks, each rule's own lines one after the other: a loop would jump to them by a table.
+macro_rules! broken {
+    ($gate:expr, $told:expr, $($index:literal)*) => {{
+        const { assert!([$($index),*].len() == Rule::ALL.len(), "every rule is asked") };
+        0 $(| if $gate.is_broken(Rule::ALL[$index], $told) { bit(Rule::ALL[$index]) } else { 0 })*
+    }};
+}
+
 /// A rule's bit.
 const fn bit(rule: Rule) -> u64 {
     1 << rule as u32
@@ -222,10 +230,8 @@ impl Gate {
         self.cut_exit(order, worst_price, most);
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };
-        let told = Told { now, order, held: lane.held, equity, close, limit, worst_price };
-        for rule in Rule::ALL {
-            codes |= if self.is_broken(*rule, &told) { bit(*rule) } else { 0 };
-        }
+        let told = Told::new(now, order, (lane.held, equity, close), (limit, worst_price), self.unit);
+        codes |= broken!(self, &told, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
         if codes == 0 { Judged::Fine } else { Judged::Refused(codes) }
     }
 
@@ -241,25 +247,11 @@ impl Gate {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_broken(&self, rule: Rule, told: &Told<'_>) -> bool {
-        let &Told { now, order, held, equity, close, limit, worst_price } = told;
+        let &Told { now, order, equity, close, limit, after, grows, value, gross, .. } = told;
         let bound = self.limit(rule);
         let opening = order.opening;
-        let value = order.lots as f64 * worst_price * self.unit;
-        let (before, after) = match order.side {
-            Side::Buy => (held.max(0), (held + order.lots).max(0)),
-            Side::Sell => ((-held).max(0), (order.lots - held).max(0)),
-        };
-        let grows = after > before;
-        // Whichever side of the instrument is larger once all has filled.
-        let gross = || {
-            let (most, least) = match order.side {
-                Side::Buy => (held + order.lots, held),
-                Side::Sell => (held, held - order.lots),
-            };
-            most.abs().max(least.abs()) as f64 * close * self.unit
-        };
         match rule {
             Rule::DailyLoss => opening && self.nav < self.open * (1.0 - bound),
             Rule::Drawdown => opening && self.nav < self.peak * (1.0 - bound),
@@ -270,10 +262,10 @@ impl Gate {
                 let price = close.max(limit.unwrap_or(close));
                 grows && after as f64 * price * self.unit > bound
             }
-            Rule::GrossExposure => grows && equity > 0.0 && gross() > bound * equity,
+            Rule::GrossExposure => grows && equity > 0.0 && gross > bound * equity,
             Rule::NetExposure => grows && equity > 0.0 && after as f64 * close * self.unit > bound * equity,
-            Rule::Leverage => self.swap && grows && equity > 0.0 && gross() > bound * equity,
-            Rule::FreeBalance => self.is_too_dear(told, (before, after), bound),
+            Rule::Leverage => self.swap && grows && equity > 0.0 && gross > bound * equity,
+            Rule::FreeBalance => self.is_too_dear(told, bound),
             // The bid and the ask are a tick from the close, and what the venue marks by is the close.
             Rule::PriceCollar | Rule::MarkCollar => {
                 let price = limit.unwrap_or(close);
@@ -310,14 +302,14 @@ impl Gate {
         }
     }
 
-    fn is_too_dear(&self, told: &Told<'_>, (before, after): (i64, i64), bound: f64) -> bool {
+    fn is_too_dear(&self, told: &Told<'_>, bound: f64) -> bool {
         let price = told.limit.unwrap_or(told.close);
         let leverage = self.limit(Rule::Leverage);
         let held = told.held.abs() as f64 * told.close * self.unit;
         match (self.swap, told.order.side) {
             (true, _) if !told.order.opening => false,
             (true, _) => {
-                let margin = (after - before).max(0) as f64 * price * self.unit / leverage;
+                let margin = (told.after - told.before).max(0) as f64 * price * self.unit / leverage;
                 told.equity - held / leverage - margin < bound
             }
             (false, Side::Buy) => {
@@ -366,7 +358,42 @@ struct Told<'a> {
     equity: f64,
     close: f64,
     limit: Option<f64>,
-    worst_price: f64,
+    /// Lots on the order's side now, and once all of it has filled.
+    before: i64,
+    after: i64,
+    grows: bool,
+    /// Worth of the order at the worse of its price and the last.
+    value: f64,
+    /// Worth of whichever side of the instrument is larger once all has filled.
+    gross: f64,
+}
+
+impl<'a> Told<'a> {
+    fn new(
+        now: Ms,
+        order: &'a Order,
+        (held, equity, close): (i64, f64, f64),
+        (limit, worst_price): (Option<f64>, f64),
+        unit: f64,
+    ) -> Self {
+        let (before, after, most, least) = match order.side {
+            Side::Buy => (held.max(0), (held + order.lots).max(0), held + order.lots, held),
+            Side::Sell => ((-held).max(0), (order.lots - held).max(0), held, held - order.lots),
+        };
+        Self {
+            now,
+            order,
+            held,
+            equity,
+            close,
+            limit,
+            before,
+            after,
+            grows: after > before,
+            value: order.lots as f64 * worst_price * unit,
+            gross: most.abs().max(least.abs()) as f64 * close * unit,
+        }
+    }
 }
 
 const fn state_of(action: Action) -> TradingState {

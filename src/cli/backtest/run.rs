@@ -12,7 +12,7 @@ use super::player::{Execution, PlayerArgs, params, spec};
 use super::shown;
 use crate::backtest::ideal::{Curve as IdealCurve, Ideal};
 use crate::backtest::kernel::Streamed;
-use crate::backtest::report::{Report, judge, stress};
+use crate::backtest::report::{Report, Stress, judge, stress};
 use crate::backtest::{Market, Outcome, Player, Rules, exact, html, ideal, kernel};
 use crate::exit::Exit;
 use crate::fills::Number;
@@ -76,10 +76,10 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if args.exact {
-        let (outcome, _) = exact::run(std::slice::from_ref(&market), std::slice::from_ref(&player), &rules);
-        told(args, &market, &player, &rules, &outcome)
+        let run = || exact::run(std::slice::from_ref(&market), std::slice::from_ref(&player), &rules).0;
+        told(args, &market, &player, &rules, run)
     } else {
-        told(args, &market, &player, &rules, &kernel::run(&market, &player, &rules))
+        told(args, &market, &player, &rules, || kernel::run(&market, &player, &rules))
     }
 }
 
@@ -105,17 +105,24 @@ fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// Costs that every run is repeated with.
-const FACTORS: [Decimal; 3] = [Decimal::ZERO, Decimal::ONE, Decimal::TWO];
+const FACTORS: [Decimal; 2] = [Decimal::ZERO, Decimal::TWO];
 
-fn told<N: Number + std::fmt::Display>(
+fn told<N: Number + std::fmt::Display + Send>(
     args: &RunArgs,
     market: &Market,
     player: &Player,
     rules: &Rules,
-    outcome: &Outcome<N>,
+    run: impl FnOnce() -> Outcome<N> + Send,
 ) -> Result<Exit, Failure> {
-    let mut report = judge(market, player, rules, outcome, (1, args.seed));
-    report.stress = stress(market, player, rules, &FACTORS, &report);
+    let judged = || {
+        let outcome = run();
+        let report = judge(market, player, rules, &outcome, (1, args.seed));
+        (outcome, report)
+    };
+    let ((outcome, mut report), mut stress) = rayon::join(judged, || stress(market, player, rules, &FACTORS));
+    stress.insert(1, Stress::of(Decimal::ONE, &report.performance));
+    report.stress = stress;
+    let outcome = &outcome;
     let io = |path: &PathBuf| {
         let path = path.display().to_string();
         move |error: std::io::Error| Failure::new(Exit::Io, format!("{path}: {error}"))

@@ -35,18 +35,19 @@ impl Research {
         let Some([first, last]) = ends(&self.db, series.keys(from, to))? else { return Ok(None) };
         let span = series.bar.span().0 / 1000;
         let room = |from: i64, to: i64| ((to - from) / span).max(0).unsigned_abs() as usize + 1;
-        let mut columns = Columns::empty(series.bar, tick, lot, room(first, last));
+        let empty = |room| Columns::empty(series.bar, tick, lot, room);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        match self.db.path().filter(|_| room(first, last) > SPLIT && threads > 1) {
-            None => columns.append(read(&self.db, [first, last + 1], scale, room(first, last))?),
+        let columns = match self.db.path().filter(|_| room(first, last) > SPLIT && threads > 1) {
+            None => read(&self.db, [first, last + 1], scale, empty(room(first, last)))?,
             Some(path) => {
                 let cut = |n: usize| first + (i128::from(last + 1 - first) * n as i128 / threads as i128) as i64;
                 let stretches: Vec<[i64; 2]> = (0..threads).map(|n| [cut(n), cut(n + 1)]).collect();
-                in_parts(path, &stretches, |keys| room(keys[0], keys[1]), scale)?
-                    .into_iter()
-                    .for_each(|part| columns.append(part));
+                let parts = in_parts(path, &stretches, |keys| empty(room(keys[0], keys[1])), scale)?;
+                let mut all = empty(room(first, last));
+                parts.iter().for_each(|part| all.append(part));
+                all
             }
-        }
+        };
         match columns.checked() {
             Ok(columns) => Ok(Some(columns)),
             Err(ColumnsError::Empty) => Ok(None),
@@ -78,26 +79,26 @@ fn ends(db: &Connection, keys: [i64; 2]) -> Result<Option<[i64; 2]>, StoreError>
 fn in_parts(
     path: &str,
     stretches: &[[i64; 2]],
-    room: impl Fn([i64; 2]) -> usize,
+    empty: impl Fn([i64; 2]) -> Columns,
     scale: Scale,
-) -> Result<Vec<Part>, StoreError> {
+) -> Result<Vec<Columns>, StoreError> {
     let open = || {
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(StoreError::sql("opening the database"))
     };
     std::thread::scope(|scope| {
         let start = |keys: &[i64; 2]| {
-            let (keys, room) = (*keys, room(*keys));
-            scope.spawn(move || read(&open()?, keys, scale, room))
+            let (keys, part) = (*keys, empty(*keys));
+            scope.spawn(move || read(&open()?, keys, scale, part))
         };
         let handles: Vec<_> = stretches.iter().map(start).collect();
         handles.into_iter().map(|handle| handle.join().expect("reading does not panic")).collect()
     })
 }
 
-fn read(db: &Connection, keys: [i64; 2], scale: Scale, room: usize) -> Result<Part, StoreError> {
+/// Adds a stretch of rows to columns.
+fn read(db: &Connection, keys: [i64; 2], scale: Scale, mut columns: Columns) -> Result<Columns, StoreError> {
     let failed = || StoreError::sql("reading candles");
-    let mut part = Part::with_capacity(room);
     let mut query = db
         .prepare_cached(
             "SELECT key & 17179869183, open, high, low, close, volume FROM candle_rows
@@ -111,13 +112,10 @@ fn read(db: &Connection, keys: [i64; 2], scale: Scale, room: usize) -> Result<Pa
         // A product that falls short of a whole number by its last bit is one.
         let volume = (number(5)? * scale.lots + 1e-6).floor();
         let price = |index| number(index).map(|steps| steps * scale.times);
-        part.push((ts, [price(1)?, price(2)?, price(3)?, price(4)?, volume]));
+        columns.push(ts, [price(1)?, price(2)?, price(3)?, price(4)?, volume]);
     }
-    Ok(part)
+    Ok(columns)
 }
-
-/// Rows of (open time in ms, open, high, low, close, volume).
-type Part = Vec<(i64, [f64; 5])>;
 
 #[cfg(test)]
 mod tests {

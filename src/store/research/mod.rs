@@ -174,19 +174,27 @@ impl Research {
 
     /// The stored series that [`Research::history`] is made of.
     pub fn best_series(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<SeriesKey>, StoreError> {
-        let mut best: Option<(i64, SeriesKey)> = None;
+        let mut found = Vec::new();
         for shorter in Bar::ALL.into_iter().filter(|short| bar.span().0 % short.span().0 == 0) {
-            let Some(series) = self.find_series(inst, shorter)? else { continue };
+            if let Some(series) = self.find_series(inst, shorter)?
+                && self.has_any(&series, from, to)?
+            {
+                found.push(series);
+            }
+        }
+        if found.len() < 2 {
+            // Counting reads every row.
+            return Ok(found.pop());
+        }
+        let mut best: Option<(i64, SeriesKey)> = None;
+        for series in found {
+            let sql = "SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2";
             let rows: i64 = self
                 .db
-                .query_row(
-                    "SELECT COUNT(*) FROM candle_rows WHERE key >= ?1 AND key < ?2",
-                    series.keys(from, to),
-                    |r| r.get(0),
-                )
+                .query_row(sql, series.keys(from, to), |row| row.get(0))
                 .map_err(StoreError::sql("counting candles"))?;
-            let covered = rows * shorter.span().0;
-            if rows > 0 && best.is_none_or(|(most, _)| covered >= most) {
+            let covered = rows * series.bar.span().0;
+            if best.as_ref().is_none_or(|(most, _)| covered >= *most) {
                 best = Some((covered, series));
             }
         }
