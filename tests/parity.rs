@@ -24,9 +24,14 @@ use alpha_arena::strategy::find;
 use harness::{Daemon, Exchange, WIDE, command, count, wait_for};
 use rust_decimal::Decimal;
 
-/// Instruments, a price each, and the seed and stop of the contender that trades it.
-const SWAPS: [(&str, i64, u32, &str); 3] =
-    [("BTC-USDT-SWAP", 880_000, 1, "0"), ("ETH-USDT-SWAP", 300_000, 2, "0"), ("SOL-USDT-SWAP", 12_500, 3, "0.4")];
+/// Instruments, a price each, and of the contender that trades it the seed, how many bars it keeps its mind, its stop in %, and its
+/// weight. The one whose stop goes off often trades what one bar fills: while an entry takes several, the daemon covers its parts
+/// with stops of their own, which a backtest does not.
+const SWAPS: [(&str, i64, u32, u32, &str, &str); 3] = [
+    ("BTC-USDT-SWAP", 880_000, 1, 1, "0", "0.25"),
+    ("ETH-USDT-SWAP", 300_000, 2, 1, "0.4", "0.25"),
+    ("SOL-USDT-SWAP", 12_500, 3, 8, "0.1", "0.02"),
+];
 const SPEED: &str = "120";
 /// Five hours before a midnight: trading begins with it, and there are eight hours until funding is paid, which a backtest counts
 /// before it decides and the daemon reads after.
@@ -72,11 +77,11 @@ fn config(dir: &Path) -> String {
     for (inst, ..) in SWAPS {
         writeln!(text, "[[instrument]]\nid = \"{inst}\"").unwrap();
     }
-    for (inst, _, seed, stop) in SWAPS {
+    for (inst, _, seed, hold, stop, weight) in SWAPS {
         writeln!(
             text,
-            "[[contender]]\nid = \"on-{seed}\"\nkind = \"rule\"\nstrategy = \"random\"\nstage = \"live\"\nweight = \"0.25\"\n\
-             instruments = [\"{inst}\"]\nparams = {{ seed = {seed}, hold = 1, stop_pct = {stop} }}\nexecution = {{ policy = \"market\" }}"
+            "[[contender]]\nid = \"on-{seed}\"\nkind = \"rule\"\nstrategy = \"random\"\nstage = \"live\"\nweight = \"{weight}\"\n\
+             instruments = [\"{inst}\"]\nparams = {{ seed = {seed}, hold = {hold}, stop_pct = {stop} }}\nexecution = {{ policy = \"market\" }}"
         )
         .unwrap();
     }
@@ -107,13 +112,13 @@ fn market(path: &Path, inst: &str) -> Market {
 }
 
 fn player(index: usize) -> Player {
-    let (_, _, seed, stop) = SWAPS[index];
-    let params = [("seed", f64::from(seed)), ("hold", 1.0), ("stop_pct", stop.parse().unwrap())];
+    let (_, _, seed, hold, stop, weight) = SWAPS[index];
+    let params = [("seed", f64::from(seed)), ("hold", f64::from(hold)), ("stop_pct", stop.parse().unwrap())];
     Player {
         id: ContenderId::new(format!("on-{seed}")),
         strategy: find("random").unwrap(),
         params: params.map(|(name, value)| (name.to_owned(), value)).into(),
-        weight: d("0.25"),
+        weight: d(weight),
         markets: vec![index],
         execution: WorkingPolicy::Market { slippage: None },
     }
@@ -178,7 +183,7 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = BTreeMap::new();
     let mut args = vec!["--fills".to_owned(), "bar".to_owned(), "--speed".to_owned(), SPEED.to_owned()];
-    for (inst, price, seed, _) in SWAPS {
+    for (inst, price, seed, ..) in SWAPS {
         let listed = listings().into_iter().map(|l| l.inst).find(|i| i.id.as_str() == inst).unwrap();
         let path = dir.path().join(format!("{inst}.csv"));
         let steps = (listed.tick.0, listed.contract_value);
@@ -298,6 +303,7 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
         (end - first) / 60_000
     );
     assert!(made.len() as i64 >= wanted - 40 && partial * 4 >= made.len(), "{} fills, {partial} partial", made.len());
+    assert!(stops as i64 * 50 >= wanted, "{stops} fills of stops");
 }
 
 #[track_caller]
