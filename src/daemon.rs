@@ -2,6 +2,7 @@
 //! recovery are the same path: load, reconcile with the venue, then trade.
 
 mod listener;
+mod models;
 pub mod preflight;
 mod reach;
 pub mod resume;
@@ -10,10 +11,11 @@ mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
+use self::models::{DeskViews, Lines, players};
 use self::preflight::{Hourly, Preflight, before_start};
 use self::reach::{chosen, listed};
-use self::roster::entrant;
 pub use self::roster::{Remembered, remembered};
+use self::roster::{contender_row, entrant, seat, sleeve};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,9 +28,9 @@ use tracing::info;
 use self::listener::Listener;
 use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
-use crate::config::{Config, Contender, OrderTransport};
-use crate::decision::{Decision, Seat};
-use crate::domain::record::{ContenderRow, Record, RunKind};
+use crate::config::{Config, OrderTransport};
+use crate::decision::Decision;
+use crate::domain::record::{Record, RunKind};
 use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, Standing, WorkingPolicy};
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
@@ -214,6 +216,8 @@ impl Wiring {
         let (truth_tx, truth_rx) = mpsc::channel(8);
         let (commands_tx, commands_rx) = mpsc::channel(8);
         let (preflight_tx, preflight_rx) = mpsc::channel(8);
+        let (due_tx, due_rx) = mpsc::channel(64); // bars: after a gap many close at once
+        let (prompts_tx, prompts_rx) = mpsc::channel(8);
         let (cancels_tx, cancels_rx) = mpsc::channel(1024); // every open order at once
         // Views go back on `watch`: the latest value, never full.
         let (market_tx, market) = views::channel(MarketView::default());
@@ -223,7 +227,9 @@ impl Wiring {
         let (nudge_tx, nudge) = views::channel(0u64);
         let (standing_tx, standing) = views::channel(Standing::default());
         let (shields_tx, shields) = views::channel(BTreeMap::new());
+        let (levels_tx, levels) = views::channel(BTreeMap::new());
         let read_account = Arc::new(Notify::new());
+        let players = players(config)?;
 
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();
@@ -232,6 +238,7 @@ impl Wiring {
         let install_epoch = opened.install_epoch.clone();
         let bills = BillBook::of(&opened);
         let before = opened.contenders.clone();
+        let models = opened.models.clone();
         let mut memory = Memory::of(&opened, now);
         let patience = patience(config, &clock);
         // A file that is there before the gate is holds from the first moment.
@@ -294,7 +301,7 @@ impl Wiring {
             clock: clock.clone(),
             ids: Arc::clone(&self.ids),
             journal: journal.clone(),
-            seats: config.live_contenders().map(seat).collect(),
+            seats: config.live_contenders().filter_map(seat).collect(),
             entrants: config.contenders.iter().map(entrant).collect(),
             retire: config.allocation.retire,
             before: Some(before),
@@ -308,10 +315,21 @@ impl Wiring {
             market: market.clone(),
             account: account.clone(),
             orders: orders.clone(),
-            cycles: cycles_tx,
+            cycles: cycles_tx.clone(),
+            due: (!players.is_empty()).then_some(due_tx),
             beat: beat("decision", false),
         };
         supervisor.start_with(decision, |a| a.beat.clone(), restartable, &self.stop);
+        let prompts = (!players.is_empty()).then_some(prompts_tx);
+        let seen = DeskViews {
+            market: market.clone(),
+            account: account.clone(),
+            orders: orders.clone(),
+            readiness: readiness.clone(),
+            standing: standing.clone(),
+        };
+        let lines = Lines { due: due_rx, shows: prompts_rx, levels: levels_tx, cycles: cycles_tx };
+        self.start_models(&mut supervisor, (players, models), lines, (journal.clone(), seen));
         let allocator = Allocator {
             sleeves: config.live_contenders().map(sleeve).collect(),
             retired: RETIRED,
@@ -357,6 +375,7 @@ impl Wiring {
             verdicts: verdicts_tx,
             standing: standing_tx,
             shields: shields_tx,
+            levels,
             memory,
             in_flight: Vec::new(),
             work: Work::default(),
@@ -456,6 +475,7 @@ impl Wiring {
                 truth: truth_tx,
                 commands: commands_tx,
                 preflight: preflight_tx,
+                prompts,
                 standing: standing.clone(),
                 shields,
                 cancels: cancels_tx,
@@ -532,31 +552,4 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
 fn protecting(config: &Config) -> Protecting {
     let unprotected_max = Ms(i64::try_from(config.protection.unprotected_max.as_millis()).unwrap_or(i64::MAX));
     Protecting { stop_default: config.protection.stop_default, unprotected_max }
-}
-
-fn seat(contender: &Contender) -> Seat {
-    Seat {
-        contender: contender.id.clone(),
-        strategy: contender.strategy,
-        params: contender.params.clone(),
-        instruments: contender.instruments.clone(),
-        bar: contender.bar,
-    }
-}
-
-fn sleeve(contender: &Contender) -> (crate::domain::ContenderId, Sleeve) {
-    let (instruments, execution) = (contender.instruments.clone(), contender.execution);
-    let sleeve = Sleeve { weight: contender.weight, instruments, execution };
-    (contender.id.clone(), sleeve)
-}
-
-fn contender_row(contender: &Contender) -> ContenderRow {
-    ContenderRow {
-        id: contender.id.clone(),
-        kind: "rule".into(),
-        strategy: contender.strategy.name.into(),
-        stage: if contender.stage == crate::config::Stage::Live { "live".into() } else { "off".into() },
-        weight: contender.weight,
-        params: contender.exact_params(),
-    }
 }

@@ -26,6 +26,8 @@ pub mod risk;
 pub mod strategy;
 pub mod tracking;
 
+pub mod llm;
+
 pub mod backtest;
 pub mod stats;
 

@@ -121,7 +121,3 @@ pub(super) fn positions(global: &Global, json: bool) -> Result<Exit, Failure> {
 pub(super) fn balances(global: &Global, json: bool) -> Result<Exit, Failure> {
     show(global, "balances", json, Reader::balances)
 }
-
-pub(super) fn decisions(global: &Global, args: &ListArgs) -> Result<Exit, Failure> {
-    show(global, "decisions", args.json, |r| r.decisions(args.limit))
-}

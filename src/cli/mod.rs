@@ -3,12 +3,14 @@
 mod backtest;
 mod config;
 mod data;
+mod decisions;
 mod exchange;
 mod halt;
 mod health;
 mod list;
 mod output;
 mod preflight;
+mod prompt;
 mod reconcile;
 mod risk;
 mod run;
@@ -74,7 +76,12 @@ enum Verb {
     /// Balances of the last complete read.
     Balances(OutputArgs),
     /// What contenders wanted and what became of it, newest first.
-    Decisions(list::ListArgs),
+    Decisions(decisions::DecisionsArgs),
+    /// What models are asked.
+    Prompt {
+        #[command(subcommand)]
+        verb: prompt::PromptVerb,
+    },
     /// What is halted and what ends it; accept a case, or compare with the venue now.
     Reconcile(reconcile::ReconcileArgs),
     /// Make an instrument flat, or all of them; works while trading is halted.
@@ -232,7 +239,8 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Fills(args) => list::fills(global, &args),
         Verb::Positions(args) => list::positions(global, args.json),
         Verb::Balances(args) => list::balances(global, args.json),
-        Verb::Decisions(args) => list::decisions(global, &args),
+        Verb::Decisions(args) => decisions::run(global, &args),
+        Verb::Prompt { verb } => prompt::run(global, verb).await,
         Verb::Reconcile(args) => reconcile::reconcile(global, args).await,
         Verb::Close(args) => reconcile::close(global, args).await,
         Verb::Cancel(args) => reconcile::cancel(global, args).await,

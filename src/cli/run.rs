@@ -60,7 +60,7 @@ fn banner(config: &Config, dir: &std::path::Path) {
         eprintln!(
             "  contender    {} ({}, {stage}, weight {}) on {}",
             contender.id,
-            contender.strategy.name,
+            contender.played(),
             contender.weight,
             on.join(" ")
         );

@@ -9,8 +9,9 @@ use rust_decimal::Decimal;
 
 use super::Problems;
 use super::backtest::{BacktestSettings, read_backtest};
-use super::contender::{Contender, Stage, check_contenders, read_contender};
+use super::contender::{Contender, Plays, Stage, check_contenders, read_contender};
 use super::layers::Layers;
+use super::llm::{ModelEndpoint, read_model};
 use super::reader::{Problem, Section};
 use super::risk::{ProtectionSettings, read_limits};
 use super::truth::{TruthSettings, read_truth};
@@ -158,6 +159,7 @@ pub struct Config {
     pub history_bars: usize,
     pub barrier: Ms,
     pub every_bars: i64,
+    pub models: Vec<ModelEndpoint>,
     pub contenders: Vec<Contender>,
     pub allocation: AllocationSettings,
     pub risk: Limits,
@@ -194,8 +196,9 @@ impl Config {
             (bar, s.int("history_bars", 2, 10_000), s.int("barrier_ms", 100, 600_000), read_more_bars(s, bar))
         });
         let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
+        let models: Vec<ModelEndpoint> = root.list("model", read_model);
         let contenders: Vec<Option<Contender>> =
-            root.list("contender", |s| read_contender(s, &instruments, (market.0, &market.3)));
+            root.list("contender", |s| read_contender(s, &instruments, (market.0, &market.3), &models));
         let percent =
             |s: &mut Section<'_>, name| s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED;
         let allocation = root.table("allocation", |s| AllocationSettings {
@@ -239,7 +242,12 @@ impl Config {
         if sound && risk.ms(Rule::AccountAge) <= sync.account {
             root.problem("risk.account_age_ms_max", "must be more than sync.account_ms, or no order ever passes");
         }
-        for contender in contenders.iter().filter(|c| c.bar != market.0) {
+        if models.iter().map(|model| &model.id).collect::<BTreeSet<_>>().len() < models.len() {
+            root.problem("model", "two models have one id");
+        }
+        // A model is asked at the close of its own bar, whatever the rules' cycles are.
+        let of_rules = |c: &&Contender| c.bar != market.0 && matches!(c.plays, Plays::Rule { .. });
+        for contender in contenders.iter().filter(of_rules) {
             if contender.bar.span().0 % (market.0.span().0 * every_bars) != 0 {
                 let why = format!(
                     "decides every {every_bars} bars of {}, which does not meet every close of {}'s {} bar",
@@ -274,6 +282,7 @@ impl Config {
             history_bars: market.1.unsigned_abs() as usize,
             barrier: Ms(market.2),
             every_bars,
+            models,
             contenders,
             allocation,
             risk,
@@ -331,7 +340,7 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
 }
 
 /// Is this address on this machine, in clear text?
-fn is_local(url: &str, plain: &str) -> bool {
+pub(super) fn is_local(url: &str, plain: &str) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
         url.strip_prefix(plain).is_some_and(|rest| {
             rest == *host || rest.starts_with(&format!("{host}:")) || rest.starts_with(&format!("{host}/"))

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
+use super::llm::{ModelEndpoint, ModelSettings, read_model_seat};
 use super::reader::Section;
 use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Then, WorkingPolicy};
 use crate::strategy;
@@ -27,25 +28,50 @@ impl FromStr for Stage {
     }
 }
 
+/// What a contender decides by.
+#[derive(Clone, Debug)]
+pub enum Plays {
+    Rule { strategy: &'static strategy::Spec, params: BTreeMap<String, f64> },
+    Model(Box<ModelSettings>),
+}
+
 /// One contender as configured.
 #[derive(Clone, Debug)]
 pub struct Contender {
     pub id: ContenderId,
-    pub strategy: &'static strategy::Spec,
+    pub plays: Plays,
     pub stage: Stage,
     pub weight: Decimal,
     pub instruments: Vec<InstId>,
     /// The bar its strategy lives on: the market's own, or one of its longer ones.
     pub bar: Bar,
-    pub params: BTreeMap<String, f64>,
     pub execution: WorkingPolicy,
 }
 
 impl Contender {
-    /// The parameters as decimals, for the record.
+    /// The parameters as decimals, for the record; a model has none.
     pub fn exact_params(&self) -> BTreeMap<String, Decimal> {
         let exact = |value: &f64| Decimal::try_from(*value).unwrap_or_default();
-        self.params.iter().map(|(name, value)| (name.clone(), exact(value))).collect()
+        match &self.plays {
+            Plays::Rule { params, .. } => params.iter().map(|(name, value)| (name.clone(), exact(value))).collect(),
+            Plays::Model(_) => BTreeMap::new(),
+        }
+    }
+
+    /// `rule` or `llm`.
+    pub const fn kind(&self) -> &'static str {
+        match self.plays {
+            Plays::Rule { .. } => "rule",
+            Plays::Model(_) => "llm",
+        }
+    }
+
+    /// The strategy's name, or the model's and how it is asked.
+    pub fn played(&self) -> String {
+        match &self.plays {
+            Plays::Rule { strategy, .. } => strategy.name.to_owned(),
+            Plays::Model(settings) => format!("{} {}", settings.model, settings.mode),
+        }
     }
 }
 
@@ -54,20 +80,15 @@ pub(super) fn read_contender(
     s: &mut Section<'_>,
     known: &[InstId],
     (base, longer): (Bar, &[Bar]),
+    models: &[ModelEndpoint],
 ) -> Option<Contender> {
     let id = s.text("id");
     if id.is_empty() || id.starts_with('_') || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         s.problem("id", "must be letters, digits, - or _, and not begin with _");
     }
     let kind = s.text("kind");
-    if kind != "rule" {
-        s.problem("kind", format!("must be rule, is '{kind}'"));
-    }
-    let name = s.text("strategy");
-    let spec = strategy::find(&name);
-    if spec.is_none() {
-        let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
-        s.problem("strategy", format!("no strategy '{name}'; there are: {}", all.join(", ")));
+    if kind != "rule" && kind != "llm" {
+        s.problem("kind", format!("must be rule or llm, is '{kind}'"));
     }
     let stage = s.parse("stage", Stage::Off);
     let weight = s.decimal("weight", Decimal::ZERO, Decimal::ONE);
@@ -91,6 +112,18 @@ pub(super) fn read_contender(
             }
         },
     };
+    let plays = if kind == "llm" { Some(Plays::Model(Box::new(read_model_seat(s, models)))) } else { read_rule(s) };
+    let execution = s.table("execution", read_execution);
+    Some(Contender { id: ContenderId::new(id), plays: plays?, stage, weight, instruments, bar, execution })
+}
+
+fn read_rule(s: &mut Section<'_>) -> Option<Plays> {
+    let name = s.text("strategy");
+    let spec = strategy::find(&name);
+    if spec.is_none() {
+        let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
+        s.problem("strategy", format!("no strategy '{name}'; there are: {}", all.join(", ")));
+    }
     let params = match spec {
         Some(spec) => s.table("params", |s| {
             let mut params = BTreeMap::new();
@@ -120,8 +153,7 @@ pub(super) fn read_contender(
     {
         s.problem("params", why);
     }
-    let execution = s.table("execution", read_execution);
-    Some(Contender { id: ContenderId::new(id), strategy: spec?, stage, weight, instruments, bar, params, execution })
+    Some(Plays::Rule { strategy: spec?, params })
 }
 
 /// How its orders are worked. Only the policy must be named; the rest has defaults.

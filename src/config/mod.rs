@@ -5,6 +5,7 @@ mod backtest;
 mod check;
 mod contender;
 mod layers;
+mod llm;
 mod reader;
 mod risk;
 mod secrets;
@@ -15,11 +16,12 @@ pub use check::{
     AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings, TapeSettings,
     VenueSettings,
 };
-pub use contender::{Contender, Stage};
+pub use contender::{Contender, Plays, Stage};
 pub use layers::{Layers, Overrides};
+pub use llm::{ModelEndpoint, ModelSettings};
 pub use reader::Problem;
 pub use risk::ProtectionSettings;
-pub use secrets::{SecretError, find_secrets};
+pub use secrets::{SecretError, find_model_key, find_secrets};
 
 /// Every problem of a configuration, together.
 #[derive(Debug, thiserror::Error)]

@@ -189,6 +189,30 @@ impl<'a> Section<'a> {
         self.int(name, least, most)
     }
 
+    /// Text that may be absent.
+    pub(super) fn text_or(&mut self, name: &'static str, otherwise: &str) -> String {
+        if self.map.get(name).is_none_or(Value::is_null) {
+            self.take(name);
+            return otherwise.to_owned();
+        }
+        self.text(name)
+    }
+
+    /// A decimal that may be absent.
+    pub(super) fn decimal_or(
+        &mut self,
+        name: &'static str,
+        otherwise: Decimal,
+        least: Decimal,
+        most: Decimal,
+    ) -> Decimal {
+        if self.map.get(name).is_none_or(Value::is_null) {
+            self.take(name);
+            return otherwise;
+        }
+        self.decimal(name, least, most)
+    }
+
     pub(super) fn float(&mut self, name: &'static str, least: f64, most: f64) -> f64 {
         let value = match self.take(name) {
             Value::Number(n) => n.as_f64(),

@@ -53,6 +53,31 @@ pub fn find_secrets(env: &HashMap<String, String>) -> Result<Secrets, SecretErro
     })
 }
 
+/// Finds a model's key: `MODEL_KEY_<ID>` (upper case, `-` as `_`), `MODEL_KEY_<ID>_FILE`, or the credential `model-key-<id>`.
+/// `None`: there is none, which is fine for a server on this machine.
+///
+/// # Errors
+/// A file that cannot be read, or an empty key.
+pub fn find_model_key(env: &HashMap<String, String>, id: &str) -> Result<Option<SecretString>, String> {
+    let name = format!("MODEL_KEY_{}", id.to_uppercase().replace('-', "_"));
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{name}: {}: {error}", path.display()));
+    let credential = env.get("CREDENTIALS_DIRECTORY").map(|dir| Path::new(dir).join(format!("model-key-{id}")));
+    let text = if let Some(text) = env.get(&name) {
+        text.clone()
+    } else if let Some(path) = env.get(&format!("{name}_FILE")) {
+        read(Path::new(path))?
+    } else if let Some(path) = credential.filter(|path| path.exists()) {
+        read(&path)?
+    } else {
+        return Ok(None);
+    };
+    match text.trim() {
+        "" => Err(format!("{name} is empty")),
+        key => Ok(Some(SecretString::from(key.to_owned()))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,10 +6,11 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::StartError;
-use crate::config::{Config, Contender, Stage};
-use crate::decision::{Change, Entrant, Held, changes, retiring};
-use crate::domain::InstId;
+use crate::allocation::Sleeve;
+use crate::config::{Config, Contender, Plays, Stage};
+use crate::decision::{Change, Entrant, Held, Seat, changes, retiring};
 use crate::domain::record::ContenderRow;
+use crate::domain::{ContenderId, InstId};
 use crate::store::{self, StateDir};
 use crate::tracking::Ledger;
 
@@ -77,5 +78,34 @@ pub(super) fn entrant(contender: &Contender) -> Entrant {
         live: contender.stage == Stage::Live,
         weight: contender.weight,
         instruments: contender.instruments.clone(),
+    }
+}
+
+/// A rule's place at the table; a model has none there.
+pub(super) fn seat(contender: &Contender) -> Option<Seat> {
+    let Plays::Rule { strategy, params } = &contender.plays else { return None };
+    Some(Seat {
+        contender: contender.id.clone(),
+        strategy,
+        params: params.clone(),
+        instruments: contender.instruments.clone(),
+        bar: contender.bar,
+    })
+}
+
+pub(super) fn sleeve(contender: &Contender) -> (ContenderId, Sleeve) {
+    let (instruments, execution) = (contender.instruments.clone(), contender.execution);
+    let sleeve = Sleeve { weight: contender.weight, instruments, execution };
+    (contender.id.clone(), sleeve)
+}
+
+pub(super) fn contender_row(contender: &Contender) -> ContenderRow {
+    ContenderRow {
+        id: contender.id.clone(),
+        kind: contender.kind().into(),
+        strategy: contender.played(),
+        stage: if contender.stage == Stage::Live { "live".into() } else { "off".into() },
+        weight: contender.weight,
+        params: contender.exact_params(),
     }
 }

@@ -28,6 +28,13 @@ pub struct Cycle {
     pub proposals: Vec<Proposal>,
 }
 
+/// The bar of an instant has closed everywhere, or is late: models are asked, and what they hold is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When the bar opened.
+    pub bar_ts: Ms,
+}
+
 /// The decision actor.
 pub struct Decision {
     pub clock: Clock,
@@ -52,6 +59,8 @@ pub struct Decision {
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub orders: watch::Receiver<OrdersView>,
     pub cycles: mpsc::Sender<Cycle>,
+    /// Whoever asks models, if anybody does.
+    pub due: Option<mpsc::Sender<Due>>,
     pub beat: Beat,
 }
 
@@ -132,7 +141,8 @@ impl Decision {
                 "going on without a bar that is late"
             );
         }
-        if (release.ts.0 / self.bar.span().0 + 1) % self.every_bars != 0 {
+        let asked = (release.ts.0 / self.bar.span().0 + 1) % self.every_bars == 0;
+        if !asked && self.due.is_none() {
             return Ok(());
         }
         // A bar that comes long after its close, or while the market is not whole, is history: it has
@@ -142,7 +152,10 @@ impl Decision {
             debug!(event = "cycle_skipped", bar_ts = release.ts.0, late_ms = late.0, "the bar is not fresh");
             return Ok(());
         }
-        if self.cycles_left == Some(0) {
+        if let Some(due) = &self.due {
+            due.send(Due { bar_ts: release.ts }).await.map_err(|_| StageError::Gone("whoever asks models"))?;
+        }
+        if !asked || self.cycles_left == Some(0) {
             return Ok(());
         }
         let Some(account) = self.account.borrow().clone() else {

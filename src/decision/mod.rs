@@ -6,7 +6,7 @@ mod roster;
 mod snapshot;
 mod table;
 
-pub use actor::{Cycle, Decision};
+pub use actor::{Cycle, Decision, Due};
 pub use barrier::{Barrier, Release};
 pub use roster::{Change, Entrant, Held, changes, proposals, retiring, transfers};
 pub use snapshot::{InstSnapshot, Snapshot};

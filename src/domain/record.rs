@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::model::ModelFact;
 use super::{
     AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, OrderId,
     OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop, TradingState, Usd, VenueOrdId,
@@ -275,6 +276,7 @@ pub enum Record {
         breach: Breach,
         at: Ms,
     },
+    Model(Box<ModelFact>),
     /// Small durable values: cursors, the account's id.
     Note {
         key: String,

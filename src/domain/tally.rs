@@ -108,6 +108,11 @@ impl Tally {
         Usd(self.of_day(now).map(|(_, counts)| counts.turnover.0).sum())
     }
 
+    /// Value of a contender's fills in the UTC day of `now`.
+    pub fn turnover_of(&self, contender: &ContenderId, now: Ms) -> Usd {
+        Usd(self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.turnover.0).sum())
+    }
+
     /// Trades of a contender closed at a loss, one after the other, in the UTC day of `now`.
     pub fn losses_in_a_row(&self, contender: &ContenderId, now: Ms) -> u32 {
         let today = self.losses_in_a_row.get(contender).filter(|(day, _)| *day == now.utc_day());

@@ -133,6 +133,11 @@ impl Standing {
         covering.max_by_key(|r| (r.state, !matches!(r.scope, Scope::Contender(_))))
     }
 
+    /// The strictest state for a contender as a whole: the system's or its own.
+    pub fn of_contender(&self, contender: &ContenderId) -> TradingState {
+        self.state(&Scope::System).max(self.state(&Scope::Contender(contender.clone())))
+    }
+
     /// The strictest state of a scope itself.
     pub fn state(&self, scope: &Scope) -> TradingState {
         self.0.iter().filter(|r| r.scope == *scope).map(|r| r.state).max().unwrap_or_default()

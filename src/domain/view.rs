@@ -60,6 +60,16 @@ pub struct MarketView {
     pub live: bool,
 }
 
+/// What is read of a market now and then, beside the streams.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extras {
+    /// Dollars on both sides of the book within ten hundredths of a percent of the mid.
+    pub depth_usd: Option<Decimal>,
+    /// Of the running interval, as a share of notional; swaps only.
+    pub funding_rate: Option<Decimal>,
+    pub next_funding: Option<Ms>,
+}
+
 /// One of our orders that may be alive at the venue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOrder {

@@ -5,6 +5,8 @@
 
 mod actor;
 mod bars;
+mod extras;
 
 pub use actor::{BarClosed, Market};
 pub use bars::{Bars, Pushed};
+pub use extras::ExtrasReader;

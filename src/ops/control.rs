@@ -20,6 +20,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{
     AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield, Standing, TradingState,
 };
+use crate::llm::desk::ShowPrompt;
 use crate::risk::{Answer, CancelAsk, Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
 use crate::store::Journal;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub cancels: mpsc::Sender<CancelAsk>,
     /// Asks for the checks before trading.
     pub preflight: mpsc::Sender<oneshot::Sender<Vec<Checked>>>,
+    /// Asks what a model would be asked now; `None`: no contender is a model.
+    pub prompts: Option<mpsc::Sender<ShowPrompt>>,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
 }
@@ -80,6 +83,7 @@ impl Actor for Control {
             .route("/cancel", post(cancel))
             .route("/halt", post(halt))
             .route("/preflight", post(preflight))
+            .route("/prompt", post(prompt))
             .with_state(self.shared.clone());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         let server = async { axum::serve(listener, router).await };
@@ -258,6 +262,29 @@ async fn preflight(State(s): State<Shared>) -> Answered {
     match tokio::time::timeout(SYNC_WAIT, answer).await {
         Ok(Ok(checks)) => (StatusCode::OK, Json(json!({"checks": checks}))),
         _ => refused(StatusCode::GATEWAY_TIMEOUT, "the checks took too long"),
+    }
+}
+
+/// `{"contender": "…", "inst": "…"}`: what its model would be asked now.
+async fn prompt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+    let Some(prompts) = &s.prompts else {
+        return refused(StatusCode::NOT_FOUND, "no live contender is a model (kind = \"llm\")");
+    };
+    let (reply, answer) = oneshot::channel();
+    let contender = crate::domain::ContenderId::new(body["contender"].as_str().unwrap_or_default());
+    let inst = body["inst"].as_str().map(InstId::from);
+    if prompts.send(ShowPrompt { contender, inst, reply }).await.is_err() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
+    }
+    match tokio::time::timeout(SYNC_WAIT, answer).await {
+        Ok(Ok(Ok(shown))) => {
+            let messages = &shown.prompt.messages;
+            let body = json!({"model": shown.model, "template": shown.template, "template_hash": shown.template_hash,
+                "prompt_hash": shown.prompt.hash, "messages": messages, "data": shown.data});
+            (StatusCode::OK, Json(body))
+        }
+        Ok(Ok(Err(why))) => refused(StatusCode::NOT_FOUND, why),
+        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the desk did not answer in time"),
     }
 }
 

@@ -27,8 +27,8 @@ use crate::domain::Qty;
 use crate::domain::equity::{Believed, marked};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
-    AccountView, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView,
-    Readiness, Restriction, Rule, RunId, Scope, Shield, Standing, Usd,
+    AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState,
+    OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield, Standing, Usd,
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
@@ -132,6 +132,8 @@ pub struct Gate {
     pub standing: watch::Sender<Standing>,
     /// What the venue covers of each position.
     pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
+    /// Where contenders have said since they entered that their sleeve's stop is to be.
+    pub levels: watch::Receiver<BTreeMap<(ContenderId, InstId), Price>>,
     pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
     pub in_flight: Vec<InFlight>,

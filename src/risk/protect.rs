@@ -77,6 +77,16 @@ pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Pric
     })
 }
 
+/// A guard with the level that its contender has named since; only a tighter one counts.
+pub fn tightened(guard: &Guard, level: Option<Price>) -> Guard {
+    let trigger = match (guard.trigger, level, guard.side) {
+        (Some(now), Some(level), Side::Buy) => Some(now.max(level)),
+        (Some(now), Some(level), Side::Sell) => Some(now.min(level)),
+        (now, level, _) => now.or(level),
+    };
+    Guard { trigger, ..guard.clone() }
+}
+
 /// What else a plan depends on.
 pub struct Terms<'a> {
     /// Where a sleeve is stopped that names nothing, as a share of its entry.

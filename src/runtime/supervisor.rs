@@ -23,6 +23,9 @@ pub enum StageError {
     /// The store cannot be trusted to hold what it was given.
     #[error("the store failed: {0}")]
     Store(String),
+    /// Work that was handed to a task of its own is lost.
+    #[error("{0}")]
+    Lost(String),
     /// The venue said something that no retry will change.
     #[error("the venue refuses us: {0}")]
     Refused(String),
@@ -41,7 +44,7 @@ impl StageError {
             StageError::Store(_) => Exit::Io,
             StageError::Refused(_) => Exit::NoPermission,
             StageError::Venue(_) => Exit::Unavailable,
-            StageError::Gone(_) | StageError::Contradiction(_) => Exit::Software,
+            StageError::Gone(_) | StageError::Lost(_) | StageError::Contradiction(_) => Exit::Software,
         }
     }
 }

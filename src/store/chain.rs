@@ -23,11 +23,13 @@ pub(super) struct Chains {
 }
 
 /// The chained tables.
-pub(super) const CHAINED: [&str; 11] = [
+pub(super) const CHAINED: [&str; 13] = [
     "runs",
     "snapshots",
     "decisions",
+    "llm_questions",
     "llm_calls",
+    "llm_items",
     "allocations",
     "order_lifecycle_events",
     "fills",

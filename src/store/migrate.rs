@@ -27,6 +27,7 @@ const TRADING: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
     Migration { version: 2, name: "order_truth", sql: include_str!("../../migrations/0002_order_truth.sql") },
     Migration { version: 3, name: "risk", sql: include_str!("../../migrations/0003_risk.sql") },
+    Migration { version: 4, name: "models", sql: include_str!("../../migrations/0004_models.sql") },
 ];
 const RESEARCH: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") },

@@ -1,7 +1,10 @@
 //! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs show.
 
 pub(super) mod decode;
+mod model;
 mod risk;
+
+pub use self::model::RunStory;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +20,7 @@ use self::decode::{
     ReadFail, case_of, contender_of, fill_of, instrument_of, json, order_of, run_of, stop_of, text, value,
 };
 use super::StoreError;
+use crate::domain::model::ModelMemory;
 use crate::domain::record::{Adjustment, ContenderRow};
 use crate::domain::view::Guard;
 use crate::domain::{
@@ -56,6 +60,7 @@ pub struct Opened {
     pub contenders: Vec<ContenderRow>,
     /// Every instrument ever traded, with the rules it had last.
     pub instruments: Vec<Instrument>,
+    pub models: ModelMemory,
     /// What is restricted.
     pub standing: Standing,
     /// What a unit of the account was worth; empty before the first read.
@@ -285,18 +290,19 @@ impl Reader {
     }
 
     fn by(&self, statement: &str, key: impl rusqlite::ToSql) -> Result<Table, StoreError> {
-        self.with("reading rows", |db| {
-            let mut query = db.prepare(statement)?;
-            let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
-            let width = columns.len();
-            let rows = query
-                .query_map(params![key], |row| {
-                    (0..width).map(|i| row.get_ref(i).map(json)).collect::<Result<Vec<Value>, _>>()
-                })?
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Table { columns, rows })
-        })
+        self.with("reading rows", |db| table_of(db, statement, params![key]))
     }
+}
+
+/// All rows of a statement.
+fn table_of(db: &rusqlite::Connection, statement: &str, values: impl rusqlite::Params) -> Result<Table, ReadFail> {
+    let mut query = db.prepare(statement)?;
+    let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let width = columns.len();
+    let rows = query
+        .query_map(values, |row| (0..width).map(|i| row.get_ref(i).map(json)).collect::<Result<Vec<Value>, _>>())?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Table { columns, rows })
 }
 
 /// The same over a connection at hand.
@@ -418,6 +424,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         .collect(),
         instruments: rows(&tx, "SELECT rules FROM instruments ORDER BY inst_id", instrument_of)?,
         guards: risk::guards(&tx)?,
+        models: model::memory(&tx)?,
         orders,
         fills,
         stops,

@@ -1,5 +1,6 @@
 //! Every statement that writes `trading.db`: one function per kind of fact; those of reconciliation in `truth`.
 
+mod model;
 mod risk;
 mod truth;
 
@@ -82,6 +83,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         Record::RiskEvent { run_id, order_id, scope, breach, at } => {
             risk_event(db, chains, *run_id, order_id.as_ref().map(|id| id.as_str()), scope, breach, *at)
         }
+        Record::Model(fact) => model::write(db, chains, fact),
         Record::Note { key, value } => note(db, key, value),
         Record::Probe { at } => note(db, "probe_ms", &at.0.to_string()),
     }

@@ -35,31 +35,31 @@ impl Window {
 /// Mean of the last `n` values. The sum of whole numbers is exact; of others it is taken afresh each `n` values, for adding
 /// and subtracting drifts.
 #[derive(Clone, Debug)]
-pub(super) struct Sma {
+pub(crate) struct Sma {
     window: Window,
     sum: f64,
 }
 
 impl Sma {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self { window: Window::new(n), sum: 0.0 }
     }
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.sum += value - self.window.push(value);
         if self.window.is_turned() {
             self.sum = self.window.values.iter().sum();
         }
     }
-    pub(super) fn get(&self) -> Option<f64> {
+    pub(crate) fn get(&self) -> Option<f64> {
         self.window.is_full().then(|| self.sum / self.window.len())
     }
     /// Values in the mean.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.window.values.len()
     }
     /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of whole numbers, those that
     /// tie do tie.
-    pub(super) fn side_of(&self, other: &Self) -> Option<i32> {
+    pub(crate) fn side_of(&self, other: &Self) -> Option<i32> {
         (self.window.is_full() && other.window.is_full()).then(|| {
             let (own, others) = (self.sum * other.window.len(), other.sum * self.window.len());
             i32::from(own > others) - i32::from(own < others)
@@ -69,7 +69,7 @@ impl Sma {
 
 /// Exponential mean, `2 / (n + 1)` of each new value, seeded with the plain mean of the first `n`.
 #[derive(Clone, Debug)]
-pub(super) struct Ema {
+pub(crate) struct Ema {
     n: usize,
     /// Values that are passed over before the seed.
     skip: usize,
@@ -78,14 +78,14 @@ pub(super) struct Ema {
 }
 
 impl Ema {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self::after(0, n)
     }
     /// One that begins so many values later.
-    pub(super) fn after(skip: usize, n: usize) -> Self {
+    pub(crate) fn after(skip: usize, n: usize) -> Self {
         Self { n, skip, seen: 0, value: 0.0 }
     }
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.seen += 1;
         if self.seen <= self.skip {
             return;
@@ -100,7 +100,7 @@ impl Ema {
             self.value += (value - self.value) * (2.0 / (n + 1.0));
         }
     }
-    pub(super) fn get(&self) -> Option<f64> {
+    pub(crate) fn get(&self) -> Option<f64> {
         (self.seen >= self.skip + self.n).then_some(self.value)
     }
 }
@@ -108,17 +108,17 @@ impl Ema {
 /// Appel's moving-average convergence and divergence: the fast exponential mean less the slow one, and an exponential mean of
 /// that. Both means begin together, as in TA-Lib.
 #[derive(Clone, Debug)]
-pub(super) struct Macd {
+pub(crate) struct Macd {
     fast: Ema,
     slow: Ema,
     signal: Ema,
 }
 
 impl Macd {
-    pub(super) fn new(fast: usize, slow: usize, signal: usize) -> Self {
+    pub(crate) fn new(fast: usize, slow: usize, signal: usize) -> Self {
         Self { fast: Ema::after(slow.saturating_sub(fast), fast), slow: Ema::new(slow), signal: Ema::new(signal) }
     }
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.fast.push(value);
         self.slow.push(value);
         if let (Some(fast), Some(slow)) = (self.fast.get(), self.slow.get()) {
@@ -126,7 +126,7 @@ impl Macd {
         }
     }
     /// (the difference, its mean).
-    pub(super) fn get(&self) -> Option<(f64, f64)> {
+    pub(crate) fn get(&self) -> Option<(f64, f64)> {
         Some((self.fast.get()? - self.slow.get()?, self.signal.get()?))
     }
 }
@@ -134,7 +134,7 @@ impl Macd {
 /// Mean and standard deviation (of the whole population) of the last `n` values, summed as distances from a value among
 /// them, and afresh each `n` values.
 #[derive(Clone, Debug)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     window: Window,
     from: f64,
     sum: f64,
@@ -142,10 +142,10 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self { window: Window::new(n), from: 0.0, sum: 0.0, squares: 0.0 }
     }
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         if self.window.seen == 0 {
             self.from = value;
         }
@@ -163,7 +163,7 @@ impl Spread {
         }
     }
     /// (mean, deviation).
-    pub(super) fn get(&self) -> Option<(f64, f64)> {
+    pub(crate) fn get(&self) -> Option<(f64, f64)> {
         self.window.is_full().then_some(())?;
         let mean = self.sum / self.window.len();
         let variance = (self.squares / self.window.len() - mean * mean).max(0.0);
@@ -173,7 +173,7 @@ impl Spread {
 
 /// Wilder's average true range over `n` bars: the first is a plain mean (New Concepts in Technical Trading Systems, 1978).
 #[derive(Clone, Debug)]
-pub(super) struct Atr {
+pub(crate) struct Atr {
     n: usize,
     last: Option<f64>,
     seen: usize,
@@ -181,10 +181,10 @@ pub(super) struct Atr {
 }
 
 impl Atr {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self { n, last: None, seen: 0, value: 0.0 }
     }
-    pub(super) fn push(&mut self, high: f64, low: f64, close: f64) {
+    pub(crate) fn push(&mut self, high: f64, low: f64, close: f64) {
         if let Some(last) = self.last {
             let range = (high - low).max((high - last).abs()).max((low - last).abs());
             let n = self.n as f64;
@@ -197,14 +197,14 @@ impl Atr {
         }
         self.last = Some(close);
     }
-    pub(super) fn get(&self) -> Option<f64> {
+    pub(crate) fn get(&self) -> Option<f64> {
         (self.seen >= self.n).then_some(self.value)
     }
 }
 
 /// Wilder's relative strength index over `n` changes (New Concepts in Technical Trading Systems, 1978).
 #[derive(Clone, Debug)]
-pub(super) struct Rsi {
+pub(crate) struct Rsi {
     n: usize,
     last: Option<f64>,
     seen: usize,
@@ -213,10 +213,10 @@ pub(super) struct Rsi {
 }
 
 impl Rsi {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Self { n, last: None, seen: 0, gain: 0.0, loss: 0.0 }
     }
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         if let Some(last) = self.last {
             let change = value - last;
             let (up, down) = (change.max(0.0), (-change).max(0.0));
@@ -234,7 +234,7 @@ impl Rsi {
         self.last = Some(value);
     }
     /// 0 to 100; 50 when nothing moved at all.
-    pub(super) fn get(&self) -> Option<f64> {
+    pub(crate) fn get(&self) -> Option<f64> {
         if self.seen < self.n {
             return None;
         }
@@ -246,7 +246,7 @@ impl Rsi {
 /// Highest and lowest of the last `n` values, in constant time per value over all: what is left of the block before this one
 /// is known from its end, what has come of this one as it comes (van Herk 1992; Gil and Werman 1993).
 #[derive(Clone, Debug)]
-pub(super) struct Extremes {
+pub(crate) struct Extremes {
     /// Values of this block, in (high, low).
     block: Box<[(f64, f64)]>,
     /// Of the block before, the extremes from each place to its end.
@@ -264,11 +264,11 @@ fn wider(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
 }
 
 impl Extremes {
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         let n = n.max(1);
         Self { block: vec![NOTHING; n].into(), tail: vec![NOTHING; n].into(), running: NOTHING, at: 0, seen: 0 }
     }
-    pub(super) fn push(&mut self, high: f64, low: f64) {
+    pub(crate) fn push(&mut self, high: f64, low: f64) {
         if self.at == self.block.len() {
             let mut running = NOTHING;
             for (tail, value) in self.tail.iter_mut().zip(&self.block).rev() {
@@ -283,7 +283,7 @@ impl Extremes {
         self.seen += 1;
     }
     /// (highest, lowest), once `n` values are in.
-    pub(super) fn get(&self) -> Option<(f64, f64)> {
+    pub(crate) fn get(&self) -> Option<(f64, f64)> {
         (self.seen >= self.block.len()).then(|| match self.tail.get(self.at) {
             Some(tail) => wider(*tail, self.running),
             None => self.running,

@@ -11,7 +11,7 @@ mod buy_and_hold;
 mod donchian;
 mod ema_cross;
 mod ensemble;
-mod indicators;
+pub(crate) mod indicators;
 mod keltner;
 mod macd;
 mod momentum;

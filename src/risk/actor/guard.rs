@@ -11,12 +11,12 @@ use tracing::{error, info, warn};
 use super::{CancelAsk, Gate, Verdict};
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal, Record, RunKind};
-use crate::domain::view::{OpenOrder, ShownStop, StopPhase};
+use crate::domain::view::{Guard, OpenOrder, ShownStop, StopPhase};
 use crate::domain::{
     AlgoState, Bps, ContenderId, InstId, Instrument, Ms, OrdType, OrderIntent, OrderState, Price, Purpose, Qty,
     Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
 };
-use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
+use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened};
 use crate::risk::rules::{Permit, Refused, check_permitted};
 use crate::runtime::StageError;
 
@@ -152,6 +152,11 @@ impl Gate {
             orders.open.values().any(|o| o.inst == *inst && o.contender == *who)
                 || self.in_flight.iter().any(|o| o.inst == *inst && o.contender == *who)
         };
+        let guards: BTreeMap<&ContenderId, Guard> = {
+            let levels = self.levels.borrow();
+            let here = orders.guards.iter().filter(|((_, on), _)| on == inst);
+            here.map(|(key, guard)| (&key.0, tightened(guard, levels.get(key).copied()))).collect()
+        };
         let sleeves: Vec<Sleeve<'_>> = orders
             .holdings
             .iter()
@@ -160,7 +165,7 @@ impl Gate {
                 contender,
                 held: held.qty,
                 average: held.average,
-                guard: orders.guards.get(&(contender.clone(), inst.clone())),
+                guard: guards.get(contender),
                 busy: busy(contender),
             })
             .collect();

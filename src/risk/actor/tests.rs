@@ -84,6 +84,7 @@ async fn through_the_gate(case: Case) -> Judged {
         verdicts: verdicts_tx,
         standing: standing_tx,
         shields: watch::channel(BTreeMap::new()).0,
+        levels: watch::channel(BTreeMap::new()).1,
         memory: Memory { standing: case.standing.clone(), book: case.book.clone(), recent: case.recent.clone() },
         in_flight: case.in_flight.clone(),
         work: Work::default(),

@@ -1,0 +1,216 @@
+//! Contenders that are models: the configuration made into what the desk asks with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use tokio::sync::{mpsc, watch as views};
+
+use super::{StartError, Wiring};
+use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find_model_key};
+use crate::decision::{Cycle, Due};
+use crate::domain::model::ModelMemory;
+use crate::domain::{
+    AccountView, Bar, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness, Rule, Standing,
+};
+use crate::fills::Tier;
+use crate::llm::answer::Mode;
+use crate::llm::asking::{Known, Model};
+use crate::llm::budget::{Allowance, Prices};
+use crate::llm::chat::{Format, Parameters};
+use crate::llm::client::{Client, Endpoint};
+use crate::llm::desk::{Levels, ShowPrompt};
+use crate::llm::prompt::{Arm, ArmLimits, Template};
+use crate::llm::seat::Cadence;
+use crate::llm::{Desk, Player};
+use crate::market::ExtrasReader;
+use crate::runtime::{RestartPolicy, Supervisor};
+use crate::store::Journal;
+
+/// Ends of the channels that the desk is on, for those who talk to it.
+pub(super) struct Lines {
+    pub due: mpsc::Receiver<Due>,
+    pub shows: mpsc::Receiver<ShowPrompt>,
+    pub levels: views::Sender<Levels>,
+    pub cycles: mpsc::Sender<Cycle>,
+}
+
+impl Wiring {
+    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no contender is a model.
+    pub(super) fn start_models(
+        &self,
+        supervisor: &mut Supervisor,
+        (players, memory): (Vec<Player>, ModelMemory),
+        lines: Lines,
+        (journal, views): (Journal, DeskViews),
+    ) {
+        if players.is_empty() {
+            return;
+        }
+        let policy = RestartPolicy::restartable(self.config.supervision.freeze);
+        let (extras_tx, extras) = views::channel(BTreeMap::<InstId, Extras>::new());
+        let traded = |inst: &InstId| players.iter().any(|player| player.arm.instruments.contains(inst));
+        let reader = ExtrasReader {
+            venue: self.reached.venue.clone(),
+            clock: self.clock().clone(),
+            instruments: self.instruments.iter().filter(|inst| traded(&inst.id)).cloned().collect(),
+            view: extras_tx,
+            beat: self.pulse.beat("extras", false),
+        };
+        supervisor.start_with(reader, |a| a.beat.clone(), policy, &self.stop);
+        let desk = Desk {
+            clock: self.clock().clone(),
+            ids: Arc::clone(&self.ids),
+            journal,
+            players,
+            memory,
+            bar: self.config.bar,
+            start_run: self.start_run,
+            due: lines.due,
+            shows: lines.shows,
+            market: views.market,
+            account: views.account,
+            orders: views.orders,
+            readiness: views.readiness,
+            standing: views.standing,
+            extras,
+            levels: lines.levels,
+            trading: self.config.trading_enabled,
+            cycles: lines.cycles,
+            beat: self.pulse.beat("models", false),
+        };
+        supervisor.start_with(desk, |a| a.beat.clone(), policy, &self.stop);
+    }
+}
+
+/// What the desk sees.
+pub(super) struct DeskViews {
+    pub market: views::Receiver<MarketView>,
+    pub account: views::Receiver<Option<Arc<AccountView>>>,
+    pub orders: views::Receiver<OrdersView>,
+    pub readiness: views::Receiver<Readiness>,
+    pub standing: views::Receiver<Standing>,
+}
+
+/// Every live contender that is a model, ready to be asked. Models that two of them share are one, with one pace.
+///
+/// # Errors
+/// A key or a prompt that cannot be read, a TLS stack that cannot be set up.
+pub fn players(config: &Config) -> Result<Vec<Player>, StartError> {
+    let mut models: Vec<Arc<Model>> = Vec::new();
+    let mut players = Vec::new();
+    for contender in config.live_contenders() {
+        let Plays::Model(settings) = &contender.plays else { continue };
+        let endpoint =
+            config.models.iter().find(|model| model.id == settings.model).expect("the configuration was checked");
+        let known = models.iter().find(|model| model.id == endpoint.id).cloned();
+        let model = match known {
+            Some(model) => model,
+            None => {
+                let model = Arc::new(model(config, endpoint)?);
+                models.push(Arc::clone(&model));
+                model
+            }
+        };
+        players.push(player(config, contender, settings, model)?);
+    }
+    Ok(players)
+}
+
+fn model(config: &Config, endpoint: &ModelEndpoint) -> Result<Model, StartError> {
+    let key = find_model_key(&config.layers.env, &endpoint.id).map_err(StartError::Config)?;
+    if key.is_none() && endpoint.base_url.starts_with("https://") {
+        let name = endpoint.id.to_uppercase().replace('-', "_");
+        return Err(StartError::Config(format!(
+            "model {} has no key: give MODEL_KEY_{name} or MODEL_KEY_{name}_FILE in the environment, or the systemd credential model-key-{}",
+            endpoint.id, endpoint.id
+        )));
+    }
+    let client = Client::new(Endpoint {
+        base_url: endpoint.base_url.clone(),
+        key,
+        listen: endpoint.listen,
+        calls_per_minute: endpoint.calls_per_minute,
+    });
+    let [input, cached, output] = endpoint.prices;
+    Ok(Model {
+        id: endpoint.id.clone(),
+        parameters: Parameters {
+            model: endpoint.model.clone(),
+            temperature: endpoint.temperature.clone(),
+            max_tokens: endpoint.max_tokens,
+            extra: endpoint.extra.clone(),
+        },
+        prices: Prices { version: endpoint.price_version.clone(), input, cached, output },
+        deadline: endpoint.deadline,
+        client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
+        format: Known::new(endpoint.response_format.parse::<Format>().expect("the configuration was checked")),
+    })
+}
+
+fn player(
+    config: &Config,
+    contender: &Contender,
+    settings: &ModelSettings,
+    model: Arc<Model>,
+) -> Result<Player, StartError> {
+    let mode = if settings.mode == "portfolio" { Mode::Portfolio } else { Mode::Single };
+    let template = match &settings.prompt {
+        None => Template::built_in(mode),
+        Some(path) => {
+            let shown = path.display().to_string();
+            let source = std::fs::read_to_string(path)
+                .map_err(|error| StartError::Config(format!("the prompt of {}: {shown}: {error}", contender.id)))?;
+            Template::new(shown, source)
+        }
+    };
+    Ok(Player {
+        arm: arm(config, contender, settings, mode),
+        cadence: Cadence {
+            every_bars: settings.every_bars,
+            material_atr: settings.material_atr,
+            least: settings.least.min(floor_of(contender.bar, settings.every_bars)),
+        },
+        model,
+        template,
+        allowance: Allowance {
+            calls: settings.calls_per_day,
+            tokens: settings.tokens_per_day,
+            cost_usd: settings.usd_per_day,
+            reserve: settings.reserve,
+        },
+        quote_age: config.risk.ms(Rule::QuoteAge),
+    })
+}
+
+/// What is asked by the bar must not be held up by the least time between two questions.
+fn floor_of(bar: Bar, every: i64) -> Ms {
+    Ms(bar.span().0.saturating_mul(every) * 9 / 10)
+}
+
+fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: Mode) -> Arm {
+    let fees = |tiers: &[Tier]| tiers.first().map_or([Decimal::ZERO; 2], |tier| [tier.taker, tier.maker]);
+    Arm {
+        id: contender.id.clone(),
+        mode,
+        instruments: contender.instruments.clone(),
+        bar: contender.bar,
+        share: contender.weight * (Decimal::ONE - config.allocation.reserve),
+        limits: ArmLimits {
+            risk_per_trade: settings.risk_per_trade,
+            risk_budget: settings.risk_budget,
+            leverage: settings.leverage,
+            positions: settings.positions,
+            opens_per_day: settings.opens_per_day,
+            reward_risk: settings.reward_risk,
+            stop_atr: [Decimal::new(3, 1), Decimal::from(6)],
+            target_atr: Decimal::from(20),
+            deviation_bps: settings.deviation_bps,
+            ttl: settings.ttl,
+            cooldown: settings.cooldown,
+            depth_times: Decimal::TWO,
+        },
+        spot_fees: fees(&config.backtest.costs(InstKind::Spot).tiers),
+        swap_fees: fees(&config.backtest.costs(InstKind::Swap).tiers),
+    }
+}

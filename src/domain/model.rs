@@ -1,0 +1,127 @@
+//! Facts about models: what was asked, what came back, what of it was acted on, what it cost.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::{ContenderId, InstId, Ms, RunId};
+
+/// A question put to a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    /// `single` or `portfolio`.
+    pub mode: String,
+    /// The instrument asked about; `None`: all of the contender's.
+    pub inst: Option<InstId>,
+    /// What the configuration calls the model.
+    pub model: String,
+    pub template: String,
+    /// Hashes as lower-case hex.
+    pub template_hash: String,
+    pub prompt_hash: String,
+    /// The name that the answer must echo.
+    pub snap: String,
+    /// Canonical JSON of the prompt's data.
+    pub data: Arc<str>,
+    pub at: Ms,
+}
+
+/// One request and what came back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelCall {
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    /// From 1, over all requests of a question.
+    pub attempt: u32,
+    pub model: String,
+    /// How JSON was asked for.
+    pub format: String,
+    /// The request's body.
+    pub request: Arc<str>,
+    /// The reply's body as it came.
+    pub reply: Option<Arc<[u8]>>,
+    pub status: Option<u16>,
+    /// `accepted`, or the code of what is wrong.
+    pub outcome: String,
+    pub detail: String,
+    /// In the server's own words.
+    pub model_returned: Option<String>,
+    pub fingerprint: Option<String>,
+    pub finish_reason: Option<String>,
+    /// Prompt, of it cached, completion, of it reasoning; `None`: the server did not count.
+    pub usage: Option<[u64; 4]>,
+    pub cost_usd: Decimal,
+    pub price_version: String,
+    pub sent: Ms,
+    /// Wall time from sending to the first byte and to the last, ms.
+    pub first_byte_ms: Option<i64>,
+    pub done_ms: Option<i64>,
+}
+
+/// One item of an answer, or the failure of all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelItem {
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub ordinal: u32,
+    /// Empty: the answer as a whole.
+    pub inst: InstId,
+    pub action: String,
+    pub code: String,
+    pub detail: String,
+    /// What the model said of it, as JSON.
+    pub said: String,
+    /// The plan that holds from now on, as JSON.
+    pub plan: Option<String>,
+    /// Claims about the data that are true, and all of them.
+    pub evidence: (u32, u32),
+    pub at: Ms,
+}
+
+/// What a contender has spent in a UTC day; replaces what was written of that day before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSpent {
+    pub contender: ContenderId,
+    pub day: i64,
+    pub calls: u32,
+    pub tokens: u64,
+    pub cost_usd: Decimal,
+}
+
+/// An idea that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelTrade {
+    /// The run that opened it.
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub r_multiple: Option<Decimal>,
+    pub held_min: i64,
+    pub reason: String,
+    pub at: Ms,
+}
+
+/// A fact about a model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelFact {
+    Question(Question),
+    Call(ModelCall),
+    Items(Vec<ModelItem>),
+    Spent(ModelSpent),
+    Trade(ModelTrade),
+}
+
+/// What a start must know of models.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelMemory {
+    /// Newest plan of each contender and instrument, as JSON, unless it is over.
+    pub plans: Vec<String>,
+    /// What was spent on the newest day of each contender.
+    pub spent: Vec<ModelSpent>,
+    /// Ideas that are over, oldest first; the last few of each contender.
+    pub trades: Vec<ModelTrade>,
+    /// Opens of the newest days: (contender, when).
+    pub opens: Vec<(ContenderId, Ms)>,
+}

@@ -1,0 +1,309 @@
+//! One question from the first request to its outcome: tries, one more question if the form was wrong, lower formats. Every
+//! request and every reply is handed to the writer before anybody acts on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
+
+use super::answer::Mode;
+use super::budget::{Allowance, Prices, Spent, Worst};
+use super::chat::{About, Format, Message, Parameters, about, content, may_be_the_format, request, status};
+use super::client::{Client, Raw};
+use super::code::Code;
+use super::parse::{Item, Refused, parse};
+use super::prompt::Prompt;
+use crate::domain::model::{ModelCall, ModelFact, ModelSpent};
+use crate::domain::record::Record;
+use crate::domain::{ContenderId, Ms, RunId};
+use crate::runtime::{Clock, StageError};
+use crate::store::Journal;
+
+/// Requests of one question that may fail in ways that pass.
+const TRIES: u32 = 2;
+
+/// A model as configured, and where it is asked.
+pub struct Model {
+    /// What the configuration calls it.
+    pub id: String,
+    pub parameters: Parameters,
+    pub prices: Prices,
+    /// Wall time after which an answer is no longer acted on.
+    pub deadline: Duration,
+    pub client: Client,
+    /// The best format it is known to take.
+    pub format: Known,
+}
+
+/// A format that is found out once and remembered.
+#[derive(Debug)]
+pub struct Known(AtomicU8);
+
+impl Known {
+    /// What is tried first.
+    pub const fn new(format: Format) -> Self {
+        Self(AtomicU8::new(format as u8))
+    }
+    /// What to try.
+    pub fn get(&self) -> Format {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Format::JsonSchema,
+            1 => Format::JsonObject,
+            _ => Format::None,
+        }
+    }
+    fn learn(&self, format: Format) {
+        self.0.store(format as u8, Ordering::Relaxed);
+    }
+}
+
+/// A question that is ready to be put.
+pub struct Asking {
+    pub model: Arc<Model>,
+    pub run_id: RunId,
+    pub contender: ContenderId,
+    pub mode: Mode,
+    pub snap: String,
+    pub prompt: Prompt,
+    pub allowance: Allowance,
+    pub about_a_position: bool,
+    pub journal: Journal,
+    pub clock: Clock,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub answer: Result<Vec<Item>, Refused>,
+    pub spent: Spent,
+    /// For each request: did the provider do its part?
+    pub worked: Vec<bool>,
+}
+
+/// How a reply that has come is to be taken.
+enum Taken {
+    Answer(Vec<Item>),
+    Refused(Refused),
+}
+
+impl Asking {
+    /// Asks until there is an answer, a reason why there is none, or the deadline.
+    ///
+    /// # Errors
+    /// When the store has failed.
+    pub async fn put(self, mut spent: Spent) -> Result<Outcome, StageError> {
+        let deadline = Instant::now() + self.model.deadline;
+        let schema = self.mode.schema();
+        let name = format!("{}_v1", self.mode.as_str());
+        let mut messages = self.prompt.messages.clone();
+        let (mut format, first_format) = (self.model.format.get(), self.model.format.get());
+        let (mut attempt, mut failed, mut asked_again) = (0, 0, false);
+        let mut worked = Vec::new();
+        loop {
+            attempt += 1;
+            let body = request(&self.model.parameters, &messages, format, &schema, &name);
+            spent = spent.on(self.clock.now());
+            let worst = Worst::of(body.len(), self.model.parameters.max_tokens, &self.model.prices);
+            if let Err(why) = spent.may(&self.allowance, self.about_a_position, worst) {
+                return Ok(Outcome { answer: Err(Refused::new(Code::Budget, why)), spent, worked });
+            }
+            if timeout_at(deadline, self.model.client.room()).await.is_err() {
+                let why = "the rate allowed for this model leaves no room before the deadline";
+                return Ok(Outcome { answer: Err(Refused::new(Code::RateLimited, why)), spent, worked });
+            }
+            // On disk before it leaves: whoever dies now has spent it.
+            spent = spent.reserved(worst);
+            self.journal.append(self.spent(spent)).await?;
+            let sent = self.clock.now();
+            let mut call = self.call(attempt, format, &body, sent);
+            let client = self.model.client.clone();
+            let mut sending = tokio::spawn(async move { client.send(body).await });
+            let refused = match timeout_at(deadline, &mut sending).await {
+                Err(_) => {
+                    worked.push(false);
+                    let refused = Refused::new(Code::Timeout, format!("no answer in {:?}", self.model.deadline));
+                    self.keep(&mut call, &refused).await?;
+                    self.listen(sending, call);
+                    return Ok(Outcome { answer: Err(refused), spent, worked });
+                }
+                Ok(Err(gone)) => {
+                    worked.push(false);
+                    let refused = Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
+                    self.keep(&mut call, &refused).await?;
+                    refused
+                }
+                Ok(Ok(Err(refused))) => {
+                    worked.push(false);
+                    self.keep(&mut call, &refused).await?;
+                    refused
+                }
+                Ok(Ok(Ok(raw))) => {
+                    let (taken, did_its_part) = self.take(&mut call, &raw);
+                    if let Some((tokens, cost)) = counted(&call, &raw) {
+                        spent = spent.settled(worst, tokens, cost);
+                        self.journal.post(self.spent(spent)).await?;
+                    }
+                    let lower = format.lower().filter(|_| may_be_the_format(raw.status));
+                    if let Some(lower) = lower {
+                        self.keep(
+                            &mut call,
+                            &Refused::new(Code::HttpStatus, format!("perhaps it does not know {}", format.as_str())),
+                        )
+                        .await?;
+                        format = lower;
+                        continue;
+                    }
+                    worked.push(did_its_part);
+                    match taken {
+                        Taken::Answer(items) => {
+                            self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
+                            self.model.format.learn(format);
+                            return Ok(Outcome { answer: Ok(items), spent, worked });
+                        }
+                        Taken::Refused(refused) => {
+                            self.keep(&mut call, &refused).await?;
+                            if did_its_part && format != first_format {
+                                self.model.format.learn(format);
+                            }
+                            if refused.code.is_form() && !asked_again {
+                                asked_again = true;
+                                messages.push(Message { role: "user", content: again(&refused) });
+                                continue;
+                            }
+                            // Ask as long as the server wants us to wait, if there is time.
+                            if refused.code.is_passing()
+                                && let Some(seconds) = raw.retry_after
+                                && Instant::now() + Duration::from_secs(seconds) >= deadline
+                            {
+                                return Ok(Outcome { answer: Err(refused), spent, worked });
+                            }
+                            if let Some(seconds) = raw.retry_after.filter(|_| refused.code.is_passing()) {
+                                sleep(Duration::from_secs(seconds)).await;
+                            }
+                            refused
+                        }
+                    }
+                }
+            };
+            failed += 1;
+            let pause = jitter(self.run_id, attempt);
+            if !refused.code.is_passing() || failed >= TRIES || Instant::now() + pause >= deadline {
+                return Ok(Outcome { answer: Err(refused), spent, worked });
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// What a reply is worth, and whether the provider did its part; notes what it says about itself.
+    fn take(&self, call: &mut ModelCall, raw: &Raw) -> (Taken, bool) {
+        call.reply = Some(raw.body.as_slice().into());
+        call.status = Some(raw.status);
+        let ms = |span: Duration| i64::try_from(span.as_millis()).ok();
+        (call.first_byte_ms, call.done_ms) = (ms(raw.first_byte), ms(raw.done));
+        if let Some(code) = status(raw.status) {
+            let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
+            return (Taken::Refused(Refused::new(code, format!("HTTP {}: {said}", raw.status))), false);
+        }
+        let body: Value = match serde_json::from_slice(&raw.body) {
+            Ok(body) => body,
+            Err(error) => {
+                return (Taken::Refused(Refused::new(Code::Shape, format!("no JSON: {error}"))), false);
+            }
+        };
+        self.note(call, about(&body));
+        match content(&body) {
+            Err(refused) => {
+                let provider = refused.code != Code::Shape;
+                (Taken::Refused(refused), provider)
+            }
+            Ok(text) => match parse(self.mode, text, &self.snap) {
+                Ok(items) => (Taken::Answer(items), true),
+                Err(refused) => (Taken::Refused(refused), true),
+            },
+        }
+    }
+
+    fn note(&self, call: &mut ModelCall, about: About) {
+        call.usage = about.usage.map(|u| [u.prompt, u.cached, u.completion, u.reasoning]);
+        call.cost_usd = about.usage.map_or(Decimal::ZERO, |usage| self.model.prices.cost(usage));
+        call.model_returned = about.model;
+        call.fingerprint = about.fingerprint;
+        call.finish_reason = about.finish_reason;
+    }
+
+    fn call(&self, attempt: u32, format: Format, body: &str, sent: Ms) -> ModelCall {
+        ModelCall {
+            run_id: self.run_id,
+            contender: self.contender.clone(),
+            attempt,
+            model: self.model.id.clone(),
+            format: format.as_str().to_owned(),
+            request: body.into(),
+            reply: None,
+            status: None,
+            outcome: Code::Accepted.as_str().to_owned(),
+            detail: String::new(),
+            model_returned: None,
+            fingerprint: None,
+            finish_reason: None,
+            usage: None,
+            cost_usd: Decimal::ZERO,
+            price_version: self.model.prices.version.clone(),
+            sent,
+            first_byte_ms: None,
+            done_ms: None,
+        }
+    }
+
+    fn spent(&self, spent: Spent) -> Record {
+        let Spent { day, calls, tokens, cost_usd } = spent;
+        let row = ModelSpent { contender: self.contender.clone(), day, calls, tokens, cost_usd };
+        Record::Model(Box::new(ModelFact::Spent(row)))
+    }
+
+    async fn keep(&self, call: &mut ModelCall, refused: &Refused) -> Result<(), StageError> {
+        call.outcome = refused.code.as_str().to_owned();
+        call.detail.clone_from(&refused.detail);
+        self.journal.post(Record::Model(Box::new(ModelFact::Call(call.clone())))).await
+    }
+
+    /// Goes on listening for an answer that nobody waits for any more: it is kept, and never acted on.
+    fn listen(self, sending: tokio::task::JoinHandle<Result<Raw, Refused>>, mut call: ModelCall) {
+        tokio::spawn(async move {
+            let Ok(Ok(raw)) = sending.await else { return };
+            drop(self.take(&mut call, &raw));
+            let refused = Refused::new(Code::Late, format!("came after {:?}", raw.done));
+            if self.keep(&mut call, &refused).await.is_err() {
+                warn!(event = "late_reply_lost", run_id = %self.run_id, "a late reply could not be kept");
+            }
+        });
+    }
+}
+
+/// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused at once.
+fn counted(call: &ModelCall, raw: &Raw) -> Option<(u64, Decimal)> {
+    match call.usage {
+        Some([prompt, _, completion, _]) => Some((prompt + completion, call.cost_usd)),
+        None if (400..500).contains(&raw.status) => Some((0, Decimal::ZERO)),
+        None => None,
+    }
+}
+
+/// The one further question.
+fn again(refused: &Refused) -> String {
+    format!(
+        "Your last answer was refused: {} ({}). The data has not changed. Answer once more with one JSON object of the form asked for and nothing else.",
+        refused.code, refused.detail
+    )
+}
+
+/// A pause before a further try: not the same for everybody, the same for this run.
+fn jitter(run_id: RunId, attempt: u32) -> Duration {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(format!("{run_id}/{attempt}"));
+    Duration::from_millis(200 + u64::from(u16::from_le_bytes([hash[0], hash[1]])) % 300)
+}

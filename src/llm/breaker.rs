@@ -1,0 +1,91 @@
+//! When a provider fails too often it is left alone for a while. Pure.
+
+use std::collections::VecDeque;
+
+use crate::domain::Ms;
+
+/// Failures in a row, and failures among the last so many, at which it opens.
+const IN_A_ROW: usize = 5;
+const WINDOW: usize = 50;
+const SHARE: f64 = 0.2;
+/// Fewer outcomes than this say nothing about a share.
+const LEAST: usize = 20;
+
+/// Counts what a provider does.
+#[derive(Clone, Debug, Default)]
+pub struct Breaker {
+    last: VecDeque<bool>,
+    in_a_row: usize,
+    /// Open until then; after that one call may try.
+    until: Option<Ms>,
+}
+
+impl Breaker {
+    /// May a call be made? Otherwise the reason.
+    ///
+    /// # Errors
+    /// It is open.
+    pub fn may(&self, now: Ms) -> Result<(), String> {
+        match self.until {
+            Some(until) if now < until => {
+                Err(format!("its provider fails; tried again in {} s", until.since(now).0 / 1000 + 1))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how a call went. `true`: it has opened with this one.
+    pub fn note(&mut self, worked: bool, now: Ms, rest: Ms) -> bool {
+        if worked {
+            self.in_a_row = 0;
+            if self.until.take().is_some() {
+                // It works again: what was before says nothing about it now.
+                self.last.clear();
+            }
+        } else {
+            self.in_a_row += 1;
+        }
+        self.last.push_back(worked);
+        if self.last.len() > WINDOW {
+            self.last.pop_front();
+        }
+        let failed = self.last.iter().filter(|worked| !**worked).count();
+        let too_many = self.last.len() >= LEAST && failed as f64 > SHARE * self.last.len() as f64;
+        let open = !worked && (self.in_a_row >= IN_A_ROW || too_many || self.until.is_some());
+        let was = self.until.is_some();
+        if open {
+            self.until = Some(now.plus(rest));
+        }
+        open && !was
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: Ms = Ms(60_000);
+
+    #[test]
+    fn five_in_a_row_open_it_and_one_that_works_closes_it() {
+        let mut breaker = Breaker::default();
+        let opened: Vec<bool> = (0..5).map(|i| breaker.note(false, Ms(i), REST)).collect();
+        assert_eq!(opened, [false, false, false, false, true]);
+        assert!(breaker.may(Ms(60_003)).is_err());
+        assert!(breaker.may(Ms(60_004)).is_ok(), "one may try");
+        assert!(!breaker.note(false, Ms(60_004), REST), "it was open before");
+        assert!(breaker.may(Ms(60_005)).is_err(), "and rests again");
+        breaker.note(true, Ms(130_000), REST);
+        assert!(breaker.may(Ms(130_000)).is_ok());
+        assert!(!breaker.note(false, Ms(130_001), REST), "and begins anew");
+    }
+
+    #[test]
+    fn more_than_a_fifth_of_many_open_it() {
+        let mut breaker = Breaker::default();
+        let opened = (0..50).map(|i| breaker.note(i % 5 != 4, Ms(i), REST)).filter(|opened| *opened).count();
+        assert_eq!(opened, 0, "a fifth is not more than a fifth");
+        let opened = (50..60).map(|i| breaker.note(i % 2 == 0, Ms(i), REST)).filter(|opened| *opened).count();
+        assert_eq!(opened, 1);
+    }
+}

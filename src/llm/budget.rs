@@ -1,0 +1,176 @@
+//! What a contender may spend on questions in a UTC day, and what it has spent. Pure.
+//!
+//! The worst a question can cost is written down before it is sent, and corrected when the server has counted: a process that dies
+//! in between has spent too much on paper, never too little.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::chat::Usage;
+use crate::domain::Ms;
+
+/// Dollars per million tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prices {
+    /// What the provider's list is called, for the record.
+    pub version: String,
+    pub input: Decimal,
+    /// Of prompt tokens that came from the provider's cache.
+    pub cached: Decimal,
+    /// Reasoning counts as output.
+    pub output: Decimal,
+}
+
+impl Prices {
+    /// What these tokens cost, in dollars.
+    pub fn cost(&self, usage: Usage) -> Decimal {
+        let of = |tokens: u64, price: Decimal| Decimal::from(tokens) * price / Decimal::from(1_000_000);
+        let cached = usage.cached.min(usage.prompt);
+        (of(usage.prompt - cached, self.input) + of(cached, self.cached) + of(usage.completion, self.output))
+            .normalize()
+    }
+}
+
+/// Most of each in a day; of each a share is kept for questions about what is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    pub calls: u32,
+    pub tokens: u64,
+    pub cost_usd: Decimal,
+    /// Share of all three that only questions about open positions may use.
+    pub reserve: Decimal,
+}
+
+/// What has been spent in a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The UTC day, since 1970.
+    pub day: i64,
+    pub calls: u32,
+    pub tokens: u64,
+    pub cost_usd: Decimal,
+}
+
+/// The most one call may come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worst {
+    pub tokens: u64,
+    pub cost_usd: Decimal,
+}
+
+impl Worst {
+    /// Of a request of so many bytes: no tokenizer makes more tokens than bytes of text.
+    pub fn of(bytes: usize, max_tokens: u32, prices: &Prices) -> Self {
+        let usage = Usage { prompt: bytes as u64, completion: u64::from(max_tokens), ..Usage::default() };
+        Self { tokens: usage.prompt + usage.completion, cost_usd: prices.cost(usage) }
+    }
+}
+
+impl Spent {
+    /// As of this day: what was spent on another is over.
+    #[must_use]
+    pub fn on(self, now: Ms) -> Self {
+        let day = now.utc_day();
+        if self.day == day { self } else { Self { day, ..Self::default() } }
+    }
+
+    /// May a call be made that comes to this at worst?
+    ///
+    /// # Errors
+    /// What is spent, in words.
+    pub fn may(&self, allowance: &Allowance, about_a_position: bool, worst: Worst) -> Result<(), String> {
+        let share = if about_a_position { Decimal::ONE } else { Decimal::ONE - allowance.reserve };
+        let part = |most: Decimal| most * share;
+        if Decimal::from(self.calls + 1) > part(Decimal::from(allowance.calls)) {
+            return Err(format!("{} of {} calls are made today", self.calls, allowance.calls));
+        }
+        if Decimal::from(self.tokens + worst.tokens) > part(Decimal::from(allowance.tokens)) {
+            return Err(format!("{} of {} tokens are spent today", self.tokens, allowance.tokens));
+        }
+        if self.cost_usd + worst.cost_usd > part(allowance.cost_usd) {
+            return Err(format!(
+                "{} of {} USD are spent today",
+                self.cost_usd.normalize(),
+                allowance.cost_usd.normalize()
+            ));
+        }
+        Ok(())
+    }
+
+    /// With a call about to be made.
+    #[must_use]
+    pub fn reserved(self, worst: Worst) -> Self {
+        let (calls, tokens) = (self.calls + 1, self.tokens + worst.tokens);
+        Self { calls, tokens, cost_usd: self.cost_usd + worst.cost_usd, ..self }
+    }
+
+    /// With what the call really came to in place of its worst.
+    #[must_use]
+    pub fn settled(self, worst: Worst, tokens: u64, cost_usd: Decimal) -> Self {
+        let tokens = (self.tokens + tokens).saturating_sub(worst.tokens);
+        Self { tokens, cost_usd: (self.cost_usd + cost_usd - worst.cost_usd).max(Decimal::ZERO), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn d(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn prices() -> Prices {
+        Prices { version: "v".into(), input: d("3"), cached: d("0.3"), output: d("15") }
+    }
+
+    #[test]
+    fn what_is_cached_costs_less_and_reasoning_costs_as_output() {
+        let usage = Usage { prompt: 1_000_000, cached: 400_000, completion: 100_000, reasoning: 90_000 };
+        assert_eq!(prices().cost(usage), d("3.42"), "0.6 × 3 + 0.4 × 0.3 + 0.1 × 15");
+        let strange = Usage { prompt: 10, cached: 20, ..Usage::default() };
+        assert_eq!(prices().cost(strange), d("0.000003"), "more cached than there was counts as all");
+    }
+
+    #[test]
+    fn the_reserve_is_for_what_is_held() {
+        let allowance = Allowance { calls: 10, tokens: 1000, cost_usd: d("1"), reserve: d("0.2") };
+        let spent = Spent { day: 1, calls: 8, tokens: 0, cost_usd: Decimal::ZERO };
+        let worst = Worst { tokens: 1, cost_usd: Decimal::ZERO };
+        assert_eq!(spent.may(&allowance, false, worst), Err("8 of 10 calls are made today".into()));
+        assert_eq!(spent.may(&allowance, true, worst), Ok(()));
+        let spent = Spent { tokens: 700, calls: 0, ..spent };
+        assert!(spent.may(&allowance, false, Worst { tokens: 100, ..worst }).is_ok());
+        assert!(spent.may(&allowance, false, Worst { tokens: 101, ..worst }).is_err());
+        assert!(spent.may(&allowance, true, Worst { tokens: 300, ..worst }).is_ok());
+        assert!(spent.may(&allowance, true, Worst { tokens: 301, ..worst }).is_err());
+        let next = spent.on(Ms(2 * 86_400_000));
+        assert_eq!((next.day, next.tokens), (2, 0), "a new day");
+    }
+
+    proptest! {
+        /// However calls come and end, or the process dies between, no day's allowance is ever exceeded by what was counted.
+        #[test]
+        fn a_day_never_costs_more_than_its_allowance(calls in proptest::collection::vec((0..5000usize, 0..400u64, any::<bool>(), any::<bool>()), 1..60)) {
+            let allowance = Allowance { calls: 30, tokens: 60_000, cost_usd: d("0.5"), reserve: d("0.1") };
+            let mut spent = Spent { day: 5, ..Spent::default() };
+            let mut real = (0u64, Decimal::ZERO);
+            for (bytes, completion, about, dies) in calls {
+                let worst = Worst::of(bytes, 400, &prices());
+                if spent.may(&allowance, about, worst).is_err() {
+                    continue;
+                }
+                spent = spent.reserved(worst);
+                let usage = Usage { prompt: bytes as u64 / 3, completion, ..Usage::default() };
+                let (tokens, cost) = (usage.prompt + usage.completion, prices().cost(usage));
+                real = (real.0 + tokens, real.1 + cost);
+                if !dies {
+                    spent = spent.settled(worst, tokens, cost);
+                }
+                prop_assert!(real.0 <= spent.tokens && real.1 <= spent.cost_usd, "never less than it was");
+            }
+            prop_assert!(spent.calls <= allowance.calls && real.0 <= allowance.tokens && real.1 <= allowance.cost_usd);
+        }
+    }
+}

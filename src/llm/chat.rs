@@ -1,0 +1,225 @@
+//! The dialect of OpenAI-compatible chat endpoints: what is asked, what an answer must look like. Pure.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::code::Code;
+use super::parse::Refused;
+
+/// How a server is asked for JSON. Not every server knows each of them; the text is validated the same way whatever it promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    JsonSchema,
+    JsonObject,
+    None,
+}
+
+impl Format {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Format::JsonSchema => "json_schema",
+            Format::JsonObject => "json_object",
+            Format::None => "none",
+        }
+    }
+    /// What to try when a server refuses this one.
+    pub const fn lower(self) -> Option<Self> {
+        match self {
+            Format::JsonSchema => Some(Format::JsonObject),
+            Format::JsonObject => Some(Format::None),
+            Format::None => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Format::JsonSchema, Format::JsonObject, Format::None]
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| format!("must be json_schema, json_object or none, is '{text}'"))
+    }
+}
+
+/// Settings of a model that are part of each request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Parameters {
+    /// What the server calls it.
+    pub model: String,
+    pub temperature: serde_json::Number,
+    pub max_tokens: u32,
+    /// Further keys of the request, e.g. `reasoning = { effort = "low" }`.
+    pub extra: Map<String, Value>,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message {
+    pub role: &'static str,
+    pub content: String,
+}
+
+/// The body of a request. Keys are in order, so the same question has the same bytes.
+pub fn request(parameters: &Parameters, messages: &[Message], format: Format, schema: &Value, name: &str) -> String {
+    let mut body = json!({
+        "model": parameters.model,
+        "messages": messages,
+        "temperature": parameters.temperature,
+        "max_tokens": parameters.max_tokens,
+        "stream": false,
+    });
+    let map = body.as_object_mut().expect("it is one");
+    match format {
+        Format::JsonSchema => {
+            let schema =
+                json!({ "type": "json_schema", "json_schema": { "name": name, "strict": true, "schema": schema } });
+            map.insert("response_format".into(), schema);
+        }
+        Format::JsonObject => {
+            // llama-cpp-python makes a grammar of a schema that comes with it; others do not look at it.
+            map.insert("response_format".into(), json!({ "type": "json_object" }));
+        }
+        Format::None => {}
+    }
+    for (key, value) in &parameters.extra {
+        map.insert(key.clone(), value.clone());
+    }
+    body.to_string()
+}
+
+/// Tokens as the server counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    pub prompt: u64,
+    /// Of the prompt, served from a cache.
+    pub cached: u64,
+    pub completion: u64,
+    /// Of the completion, spent on reasoning.
+    pub reasoning: u64,
+}
+
+/// What a completion says about itself, whether or not its text is an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// The model that answered, in the server's words.
+    pub model: Option<String>,
+    pub fingerprint: Option<String>,
+    pub finish_reason: Option<String>,
+    /// `None`: the server did not count.
+    pub usage: Option<Usage>,
+}
+
+/// Reads what can be read of a completion, whatever else is wrong with it.
+pub fn about(body: &Value) -> About {
+    let text = |value: &Value| value.as_str().map(|text| text.chars().take(120).collect::<String>());
+    let usage = &body["usage"];
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    About {
+        model: text(&body["model"]),
+        fingerprint: text(&body["system_fingerprint"]),
+        finish_reason: text(&body["choices"][0]["finish_reason"]),
+        usage: usage["prompt_tokens"].as_u64().map(|prompt| Usage {
+            prompt,
+            cached: count(&usage["prompt_tokens_details"]["cached_tokens"]),
+            completion: count(&usage["completion_tokens"]),
+            reasoning: count(&usage["completion_tokens_details"]["reasoning_tokens"]),
+        }),
+    }
+}
+
+/// The text of a completion that ended as it should.
+///
+/// # Errors
+/// Of another shape, cut off, refused, empty.
+pub fn content(body: &Value) -> Result<&str, Refused> {
+    let choices = body["choices"].as_array().filter(|choices| choices.len() == 1);
+    let Some(choice) = choices.and_then(|choices| choices.first()) else {
+        return Err(Refused::new(Code::Shape, "no chat completion: choices must be one"));
+    };
+    let message = &choice["message"];
+    if !message.is_object() {
+        return Err(Refused::new(Code::Shape, "no chat completion: the choice has no message"));
+    }
+    if let Some(refusal) = message["refusal"].as_str().filter(|text| !text.is_empty()) {
+        return Err(Refused::new(Code::Refusal, refusal.chars().take(120).collect::<String>()));
+    }
+    if message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()) {
+        return Err(Refused::new(Code::Unfinished, "it wants a tool"));
+    }
+    match choice["finish_reason"].as_str() {
+        Some("stop") => {}
+        Some(other) => return Err(Refused::new(Code::Unfinished, format!("finish_reason {other:.40}"))),
+        None => return Err(Refused::new(Code::Unfinished, "no finish_reason")),
+    }
+    match message["content"].as_str() {
+        Some(text) if text.trim().is_empty() => Err(Refused::new(Code::Empty, "nothing in it")),
+        Some(text) => Ok(text),
+        None if message["content"].is_null() => Err(Refused::new(Code::Empty, "no content")),
+        None => Err(Refused::new(Code::Shape, "content is no text")),
+    }
+}
+
+/// What an HTTP status means for the question. `None`: there is an answer to read.
+pub const fn status(status: u16) -> Option<Code> {
+    match status {
+        200..=299 => None,
+        // Too Many Requests; Payment Required: no credit.
+        429 | 402 => Some(Code::RateLimited),
+        408 | 409 | 425 | 500..=599 => Some(Code::HttpStatus),
+        _ => Some(Code::Forbidden),
+    }
+}
+
+/// May a server that says this to a request with a format simply not know the format? Servers say 400 or 422;
+/// llama-cpp-python says 500.
+pub const fn may_be_the_format(status: u16) -> bool {
+    matches!(status, 400 | 404 | 415 | 422 | 500 | 501)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &Value, expected: Result<&str, Code>) {
+        assert_eq!(content(body).map_err(|refused| refused.code), expected, "{body}");
+    }
+
+    #[test]
+    fn only_a_whole_answer_is_read() {
+        let choice =
+            |finish: Value, message: Value| json!({ "choices": [{ "finish_reason": finish, "message": message }] });
+        check(&choice(json!("stop"), json!({ "content": "{}" })), Ok("{}"));
+        check(&choice(json!("length"), json!({ "content": "{}" })), Err(Code::Unfinished));
+        check(&choice(json!("content_filter"), json!({ "content": "" })), Err(Code::Unfinished));
+        check(&choice(Value::Null, json!({ "content": "{}" })), Err(Code::Unfinished));
+        check(&choice(json!("stop"), json!({ "content": " \n" })), Err(Code::Empty));
+        check(&choice(json!("stop"), json!({ "content": null, "reasoning_content": "{}" })), Err(Code::Empty));
+        check(&choice(json!("stop"), json!({ "content": [{ "text": "{}" }] })), Err(Code::Shape));
+        check(&choice(json!("stop"), json!({ "content": "x", "refusal": "I can't" })), Err(Code::Refusal));
+        check(&choice(json!("stop"), json!({ "content": "x", "tool_calls": [{}] })), Err(Code::Unfinished));
+        check(&json!({ "error": { "message": "no" } }), Err(Code::Shape));
+        check(&json!({ "choices": [] }), Err(Code::Shape));
+        check(&json!([]), Err(Code::Shape));
+        check(&json!({ "choices": [{ "text": "{}" }] }), Err(Code::Shape));
+    }
+
+    #[test]
+    fn the_same_question_has_the_same_bytes() {
+        let parameters = Parameters {
+            model: "m".into(),
+            temperature: 0.into(),
+            max_tokens: 9,
+            extra: Map::from_iter([("reasoning".to_owned(), json!({ "effort": "low" }))]),
+        };
+        let messages = [Message { role: "user", content: "q".into() }];
+        let of = |format| request(&parameters, &messages, format, &json!({ "type": "object" }), "single_v1");
+        assert_eq!(of(Format::JsonSchema), of(Format::JsonSchema));
+        assert!(of(Format::JsonSchema).contains(r#""strict":true"#));
+        assert!(!of(Format::None).contains("response_format"));
+        assert!(of(Format::None).contains(r#""reasoning":{"effort":"low"}"#));
+    }
+}

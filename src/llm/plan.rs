@@ -1,0 +1,81 @@
+//! What a model meant to do with what it opened: the prices and conditions that end it, watched by the daemon on each bar. Pure.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Field, Op, Predicate};
+use super::prompt::latest;
+use crate::domain::{Bar, Candle, ContenderId, InstId, Ms, Price, RunId};
+
+/// One open idea.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub contender: ContenderId,
+    pub inst: InstId,
+    /// The run that opened it.
+    pub run_id: RunId,
+    pub long: bool,
+    /// Mark price when it was accepted.
+    pub entry: Price,
+    pub stop: Price,
+    pub target: Option<Price>,
+    pub horizon_min: Option<u32>,
+    pub p_target_first: Option<Decimal>,
+    pub invalidation: Option<Predicate>,
+    /// The model's words.
+    pub thesis: String,
+    pub opened: Ms,
+    /// Dollars that are lost at the stop.
+    pub risk_usd: Decimal,
+}
+
+/// Longest thesis that is shown again, characters.
+pub const THESIS: usize = 200;
+
+impl Plan {
+    /// Why the position is to be left after this bar of the base size; `None`: it stays. The stop is the venue's business.
+    pub fn exit(&self, last: &Candle, history: impl Fn(&str) -> Option<Vec<Candle>>) -> Option<String> {
+        if let Some(target) = self.target {
+            let reached = if self.long { last.high >= target } else { last.low <= target };
+            if reached {
+                return Some(format!("target {target} reached"));
+            }
+        }
+        let condition = self.invalidation.as_ref()?;
+        holds(condition, &history(&condition.tf)?).then(|| {
+            let op = if condition.op == Op::Lt { '<' } else { '>' };
+            let field = match condition.field {
+                Field::Close => "close",
+                Field::Rsi14 => "rsi14",
+                Field::Ema20DistBps => "ema20_dist_bps",
+            };
+            format!("invalidated: {} {field} {op} {}", condition.tf, condition.value.0)
+        })
+    }
+
+    /// Profit at a price in units of what was risked: the distance from entry to stop.
+    pub fn r_at(&self, price: Price) -> Option<Decimal> {
+        let risked = (self.entry.0 - self.stop.0).abs();
+        let made = if self.long { price.0 - self.entry.0 } else { self.entry.0 - price.0 };
+        made.checked_div(risked).map(|r| r.round_dp(2).normalize())
+    }
+}
+
+/// Does a condition hold on the last bar of a history? One that cannot be told yet does not.
+pub fn holds(condition: &Predicate, history: &[Candle]) -> bool {
+    let Some((close, rsi, distance)) = latest(history) else { return false };
+    let value = match condition.field {
+        Field::Close => Some(close.0),
+        Field::Rsi14 => rsi,
+        Field::Ema20DistBps => distance,
+    };
+    value.is_some_and(|value| match condition.op {
+        Op::Lt => value < condition.value.0,
+        Op::Gt => value > condition.value.0,
+    })
+}
+
+/// The size that a timeframe names, if it is one of these.
+pub fn timeframe(name: &str, bars: impl IntoIterator<Item = Bar>) -> Option<Bar> {
+    bars.into_iter().find(|bar| bar.okx() == name)
+}

@@ -1,0 +1,95 @@
+//! What is not on a stream and changes slowly: depth of the book, funding. Read now and then for those who look at it; a read that
+//! fails leaves what was there, and its age ends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::domain::{Extras, InstId, InstKind, Instrument, Ms, Price, Qty};
+use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::venue::Venue;
+
+/// Between two rounds, wall time.
+const EVERY: Duration = Duration::from_secs(15);
+/// What has not been read for so long is not known.
+const OLD: Duration = Duration::from_secs(120);
+const LEVELS: usize = 100;
+
+/// The actor that reads them.
+pub struct ExtrasReader {
+    pub venue: Venue,
+    pub clock: Clock,
+    pub instruments: Vec<Arc<Instrument>>,
+    pub view: watch::Sender<BTreeMap<InstId, Extras>>,
+    pub beat: Beat,
+}
+
+impl Actor for ExtrasReader {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        let mut read_at: BTreeMap<InstId, tokio::time::Instant> = BTreeMap::new();
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = self.beat.while_waiting(tick.tick()) => {}
+            }
+            for inst in self.instruments.clone() {
+                self.beat.tick();
+                if let Some(extras) = self.read(&inst).await {
+                    read_at.insert(inst.id.clone(), tokio::time::Instant::now());
+                    self.view.send_modify(|all| drop(all.insert(inst.id.clone(), extras)));
+                } else if read_at.get(&inst.id).is_some_and(|at| at.elapsed() > OLD) {
+                    self.view.send_modify(|all| drop(all.remove(&inst.id)));
+                }
+            }
+        }
+    }
+}
+
+impl ExtrasReader {
+    async fn read(&self, inst: &Instrument) -> Option<Extras> {
+        let failed = |error: crate::venue::VenueError| debug!(event = "extras", inst = %inst.id, %error, "not read");
+        let book = self.venue.book(&inst.id, LEVELS).await.map_err(failed).ok()?;
+        let funding = match inst.kind {
+            InstKind::Swap => self.venue.funding_rate(&inst.id).await.map_err(failed).ok()?,
+            InstKind::Spot => None,
+        };
+        let now = self.clock.now();
+        Some(Extras {
+            depth_usd: depth(inst, &book.bids, &book.asks),
+            funding_rate: funding.as_ref().map(|rate| rate.rate),
+            next_funding: funding.map(|rate| rate.at).filter(|at: &Ms| *at > now),
+        })
+    }
+}
+
+/// Dollars on both sides within ten hundredths of a percent of the mid.
+fn depth(inst: &Instrument, bids: &[(Price, Qty)], asks: &[(Price, Qty)]) -> Option<Decimal> {
+    let mid = (bids.first()?.0.0 + asks.first()?.0.0) / Decimal::TWO;
+    let reach = mid * Decimal::new(1, 3);
+    let near = bids.iter().chain(asks).filter(|(price, _)| (price.0 - mid).abs() <= reach);
+    near.map(|(price, qty)| inst.notional(*qty, *price).map(|usd| usd.0)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::instrument::tests::swap;
+
+    #[test]
+    fn depth_is_what_lies_within_ten_basis_points() {
+        let level = |price: &str, qty: &str| (price.parse().unwrap(), qty.parse().unwrap());
+        let bids = [level("99.95", "1"), level("99.90", "2"), level("99.85", "100")];
+        let asks = [level("100.05", "1"), level("100.15", "100")];
+        // Ten contracts to the coin: (99.95 + 99.90 × 2 + 100.05) × 0.1.
+        let expected: Decimal = "39.98".parse().unwrap();
+        assert_eq!(depth(&swap(), &bids, &asks).map(|usd| usd.normalize()), Some(expected));
+        assert_eq!(depth(&swap(), &[], &asks), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! What is remembered of models, and what people are shown of their decisions.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::decode::{ReadFail, optional, run_of, text, value};
+use super::{Reader, Table, rows, table_of};
+use crate::domain::model::{ModelMemory, ModelSpent, ModelTrade};
+use crate::domain::{InstId, Ms, RunId};
+use crate::store::StoreError;
+
+/// Ideas that are over, of which models are shown the last.
+const TRADES: i64 = 10;
+
+/// What a start must know; nothing in a database of before there were any.
+pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
+    let there: bool =
+        db.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'llm_items')", [], |row| row.get(0))?;
+    if !there {
+        return Ok(ModelMemory::default());
+    }
+    Ok(ModelMemory {
+        plans: rows(
+            db,
+            "SELECT plan FROM llm_items i WHERE plan IS NOT NULL
+             AND id = (SELECT MAX(id) FROM llm_items WHERE contender_id = i.contender_id AND inst_id = i.inst_id
+                AND plan IS NOT NULL)
+             AND NOT EXISTS (SELECT 1 FROM llm_trades t WHERE t.contender_id = i.contender_id AND t.inst_id = i.inst_id
+                AND t.at_ms >= i.at_ms)",
+            |row| text(row, 0),
+        )?,
+        spent: rows(
+            db,
+            "SELECT contender_id, utc_day, calls, tokens, cost_usd FROM llm_spent s WHERE utc_day =
+                (SELECT MAX(utc_day) FROM llm_spent WHERE contender_id = s.contender_id)",
+            |row| {
+                Ok(ModelSpent {
+                    contender: text(row, 0)?.as_str().into(),
+                    day: row.get(1)?,
+                    calls: row.get(2)?,
+                    tokens: row.get::<_, i64>(3)?.unsigned_abs(),
+                    cost_usd: value(row, 4)?,
+                })
+            },
+        )?,
+        trades: rows(
+            db,
+            &format!(
+                "SELECT run_id, contender_id, inst_id, r_multiple, held_min, reason, at_ms FROM (SELECT *, ROW_NUMBER() OVER
+                    (PARTITION BY contender_id ORDER BY id DESC) AS n FROM llm_trades) WHERE n <= {TRADES} ORDER BY id"
+            ),
+            |row| {
+                Ok(ModelTrade {
+                    run_id: run_of(&text(row, 0)?)?,
+                    contender: text(row, 1)?.as_str().into(),
+                    inst: InstId::new(text(row, 2)?),
+                    r_multiple: optional(row, 3)?,
+                    held_min: row.get(4)?,
+                    reason: text(row, 5)?,
+                    at: Ms(row.get(6)?),
+                })
+            },
+        )?,
+        opens: rows(
+            db,
+            "SELECT contender_id, at_ms FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL AND action LIKE 'open%'
+             AND at_ms >= (SELECT COALESCE(MAX(at_ms), 0) FROM llm_items) - 86400000",
+            |row| Ok((text(row, 0)?.as_str().into(), Ms(row.get(1)?))),
+        )?,
+    })
+}
+
+/// Everything that is known of one run.
+#[derive(Clone, Debug, Default)]
+pub struct RunStory {
+    /// One row.
+    pub run: Table,
+    /// Canonical JSON of what the rules were shown.
+    pub snapshot: Option<String>,
+    /// At most one row.
+    pub question: Table,
+    /// Canonical JSON of what the model was shown.
+    pub data: Option<String>,
+    pub calls: Table,
+    /// Bodies of each call: the request, and the reply if there was one.
+    pub bodies: Vec<(String, Option<String>)>,
+    pub items: Table,
+    pub decisions: Table,
+    pub allocations: Table,
+    pub orders: Table,
+    pub risk: Table,
+    pub fills: Table,
+}
+
+impl Reader {
+    /// The story of a run; `None`: there is none of this id.
+    pub fn run_story(&self, run_id: RunId) -> Result<Option<RunStory>, StoreError> {
+        self.with("reading a run", |db| story(db, &run_id.to_string()))
+    }
+}
+
+fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
+    let of = |sql: &str| table_of(db, sql, params![id]);
+    let run = of("SELECT run_id, kind, trigger, caused_by, at_ms FROM runs WHERE run_id = ?1")?;
+    if run.rows.is_empty() {
+        return Ok(None);
+    }
+    let snapshot = db
+        .query_row("SELECT body FROM snapshot_bodies WHERE run_id = ?1", [id], |row| row.get::<_, String>(0))
+        .optional()?;
+    let data = db
+        .query_row(
+            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT data_hash FROM llm_questions WHERE run_id = ?1)",
+            [id],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    let bodies = {
+        let mut query = db.prepare(
+            "SELECT q.hash, q.body, q.size, r.hash, r.body, r.size FROM llm_calls c JOIN blobs q ON q.hash = c.request_hash
+             LEFT JOIN blobs r ON r.hash = c.reply_hash WHERE c.run_id = ?1 ORDER BY c.id",
+        )?;
+        let mut cursor = query.query([id])?;
+        let mut bodies = Vec::new();
+        while let Some(row) = cursor.next()? {
+            let reply: Option<Vec<u8>> = row.get(3)?;
+            let request = unpacked((row.get(0)?, row.get(1)?, row.get(2)?))?;
+            let reply = reply.map(|hash| unpacked((hash, row.get(4)?, row.get(5)?))).transpose()?;
+            bodies.push((request, reply));
+        }
+        bodies
+    };
+    Ok(Some(RunStory {
+        run,
+        snapshot,
+        data: data.map(unpacked).transpose()?,
+        bodies,
+        question: of("SELECT contender_id AS contender, mode, inst_id AS inst, model, template, template_hash, prompt_hash, snap
+            FROM llm_questions WHERE run_id = ?1")?,
+        calls: of("SELECT attempt, format, status, outcome, detail, model_returned, finish_reason, tokens_prompt, tokens_completion,
+            cost_usd, sent_ms, first_byte_ms, done_ms FROM llm_calls WHERE run_id = ?1 ORDER BY id")?,
+        items: of("SELECT inst_id AS inst, action, code, detail, evidence_true, evidence_all, said FROM llm_items
+            WHERE run_id = ?1 ORDER BY ordinal")?,
+        decisions: of("SELECT contender_id AS contender, inst_id AS inst, target_bps, stop_px AS stop, reason FROM decisions
+            WHERE run_id = ?1 ORDER BY contender_id, inst_id")?,
+        allocations: of("SELECT contender_id AS contender, inst_id AS inst, sleeve_usd, current_qty AS held, target_qty AS wanted,
+            reason FROM allocations WHERE run_id = ?1 ORDER BY contender_id, inst_id")?,
+        orders: of("SELECT order_id, contender_id AS contender, inst_id AS inst, side, purpose, qty, limit_px AS 'limit', stop_px AS stop,
+            state, filled, average_px AS average FROM orders WHERE run_id = ?1 ORDER BY created_ms, order_id")?,
+        risk: of("SELECT scope, code, bound, value FROM risk_events WHERE run_id = ?1 ORDER BY id")?,
+        fills: of("SELECT order_id, inst_id AS inst, side, price, qty, fee, fee_ccy, liquidity, at_ms FROM fills
+            WHERE run_id = ?1 ORDER BY seq")?,
+    }))
+}
+
+/// A body under its hash; one that is not what its hash says is an error.
+fn unpacked((hash, body, size): (Vec<u8>, Vec<u8>, i64)) -> Result<String, ReadFail> {
+    use sha2::{Digest, Sha256};
+    let damaged = |why: &str| ReadFail::Value(format!("blob {}: {why}", data_encoding::HEXLOWER.encode(&hash)));
+    let size = usize::try_from(size).map_err(|_| damaged("its size is negative"))?;
+    let bytes = zstd::bulk::decompress(&body, size).map_err(|error| damaged(&error.to_string()))?;
+    if Sha256::digest(&bytes)[..] != hash[..] {
+        return Err(damaged("its content is not what its hash says"));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
