@@ -209,6 +209,9 @@ fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: M
             ttl: settings.ttl,
             cooldown: settings.cooldown,
             depth_times: Decimal::TWO,
+            // The price may move on the way to the gate.
+            position_usd: config.risk.value(Rule::OrderNotionalMax).min(config.risk.value(Rule::Position))
+                * Decimal::new(97, 2),
         },
         spot_fees: fees(&config.backtest.costs(InstKind::Spot).tiers),
         swap_fees: fees(&config.backtest.costs(InstKind::Swap).tiers),

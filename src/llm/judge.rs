@@ -240,7 +240,7 @@ fn enter(
     let leverage = if inst.kind == InstKind::Spot { limits.leverage.min(Decimal::ONE) } else { limits.leverage };
     let others: Decimal = taken.positions.iter().filter(|(other, _)| **other != item.inst).map(|(_, usd)| *usd).sum();
     let room = (sleeve * leverage - others).max(Decimal::ZERO);
-    let worth = (sleeve * risk * mark.0 / risked).min(room);
+    let worth = (sleeve * risk * mark.0 / risked).min(room).min(limits.position_usd);
     let slot = sleeve / Decimal::from(arm.instruments.len().max(1));
     let share = worth.checked_div(slot).unwrap_or_default() * Decimal::from(10_000);
     let bps = i32::try_from(share.trunc()).unwrap_or(i32::MAX);

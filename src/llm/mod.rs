@@ -20,3 +20,6 @@ pub mod seat;
 
 pub use code::Code;
 pub use desk::{Desk, Player};
+
+#[cfg(test)]
+mod tests;

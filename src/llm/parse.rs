@@ -104,20 +104,23 @@ fn unfenced(text: &str) -> &str {
     if inner.contains("```") { text } else { inner.trim() }
 }
 
+/// JSON first, then its form: a text that is no JSON says nothing about what its keys were to be.
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
+    let refused =
+        |code, error: serde_json::Error| Refused::new(code, error.to_string().chars().take(200).collect::<String>());
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| refused(Code::Syntax, error))?;
     serde_json::from_str(text).map_err(|error| {
-        use serde_json::error::Category;
         let said = error.to_string();
-        let code = match error.classify() {
-            Category::Syntax | Category::Eof | Category::Io => Code::Syntax,
-            Category::Data if said.starts_with("duplicate field") => Code::DuplicateKey,
-            Category::Data if said.starts_with("unknown field") => Code::UnknownKey,
-            Category::Data if said.starts_with("missing field") => Code::MissingKey,
-            Category::Data if said.starts_with(NUMBER) => Code::NumberFormat,
-            Category::Data if said.starts_with(VERSION) => Code::Version,
-            Category::Data => Code::BadValue,
-        };
-        Refused::new(code, said.chars().take(200).collect::<String>())
+        let known = [
+            ("duplicate field", Code::DuplicateKey),
+            ("unknown field", Code::UnknownKey),
+            ("missing field", Code::MissingKey),
+            (NUMBER, Code::NumberFormat),
+            (VERSION, Code::Version),
+        ];
+        let code =
+            known.into_iter().find(|(begins, _)| said.starts_with(begins)).map_or(Code::BadValue, |(_, code)| code);
+        refused(code, error)
     })
 }
 

@@ -74,11 +74,9 @@ impl Seat {
         u32::try_from(today).unwrap_or(u32::MAX)
     }
 
-    /// A plan holds from now on.
+    /// A plan holds from now on; `opens`: nothing is held of it yet.
     pub fn adopt(&mut self, plan: Plan, opens: bool) {
         if opens {
-            self.opens.retain(|at| at.utc_day() == plan.opened.utc_day());
-            self.opens.push(plan.opened);
             self.entered.remove(&plan.inst);
         }
         self.leaving.remove(&plan.inst);
@@ -93,7 +91,10 @@ impl Seat {
             let key = (arm.id.clone(), plan.inst.clone());
             let holds = orders.holdings.get(&key).is_some_and(|held| !held.qty.is_zero());
             if holds {
-                self.entered.insert(plan.inst.clone());
+                if self.entered.insert(plan.inst.clone()) && !self.opens.contains(&plan.opened) {
+                    self.opens.retain(|at| at.utc_day() == now.utc_day());
+                    self.opens.push(plan.opened);
+                }
                 continue;
             }
             let working = orders.open.values().any(|order| order.contender == arm.id && order.inst == plan.inst);

@@ -52,6 +52,8 @@ pub struct ArmLimits {
     pub cooldown: Ms,
     /// Market depth over order value.
     pub depth_times: Decimal,
+    /// Dollars in one position: a little below what the gate lets through in one order and in one instrument.
+    pub position_usd: Decimal,
 }
 
 impl Arm {

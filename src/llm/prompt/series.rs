@@ -39,7 +39,7 @@ pub fn series(history: &[Candle], bar: Bar, inst: &Instrument) -> SeriesData {
         out.close.push(candle.close);
         let volume = inst.notional(candle.volume, candle.close).map_or(Decimal::ZERO, |usd| usd.0.round_dp(0));
         out.volume_usd.push(volume);
-        let share = |value: Option<f64>, scale: f64| value.and_then(|value| short(scale * value / close, 3));
+        let share = |value: Option<f64>, scale: f64| value.and_then(|value| short(scale * value / close, 5));
         out.atr14_pct.push(share(walk.atr.get(), 100.0));
         out.rsi14.push(walk.rsi.get().and_then(|rsi| short(rsi, 1)));
         let from = |ema: &Ema| share(ema.get().map(|mean| close - mean), 10_000.0);

@@ -1,0 +1,250 @@
+//! Each check on its own: what turns a sound answer into one that is refused, and what a sound one comes to.
+
+use serde_json::{Value, json};
+
+use super::{NOW, Scene, coin, d, portfolio, px, single};
+use crate::domain::instrument::tests::swap;
+use crate::domain::{Bps, Extras, Ms, Position, Qty};
+use crate::llm::answer::Mode;
+use crate::llm::code::Code;
+use crate::llm::plan::Plan;
+
+fn with(base: Value, changes: Value) -> Value {
+    let (Value::Object(mut base), Value::Object(changes)) = (base, changes) else { unreachable!() };
+    base.extend(changes);
+    Value::Object(base)
+}
+
+#[track_caller]
+fn check(scene: &Scene, changes: Value, expected: Code) {
+    let answer = with(single(), changes);
+    let (code, detail) = scene.code(&answer.to_string());
+    assert_eq!(code, expected, "{detail}: {answer}");
+}
+
+#[test]
+fn a_sound_answer_becomes_a_target_a_stop_and_a_plan() {
+    let scene = Scene::new(Mode::Single);
+    let asked = scene.asked();
+    let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
+    let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
+    let verdicts = scene.judged(&asked, items);
+    let verdict = &verdicts[0];
+    assert_eq!(verdict.code, Code::Accepted, "{}", verdict.detail);
+    // Half a percent of 10,000 is 50 dollars; lost per coin: 2 to the stop, 0.2 in costs (0.05 % twice and a spread of 0.1 %).
+    // 50 / 2.2 × 100 = 2,272.7 dollars, of a slot of 5,000.
+    assert_eq!(verdict.proposal.target, Some(Bps(4545)));
+    assert_eq!(verdict.proposal.stop, Some(px("98")));
+    let plan = verdict.plan.as_ref().unwrap();
+    assert_eq!((plan.entry, plan.stop, plan.target), (px("100"), px("98"), Some(px("105"))));
+    assert_eq!(plan.risk_usd.round_dp(2), d("50"));
+    assert_eq!(asked.verified(&verdict.item.evidence), (1, 1));
+}
+
+#[test]
+fn each_check_refuses_what_it_is_there_for() {
+    let scene = Scene::new(Mode::Single);
+    for (changes, expected) in [
+        (json!({"symbol": "ETH-USDT"}), Code::UnknownSymbol),
+        (json!({"symbol": "DOGE-USDT-SWAP"}), Code::UnknownSymbol),
+        (json!({"action": "hold"}), Code::Accepted),
+        (json!({"action": "close"}), Code::ActionState),
+        (json!({"action": "tighten_stop"}), Code::ActionState),
+        (json!({"risk_pct": null}), Code::RiskSize),
+        (json!({"risk_pct": "0"}), Code::RiskSize),
+        (json!({"risk_pct": "-1"}), Code::RiskSize),
+        (json!({"risk_pct": "1"}), Code::Accepted),
+        (json!({"risk_pct": "1.01"}), Code::RiskSize),
+        (json!({"stop_px": null}), Code::StopMissing),
+        (json!({"stop_px": "0"}), Code::StopSide),
+        (json!({"stop_px": "-98"}), Code::StopSide),
+        (json!({"stop_px": "100"}), Code::StopSide),
+        (json!({"stop_px": "101"}), Code::StopSide),
+        (json!({"stop_px": "99.75"}), Code::StopDistance),
+        (json!({"stop_px": "99.7", "target_px": "101"}), Code::Accepted),
+        (json!({"stop_px": "94", "target_px": "110", "invalidation": null}), Code::Accepted),
+        (json!({"stop_px": "93.95", "target_px": "110", "invalidation": null}), Code::StopDistance),
+        (json!({"target_px": null}), Code::TargetMissing),
+        (json!({"target_px": "100"}), Code::TargetSide),
+        (json!({"target_px": "99"}), Code::TargetSide),
+        (json!({"target_px": "120"}), Code::Accepted),
+        (json!({"target_px": "120.05"}), Code::TargetFar),
+        (json!({"p_target_first": null}), Code::Probability),
+        (json!({"p_target_first": "1.01"}), Code::Probability),
+        (json!({"p_target_first": "-0.1"}), Code::Probability),
+        (json!({"horizon_min": null}), Code::Probability),
+        (json!({"horizon_min": 0}), Code::Probability),
+        (json!({"invalidation": {"tf": "2m", "field": "close", "op": "lt", "value": "97"}}), Code::Predicate),
+        (json!({"invalidation": {"tf": "1m", "field": "close", "op": "gt", "value": "97"}}), Code::Predicate),
+        // After costs of 0.2 there and back: (2.4 − 0.2) / (2 + 0.2) = 1.
+        (json!({"target_px": "102.4"}), Code::Accepted),
+        (json!({"target_px": "102.35"}), Code::RewardRisk),
+        (json!({"action": "open_short", "stop_px": "102", "target_px": "95", "invalidation": null}), Code::Accepted),
+        (json!({"action": "open_short", "invalidation": null}), Code::StopSide),
+        (json!({"action": "open_short", "stop_px": "102", "target_px": "105", "invalidation": null}), Code::TargetSide),
+        (json!({"risk_pct": "0.0001"}), Code::TooSmall),
+    ] {
+        check(&scene, changes, expected);
+    }
+}
+
+#[test]
+fn what_is_held_decides_what_may_be_asked_for() {
+    let long = || Scene::new(Mode::Single).holding("10");
+    check(&long(), json!({"action": "close"}), Code::Accepted);
+    check(&long(), json!({}), Code::ActionState);
+    check(&long(), json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Flip);
+    check(&long(), json!({"action": "tighten_stop", "stop_px": null}), Code::StopMissing);
+    check(&long(), json!({"action": "tighten_stop", "stop_px": "100"}), Code::StopSide);
+    check(&long(), json!({"action": "tighten_stop", "stop_px": "99"}), Code::Accepted);
+    let mut planned = long();
+    planned.plans.insert(swap().id, plan());
+    check(&planned, json!({"action": "tighten_stop", "stop_px": "98"}), Code::StopLooser);
+    check(&planned, json!({"action": "tighten_stop", "stop_px": "98.05"}), Code::Accepted);
+    let short = Scene::new(Mode::Single).holding("-10");
+    check(&short, json!({"action": "tighten_stop", "stop_px": "101"}), Code::Accepted);
+    check(&short, json!({"action": "tighten_stop", "stop_px": "99"}), Code::StopSide);
+}
+
+fn plan() -> Plan {
+    Plan {
+        contender: "llm".into(),
+        inst: swap().id,
+        run_id: crate::domain::RunId(uuid::Uuid::nil()),
+        long: true,
+        entry: px("100"),
+        stop: px("98"),
+        target: Some(px("105")),
+        horizon_min: Some(60),
+        p_target_first: Some(d("0.5")),
+        invalidation: None,
+        thesis: "t".into(),
+        opened: Ms(0),
+        risk_usd: d("50"),
+    }
+}
+
+#[test]
+fn the_state_of_the_moment_counts_and_not_that_of_the_question() {
+    let later = |ms: i64| {
+        let mut scene = Scene::new(Mode::Single);
+        scene.now = NOW.plus(Ms(ms));
+        scene
+    };
+    check(&later(90_000), json!({}), Code::Accepted);
+    check(&later(90_001), json!({}), Code::Stale);
+    let moved = |mark: &str| {
+        let scene = Scene::new(Mode::Single);
+        let asked = scene.asked();
+        let mut now = Scene::new(Mode::Single);
+        now.market.insts.get_mut(&swap().id).unwrap().mark = Some((px(mark), NOW));
+        let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
+        let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
+        now.judged(&asked, items)[0].code
+    };
+    assert_eq!(moved("100.15"), Code::Accepted, "fifteen basis points, as the answer allows");
+    assert_eq!(moved("100.20"), Code::Moved);
+    let mut blind = Scene::new(Mode::Single);
+    blind.market.insts.get_mut(&swap().id).unwrap().quote = None;
+    check(&blind, json!({}), Code::NoMarket);
+}
+
+#[test]
+fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
+    let close = json!({"action": "close"});
+    let mut spent = Scene::new(Mode::Single);
+    spent.close_only = Some("the day's calls are made".into());
+    check(&spent, json!({}), Code::CloseOnly);
+    let mut spent = spent.holding("10");
+    check(&spent, close.clone(), Code::Accepted);
+    spent.opens_today = 99;
+    check(&spent, close, Code::Accepted);
+    let mut often = Scene::new(Mode::Single);
+    often.opens_today = 5;
+    check(&often, json!({}), Code::OpensPerDay);
+    let mut full = Scene::new(Mode::Single);
+    full.arm.limits.positions = 1;
+    let held = crate::domain::books::Holding { qty: Qty(d("1")), average: px("100"), ..Default::default() };
+    full.orders.holdings.insert((full.arm.id.clone(), coin().id), held);
+    check(&full, json!({}), Code::MaxPositions);
+    let mut thin = Scene::new(Mode::Single);
+    thin.extras.insert(swap().id, Extras { depth_usd: Some(d("4000")), ..Extras::default() });
+    check(&thin, json!({}), Code::Depth);
+    thin.extras.insert(swap().id, Extras { depth_usd: Some(d("5000")), ..Extras::default() });
+    check(&thin, json!({}), Code::Accepted);
+    let mut near = Scene::new(Mode::Single);
+    let position = Position {
+        inst: swap().id,
+        qty: Qty(d("100")),
+        average: None,
+        mark: None,
+        unrealised: d("0"),
+        notional: None,
+        liquidation: Some(px("97.8")),
+        leverage: None,
+        at: NOW,
+    };
+    near.account.positions.insert(swap().id, position);
+    check(&near, json!({}), Code::StopLiquidation);
+    check(&near, json!({"stop_px": "98.5"}), Code::Accepted);
+}
+
+#[test]
+fn leverage_is_derived_and_capped() {
+    // A stop 0.3 away risks 1 % of 10,000 at a value of 20,000: twice the sleeve, whatever the model risks more.
+    let target = |leverage: &str, stop: &str| {
+        let mut scene = Scene::new(Mode::Single);
+        scene.arm.limits.leverage = d(leverage);
+        let asked = scene.asked();
+        let answer = with(single(), json!({"risk_pct": "1", "stop_px": stop}));
+        let text = answer.to_string().replace("SNAP", &asked.data.meta.snap);
+        let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
+        scene.judged(&asked, items)[0].proposal.target.unwrap().0
+    };
+    assert_eq!(target("5", "99.7"), 40_000, "100 / 0.5 × 100 = 20,000 dollars, four slots of 5,000");
+    assert_eq!(target("1.5", "99.7"), 30_000, "at most one and a half sleeves");
+    assert_eq!(target("5", "98"), 9090, "100 / 2.2 × 100 = 4,545 dollars");
+}
+
+#[test]
+fn a_portfolio_is_judged_item_by_item_and_what_closes_comes_first() {
+    let scene = Scene::new(Mode::Portfolio).holding("10");
+    let target = |symbol: &str, weight: &str, stop: &str, aim: &str| {
+        json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": aim, "horizon_min": 60, "p_target_first": "0.5",
+            "invalidation": null, "reason": "r"})
+    };
+    let closing = json!({"symbol": "ETH-USDT-SWAP", "weight": "0", "stop_px": null, "target_px": null, "horizon_min": null,
+        "p_target_first": null, "invalidation": null, "reason": "out"});
+    let judged = |targets: Value| {
+        let asked = scene.asked();
+        let answer = with(portfolio(), json!({"targets": targets})).to_string().replace("SNAP", &asked.data.meta.snap);
+        let items = crate::llm::parse::parse(Mode::Portfolio, &answer, &asked.data.meta.snap).unwrap();
+        let verdicts = scene.judged(&asked, items);
+        verdicts.iter().map(|v| format!("{} {} {}", v.item.inst, v.item.action(), v.code)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        judged(json!([target("ETH-USDT", "0.3", "98", "105"), closing])),
+        ["ETH-USDT-SWAP close accepted", "ETH-USDT weight accepted"]
+    );
+    assert_eq!(judged(json!([target("ETH-USDT-SWAP", "-0.3", "102", "95")])), ["ETH-USDT-SWAP weight flip"]);
+    assert_eq!(judged(json!([target("ETH-USDT", "-0.3", "102", "95")])), ["ETH-USDT weight not_allowed"]);
+    assert_eq!(
+        judged(json!([target("ETH-USDT", "0.3", "98", "105"), target("ETH-USDT", "0.4", "98", "105")])),
+        ["ETH-USDT weight symbol_twice", "ETH-USDT weight symbol_twice"]
+    );
+    assert_eq!(judged(json!([])), Vec::<String>::new(), "nothing is asked for, and nothing done");
+    let whole = |weight: &str| {
+        scene
+            .code(
+                &with(
+                    portfolio(),
+                    json!({"targets": [target("ETH-USDT", weight, "98", "105"),
+        target("ETH-USDT-SWAP", "0.5", "98", "105")]}),
+                )
+                .to_string(),
+            )
+            .0
+    };
+    assert_eq!(whole("0.5"), Code::Accepted);
+    assert_eq!(whole("0.51"), Code::RiskSize);
+}
