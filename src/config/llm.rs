@@ -103,7 +103,7 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
         s.problem("response_format", format!("must be json_schema, json_object or none, is '{response_format}'"));
     }
     let deadline = s.int_or("deadline_ms", 60_000, 100, 600_000);
-    let listen = s.int_or("listen_ms", deadline.saturating_mul(3), 100, 1_800_000);
+    let listen = s.int_or("listen_ms", deadline.saturating_add(60_000), 100, 1_800_000);
     if listen < deadline {
         s.problem("listen_ms", "must not be less than deadline_ms");
     }

@@ -8,6 +8,8 @@ mod end_to_end;
 mod exchange;
 mod faults;
 mod harness;
+mod model_server;
+mod models;
 mod paper;
 mod recovery;
 mod tidy;

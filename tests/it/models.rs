@@ -1,0 +1,320 @@
+//! Contenders that are models, against a chat endpoint of our own: what is asked, what is kept, what is acted on.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::harness::{Daemon, Exchange, WIDE, command, count, pair, wait_for};
+use super::model_server::{Asked, ModelServer, Say, completion};
+
+#[path = "../../src/llm/tests/cases.rs"]
+mod cases;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const INST: &str = "ETH-USDT-SWAP";
+
+/// A configuration with one model and one contender; `more` goes into the contender, `model` into the model.
+fn config(dir: &Path, server: &ModelServer, model: &str, more: &str) -> String {
+    std::fs::create_dir_all(dir).unwrap();
+    let path = dir.join("models.toml");
+    let text = format!(
+        "{WIDE}[venue]\norder_expiry_ms = 60000\n[[instrument]]\nid = \"{INST}\"\n\
+         [[model]]\nid = \"stub\"\nbase_url = \"{}\"\nmodel = \"stub-1\"\ncalls_per_minute = 10000\n\
+         input_usd_per_mtok = \"1\"\noutput_usd_per_mtok = \"2\"\n{model}\n\
+         [[contender]]\nid = \"llm\"\nkind = \"llm\"\nmodel = \"stub\"\nstage = \"live\"\nweight = \"0.5\"\n\
+         instruments = [\"{INST}\"]\nreward_risk_min = \"0\"\nleast_ms = 0\nttl_ms = 600000\ndeviation_bps_max = 1000\nopens_per_day_max = 1000\n\
+         execution = {{ policy = \"ioc_limit\", collar_bps = 50 }}\n{more}\n",
+        server.url
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+struct System {
+    // Ends first: its creates are judged by the exchange's books.
+    daemon: Daemon,
+    exchange: Exchange,
+    config: String,
+    _dir: tempfile::TempDir,
+}
+
+impl System {
+    fn start(server: &ModelServer, speed: &str, model: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let exchange = Exchange::start(&["--speed", speed]);
+        let config = config(dir.path(), server, model, more);
+        let daemon = Self::daemon(&dir.path().join("state"), &config, &exchange);
+        Self { exchange, daemon, config, _dir: dir }
+    }
+
+    fn daemon(state: &Path, config: &str, exchange: &Exchange) -> Daemon {
+        let mut env = exchange.env();
+        env.push(pair("MODEL_KEY_STUB", "sk-canary-8d1f"));
+        let mut daemon = Daemon::start(state, &["--config", config, "run"], &env);
+        daemon.wait_log("ready: reconciled", LIMIT);
+        daemon
+    }
+
+    /// kill -9, and the ordinary start.
+    fn killed_and_started(self) -> Self {
+        let Self { daemon, exchange, config, _dir } = self;
+        let state = daemon.dir.clone();
+        daemon.kill();
+        let daemon = Self::daemon(&state, &config, &exchange);
+        Self { daemon, exchange, config, _dir }
+    }
+
+    fn count(&self, statement: &str) -> i64 {
+        count(&self.daemon.dir, statement)
+    }
+
+    #[track_caller]
+    fn until(&self, what: &str, statement: &str) {
+        let began = std::time::Instant::now();
+        while self.count(statement) == 0 {
+            assert!(began.elapsed() < LIMIT, "waited in vain for {what}:\n{}", self.daemon.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What a verb prints.
+    #[track_caller]
+    fn verb(&self, args: &[&str]) -> String {
+        let mut all = vec!["--config", &self.config];
+        all.extend(args);
+        let out = command(&self.daemon.dir, &all).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+}
+
+fn mark(data: &Value) -> f64 {
+    let shown = &data["market"][INST];
+    shown["mark"].as_str().or_else(|| shown["last"].as_str()).unwrap().parse().unwrap()
+}
+
+fn atr(data: &Value) -> f64 {
+    let series = data["series"][INST].as_object().unwrap().values().next().unwrap();
+    let share = series["atr14_pct"].as_array().unwrap().last().unwrap().as_str().unwrap_or("0.01");
+    share.parse::<f64>().unwrap() / 100.0 * mark(data)
+}
+
+/// A long with its stop and target so many average true ranges away.
+fn long(asked: &Asked, stop: f64, target: f64) -> Value {
+    let data = asked.data();
+    let at = |away: f64| format!("{:.6}", mark(&data) + away * atr(&data));
+    json!({"schema": "single.v1", "snap": data["meta"]["snap"], "symbol": INST, "action": "open_long", "risk_pct": "0.2",
+        "stop_px": at(-stop), "target_px": at(target), "max_entry_deviation_bps": null, "horizon_min": 60, "p_target_first": "0.5",
+        "invalidation": null, "evidence": [format!("market.{INST}.last={}", data["market"][INST]["last"].as_str().unwrap())],
+        "reason": "a test"})
+}
+
+fn action(asked: &Asked, action: &str) -> Value {
+    let data = asked.data();
+    json!({"schema": "single.v1", "snap": data["meta"]["snap"], "symbol": INST, "action": action, "risk_pct": null, "stop_px": null,
+        "target_px": null, "max_entry_deviation_bps": null, "horizon_min": null, "p_target_first": null, "invalidation": null,
+        "evidence": [], "reason": "a test"})
+}
+
+#[test]
+fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wrong() {
+    let server = ModelServer::start(|_, asked| {
+        // A server that does not know schemas says so in its own way.
+        if asked.format() == "json_schema" {
+            return Say::Http(500, "", b"{\"error\":{\"message\":\"unsupported response_format\"}}".to_vec());
+        }
+        let data = asked.data();
+        if data["positions"].as_array().unwrap().is_empty() {
+            let mut answer = long(asked, 4.5, 19.0);
+            // Half a range lower the idea is wrong; in this market that takes seconds.
+            let wrong = format!("{:.6}", mark(&data) - 0.5 * atr(&data));
+            answer["invalidation"] = json!({"tf": "1s", "field": "close", "op": "lt", "value": wrong});
+            Say::text(answer.to_string())
+        } else {
+            Say::text(action(asked, "hold").to_string())
+        }
+    });
+    let system = System::start(&server, "10", "", "every_bars = 3");
+    system.until("a fill", "SELECT COUNT(*) FROM fills WHERE contender_id = 'llm' AND side = 'buy'");
+    let stops = "SELECT COUNT(*) FROM algo_orders WHERE contender_id = 'llm' AND state = 'live'";
+    let gone = "SELECT COUNT(*) FROM llm_trades";
+    wait_for("its stop at the venue, or all of it over", LIMIT, || system.count(stops) + system.count(gone) > 0);
+    system.until(
+        "an idea that turned out wrong",
+        "SELECT COUNT(*) FROM llm_trades WHERE reason LIKE 'invalidated: 1s close%'",
+    );
+    // One refusal was enough to learn what the server knows.
+    let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
+    assert_eq!(formats.iter().filter(|format| *format == "json_schema").count(), 1, "{formats:?}");
+    assert!(formats[1..].iter().all(|format| format == "json_object"));
+    // The page of a run holds everything.
+    let db = system.daemon.db();
+    let run: String = db
+        .query_row(
+            "SELECT run_id FROM fills WHERE contender_id = 'llm' AND side = 'buy' ORDER BY seq LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let page = system.verb(&["decisions", "show", &run]);
+    for part in
+        ["question", "--- reply 1 ---", "open_long", "accepted", "allocations", "orders", "fills", "snapshot: equity"]
+    {
+        assert!(page.contains(part), "no '{part}' in\n{page}");
+    }
+    let json: Value = serde_json::from_str(&system.verb(&["decisions", "show", &run, "--json"])).unwrap();
+    assert_eq!(json["items"][0]["evidence_true"], 1, "{}", json["items"]);
+    assert_eq!(json["data"]["meta"]["snap"], json["question"]["snap"]);
+    let shown = system.verb(&["prompt", "show", "--contender", "llm"]);
+    assert!(shown.contains("=== system ===") && shown.contains(INST), "{shown}");
+    // Every request that left is in the database, and what it cost.
+    let (asked, kept) = (server.count() as i64, "SELECT COUNT(*) FROM llm_calls");
+    wait_for("every request in the database", LIMIT, || system.count(kept) >= asked);
+    assert!(system.count("SELECT COUNT(*) FROM llm_spent WHERE CAST(cost_usd AS REAL) > 0") == 1);
+    let bare = "SELECT COUNT(*) FROM orders o WHERE o.contender_id = 'llm' AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.run_id = o.run_id)";
+    assert_eq!(system.count(bare), 0, "orders without a decision");
+}
+
+#[test]
+fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
+    let cases = cases::all();
+    let total = cases.len();
+    // In an order of its own, so that shapes that count against the provider stand apart.
+    let mut bodies: Vec<Vec<u8>> = cases.into_iter().map(|case| case.body).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for i in (1..bodies.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bodies.swap(i, (state >> 33) as usize % (i + 1));
+    }
+    let bodies = Mutex::new(bodies);
+    let server = ModelServer::start(move |_, asked| {
+        let snap = asked.data()["meta"]["snap"].as_str().unwrap().to_owned();
+        match bodies.lock().unwrap().pop() {
+            Some(body) => match String::from_utf8(body) {
+                Ok(text) => Say::Http(200, "", text.replace("SNAP", &snap).into_bytes()),
+                Err(raw) => Say::Http(200, "", raw.into_bytes()),
+            },
+            None => Say::text(action(asked, "hold").to_string()),
+        }
+    });
+    let system = System::start(
+        &server,
+        "100",
+        "response_format = \"none\"",
+        "calls_per_day_max = 100000\nusd_per_day_max = \"1000\"\ntokens_per_day_max = 1000000000",
+    );
+    let asked = || server.count() > total + 3;
+    wait_for("all of them", Duration::from_secs(150), asked);
+    wait_for("all of them in the database", LIMIT, || system.count("SELECT COUNT(*) FROM llm_calls") as usize >= total);
+    let orders = system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'");
+    assert_eq!(orders, 0, "{}", system.daemon.log());
+    let lost = "SELECT COUNT(*) FROM llm_calls WHERE reply_hash IS NULL AND outcome NOT IN ('too_long', 'timeout')";
+    assert_eq!(system.count(lost), 0, "replies that were not kept");
+    assert!(!system.daemon.log().contains("panicked"), "{}", system.daemon.log());
+    let codes = system.count("SELECT COUNT(DISTINCT outcome) FROM llm_calls")
+        + system.count("SELECT COUNT(DISTINCT code) FROM llm_items");
+    assert!(codes > 20, "{codes} different codes");
+    // The key went where it belongs and nowhere else.
+    let all = server.all();
+    assert!(all.iter().all(|asked| asked.head.contains("Bearer sk-canary-8d1f")));
+    let secrets = ["sk-canary-8d1f", system.exchange.text("secret"), system.exchange.text("passphrase")];
+    for secret in secrets {
+        assert!(all.iter().all(|asked| !asked.body.to_string().contains(secret)), "a secret in a prompt");
+    }
+    for entry in std::fs::read_dir(&system.daemon.dir).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "a secret in {}", entry.path().display());
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
+    let server = ModelServer::start(|n, asked| match n {
+        0 => Say::Slow(Duration::from_millis(1500), completion(long(asked, 5.5, 19.0).to_string())),
+        _ => Say::text(action(asked, "hold").to_string()),
+    });
+    let system = System::start(&server, "10", "deadline_ms = 500", "");
+    system.until("the late reply", "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL");
+    system.until("a later answer", "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'");
+    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'"), 1);
+    assert_eq!(system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"), 0);
+}
+
+#[test]
+fn what_a_killed_process_has_spent_stays_spent() {
+    let server = ModelServer::start(|n, asked| match n {
+        1 => Say::Hang,
+        _ => Say::text(action(asked, "hold").to_string()),
+    });
+    // Half of the calls are for what is held, and nothing is.
+    let system = System::start(&server, "10", "", "calls_per_day_max = 4\nreserve_pct = \"50\"");
+    wait_for("a second request", LIMIT, || server.count() == 2);
+    let spent = "SELECT calls FROM llm_spent";
+    wait_for("two calls on disk", LIMIT, || system.count(spent) == 2);
+    let system = system.killed_and_started();
+    let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
+    let before = system.count(syncs);
+    wait_for("a minute and a half of the venue's time", LIMIT, || system.count(syncs) > before + 3);
+    assert_eq!((server.count(), system.count(spent)), (2, 2), "{}", system.daemon.log());
+}
+
+#[test]
+fn with_the_budget_spent_a_contender_may_only_reduce() {
+    let server = ModelServer::start(|_, asked| {
+        let data = asked.data();
+        // Told that nothing more may open, it wants more all the same.
+        let told = data["limits"]["allowed"][INST] == json!(["hold", "close"]);
+        let at = |away: f64| format!("{:.6}", mark(&data) + away * atr(&data));
+        let target = json!({"symbol": INST, "weight": if told { "0.9" } else { "0.1" }, "stop_px": at(-3.0), "target_px": null,
+            "horizon_min": null, "p_target_first": null, "invalidation": null, "reason": "more"});
+        Say::text(
+            json!({"schema": "portfolio.v1", "snap": data["meta"]["snap"], "targets": [target], "unlisted": "keep",
+            "reason": "a test"})
+            .to_string(),
+        )
+    });
+    // Six calls for anything, six more for what is held.
+    let more = "mode = \"portfolio\"\nrisk_budget_pct = \"2\"\ncalls_per_day_max = 12\nreserve_pct = \"50\"\nleverage_max = \"5\"";
+    let system = System::start(&server, "10", "", more);
+    system.until("an entry", "SELECT COUNT(*) FROM fills WHERE contender_id = 'llm'");
+    system.until("more of it refused", "SELECT COUNT(*) FROM llm_items WHERE code = 'close_only'");
+    assert!(server.count() > 6 && server.count() <= 12, "{} calls", server.count());
+    let grown = "SELECT COUNT(*) FROM llm_items i WHERE i.code = 'accepted' AND i.action = 'weight' AND i.at_ms >
+        (SELECT MIN(at_ms) FROM llm_items WHERE code = 'close_only')";
+    assert_eq!(system.count(grown), 0);
+}
+
+#[test]
+fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
+    let server = ModelServer::start(|n, asked| match n {
+        0 => Say::Http(503, "retry-after: 0\r\n", b"busy".to_vec()),
+        1 => Say::text(action(asked, "hold").to_string()),
+        2 => Say::Cut,
+        3 => Say::Http(429, "", b"{}".to_vec()),
+        // Not in the form asked for: one more question, with the reason.
+        4 => Say::text("I would hold."),
+        5 => Say::text(action(asked, "hold").to_string()),
+        _ => Say::Http(401, "", b"{\"error\":\"invalid key sk-...\"}".to_vec()),
+    });
+    let mut system = System::start(&server, "10", "response_format = \"none\"", "");
+    system.daemon.wait_log("not asked again until a restart", LIMIT);
+    let calls = "SELECT COUNT(*) FROM llm_questions";
+    assert_eq!(system.count(calls), 4, "503 and an answer; a cut and 429; prose and an answer; 401");
+    let all = server.all();
+    assert_eq!(all.len(), 7);
+    let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    assert!(last.contains("syntax") && last.contains("Answer once more"), "{last}");
+    let codes: Vec<String> = {
+        let db = system.daemon.db();
+        let mut query = db.prepare("SELECT outcome FROM llm_calls ORDER BY id").unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(codes, ["http_status", "accepted", "unreachable", "rate_limited", "syntax", "accepted", "forbidden"]);
+    let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
+    assert_eq!(system.count(failures), 2, "failures are counted as failures");
+}
