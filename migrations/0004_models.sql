@@ -97,3 +97,18 @@ CREATE TABLE llm_trades (
     at_ms        INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX trades_of_contender ON llm_trades (contender_id, inst_id, at_ms);
+
+-- What each decision was made from (CBOR) and what came of it (JSON): enough to make it again and compare.
+CREATE TABLE run_inputs (
+    id          INTEGER PRIMARY KEY,
+    run_id      TEXT NOT NULL REFERENCES runs (run_id),
+    stage       TEXT NOT NULL CHECK (stage IN ('answer', 'allocation', 'gate')),
+    subject     TEXT NOT NULL,       -- the order it was about; empty: the run as a whole
+    build       TEXT NOT NULL,       -- another build may decide otherwise
+    seen_hash   BLOB NOT NULL REFERENCES blobs (hash),
+    output_hash BLOB NOT NULL REFERENCES blobs (hash),
+    at_ms       INTEGER NOT NULL,
+    prev_hash   BLOB NOT NULL,
+    row_hash    BLOB NOT NULL
+) STRICT;
+CREATE INDEX inputs_of_run ON run_inputs (run_id);

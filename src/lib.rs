@@ -31,6 +31,7 @@ pub mod llm;
 pub mod backtest;
 pub mod stats;
 
+pub mod replay;
 pub mod store;
 
 pub mod cli;

@@ -8,9 +8,11 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
+use super::seen::{Seen, written};
 use super::sizing::{Ids, Sleeve, World, allocate};
 use super::working::{Next, Work};
 use crate::decision::Cycle;
+use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::record::Record;
 use crate::domain::{ContenderId, InstId, MarketView, OrderId, OrderIntent, OrdersView, RunId};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
@@ -69,7 +71,7 @@ impl Allocator {
         on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
         works: &mut BTreeMap<(ContenderId, InstId), Work>,
     ) -> Result<(), StageError> {
-        let plan = {
+        let (plan, seen) = {
             let orders = self.orders.borrow();
             let world = World {
                 run_id: cycle.run_id,
@@ -83,9 +85,13 @@ impl Allocator {
                 reserve: self.reserve,
                 stop_default: self.stop_default,
             };
-            allocate(&world, &cycle.proposals)
+            (allocate(&world, &cycle.proposals), Seen::of(&world, &cycle.proposals))
         };
         let at = cycle.snapshot.as_of_ms;
+        let output = written(&plan);
+        debug_assert_eq!(seen.again(), output, "what is taken down is all that was looked at");
+        let inputs = RunInputs::new((cycle.run_id, Stage::Allocation), "", &seen, output, at);
+        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         for (intent, row) in plan.intents.iter().filter_map(|i| {
             let row = plan.allocations.iter().find(|row| row.cl_ord_id.as_ref() == Some(&i.cl_ord_id))?;
             Some((i, row))

@@ -1,6 +1,7 @@
 //! Allocation: targets become child orders, one per contender and instrument, each in its own sleeve.
 
 mod actor;
+pub mod seen;
 mod sizing;
 mod working;
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decision::Snapshot;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
@@ -16,7 +18,7 @@ use crate::domain::{
 };
 
 /// A contender's capital and how its orders are worked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sleeve {
     pub weight: Decimal,
     /// What it trades; its capital is split evenly among them.
@@ -25,7 +27,7 @@ pub struct Sleeve {
 }
 
 /// What goes into client order ids besides the decision itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ids {
     pub env: char,
     pub uid: String,

@@ -12,6 +12,7 @@ mod output;
 mod preflight;
 mod prompt;
 mod reconcile;
+mod replay;
 mod risk;
 mod run;
 mod status;
@@ -77,6 +78,8 @@ enum Verb {
     Balances(OutputArgs),
     /// What contenders wanted and what became of it, newest first.
     Decisions(decisions::DecisionsArgs),
+    /// Make decisions again from what they were made from, and compare byte for byte.
+    Replay(replay::ReplayArgs),
     /// What models are asked.
     Prompt {
         #[command(subcommand)]
@@ -240,6 +243,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Positions(args) => list::positions(global, args.json),
         Verb::Balances(args) => list::balances(global, args.json),
         Verb::Decisions(args) => decisions::run(global, &args),
+        Verb::Replay(args) => replay::run(global, &args),
         Verb::Prompt { verb } => prompt::run(global, verb).await,
         Verb::Reconcile(args) => reconcile::reconcile(global, args).await,
         Verb::Close(args) => reconcile::close(global, args).await,

@@ -72,7 +72,7 @@ impl std::fmt::Display for AlgoState {
 }
 
 /// A stop of ours, and whom it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// Our name of it (`algoClOrdId`).
     pub id: String,

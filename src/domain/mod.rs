@@ -10,6 +10,7 @@ pub mod candle;
 pub mod equity;
 pub mod halt;
 pub mod ids;
+pub mod inputs;
 pub mod instrument;
 pub mod intent;
 pub mod lifecycle;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::inputs::RunInputs;
 use super::model::ModelFact;
 use super::{
     AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, OrderId,
@@ -277,6 +278,8 @@ pub enum Record {
         at: Ms,
     },
     Model(Box<ModelFact>),
+    /// What a decision was made from.
+    Inputs(Box<RunInputs>),
     /// Small durable values: cursors, the account's id.
     Note {
         key: String,

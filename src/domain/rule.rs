@@ -176,7 +176,7 @@ rules! {
 }
 
 /// One rule as configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     pub value: Decimal,
     pub action: Action,
@@ -184,7 +184,7 @@ pub struct Limit {
 }
 
 /// Every rule as configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits(BTreeMap<Rule, Limit>);
 
 impl Limits {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ContenderId, InstId, Ms, OrderId, Usd};
 
@@ -24,14 +24,13 @@ pub struct Counted<'a> {
 }
 
 /// A contender's counts in one instrument.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// The UTC day that `trades` and `turnover` belong to.
     day: i64,
     trades: u32,
     turnover: Usd,
     /// The last order that added to the sleeve: its further fills are the same trade.
-    #[serde(skip)]
     adding: Option<OrderId>,
     /// Profit of the trade that is open.
     open_profit: Decimal,
@@ -41,12 +40,10 @@ pub struct Counts {
 }
 
 /// Everybody's counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Losses up to then count towards no streak.
-    #[serde(skip)]
     forgiven: BTreeMap<ContenderId, Ms>,
-    #[serde(skip)]
     counts: BTreeMap<(ContenderId, InstId), Counts>,
     /// Losses in a row within the UTC day that they belong to.
     losses_in_a_row: BTreeMap<ContenderId, (i64, u32)>,

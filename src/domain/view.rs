@@ -35,7 +35,7 @@ impl Quote {
 }
 
 /// One instrument's market.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstMarket {
     pub instrument: Arc<Instrument>,
     pub quote: Option<Quote>,
@@ -53,7 +53,7 @@ impl InstMarket {
 }
 
 /// The market as last heard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct MarketView {
     pub insts: BTreeMap<InstId, InstMarket>,
     /// Are all streams up and every instrument backfilled?
@@ -71,7 +71,7 @@ pub struct Extras {
 }
 
 /// One of our orders that may be alive at the venue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenOrder {
     pub id: OrderId,
     pub run_id: RunId,
@@ -95,7 +95,7 @@ pub struct OpenOrder {
 }
 
 /// How a sleeve is to be protected: by the entry that made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// The newest order that added to the sleeve.
     pub entry: OrderId,
@@ -108,7 +108,7 @@ pub struct Guard {
 }
 
 /// How much a stop of ours counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopPhase {
     /// On its way, or about to be made by the venue: its order has just ended.
     Coming,
@@ -121,14 +121,14 @@ pub enum StopPhase {
 }
 
 /// A stop that counts, or may.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownStop {
     pub stop: Stop,
     pub phase: StopPhase,
 }
 
 /// Orders and sleeves as the tracker knows them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OrdersView {
     pub open: BTreeMap<OrderId, OpenOrder>,
     /// What each contender holds, by our own fills.
@@ -153,7 +153,7 @@ pub struct OrdersView {
 }
 
 /// The newest order of a contender in an instrument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latest {
     pub id: OrderId,
     pub state: OrderState,
@@ -165,7 +165,7 @@ pub struct Latest {
 }
 
 /// An order under our prefix that we do not know.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stray {
     pub inst: InstId,
     pub cl_ord_id: String,
@@ -209,7 +209,7 @@ impl OrdersView {
 }
 
 /// May opening orders leave? Set by the tracker and the supervisor, read by the gate and the executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// Not reconciled with the venue (yet, or any more).
     Reconciling(String),

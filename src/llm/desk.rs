@@ -19,7 +19,9 @@ use super::judge::{Moment, Verdict, judge};
 use super::parse::Refused;
 use super::prompt::{Arm, Contract, Facts, Prompt, Template, build};
 use super::seat::{Cadence, Seat};
+use super::seen::{Seen, written};
 use crate::decision::{Cycle, Due, InstSnapshot, Snapshot};
+use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::model::{ModelFact, ModelItem, ModelMemory, Question};
 use crate::domain::record::{Proposal, Record, RunKind};
 use crate::domain::{
@@ -420,7 +422,7 @@ impl Desk {
     ) -> Result<(), StageError> {
         let index = pending.player;
         let Some(account) = self.account.borrow().clone() else { return Ok(()) };
-        let verdicts = {
+        let (verdicts, seen) = {
             let seat = &state.seats[index];
             let moment = Moment {
                 now,
@@ -435,8 +437,10 @@ impl Desk {
                 opens_today: seat.opens_today(now),
                 close_only: pending.close_only.as_deref(),
             };
-            judge(&moment, items)
+            (judge(&moment, items), Seen::of(&moment))
         };
+        let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
+        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         let seat = &mut state.seats[index];
         seat.last_decision = Some(now);
         let mut rows = Vec::new();

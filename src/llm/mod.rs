@@ -17,6 +17,7 @@ pub mod parse;
 pub mod plan;
 pub mod prompt;
 pub mod seat;
+pub mod seen;
 
 pub use code::Code;
 pub use desk::{Desk, Player};

@@ -1,5 +1,5 @@
 //! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the trading states. Decides
-//! with `rules::check`, `rules::assess` and `Unwind`, nothing else.
+//! with `seen::judge`, `rules::assess` and `Unwind`, nothing else.
 
 mod guard;
 mod standing;
@@ -20,11 +20,13 @@ use super::exposure::InFlight;
 use super::latch::Latch;
 use super::recent::{Recent, Sent};
 use super::restrict::room_at_venue;
-use super::rules::{Approved, Refused, View, check};
+use super::rules::{Approved, Refused, View};
+use super::seen::{Around, Seen, judge, written};
 use super::unwind::{Report, Tempo};
 use crate::allocation::IntentBatch;
 use crate::domain::Qty;
 use crate::domain::equity::{Believed, marked};
+use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState,
@@ -204,7 +206,11 @@ impl Gate {
         self.look().await?;
         for intent in batch.intents {
             self.land();
-            match self.judge(Arc::clone(&intent)) {
+            let (judged, inputs) = self.judge(Arc::clone(&intent));
+            if let Some(inputs) = inputs {
+                self.journal.post(Record::Inputs(Box::new(inputs))).await?;
+            }
+            match judged {
                 // Created in full, recorded, never sent.
                 Ok(_) if !self.latch.is_on() => {
                     let off = Breach { code: "trading_off".into(), limit: "on".into(), value: "off".into() };
@@ -231,42 +237,32 @@ impl Gate {
         Ok(())
     }
 
-    fn judge(&self, intent: Arc<OrderIntent>) -> Result<Approved, Refused> {
+    /// Judges an order, and takes down what it was judged by.
+    fn judge(&self, intent: Arc<OrderIntent>) -> (Result<Approved, Refused>, Option<RunInputs>) {
         let market = self.market.borrow();
         let Some(shown) = market.insts.get(&intent.inst) else {
             let value = intent.inst.to_string();
             let unknown = Breach { code: "instrument_unknown".into(), limit: "listed".into(), value };
-            return Err(Refused { intent, breaches: vec![unknown] });
+            return (Err(Refused { intent, breaches: vec![unknown] }), None);
         };
         // The read that the units were counted with: money that has moved since is not profit or loss.
         let account = self.work.account.clone();
         let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());
         let view = self.view(&shown.instrument, &market, account.as_deref(), &orders, &readiness);
-        let judged = check(Arc::clone(&intent), &view, &self.limits);
-        let repairing =
-            orders.open.values().any(|o| o.protective && (&o.contender, &o.inst) == (&intent.contender, &intent.inst))
-                || self
-                    .in_flight
-                    .iter()
-                    .any(|o| o.lane != o.contender && (&o.contender, &o.inst) == (&intent.contender, &intent.inst));
-        if repairing {
-            let value = "an order that protects it is under way".to_owned();
-            let wait = Breach { code: "repairing".into(), limit: "nothing else trades the sleeve".into(), value };
-            let mut breaches = judged.map_or_else(|refused| refused.breaches, |_| Vec::new());
-            breaches.insert(0, wait);
-            return Err(Refused { intent, breaches });
-        }
-        match self.work.unwinding.as_ref().filter(|u| u.covers(&intent.inst)) {
-            None => judged,
-            // Where something is being made flat nobody else trades: an exit beside a close would sell twice.
-            Some(closing) => {
-                let value = closing.trigger().to_owned();
-                let closing = Breach { code: "closing".into(), limit: "nothing is being made flat".into(), value };
-                let mut breaches = judged.map_or_else(|refused| refused.breaches, |_| Vec::new());
-                breaches.insert(0, closing);
-                Err(Refused { intent, breaches })
-            }
-        }
+        let same = |contender: &ContenderId, inst: &InstId| (contender, inst) == (&intent.contender, &intent.inst);
+        let closing = self.work.unwinding.as_ref().filter(|u| u.covers(&intent.inst));
+        let around = Around {
+            repairing: orders.open.values().any(|o| o.protective && same(&o.contender, &o.inst))
+                || self.in_flight.iter().any(|o| o.lane != o.contender && same(&o.contender, &o.inst)),
+            closing: closing.map(|closing| closing.trigger().to_owned()),
+        };
+        let judged = judge(Arc::clone(&intent), &view, &self.limits, &around);
+        let seen = Seen::of(&intent, &view, &self.limits, &around);
+        let output = written(&judged);
+        debug_assert_eq!(seen.again().as_ref(), Some(&output), "what is taken down is all that was looked at");
+        let about = (intent.run_id, Stage::Gate);
+        let inputs = RunInputs::new(about, intent.cl_ord_id.as_str(), &seen, output, view.now);
+        (judged, Some(inputs))
     }
 
     fn view<'a>(

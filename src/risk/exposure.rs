@@ -3,13 +3,15 @@
 
 use rust_decimal::Decimal;
 
+use serde::{Deserialize, Serialize};
+
 use super::rules::View;
 use crate::domain::{
     ContenderId, InstId, InstKind, Instrument, MarketView, OrderId, OrderIntent, OrdersView, Price, Qty, Side, Usd,
 };
 
 /// An order that was approved and has not been seen by the tracker yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     pub id: OrderId,
     pub contender: ContenderId,

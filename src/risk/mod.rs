@@ -11,6 +11,7 @@ mod protect;
 mod recent;
 mod restrict;
 mod rules;
+pub mod seen;
 mod unwind;
 
 pub use actor::{Answer, CancelAsk, Command, Gate, Memory, Placing, Protecting, Seal, StopWork, Verdict, Work};

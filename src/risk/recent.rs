@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{ContenderId, InstId, Ms, Order, OrderId, OrderIntent, Purpose, Qty, RunId, Side};
 
 /// One order that was let out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     pub id: OrderId,
     pub run_id: RunId,
@@ -23,7 +25,7 @@ pub const RATE_WINDOW: Ms = Ms::secs(60);
 pub const REPEAT_WINDOW: Ms = Ms::secs(3600);
 
 /// Orders of the last hour, oldest first, and how many the UTC day has seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     sent: VecDeque<Sent>,
     day: i64,

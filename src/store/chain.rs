@@ -23,13 +23,14 @@ pub(super) struct Chains {
 }
 
 /// The chained tables.
-pub(super) const CHAINED: [&str; 13] = [
+pub(super) const CHAINED: [&str; 14] = [
     "runs",
     "snapshots",
     "decisions",
     "llm_questions",
     "llm_calls",
     "llm_items",
+    "run_inputs",
     "allocations",
     "order_lifecycle_events",
     "fills",

@@ -20,7 +20,7 @@ pub use lock::StateDir;
 #[cfg(feature = "sabotage")]
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
-pub use read::{Opened, OrderStory, Reader, RunStory, Table, remembered};
+pub use read::{KeptInputs, KeptRun, Opened, OrderStory, Reader, RunStory, Table, remembered};
 pub use research::{BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, keep_candles};
 pub use writer::{Writer, WriterGuard};
 

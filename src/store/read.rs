@@ -4,7 +4,7 @@ pub(super) mod decode;
 mod model;
 mod risk;
 
-pub use self::model::RunStory;
+pub use self::model::{KeptInputs, KeptRun, RunStory};
 
 use std::collections::BTreeMap;
 use std::path::Path;

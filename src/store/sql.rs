@@ -84,6 +84,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
             risk_event(db, chains, *run_id, order_id.as_ref().map(|id| id.as_str()), scope, breach, *at)
         }
         Record::Model(fact) => model::write(db, chains, fact),
+        Record::Inputs(row) => model::inputs(db, chains, row),
         Record::Note { key, value } => note(db, key, value),
         Record::Probe { at } => note(db, "probe_ms", &at.0.to_string()),
     }

@@ -318,3 +318,85 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
     let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
     assert_eq!(system.count(failures), 2, "failures are counted as failures");
 }
+
+/// Runs a database statement as somebody who tampers would.
+fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
+    let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
+    db.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    work(&db);
+}
+
+#[test]
+fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
+    use sha2::{Digest, Sha256};
+    let server = ModelServer::start(|n, asked| {
+        let held = !asked.data()["positions"].as_array().unwrap().is_empty();
+        Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
+    });
+    let rule = format!(
+        "every_bars = 2\n[[contender]]\nid = \"rule\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.2\"\n\
+         instruments = [\"{INST}\"]\nparams = {{ fast = 2, slow = 3, stop_pct = 0.5 }}\nexecution = {{ policy = \"market\" }}\n[decision]\nevery_bars = 1"
+    );
+    let system = System::start(&server, "30", "", &rule);
+    let of = |stage: &str| format!("SELECT COUNT(DISTINCT run_id) FROM run_inputs WHERE stage = '{stage}'");
+    let enough = || {
+        system.count(&of("allocation")) >= 200 && system.count(&of("answer")) >= 40 && system.count(&of("gate")) >= 20
+    };
+    wait_for("two hundred runs, of rules and of the model", LIMIT, enough);
+    let System { daemon, exchange: _exchange, config, _dir } = system;
+    let dir = daemon.dir.clone();
+    assert!(daemon.stop().success());
+    let replay = |args: &[&str]| {
+        let all = [&["--config", config.as_str(), "replay", "--json"], args].concat();
+        let out = command(&dir, &all).output().unwrap();
+        let body: Value =
+            serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+        (out.status.code().unwrap(), body)
+    };
+    let (code, body) = replay(&["--all"]);
+    assert_eq!((code, &body["same"]), (0, &body["runs"]), "{body:#}");
+    assert!(body["runs"].as_i64().unwrap() >= 200);
+    println!("{} runs made again", body["runs"]);
+    let (_, recent) = replay(&["--all", "--since", "30s"]);
+    assert!(recent["runs"].as_i64() < body["runs"].as_i64(), "a range");
+
+    // The stop in a stored reply moves by one digit.
+    let (run, hash, text): (String, Vec<u8>, String) = {
+        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
+        let sql = "SELECT c.run_id, b.hash, b.body, b.size FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash JOIN run_inputs i
+            ON i.run_id = c.run_id AND i.stage = 'gate' ORDER BY c.id LIMIT 1";
+        db.query_row(sql, [], |row| {
+            let (body, size): (Vec<u8>, i64) = (row.get(2)?, row.get(3)?);
+            let text = String::from_utf8(zstd::bulk::decompress(&body, size as usize).unwrap()).unwrap();
+            Ok((row.get(0)?, row.get(1)?, text))
+        })
+        .unwrap()
+    };
+    let at = text.find("stop_px").unwrap();
+    let digit = at + text[at..].find(|c: char| c.is_ascii_digit()).unwrap();
+    let mut flipped = text.clone().into_bytes();
+    flipped[digit + 2] = if flipped[digit + 2] == b'9' { b'8' } else { flipped[digit + 2] + 1 };
+    let packed = zstd::bulk::compress(&flipped, 3).unwrap();
+    tamper(&dir, |db| {
+        assert_eq!(
+            db.execute("UPDATE blobs SET body = ?1 WHERE hash = ?2", rusqlite::params![packed, hash]).unwrap(),
+            1
+        );
+    });
+    let (code, body) = replay(&[&run]);
+    assert_eq!(code, 1);
+    assert!(body["details"][0]["unreadable"].as_str().unwrap().contains("not what its hash says"), "{body:#}");
+    // Whoever mends the hash as well has changed what the model said: the decision comes out another.
+    let new: [u8; 32] = Sha256::digest(&flipped).into();
+    tamper(&dir, |db| {
+        db.execute("UPDATE blobs SET hash = ?1 WHERE hash = ?2", rusqlite::params![new, hash]).unwrap();
+        db.execute("UPDATE llm_calls SET reply_hash = ?1 WHERE reply_hash = ?2", rusqlite::params![new, hash]).unwrap();
+    });
+    let (code, body) = replay(&[&run]);
+    assert_eq!(code, 1);
+    let answer = body["details"][0]["decisions"].as_array().unwrap().iter().find(|d| d["stage"] == "answer").unwrap();
+    assert_ne!(answer["outcome"], "same", "{body:#}");
+    // The others are untouched.
+    let (code, body) = replay(&["--all"]);
+    assert_eq!((code, body["same"].as_i64().unwrap() + 1), (1, body["runs"].as_i64().unwrap()));
+}

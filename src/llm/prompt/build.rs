@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use serde::{Deserialize, Serialize};
+
 use super::data::{
     Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData, PositionData, PromptData,
     SCHEMA,
@@ -17,7 +19,7 @@ use crate::llm::answer::Mode;
 use crate::llm::plan::{Plan, THESIS};
 
 /// A contender that is a model, as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Arm {
     pub id: ContenderId,
     pub mode: Mode,
@@ -33,7 +35,7 @@ pub struct Arm {
 }
 
 /// What one arm may do, within what the gate allows. Shares are shares of the sleeve.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmLimits {
     pub risk_per_trade: Decimal,
     pub risk_budget: Decimal,

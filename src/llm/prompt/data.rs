@@ -175,6 +175,15 @@ impl Contract {
         Self { data, text }
     }
 
+    /// The data of a text that was sealed before.
+    ///
+    /// # Errors
+    /// Another text.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let data: PromptData = serde_json::from_str(text).map_err(|error| format!("the prompt's data: {error}"))?;
+        Ok(Self { data, text: text.to_owned() })
+    }
+
     /// How many of these claims, each `path=value`, are in the data as they say, and how many there are.
     pub fn verified(&self, evidence: &[String]) -> (usize, usize) {
         let tree: serde_json::Value = serde_json::from_str(&self.text).expect("we wrote it");

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
+use crate::domain::inputs::Stage;
 use crate::domain::model::{ModelMemory, ModelSpent, ModelTrade};
 use crate::domain::{InstId, Ms, RunId};
 use crate::store::StoreError;
@@ -98,6 +99,92 @@ impl Reader {
     }
 }
 
+/// One decision as it was kept.
+#[derive(Clone, Debug)]
+pub struct KeptInputs {
+    pub stage: Stage,
+    pub subject: String,
+    pub build: String,
+    /// CBOR.
+    pub seen: Vec<u8>,
+    /// Canonical JSON.
+    pub output: String,
+}
+
+/// All that a run can be made again from.
+#[derive(Clone, Debug, Default)]
+pub struct KeptRun {
+    pub inputs: Vec<KeptInputs>,
+    /// What a model was shown, and its last reply that was an answer.
+    pub data: Option<String>,
+    pub reply: Option<String>,
+}
+
+impl Reader {
+    /// Runs that decided something since then, oldest first.
+    pub fn replayable(&self, since: Ms) -> Result<Vec<RunId>, StoreError> {
+        self.with("looking for runs", |db| {
+            let sql = "SELECT DISTINCT run_id FROM run_inputs WHERE at_ms >= ?1 ORDER BY id";
+            let mut query = db.prepare(sql)?;
+            let ids = query.query_map([since.0], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            ids.iter().map(|id| run_of(id)).collect()
+        })
+    }
+
+    /// Is there a run of this id?
+    pub fn has_run(&self, run_id: RunId) -> Result<bool, StoreError> {
+        self.with("looking for a run", |db| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1)";
+            Ok(db.query_row(sql, [run_id.to_string()], |row| row.get(0))?)
+        })
+    }
+
+    /// When the newest decision was made that can be made again; zero: there is none.
+    pub fn newest_inputs(&self) -> Result<Ms, StoreError> {
+        self.with("looking for runs", |db| {
+            Ok(db.query_row("SELECT COALESCE(MAX(at_ms), 0) FROM run_inputs", [], |row| row.get(0)).map(Ms)?)
+        })
+    }
+
+    /// What a run was made from. Bodies that are not what their hashes say are an error.
+    pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
+        self.with("reading what a run was made from", |db| kept(db, &run_id.to_string()))
+    }
+}
+
+fn kept(db: &Connection, id: &str) -> Result<KeptRun, ReadFail> {
+    let mut query = db.prepare(
+        "SELECT i.stage, i.subject, i.build, s.hash, s.body, s.size, o.hash, o.body, o.size FROM run_inputs i
+         JOIN blobs s ON s.hash = i.seen_hash JOIN blobs o ON o.hash = i.output_hash WHERE i.run_id = ?1 ORDER BY i.id",
+    )?;
+    let mut cursor = query.query([id])?;
+    let mut inputs = Vec::new();
+    while let Some(row) = cursor.next()? {
+        let stage = text(row, 0)?;
+        inputs.push(KeptInputs {
+            stage: Stage::parse(&stage).ok_or(ReadFail::Value(stage))?,
+            subject: text(row, 1)?,
+            build: text(row, 2)?,
+            seen: unpacked_bytes((row.get(3)?, row.get(4)?, row.get(5)?))?,
+            output: unpacked((row.get(6)?, row.get(7)?, row.get(8)?))?,
+        });
+    }
+    let blob = |sql: &str| -> Result<Option<String>, ReadFail> {
+        let found = db.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        found.map(unpacked).transpose()
+    };
+    Ok(KeptRun {
+        inputs,
+        data: blob(
+            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT data_hash FROM llm_questions WHERE run_id = ?1)",
+        )?,
+        reply: blob(
+            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT reply_hash FROM llm_calls WHERE run_id = ?1
+             AND outcome = 'accepted' ORDER BY id DESC LIMIT 1)",
+        )?,
+    })
+}
+
 fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     let of = |sql: &str| table_of(db, sql, params![id]);
     let run = of("SELECT run_id, kind, trigger, caused_by, at_ms FROM runs WHERE run_id = ?1")?;
@@ -152,8 +239,13 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     }))
 }
 
+/// A body under its hash as text.
+fn unpacked(blob: (Vec<u8>, Vec<u8>, i64)) -> Result<String, ReadFail> {
+    unpacked_bytes(blob).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// A body under its hash; one that is not what its hash says is an error.
-fn unpacked((hash, body, size): (Vec<u8>, Vec<u8>, i64)) -> Result<String, ReadFail> {
+fn unpacked_bytes((hash, body, size): (Vec<u8>, Vec<u8>, i64)) -> Result<Vec<u8>, ReadFail> {
     use sha2::{Digest, Sha256};
     let damaged = |why: &str| ReadFail::Value(format!("blob {}: {why}", data_encoding::HEXLOWER.encode(&hash)));
     let size = usize::try_from(size).map_err(|_| damaged("its size is negative"))?;
@@ -161,5 +253,5 @@ fn unpacked((hash, body, size): (Vec<u8>, Vec<u8>, i64)) -> Result<String, ReadF
     if Sha256::digest(&bytes)[..] != hash[..] {
         return Err(damaged("its content is not what its hash says"));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::chain::Chains;
 use super::execute;
+use crate::domain::inputs::RunInputs;
 use crate::domain::model::{ModelCall, ModelFact, ModelItem, ModelSpent, ModelTrade, Question};
 
 /// How hard bodies are packed: a prompt shrinks to a tenth in well under a millisecond.
@@ -170,6 +171,19 @@ fn item(db: &Connection, chains: &mut Chains, row: &ModelItem) -> Result<()> {
             link.prev,
             link.row
         ],
+    )
+}
+
+pub(super) fn inputs(db: &Connection, chains: &mut Chains, row: &RunInputs) -> Result<()> {
+    let (seen, output) = (blob(db, &row.seen)?, blob(db, row.output.as_bytes())?);
+    let (id, build, at) = (row.run_id.to_string(), env!("ARENA_BUILD"), row.at.0.to_string());
+    let fields = [id.as_str(), row.stage.as_str(), &row.subject, build, &hex(&seen), &hex(&output), &at];
+    let link = chains.link("run_inputs", &fields);
+    execute(
+        db,
+        "INSERT INTO run_inputs (run_id, stage, subject, build, seen_hash, output_hash, at_ms, prev_hash, row_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![id, row.stage.as_str(), row.subject, build, seen, output, row.at.0, link.prev, link.row],
     )
 }
 

@@ -1,0 +1,151 @@
+//! `replay`: decisions made again from what was kept of them.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::list::reader;
+use super::{Failure, Global, output};
+use crate::domain::{Ms, RunId};
+use crate::exit::Exit;
+use crate::replay::{Outcome, Replayed, replay};
+use crate::runtime::wall_ms;
+use crate::store::{Reader, StoreError};
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  alpha-arena replay 0190…              one run\n  alpha-arena replay --all --since 24h   every run of the last day\n\nEverything after the model or the strategy is made again from what was kept when it was decided: the answer from the reply as it\ncame, the allocation, each verdict of the gate. Exit code 0: all of it comes out the same to the byte; 1: something does not."
+)]
+pub(super) struct ReplayArgs {
+    /// The run.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    run_id: Option<String>,
+    /// Every run.
+    #[arg(long)]
+    all: bool,
+    /// Of the last so long, by the venue's time of the newest run; all there is otherwise.
+    #[arg(long, value_name = "SPAN", value_parser = super::duration, requires = "all")]
+    since: Option<std::time::Duration>,
+    /// JSON for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one run came to.
+struct Run {
+    id: RunId,
+    decisions: Vec<Replayed>,
+    /// What was kept cannot be read.
+    unreadable: Option<String>,
+}
+
+impl Run {
+    fn of(reader: &Reader, id: RunId) -> Result<Self, Failure> {
+        match reader.kept_run(id) {
+            Ok(kept) => Ok(Self { id, decisions: replay(&kept), unreadable: None }),
+            // Bytes that are not what they were: that is what this is for.
+            Err(StoreError::Value(why)) => Ok(Self { id, decisions: Vec::new(), unreadable: Some(why) }),
+            Err(error) => Err(error.into()),
+        }
+    }
+    fn is_same(&self) -> bool {
+        self.unreadable.is_none() && self.decisions.iter().all(|decision| decision.outcome == Outcome::Same)
+    }
+}
+
+pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
+    let reader = reader(global)?;
+    let ids = match &args.run_id {
+        Some(text) => {
+            let id = uuid::Uuid::parse_str(text).map(RunId).ok();
+            match id {
+                Some(id) if reader.has_run(id)? => vec![id],
+                _ => {
+                    let why = format!("there is no run '{text}'; see the last column of `alpha-arena decisions`");
+                    return Err(Failure::new(Exit::Usage, why));
+                }
+            }
+        }
+        None => {
+            let since = match args.since {
+                None => Ms::ZERO,
+                Some(span) => Ms(reader.newest_inputs()?.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+            };
+            reader.replayable(since)?
+        }
+    };
+    let bar = if ids.len() > 200 && std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left").expect("a fixed template");
+        ProgressBar::new(ids.len() as u64).with_style(style)
+    } else {
+        ProgressBar::hidden()
+    };
+    let mut runs = Vec::with_capacity(ids.len());
+    for id in ids {
+        runs.push(Run::of(&reader, id)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let same = runs.iter().filter(|run| run.is_same()).count();
+    let exit = if same == runs.len() { Exit::Ok } else { Exit::Fail };
+    if args.json {
+        output::say(as_json(&runs, same));
+    } else {
+        page(&runs, same, args.run_id.is_some());
+    }
+    Ok(exit)
+}
+
+fn told(outcome: &Outcome) -> (&'static str, String) {
+    match outcome {
+        Outcome::Same => ("same", String::new()),
+        Outcome::Different { at, kept, now } => ("different", format!("from byte {at} on: kept …{kept}…, now …{now}…")),
+        Outcome::Broken(why) => ("broken", why.clone()),
+    }
+}
+
+fn as_json(runs: &[Run], same: usize) -> serde_json::Value {
+    let each: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let decisions: Vec<_> = run
+                .decisions
+                .iter()
+                .map(|d| {
+                    let (outcome, detail) = told(&d.outcome);
+                    json!({"stage": d.stage.as_str(), "subject": d.subject, "outcome": outcome, "detail": detail,
+                        "other_build": d.other_build})
+                })
+                .collect();
+            json!({"run_id": run.id, "same": run.is_same(), "unreadable": run.unreadable, "decisions": decisions})
+        })
+        .collect();
+    json!({"schema": "replay/1", "as_of_ms": wall_ms(), "runs": runs.len(), "same": same, "details": each})
+}
+
+fn page(runs: &[Run], same: usize, one: bool) {
+    let mut table = output::sheet(&["run", "stage", "about", "", "detail"]);
+    let mut rows = 0;
+    for run in runs {
+        if let Some(why) = &run.unreadable {
+            table.add_row([run.id.to_string(), String::new(), String::new(), "unreadable".to_owned(), why.clone()]);
+            rows += 1;
+        }
+        for decision in run.decisions.iter().filter(|d| one || d.outcome != Outcome::Same) {
+            let (word, mut detail) = told(&decision.outcome);
+            if decision.other_build && decision.outcome != Outcome::Same {
+                detail = format!("made by another build; {detail}");
+            }
+            let about = decision.subject.clone();
+            table.add_row([run.id.to_string(), decision.stage.as_str().to_owned(), about, word.to_owned(), detail]);
+            rows += 1;
+        }
+    }
+    if rows > 0 {
+        output::say(table);
+    }
+    let decisions: usize = runs.iter().map(|run| run.decisions.len()).sum();
+    output::say(format_args!("{} runs with {decisions} decisions made again: {same} the same to the byte", runs.len()));
+}

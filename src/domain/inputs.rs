@@ -1,0 +1,69 @@
+//! What a stage looked at when it decided, kept so that the decision can be made again and compared byte for byte.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Ms, RunId};
+
+/// Which decision it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// What of a model's answer is acted on.
+    Answer,
+    /// Targets into orders.
+    Allocation,
+    /// May an order leave?
+    Gate,
+}
+
+impl Stage {
+    /// The database's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Answer => "answer",
+            Stage::Allocation => "allocation",
+            Stage::Gate => "gate",
+        }
+    }
+    /// Reads the database's word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Stage::Answer, Stage::Allocation, Stage::Gate].into_iter().find(|stage| stage.as_str() == text)
+    }
+}
+
+/// One decision of a run: all it was made from, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunInputs {
+    pub run_id: RunId,
+    pub stage: Stage,
+    /// The order it was about; empty: the run as a whole.
+    pub subject: String,
+    /// CBOR of what was seen.
+    pub seen: Vec<u8>,
+    /// Canonical JSON of what came of it.
+    pub output: String,
+    pub at: Ms,
+}
+
+impl RunInputs {
+    /// Packs what was seen.
+    pub fn new<T: Serialize>(
+        (run_id, stage): (RunId, Stage),
+        subject: impl Into<String>,
+        seen: &T,
+        output: String,
+        at: Ms,
+    ) -> Self {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(seen, &mut bytes).expect("writing to memory does not fail");
+        Self { run_id, stage, subject: subject.into(), seen: bytes, output, at }
+    }
+}
+
+/// Unpacks what was seen.
+///
+/// # Errors
+/// Other bytes than were packed, or of a build that saw other things.
+pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    ciborium::from_reader(bytes).map_err(|error| error.to_string())
+}

@@ -1,0 +1,89 @@
+//! What an answer was judged by, so that it can be judged again from the reply as it was kept. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::chat::content;
+use super::judge::{Moment, Verdict, judge};
+use super::parse::parse;
+use super::plan::Plan;
+use super::prompt::{Arm, Contract};
+use crate::domain::{AccountView, Extras, InstId, MarketView, Ms, OrdersView, RunId};
+
+/// Everything [`judge`] is a function of, besides what was asked and what was answered: those are kept by themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    now: Ms,
+    run_id: RunId,
+    arm: Arm,
+    market: MarketView,
+    account: AccountView,
+    orders: OrdersView,
+    plans: BTreeMap<InstId, Plan>,
+    extras: BTreeMap<InstId, Extras>,
+    opens_today: u32,
+    close_only: Option<String>,
+}
+
+impl Seen {
+    /// Takes down what is looked at: of the market only what the arm trades.
+    pub fn of(moment: &Moment<'_>) -> Self {
+        let traded = |inst: &InstId| moment.arm.instruments.contains(inst);
+        let insts = moment.market.insts.iter().filter(|(inst, _)| traded(inst));
+        Self {
+            now: moment.now,
+            run_id: moment.run_id,
+            arm: moment.arm.clone(),
+            market: MarketView {
+                insts: insts.map(|(inst, shown)| (inst.clone(), shown.clone())).collect(),
+                live: moment.market.live,
+            },
+            account: moment.account.clone(),
+            orders: moment.orders.clone(),
+            plans: moment.plans.clone(),
+            extras: moment.extras.clone(),
+            opens_today: moment.opens_today,
+            close_only: moment.close_only.map(str::to_owned),
+        }
+    }
+
+    /// Judges again: `data` is what was asked, `reply` the body as it came.
+    ///
+    /// # Errors
+    /// In words, if the two are not what can have been judged.
+    pub fn again(&self, data: &str, reply: &str) -> Result<String, String> {
+        let asked = Contract::read(data)?;
+        let body: Value = serde_json::from_str(reply).map_err(|error| format!("the reply is no JSON: {error}"))?;
+        let text = content(&body).map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
+        let items = parse(self.arm.mode, text, &asked.data.meta.snap)
+            .map_err(|refused| format!("the answer: {} {}", refused.code, refused.detail))?;
+        let moment = Moment {
+            now: self.now,
+            run_id: self.run_id,
+            arm: &self.arm,
+            asked: &asked,
+            market: &self.market,
+            account: &self.account,
+            orders: &self.orders,
+            plans: &self.plans,
+            extras: &self.extras,
+            opens_today: self.opens_today,
+            close_only: self.close_only.as_deref(),
+        };
+        Ok(written(&judge(&moment, items)))
+    }
+}
+
+/// Verdicts as canonical JSON.
+pub fn written(verdicts: &[Verdict]) -> String {
+    let each: Vec<Value> = verdicts
+        .iter()
+        .map(|v| {
+            json!({"action": v.item.action(), "code": v.code.as_str(), "detail": v.detail, "proposal": v.proposal, "plan": v.plan,
+                "tightened": v.tightened})
+        })
+        .collect();
+    Value::Array(each).to_string()
+}
