@@ -16,7 +16,7 @@ use crate::store::{Reader, StoreError};
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena replay 0190…              one run\n  alpha-arena replay --all --since 24h   every run of the last day\n\nEverything after the model or the strategy is made again from what was kept when it was decided: the answer from the reply as it\ncame, the allocation, each verdict of the gate. Exit code 0: all of it comes out the same to the byte; 1: something does not."
+    after_help = "Examples:\n  alpha-arena replay 0190…              one run\n  alpha-arena replay --all --since 24h   every run of the last day\n\nEverything after the model or the strategy is made again from what was kept when it was decided: the answer from the reply as it\ncame, the allocation, each verdict of the gate. Exit code 0: all of it comes out the same to the byte; 65: something does not."
 )]
 pub(super) struct ReplayArgs {
     /// The run.
@@ -89,7 +89,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     }
     bar.finish_and_clear();
     let same = runs.iter().filter(|run| run.is_same()).count();
-    let exit = if same == runs.len() { Exit::Ok } else { Exit::Fail };
+    let exit = if same == runs.len() { Exit::Ok } else { Exit::Data };
     if args.json {
         output::say(as_json(&runs, same));
     } else {
