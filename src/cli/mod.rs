@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Global flags may stand before or after the verb.
 
 mod backtest;
+mod calibration;
 mod config;
 mod data;
 mod decisions;
@@ -80,6 +81,8 @@ enum Verb {
     Decisions(decisions::DecisionsArgs),
     /// Make decisions again from what they were made from, and compare byte for byte.
     Replay(replay::ReplayArgs),
+    /// What models' probabilities are worth: a reliability table and a Brier score each.
+    Calibration(calibration::CalibrationArgs),
     /// What models are asked.
     Prompt {
         #[command(subcommand)]
@@ -244,6 +247,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Balances(args) => list::balances(global, args.json),
         Verb::Decisions(args) => decisions::run(global, &args),
         Verb::Replay(args) => replay::run(global, &args),
+        Verb::Calibration(args) => calibration::run(global, &args),
         Verb::Prompt { verb } => prompt::run(global, verb).await,
         Verb::Reconcile(args) => reconcile::reconcile(global, args).await,
         Verb::Close(args) => reconcile::close(global, args).await,

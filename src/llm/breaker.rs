@@ -7,7 +7,7 @@ use crate::domain::Ms;
 /// Failures in a row, and failures among the last so many, at which it opens.
 const IN_A_ROW: usize = 5;
 const WINDOW: usize = 50;
-const SHARE: f64 = 0.2;
+const ONE_IN: usize = 5;
 /// Fewer outcomes than this say nothing about a share.
 const LEAST: usize = 20;
 
@@ -50,7 +50,7 @@ impl Breaker {
             self.last.pop_front();
         }
         let failed = self.last.iter().filter(|worked| !**worked).count();
-        let too_many = self.last.len() >= LEAST && failed as f64 > SHARE * self.last.len() as f64;
+        let too_many = self.last.len() >= LEAST && failed * ONE_IN > self.last.len();
         let open = !worked && (self.in_a_row >= IN_A_ROW || too_many || self.until.is_some());
         let was = self.until.is_some();
         if open {

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod asking;
 pub mod breaker;
 pub mod budget;
+pub mod calibration;
 pub mod chat;
 pub mod client;
 mod code;

@@ -43,9 +43,13 @@ impl Actor for ExtrasReader {
                 self.beat.tick();
                 if let Some(extras) = self.read(&inst).await {
                     read_at.insert(inst.id.clone(), tokio::time::Instant::now());
-                    self.view.send_modify(|all| drop(all.insert(inst.id.clone(), extras)));
+                    self.view.send_modify(|all| {
+                        all.insert(inst.id.clone(), extras);
+                    });
                 } else if read_at.get(&inst.id).is_some_and(|at| at.elapsed() > OLD) {
-                    self.view.send_modify(|all| drop(all.remove(&inst.id)));
+                    self.view.send_modify(|all| {
+                        all.remove(&inst.id);
+                    });
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Module → modules it may name. Anything not listed is not allowed.
-const MAY_NAME: [(&str, &[&str]); 24] = [
+const MAY_NAME: [(&str, &[&str]); 26] = [
     ("domain", &[]),
     ("exit", &[]),
     ("telemetry", &[]),
@@ -21,13 +21,15 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
     ("store", &["domain", "runtime", "data", "exit"]),
     ("market", &["domain", "runtime", "venue"]),
     ("decision", &["domain", "runtime", "market", "strategy", "store"]),
+    ("llm", &["domain", "runtime", "strategy", "decision", "store"]),
     ("allocation", &["domain", "runtime", "decision", "store"]),
     ("risk", &["domain", "runtime", "allocation", "store"]),
     ("execution", &["domain", "runtime", "risk", "venue", "store"]),
     ("tracking", &["domain", "runtime", "execution", "venue", "store"]),
     ("backtest", &["domain", "data", "fills", "strategy", "decision", "allocation", "risk", "stats"]),
+    ("replay", &["domain", "allocation", "risk", "llm", "store"]),
     ("config", &["domain", "strategy", "venue", "fills"]),
-    ("ops", &["domain", "runtime", "risk", "tracking", "store", "exit"]),
+    ("ops", &["domain", "runtime", "llm", "risk", "tracking", "store", "exit"]),
     (
         "daemon",
         &[
@@ -41,6 +43,8 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
             "risk",
             "execution",
             "tracking",
+            "llm",
+            "fills",
             "store",
             "config",
             "ops",
@@ -65,6 +69,8 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
             "backtest",
             "stats",
             "tracking",
+            "llm",
+            "replay",
             "store",
             "ops",
             "exit",
@@ -78,7 +84,22 @@ const MAY_NAME: [(&str, &[&str]); 24] = [
 const STORE_FOR_STAGES: [&str; 3] = ["Journal", "IntentReceipt", "Opened"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 32] = [
+const PURE: [&str; 47] = [
+    "allocation/seen.rs",
+    "risk/seen.rs",
+    "llm/answer.rs",
+    "llm/breaker.rs",
+    "llm/budget.rs",
+    "llm/calibration.rs",
+    "llm/chat.rs",
+    "llm/code.rs",
+    "llm/judge.rs",
+    "llm/parse.rs",
+    "llm/plan.rs",
+    "llm/prompt/",
+    "llm/seat.rs",
+    "llm/seen.rs",
+    "replay.rs",
     "allocation/sizing.rs",
     "allocation/working.rs",
     "decision/barrier.rs",
@@ -189,13 +210,14 @@ fn sql_floats_and_sockets_stay_in_their_rooms() {
         ("rusqlite::", &["store/"]),
         ("r2d2", &["store/"]),
         ("tokio_tungstenite::", &["venue/"]),
-        ("reqwest::", &["venue/", "ops/control.rs"]),
+        ("reqwest::", &["venue/", "llm/client.rs", "ops/control.rs"]),
         ("hmac::", &["venue/sign.rs", "exchange/server/auth.rs"]),
         // Amounts are decimals. Floats are for features, the shape of a simulated path, and speeds.
         (
             "f64",
             &[
                 "strategy/",
+                "llm/prompt/series.rs",
                 // The fast engine and statistics; what is exact is held to decimals by its tests.
                 "data/columns.rs",
                 "store/research/columns.rs",

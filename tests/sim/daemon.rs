@@ -192,6 +192,7 @@ impl Daemon {
             verdicts: verdicts_tx,
             standing: standing_tx,
             shields: watch::channel(BTreeMap::new()).0,
+            levels: watch::channel(BTreeMap::new()).1,
             memory,
             in_flight: Vec::new(),
             work: Work::default(),

@@ -196,7 +196,8 @@ impl Contract {
                     text == value
                         || matches!((text.parse::<Decimal>(), value.parse::<Decimal>()), (Ok(a), Ok(b)) if a == b)
                 }
-                other => other.to_string() == value,
+                serde_json::Value::Null => value == "null",
+                other => value.parse::<serde_json::Value>().is_ok_and(|claimed| claimed == *other),
             };
             same.then_some(())
         };

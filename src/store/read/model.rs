@@ -131,6 +131,18 @@ impl Reader {
         })
     }
 
+    /// Ideas that were acted on, oldest first: the configuration's word for the model, the contender, and the plan as JSON.
+    pub fn ideas(&self) -> Result<Vec<(String, String, String)>, StoreError> {
+        self.with("reading ideas", |db| {
+            rows(
+                db,
+                "SELECT q.model, i.contender_id, i.plan FROM llm_items i JOIN llm_questions q USING (run_id)
+                 WHERE i.code = 'accepted' AND i.plan IS NOT NULL AND i.action <> 'tighten_stop' ORDER BY i.id",
+                |row| Ok((text(row, 0)?, text(row, 1)?, text(row, 2)?)),
+            )
+        })
+    }
+
     /// Is there a run of this id?
     pub fn has_run(&self, run_id: RunId) -> Result<bool, StoreError> {
         self.with("looking for a run", |db| {
