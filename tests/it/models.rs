@@ -24,7 +24,7 @@ fn config(dir: &Path, server: &ModelServer, model: &str, more: &str) -> String {
          [[model]]\nid = \"stub\"\nbase_url = \"{}\"\nmodel = \"stub-1\"\ncalls_per_minute = 10000\n\
          input_usd_per_mtok = \"1\"\noutput_usd_per_mtok = \"2\"\n{model}\n\
          [[contender]]\nid = \"llm\"\nkind = \"llm\"\nmodel = \"stub\"\nstage = \"live\"\nweight = \"0.5\"\n\
-         instruments = [\"{INST}\"]\nreward_risk_min = \"0\"\nleast_ms = 0\nttl_ms = 600000\ndeviation_bps_max = 1000\nopens_per_day_max = 1000\n\
+         instruments = [\"{INST}\"]\nreward_risk_min = \"0\"\nleast_ms = 0\nttl_ms = 600000\ndeviation_bps_max = 1000\n\
          execution = {{ policy = \"ioc_limit\", collar_bps = 50 }}\n{more}\n",
         server.url
     );
@@ -136,7 +136,7 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
             Say::text(action(asked, "hold").to_string())
         }
     });
-    let system = System::start(&server, "10", "", "every_bars = 3");
+    let system = System::start(&server, "10", "", "every_bars = 3\nopens_per_day_max = 1000");
     system.until("a fill", "SELECT COUNT(*) FROM fills WHERE contender_id = 'llm' AND side = 'buy'");
     let stops = "SELECT COUNT(*) FROM algo_orders WHERE contender_id = 'llm' AND state = 'live'";
     let gone = "SELECT COUNT(*) FROM llm_trades";
@@ -230,6 +230,18 @@ fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
             assert!(!found, "a secret in {}", entry.path().display());
         }
     }
+}
+
+#[test]
+fn a_model_that_changes_its_mind_at_every_bar_is_held_by_its_limits() {
+    let server = ModelServer::start(|_, asked| {
+        let held = !asked.data()["positions"].as_array().unwrap().is_empty();
+        Say::text(if held { action(asked, "close") } else { long(asked, 4.0, 19.0) }.to_string())
+    });
+    let system = System::start(&server, "20", "", "opens_per_day_max = 3");
+    system.until("an opening too many", "SELECT COUNT(*) FROM llm_items WHERE code = 'opens_per_day'");
+    let entries = "SELECT COUNT(DISTINCT run_id) FROM fills WHERE side = 'buy' AND contender_id = 'llm'";
+    assert_eq!(system.count(entries), 3, "{}", system.daemon.log());
 }
 
 #[test]
@@ -334,7 +346,7 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
         Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
     });
     let rule = format!(
-        "every_bars = 2\n[[contender]]\nid = \"rule\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.2\"\n\
+        "every_bars = 2\nopens_per_day_max = 1000\n[[contender]]\nid = \"rule\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.2\"\n\
          instruments = [\"{INST}\"]\nparams = {{ fast = 2, slow = 3, stop_pct = 0.5 }}\nexecution = {{ policy = \"market\" }}\n[decision]\nevery_bars = 1"
     );
     let system = System::start(&server, "30", "", &rule);

@@ -106,7 +106,7 @@ fn what_is_held_decides_what_may_be_asked_for() {
     check(&short, json!({"action": "tighten_stop", "stop_px": "99"}), Code::StopSide);
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         contender: "llm".into(),
         inst: swap().id,

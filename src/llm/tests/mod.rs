@@ -3,6 +3,7 @@
 mod corpus;
 mod judged;
 mod prompted;
+mod seated;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

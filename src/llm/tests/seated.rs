@@ -1,0 +1,136 @@
+//! What follows from a bar for an arm: who is asked, what is left without asking, what is over.
+
+use rust_decimal::Decimal;
+
+use super::judged::plan;
+use super::{NOW, Scene, d, px};
+use crate::domain::instrument::tests::swap;
+use crate::domain::model::ModelMemory;
+use crate::domain::{Bar, Candle, Ms, Qty, Series};
+use crate::llm::answer::{Field, Mode, Op, Plain, Predicate};
+use crate::llm::plan::Plan;
+use crate::llm::seat::{Cadence, Seat};
+
+fn cadence() -> Cadence {
+    Cadence { every_bars: 2, material_atr: d("3"), least: Ms(30_000) }
+}
+
+fn minute(n: i64) -> Ms {
+    Ms(n * 60_000)
+}
+
+/// The scene after one more bar with this range and close.
+fn after(mut scene: Scene, low: &str, high: &str, close: &str) -> Scene {
+    let market = scene.market.insts.get_mut(&swap().id).unwrap();
+    let mut candles = market.history(Bar::M1).to_vec();
+    let ts = candles.last().unwrap().ts.plus(Ms(60_000));
+    candles.push(Candle {
+        ts,
+        open: px("100"),
+        high: px(high),
+        low: px(low),
+        close: px(close),
+        volume: Qty(Decimal::TEN),
+    });
+    market.series.insert(Bar::M1, Series::new(Bar::M1, candles));
+    market.mark = Some((px(close), ts));
+    scene
+}
+
+#[test]
+fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
+    let scene = Scene::new(Mode::Single);
+    let mut seat = Seat::default();
+    let asked = |seat: &mut Seat, scene: &Scene, at: Ms| {
+        let due = seat.due(&scene.arm, &cadence(), at, &scene.market, true);
+        due.into_iter().map(|(inst, why)| format!("{} {why}", inst.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&mut seat, &scene, minute(61)), Vec::<String>::new(), "every second close");
+    assert_eq!(asked(&mut seat, &scene, minute(62)), ["ETH-USDT-SWAP bar", "ETH-USDT bar"]);
+    assert_eq!(asked(&mut seat, &scene, minute(62).plus(Ms(1000))), Vec::<String>::new(), "no close at all");
+    seat.note_asked(&scene.arm, Some(&swap().id), &scene.market, minute(62));
+    assert_eq!(asked(&mut seat, &scene, minute(62)), ["ETH-USDT bar"], "not twice for one close");
+    // Three average true ranges within a minute: it is asked before its bar closes.
+    let moved = after(Scene::new(Mode::Single), "95", "100", "95.5");
+    let found = asked(&mut seat, &moved, minute(63));
+    assert!(found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP moved 3"), "{found:?}");
+    let soon = asked(&mut seat, &moved, minute(62).plus(Ms(20_000)));
+    assert_eq!(soon, Vec::<String>::new(), "but never sooner than allowed");
+}
+
+fn held(plan: Plan) -> (Seat, Scene) {
+    let mut seat = Seat::default();
+    seat.adopt(plan, true);
+    (seat, Scene::new(Mode::Single).holding("10"))
+}
+
+#[test]
+fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
+    let opened = |ms: i64| Plan { opened: Ms(ms), ..plan() };
+    let exits = |seat: &mut Seat, scene: &Scene| {
+        let found = seat.exits(&scene.arm, Bar::M1, &scene.market, &scene.orders);
+        found.into_iter().map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason)).collect::<Vec<_>>()
+    };
+    let (mut seat, scene) = held(opened(59 * 60_000));
+    let scene = after(scene, "99.5", "105", "100");
+    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"]);
+    let scene = after(scene, "99.5", "100.5", "100");
+    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"], "again, as long as something is held");
+    // A bar that had begun before the idea was acted on says nothing about it.
+    let (mut seat, scene) = held(opened(60 * 60_000 + 1));
+    let scene = after(scene, "99.5", "105", "100");
+    assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
+    let condition = Predicate { tf: "1m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
+    let (mut seat, scene) = held(Plan { invalidation: Some(condition), ..opened(59 * 60_000) });
+    assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
+    let scene = after(scene, "99.5", "100.5", "99.7");
+    assert_eq!(exits(&mut seat, &scene), ["Some(0) invalidated: 1m close < 99.8"]);
+    let short = Plan { long: false, stop: px("102"), target: Some(px("99")), ..opened(59 * 60_000) };
+    let (mut seat, scene) = held(short);
+    let scene = after(scene, "99", "100.5", "100");
+    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 99 reached"]);
+}
+
+#[test]
+fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_its_multiple() {
+    let mut seat = Seat::default();
+    let scene = Scene::new(Mode::Single);
+    seat.adopt(Plan { opened: NOW, ..plan() }, true);
+    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, &scene.market, &scene.orders, now);
+    assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
+    assert_eq!(seat.plans.len(), 1);
+    assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
+    assert_eq!((seat.plans.len(), seat.opens_today(NOW)), (0, 0), "nothing was opened");
+    let (mut seat, scene) = held(Plan { opened: NOW, ..plan() });
+    assert_eq!(ended(&mut seat, &scene, NOW), []);
+    assert_eq!(ended(&mut seat, &scene, NOW), []);
+    assert_eq!(seat.opens_today(NOW), 1, "counted once");
+    let mut flat = after(Scene::new(Mode::Single), "97", "100", "97.5");
+    flat.orders.holdings.clear();
+    let trade = ended(&mut seat, &flat, NOW.plus(Ms(180_000))).remove(0);
+    assert_eq!((trade.reason.as_str(), trade.r_multiple, trade.held_min), ("stop", Some(d("-1")), 3));
+    assert_eq!(seat.history.len(), 1);
+    assert_eq!(ended(&mut seat, &flat, NOW.plus(Ms(240_000))), []);
+}
+
+#[test]
+fn a_restart_remembers_plans_budgets_and_trades() {
+    let scene = Scene::new(Mode::Single);
+    let other = Plan { contender: "other".into(), ..plan() };
+    let memory = ModelMemory {
+        plans: [plan(), other].iter().map(|plan| serde_json::to_string(plan).unwrap()).collect(),
+        spent: vec![crate::domain::model::ModelSpent {
+            contender: scene.arm.id.clone(),
+            day: 7,
+            calls: 3,
+            tokens: 9,
+            cost_usd: d("0.5"),
+        }],
+        trades: Vec::new(),
+        opens: vec![(scene.arm.id.clone(), NOW), ("other".into(), NOW)],
+    };
+    let seat = Seat::of(&scene.arm, &memory);
+    assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
+    assert_eq!((seat.spent.day, seat.spent.calls), (7, 3));
+    assert_eq!(seat.opens_today(NOW), 1);
+}
