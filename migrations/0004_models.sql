@@ -112,3 +112,14 @@ CREATE TABLE run_inputs (
     row_hash    BLOB NOT NULL
 ) STRICT;
 CREATE INDEX inputs_of_run ON run_inputs (run_id);
+
+CREATE TRIGGER llm_questions_keep BEFORE UPDATE ON llm_questions BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_questions_stay BEFORE DELETE ON llm_questions BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_calls_keep BEFORE UPDATE ON llm_calls BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_calls_stay BEFORE DELETE ON llm_calls BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_items_keep BEFORE UPDATE ON llm_items BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_items_stay BEFORE DELETE ON llm_items BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER run_inputs_keep BEFORE UPDATE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER run_inputs_stay BEFORE DELETE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+-- A body may be pruned; it cannot become another.
+CREATE TRIGGER blobs_keep BEFORE UPDATE ON blobs BEGIN SELECT RAISE(ABORT, 'append-only'); END;

@@ -34,6 +34,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, Standing, WorkingPolicy};
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
+use crate::llm::desk::{levels, remembered as remembered_plans};
 use crate::market::Market;
 use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
@@ -227,7 +228,8 @@ impl Wiring {
         let (nudge_tx, nudge) = views::channel(0u64);
         let (standing_tx, standing) = views::channel(Standing::default());
         let (shields_tx, shields) = views::channel(BTreeMap::new());
-        let (levels_tx, levels) = views::channel(BTreeMap::new());
+        // Stops stay where models have put them, whoever still takes part.
+        let (levels_tx, levels) = views::channel(levels(&remembered_plans(&opened.models)));
         let read_account = Arc::new(Notify::new());
         let players = players(config)?;
 

@@ -20,7 +20,10 @@ pub struct ModelEndpoint {
     pub base_url: String,
     /// What the server calls it.
     pub model: String,
-    pub temperature: Number,
+    /// `None`: left out.
+    pub temperature: Option<Number>,
+    /// What the server calls the limit: newer models know another word.
+    pub max_tokens_key: String,
     pub max_tokens: u32,
     /// `json_schema`, `json_object` or `none`: what is tried first.
     pub response_format: String,
@@ -73,17 +76,23 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
     if base_url.ends_with("/chat/completions") {
         s.problem("base_url", "is what stands before /chat/completions, e.g. https://api.example.com/v1");
     }
+    // Some models refuse every temperature: "none" leaves it out.
     let temperature = match s.take("temperature") {
-        Value::Null => Number::from(0),
-        Value::Number(number) => number,
-        Value::String(text) if text.parse::<Number>().is_ok() => text.parse().expect("it was one"),
+        Value::Null => Some(Number::from(0)),
+        Value::String(text) if text == "none" => None,
+        Value::Number(number) => Some(number),
+        Value::String(text) if text.parse::<Number>().is_ok() => text.parse().ok(),
         other => {
-            s.problem("temperature", format!("must be a number, is {other}"));
-            Number::from(0)
+            s.problem("temperature", format!("must be a number or \"none\", is {other}"));
+            None
         }
     };
-    if temperature.as_f64().is_none_or(|t| !(0.0..=2.0).contains(&t)) {
+    if temperature.as_ref().and_then(Number::as_f64).is_some_and(|t| !(0.0..=2.0).contains(&t)) {
         s.problem("temperature", "must be between 0 and 2");
+    }
+    let max_tokens_key = s.text_or("max_tokens_key", "max_tokens");
+    if !["max_tokens", "max_completion_tokens"].contains(&max_tokens_key.as_str()) {
+        s.problem("max_tokens_key", format!("must be max_tokens or max_completion_tokens, is '{max_tokens_key}'"));
     }
     let extra = match s.take("extra") {
         Value::Object(map) => map,
@@ -93,8 +102,19 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
             Map::new()
         }
     };
-    for key in
-        ["model", "messages", "stream", "response_format", "tools", "n"].iter().filter(|key| extra.contains_key(**key))
+    for key in [
+        "model",
+        "messages",
+        "stream",
+        "response_format",
+        "tools",
+        "n",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+    ]
+    .iter()
+    .filter(|key| extra.contains_key(**key))
     {
         s.problem("extra", format!("may not set {key}"));
     }
@@ -108,6 +128,14 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
         s.problem("listen_ms", "must not be less than deadline_ms");
     }
     let price = |s: &mut Section<'_>, name| s.decimal_or(name, Decimal::ZERO, Decimal::ZERO, Decimal::from(100_000));
+    let prices = [price(s, "input_usd_per_mtok"), price(s, "cached_usd_per_mtok"), price(s, "output_usd_per_mtok")];
+    if base_url.starts_with("https://") && (prices[0].is_zero() || prices[2].is_zero()) {
+        s.problem(
+            "input_usd_per_mtok",
+            "a hosted model needs its prices (input and output), or the day's dollars bind nothing; \
+            for one that is free give 0.000001",
+        );
+    }
     let training_cutoff = Some(s.text_or("training_cutoff", "")).filter(|day| !day.is_empty());
     if training_cutoff.as_ref().is_some_and(|day| day.parse::<chrono::NaiveDate>().is_err()) {
         s.problem("training_cutoff", "must be a day, YYYY-MM-DD");
@@ -117,6 +145,7 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
         base_url,
         model: s.text("model"),
         temperature,
+        max_tokens_key,
         max_tokens: u32::try_from(s.int_or("max_tokens", 1024, 16, 200_000)).unwrap_or(1024),
         response_format,
         extra,
@@ -126,7 +155,7 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
             .ok()
             .and_then(NonZeroU32::new)
             .unwrap_or(NonZeroU32::MIN),
-        prices: [price(s, "input_usd_per_mtok"), price(s, "cached_usd_per_mtok"), price(s, "output_usd_per_mtok")],
+        prices,
         price_version: s.text_or("price_version", "unnamed"),
         training_cutoff,
     }

@@ -19,8 +19,9 @@ use crate::llm::asking::{Known, Model};
 use crate::llm::budget::{Allowance, Prices};
 use crate::llm::chat::{Format, Parameters};
 use crate::llm::client::{Client, Endpoint};
-use crate::llm::desk::{Levels, ShowPrompt};
-use crate::llm::prompt::{Arm, ArmLimits, Template};
+use crate::llm::desk::{Kept, Levels, ShowPrompt, levels, remembered};
+use crate::llm::plan::Plan;
+use crate::llm::prompt::{Arm, ArmLimits, Facts, Template, build};
 use crate::llm::seat::Cadence;
 use crate::llm::{Desk, Player};
 use crate::market::ExtrasReader;
@@ -58,12 +59,16 @@ impl Wiring {
             beat: self.pulse.beat("extras", false),
         };
         supervisor.start_with(reader, |a| a.beat.clone(), policy, &self.stop);
+        let plays = |plan: &Plan| players.iter().any(|player| player.arm.id == plan.contender);
+        let gone: Vec<Plan> = remembered(&memory).into_iter().filter(|plan| !plays(plan)).collect();
         let desk = Desk {
             clock: self.clock().clone(),
             ids: Arc::clone(&self.ids),
             journal,
+            retired: levels(&gone),
             players,
             memory,
+            kept: Kept::default(),
             bar: self.config.bar,
             start_run: self.start_run,
             due: lines.due,
@@ -77,6 +82,7 @@ impl Wiring {
             levels: lines.levels,
             trading: self.config.trading_enabled,
             cycles: lines.cycles,
+            stop: self.stop.clone(),
             beat: self.pulse.beat("models", false),
         };
         supervisor.start_with(desk, |a| a.beat.clone(), policy, &self.stop);
@@ -138,6 +144,7 @@ fn model(config: &Config, endpoint: &ModelEndpoint) -> Result<Model, StartError>
         parameters: Parameters {
             model: endpoint.model.clone(),
             temperature: endpoint.temperature.clone(),
+            max_tokens_key: endpoint.max_tokens_key.clone(),
             max_tokens: endpoint.max_tokens,
             extra: endpoint.extra.clone(),
         },
@@ -164,8 +171,11 @@ fn player(
             Template::new(shown, source)
         }
     };
+    let arm = arm(config, contender, settings, mode);
+    rendered_once(&template, &arm)
+        .map_err(|error| StartError::Config(format!("contender {}: {error}", contender.id)))?;
     Ok(Player {
-        arm: arm(config, contender, settings, mode),
+        arm,
         cadence: Cadence {
             every_bars: settings.every_bars,
             material_atr: settings.material_atr,
@@ -181,6 +191,28 @@ fn player(
         },
         quote_age: config.risk.ms(Rule::QuoteAge),
     })
+}
+
+/// A template that cannot be filled in is found at the start, not at the first question.
+fn rendered_once(template: &Template, arm: &Arm) -> Result<(), String> {
+    let nothing = Facts {
+        now: Ms::ZERO,
+        trigger: "bar",
+        last_decision: None,
+        symbol: arm.instruments.first().filter(|_| arm.mode == Mode::Single),
+        arm,
+        market: &MarketView::default(),
+        account: &AccountView::default(),
+        orders: &OrdersView::default(),
+        plans: &BTreeMap::new(),
+        extras: &BTreeMap::new(),
+        history: &[],
+        opens_today: 0,
+        turnover_today: Decimal::ZERO,
+        llm_cost_today: Decimal::ZERO,
+        close_only: false,
+    };
+    template.render(arm.mode, &build(&nothing)).map(drop).map_err(|error| error.to_string())
 }
 
 /// What is asked by the bar must not be held up by the least time between two questions.

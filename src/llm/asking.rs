@@ -1,8 +1,8 @@
 //! One question from the first request to its outcome: tries, one more question if the form was wrong, lower formats. Every
 //! request and every reply is handed to the writer before anybody acts on it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -20,7 +20,7 @@ use super::prompt::Prompt;
 use crate::domain::model::{ModelCall, ModelFact, ModelSpent};
 use crate::domain::record::Record;
 use crate::domain::{ContenderId, Ms, RunId};
-use crate::runtime::{Clock, StageError};
+use crate::runtime::{Clock, StageError, Stop};
 use crate::store::Journal;
 
 /// Requests of one question that may fail in ways that pass.
@@ -70,7 +70,10 @@ pub struct Asking {
     pub snap: String,
     pub prompt: Prompt,
     pub allowance: Allowance,
-    pub about_a_position: bool,
+    /// May it use what is kept for questions about what is held?
+    pub from_the_reserve: bool,
+    /// Ends listening for late replies.
+    pub stop: Stop,
     pub journal: Journal,
     pub clock: Clock,
 }
@@ -79,7 +82,6 @@ pub struct Asking {
 #[derive(Debug)]
 pub struct Outcome {
     pub answer: Result<Vec<Item>, Refused>,
-    pub spent: Spent,
     /// For each request: did the provider do its part?
     pub worked: Vec<bool>,
 }
@@ -95,7 +97,7 @@ impl Asking {
     ///
     /// # Errors
     /// When the store has failed.
-    pub async fn put(self, mut spent: Spent) -> Result<Outcome, StageError> {
+    pub async fn put(self, spent: &Mutex<Spent>) -> Result<Outcome, StageError> {
         let deadline = Instant::now() + self.model.deadline;
         let schema = self.mode.schema();
         let name = format!("{}_v1", self.mode.as_str());
@@ -106,21 +108,23 @@ impl Asking {
         loop {
             attempt += 1;
             let body = request(&self.model.parameters, &messages, format, &schema, &name);
-            spent = spent.on(self.clock.now());
             let worst = Worst::of(body.len(), self.model.parameters.max_tokens, &self.model.prices);
-            if let Err(why) = spent.may(&self.allowance, self.about_a_position, worst) {
-                return Ok(Outcome { answer: Err(Refused::new(Code::Budget, why)), spent, worked });
+            let so_far = spent.lock().expect("nobody panics while counting").on(self.clock.now());
+            if let Err(why) = so_far.may(&self.allowance, self.from_the_reserve, worst) {
+                return Ok(Outcome { answer: Err(Refused::new(Code::Budget, why)), worked });
             }
             if timeout_at(deadline, self.model.client.room()).await.is_err() {
                 let why = "the rate allowed for this model leaves no room before the deadline";
-                return Ok(Outcome { answer: Err(Refused::new(Code::RateLimited, why)), spent, worked });
+                return Ok(Outcome { answer: Err(Refused::new(Code::RateLimited, why)), worked });
             }
             // On disk before it leaves: whoever dies now has spent it.
-            spent = spent.reserved(worst);
-            self.journal.append(self.spent(spent)).await?;
+            let now = self.clock.now();
+            let reserved = changed(spent, |spent| spent.on(now).reserved(worst));
+            self.journal.append(self.spent(reserved)).await?;
             let sent = self.clock.now();
             let mut call = self.call(attempt, format, &body, sent);
             let client = self.model.client.clone();
+            let mut wait = Duration::ZERO;
             let mut sending = tokio::spawn(async move { client.send(body).await });
             let refused = match timeout_at(deadline, &mut sending).await {
                 Err(_) => {
@@ -128,7 +132,7 @@ impl Asking {
                     let refused = Refused::new(Code::Timeout, format!("no answer in {:?}", self.model.deadline));
                     self.keep(&mut call, &refused).await?;
                     self.listen(sending, call);
-                    return Ok(Outcome { answer: Err(refused), spent, worked });
+                    return Ok(Outcome { answer: Err(refused), worked });
                 }
                 Ok(Err(gone)) => {
                     worked.push(false);
@@ -138,14 +142,18 @@ impl Asking {
                 }
                 Ok(Ok(Err(refused))) => {
                     worked.push(false);
+                    if refused.code == Code::Unsent {
+                        let settled = changed(spent, |spent| spent.settled(worst, 0, Decimal::ZERO));
+                        self.journal.post(self.spent(settled)).await?;
+                    }
                     self.keep(&mut call, &refused).await?;
                     refused
                 }
                 Ok(Ok(Ok(raw))) => {
                     let (taken, did_its_part) = self.take(&mut call, &raw);
                     if let Some((tokens, cost)) = counted(&call, &raw) {
-                        spent = spent.settled(worst, tokens, cost);
-                        self.journal.post(self.spent(spent)).await?;
+                        let settled = changed(spent, |spent| spent.settled(worst, tokens, cost));
+                        self.journal.post(self.spent(settled)).await?;
                     }
                     let lower = format.lower().filter(|_| may_be_the_format(raw.status));
                     if let Some(lower) = lower {
@@ -162,7 +170,7 @@ impl Asking {
                         Taken::Answer(items) => {
                             self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
                             self.model.format.learn(format);
-                            return Ok(Outcome { answer: Ok(items), spent, worked });
+                            return Ok(Outcome { answer: Ok(items), worked });
                         }
                         Taken::Refused(refused) => {
                             self.keep(&mut call, &refused).await?;
@@ -171,28 +179,21 @@ impl Asking {
                             }
                             if refused.code.is_form() && !asked_again {
                                 asked_again = true;
+                                messages.push(Message { role: "assistant", content: said(&raw) });
                                 messages.push(Message { role: "user", content: again(&refused) });
                                 continue;
                             }
-                            // Ask as long as the server wants us to wait, if there is time.
-                            if refused.code.is_passing()
-                                && let Some(seconds) = raw.retry_after
-                                && Instant::now() + Duration::from_secs(seconds) >= deadline
-                            {
-                                return Ok(Outcome { answer: Err(refused), spent, worked });
-                            }
-                            if let Some(seconds) = raw.retry_after.filter(|_| refused.code.is_passing()) {
-                                sleep(Duration::from_secs(seconds)).await;
-                            }
+                            wait = raw.retry_after.filter(|_| refused.code.is_passing()).unwrap_or_default();
                             refused
                         }
                     }
                 }
             };
             failed += 1;
-            let pause = jitter(self.run_id, attempt);
+            // As long as the server asks for, if there is time.
+            let pause = jitter(self.run_id, attempt).max(wait);
             if !refused.code.is_passing() || failed >= TRIES || Instant::now() + pause >= deadline {
-                return Ok(Outcome { answer: Err(refused), spent, worked });
+                return Ok(Outcome { answer: Err(refused), worked });
             }
             sleep(pause).await;
         }
@@ -273,8 +274,14 @@ impl Asking {
 
     /// Goes on listening for an answer that nobody waits for any more: it is kept, and never acted on.
     fn listen(self, sending: tokio::task::JoinHandle<Result<Raw, Refused>>, mut call: ModelCall) {
+        let stop = self.stop.clone();
         tokio::spawn(async move {
-            let Ok(Ok(raw)) = sending.await else { return };
+            let sent = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                sent = sending => sent,
+            };
+            let Ok(Ok(raw)) = sent else { return };
             drop(self.take(&mut call, &raw));
             let refused = Refused::new(Code::Late, format!("came after {:?}", raw.done));
             if self.keep(&mut call, &refused).await.is_err() {
@@ -284,13 +291,26 @@ impl Asking {
     }
 }
 
+/// Changes what is spent; what it is then.
+fn changed(spent: &Mutex<Spent>, change: impl FnOnce(Spent) -> Spent) -> Spent {
+    let mut spent = spent.lock().expect("nobody panics while counting");
+    *spent = change(*spent);
+    *spent
+}
+
 /// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused at once.
 fn counted(call: &ModelCall, raw: &Raw) -> Option<(u64, Decimal)> {
     match call.usage {
-        Some([prompt, _, completion, _]) => Some((prompt + completion, call.cost_usd)),
+        Some([prompt, _, completion, _]) => Some((prompt.saturating_add(completion), call.cost_usd)),
         None if (400..500).contains(&raw.status) => Some((0, Decimal::ZERO)),
         None => None,
     }
+}
+
+/// What the model said, as far as it is worth repeating to it.
+fn said(raw: &Raw) -> String {
+    let body: Value = serde_json::from_slice(&raw.body).unwrap_or_default();
+    body["choices"][0]["message"]["content"].as_str().unwrap_or_default().chars().take(4000).collect()
 }
 
 /// The one further question.

@@ -84,7 +84,7 @@ impl Spent {
         if Decimal::from(self.calls + 1) > part(Decimal::from(allowance.calls)) {
             return Err(format!("{} of {} calls are made today", self.calls, allowance.calls));
         }
-        if Decimal::from(self.tokens + worst.tokens) > part(Decimal::from(allowance.tokens)) {
+        if Decimal::from(self.tokens.saturating_add(worst.tokens)) > part(Decimal::from(allowance.tokens)) {
             return Err(format!("{} of {} tokens are spent today", self.tokens, allowance.tokens));
         }
         if self.cost_usd + worst.cost_usd > part(allowance.cost_usd) {
@@ -100,14 +100,14 @@ impl Spent {
     /// With a call about to be made.
     #[must_use]
     pub fn reserved(self, worst: Worst) -> Self {
-        let (calls, tokens) = (self.calls + 1, self.tokens + worst.tokens);
+        let (calls, tokens) = (self.calls.saturating_add(1), self.tokens.saturating_add(worst.tokens));
         Self { calls, tokens, cost_usd: self.cost_usd + worst.cost_usd, ..self }
     }
 
     /// With what the call really came to in place of its worst.
     #[must_use]
     pub fn settled(self, worst: Worst, tokens: u64, cost_usd: Decimal) -> Self {
-        let tokens = (self.tokens + tokens).saturating_sub(worst.tokens);
+        let tokens = self.tokens.saturating_add(tokens).saturating_sub(worst.tokens);
         Self { tokens, cost_usd: (self.cost_usd + cost_usd - worst.cost_usd).max(Decimal::ZERO), ..self }
     }
 }

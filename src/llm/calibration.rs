@@ -152,6 +152,9 @@ mod tests {
             thesis: String::new(),
             opened: Ms(30_000),
             risk_usd: Decimal::ONE,
+            worth_usd: Decimal::ONE,
+            first_stop: Price(d(stop)),
+            leaving: None,
         }
     }
 

@@ -49,7 +49,10 @@ impl std::str::FromStr for Format {
 pub struct Parameters {
     /// What the server calls it.
     pub model: String,
-    pub temperature: serde_json::Number,
+    /// `None`: left out.
+    pub temperature: Option<serde_json::Number>,
+    /// What the server calls the limit.
+    pub max_tokens_key: String,
     pub max_tokens: u32,
     /// Further keys of the request, e.g. `reasoning = { effort = "low" }`.
     pub extra: Map<String, Value>,
@@ -67,11 +70,13 @@ pub fn request(parameters: &Parameters, messages: &[Message], format: Format, sc
     let mut body = json!({
         "model": parameters.model,
         "messages": messages,
-        "temperature": parameters.temperature,
-        "max_tokens": parameters.max_tokens,
         "stream": false,
     });
     let map = body.as_object_mut().expect("it is one");
+    map.insert(parameters.max_tokens_key.clone(), parameters.max_tokens.into());
+    if let Some(temperature) = &parameters.temperature {
+        map.insert("temperature".into(), Value::Number(temperature.clone()));
+    }
     match format {
         Format::JsonSchema => {
             let schema =
@@ -169,7 +174,8 @@ pub const fn status(status: u16) -> Option<Code> {
         // Too Many Requests; Payment Required: no credit.
         429 | 402 => Some(Code::RateLimited),
         408 | 409 | 425 | 500..=599 => Some(Code::HttpStatus),
-        _ => Some(Code::Forbidden),
+        401 | 403 | 404 => Some(Code::Forbidden),
+        _ => Some(Code::Rejected),
     }
 }
 
@@ -211,7 +217,8 @@ mod tests {
     fn the_same_question_has_the_same_bytes() {
         let parameters = Parameters {
             model: "m".into(),
-            temperature: 0.into(),
+            temperature: Some(0.into()),
+            max_tokens_key: "max_tokens".into(),
             max_tokens: 9,
             extra: Map::from_iter([("reasoning".to_owned(), json!({ "effort": "low" }))]),
         };

@@ -41,8 +41,8 @@ pub struct Raw {
     /// Wall time until the first byte and until all of it.
     pub first_byte: Duration,
     pub done: Duration,
-    /// Seconds that the server asks to wait.
-    pub retry_after: Option<u64>,
+    /// What the server asks to wait; at most an hour is believed.
+    pub retry_after: Option<Duration>,
 }
 
 impl Client {
@@ -81,7 +81,11 @@ impl Client {
         let mut raw = Raw {
             status: response.status().as_u16(),
             first_byte: began.elapsed(),
-            retry_after: response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok()),
+            retry_after: response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+                .map(|seconds| Duration::from_secs(seconds.min(3600))),
             ..Raw::default()
         };
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -91,12 +95,31 @@ impl Client {
             raw.body.extend_from_slice(&chunk);
         }
         raw.done = began.elapsed();
+        if let Some(key) = &self.endpoint.key {
+            scrub(&mut raw.body, key.expose_secret().as_bytes());
+        }
         Ok(raw)
     }
 }
 
+/// Takes a key out of what a server says: some repeat what they were sent.
+fn scrub(body: &mut [u8], key: &[u8]) {
+    if key.len() < 4 {
+        return;
+    }
+    let mut from = 0;
+    while let Some(at) = body[from..].windows(key.len()).position(|window| window == key) {
+        body[from + at..from + at + key.len()].fill(b'*');
+        from += at + key.len();
+    }
+}
+
 fn failed(error: reqwest::Error) -> Refused {
-    let code = if error.is_timeout() { Code::Timeout } else { Code::Unreachable };
+    let code = match () {
+        () if error.is_timeout() => Code::Timeout,
+        () if error.is_connect() => Code::Unsent,
+        () => Code::Unreachable,
+    };
     // The address may carry a key of its own; the cause says enough.
     let error = error.without_url();
     let mut why = error.to_string();
@@ -106,4 +129,19 @@ fn failed(error: reqwest::Error) -> Refused {
         source = inner.source();
     }
     Refused::new(code, why.chars().take(200).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_comes_back_is_taken_out_wherever_it_stands() {
+        let mut body = b"invalid key sk-123456 (sk-123456)sk-123456".to_vec();
+        scrub(&mut body, b"sk-123456");
+        assert_eq!(body, b"invalid key ********* (*********)*********");
+        let mut body = b"none".to_vec();
+        scrub(&mut body, b"sk-123456");
+        assert_eq!(body, b"none");
+    }
 }

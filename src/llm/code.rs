@@ -25,12 +25,16 @@ codes! {
     // 1: transport.
     /// No answer within the deadline.
     Timeout => "timeout",
+    /// Nobody is there: it never left.
+    Unsent => "unsent",
     /// The connection failed.
     Unreachable => "unreachable",
     /// The server said something else than 2xx.
     HttpStatus => "http_status",
     /// Key or model are refused: nothing that time mends.
     Forbidden => "forbidden",
+    /// This request is refused; another may not be.
+    Rejected => "rejected",
     /// Too often, or no more credit.
     RateLimited => "rate_limited",
     /// More bytes than an answer may have.
@@ -124,6 +128,6 @@ impl Code {
     }
     /// Asking again after a while may help: the server or the way to it failed, not the model.
     pub const fn is_passing(self) -> bool {
-        matches!(self, Code::Timeout | Code::Unreachable | Code::HttpStatus | Code::RateLimited)
+        matches!(self, Code::Timeout | Code::Unsent | Code::Unreachable | Code::HttpStatus | Code::RateLimited)
     }
 }

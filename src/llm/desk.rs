@@ -16,7 +16,8 @@ use super::breaker::Breaker;
 use super::budget::{Allowance, Worst};
 use super::code::Code;
 use super::judge::{Moment, Verdict, judge};
-use super::parse::Refused;
+use super::parse::{Item, Refused};
+use super::plan::{Plan, held};
 use super::prompt::{Arm, Contract, Facts, Prompt, Template, build};
 use super::seat::{Cadence, Seat};
 use super::seen::{Seen, written};
@@ -25,7 +26,7 @@ use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::model::{ModelFact, ModelItem, ModelMemory, Question};
 use crate::domain::record::{Proposal, Record, RunKind};
 use crate::domain::{
-    AccountView, Bar, ContenderId, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId, Standing,
+    AccountView, Bar, ContenderId, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId, Side, Standing,
     TradingState,
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
@@ -62,8 +63,26 @@ pub struct ShownPrompt {
     pub data: String,
 }
 
-/// Where a sleeve's stop is to be, as its model has said since it opened.
-pub type Levels = BTreeMap<(ContenderId, InstId), Price>;
+/// Where the stop of a sleeve on this side is to be, as its model has said since it opened.
+pub type Levels = BTreeMap<(ContenderId, InstId), (Side, Price)>;
+
+/// The levels that plans ask for.
+pub fn levels<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Levels {
+    let side = |plan: &Plan| if plan.long { Side::Buy } else { Side::Sell };
+    plans.into_iter().map(|plan| ((plan.contender.clone(), plan.inst.clone()), (side(plan), plan.stop))).collect()
+}
+
+/// Plans that the database remembers; those that cannot be read are told of.
+pub fn remembered(memory: &ModelMemory) -> Vec<Plan> {
+    let read = |text: &String| match serde_json::from_str(text) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            error!(event = "plan_unreadable", %error, plan = %text, "a plan cannot be read: its position keeps its first stop");
+            None
+        }
+    };
+    memory.plans.iter().filter_map(read).collect()
+}
 
 /// The actor.
 pub struct Desk {
@@ -72,6 +91,10 @@ pub struct Desk {
     pub journal: Journal,
     pub players: Vec<Player>,
     pub memory: ModelMemory,
+    /// What it knows beyond that, if it has run before.
+    pub kept: Kept,
+    /// Levels of those who take part no more and may still hold something.
+    pub retired: Levels,
     /// The bar that cycles are counted in.
     pub bar: Bar,
     pub start_run: RunId,
@@ -87,6 +110,8 @@ pub struct Desk {
     /// Is trading on?
     pub trading: bool,
     pub cycles: mpsc::Sender<Cycle>,
+    /// Ends what still listens.
+    pub stop: Stop,
     pub beat: Beat,
 }
 
@@ -102,6 +127,13 @@ struct Pending {
 
 type Done = (Pending, Result<Outcome, StageError>);
 
+/// What outlives a desk that is started again.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    seats: Vec<Seat>,
+    breakers: BTreeMap<String, Breaker>,
+}
+
 /// What changes from bar to bar.
 struct State {
     seats: Vec<Seat>,
@@ -112,12 +144,14 @@ struct State {
 
 impl Actor for Desk {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let mut state = State {
-            seats: self.players.iter().map(|player| Seat::of(&player.arm, &self.memory)).collect(),
-            breakers: BTreeMap::new(),
-            asking: JoinSet::new(),
-            last_bar: Ms::ZERO,
-        };
+        if self.kept.seats.is_empty() {
+            let plans = remembered(&self.memory);
+            self.kept.seats = self.players.iter().map(|player| Seat::of(&player.arm, &self.memory, &plans)).collect();
+        }
+        let Kept { mut seats, breakers } = self.kept.clone();
+        seats.iter_mut().for_each(Seat::begin);
+        let mut state = State { seats, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
+        self.stop = stop.clone();
         self.publish(&state);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -126,7 +160,13 @@ impl Actor for Desk {
                 () = stop.cancelled() => return Ok(()),
                 Some(done) = state.asking.join_next() => match done {
                     Ok((pending, outcome)) => self.answered(&mut state, pending, outcome?).await?,
-                    Err(lost) => return Err(StageError::Lost(format!("a question was lost: {lost}"))),
+                    // A task of its own that panicked: nobody knows whose it was, so everybody may ask again.
+                    Err(lost) => {
+                        error!(event = "question_lost", %lost, "a question was lost");
+                        state.asking.abort_all();
+                        while state.asking.join_next().await.is_some() {}
+                        state.seats.iter_mut().for_each(Seat::begin);
+                    }
                 },
                 due = self.due.recv() => match due {
                     Some(due) => self.on_bar(&mut state, due).await?,
@@ -139,6 +179,7 @@ impl Actor for Desk {
                 }
                 _ = tick.tick() => {}
             }
+            self.kept = Kept { seats: state.seats.clone(), breakers: state.breakers.clone() };
             faults::point("models").await;
             self.beat.tick();
         }
@@ -156,8 +197,10 @@ impl Desk {
         {
             let (market, orders) = (self.market.borrow(), self.orders.borrow());
             for (player, seat) in self.players.iter().zip(&mut state.seats) {
-                facts.extend(seat.ended(&player.arm, &market, &orders, now).into_iter().map(ModelFact::Trade));
-                exits.extend(seat.exits(&player.arm, self.bar, &market, &orders));
+                facts.extend(
+                    seat.ended(&player.arm, (self.bar, &market), &orders, now).into_iter().map(ModelFact::Trade),
+                );
+                exits.extend(seat.exits(&player.arm, (self.bar, &market), &orders, now));
                 let single = player.arm.mode == Mode::Single;
                 let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);
                 if !subjects.is_empty() && (seat.busy || !seat.waiting.is_empty()) {
@@ -202,7 +245,12 @@ impl Desk {
                 Ok(ready) => self.ask(state, index, subject, ready).await?,
                 Err(why) => {
                     let who = &self.players[index].arm.id;
-                    debug!(event = "model_not_asked", contender = %who, %why, "not asked");
+                    // Once for each reason: it may last for hours.
+                    let seat = &mut state.seats[index];
+                    if seat.not_asked.as_ref() != Some(&why) {
+                        warn!(event = "model_not_asked", contender = %who, %why, "not asked");
+                    }
+                    seat.not_asked = Some(why);
                 }
             }
         }
@@ -227,20 +275,20 @@ impl Desk {
         }
         state.breakers.get(&player.model.id).map_or(Ok(()), |breaker| breaker.may(now))?;
         self.is_fresh(player, subject, now)?;
-        let about_a_position = seat.holds(&player.arm, subject, &self.orders.borrow());
+        let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
         let rough = |close_only| self.contract(state, index, subject, trigger, close_only);
         let (contract, prompt) = rough(false)?;
         let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
         let schema = player.arm.mode.schema().to_string().len() + 1000;
         let worst = Worst::of(bytes + schema, player.model.parameters.max_tokens, &player.model.prices);
-        let spent = seat.spent.on(now);
+        let spent = seat.spent(now);
         match spent.may(&player.allowance, false, worst) {
-            Ok(()) => Ok(Ready { contract, prompt, about_a_position, close_only: None }),
+            Ok(()) => Ok(Ready { contract, prompt, close_only: None }),
             Err(why) if !about_a_position => Err(why),
             Err(why) => {
                 spent.may(&player.allowance, true, worst)?;
                 let (contract, prompt) = rough(true)?;
-                Ok(Ready { contract, prompt, about_a_position, close_only: Some(why) })
+                Ok(Ready { contract, prompt, close_only: Some(why) })
             }
         }
     }
@@ -290,7 +338,7 @@ impl Desk {
             history: &seat.history,
             opens_today: seat.opens_today(now),
             turnover_today: orders.tally.turnover_of(&player.arm.id, now).0,
-            llm_cost_today: seat.spent.on(now).cost_usd,
+            llm_cost_today: seat.spent(now).cost_usd,
             close_only,
         });
         let prompt = player.template.render(player.arm.mode, &contract).map_err(|error| error.to_string())?;
@@ -308,7 +356,7 @@ impl Desk {
         let run_id = self.ids.next(now);
         let player = &self.players[index];
         let seat = &mut state.seats[index];
-        seat.busy = true;
+        (seat.busy, seat.not_asked) = (true, None);
         seat.note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
         let data = &ready.contract.data;
         let trigger = format!("{}: {}", player.arm.id, data.meta.trigger);
@@ -338,7 +386,8 @@ impl Desk {
             snap: data.meta.snap.clone(),
             prompt: ready.prompt,
             allowance: player.allowance.clone(),
-            about_a_position: ready.about_a_position,
+            from_the_reserve: ready.close_only.is_some(),
+            stop: self.stop.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
         };
@@ -349,8 +398,8 @@ impl Desk {
             contract: ready.contract,
             close_only: ready.close_only,
         };
-        let spent = state.seats[index].spent;
-        state.asking.spawn(async move { (pending, asking.put(spent).await) });
+        let spent = Arc::clone(&state.seats[index].spent);
+        state.asking.spawn(async move { (pending, asking.put(&spent).await) });
         Ok(())
     }
 
@@ -371,7 +420,7 @@ impl Desk {
             }
         }
         let seat = &mut state.seats[index];
-        (seat.busy, seat.spent) = (false, outcome.spent);
+        seat.busy = false;
         match outcome.answer {
             Err(refused) => {
                 warn!(event = "model_failed", run_id = %pending.run_id, contender = %who, code = %refused.code,
@@ -413,13 +462,7 @@ impl Desk {
     }
 
     /// Judges an answer on what is known now, writes what came of it, and hands it on.
-    async fn act(
-        &mut self,
-        state: &mut State,
-        pending: &Pending,
-        items: Vec<super::parse::Item>,
-        now: Ms,
-    ) -> Result<(), StageError> {
+    async fn act(&mut self, state: &mut State, pending: &Pending, items: Vec<Item>, now: Ms) -> Result<(), StageError> {
         let index = pending.player;
         let Some(account) = self.account.borrow().clone() else { return Ok(()) };
         let (verdicts, seen) = {
@@ -445,17 +488,11 @@ impl Desk {
         seat.last_decision = Some(now);
         let mut rows = Vec::new();
         for (ordinal, verdict) in verdicts.iter().enumerate() {
-            let held = self
-                .orders
-                .borrow()
-                .holdings
-                .get(&(verdict.proposal.contender.clone(), verdict.item.inst.clone()))
-                .is_some_and(|held| !held.qty.is_zero());
+            let arm = &verdict.proposal.contender;
+            let held = !held(&self.orders.borrow(), &self.market.borrow(), arm, &verdict.item.inst).is_zero();
             let plan = match (&verdict.plan, verdict.tightened) {
                 (Some(plan), _) => Some(plan.clone()),
-                (None, Some(stop)) => {
-                    seat.plans.get(&verdict.item.inst).map(|plan| super::plan::Plan { stop, ..plan.clone() })
-                }
+                (None, Some(stop)) => seat.plans.get(&verdict.item.inst).map(|plan| Plan { stop, ..plan.clone() }),
                 (None, None) => None,
             };
             if let Some(plan) = &plan {
@@ -506,12 +543,8 @@ impl Desk {
 
     /// Tells the gate where stops are to be.
     fn publish(&self, state: &State) {
-        let levels: Levels = state
-            .seats
-            .iter()
-            .flat_map(|seat| seat.plans.values())
-            .map(|plan| ((plan.contender.clone(), plan.inst.clone()), plan.stop))
-            .collect();
+        let mut levels = levels(state.seats.iter().flat_map(|seat| seat.plans.values()));
+        levels.extend(self.retired.clone());
         self.levels.send_if_modified(|now| {
             let changed = *now != levels;
             *now = levels;
@@ -546,17 +579,10 @@ impl Desk {
 struct Ready {
     contract: Contract,
     prompt: Prompt,
-    about_a_position: bool,
     close_only: Option<String>,
 }
 
-fn item_row(
-    pending: &Pending,
-    verdict: &Verdict,
-    ordinal: usize,
-    plan: Option<&super::plan::Plan>,
-    now: Ms,
-) -> ModelItem {
+fn item_row(pending: &Pending, verdict: &Verdict, ordinal: usize, plan: Option<&Plan>, now: Ms) -> ModelItem {
     let item = &verdict.item;
     let number = |value: Option<Decimal>| value.map(|value| value.to_string());
     let said = serde_json::json!({

@@ -10,10 +10,12 @@ use rust_decimal::Decimal;
 use super::answer::Mode;
 use super::code::Code;
 use super::parse::{Item, Refused, Want};
-use super::plan::{Plan, holds, timeframe};
+use super::plan::{Plan, held, holds, timeframe, works};
 use super::prompt::{Arm, Contract, atr, mark};
 use crate::domain::record::Proposal;
-use crate::domain::{AccountView, Bps, Extras, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, RunId};
+use crate::domain::{
+    AccountView, Bps, Extras, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty, RunId,
+};
 
 /// The moment an answer is judged in.
 pub struct Moment<'a> {
@@ -112,26 +114,40 @@ fn verdict(moment: &Moment<'_>, item: Item, judged: Result<Move, Refused>) -> Ve
     Verdict { item, code, detail, proposal, plan: done.plan, tightened: done.tightened }
 }
 
-/// What the arm has open, and what this answer has opened so far.
+/// What the arm has open or on its way, and what this answer has opened so far.
 struct Taken {
+    /// Dollars in each position.
     positions: BTreeMap<InstId, Decimal>,
+    /// Dollars at risk in each.
+    risks: BTreeMap<InstId, Decimal>,
+    /// Opened by this answer, and by earlier ones that nothing has been bought on yet.
     opened: u32,
 }
 
 impl Taken {
     fn of(moment: &Moment<'_>) -> Self {
-        let ours =
-            moment.orders.holdings.iter().filter(|((who, _), held)| *who == moment.arm.id && !held.qty.is_zero());
-        let worth = |inst: &InstId, qty| {
-            let instrument = &moment.market.insts.get(inst)?.instrument;
-            mark(moment.market, inst).and_then(|px| instrument.notional(qty, px)).map(|usd| usd.0)
-        };
-        Self {
-            positions: ours
-                .map(|((_, inst), held)| (inst.clone(), worth(inst, held.qty).unwrap_or_default()))
-                .collect(),
-            opened: 0,
+        let arm = &moment.arm.id;
+        let mut taken = Self { positions: BTreeMap::new(), risks: BTreeMap::new(), opened: 0 };
+        for inst in &moment.arm.instruments {
+            let qty = held(moment.orders, moment.market, arm, inst);
+            let plan = moment.plans.get(inst);
+            let worth = || {
+                let instrument = &moment.market.insts.get(inst)?.instrument;
+                mark(moment.market, inst).and_then(|px| instrument.notional(Qty(qty), px)).map(|usd| usd.0)
+            };
+            let pending = qty.is_zero() && (plan.is_some() || works(moment.orders, arm, inst));
+            if qty.is_zero() && !pending {
+                continue;
+            }
+            // What is on its way counts as if it were there.
+            let expected = plan.map_or(Decimal::ZERO, |plan| plan.worth_usd);
+            taken
+                .positions
+                .insert(inst.clone(), worth().unwrap_or_default().max(if pending { expected } else { Decimal::ZERO }));
+            taken.risks.insert(inst.clone(), plan.map_or(Decimal::ZERO, |plan| plan.risk_usd));
+            taken.opened += u32::from(pending);
         }
+        taken
     }
 }
 
@@ -145,13 +161,16 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
     if !arm.instruments.contains(&item.inst) || about.is_some_and(|only| *only != item.inst) {
         return refuse(Code::UnknownSymbol, format!("{:.40} was not asked about", item.inst.as_str()));
     }
-    let held =
-        moment.orders.holdings.get(&(arm.id.clone(), item.inst.clone())).map_or(Decimal::ZERO, |held| held.qty.0);
+    let held = held(moment.orders, moment.market, &arm.id, &item.inst);
+    if !matches!(item.want, Want::Hold | Want::Close) {
+        unchanged(moment, item, held)?;
+    }
     match item.want {
         Want::Hold => Ok(Move::default()),
         Want::Close if held.is_zero() => refuse(Code::ActionState, "nothing is held"),
         Want::Close => {
             taken.positions.remove(&item.inst);
+            taken.risks.remove(&item.inst);
             Ok(Move { target: Some(Bps(0)), ..Move::default() })
         }
         Want::TightenStop if held.is_zero() => refuse(Code::ActionState, "nothing is held"),
@@ -180,6 +199,34 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
     }
 }
 
+/// An idea belongs to the position it was thought on: what opens, resizes or tightens is not carried over to another one.
+fn unchanged(moment: &Moment<'_>, item: &Item, held: Decimal) -> Result<(), Refused> {
+    let plan = moment.plans.get(&item.inst);
+    if let Some(why) = plan.and_then(|plan| plan.leaving.as_ref()) {
+        return refuse(Code::ActionState, format!("it is being left: {why}"));
+    }
+    let shown = moment.asked.data.positions.iter().find(|position| position.symbol == item.inst);
+    let sign = |qty: Decimal| {
+        if qty.is_zero() {
+            0
+        } else if qty.is_sign_negative() {
+            -1
+        } else {
+            1
+        }
+    };
+    let was = shown.map_or(0, |position| if position.side == "short" { -1 } else { 1 });
+    if was != sign(held) {
+        return refuse(Code::ActionState, "the position is another than was shown");
+    }
+    // An order that may still fill, or one that the tracker has not heard of yet.
+    let pending = works(moment.orders, &moment.arm.id, &item.inst) || (held.is_zero() && plan.is_some());
+    if pending && item.want != Want::TightenStop {
+        return refuse(Code::Repeated, "an earlier decision about it is still on its way");
+    }
+    Ok(())
+}
+
 fn instrument<'a>(moment: &'a Moment<'_>, inst: &InstId) -> Result<(&'a Instrument, Price), Refused> {
     let shown = moment.market.insts.get(inst);
     let found = shown.filter(|shown| shown.quote.is_some()).zip(mark(moment.market, inst));
@@ -192,17 +239,25 @@ fn tighten(moment: &Moment<'_>, item: &Item, held: Decimal) -> Result<Move, Refu
     let (inst, mark) = instrument(moment, &item.inst)?;
     let Some(stop) = item.stop else { return refuse(Code::StopMissing, "stop_px is null") };
     let long = held > Decimal::ZERO;
+    let Some(plan) = moment.plans.get(&item.inst).filter(|plan| plan.long == long) else {
+        return refuse(Code::ActionState, "what is held is no idea of its own any more");
+    };
     let stop = toward(inst, long, stop);
-    if stop <= Price::ZERO || (long && stop >= mark) || (!long && stop <= mark) {
-        return refuse(Code::StopSide, format!("stop {stop} is not behind the mark {mark}"));
-    }
-    let key = (moment.arm.id.clone(), item.inst.clone());
-    let guard = moment.orders.guards.get(&key).and_then(|guard| guard.trigger);
-    let now = moment.plans.get(&item.inst).map(|plan| plan.stop).or(guard);
-    if now.is_some_and(|now| if long { stop <= now } else { stop >= now }) {
-        return refuse(Code::StopLooser, format!("stop {stop} is not tighter than {}", now.unwrap_or_default()));
+    behind(moment, item, (long, stop, mark))?;
+    if if long { stop <= plan.stop } else { stop >= plan.stop } {
+        return refuse(Code::StopLooser, format!("stop {stop} is not tighter than {}", plan.stop));
     }
     Ok(Move { tightened: Some(stop), ..Move::default() })
+}
+
+/// A stop must be behind every price that could set it off: the mark, the last trade, and the touch it would be sold into.
+fn behind(moment: &Moment<'_>, item: &Item, (long, stop, mark): (bool, Price, Price)) -> Result<(), Refused> {
+    let quote = moment.market.insts.get(&item.inst).and_then(|shown| shown.quote);
+    let near = quote.map_or(mark, |q| if long { mark.min(q.last).min(q.bid) } else { mark.max(q.last).max(q.ask) });
+    if stop <= Price::ZERO || (long && stop >= near) || (!long && stop <= near) {
+        return refuse(Code::StopSide, format!("stop {stop} is not behind the price {near}"));
+    }
+    Ok(())
 }
 
 /// A stop on the tick that is nearer to the price: never further away than was said.
@@ -224,6 +279,10 @@ fn enter(
     let Some(stop) = item.stop else { return refuse(Code::StopMissing, "stop_px is null") };
     let levels = prices(moment, item, inst, (long, stop, mark))?;
     believed(moment, item)?;
+    let known = moment.plans.get(&item.inst).filter(|plan| !held.is_zero() && plan.long == long);
+    if let Some(plan) = known.filter(|plan| if long { levels.stop < plan.stop } else { levels.stop > plan.stop }) {
+        return refuse(Code::StopLooser, format!("stop {} is looser than {}", levels.stop, plan.stop));
+    }
     // What is lost on the way in and out, per unit of price.
     let quote = moment.market.insts.get(&item.inst).and_then(|shown| shown.quote);
     let spread = quote.and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0)).unwrap_or_default();
@@ -261,11 +320,23 @@ fn enter(
         may_open(moment, item, taken, held)?;
         in_time(moment, item, mark)?;
     }
+    let risk_usd = (worth * risked / mark.0).round_dp(8).normalize();
+    if matches!(item.want, Want::Weight(_)) {
+        let others: Decimal = taken.risks.iter().filter(|(other, _)| **other != item.inst).map(|(_, usd)| *usd).sum();
+        let budget = sleeve * limits.risk_budget;
+        if adds && others + risk_usd > budget {
+            let (others, budget) = (others.round_dp(2).normalize(), budget.round_dp(2).normalize());
+            return refuse(
+                Code::RiskSize,
+                format!("with {others} USD at risk in what is kept it is more than {budget}"),
+            );
+        }
+    }
     if held.is_zero() {
         taken.opened += 1;
     }
     taken.positions.insert(item.inst.clone(), worth);
-    let known = moment.plans.get(&item.inst).filter(|plan| !held.is_zero() && plan.long == long);
+    taken.risks.insert(item.inst.clone(), risk_usd);
     let plan = Plan {
         contender: arm.id.clone(),
         inst: item.inst.clone(),
@@ -273,13 +344,16 @@ fn enter(
         long,
         entry: known.map_or(mark, |plan| plan.entry),
         stop: levels.stop,
+        first_stop: known.map_or(levels.stop, |plan| plan.first_stop),
         target: levels.target,
         horizon_min: item.horizon_min,
         p_target_first: item.p_target_first,
         invalidation: item.invalidation.clone(),
         thesis: item.reason.chars().take(super::plan::THESIS).collect(),
         opened: known.map_or(moment.now, |plan| plan.opened),
-        risk_usd: (worth * risked / mark.0).round_dp(8).normalize(),
+        risk_usd,
+        worth_usd: worth.round_dp(8).normalize(),
+        leaving: None,
     };
     let target = Some(Bps(if long { bps } else { -bps }));
     Ok(Move { target, stop: Some(levels.stop), plan: Some(plan), tightened: None })
@@ -299,9 +373,7 @@ fn prices(
 ) -> Result<Levels, Refused> {
     let (arm, limits) = (moment.arm, &moment.arm.limits);
     let stop = toward(inst, long, stop);
-    if stop <= Price::ZERO || (long && stop >= mark) || (!long && stop <= mark) {
-        return refuse(Code::StopSide, format!("stop {stop} is not behind the mark {mark}"));
-    }
+    behind(moment, item, (long, stop, mark))?;
     let Some(atr) = moment.market.insts.get(&item.inst).and_then(|shown| atr(shown.history(arm.bar))) else {
         return refuse(Code::NoMarket, "no average true range yet");
     };

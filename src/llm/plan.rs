@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Field, Op, Predicate};
 use super::prompt::latest;
-use crate::domain::{Bar, Candle, ContenderId, InstId, Ms, Price, RunId};
+use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Price, RunId};
 
 /// One open idea.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Plan {
     /// Mark price when it was accepted.
     pub entry: Price,
     pub stop: Price,
+    /// Where the stop was when it was accepted: what its multiples are counted in.
+    pub first_stop: Price,
     pub target: Option<Price>,
     pub horizon_min: Option<u32>,
     pub p_target_first: Option<Decimal>,
@@ -27,6 +29,11 @@ pub struct Plan {
     pub opened: Ms,
     /// Dollars that are lost at the stop.
     pub risk_usd: Decimal,
+    /// Dollars in the position, as sized.
+    pub worth_usd: Decimal,
+    /// Why the daemon takes it out, once it does: from then on nothing else is done with it.
+    #[serde(default)]
+    pub leaving: Option<String>,
 }
 
 /// Longest thesis that is shown again, characters.
@@ -53,12 +60,24 @@ impl Plan {
         })
     }
 
-    /// Profit at a price in units of what was risked: the distance from entry to stop.
+    /// Profit at a price in units of what was risked: the distance from entry to the first stop.
     pub fn r_at(&self, price: Price) -> Option<Decimal> {
-        let risked = (self.entry.0 - self.stop.0).abs();
+        let risked = (self.entry.0 - self.first_stop.0).abs();
         let made = if self.long { price.0 - self.entry.0 } else { self.entry.0 - price.0 };
         made.checked_div(risked).map(|r| r.round_dp(2).normalize())
     }
+}
+
+/// What an arm holds of an instrument; what is below the smallest order counts as nothing, for it cannot be sold.
+pub fn held(orders: &OrdersView, market: &MarketView, arm: &ContenderId, inst: &InstId) -> Decimal {
+    let qty = orders.holdings.get(&(arm.clone(), inst.clone())).map_or(Decimal::ZERO, |held| held.qty.0);
+    let least = market.insts.get(inst).map_or(Decimal::ZERO, |shown| shown.instrument.min_size.0);
+    if qty.abs() < least { Decimal::ZERO } else { qty }
+}
+
+/// An order of the arm's in an instrument that may still fill.
+pub fn works(orders: &OrdersView, arm: &ContenderId, inst: &InstId) -> bool {
+    orders.open.values().any(|order| order.contender == *arm && order.inst == *inst)
 }
 
 /// Does a condition hold on the last bar of a history? One that cannot be told yet does not.

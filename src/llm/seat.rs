@@ -1,11 +1,12 @@
 //! One arm's memory: what it plans, what it has spent, when it was asked; and what follows from a bar for it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use rust_decimal::Decimal;
 
 use super::budget::Spent;
-use super::plan::{Plan, timeframe};
+use super::plan::{Plan, held, timeframe, works};
 use super::prompt::{Arm, ClosedTrade, atr, mark};
 use crate::domain::model::{ModelMemory, ModelTrade};
 use crate::domain::record::Proposal;
@@ -15,6 +16,9 @@ use crate::domain::{Bar, Bps, InstId, MarketView, Ms, OrdersView, Price};
 const SHOWN_TRADES: usize = 10;
 /// Venue time after which an idea that nothing was bought on is forgotten.
 const UNFILLED: Ms = Ms::secs(60);
+
+/// Venue time between two attempts to leave.
+const AGAIN: Ms = Ms::secs(5);
 
 /// When an arm is asked besides the close of its bars.
 #[derive(Clone, Debug)]
@@ -30,14 +34,15 @@ pub struct Cadence {
 /// What an arm remembers.
 #[derive(Clone, Debug, Default)]
 pub struct Seat {
-    pub spent: Spent,
+    /// Shared with the question on its way: what it reserves stays spent whatever becomes of the desk.
+    pub spent: Arc<Mutex<Spent>>,
     pub plans: BTreeMap<InstId, Plan>,
     pub history: Vec<ClosedTrade>,
     opens: Vec<Ms>,
     /// Instruments whose plan has been seen to hold something.
     entered: BTreeSet<InstId>,
-    /// Why the daemon takes it out, until it is out.
-    leaving: BTreeMap<InstId, String>,
+    /// When the daemon last tried to take it out.
+    tried: BTreeMap<InstId, Ms>,
     /// When it was asked last, and the mark then; by instrument, or of all.
     asked: BTreeMap<InstId, (Ms, Option<Price>)>,
     pub last_decision: Option<Ms>,
@@ -45,27 +50,43 @@ pub struct Seat {
     pub waiting: VecDeque<(Option<InstId>, String)>,
     /// A question is on its way.
     pub busy: bool,
+    /// Why it was not asked last.
+    pub not_asked: Option<String>,
     /// Why it is not asked any more until a restart.
     pub disabled: Option<String>,
 }
 
 impl Seat {
     /// What the database remembers of an arm.
-    pub fn of(arm: &Arm, memory: &ModelMemory) -> Self {
-        let plans = memory.plans.iter().filter_map(|text| serde_json::from_str::<Plan>(text).ok());
+    pub fn of(arm: &Arm, memory: &ModelMemory, plans: &[Plan]) -> Self {
         let spent = memory.spent.iter().find(|row| row.contender == arm.id);
         Self {
-            spent: spent.map_or_else(Spent::default, |row| Spent {
+            spent: Arc::new(Mutex::new(spent.map_or_else(Spent::default, |row| Spent {
                 day: row.day,
                 calls: row.calls,
                 tokens: row.tokens,
                 cost_usd: row.cost_usd,
-            }),
-            plans: plans.filter(|plan| plan.contender == arm.id).map(|plan| (plan.inst.clone(), plan)).collect(),
+            }))),
+            plans: plans
+                .iter()
+                .filter(|plan| plan.contender == arm.id)
+                .map(|plan| (plan.inst.clone(), plan.clone()))
+                .collect(),
             history: memory.trades.iter().filter(|trade| trade.contender == arm.id).map(shown).collect(),
             opens: memory.opens.iter().filter(|(who, _)| *who == arm.id).map(|(_, at)| *at).collect(),
             ..Self::default()
         }
+    }
+
+    /// Nothing is on its way any more: whoever asked is gone.
+    pub fn begin(&mut self) {
+        self.busy = false;
+        self.waiting.clear();
+    }
+
+    /// What is spent of this UTC day.
+    pub fn spent(&self, now: Ms) -> Spent {
+        self.spent.lock().expect("nobody panics while counting").on(now)
     }
 
     /// Positions it has opened on this UTC day.
@@ -79,43 +100,57 @@ impl Seat {
         if opens {
             self.entered.remove(&plan.inst);
         }
-        self.leaving.remove(&plan.inst);
         self.plans.insert(plan.inst.clone(), plan);
     }
 
     /// Ideas that are over: what was held is not any more.
-    pub fn ended(&mut self, arm: &Arm, market: &MarketView, orders: &OrdersView, now: Ms) -> Vec<ModelTrade> {
+    pub fn ended(
+        &mut self,
+        arm: &Arm,
+        (base, market): (Bar, &MarketView),
+        orders: &OrdersView,
+        now: Ms,
+    ) -> Vec<ModelTrade> {
         let mut out = Vec::new();
-        let plans: Vec<Plan> = self.plans.values().cloned().collect();
-        for plan in plans {
-            let key = (arm.id.clone(), plan.inst.clone());
-            let holds = orders.holdings.get(&key).is_some_and(|held| !held.qty.is_zero());
-            if holds {
-                if self.entered.insert(plan.inst.clone()) && !self.opens.contains(&plan.opened) {
+        let insts: Vec<InstId> = self.plans.keys().cloned().collect();
+        for inst in insts {
+            let plan = self.plans.get_mut(&inst).expect("its key");
+            let key = (arm.id.clone(), inst.clone());
+            let holds = !held(orders, market, &arm.id, &inst).is_zero();
+            // An entry that was filled leaves a guard, even if all of it is gone before the next bar.
+            let bought = holds || orders.guards.get(&key).is_some_and(|guard| guard.run_id == plan.run_id);
+            if bought && self.entered.insert(inst.clone()) {
+                if !self.opens.contains(&plan.opened) {
                     self.opens.retain(|at| at.utc_day() == now.utc_day());
                     self.opens.push(plan.opened);
                 }
+                let average = orders.holdings.get(&key).map(|held| held.average).filter(|price| *price > Price::ZERO);
+                plan.entry = average.filter(|_| holds).unwrap_or(plan.entry);
+            }
+            let entered = self.entered.contains(&inst);
+            if holds || works(orders, &arm.id, &inst) || (!entered && now.since(plan.opened) < UNFILLED) {
                 continue;
             }
-            let working = orders.open.values().any(|order| order.contender == arm.id && order.inst == plan.inst);
-            let entered = self.entered.contains(&plan.inst);
-            if working || (!entered && now.since(plan.opened) < UNFILLED) {
-                continue;
-            }
-            self.plans.remove(&plan.inst);
-            self.entered.remove(&plan.inst);
-            let left = self.leaving.remove(&plan.inst);
+            let plan = self.plans.remove(&inst).expect("its key");
+            self.entered.remove(&inst);
+            self.tried.remove(&inst);
             if !entered {
                 continue;
             }
-            let price = mark(market, &plan.inst);
-            let stopped = price.is_some_and(|px| if plan.long { px <= plan.stop } else { px >= plan.stop });
-            let reason = left.unwrap_or_else(|| if stopped { "stop".to_owned() } else { "closed".to_owned() });
+            let price = mark(market, &inst);
+            let past = |px: Price| if plan.long { px <= plan.stop } else { px >= plan.stop };
+            let bar = market.insts.get(&inst).and_then(|shown| shown.history(base).last().copied());
+            let touched = bar.is_some_and(|bar| {
+                bar.ts.plus(base.span()) > plan.opened && past(if plan.long { bar.low } else { bar.high })
+            });
+            let stopped = plan.leaving.is_none() && (touched || price.is_some_and(past));
+            let reason =
+                plan.leaving.clone().unwrap_or_else(|| if stopped { "stop".to_owned() } else { "closed".to_owned() });
             let at = if stopped { Some(plan.stop) } else { price };
             let trade = ModelTrade {
                 run_id: plan.run_id,
                 contender: arm.id.clone(),
-                inst: plan.inst.clone(),
+                inst,
                 r_multiple: at.and_then(|px| plan.r_at(px)),
                 held_min: now.since(plan.opened).0 / 60_000,
                 reason,
@@ -130,22 +165,36 @@ impl Seat {
     }
 
     /// What is to be left now, without asking: a target that was reached, an idea that has turned out wrong.
-    pub fn exits(&mut self, arm: &Arm, base: Bar, market: &MarketView, orders: &OrdersView) -> Vec<Proposal> {
+    pub fn exits(
+        &mut self,
+        arm: &Arm,
+        (base, market): (Bar, &MarketView),
+        orders: &OrdersView,
+        now: Ms,
+    ) -> Vec<Proposal> {
         let mut out = Vec::new();
-        for plan in self.plans.values() {
-            let key = (arm.id.clone(), plan.inst.clone());
-            let held = orders.holdings.get(&key).is_some_and(|held| !held.qty.is_zero());
-            let Some(shown) = market.insts.get(&plan.inst).filter(|_| held) else { continue };
-            // Bars that had begun before the idea was acted on say nothing about it.
-            let Some(last) = shown.history(base).last().filter(|bar| bar.ts >= plan.opened) else { continue };
-            let history = |name: &str| {
-                let bar = timeframe(name, shown.series.keys().copied())?;
-                let candles = shown.history(bar);
-                candles.last().filter(|c| c.ts.plus(bar.span()) > plan.opened).map(|_| candles.to_vec())
-            };
-            let why = self.leaving.get(&plan.inst).cloned().or_else(|| plan.exit(last, history));
-            let Some(why) = why else { continue };
-            self.leaving.insert(plan.inst.clone(), why.clone());
+        for plan in self.plans.values_mut() {
+            if held(orders, market, &arm.id, &plan.inst).is_zero() {
+                continue;
+            }
+            let Some(shown) = market.insts.get(&plan.inst) else { continue };
+            if plan.leaving.is_none() {
+                // Bars that had begun before the idea was acted on say nothing about it.
+                let last = shown.history(base).last().filter(|bar| bar.ts >= plan.opened);
+                let history = |name: &str| {
+                    let bar = timeframe(name, shown.series.keys().copied())?;
+                    let candles = shown.history(bar);
+                    candles.last().filter(|c| c.ts.plus(bar.span()) > plan.opened).map(|_| candles.to_vec())
+                };
+                plan.leaving = last.and_then(|last| plan.exit(last, history));
+            }
+            let Some(why) = plan.leaving.clone() else { continue };
+            // Again as long as something is held, but not at every bar.
+            let soon = self.tried.get(&plan.inst).is_some_and(|at| now.since(*at) < AGAIN);
+            if soon || works(orders, &arm.id, &plan.inst) {
+                continue;
+            }
+            self.tried.insert(plan.inst.clone(), now);
             out.push(Proposal {
                 contender: arm.id.clone(),
                 inst: plan.inst.clone(),
@@ -202,11 +251,9 @@ impl Seat {
     }
 
     /// Does it hold anything of what it would be asked about?
-    pub fn holds(&self, arm: &Arm, subject: Option<&InstId>, orders: &OrdersView) -> bool {
-        orders
-            .holdings
-            .iter()
-            .any(|((who, inst), held)| *who == arm.id && !held.qty.is_zero() && subject.is_none_or(|only| only == inst))
+    pub fn holds(arm: &Arm, subject: Option<&InstId>, market: &MarketView, orders: &OrdersView) -> bool {
+        let about = arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst));
+        about.into_iter().any(|inst| !held(orders, market, &arm.id, inst).is_zero())
     }
 }
 

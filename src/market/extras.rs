@@ -41,7 +41,7 @@ impl Actor for ExtrasReader {
             }
             for inst in self.instruments.clone() {
                 self.beat.tick();
-                if let Some(extras) = self.read(&inst).await {
+                if let Some(extras) = self.beat.while_waiting(self.read(&inst)).await {
                     read_at.insert(inst.id.clone(), tokio::time::Instant::now());
                     self.view.send_modify(|all| {
                         all.insert(inst.id.clone(), extras);

@@ -30,7 +30,7 @@ use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState,
-    OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield, Standing, Usd,
+    OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Standing, Usd,
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
@@ -135,7 +135,7 @@ pub struct Gate {
     /// What the venue covers of each position.
     pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
     /// Where contenders have said since they entered that their sleeve's stop is to be.
-    pub levels: watch::Receiver<BTreeMap<(ContenderId, InstId), Price>>,
+    pub levels: watch::Receiver<BTreeMap<(ContenderId, InstId), (Side, Price)>>,
     pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
     pub in_flight: Vec<InFlight>,

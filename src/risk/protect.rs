@@ -77,8 +77,9 @@ pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Pric
     })
 }
 
-/// A guard with the level that its contender has named since; only a tighter one counts.
-pub fn tightened(guard: &Guard, level: Option<Price>) -> Guard {
+/// A guard with the level that its contender has named since, for a position on that side: only a tighter one counts.
+pub fn tightened(guard: &Guard, level: Option<(Side, Price)>) -> Guard {
+    let level = level.filter(|(side, _)| *side == guard.side).map(|(_, price)| price);
     let trigger = match (guard.trigger, level, guard.side) {
         (Some(now), Some(level), Side::Buy) => Some(now.max(level)),
         (Some(now), Some(level), Side::Sell) => Some(now.min(level)),

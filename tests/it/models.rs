@@ -334,7 +334,10 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
 /// Runs a database statement as somebody who tampers would.
 fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
     let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-    db.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    db.execute_batch(
+        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep",
+    )
+    .unwrap();
     work(&db);
 }
 

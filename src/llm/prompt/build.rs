@@ -10,13 +10,13 @@ use super::data::{
     Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData, PositionData, PromptData,
     SCHEMA,
 };
-use super::series::{past_return, series};
+use super::series::{atr, past_return, series};
 use crate::domain::view::StopPhase;
 use crate::domain::{
     AccountView, Bar, ContenderId, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Price, Side, Usd,
 };
 use crate::llm::answer::Mode;
-use crate::llm::plan::{Plan, THESIS};
+use crate::llm::plan::{Plan, THESIS, held};
 
 /// A contender that is a model, as configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,9 +129,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
     let mut missing = vec!["open_interest: not followed".to_owned()];
     let kinds: BTreeMap<&InstId, InstKind> =
         shown.iter().filter_map(|inst| Some((*inst, facts.market.insts.get(*inst)?.instrument.kind))).collect();
-    let held = |inst: &InstId| {
-        facts.orders.holdings.get(&(arm.id.clone(), inst.clone())).map_or(Decimal::ZERO, |holding| holding.qty.0)
-    };
+    let held = |inst: &InstId| held(facts.orders, facts.market, &arm.id, inst);
     let may_open = !facts.close_only && facts.opens_today < arm.limits.opens_per_day;
     let bps = |share: Decimal| (share * Decimal::from(10_000)).round_dp(3).normalize();
     let market: BTreeMap<InstId, MarketData> =
@@ -167,6 +165,17 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             max_leverage: arm.limits.leverage.normalize(),
             max_positions: arm.limits.positions,
             min_reward_risk: arm.limits.reward_risk.normalize(),
+            atr_tf: arm.bar.okx().to_owned(),
+            atr14_px: kinds
+                .keys()
+                .map(|inst| {
+                    let shown = facts.market.insts.get(*inst);
+                    let range = shown.and_then(|shown| atr(shown.history(arm.bar)));
+                    ((*inst).clone(), range.map(|range| range.round_dp(8).normalize()))
+                })
+                .collect(),
+            stop_atr: arm.limits.stop_atr,
+            target_atr_max: arm.limits.target_atr,
             opens_left_today: arm.limits.opens_per_day.saturating_sub(facts.opens_today),
             allowed: kinds
                 .iter()
@@ -240,7 +249,8 @@ pub fn mark(market: &MarketView, inst: &InstId) -> Option<Price> {
 
 fn position(facts: &Facts<'_>, inst: &InstId) -> Option<PositionData> {
     let key = (facts.arm.id.clone(), inst.clone());
-    let holding = facts.orders.holdings.get(&key).filter(|holding| !holding.qty.is_zero())?;
+    let holding =
+        facts.orders.holdings.get(&key).filter(|_| !held(facts.orders, facts.market, &facts.arm.id, inst).is_zero())?;
     let instrument = &facts.market.insts.get(inst)?.instrument;
     let plan = facts.plans.get(inst);
     let mark = mark(facts.market, inst);

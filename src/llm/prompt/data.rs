@@ -46,6 +46,11 @@ pub struct Limits {
     pub max_leverage: Decimal,
     pub max_positions: u32,
     pub min_reward_risk: Decimal,
+    /// The bars whose average true range distances are counted in, and that range in price; null while history is short.
+    pub atr_tf: String,
+    pub atr14_px: BTreeMap<InstId, Option<Decimal>>,
+    pub stop_atr: [Decimal; 2],
+    pub target_atr_max: Decimal,
     pub opens_left_today: u32,
     /// What may be answered for each symbol now.
     pub allowed: BTreeMap<InstId, Vec<String>>,

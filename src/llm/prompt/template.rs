@@ -60,23 +60,26 @@ impl Template {
     /// # Errors
     /// No template, an unknown name, no divider.
     pub fn render(&self, mode: Mode, contract: &Contract) -> Result<Prompt, TemplateError> {
-        let broken = |error: minijinja::Error| {
-            let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            let line = error.line().map_or_else(String::new, |line| format!(", line {line}"));
-            TemplateError::Broken { name: self.name.clone(), why: format!("{why}{line}") }
-        };
-        let mut env = Environment::new();
-        env.set_undefined_behavior(UndefinedBehavior::Strict);
-        env.add_template("prompt", &self.source).map_err(broken)?;
-        let schema = serde_json::to_string(&mode.schema()).expect("a schema is JSON");
-        let described = described(&mode.schema());
-        let filled = env
-            .get_template("prompt")
-            .map_err(broken)?
-            .render(context! { data => minijinja::value::Serde(&contract.data), json => &contract.text, schema, answer => described })
-            .map_err(broken)?;
-        let parts: Vec<&str> = filled.split(DIVIDER).collect();
+        // Divided before anything is filled in: what stands in the data divides nothing.
+        let parts: Vec<&str> = self.source.split(DIVIDER).collect();
         let [system, user] = parts[..] else { return Err(TemplateError::Undivided { name: self.name.clone() }) };
+        let above = system.matches('\n').count();
+        let fill = |source: &str, above: usize| -> Result<String, TemplateError> {
+            let broken = |error: minijinja::Error| {
+                let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+                let line = error.line().map_or_else(String::new, |line| format!(", line {}", line + above));
+                TemplateError::Broken { name: self.name.clone(), why: format!("{why}{line}") }
+            };
+            let mut env = Environment::new();
+            env.set_undefined_behavior(UndefinedBehavior::Strict);
+            env.add_template("prompt", source).map_err(broken)?;
+            let schema = serde_json::to_string(&mode.schema()).expect("a schema is JSON");
+            let answer = described(&mode.schema());
+            let data = minijinja::value::Serde(&contract.data);
+            let values = context! { data, json => &contract.text, schema, answer };
+            env.get_template("prompt").map_err(broken)?.render(values).map_err(broken)
+        };
+        let (system, user) = (fill(system, 0)?, fill(user, above)?);
         let messages = vec![
             Message { role: "system", content: system.trim().to_owned() },
             Message { role: "user", content: user.trim().to_owned() },

@@ -94,16 +94,74 @@ fn what_is_held_decides_what_may_be_asked_for() {
     check(&long(), json!({"action": "close"}), Code::Accepted);
     check(&long(), json!({}), Code::ActionState);
     check(&long(), json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Flip);
-    check(&long(), json!({"action": "tighten_stop", "stop_px": null}), Code::StopMissing);
-    check(&long(), json!({"action": "tighten_stop", "stop_px": "100"}), Code::StopSide);
-    check(&long(), json!({"action": "tighten_stop", "stop_px": "99"}), Code::Accepted);
-    let mut planned = long();
-    planned.plans.insert(swap().id, plan());
-    check(&planned, json!({"action": "tighten_stop", "stop_px": "98"}), Code::StopLooser);
-    check(&planned, json!({"action": "tighten_stop", "stop_px": "98.05"}), Code::Accepted);
-    let short = Scene::new(Mode::Single).holding("-10");
+    check(&long(), json!({"action": "tighten_stop", "stop_px": "99"}), Code::ActionState);
+    let planned = |plan: Plan, qty: &str| {
+        let mut scene = Scene::new(Mode::Single).holding(qty);
+        scene.plans.insert(swap().id, plan);
+        scene
+    };
+    let long = planned(plan(), "10");
+    check(&long, json!({"action": "tighten_stop", "stop_px": null}), Code::StopMissing);
+    check(&long, json!({"action": "tighten_stop", "stop_px": "100"}), Code::StopSide);
+    // Behind the mark, but not behind the bid: it would go off at once.
+    check(&long, json!({"action": "tighten_stop", "stop_px": "99.95"}), Code::StopSide);
+    check(&long, json!({"action": "tighten_stop", "stop_px": "98"}), Code::StopLooser);
+    check(&long, json!({"action": "tighten_stop", "stop_px": "98.05"}), Code::Accepted);
+    let short = planned(Plan { long: false, stop: px("102"), ..plan() }, "-10");
     check(&short, json!({"action": "tighten_stop", "stop_px": "101"}), Code::Accepted);
     check(&short, json!({"action": "tighten_stop", "stop_px": "99"}), Code::StopSide);
+    let leaving = planned(Plan { leaving: Some("target 105 reached".into()), ..plan() }, "10");
+    check(&leaving, json!({"action": "tighten_stop", "stop_px": "99"}), Code::ActionState);
+    check(&leaving, json!({"action": "close"}), Code::Accepted);
+}
+
+/// What an answer that was thought in one scene comes to in another.
+fn carried(asked: &Scene, now: &Scene, answer: &Value) -> Code {
+    let contract = asked.asked();
+    let text = answer.to_string().replace("SNAP", &contract.data.meta.snap);
+    let items = crate::llm::parse::parse(now.arm.mode, &text, &contract.data.meta.snap).unwrap();
+    now.judged(&contract, items)[0].code
+}
+
+#[test]
+fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is_on_its_way() {
+    let flat = || Scene::new(Mode::Single);
+    let held = || Scene::new(Mode::Single).holding("10");
+    assert_eq!(carried(&held(), &flat(), &single()), Code::ActionState, "it was stopped out meanwhile");
+    assert_eq!(carried(&flat(), &held(), &single()), Code::ActionState);
+    assert_eq!(carried(&held(), &flat(), &with(single(), json!({"action": "hold"}))), Code::Accepted);
+    // Accepted a moment ago, and nothing has been bought yet: its order may be anywhere.
+    let mut pending = flat();
+    pending.plans.insert(swap().id, plan());
+    check(&pending, json!({}), Code::Repeated);
+    check(&pending, json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Repeated);
+    // It counts as open for the others.
+    let mut portfolio = Scene::new(Mode::Portfolio);
+    portfolio.arm.limits.positions = 1;
+    portfolio.plans.insert(coin().id, Plan { inst: coin().id, ..plan() });
+    assert_eq!(portfolio.code(&super::portfolio().to_string()).0, Code::MaxPositions);
+    // Dust that cannot be sold is nothing.
+    check(&Scene::new(Mode::Single).holding("0.05"), json!({}), Code::Accepted);
+    check(&Scene::new(Mode::Single).holding("0.05"), json!({"action": "close"}), Code::ActionState);
+}
+
+#[test]
+fn a_restated_weight_neither_loosens_a_stop_nor_adds_to_what_the_budget_allows() {
+    let target = |symbol: &str, weight: &str, stop: &str| {
+        json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": null, "horizon_min": null, "p_target_first": null,
+            "invalidation": null, "reason": "r"})
+    };
+    let scene = |risk: &str| {
+        let mut scene = Scene::new(Mode::Portfolio).holding("10");
+        scene.plans.insert(swap().id, Plan { stop: px("99"), risk_usd: d(risk), ..plan() });
+        scene
+    };
+    let code = |scene: &Scene, item: Value| scene.code(&with(portfolio(), json!({"targets": [item]})).to_string()).0;
+    assert_eq!(code(&scene("100"), target("ETH-USDT-SWAP", "0.5", "98")), Code::StopLooser);
+    assert_eq!(code(&scene("100"), target("ETH-USDT-SWAP", "0.5", "99")), Code::Accepted);
+    // The budget is 300 dollars; 200 of it are in what is kept.
+    assert_eq!(code(&scene("200"), target("ETH-USDT", "0.3", "98")), Code::Accepted);
+    assert_eq!(code(&scene("200"), target("ETH-USDT", "0.4", "98")), Code::RiskSize);
 }
 
 pub(super) fn plan() -> Plan {
@@ -121,6 +179,9 @@ pub(super) fn plan() -> Plan {
         thesis: "t".into(),
         opened: Ms(0),
         risk_usd: d("50"),
+        worth_usd: d("2272"),
+        first_stop: px("98"),
+        leaving: None,
     }
 }
 

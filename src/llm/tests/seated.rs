@@ -67,8 +67,11 @@ fn held(plan: Plan) -> (Seat, Scene) {
 #[test]
 fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
     let opened = |ms: i64| Plan { opened: Ms(ms), ..plan() };
-    let exits = |seat: &mut Seat, scene: &Scene| {
-        let found = seat.exits(&scene.arm, Bar::M1, &scene.market, &scene.orders);
+    let mut clock = 0;
+    let mut exits = |seat: &mut Seat, scene: &Scene| {
+        clock += 60_000;
+        let at = NOW.plus(Ms(clock));
+        let found = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, at);
         found.into_iter().map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason)).collect::<Vec<_>>()
     };
     let (mut seat, scene) = held(opened(59 * 60_000));
@@ -96,7 +99,8 @@ fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_
     let mut seat = Seat::default();
     let scene = Scene::new(Mode::Single);
     seat.adopt(Plan { opened: NOW, ..plan() }, true);
-    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, &scene.market, &scene.orders, now);
+    let ended =
+        |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, (Bar::M1, &scene.market), &scene.orders, now);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
     assert_eq!(seat.plans.len(), 1);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
@@ -129,8 +133,9 @@ fn a_restart_remembers_plans_budgets_and_trades() {
         trades: Vec::new(),
         opens: vec![(scene.arm.id.clone(), NOW), ("other".into(), NOW)],
     };
-    let seat = Seat::of(&scene.arm, &memory);
+    let seat = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
-    assert_eq!((seat.spent.day, seat.spent.calls), (7, 3));
+    let spent = *seat.spent.lock().unwrap();
+    assert_eq!((spent.day, spent.calls), (7, 3));
     assert_eq!(seat.opens_today(NOW), 1);
 }
