@@ -42,15 +42,20 @@ struct System {
 
 impl System {
     fn start(server: &ModelServer, speed: &str, model: &str, more: &str) -> Self {
+        Self::start_in(server, speed, model, more, &[])
+    }
+
+    fn start_in(server: &ModelServer, speed: &str, model: &str, more: &str, env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let exchange = Exchange::start(&["--speed", speed]);
         let config = config(dir.path(), server, model, more);
-        let daemon = Self::daemon(&dir.path().join("state"), &config, &exchange);
+        let daemon = Self::daemon(&dir.path().join("state"), &config, &exchange, env);
         Self { exchange, daemon, config, _dir: dir }
     }
 
-    fn daemon(state: &Path, config: &str, exchange: &Exchange) -> Daemon {
+    fn daemon(state: &Path, config: &str, exchange: &Exchange, more: &[(&str, &str)]) -> Daemon {
         let mut env = exchange.env();
+        env.extend(more.iter().map(|(name, value)| pair(name, value)));
         env.push(pair("MODEL_KEY_STUB", "sk-canary-8d1f"));
         let mut daemon = Daemon::start(state, &["--config", config, "run"], &env);
         daemon.wait_log("ready: reconciled", LIMIT);
@@ -62,7 +67,7 @@ impl System {
         let Self { daemon, exchange, config, _dir } = self;
         let state = daemon.dir.clone();
         daemon.kill();
-        let daemon = Self::daemon(&state, &config, &exchange);
+        let daemon = Self::daemon(&state, &config, &exchange, &[]);
         Self { daemon, exchange, config, _dir }
     }
 
@@ -177,8 +182,29 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
     assert_eq!(system.count(bare), 0, "orders without a decision");
 }
 
+/// A reply of the corpus, whose market stands at 100 with a range of 1, in the prices of this one.
+fn scaled(body: &str, asked: &Asked) -> String {
+    let data = asked.data();
+    let Ok(mut reply) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let Some(text) = reply["choices"][0]["message"]["content"].as_str() else { return body.to_owned() };
+    let Ok(mut answer) = serde_json::from_str::<Value>(text) else { return body.to_owned() };
+    for key in ["stop_px", "target_px"] {
+        let plain = answer[key]
+            .as_str()
+            .filter(|text| text.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+            .map(str::to_owned);
+        if let Some(price) =
+            plain.and_then(|text| text.parse::<f64>().ok()).filter(|price| (1.0..=10_000.0).contains(price))
+        {
+            answer[key] = json!(format!("{:.6}", mark(&data) + (price - 100.0) * atr(&data)));
+        }
+    }
+    reply["choices"][0]["message"]["content"] = json!(answer.to_string());
+    reply.to_string()
+}
+
 #[test]
-fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
+fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() {
     let cases = cases::all();
     let total = cases.len();
     // In an order of its own, so that shapes that count against the provider stand apart.
@@ -193,7 +219,11 @@ fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
         let snap = asked.data()["meta"]["snap"].as_str().unwrap().to_owned();
         match bodies.lock().unwrap().pop() {
             Some(body) => match String::from_utf8(body) {
-                Ok(text) => Say::Http(200, "", text.replace("SNAP", &snap).into_bytes()),
+                // Every word of it as if the market were the corpus's; some servers repeat the key.
+                Ok(text) => {
+                    let text = scaled(&text, asked).replace("SNAP", &snap).replace("sk-123", "sk-canary-8d1f");
+                    Say::Http(200, "", text.into_bytes())
+                }
                 Err(raw) => Say::Http(200, "", raw.into_bytes()),
             },
             None => Say::text(action(asked, "hold").to_string()),
@@ -208,8 +238,16 @@ fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
     let asked = || server.count() > total + 3;
     wait_for("all of them", Duration::from_secs(150), asked);
     wait_for("all of them in the database", LIMIT, || system.count("SELECT COUNT(*) FROM llm_calls") as usize >= total);
-    let orders = system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'");
-    assert_eq!(orders, 0, "{}", system.daemon.log());
+    // Some of the corpus is sound: what it leads to is an entry with a stop, and the oracle judges each at the end.
+    let sound = system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'accepted' AND action LIKE 'open%'");
+    let entries = system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm' AND purpose = 'entry'");
+    let bare = system
+        .count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm' AND purpose = 'entry' AND stop_px IS NULL");
+    assert!(
+        entries <= sound && bare == 0 && sound < 60,
+        "{entries} entries of {sound} sound answers, {bare} without a stop"
+    );
+    println!("{total} replies: {sound} opened, {entries} orders");
     let lost = "SELECT COUNT(*) FROM llm_calls WHERE reply_hash IS NULL AND outcome NOT IN ('too_long', 'timeout')";
     assert_eq!(system.count(lost), 0, "replies that were not kept");
     assert!(!system.daemon.log().contains("panicked"), "{}", system.daemon.log());
@@ -223,13 +261,72 @@ fn hostile_replies_lead_to_no_order_and_every_one_is_kept() {
     for secret in secrets {
         assert!(all.iter().all(|asked| !asked.body.to_string().contains(secret)), "a secret in a prompt");
     }
+    let unpacked: Vec<Vec<u8>> = {
+        let db = system.daemon.db();
+        let mut query = db.prepare("SELECT body, size FROM blobs").unwrap();
+        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).unwrap();
+        rows.map(Result::unwrap).map(|(body, size)| zstd::bulk::decompress(&body, size as usize).unwrap()).collect()
+    };
+    assert!(unpacked.len() > total);
+    let holds = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+    for secret in secrets {
+        assert!(unpacked.iter().all(|bytes| !holds(bytes, secret)), "a secret in what was asked or answered");
+    }
     for entry in std::fs::read_dir(&system.daemon.dir).unwrap().flatten().filter(|entry| entry.path().is_file()) {
         let bytes = std::fs::read(entry.path()).unwrap();
         for secret in secrets {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "a secret in {}", entry.path().display());
+            assert!(!holds(&bytes, secret), "a secret in {}", entry.path().display());
         }
     }
+}
+
+#[test]
+fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_switched_off() {
+    let server = ModelServer::start(|_, asked| {
+        let data = asked.data();
+        let Some(held) = data["positions"].get(0) else { return Say::text(long(asked, 5.5, 19.0).to_string()) };
+        // A little tighter, once, and far enough to live.
+        let stop: f64 = held["stop_px"].as_str().unwrap().parse().unwrap();
+        let first: f64 = held["entry_px"].as_str().unwrap().parse().unwrap();
+        let mut answer = action(asked, "tighten_stop");
+        answer["stop_px"] = json!(format!("{:.6}", stop + (first - stop) * 0.05));
+        Say::text(answer.to_string())
+    });
+    // The desk panics once, some time after it has begun to tighten.
+    let env = [("ALPHA_ARENA_FAULT", "models=panic@60")];
+    let mut system = System::start_in(&server, "10", "", "every_bars = 5\nopens_per_day_max = 1", &env);
+    let tightened = "SELECT COUNT(*) FROM llm_items WHERE action = 'tighten_stop' AND code = 'accepted'";
+    wait_for("tightened twice", LIMIT, || system.count(tightened) >= 2);
+    system.daemon.wait_log("models", LIMIT);
+    let level = |system: &System| -> Option<f64> {
+        let db = system.daemon.db();
+        let sql = "SELECT json_extract(plan, '$.stop') FROM llm_items WHERE plan IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let text: String = db.query_row(sql, [], |row| row.get(0)).ok()?;
+        text.parse().ok()
+    };
+    let at_venue = |system: &System| -> Option<f64> {
+        let ledger = system.exchange.ledger();
+        let stops = ledger["algo_orders"].as_array().expect("the ledger has them").clone();
+        let live = stops.iter().find(|stop| stop["state"] == "live")?;
+        Some(live["slTriggerPx"].as_str().expect("a stop has a trigger").parse().unwrap())
+    };
+    let held = |system: &System| at_venue(system).is_some();
+    // Either it is still held, with the venue's stop where the model has put it, or the market has taken it out.
+    let same =
+        |system: &System| !held(system) || at_venue(system).zip(level(system)).is_some_and(|(a, b)| a >= b - 1e-6);
+    wait_for("the venue's stop where the model has put it", LIMIT, || same(&system));
+    let mut system = system.killed_and_started();
+    wait_for("the same after a kill", LIMIT, || same(&system));
+    // Off: asked no more, and its stop stays.
+    let text = std::fs::read_to_string(&system.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
+    std::fs::write(&system.config, text).unwrap();
+    let before = level(&system);
+    system = system.killed_and_started();
+    let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
+    let seen = system.count(syncs);
+    wait_for("some time without it", LIMIT, || system.count(syncs) > seen + 1);
+    assert_eq!(level(&system), before, "nobody is asked");
+    assert!(same(&system), "{:?} at the venue, {:?} wanted\n{}", at_venue(&system), before, system.daemon.log());
 }
 
 #[test]
@@ -282,7 +379,7 @@ fn with_the_budget_spent_a_contender_may_only_reduce() {
         // Told that nothing more may open, it wants more all the same.
         let told = data["limits"]["allowed"][INST] == json!(["hold", "close"]);
         let at = |away: f64| format!("{:.6}", mark(&data) + away * atr(&data));
-        let target = json!({"symbol": INST, "weight": if told { "0.9" } else { "0.1" }, "stop_px": at(-3.0), "target_px": null,
+        let target = json!({"symbol": INST, "weight": if told { "0.9" } else { "0.1" }, "stop_px": at(if told { -0.7 } else { -3.0 }), "target_px": null,
             "horizon_min": null, "p_target_first": null, "invalidation": null, "reason": "more"});
         Say::text(
             json!({"schema": "portfolio.v1", "snap": data["meta"]["snap"], "targets": [target], "unlisted": "keep",

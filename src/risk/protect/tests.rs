@@ -293,3 +293,26 @@ fn a_short_of_coins_cannot_be_protected() {
         assert_eq!(can_protect(inst, d(net)), expected, "{:?} {net}", inst.kind);
     }
 }
+
+#[test]
+fn a_level_named_since_counts_only_on_its_side_and_only_if_it_is_tighter() {
+    let guard = |side: Side, trigger: Option<&str>| Guard {
+        entry: crate::domain::OrderId::new("e"),
+        run_id: RunId(uuid::Uuid::nil()),
+        side,
+        trigger: trigger.map(|text| Price(d(text))),
+    };
+    let with = |guard: &Guard, side: Side, level: &str| {
+        tightened(guard, Some((side, Price(d(level))))).trigger.map(|price| price.to_string())
+    };
+    let long = guard(Side::Buy, Some("95"));
+    assert_eq!(with(&long, Side::Buy, "99").as_deref(), Some("99"));
+    assert_eq!(with(&long, Side::Buy, "90").as_deref(), Some("95"), "never looser");
+    assert_eq!(with(&long, Side::Sell, "102").as_deref(), Some("95"), "a short's level is none of a long's");
+    let short = guard(Side::Sell, Some("105"));
+    assert_eq!(with(&short, Side::Sell, "101").as_deref(), Some("101"));
+    assert_eq!(with(&short, Side::Sell, "110").as_deref(), Some("105"));
+    assert_eq!(with(&short, Side::Buy, "99").as_deref(), Some("105"));
+    assert_eq!(with(&guard(Side::Buy, None), Side::Buy, "99").as_deref(), Some("99"));
+    assert_eq!(tightened(&long, None), long);
+}
