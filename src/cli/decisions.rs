@@ -104,12 +104,22 @@ fn page(story: &RunStory, full: bool) {
             output::say(format_args!("\n--- reply {} ---\n{}", index + 1, said(reply)));
         }
     }
-    section("items of the answer", &story.items);
+    section("items of the answer", &without(&story.items, "said"));
     section("decisions", &story.decisions);
     section("allocations", &story.allocations);
     section("orders", &story.orders);
     section("what the gate refused", &story.risk);
     section("fills", &story.fills);
+}
+
+/// A table without one of its columns.
+fn without(table: &Table, column: &str) -> Table {
+    let kept: Vec<usize> = (0..table.columns.len()).filter(|at| table.columns[*at] != column).collect();
+    let row = |row: &Vec<Value>| kept.iter().map(|at| row[*at].clone()).collect();
+    Table {
+        columns: kept.iter().map(|at| table.columns[*at].clone()).collect(),
+        rows: table.rows.iter().map(row).collect(),
+    }
 }
 
 /// One row, a line a column.

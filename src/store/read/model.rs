@@ -236,7 +236,7 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
         question: of("SELECT contender_id AS contender, mode, inst_id AS inst, model, template, template_hash, prompt_hash, snap
             FROM llm_questions WHERE run_id = ?1")?,
         calls: of("SELECT attempt, format, status, outcome, detail, model_returned, finish_reason, tokens_prompt, tokens_completion,
-            cost_usd, sent_ms, first_byte_ms, done_ms FROM llm_calls WHERE run_id = ?1 ORDER BY id")?,
+            cost_usd, sent_ms, first_byte_ms AS \"ms to first byte\", done_ms AS \"ms to last\" FROM llm_calls WHERE run_id = ?1 ORDER BY id")?,
         items: of("SELECT inst_id AS inst, action, code, detail, evidence_true, evidence_all, said FROM llm_items
             WHERE run_id = ?1 ORDER BY ordinal")?,
         decisions: of("SELECT contender_id AS contender, inst_id AS inst, target_bps, stop_px AS stop, reason FROM decisions
