@@ -79,6 +79,8 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"]);
     let scene = after(scene, "99.5", "100.5", "100");
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"], "again, as long as something is held");
+    let at_once = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(2 * 60_000 + 4999)));
+    assert_eq!(at_once, [], "but not at every bar");
     // A bar that had begun before the idea was acted on says nothing about it.
     let (mut seat, scene) = held(opened(60 * 60_000 + 1));
     let scene = after(scene, "99.5", "105", "100");

@@ -1,0 +1,166 @@
+//! An answer has come, or the reason why there is none: what is kept of it, and what it leads to.
+
+use rust_decimal::Decimal;
+use tracing::{error, info, warn};
+
+use super::{Desk, Pending, REST, State};
+use crate::domain::inputs::{RunInputs, Stage};
+use crate::domain::model::{ModelFact, ModelItem};
+use crate::domain::record::{Proposal, Record};
+use crate::domain::{ContenderId, InstId, Ms};
+use crate::llm::asking::Outcome;
+use crate::llm::code::Code;
+use crate::llm::judge::{Moment, Verdict, judge};
+use crate::llm::parse::{Item, Refused};
+use crate::llm::plan::{Plan, held};
+use crate::llm::seen::{Seen, written};
+use crate::runtime::StageError;
+
+impl Desk {
+    /// An answer has come, or the reason why there is none.
+    pub(super) async fn answered(
+        &mut self,
+        state: &mut State,
+        pending: Pending,
+        outcome: Outcome,
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let index = pending.player;
+        let (who, model) = (self.players[index].arm.id.clone(), self.players[index].model.id.clone());
+        let breaker = state.breakers.entry(model.clone()).or_default();
+        for worked in &outcome.worked {
+            if breaker.note(*worked, now, REST) {
+                error!(
+                    event = "breaker_open",
+                    model,
+                    "the provider fails too often: left alone for {} s",
+                    REST.0 / 1000
+                );
+            }
+        }
+        let seat = &mut state.seats[index];
+        seat.busy = false;
+        match outcome.answer {
+            Err(refused) => {
+                warn!(event = "model_failed", run_id = %pending.run_id, contender = %who, code = %refused.code,
+                    detail = %refused.detail, "no answer: no new risk");
+                if refused.code == Code::Forbidden {
+                    error!(event = "model_disabled", contender = %who, detail = %refused.detail,
+                        "key or model are refused: not asked again until a restart");
+                    seat.disabled = Some(refused.detail.clone());
+                }
+                self.keep_failure(&pending, &who, &refused, now).await?;
+            }
+            Ok(items) => self.act(state, &pending, items, now).await?,
+        }
+        self.publish(state);
+        self.next_question(state, index).await
+    }
+
+    pub(super) async fn keep_failure(
+        &self,
+        pending: &Pending,
+        who: &ContenderId,
+        refused: &Refused,
+        now: Ms,
+    ) -> Result<(), StageError> {
+        let row = ModelItem {
+            run_id: pending.run_id,
+            contender: who.clone(),
+            ordinal: 0,
+            inst: InstId::new(""),
+            action: "none".to_owned(),
+            code: refused.code.as_str().to_owned(),
+            detail: refused.detail.clone(),
+            said: "{}".to_owned(),
+            plan: None,
+            evidence: (0, 0),
+            at: now,
+        };
+        self.journal.post(Record::Model(Box::new(ModelFact::Items(vec![row])))).await
+    }
+
+    /// Judges an answer on what is known now, writes what came of it, and hands it on.
+    pub(super) async fn act(
+        &mut self,
+        state: &mut State,
+        pending: &Pending,
+        items: Vec<Item>,
+        now: Ms,
+    ) -> Result<(), StageError> {
+        let index = pending.player;
+        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let (verdicts, seen) = {
+            let seat = &state.seats[index];
+            let moment = Moment {
+                now,
+                run_id: pending.run_id,
+                arm: &self.players[index].arm,
+                asked: &pending.contract,
+                market: &self.market.borrow(),
+                account: &account,
+                orders: &self.orders.borrow(),
+                plans: &seat.plans,
+                extras: &self.extras.borrow(),
+                opens_today: seat.opens_today(now),
+                close_only: pending.close_only.as_deref(),
+            };
+            (judge(&moment, items), Seen::of(&moment))
+        };
+        let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
+        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
+        let seat = &mut state.seats[index];
+        seat.last_decision = Some(now);
+        let mut rows = Vec::new();
+        for (ordinal, verdict) in verdicts.iter().enumerate() {
+            let arm = &verdict.proposal.contender;
+            let held = !held(&self.orders.borrow(), &self.market.borrow(), arm, &verdict.item.inst).is_zero();
+            let plan = match (&verdict.plan, verdict.tightened) {
+                (Some(plan), _) => Some(plan.clone()),
+                (None, Some(stop)) => seat.plans.get(&verdict.item.inst).map(|plan| Plan { stop, ..plan.clone() }),
+                (None, None) => None,
+            };
+            if let Some(plan) = &plan {
+                seat.adopt(plan.clone(), verdict.plan.is_some() && !held);
+            }
+            rows.push(item_row(pending, verdict, ordinal, plan.as_ref(), now));
+            let (run_id, code, inst) = (pending.run_id, verdict.code, &verdict.item.inst);
+            info!(event = "model_said", %run_id, contender = %verdict.proposal.contender, %inst, action = verdict.item.action(),
+                %code, detail = %verdict.detail, "an item of an answer");
+        }
+        let mut proposals: Vec<Proposal> = Vec::new();
+        for verdict in verdicts {
+            let known = self.players[index].arm.instruments.contains(&verdict.item.inst);
+            if known && proposals.iter().all(|other| other.inst != verdict.item.inst) {
+                proposals.push(verdict.proposal);
+            }
+        }
+        self.decide(pending.run_id, pending.bar_ts, &account, proposals, rows, now).await
+    }
+}
+
+fn item_row(pending: &Pending, verdict: &Verdict, ordinal: usize, plan: Option<&Plan>, now: Ms) -> ModelItem {
+    let item = &verdict.item;
+    let number = |value: Option<Decimal>| value.map(|value| value.to_string());
+    let said = serde_json::json!({
+        "want": format!("{:?}", item.want), "stop_px": number(item.stop), "target_px": number(item.target),
+        "horizon_min": item.horizon_min, "p_target_first": number(item.p_target_first),
+        "max_entry_deviation_bps": item.deviation_bps, "invalidation": item.invalidation, "evidence": item.evidence,
+        "reason": item.reason,
+    });
+    let (right, all) = pending.contract.verified(&item.evidence);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    ModelItem {
+        run_id: pending.run_id,
+        contender: verdict.proposal.contender.clone(),
+        ordinal: count(ordinal),
+        inst: item.inst.clone(),
+        action: item.action().to_owned(),
+        code: verdict.code.as_str().to_owned(),
+        detail: verdict.detail.clone(),
+        said: said.to_string(),
+        plan: plan.map(|plan| serde_json::to_string(plan).expect("a plan is JSON")),
+        evidence: (count(right), count(all)),
+        at: now,
+    }
+}

@@ -1,0 +1,219 @@
+//! Whom to ask, whether anybody may be asked, and with what words.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::{Desk, Pending, Player, ShowPrompt, ShownPrompt, State};
+use crate::domain::model::{ModelFact, Question};
+use crate::domain::record::{Record, RunKind};
+use crate::domain::{InstId, Ms, Readiness, TradingState};
+use crate::llm::answer::Mode;
+use crate::llm::asking::Asking;
+use crate::llm::budget::Worst;
+use crate::llm::prompt::{Contract, Facts, Prompt, build};
+use crate::llm::seat::Seat;
+use crate::runtime::StageError;
+
+/// A question that may be put.
+struct Ready {
+    contract: Contract,
+    prompt: Prompt,
+    close_only: Option<String>,
+}
+
+impl Desk {
+    /// Starts the next question of an arm, if one waits and the state allows it.
+    pub(super) async fn next_question(&mut self, state: &mut State, index: usize) -> Result<(), StageError> {
+        while !state.seats[index].busy {
+            let Some((subject, trigger)) = state.seats[index].waiting.pop_front() else { return Ok(()) };
+            match self.prepare(state, index, subject.as_ref(), &trigger) {
+                Ok(ready) => self.ask(state, index, subject, ready).await?,
+                Err(why) => {
+                    let who = &self.players[index].arm.id;
+                    // Once for each reason: it may last for hours.
+                    let seat = &mut state.seats[index];
+                    if seat.not_asked.as_ref() != Some(&why) {
+                        warn!(event = "model_not_asked", contender = %who, %why, "not asked");
+                    }
+                    seat.not_asked = Some(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What would be asked now; the reason, if nothing may be.
+    pub(super) fn prepare(
+        &self,
+        state: &State,
+        index: usize,
+        subject: Option<&InstId>,
+        trigger: &str,
+    ) -> Result<Ready, String> {
+        let (player, seat) = (&self.players[index], &state.seats[index]);
+        let now = self.clock.now();
+        if let Some(why) = &seat.disabled {
+            return Err(why.clone());
+        }
+        if !self.trading {
+            return Err("trading is off".to_owned());
+        }
+        if let Readiness::Reconciling(why) | Readiness::Halted(why) = &*self.readiness.borrow() {
+            return Err(why.clone());
+        }
+        if self.standing.borrow().of_contender(&player.arm.id) == TradingState::Halted {
+            return Err("trading is halted".to_owned());
+        }
+        state.breakers.get(&player.model.id).map_or(Ok(()), |breaker| breaker.may(now))?;
+        self.is_fresh(player, subject, now)?;
+        let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
+        let rough = |close_only| self.contract(state, index, subject, trigger, close_only);
+        let (contract, prompt) = rough(false)?;
+        let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
+        let schema = player.arm.mode.schema().to_string().len() + 1000;
+        let worst = Worst::of(bytes + schema, player.model.parameters.max_tokens, &player.model.prices);
+        let spent = seat.spent(now);
+        match spent.may(&player.allowance, false, worst) {
+            Ok(()) => Ok(Ready { contract, prompt, close_only: None }),
+            Err(why) if !about_a_position => Err(why),
+            Err(why) => {
+                spent.may(&player.allowance, true, worst)?;
+                let (contract, prompt) = rough(true)?;
+                Ok(Ready { contract, prompt, close_only: Some(why) })
+            }
+        }
+    }
+
+    /// No question about data that is old or not whole.
+    pub(super) fn is_fresh(&self, player: &Player, subject: Option<&InstId>, now: Ms) -> Result<(), String> {
+        let market = self.market.borrow();
+        if !market.live {
+            return Err("the market is not whole".to_owned());
+        }
+        for inst in player.arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst)) {
+            let quote = market.insts.get(inst).and_then(|shown| shown.quote);
+            let age = quote.map(|quote| now.since(quote.at));
+            if age.is_none_or(|age| age > player.quote_age) {
+                return Err(format!("{inst} has no fresh quote"));
+            }
+        }
+        match self.account.borrow().is_some() {
+            true => Ok(()),
+            false => Err("the account is not known yet".to_owned()),
+        }
+    }
+
+    pub(super) fn contract(
+        &self,
+        state: &State,
+        index: usize,
+        subject: Option<&InstId>,
+        trigger: &str,
+        close_only: bool,
+    ) -> Result<(Contract, Prompt), String> {
+        let (player, seat) = (&self.players[index], &state.seats[index]);
+        let now = self.clock.now();
+        let account = self.account.borrow().clone().ok_or("the account is not known yet")?;
+        let orders = self.orders.borrow();
+        let contract = build(&Facts {
+            now,
+            trigger,
+            last_decision: seat.last_decision,
+            symbol: subject,
+            arm: &player.arm,
+            market: &self.market.borrow(),
+            account: &account,
+            orders: &orders,
+            plans: &seat.plans,
+            extras: &self.extras.borrow(),
+            history: &seat.history,
+            opens_today: seat.opens_today(now),
+            turnover_today: orders.tally.turnover_of(&player.arm.id, now).0,
+            llm_cost_today: seat.spent(now).cost_usd,
+            close_only,
+        });
+        let prompt = player.template.render(player.arm.mode, &contract).map_err(|error| error.to_string())?;
+        Ok((contract, prompt))
+    }
+
+    pub(super) async fn ask(
+        &mut self,
+        state: &mut State,
+        index: usize,
+        subject: Option<InstId>,
+        ready: Ready,
+    ) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let run_id = self.ids.next(now);
+        let player = &self.players[index];
+        let seat = &mut state.seats[index];
+        (seat.busy, seat.not_asked) = (true, None);
+        seat.note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
+        let data = &ready.contract.data;
+        let trigger = format!("{}: {}", player.arm.id, data.meta.trigger);
+        self.journal
+            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
+            .await?;
+        let question = Question {
+            run_id,
+            contender: player.arm.id.clone(),
+            mode: player.arm.mode.as_str().to_owned(),
+            inst: subject,
+            model: player.model.id.clone(),
+            template: player.template.name.clone(),
+            template_hash: player.template.hash.clone(),
+            prompt_hash: ready.prompt.hash.clone(),
+            snap: data.meta.snap.clone(),
+            data: ready.contract.text.as_str().into(),
+            at: now,
+        };
+        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await?;
+        debug!(event = "model_asked", %run_id, contender = %player.arm.id, "asked");
+        let asking = Asking {
+            model: Arc::clone(&player.model),
+            run_id,
+            contender: player.arm.id.clone(),
+            mode: player.arm.mode,
+            snap: data.meta.snap.clone(),
+            prompt: ready.prompt,
+            allowance: player.allowance.clone(),
+            from_the_reserve: ready.close_only.is_some(),
+            stop: self.stop.clone(),
+            journal: self.journal.clone(),
+            clock: self.clock.clone(),
+        };
+        let pending = Pending {
+            player: index,
+            run_id,
+            bar_ts: state.last_bar,
+            contract: ready.contract,
+            close_only: ready.close_only,
+        };
+        let spent = Arc::clone(&state.seats[index].spent);
+        state.asking.spawn(async move { (pending, asking.put(&spent).await) });
+        Ok(())
+    }
+
+    pub(super) fn show(&self, state: &State, wanted: &ShowPrompt) -> Result<ShownPrompt, String> {
+        let known: Vec<&str> = self.players.iter().map(|player| player.arm.id.as_str()).collect();
+        let index = self.players.iter().position(|player| player.arm.id == wanted.contender).ok_or_else(|| {
+            format!("no contender '{}' is a model; there are: {}", wanted.contender, known.join(", "))
+        })?;
+        let player = &self.players[index];
+        let subject = match (player.arm.mode, &wanted.inst) {
+            (Mode::Portfolio, _) => None,
+            (Mode::Single, Some(inst)) if player.arm.instruments.contains(inst) => Some(inst.clone()),
+            (Mode::Single, Some(inst)) => return Err(format!("{} does not trade {inst}", wanted.contender)),
+            (Mode::Single, None) => player.arm.instruments.first().cloned(),
+        };
+        let (contract, prompt) = self.contract(state, index, subject.as_ref(), "bar", false)?;
+        Ok(ShownPrompt {
+            model: player.model.id.clone(),
+            template: player.template.name.clone(),
+            template_hash: player.template.hash.clone(),
+            prompt,
+            data: contract.text,
+        })
+    }
+}

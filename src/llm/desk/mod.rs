@@ -1,0 +1,290 @@
+//! The desk that models are asked from: at each close it looks after what they hold, asks who is due, and turns answers into cycles.
+//! Nobody waits for a model: a question is a task of its own, and an answer is judged on the state of the moment it comes in.
+
+mod answered;
+mod asked;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info};
+
+use crate::decision::{Cycle, Due, InstSnapshot, Snapshot};
+use crate::domain::model::{ModelFact, ModelItem, ModelMemory};
+use crate::domain::record::{Proposal, Record, RunKind};
+use crate::domain::{
+    AccountView, Bar, ContenderId, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId, Side, Standing,
+};
+use crate::llm::answer::Mode;
+use crate::llm::asking::{Model, Outcome};
+use crate::llm::breaker::Breaker;
+use crate::llm::budget::Allowance;
+use crate::llm::plan::Plan;
+use crate::llm::prompt::{Arm, Contract, Prompt, Template};
+use crate::llm::seat::{Cadence, Seat};
+use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::store::Journal;
+
+/// How long a provider that fails is left alone, venue time.
+const REST: Ms = Ms::secs(300);
+
+/// A contender that is a model, and all it is asked with.
+pub struct Player {
+    pub arm: Arm,
+    pub cadence: Cadence,
+    pub model: Arc<Model>,
+    pub template: Template,
+    pub allowance: Allowance,
+    /// Quotes older than this are not shown to anybody.
+    pub quote_age: Ms,
+}
+
+/// Somebody wants to see what a contender would be asked now.
+pub struct ShowPrompt {
+    pub contender: ContenderId,
+    pub inst: Option<InstId>,
+    pub reply: oneshot::Sender<Result<ShownPrompt, String>>,
+}
+
+/// What it would be asked.
+#[derive(Debug)]
+pub struct ShownPrompt {
+    pub model: String,
+    pub template: String,
+    pub template_hash: String,
+    pub prompt: Prompt,
+    pub data: String,
+}
+
+/// Where the stop of a sleeve on this side is to be, as its model has said since it opened.
+pub type Levels = BTreeMap<(ContenderId, InstId), (Side, Price)>;
+
+/// The levels that plans ask for.
+pub fn levels<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Levels {
+    let side = |plan: &Plan| if plan.long { Side::Buy } else { Side::Sell };
+    plans.into_iter().map(|plan| ((plan.contender.clone(), plan.inst.clone()), (side(plan), plan.stop))).collect()
+}
+
+/// Plans that the database remembers; those that cannot be read are told of.
+pub fn remembered(memory: &ModelMemory) -> Vec<Plan> {
+    let read = |text: &String| match serde_json::from_str(text) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            error!(event = "plan_unreadable", %error, plan = %text, "a plan cannot be read: its position keeps its first stop");
+            None
+        }
+    };
+    memory.plans.iter().filter_map(read).collect()
+}
+
+/// The actor.
+pub struct Desk {
+    pub clock: Clock,
+    pub ids: Arc<RunIds>,
+    pub journal: Journal,
+    pub players: Vec<Player>,
+    pub memory: ModelMemory,
+    /// What it knows beyond that, if it has run before.
+    pub kept: Kept,
+    /// Levels of those who take part no more and may still hold something.
+    pub retired: Levels,
+    /// The bar that cycles are counted in.
+    pub bar: Bar,
+    pub start_run: RunId,
+    pub due: mpsc::Receiver<Due>,
+    pub shows: mpsc::Receiver<ShowPrompt>,
+    pub market: watch::Receiver<MarketView>,
+    pub account: watch::Receiver<Option<Arc<AccountView>>>,
+    pub orders: watch::Receiver<OrdersView>,
+    pub readiness: watch::Receiver<Readiness>,
+    pub standing: watch::Receiver<Standing>,
+    pub extras: watch::Receiver<BTreeMap<InstId, Extras>>,
+    pub levels: watch::Sender<Levels>,
+    /// Is trading on?
+    pub trading: bool,
+    pub cycles: mpsc::Sender<Cycle>,
+    /// Ends what still listens.
+    pub stop: Stop,
+    pub beat: Beat,
+}
+
+/// A question on its way.
+struct Pending {
+    player: usize,
+    run_id: RunId,
+    bar_ts: Ms,
+    contract: Contract,
+    /// Why nothing may open, as it was when it was asked.
+    close_only: Option<String>,
+}
+
+type Done = (Pending, Result<Outcome, StageError>);
+
+/// What outlives a desk that is started again.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    seats: Vec<Seat>,
+    breakers: BTreeMap<String, Breaker>,
+}
+
+/// What changes from bar to bar.
+struct State {
+    seats: Vec<Seat>,
+    breakers: BTreeMap<String, Breaker>,
+    asking: JoinSet<Done>,
+    last_bar: Ms,
+}
+
+impl Actor for Desk {
+    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+        if self.kept.seats.is_empty() {
+            let plans = remembered(&self.memory);
+            self.kept.seats = self.players.iter().map(|player| Seat::of(&player.arm, &self.memory, &plans)).collect();
+        }
+        let Kept { mut seats, breakers } = self.kept.clone();
+        seats.iter_mut().for_each(Seat::begin);
+        let mut state = State { seats, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
+        self.stop = stop.clone();
+        self.publish(&state);
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(done) = state.asking.join_next() => match done {
+                    Ok((pending, outcome)) => self.answered(&mut state, pending, outcome?).await?,
+                    // A task of its own that panicked: nobody knows whose it was, so everybody may ask again.
+                    Err(lost) => {
+                        error!(event = "question_lost", %lost, "a question was lost");
+                        state.asking.abort_all();
+                        while state.asking.join_next().await.is_some() {}
+                        state.seats.iter_mut().for_each(Seat::begin);
+                    }
+                },
+                due = self.due.recv() => match due {
+                    Some(due) => self.on_bar(&mut state, due).await?,
+                    // Decision has ended: nobody counts cycles any more.
+                    None => return Ok(()),
+                },
+                Some(show) = self.shows.recv() => {
+                    let shown = self.show(&state, &show);
+                    drop(show.reply.send(shown));
+                }
+                _ = tick.tick() => {}
+            }
+            self.kept = Kept { seats: state.seats.clone(), breakers: state.breakers.clone() };
+            faults::point("models").await;
+            self.beat.tick();
+        }
+    }
+}
+
+impl Desk {
+    /// A bar has closed: what is over is noted, what is to be left is left, who is due is asked.
+    async fn on_bar(&mut self, state: &mut State, due: Due) -> Result<(), StageError> {
+        let now = self.clock.now();
+        state.last_bar = due.bar_ts;
+        let close = due.bar_ts.plus(self.bar.span());
+        let mut facts = Vec::new();
+        let mut exits = Vec::new();
+        {
+            let (market, orders) = (self.market.borrow(), self.orders.borrow());
+            for (player, seat) in self.players.iter().zip(&mut state.seats) {
+                facts.extend(
+                    seat.ended(&player.arm, (self.bar, &market), &orders, now).into_iter().map(ModelFact::Trade),
+                );
+                exits.extend(seat.exits(&player.arm, (self.bar, &market), &orders, now));
+                let single = player.arm.mode == Mode::Single;
+                let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);
+                if !subjects.is_empty() && (seat.busy || !seat.waiting.is_empty()) {
+                    debug!(event = "model_busy", contender = %player.arm.id, "still thinking about an earlier bar");
+                    continue;
+                }
+                seat.waiting.extend(subjects);
+            }
+        }
+        for fact in facts {
+            self.journal.post(Record::Model(Box::new(fact))).await?;
+        }
+        if !exits.is_empty() {
+            self.leave(state, exits, now).await?;
+        }
+        self.publish(state);
+        for index in 0..self.players.len() {
+            self.next_question(state, index).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes out what is to be left without asking.
+    async fn leave(&self, state: &State, exits: Vec<Proposal>, now: Ms) -> Result<(), StageError> {
+        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let run_id = self.ids.next(now);
+        for exit in &exits {
+            info!(event = "model_exit", %run_id, contender = %exit.contender, inst = %exit.inst, why = %exit.reason, "leaving without asking");
+        }
+        let trigger = format!("plans on {} bar {}", self.bar, state.last_bar.0);
+        self.journal
+            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
+            .await?;
+        self.decide(run_id, state.last_bar, &account, exits, Vec::new(), now).await
+    }
+
+    /// Freezes the moment, writes it with the decisions, and hands them to the allocator.
+    async fn decide(
+        &self,
+        run_id: RunId,
+        bar_ts: Ms,
+        account: &AccountView,
+        proposals: Vec<Proposal>,
+        items: Vec<ModelItem>,
+        now: Ms,
+    ) -> Result<(), StageError> {
+        let market = frozen(&self.market.borrow(), self.bar, bar_ts);
+        let holdings = self.orders.borrow().holdings.clone();
+        let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, bar_ts), market, account, &holdings));
+        let proposals: Vec<Proposal> =
+            proposals.into_iter().filter(|p| snapshot.market.contains_key(&p.inst)).collect();
+        self.journal
+            .post(Record::Together(vec![
+                Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
+                Record::Decisions { run_id, at: now, proposals: proposals.clone() },
+                Record::Model(Box::new(ModelFact::Items(items))),
+            ]))
+            .await?;
+        if proposals.iter().all(|p| p.target.is_none()) {
+            return Ok(());
+        }
+        self.cycles.send(Cycle { run_id, snapshot, proposals }).await.map_err(|_| StageError::Gone("the allocator"))
+    }
+
+    /// Tells the gate where stops are to be.
+    fn publish(&self, state: &State) {
+        let mut levels = levels(state.seats.iter().flat_map(|seat| seat.plans.values()));
+        levels.extend(self.retired.clone());
+        self.levels.send_if_modified(|now| {
+            let changed = *now != levels;
+            *now = levels;
+            changed
+        });
+    }
+}
+
+/// The market as the allocator is to see it.
+fn frozen(market: &MarketView, base: Bar, bar_ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
+    let close = bar_ts.plus(base.span());
+    market
+        .insts
+        .iter()
+        .map(|(inst, shown)| {
+            let closed = |bar: Bar| shown.history(bar).last().copied().filter(|c| c.ts.plus(bar.span()) == close);
+            let longer = shown.series.keys().filter(|bar| **bar != base);
+            let longer = longer.filter_map(|bar| Some((*bar, closed(*bar)?))).collect();
+            let instrument = Arc::clone(&shown.instrument);
+            (inst.clone(), InstSnapshot { instrument, bar: closed(base), longer, quote: shown.quote })
+        })
+        .collect()
+}
