@@ -57,7 +57,7 @@ impl Desk {
         self.next_question(state, index).await
     }
 
-    pub(super) async fn keep_failure(
+    async fn keep_failure(
         &self,
         pending: &Pending,
         who: &ContenderId,
@@ -81,13 +81,7 @@ impl Desk {
     }
 
     /// Judges an answer on what is known now, writes what came of it, and hands it on.
-    pub(super) async fn act(
-        &mut self,
-        state: &mut State,
-        pending: &Pending,
-        items: Vec<Item>,
-        now: Ms,
-    ) -> Result<(), StageError> {
+    async fn act(&mut self, state: &mut State, pending: &Pending, items: Vec<Item>, now: Ms) -> Result<(), StageError> {
         let index = pending.player;
         let Some(account) = self.account.borrow().clone() else { return Ok(()) };
         let (verdicts, seen) = {

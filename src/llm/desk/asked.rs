@@ -44,13 +44,7 @@ impl Desk {
     }
 
     /// What would be asked now; the reason, if nothing may be.
-    pub(super) fn prepare(
-        &self,
-        state: &State,
-        index: usize,
-        subject: Option<&InstId>,
-        trigger: &str,
-    ) -> Result<Ready, String> {
+    fn prepare(&self, state: &State, index: usize, subject: Option<&InstId>, trigger: &str) -> Result<Ready, String> {
         let (player, seat) = (&self.players[index], &state.seats[index]);
         let now = self.clock.now();
         if let Some(why) = &seat.disabled {
@@ -86,7 +80,7 @@ impl Desk {
     }
 
     /// No question about data that is old or not whole.
-    pub(super) fn is_fresh(&self, player: &Player, subject: Option<&InstId>, now: Ms) -> Result<(), String> {
+    fn is_fresh(&self, player: &Player, subject: Option<&InstId>, now: Ms) -> Result<(), String> {
         let market = self.market.borrow();
         if !market.live {
             return Err("the market is not whole".to_owned());
@@ -104,7 +98,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn contract(
+    fn contract(
         &self,
         state: &State,
         index: usize,
@@ -137,7 +131,7 @@ impl Desk {
         Ok((contract, prompt))
     }
 
-    pub(super) async fn ask(
+    async fn ask(
         &mut self,
         state: &mut State,
         index: usize,
