@@ -1,5 +1,8 @@
 //! Decisions made again: everything after the model (or the strategy), from what was kept, compared byte for byte. Pure.
 
+use rust_decimal::Decimal;
+use serde_json::Value;
+
 use crate::domain::inputs::{Stage, unpack};
 use crate::store::{KeptInputs, KeptRun};
 use crate::{allocation, llm, risk};
@@ -35,7 +38,10 @@ pub fn replay(run: &KeptRun) -> Vec<Replayed> {
         subject: kept.subject.clone(),
         other_build: kept.build != env!("ARENA_BUILD"),
         outcome: match again(kept, run) {
-            Ok(now) => compared(&kept.output, now),
+            Ok(now) => match (compared(&kept.output, now), contradicted(kept, run)) {
+                (Outcome::Same, Some(why)) => Outcome::Broken(why),
+                (outcome, _) => outcome,
+            },
             Err(why) => Outcome::Broken(why),
         },
     };
@@ -54,6 +60,40 @@ fn again(kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
             };
             unpack::<llm::seen::Seen>(&kept.seen)?.again(data, reply)
         }
+    }
+}
+
+/// Rows that say something else than what came of the decision.
+fn contradicted(kept: &KeptInputs, run: &KeptRun) -> Option<String> {
+    let output: Value = serde_json::from_str(&kept.output).ok()?;
+    match kept.stage {
+        Stage::Gate => {
+            let approved = output.get("approved")?;
+            let (side, qty) = (approved["side"].as_str()?, approved["qty"].as_str()?.parse::<Decimal>().ok()?);
+            match run.orders.get(kept.subject.as_str()) {
+                Some((theirs, size)) if theirs == side && *size == qty => None,
+                Some((theirs, size)) => {
+                    Some(format!("approved {side} {qty}, and the order in the database is {theirs} {size}"))
+                }
+                None => Some(format!("approved {side} {qty}, and there is no such order in the database")),
+            }
+        }
+        Stage::Answer => output.as_array()?.iter().find_map(|verdict| {
+            let proposal = &verdict["proposal"];
+            let (inst, contender) = (proposal["inst"].as_str()?, proposal["contender"].as_str()?);
+            let wanted =
+                (proposal["target"].as_i64(), proposal["stop"].as_str().and_then(|stop| stop.parse::<Decimal>().ok()));
+            let row = run.decisions.get(&(inst.to_owned(), contender.to_owned()))?;
+            let stop = row.1.as_ref().and_then(|stop| stop.parse::<Decimal>().ok());
+            let same = verdict["code"] != "accepted" || wanted == (row.0, stop);
+            (!same).then(|| format!("the decision about {inst} in the database is another: {row:?}"))
+        }),
+        // What it wants is the gate's subject, and what it was given is in the decisions.
+        Stage::Allocation => output.get(0)?.as_array()?.iter().find_map(|row| {
+            let key = (row["inst"].as_str()?.to_owned(), row["contender"].as_str()?.to_owned());
+            (!run.decisions.contains_key(&key))
+                .then(|| format!("there is no decision of {} about {} in the database", key.1, key.0))
+        }),
     }
 }
 

@@ -508,6 +508,22 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     assert_eq!(code, 65);
     let answer = body["details"][0]["decisions"].as_array().unwrap().iter().find(|d| d["stage"] == "answer").unwrap();
     assert_ne!(answer["outcome"], "same", "{body:#}");
+    // And whoever changes the size of an order that was sent contradicts what was approved.
+    let (other, order): (String, String) = {
+        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
+        let sql = "SELECT run_id, cl_ord_id FROM orders WHERE state = 'filled' AND run_id <> ?1 AND purpose = 'entry' LIMIT 1";
+        db.query_row(sql, [&run], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    tamper(&dir, |db| {
+        let sql = "UPDATE orders SET qty = CAST(CAST(qty AS REAL) + 100 AS TEXT) WHERE cl_ord_id = ?1";
+        assert_eq!(db.execute(sql, [&order]).unwrap(), 1);
+    });
+    let (code, body) = replay(&[&other]);
+    assert_eq!(code, 65);
+    assert!(body.to_string().contains("the order in the database is"), "{body:#}");
+    tamper(&dir, |db| {
+        assert_eq!(db.execute("UPDATE orders SET qty = filled WHERE cl_ord_id = ?1", [&order]).unwrap(), 1)
+    });
     // The others are untouched.
     let (code, body) = replay(&["--all"]);
     assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));

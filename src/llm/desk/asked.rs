@@ -11,7 +11,7 @@ use crate::domain::{InstId, Ms, Readiness, TradingState};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Asking;
 use crate::llm::budget::Worst;
-use crate::llm::prompt::{Contract, Facts, Prompt, build};
+use crate::llm::prompt::{Contract, Facts, Prompt, atr, build};
 use crate::llm::seat::Seat;
 use crate::runtime::StageError;
 
@@ -20,6 +20,7 @@ struct Ready {
     contract: Contract,
     prompt: Prompt,
     close_only: Option<String>,
+    from_the_reserve: bool,
 }
 
 impl Desk {
@@ -56,25 +57,32 @@ impl Desk {
         if let Readiness::Reconciling(why) | Readiness::Halted(why) = &*self.readiness.borrow() {
             return Err(why.clone());
         }
-        if self.standing.borrow().of_contender(&player.arm.id) == TradingState::Halted {
+        let standing = self.standing.borrow().of_contender(&player.arm.id);
+        if standing == TradingState::Halted {
             return Err("trading is halted".to_owned());
         }
         state.breakers.get(&player.model.id).map_or(Ok(()), |breaker| breaker.may(now))?;
         self.is_fresh(player, subject, now)?;
         let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
+        let reducing =
+            standing == TradingState::ReduceOnly || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
+        let reducing = reducing.then(|| "trading is reduce-only".to_owned());
+        if reducing.is_some() && !about_a_position {
+            return Err("trading is reduce-only, and nothing is held".to_owned());
+        }
         let rough = |close_only| self.contract(state, index, subject, trigger, close_only);
-        let (contract, prompt) = rough(false)?;
+        let (contract, prompt) = rough(reducing.is_some())?;
         let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
         let schema = player.arm.mode.schema().to_string().len() + 1000;
         let worst = Worst::of(bytes + schema, player.model.parameters.max_tokens, &player.model.prices);
         let spent = seat.spent(now);
         match spent.may(&player.allowance, false, worst) {
-            Ok(()) => Ok(Ready { contract, prompt, close_only: None }),
+            Ok(()) => Ok(Ready { contract, prompt, close_only: reducing, from_the_reserve: false }),
             Err(why) if !about_a_position => Err(why),
             Err(why) => {
                 spent.may(&player.allowance, true, worst)?;
                 let (contract, prompt) = rough(true)?;
-                Ok(Ready { contract, prompt, close_only: Some(why) })
+                Ok(Ready { contract, prompt, close_only: Some(why), from_the_reserve: true })
             }
         }
     }
@@ -86,7 +94,12 @@ impl Desk {
             return Err("the market is not whole".to_owned());
         }
         for inst in player.arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst)) {
-            let quote = market.insts.get(inst).and_then(|shown| shown.quote);
+            let shown = market.insts.get(inst);
+            // Nothing could be said of its prices: stops and targets are judged in average true ranges.
+            if shown.and_then(|shown| atr(shown.history(player.arm.bar))).is_none() {
+                return Err(format!("{inst} has too short a history of {} bars", player.arm.bar));
+            }
+            let quote = shown.and_then(|shown| shown.quote);
             let age = quote.map(|quote| now.since(quote.at));
             if age.is_none_or(|age| age > player.quote_age) {
                 return Err(format!("{inst} has no fresh quote"));
@@ -172,7 +185,7 @@ impl Desk {
             snap: data.meta.snap.clone(),
             prompt: ready.prompt,
             allowance: player.allowance.clone(),
-            from_the_reserve: ready.close_only.is_some(),
+            from_the_reserve: ready.from_the_reserve,
             stop: self.stop.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),

@@ -1,6 +1,9 @@
 //! What is remembered of models, and what people are shown of their decisions.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
+use rust_decimal::Decimal;
 
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
@@ -63,7 +66,9 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         )?,
         opens: rows(
             db,
-            "SELECT contender_id, at_ms FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL AND action LIKE 'open%'
+            // A plan that names its own run was opened by it; a restated weight keeps the run that did.
+            "SELECT contender_id, json_extract(plan, '$.opened') FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL
+             AND json_extract(plan, '$.run_id') = run_id
              AND at_ms >= (SELECT COALESCE(MAX(at_ms), 0) FROM llm_items) - 86400000",
             |row| Ok((text(row, 0)?.as_str().into(), Ms(row.get(1)?))),
         )?,
@@ -115,6 +120,10 @@ pub struct KeptInputs {
 #[derive(Clone, Debug, Default)]
 pub struct KeptRun {
     pub inputs: Vec<KeptInputs>,
+    /// Orders of the run by client order id: side and size.
+    pub orders: BTreeMap<String, (String, Decimal)>,
+    /// What was decided, by instrument and contender: the target and the stop.
+    pub decisions: BTreeMap<(String, String), (Option<i64>, Option<String>)>,
     /// What a model was shown, and its last reply that was an answer.
     pub data: Option<String>,
     pub reply: Option<String>,
@@ -185,8 +194,30 @@ fn kept(db: &Connection, id: &str) -> Result<KeptRun, ReadFail> {
         let found = db.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
         found.map(unpacked).transpose()
     };
+    let orders = {
+        let mut query =
+            db.prepare("SELECT cl_ord_id, side, qty FROM orders WHERE run_id = ?1 AND cl_ord_id IS NOT NULL")?;
+        let mut cursor = query.query([id])?;
+        let mut orders = BTreeMap::new();
+        while let Some(row) = cursor.next()? {
+            orders.insert(text(row, 0)?, (text(row, 1)?, value(row, 2)?));
+        }
+        orders
+    };
+    let decisions = {
+        let mut query =
+            db.prepare("SELECT inst_id, contender_id, target_bps, stop_px FROM decisions WHERE run_id = ?1")?;
+        let mut cursor = query.query([id])?;
+        let mut decisions = BTreeMap::new();
+        while let Some(row) = cursor.next()? {
+            decisions.insert((text(row, 0)?, text(row, 1)?), (row.get(2)?, row.get(3)?));
+        }
+        decisions
+    };
     Ok(KeptRun {
         inputs,
+        orders,
+        decisions,
         data: blob(
             "SELECT hash, body, size FROM blobs WHERE hash = (SELECT data_hash FROM llm_questions WHERE run_id = ?1)",
         )?,
