@@ -2,7 +2,7 @@
 //! recovery are the same path: load, reconcile with the venue, then trade.
 
 mod listener;
-mod models;
+pub mod models;
 pub mod preflight;
 mod reach;
 pub mod resume;

@@ -82,6 +82,18 @@ impl Lane {
         self.guard.and_then(|guard| guard.stop)
     }
 
+    /// Moves the stop nearer to the price; one that is further away changes nothing.
+    pub fn tighten(&mut self, stop: i64) {
+        let long = self.held > 0;
+        if let Some(guard) = self.guard.as_mut().filter(|_| self.held != 0) {
+            guard.stop = Some(match guard.stop {
+                None => stop,
+                Some(now) if long => now.max(stop),
+                Some(now) => now.min(stop),
+            });
+        }
+    }
+
     /// Takes an order.
     ///
     /// # Panics

@@ -12,6 +12,7 @@
 //! Known differences from the daemon on the venue: spot fees are counted in the quote currency; an order that rests is not
 //! moved, it ends and is decided on anew; a stop is placed when its entry has ended; liquidation is of everything at once.
 
+pub mod advised;
 pub mod brief;
 pub mod checks;
 pub mod diagnosis;
@@ -32,6 +33,6 @@ mod tests;
 mod trips;
 pub mod walk;
 
-pub use plan::{Market, Player, Rules};
+pub use plan::{ADVISED, Market, Player, Rules};
 pub use record::{Block, Decided, FillRow, Halt, Outcome, Tape};
 pub use trips::trips;

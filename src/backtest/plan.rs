@@ -6,9 +6,9 @@ use rust_decimal::Decimal;
 
 use super::margin::Funding;
 use crate::data::Columns;
-use crate::domain::{ContenderId, InstKind, Instrument, Limits, Ms, WorkingPolicy};
+use crate::domain::{Bps, ContenderId, InstKind, Instrument, Limits, Ms, WorkingPolicy};
 use crate::fills::{Costs, Steps};
-use crate::strategy::{Params, Spec, Strategy};
+use crate::strategy::{Ohlcv, Params, Spec, Strategy};
 
 /// One instrument's history, with what trading it costs.
 #[derive(Clone, Debug)]
@@ -76,6 +76,34 @@ impl Player {
     /// Its strategy for one of the markets, fresh.
     pub fn build(&self, market: &Market) -> Box<dyn Strategy> {
         (self.strategy.build)(&self.params, !market.is_swap())
+    }
+}
+
+/// What a player has that decides by no strategy: an advisor speaks for it.
+pub static ADVISED: Spec = Spec {
+    name: "model",
+    about: "Decides by what a model answers.",
+    params: &[],
+    validate: |_| Ok(()),
+    build: |_, _| Box::new(Silent),
+};
+
+/// A strategy that never says anything.
+struct Silent;
+
+impl Strategy for Silent {
+    fn warmup(&self) -> usize {
+        0
+    }
+    fn on_bar(&mut self, _: &Ohlcv) {}
+    fn target(&self) -> Option<Bps> {
+        None
+    }
+    fn reason(&self, _: f64) -> String {
+        String::new()
+    }
+    fn stop_distance(&self) -> f64 {
+        0.0
     }
 }
 

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch as views};
 
 use super::{StartError, Wiring};
+use crate::backtest::advised::Made;
 use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find_model_key};
 use crate::decision::{Cycle, Due};
 use crate::domain::model::ModelMemory;
@@ -141,18 +142,48 @@ fn model(config: &Config, endpoint: &ModelEndpoint) -> Result<Model, StartError>
     let [input, cached, output] = endpoint.prices;
     Ok(Model {
         id: endpoint.id.clone(),
-        parameters: Parameters {
-            model: endpoint.model.clone(),
-            temperature: endpoint.temperature.clone(),
-            max_tokens_key: endpoint.max_tokens_key.clone(),
-            max_tokens: endpoint.max_tokens,
-            extra: endpoint.extra.clone(),
-        },
+        parameters: parameters(endpoint),
         prices: Prices { version: endpoint.price_version.clone(), input, cached, output },
         deadline: endpoint.deadline,
         client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
         format: Known::new(endpoint.response_format.parse::<Format>().expect("the configuration was checked")),
     })
+}
+
+/// What goes into each request of a model.
+fn parameters(endpoint: &ModelEndpoint) -> Parameters {
+    Parameters {
+        model: endpoint.model.clone(),
+        temperature: endpoint.temperature.clone(),
+        max_tokens_key: endpoint.max_tokens_key.clone(),
+        max_tokens: endpoint.max_tokens,
+        extra: endpoint.extra.clone(),
+    }
+}
+
+/// A contender that is a model, for a backtest: nobody is asked for it.
+///
+/// # Errors
+/// It is a rule, or its prompt cannot be read.
+pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoint), StartError> {
+    let Plays::Model(settings) = &contender.plays else {
+        return Err(StartError::Config(format!("contender {} is a rule, not a model", contender.id)));
+    };
+    let endpoint =
+        config.models.iter().find(|model| model.id == settings.model).expect("the configuration was checked");
+    let (arm, cadence, template) = seated(config, contender, settings)?;
+    let longer = config.more_bars.clone();
+    let made =
+        Made { arm, cadence, template, parameters: parameters(endpoint), longer, history_bars: config.history_bars };
+    Ok((made, endpoint.clone()))
+}
+
+/// A client that a backtest may ask with.
+///
+/// # Errors
+/// As for a start.
+pub fn client(config: &Config, endpoint: &ModelEndpoint) -> Result<Client, StartError> {
+    model(config, endpoint).map(|model| model.client)
 }
 
 fn player(
@@ -161,6 +192,28 @@ fn player(
     settings: &ModelSettings,
     model: Arc<Model>,
 ) -> Result<Player, StartError> {
+    let (arm, cadence, template) = seated(config, contender, settings)?;
+    Ok(Player {
+        arm,
+        cadence,
+        model,
+        template,
+        allowance: Allowance {
+            calls: settings.calls_per_day,
+            tokens: settings.tokens_per_day,
+            cost_usd: settings.usd_per_day,
+            reserve: settings.reserve,
+        },
+        quote_age: config.risk.ms(Rule::QuoteAge),
+    })
+}
+
+/// What an arm is, when it is asked, and with what words.
+fn seated(
+    config: &Config,
+    contender: &Contender,
+    settings: &ModelSettings,
+) -> Result<(Arm, Cadence, Template), StartError> {
     let mode = if settings.mode == "portfolio" { Mode::Portfolio } else { Mode::Single };
     let template = match &settings.prompt {
         None => Template::built_in(mode),
@@ -174,23 +227,12 @@ fn player(
     let arm = arm(config, contender, settings, mode);
     rendered_once(&template, &arm)
         .map_err(|error| StartError::Config(format!("contender {}: {error}", contender.id)))?;
-    Ok(Player {
-        arm,
-        cadence: Cadence {
-            every_bars: settings.every_bars,
-            material_atr: settings.material_atr,
-            least: settings.least.min(floor_of(contender.bar, settings.every_bars)),
-        },
-        model,
-        template,
-        allowance: Allowance {
-            calls: settings.calls_per_day,
-            tokens: settings.tokens_per_day,
-            cost_usd: settings.usd_per_day,
-            reserve: settings.reserve,
-        },
-        quote_age: config.risk.ms(Rule::QuoteAge),
-    })
+    let cadence = Cadence {
+        every_bars: settings.every_bars,
+        material_atr: settings.material_atr,
+        least: settings.least.min(floor_of(contender.bar, settings.every_bars)),
+    };
+    Ok((arm, cadence, template))
 }
 
 /// A template that cannot be filled in is found at the start, not at the first question.

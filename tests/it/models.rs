@@ -528,3 +528,56 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     let (code, body) = replay(&["--all"]);
     assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));
 }
+
+#[test]
+fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
+    let server = ModelServer::start(|n, asked| {
+        if asked.format() == "json_schema" {
+            return Say::Http(400, "", b"{\"error\":\"no schema\"}".to_vec());
+        }
+        let held = !asked.data()["positions"].as_array().unwrap().is_empty();
+        Say::text(match (held, n % 7) {
+            (true, 0) => action(asked, "close").to_string(),
+            (true, _) => action(asked, "hold").to_string(),
+            (false, 5) => "I would rather not.".to_owned(),
+            (false, _) => long(asked, 2.0, 6.0).to_string(),
+        })
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let more = "every_bars = 5\nopens_per_day_max = 1000\n[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1";
+    let config = config(dir.path(), &server, "training_cutoff = \"2025-01-01\"", more);
+    let state = dir.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let verb = |args: &[&str]| -> String {
+        let all = [&["--config", config.as_str()], args].concat();
+        let out = command(&state, &all).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    verb(&["data", "generate", "--inst", INST, "--bars", "600", "--from", "2024-12-31T20:00:00Z"]);
+    let backtest = |more: &[&str]| -> Value {
+        let args = [&["backtest", "model", "--contender", "llm", "--inst", INST, "--json"], more].concat();
+        serde_json::from_str(&verb(&args)).unwrap()
+    };
+    let unknown = backtest(&[]);
+    assert_eq!(unknown["counts"]["answered"], 0);
+    assert_eq!(
+        (unknown["missing"].as_i64(), server.count()),
+        (unknown["counts"]["questions"].as_i64(), 0),
+        "{unknown:#}"
+    );
+    let asked = backtest(&["--ask"]);
+    assert_eq!(asked["missing"], 0, "{:#}", asked["counts"]);
+    assert!(asked["report"]["fills"].as_i64().unwrap() > 4, "{asked:#}");
+    assert!(asked["counts"]["failures"]["syntax"].as_i64().unwrap() > 0, "{:#}", asked["counts"]);
+    let requests = server.count();
+    let again = backtest(&[]);
+    assert_eq!(server.count(), requests, "nobody is asked again");
+    assert_eq!((&again["report"], &again["counts"]), (&asked["report"], &asked["counts"]));
+    assert_eq!(again["bars_before_cutoff"], 240, "four hours of the old year");
+    // Another state has other words, and nobody has answered those.
+    let other = backtest(&["--weight", "0.5"]);
+    assert!(other["missing"].as_i64().unwrap() > 0);
+    let page = verb(&["backtest", "model", "--contender", "llm", "--inst", INST, "--weight", "0.5"]);
+    assert!(page.contains("[missing]") && page.contains("240 of 600 bars lie before 2025-01-01"), "{page}");
+}

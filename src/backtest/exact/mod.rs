@@ -1,6 +1,6 @@
 //! The exact engine: the daemon's own allocator and gate, in decimals, for any number of contenders on one account.
 
-mod views;
+pub(super) mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,21 +18,51 @@ use crate::decision::stop_price;
 use crate::domain::books::Holding;
 use crate::domain::record::Proposal;
 use crate::domain::tally::Counted;
-use crate::domain::view::OpenOrder;
+use crate::domain::view::{Guard, OpenOrder};
 use crate::domain::{
-    AccountView, Candle, ContenderId, EquityBook, MarketView, Ms, OrdType, OrderId, OrderIntent, OrderState,
+    AccountView, Candle, ContenderId, EquityBook, InstId, MarketView, Ms, OrdType, OrderId, OrderIntent, OrderState,
     OrdersView, Price, Qty, Readiness, Rule, RunId, Scope, Side, Standing, Usd, WorkingPolicy,
 };
 use crate::fills::{Kind, Number, Terms, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
 use crate::strategy::{Ohlcv, Signal, Strategy};
 
+/// Somebody whose wishes depend on what is held: asked at each close, after the strategies.
+pub trait Advisor {
+    /// What it wants after the bars that have closed now.
+    fn advise(&mut self, now: Ms, account: &AccountView, orders: &OrdersView) -> Advice;
+}
+
+/// What an advisor wants.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    pub proposals: Vec<Proposal>,
+    /// Where stops are to be from now on; only nearer to the price.
+    pub stops: Vec<(ContenderId, InstId, Price)>,
+}
+
+/// The run that what is decided at an instant belongs to.
+pub fn run_at(now: Ms) -> RunId {
+    RunId(uuid::Uuid::from_u128(u128::from(now.0.unsigned_abs()) << 64))
+}
+
 /// Runs players on their markets, on one account. With the outcome every wish and what became of it.
 pub fn run(markets: &[Market], players: &[Player], rules: &Rules) -> (Outcome<Decimal>, Vec<Decided>) {
+    run_advised(markets, players, rules, None)
+}
+
+/// The same with an advisor for players that have no strategy ([`super::plan::ADVISED`]).
+pub fn run_advised<'a>(
+    markets: &'a [Market],
+    players: &'a [Player],
+    rules: &'a Rules,
+    advisor: Option<&'a mut (dyn Advisor + 'a)>,
+) -> (Outcome<Decimal>, Vec<Decided>) {
     let spans: BTreeSet<Ms> = markets.iter().map(|market| market.columns.bar.span()).collect();
     assert!(spans.len() <= 1, "all markets have bars of one size: an instant is one close");
     let bars = markets.iter().map(|market| market.columns.len()).max().unwrap_or_default();
     let mut run = Run::new(markets, players, rules, bars);
+    run.advisor = advisor;
     let instants: BTreeSet<i64> = markets.iter().flat_map(|market| market.columns.ts.iter().copied()).collect();
     for ts in instants {
         run.bar(ts);
@@ -56,6 +86,7 @@ struct Seat {
 }
 
 struct Run<'a> {
+    advisor: Option<&'a mut (dyn Advisor + 'a)>,
     markets: &'a [Market],
     players: &'a [Player],
     rules: &'a Rules,
@@ -102,6 +133,7 @@ impl<'a> Run<'a> {
             execution: WorkingPolicy::Market { slippage: None },
         };
         Self {
+            advisor: None,
             markets,
             players,
             rules,
@@ -187,6 +219,10 @@ impl<'a> Run<'a> {
         self.outcome.cash -= fill.fee;
         if done.cause == super::lane::Cause::Order {
             seat.stop_decided = seat.decided;
+            if let Some(shown) = seat.shown.as_ref().filter(|shown| shown.opening) {
+                let guard = Guard { entry: shown.id.clone(), run_id: shown.run_id, side: shown.side, trigger: None };
+                self.orders.guards.insert((seat.contender.clone(), inst.id.clone()), guard);
+            }
         }
         let decided = if done.cause == super::lane::Cause::Order { seat.decided } else { seat.stop_decided };
         let key = (seat.contender.clone(), inst.id.clone());
@@ -381,6 +417,18 @@ impl<'a> Run<'a> {
                 reason,
             });
         }
+        if let Some(advisor) = &mut self.advisor {
+            let advice = advisor.advise(now, &account, &self.orders);
+            proposals.extend(advice.proposals);
+            for (contender, inst, stop) in advice.stops {
+                let markets = self.markets;
+                let at = |seat: &&mut Seat| seat.contender == contender && markets[seat.market].instrument.id == inst;
+                if let Some(seat) = self.seats.iter_mut().find(at) {
+                    let ticks = (stop.0 / markets[seat.market].instrument.tick.0).to_i64();
+                    seat.lane.tighten(ticks.unwrap_or_default());
+                }
+            }
+        }
         if proposals.is_empty() || now < self.rules.begin {
             return;
         }
@@ -388,7 +436,7 @@ impl<'a> Run<'a> {
         let snapshot = self.snapshot(now, &market, &account);
         let nobody = BTreeMap::new();
         let world = World {
-            run_id: RunId(uuid::Uuid::from_u128(u128::from(now.0.unsigned_abs()) << 64)),
+            run_id: run_at(now),
             snapshot: &snapshot,
             sleeves: &self.sleeves,
             retired: &self.retired,

@@ -110,7 +110,7 @@ fn balance(ccy: &str) -> Balance {
     }
 }
 
-pub(super) fn candle(market: &Market, index: usize) -> Candle {
+pub(in crate::backtest) fn candle(market: &Market, index: usize) -> Candle {
     let (bar, inst) = (market.steps(index), &market.instrument);
     let price = |ticks: i64| Price((inst.tick.0 * Decimal::from(ticks)).normalize());
     Candle {

@@ -5,6 +5,7 @@ mod checks;
 mod files;
 mod judged;
 mod market;
+mod model;
 mod player;
 mod run;
 mod shown;
@@ -18,6 +19,8 @@ use crate::exit::Exit;
 pub(super) enum BacktestVerb {
     /// One strategy on one instrument: fills, figures, intervals, doubts.
     Run(Box<run::RunArgs>),
+    /// A contender that is a model, by replies that were recorded; what is missing is told.
+    Model(Box<model::ModelArgs>),
     /// Many parameters × instruments × bars × windows, on all cores; goes on where it was interrupted.
     Batch(Box<batch::BatchArgs>),
     /// Batches that are stored.
@@ -41,6 +44,7 @@ pub(super) enum BacktestVerb {
 pub(super) fn run(global: &Global, verb: BacktestVerb) -> Result<Exit, Failure> {
     match verb {
         BacktestVerb::Run(args) => run::run(global, &args),
+        BacktestVerb::Model(args) => model::run(global, &args),
         BacktestVerb::Batch(args) => batch::run(global, &args),
         BacktestVerb::List(args) => judged::list(global, args.json),
         BacktestVerb::Rank(args) => judged::ranked(global, &args),

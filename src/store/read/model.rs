@@ -152,6 +152,17 @@ impl Reader {
         })
     }
 
+    /// What was answered to a request of these words; `None`: it was never asked, or got no answer.
+    pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<String>, StoreError> {
+        self.with("looking for a reply", |db| {
+            let sql = "SELECT b.hash, b.body, b.size FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash
+                WHERE c.request_hash = ?1 AND c.status = 200 ORDER BY c.id LIMIT 1";
+            let found =
+                db.query_row(sql, [&request[..]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+            found.map(unpacked).transpose()
+        })
+    }
+
     /// Is there a run of this id?
     pub fn has_run(&self, run_id: RunId) -> Result<bool, StoreError> {
         self.with("looking for a run", |db| {

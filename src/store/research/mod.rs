@@ -7,6 +7,7 @@ mod batches;
 mod columns;
 mod coverage;
 mod funding;
+mod replies;
 
 pub use batches::{BatchRow, PeriodRow, RunRow};
 pub use coverage::{Range, SeriesRow};

@@ -1,0 +1,253 @@
+//! A model over history: asked at the same closes, shown the same data, judged by the same checks as in the daemon. Pure: where its
+//! replies come from is somebody else's business, and one that is not there is counted, never invented.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Market;
+use super::exact::views::candle;
+use super::exact::{Advice, Advisor, run_at};
+use crate::data::in_bars_of;
+use crate::domain::view::InstMarket;
+use crate::domain::{AccountView, Bar, Candle, InstId, MarketView, Ms, OrdersView, Price, Quote, Series};
+use crate::llm::Code;
+use crate::llm::answer::Mode;
+use crate::llm::chat::{Format, Parameters, content, request};
+use crate::llm::judge::{Moment, judge};
+use crate::llm::parse::parse;
+use crate::llm::plan::Plan;
+use crate::llm::prompt::{Arm, Facts, Template, build};
+use crate::llm::seat::{Cadence, Seat};
+
+/// A question as it would be sent.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: Ms,
+    /// The request's body for each way of asking for JSON, and its SHA-256: model, parameters and prompt are in it.
+    pub requests: Vec<(Format, String, [u8; 32])>,
+}
+
+/// Where replies come from: a completion's body, if there is one for this question.
+pub type Source<'a> = dyn FnMut(&Asked) -> Option<String> + 'a;
+
+/// What came of the questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub questions: u32,
+    pub answered: u32,
+    /// When a question was asked that nobody has an answer to.
+    pub missing_ms: Vec<i64>,
+    /// Replies that are no answer, by code.
+    pub failures: BTreeMap<String, u32>,
+    /// Items of answers by code.
+    pub items: BTreeMap<String, u32>,
+    /// Ideas that are over, by why.
+    pub endings: BTreeMap<String, u32>,
+}
+
+/// A contender that is a model, over markets.
+pub struct Model<'a> {
+    arm: Arm,
+    cadence: Cadence,
+    template: Template,
+    parameters: Parameters,
+    markets: &'a [Market],
+    /// All of history in every size that is shown, oldest first.
+    history: BTreeMap<InstId, Vec<(Bar, Vec<Candle>)>>,
+    shown_bars: usize,
+    seat: Seat,
+    source: &'a mut Source<'a>,
+    pub counts: Counts,
+}
+
+/// What a model is, besides the markets.
+pub struct Made {
+    pub arm: Arm,
+    pub cadence: Cadence,
+    pub template: Template,
+    pub parameters: Parameters,
+    /// Longer bars that are shown beside the market's own.
+    pub longer: Vec<Bar>,
+    /// Bars of each size that are known at any time.
+    pub history_bars: usize,
+}
+
+impl<'a> Model<'a> {
+    /// One that has been asked nothing yet.
+    pub fn new(made: Made, markets: &'a [Market], source: &'a mut Source<'a>) -> Self {
+        let of = |market: &Market| {
+            let base = market.columns.bar;
+            let candles: Vec<Candle> = (0..market.columns.len()).map(|index| candle(market, index)).collect();
+            let series = Series::new(base, candles);
+            let longer =
+                made.longer.iter().filter_map(|bar| Some((*bar, in_bars_of(&series, *bar)?.candles().to_vec())));
+            let sizes: Vec<_> = std::iter::once((base, series.candles().to_vec())).chain(longer).collect();
+            (market.instrument.id.clone(), sizes)
+        };
+        Self {
+            history: markets.iter().map(of).collect(),
+            arm: made.arm,
+            cadence: made.cadence,
+            template: made.template,
+            parameters: made.parameters,
+            markets,
+            shown_bars: made.history_bars,
+            seat: Seat::default(),
+            source,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The market as it was known at an instant: closed bars only, half the spread on both sides of the last close.
+    fn market(&self, now: Ms) -> MarketView {
+        let mut insts = BTreeMap::new();
+        for market in self.markets {
+            let inst = &market.instrument;
+            let mut series = BTreeMap::new();
+            for (bar, all) in &self.history[&inst.id] {
+                let end = all.partition_point(|c| c.ts.plus(bar.span()) <= now);
+                let known = &all[end.saturating_sub(self.shown_bars)..end];
+                series.insert(*bar, Series::new(*bar, known.to_vec()));
+            }
+            let Some(last) = series.values().next().and_then(|series| series.candles().last().copied()) else {
+                continue;
+            };
+            let half = (last.close.0 * market.costs.half_spread).max(inst.tick.0);
+            let quote = Quote {
+                bid: inst.floor_tick(Price(last.close.0 - half)),
+                bid_qty: inst.max_limit_size,
+                ask: inst.ceil_tick(Price(last.close.0 + half)),
+                ask_qty: inst.max_limit_size,
+                last: last.close,
+                at: now,
+            };
+            let mark = market.is_swap().then_some((last.close, now));
+            insts
+                .insert(inst.id.clone(), InstMarket { instrument: Arc::clone(inst), quote: Some(quote), mark, series });
+        }
+        MarketView { insts, live: true }
+    }
+
+    fn ask(
+        &mut self,
+        now: Ms,
+        subject: Option<&InstId>,
+        trigger: &str,
+        (market, account, orders): Seen<'_>,
+        out: &mut Advice,
+    ) {
+        let nothing = BTreeMap::new();
+        let contract = build(&Facts {
+            now,
+            trigger,
+            last_decision: self.seat.last_decision,
+            symbol: subject,
+            arm: &self.arm,
+            market,
+            account,
+            orders,
+            plans: &self.seat.plans,
+            extras: &nothing,
+            history: &self.seat.history,
+            opens_today: self.seat.opens_today(now),
+            turnover_today: orders.tally.turnover_of(&self.arm.id, now).0,
+            llm_cost_today: Decimal::ZERO,
+            close_only: false,
+        });
+        let Ok(prompt) = self.template.render(self.arm.mode, &contract) else {
+            *self.counts.failures.entry("prompt".to_owned()).or_default() += 1;
+            return;
+        };
+        let name = format!("{}_v1", self.arm.mode.as_str());
+        let schema = self.arm.mode.schema();
+        let one = |format: Format| {
+            let body = request(&self.parameters, &prompt.messages, format, &schema, &name);
+            let hash: [u8; 32] = Sha256::digest(&body).into();
+            (format, body, hash)
+        };
+        let asked =
+            Asked { at: now, requests: [Format::JsonSchema, Format::JsonObject, Format::None].map(one).to_vec() };
+        self.counts.questions += 1;
+        let Some(reply) = (self.source)(&asked) else {
+            self.counts.missing_ms.push(now.0);
+            return;
+        };
+        self.counts.answered += 1;
+        let snap = contract.data.meta.snap.clone();
+        let body: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
+        let items = match content(&body).and_then(|text| parse(self.arm.mode, text, &snap)) {
+            Ok(items) => items,
+            Err(refused) => {
+                *self.counts.failures.entry(refused.code.to_string()).or_default() += 1;
+                return;
+            }
+        };
+        let moment = Moment {
+            now,
+            run_id: run_at(now),
+            arm: &self.arm,
+            asked: &contract,
+            market,
+            account,
+            orders,
+            plans: &self.seat.plans,
+            extras: &nothing,
+            opens_today: self.seat.opens_today(now),
+            close_only: None,
+        };
+        let verdicts = judge(&moment, items);
+        self.seat.last_decision = Some(now);
+        for verdict in verdicts {
+            *self.counts.items.entry(verdict.code.to_string()).or_default() += 1;
+            if verdict.code != Code::Accepted {
+                continue;
+            }
+            let inst = verdict.item.inst.clone();
+            if let Some(plan) = verdict.plan {
+                let held = crate::llm::plan::held(orders, market, &self.arm.id, &inst);
+                self.seat.adopt(plan, held.is_zero());
+            }
+            if let (Some(stop), Some(plan)) = (verdict.tightened, self.seat.plans.get(&inst)) {
+                let plan = Plan { stop, ..plan.clone() };
+                self.seat.adopt(plan, false);
+                out.stops.push((self.arm.id.clone(), inst, stop));
+            }
+            out.proposals.push(verdict.proposal);
+        }
+    }
+}
+
+type Seen<'s> = (&'s MarketView, &'s AccountView, &'s OrdersView);
+
+impl Advisor for Model<'_> {
+    fn advise(&mut self, now: Ms, account: &AccountView, orders: &OrdersView) -> Advice {
+        let market = self.market(now);
+        let base = self.markets[0].columns.bar;
+        let mut out = Advice::default();
+        for trade in self.seat.ended(&self.arm, (base, &market), orders, now) {
+            let why = trade.reason.split([':', ' ']).next().unwrap_or_default().to_owned();
+            *self.counts.endings.entry(why).or_default() += 1;
+        }
+        out.proposals = self.seat.exits(&self.arm, (base, &market), orders, now);
+        let single = self.arm.mode == Mode::Single;
+        for (subject, trigger) in self.seat.due(&self.arm, &self.cadence, now, &market, single) {
+            let about = |inst: &InstId| subject.as_ref().is_none_or(|only| only == inst);
+            let short = self.arm.instruments.iter().filter(|inst| about(inst)).any(|inst| {
+                market.insts.get(inst).and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar))).is_none()
+            });
+            if short {
+                continue;
+            }
+            self.seat.note_asked(&self.arm, subject.as_ref(), &market, now);
+            self.ask(now, subject.as_ref(), &trigger, (&market, account, orders), &mut out);
+        }
+        // One wish for one instrument: the way out comes first.
+        let mut seen = std::collections::BTreeSet::new();
+        out.proposals.retain(|p| seen.insert(p.inst.clone()));
+        out
+    }
+}

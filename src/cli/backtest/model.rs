@@ -1,0 +1,236 @@
+//! `backtest model`: a contender that is a model, over history, by replies that were recorded.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+
+use super::super::list::reader;
+use super::super::{Failure, Global, output};
+use super::market::{CostArgs, HistoryArgs, market};
+use super::player::TermArgs;
+use super::shown;
+use crate::backtest::advised::{Asked, Counts, Model};
+use crate::backtest::exact::run_advised;
+use crate::backtest::report::judge;
+use crate::backtest::{ADVISED, Market, Player, Rules};
+use crate::config::Config;
+use crate::daemon::models::{client, made};
+use crate::domain::Ms;
+use crate::exit::Exit;
+use crate::runtime::wall_ms;
+use crate::store::{Reader, Research, StateDir};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  alpha-arena --config models.toml backtest model --contender thinker --inst BTC-USDT-SWAP --ask\n  alpha-arena --config models.toml backtest model --contender thinker --inst BTC-USDT-SWAP --json\n\nA question that was asked before, word for word (model, parameters, prompt), is answered as it was then; --ask asks the others and\nkeeps what is said in research.db. Without it they are missing, and told of. Bars before the model's training cut-off prove nothing:\nit may have read what came of them."
+)]
+pub(in crate::cli) struct ModelArgs {
+    /// The contender, as configured.
+    #[arg(long, value_name = "ID")]
+    contender: String,
+    /// Ask what is not recorded yet, and keep it.
+    #[arg(long)]
+    ask: bool,
+    /// At most so many questions to the model.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "ask")]
+    ask_max: u32,
+    /// Which answer to the same question: 0 is the first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sample: u32,
+    #[command(flatten)]
+    history: HistoryArgs,
+    #[command(flatten)]
+    costs: CostArgs,
+    #[command(flatten)]
+    terms: TermArgs,
+    /// JSON for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
+    let config = global.load(None)?;
+    let contender = config.contenders.iter().find(|c| c.id.as_str() == args.contender).ok_or_else(|| {
+        let all: Vec<&str> = config.contenders.iter().map(|c| c.id.as_str()).collect();
+        Failure::new(Exit::Usage, format!("no contender '{}'; there are: {}", args.contender, all.join(", ")))
+    })?;
+    let (mut made, endpoint) = made(&config, contender)?;
+    let market = market(global, &config, &args.history, &args.costs)?;
+    // One instrument, all of the account: what it would do with a sleeve it does here with everything.
+    made.arm.instruments = vec![market.instrument.id.clone()];
+    made.arm.share = args.terms.weight;
+    if made.arm.bar.span() < market.columns.bar.span() {
+        let why =
+            format!("{} is asked on bars of {}; give --bar {} or shorter", args.contender, made.arm.bar, made.arm.bar);
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let rules = args.terms.rules(&config)?;
+    let player = Player {
+        id: made.arm.id.clone(),
+        strategy: &ADVISED,
+        params: crate::strategy::Params::new(),
+        weight: args.terms.weight,
+        markets: vec![0],
+        execution: contender.execution,
+    };
+    let markets = [market];
+    let replies = Replies::open(global, &config, args, &endpoint)?;
+    let mut failure = None;
+    let mut source = |asked: &Asked| match replies.find(asked) {
+        Ok(reply) => reply,
+        Err(error) => {
+            failure.get_or_insert(error);
+            None
+        }
+    };
+    let mut model = Model::new(made, &markets, &mut source);
+    let (outcome, _) = run_advised(&markets, std::slice::from_ref(&player), &rules, Some(&mut model));
+    let counts = model.counts.clone();
+    drop(model);
+    replies.bar.finish_and_clear();
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    told(args, (&config, &endpoint), &markets[0], &player, &rules, &outcome, &counts)
+}
+
+/// Where replies are looked for, and who is asked for the rest.
+struct Replies<'a> {
+    args: &'a ModelArgs,
+    model: String,
+    research: Research,
+    traded: Option<Reader>,
+    client: Option<crate::llm::client::Client>,
+    asked: std::cell::Cell<u32>,
+    bar: ProgressBar,
+}
+
+impl<'a> Replies<'a> {
+    fn open(
+        global: &Global,
+        config: &Config,
+        args: &'a ModelArgs,
+        endpoint: &crate::config::ModelEndpoint,
+    ) -> Result<Self, Failure> {
+        let dir = global.state_dir(config);
+        let bar = if args.ask && std::io::stderr().is_terminal() {
+            let style =
+                ProgressStyle::with_template("{spinner} {pos} questions asked, {elapsed}").expect("a fixed template");
+            ProgressBar::new_spinner().with_style(style)
+        } else {
+            ProgressBar::hidden()
+        };
+        Ok(Self {
+            args,
+            model: endpoint.id.clone(),
+            research: Research::open(&dir, wall_ms())?,
+            traded: StateDir::trading_db(&dir).exists().then(|| reader(global)).transpose()?,
+            client: args.ask.then(|| client(config, endpoint)).transpose()?,
+            asked: std::cell::Cell::new(0),
+            bar,
+        })
+    }
+
+    fn find(&self, asked: &Asked) -> Result<Option<String>, Failure> {
+        for (_, _, hash) in &asked.requests {
+            if let Some(reply) = self.research.reply(*hash, self.args.sample)? {
+                return Ok(Some(reply));
+            }
+            if let Some(reader) = self.traded.as_ref().filter(|_| self.args.sample == 0)
+                && let Some(reply) = reader.reply_to(*hash)?
+            {
+                return Ok(Some(reply));
+            }
+        }
+        let Some(client) = self.client.as_ref().filter(|_| self.asked.get() < self.args.ask_max) else {
+            return Ok(None);
+        };
+        for (_, body, hash) in &asked.requests {
+            self.asked.set(self.asked.get() + 1);
+            self.bar.inc(1);
+            let send = async {
+                client.room().await;
+                client.send(body.clone()).await
+            };
+            let raw = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(send)).map_err(
+                |refused| {
+                    Failure::new(Exit::Unavailable, format!("{}: {} {}", self.model, refused.code, refused.detail))
+                },
+            )?;
+            if raw.status == 200 {
+                self.research.keep_reply(*hash, self.args.sample, &self.model, &raw.body, wall_ms())?;
+                return Ok(Some(String::from_utf8_lossy(&raw.body).into_owned()));
+            }
+            if !crate::llm::chat::may_be_the_format(raw.status) {
+                let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
+                return Err(Failure::new(Exit::Unavailable, format!("{}: HTTP {}: {said}", self.model, raw.status)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Bars that lie before a model's training cut-off, and all of them.
+fn before_cutoff(endpoint: &crate::config::ModelEndpoint, market: &Market) -> Option<(usize, usize)> {
+    let day: chrono::NaiveDate = endpoint.training_cutoff.as_ref()?.parse().ok()?;
+    let cutoff = day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis();
+    Some((market.columns.ts.partition_point(|ts| *ts < cutoff), market.columns.len()))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn told(
+    args: &ModelArgs,
+    (config, endpoint): (&Config, &crate::config::ModelEndpoint),
+    market: &Market,
+    player: &Player,
+    rules: &Rules,
+    outcome: &crate::backtest::Outcome<rust_decimal::Decimal>,
+    counts: &Counts,
+) -> Result<Exit, Failure> {
+    let report = judge(market, player, rules, outcome, (1, 1));
+    let missing = counts.missing_ms.len();
+    let cutoff = before_cutoff(endpoint, market);
+    if args.json {
+        output::say(json!({
+            "schema": "backtest model/1", "as_of_ms": wall_ms(), "build": env!("ARENA_BUILD"), "mode": config.mode.to_string(),
+            "contender": args.contender, "model": endpoint.model, "sample": args.sample, "inst": market.instrument.id,
+            "bar": market.columns.bar.okx(), "bars": market.columns.len(), "counts": counts, "missing": missing,
+            "bars_before_cutoff": cutoff.map(|(before, _)| before), "training_cutoff": endpoint.training_cutoff, "report": report,
+        }));
+        return Ok(Exit::Ok);
+    }
+    shown::run(market, player, &report, outcome);
+    let list = |map: &std::collections::BTreeMap<String, u32>| {
+        map.iter().map(|(word, count)| format!("{word} {count}")).collect::<Vec<_>>().join(", ")
+    };
+    output::say(format_args!(
+        "{} questions, {} with a recorded answer, {missing} without",
+        counts.questions, counts.answered
+    ));
+    for (title, map) in
+        [("no answers", &counts.failures), ("items", &counts.items), ("ideas that are over", &counts.endings)]
+    {
+        if !map.is_empty() {
+            output::say(format_args!("{title}: {}", list(map)));
+        }
+    }
+    if let (Some(first), Some(last)) = (counts.missing_ms.first(), counts.missing_ms.last()) {
+        output::say(format_args!(
+            "warning: nothing was recorded for {missing} questions from {} to {}: what is shown is not what it would have done; --ask asks them [missing]",
+            Ms(*first).iso(),
+            Ms(*last).iso()
+        ));
+    }
+    match cutoff {
+        Some((0, _)) => {}
+        Some((before, all)) => output::say(format_args!(
+            "warning: {before} of {all} bars lie before {}, the model's training cut-off: it may have read what came of them, and they prove nothing [cutoff]",
+            endpoint.training_cutoff.as_deref().unwrap_or_default()
+        )),
+        None => output::say(
+            "warning: the model's training cut-off is not configured: what it has read about these bars is not known [cutoff]",
+        ),
+    }
+    Ok(Exit::Ok)
+}
