@@ -240,7 +240,7 @@ impl Wiring {
         let install_epoch = opened.install_epoch.clone();
         let bills = BillBook::of(&opened);
         let before = opened.contenders.clone();
-        let models = opened.models.clone();
+        let (models, book) = (opened.models.clone(), opened.book.clone());
         let mut memory = Memory::of(&opened, now);
         let patience = patience(config, &clock);
         // A file that is there before the gate is holds from the first moment.
@@ -331,7 +331,7 @@ impl Wiring {
             standing: standing.clone(),
         };
         let lines = Lines { due: due_rx, shows: prompts_rx, levels: levels_tx, cycles: cycles_tx };
-        self.start_models(&mut supervisor, (players, models), lines, (journal.clone(), seen));
+        self.start_models(&mut supervisor, (players, models, book), lines, (journal.clone(), seen));
         let allocator = Allocator {
             sleeves: config.live_contenders().map(sleeve).collect(),
             retired: RETIRED,

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Snapshot;

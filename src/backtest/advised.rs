@@ -13,7 +13,7 @@ use super::exact::views::candle;
 use super::exact::{Advice, Advisor, run_at};
 use crate::data::in_bars_of;
 use crate::domain::view::InstMarket;
-use crate::domain::{AccountView, Bar, Candle, InstId, MarketView, Ms, OrdersView, Price, Quote, Series};
+use crate::domain::{AccountView, Bar, Candle, EquityBook, InstId, MarketView, Ms, OrdersView, Price, Quote, Series};
 use crate::llm::Code;
 use crate::llm::answer::Mode;
 use crate::llm::chat::{Format, Parameters, content, request};
@@ -60,6 +60,7 @@ pub struct Model<'a> {
     history: BTreeMap<InstId, Vec<(Bar, Vec<Candle>)>>,
     shown_bars: usize,
     seat: Seat,
+    book: EquityBook,
     source: &'a mut Source<'a>,
     pub counts: Counts,
 }
@@ -97,6 +98,7 @@ impl<'a> Model<'a> {
             markets,
             shown_bars: made.history_bars,
             seat: Seat::default(),
+            book: EquityBook::default(),
             source,
             counts: Counts::default(),
         }
@@ -150,6 +152,7 @@ impl<'a> Model<'a> {
             market,
             account,
             orders,
+            book: &self.book,
             plans: &self.seat.plans,
             extras: &nothing,
             history: &self.seat.history,
@@ -225,6 +228,7 @@ type Seen<'s> = (&'s MarketView, &'s AccountView, &'s OrdersView);
 
 impl Advisor for Model<'_> {
     fn advise(&mut self, now: Ms, account: &AccountView, orders: &OrdersView) -> Advice {
+        self.book.observe(account);
         let market = self.market(now);
         let base = self.markets[0].columns.bar;
         let mut out = Advice::default();

@@ -12,7 +12,7 @@ use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find
 use crate::decision::{Cycle, Due};
 use crate::domain::model::ModelMemory;
 use crate::domain::{
-    AccountView, Bar, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness, Rule, Standing,
+    AccountView, Bar, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness, Rule, Standing,
 };
 use crate::fills::Tier;
 use crate::llm::answer::Mode;
@@ -42,7 +42,7 @@ impl Wiring {
     pub(super) fn start_models(
         &self,
         supervisor: &mut Supervisor,
-        (players, memory): (Vec<Player>, ModelMemory),
+        (players, memory, book): (Vec<Player>, ModelMemory, EquityBook),
         lines: Lines,
         (journal, views): (Journal, DeskViews),
     ) {
@@ -70,6 +70,7 @@ impl Wiring {
             players,
             memory,
             kept: Kept::default(),
+            book,
             bar: self.config.bar,
             start_run: self.start_run,
             due: lines.due,
@@ -246,6 +247,7 @@ fn rendered_once(template: &Template, arm: &Arm) -> Result<(), String> {
         market: &MarketView::default(),
         account: &AccountView::default(),
         orders: &OrdersView::default(),
+        book: &EquityBook::default(),
         plans: &BTreeMap::new(),
         extras: &BTreeMap::new(),
         history: &[],
@@ -282,6 +284,8 @@ fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: M
             deviation_bps: settings.deviation_bps,
             ttl: settings.ttl,
             cooldown: settings.cooldown,
+            daily_loss: config.risk.share(Rule::DailyLoss),
+            gross_exposure: config.risk.share(Rule::GrossExposure),
             depth_times: Decimal::TWO,
             // The price may move on the way to the gate.
             position_usd: config.risk.value(Rule::OrderNotionalMax).min(config.risk.value(Rule::Position))

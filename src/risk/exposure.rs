@@ -2,7 +2,6 @@
 //! are just leaving included. Pure.
 
 use rust_decimal::Decimal;
-
 use serde::{Deserialize, Serialize};
 
 use super::rules::View;

@@ -132,6 +132,7 @@ impl Desk {
             market: &self.market.borrow(),
             account: &account,
             orders: &orders,
+            book: &self.book,
             plans: &seat.plans,
             extras: &self.extras.borrow(),
             history: &seat.history,

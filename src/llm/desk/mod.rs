@@ -16,7 +16,8 @@ use crate::decision::{Cycle, Due, InstSnapshot, Snapshot};
 use crate::domain::model::{ModelFact, ModelItem, ModelMemory};
 use crate::domain::record::{Proposal, Record, RunKind};
 use crate::domain::{
-    AccountView, Bar, ContenderId, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId, Side, Standing,
+    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId,
+    Side, Standing,
 };
 use crate::llm::answer::Mode;
 use crate::llm::asking::{Model, Outcome};
@@ -87,6 +88,8 @@ pub struct Desk {
     pub journal: Journal,
     pub players: Vec<Player>,
     pub memory: ModelMemory,
+    /// What a unit of the account is worth, followed read by read as the gate does.
+    pub book: EquityBook,
     /// What it knows beyond that, if it has run before.
     pub kept: Kept,
     /// Levels of those who take part no more and may still hold something.
@@ -187,6 +190,9 @@ impl Desk {
     async fn on_bar(&mut self, state: &mut State, due: Due) -> Result<(), StageError> {
         let now = self.clock.now();
         state.last_bar = due.bar_ts;
+        if let Some(account) = &*self.account.borrow() {
+            self.book.observe(account);
+        }
         let close = due.bar_ts.plus(self.bar.span());
         let mut facts = Vec::new();
         let mut exits = Vec::new();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-
 use serde::{Deserialize, Serialize};
 
 use super::data::{
@@ -13,7 +12,7 @@ use super::data::{
 use super::series::{atr, past_return, series};
 use crate::domain::view::StopPhase;
 use crate::domain::{
-    AccountView, Bar, ContenderId, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Price, Side, Usd,
+    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Price, Side, Usd,
 };
 use crate::llm::answer::Mode;
 use crate::llm::plan::{Plan, THESIS, held};
@@ -52,6 +51,9 @@ pub struct ArmLimits {
     pub ttl: Ms,
     /// After a trade closed at a loss.
     pub cooldown: Ms,
+    /// The gate's own, of the whole account: the largest loss of a day as a share, and positions over equity.
+    pub daily_loss: Decimal,
+    pub gross_exposure: Decimal,
     /// Market depth over order value.
     pub depth_times: Decimal,
     /// Dollars in one position: a little below what the gate lets through in one order and in one instrument.
@@ -89,6 +91,8 @@ pub struct Facts<'a> {
     pub market: &'a MarketView,
     pub account: &'a AccountView,
     pub orders: &'a OrdersView,
+    /// What a unit of the account is and was worth.
+    pub book: &'a EquityBook,
     pub plans: &'a BTreeMap<InstId, Plan>,
     pub extras: &'a BTreeMap<InstId, Extras>,
     pub history: &'a [ClosedTrade],
@@ -135,6 +139,9 @@ pub fn build(facts: &Facts<'_>) -> Contract {
     let market: BTreeMap<InstId, MarketData> =
         shown.iter().map(|inst| ((*inst).clone(), market_data(facts, inst, &mut missing))).collect();
     let sleeve = arm.sleeve(facts.account.equity);
+    let book = facts.book;
+    let known = !book.units.is_zero();
+    let percent = |share: Option<Decimal>| share.map(|share| (share * Decimal::ONE_HUNDRED).round_dp(3).normalize());
     let data = PromptData {
         meta: Meta {
             schema: SCHEMA.to_owned(),
@@ -164,6 +171,11 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             risk_budget_pct: (arm.limits.risk_budget * Decimal::ONE_HUNDRED).normalize(),
             max_leverage: arm.limits.leverage.normalize(),
             max_positions: arm.limits.positions,
+            max_gross_exposure: arm.limits.gross_exposure.normalize(),
+            daily_loss_left_usd: known.then(|| {
+                let least = book.open * (Decimal::ONE - arm.limits.daily_loss);
+                ((book.nav - least) * book.units).max(Decimal::ZERO).round_dp(2).normalize()
+            }),
             min_reward_risk: arm.limits.reward_risk.normalize(),
             atr_tf: arm.bar.okx().to_owned(),
             atr14_px: kinds
@@ -188,6 +200,11 @@ pub fn build(facts: &Facts<'_>) -> Contract {
         account: Account {
             equity_usd: facts.account.equity.0.round_dp(2).normalize(),
             available_margin_usd: facts.account.available.0.round_dp(2).normalize(),
+            used_margin_pct: percent(
+                facts.account.available.0.checked_div(facts.account.equity.0).map(|free| Decimal::ONE - free),
+            ),
+            return_since_start_pct: percent(known.then(|| book.nav - Decimal::ONE)),
+            drawdown_pct: percent(book.nav.checked_div(book.peak).filter(|_| known).map(|share| Decimal::ONE - share)),
             sleeve_usd: sleeve.round_dp(2).normalize(),
             as_of_ms: facts.account.as_of,
         },

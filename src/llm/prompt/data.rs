@@ -45,6 +45,10 @@ pub struct Limits {
     pub risk_budget_pct: Decimal,
     pub max_leverage: Decimal,
     pub max_positions: u32,
+    /// Of the whole account, times its equity.
+    pub max_gross_exposure: Decimal,
+    /// Dollars that the account may still lose today before nothing may open; null before its equity is known.
+    pub daily_loss_left_usd: Option<Decimal>,
     pub min_reward_risk: Decimal,
     /// The bars whose average true range distances are counted in, and that range in price; null while history is short.
     pub atr_tf: String,
@@ -60,6 +64,10 @@ pub struct Limits {
 pub struct Account {
     pub equity_usd: Decimal,
     pub available_margin_usd: Decimal,
+    pub used_margin_pct: Option<Decimal>,
+    /// Of the account, transfers taken out; null before its equity is known.
+    pub return_since_start_pct: Option<Decimal>,
+    pub drawdown_pct: Option<Decimal>,
     /// This contender's capital.
     pub sleeve_usd: Decimal,
     pub as_of_ms: Ms,

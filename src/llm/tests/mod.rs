@@ -21,8 +21,8 @@ use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, Bar, Candle, Extras, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty, Quote,
-    RunId, Series, Usd,
+    AccountView, Bar, Candle, EquityBook, Extras, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty,
+    Quote, RunId, Series, Usd,
 };
 
 pub(super) fn d(text: &str) -> Decimal {
@@ -53,6 +53,7 @@ pub(super) struct Scene {
     pub market: MarketView,
     pub account: AccountView,
     pub orders: OrdersView,
+    pub book: EquityBook,
     pub plans: BTreeMap<InstId, Plan>,
     pub extras: BTreeMap<InstId, Extras>,
     pub opens_today: u32,
@@ -102,6 +103,8 @@ impl Scene {
                 deviation_bps: 20,
                 ttl: Ms(90_000),
                 cooldown: Ms(0),
+                daily_loss: d("0.05"),
+                gross_exposure: d("2"),
                 depth_times: d("2"),
                 position_usd: d("1000000"),
             },
@@ -116,6 +119,7 @@ impl Scene {
             market: MarketView { insts: insts.into(), live: true },
             account,
             orders: OrdersView::default(),
+            book: EquityBook::default(),
             plans: BTreeMap::new(),
             extras: BTreeMap::new(),
             opens_today: 0,
@@ -142,6 +146,7 @@ impl Scene {
             market: &self.market,
             account: &self.account,
             orders: &self.orders,
+            book: &self.book,
             plans: &self.plans,
             extras: &self.extras,
             history: &[],

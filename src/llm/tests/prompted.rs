@@ -67,3 +67,19 @@ fn claims_about_the_data_are_checked() {
     assert_eq!(claims(&["series.ETH-USDT-SWAP.1m.close[-1]=100", "limits.max_positions=2"]), (2, 2));
     assert_eq!(claims(&["market.ETH-USDT-SWAP.last=101", "market.BTC.last=1", "no claim", "=", "a=b"]), (0, 5));
 }
+
+#[test]
+fn the_accounts_standing_is_counted_in_units_as_the_gate_counts_it() {
+    let mut scene = Scene::new(Mode::Single);
+    let told = |scene: &Scene| -> Value { serde_json::from_str(&scene.asked().text).unwrap() };
+    assert_eq!(told(&scene)["account"]["drawdown_pct"], Value::Null, "not known yet");
+    let d = super::d;
+    let (nav, peak, open) = (d("1.08"), d("1.2"), d("1.1"));
+    scene.book = crate::domain::EquityBook { units: d("1000"), nav, peak, open, ..Default::default() };
+    let data = told(&scene);
+    assert_eq!(data["account"]["return_since_start_pct"], "8");
+    assert_eq!(data["account"]["drawdown_pct"], "10");
+    assert_eq!(data["account"]["used_margin_pct"], "10");
+    // 1.08 − 1.1 × 0.95 = 0.035 a unit.
+    assert_eq!(data["limits"]["daily_loss_left_usd"], "35");
+}
