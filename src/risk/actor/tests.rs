@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use super::*;
 use crate::domain::Action;
 use crate::domain::record::{Allocation, Proposal, RunKind};
+use crate::domain::view::Guard;
 use crate::risk::case::{Brink, Case, NOW, brink, fine};
 use crate::runtime::Pulse;
 use crate::store::{MemoryStore, Stamp};
@@ -140,4 +141,74 @@ async fn every_breach_of_one_order_is_a_row() {
     let judged = through_the_gate(Case { mark: None, ..case }).await;
     let codes: Vec<&str> = judged.events.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(codes, ["order_notional_max", "position_notional_max", "mark_collar"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further_away() {
+    let trigger = async |level: Option<(Side, &str)>| {
+        let case = fine();
+        let store = MemoryStore::new(&Stamp { mode: "sim".into(), uid: "1".into() }, "epoch").unwrap();
+        let (journal, writer) = store.journal().unwrap();
+        let writer = tokio::spawn(writer.serve(|| Duration::ZERO));
+        let run_id = case.intent.run_id;
+        let run = Record::Run { run_id, kind: RunKind::Cycle, trigger: "t".into(), at: NOW, caused_by: None };
+        journal.append(run).await.unwrap();
+        let key = (case.intent.contender.clone(), case.inst.id.clone());
+        let price = case.market().insts[&case.inst.id].quote.unwrap().bid;
+        let at = |share: &str| case.inst.floor_tick(Price(price.0 * share.parse::<Decimal>().unwrap()));
+        let mut orders = OrdersView::default();
+        let held = crate::domain::books::Holding {
+            qty: Qty(case.inst.min_size.0 * Decimal::TEN),
+            average: price,
+            ..Default::default()
+        };
+        orders.holdings.insert(key.clone(), held);
+        let entry = OrderId::new("entry");
+        orders.guards.insert(key.clone(), Guard { entry, run_id, side: Side::Buy, trigger: Some(at("0.95")) });
+        let levels = level.map(|(side, share)| (key.clone(), (side, at(share)))).into_iter().collect();
+        let (verdicts_tx, mut verdicts) = mpsc::channel(8);
+        let mut gate = Gate {
+            seal: Seal {
+                env: 's',
+                uid: "1".into(),
+                install_epoch: "epoch".into(),
+                ids: Arc::new(RunIds::seeded(1)),
+                start_run: run_id,
+            },
+            commands: mpsc::channel(1).1,
+            cancels: mpsc::channel(8).0,
+            limits: case.limits.clone(),
+            protecting: Protecting { stop_default: Decimal::new(5, 2), unprotected_max: Ms::secs(10) },
+            tempo: Tempo::default(),
+            latch: Latch::new(true),
+            clock: Clock::start(NOW, 1.0),
+            journal,
+            batches: mpsc::channel(1).1,
+            market: watch::channel(case.market()).1,
+            account: watch::channel(None).1,
+            orders: watch::channel(orders).1,
+            readiness: watch::channel(Readiness::Ready).1,
+            read_account: Arc::default(),
+            verdicts: verdicts_tx,
+            standing: watch::channel(Standing::default()).0,
+            shields: watch::channel(BTreeMap::new()).0,
+            levels: watch::channel(levels).1,
+            memory: Memory { standing: case.standing.clone(), book: case.book.clone(), recent: case.recent.clone() },
+            in_flight: Vec::new(),
+            work: Work::default(),
+            beat: Pulse::default().beat("gate", true),
+        };
+        gate.guard().await.unwrap();
+        let placed = match verdicts.try_recv() {
+            Ok(Verdict::Stop(StopWork::Place(placing))) => placing.stop().trigger,
+            other => panic!("no stop is placed: {other:?}"),
+        };
+        drop(gate);
+        writer.abort();
+        [at("0.95"), at("0.98")].iter().position(|price| *price == placed)
+    };
+    assert_eq!(trigger(None).await, Some(0));
+    assert_eq!(trigger(Some((Side::Buy, "0.98"))).await, Some(1), "tighter");
+    assert_eq!(trigger(Some((Side::Buy, "0.90"))).await, Some(0), "looser");
+    assert_eq!(trigger(Some((Side::Sell, "0.98"))).await, Some(0), "of the other side");
 }
