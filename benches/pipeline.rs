@@ -109,6 +109,7 @@ fn pipeline() {
     let account = AccountView {
         other_bills: BTreeMap::new(),
         transfers: BTreeMap::new(),
+        funding: BTreeMap::new(),
         as_of: past[1999].ts,
         equity: Usd(Decimal::from(100_000)),
         available: Usd(Decimal::from(100_000)),
@@ -216,6 +217,7 @@ fn durable_intent(dir: &std::path::Path) {
             target: None,
             stop: None,
             reason: String::new(),
+            good_for: None,
         };
         journal.post(Record::Decisions { run_id, at, proposals: vec![proposal] }).await.unwrap();
         let row = Allocation {
@@ -254,6 +256,7 @@ fn durable_intent(dir: &std::path::Path) {
                 moves: None,
                 sleeve: Usd::ZERO,
                 weight: Decimal::ONE,
+                good_for: None,
             });
             // In turn, so that both meet the same disk.
             let began = Instant::now();

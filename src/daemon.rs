@@ -231,7 +231,7 @@ impl Wiring {
         // Stops stay where models have put them, whoever still takes part.
         let (levels_tx, levels) = views::channel(levels(&remembered_plans(&opened.models)));
         let read_account = Arc::new(Notify::new());
-        let players = players(config)?;
+        let players = players(config, &opened.models)?;
 
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();

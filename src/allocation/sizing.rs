@@ -12,8 +12,8 @@ use crate::decision::Snapshot;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
-    ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose, Qty,
-    Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
+    ContenderId, GoodFor, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose,
+    Qty, Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
 };
 
 /// A contender's capital and how its orders are worked.
@@ -160,6 +160,8 @@ fn child(
             trigger,
             attached: inst.kind == InstKind::Swap,
         });
+    let good_for = proposal.good_for.filter(|_| purpose == Purpose::Entry);
+    let ttl = within(ttl, good_for, world.snapshot.as_of_ms);
     let intent = OrderIntent {
         cl_ord_id: seed.client_order_id(),
         run_id: world.run_id,
@@ -181,6 +183,7 @@ fn child(
         moves: None,
         sleeve: equity,
         weight: sleeve.weight,
+        good_for,
     };
     Ok((target, intent))
 }
@@ -228,6 +231,12 @@ pub(super) fn worked(
             (OrdType::PostOnly, Some(limit), Some(Ms(lives)))
         }
     }
+}
+
+/// What rests does not outlive the moment it was thought of in.
+pub(super) fn within(ttl: Option<Ms>, good_for: Option<GoodFor>, now: Ms) -> Option<Ms> {
+    let left = good_for.map(|good_for| good_for.until.since(now).max(Ms(1)));
+    ttl.map(|ttl| left.map_or(ttl, |left| ttl.min(left)))
 }
 
 /// So far from the price on the losing side, rounded toward it. `None`: there is no such price.

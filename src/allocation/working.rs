@@ -8,7 +8,7 @@ use crate::domain::{
     WorkingPolicy,
 };
 
-use super::sizing::{Ids, protects, worked};
+use super::sizing::{Ids, protects, within, worked};
 
 /// A decision that is being worked.
 #[derive(Clone, Debug)]
@@ -73,6 +73,7 @@ impl Work {
             other => other,
         };
         let (ord_type, limit, ttl) = worked(policy, self.first.side, inst, quote);
+        let ttl = within(ttl, self.first.good_for, now);
         if !self.stop_still_protects(limit.unwrap_or_else(|| quote.mid())) {
             return Next::Over; // the market is where it was to be stopped
         }

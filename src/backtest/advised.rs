@@ -16,7 +16,8 @@ use crate::domain::view::InstMarket;
 use crate::domain::{AccountView, Bar, Candle, EquityBook, InstId, MarketView, Ms, OrdersView, Price, Quote, Series};
 use crate::llm::Code;
 use crate::llm::answer::Mode;
-use crate::llm::chat::{Format, Parameters, content, request};
+use crate::llm::chat::{Parameters, content, request};
+use crate::llm::format::Format;
 use crate::llm::judge::{Moment, judge};
 use crate::llm::parse::parse;
 use crate::llm::plan::Plan;
@@ -232,7 +233,7 @@ impl Advisor for Model<'_> {
         let market = self.market(now);
         let base = self.markets[0].columns.bar;
         let mut out = Advice::default();
-        for trade in self.seat.ended(&self.arm, (base, &market), orders, now) {
+        for trade in self.seat.ended(&self.arm, &market, orders, now) {
             let why = trade.reason.split([':', ' ']).next().unwrap_or_default().to_owned();
             *self.counts.endings.entry(why).or_default() += 1;
         }

@@ -1,7 +1,7 @@
 //! Contenders that are models: the configuration made into what the desk asks with.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch as views};
@@ -16,11 +16,12 @@ use crate::domain::{
 };
 use crate::fills::Tier;
 use crate::llm::answer::Mode;
-use crate::llm::asking::{Known, Model};
+use crate::llm::asking::Model;
 use crate::llm::budget::{Allowance, Prices};
-use crate::llm::chat::{Format, Parameters};
-use crate::llm::client::{Client, Endpoint};
+use crate::llm::chat::Parameters;
+use crate::llm::client::{Client, Endpoint, provider};
 use crate::llm::desk::{Kept, Levels, ShowPrompt, levels, remembered};
+use crate::llm::format::{Format, Known};
 use crate::llm::plan::Plan;
 use crate::llm::prompt::{Arm, ArmLimits, Facts, Template, build};
 use crate::llm::seat::Cadence;
@@ -104,7 +105,7 @@ pub(super) struct DeskViews {
 ///
 /// # Errors
 /// A key or a prompt that cannot be read, a TLS stack that cannot be set up.
-pub fn players(config: &Config) -> Result<Vec<Player>, StartError> {
+pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<Player>, StartError> {
     let mut models: Vec<Arc<Model>> = Vec::new();
     let mut players = Vec::new();
     for contender in config.live_contenders() {
@@ -115,7 +116,7 @@ pub fn players(config: &Config) -> Result<Vec<Player>, StartError> {
         let model = match known {
             Some(model) => model,
             None => {
-                let model = Arc::new(model(config, endpoint)?);
+                let model = Arc::new(model(config, endpoint, memory)?);
                 models.push(Arc::clone(&model));
                 model
             }
@@ -125,7 +126,7 @@ pub fn players(config: &Config) -> Result<Vec<Player>, StartError> {
     Ok(players)
 }
 
-fn model(config: &Config, endpoint: &ModelEndpoint) -> Result<Model, StartError> {
+fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Result<Model, StartError> {
     let key = find_model_key(&config.layers.env, &endpoint.id).map_err(StartError::Config)?;
     if key.is_none() && endpoint.base_url.starts_with("https://") {
         let name = endpoint.id.to_uppercase().replace('-', "_");
@@ -141,13 +142,17 @@ fn model(config: &Config, endpoint: &ModelEndpoint) -> Result<Model, StartError>
         calls_per_minute: endpoint.calls_per_minute,
     });
     let [input, cached, output] = endpoint.prices;
+    let configured = endpoint.response_format.parse::<Format>().expect("the configuration was checked");
+    let remembered = memory.formats.iter().find(|known| known.model == endpoint.id);
+    let remembered = remembered.and_then(|known| Some((known.format.parse().ok()?, known.since)));
     Ok(Model {
         id: endpoint.id.clone(),
         parameters: parameters(endpoint),
         prices: Prices { version: endpoint.price_version.clone(), input, cached, output },
         deadline: endpoint.deadline,
         client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
-        format: Known::new(endpoint.response_format.parse::<Format>().expect("the configuration was checked")),
+        provider: provider(&endpoint.base_url),
+        format: Mutex::new(Known::new(configured, remembered)),
     })
 }
 
@@ -172,7 +177,9 @@ pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoi
     };
     let endpoint =
         config.models.iter().find(|model| model.id == settings.model).expect("the configuration was checked");
-    let (arm, cadence, template) = seated(config, contender, settings)?;
+    let (mut arm, cadence, template) = seated(config, contender, settings)?;
+    // Nobody has recorded how deep the book was.
+    arm.limits.depth_times = Decimal::ZERO;
     let longer = config.more_bars.clone();
     let made =
         Made { arm, cadence, template, parameters: parameters(endpoint), longer, history_bars: config.history_bars };
@@ -184,7 +191,7 @@ pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoi
 /// # Errors
 /// As for a start.
 pub fn client(config: &Config, endpoint: &ModelEndpoint) -> Result<Client, StartError> {
-    model(config, endpoint).map(|model| model.client)
+    model(config, endpoint, &ModelMemory::default()).map(|model| model.client)
 }
 
 fn player(
@@ -276,6 +283,7 @@ fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: M
             risk_per_trade: settings.risk_per_trade,
             risk_budget: settings.risk_budget,
             leverage: settings.leverage,
+            cluster: settings.cluster,
             positions: settings.positions,
             opens_per_day: settings.opens_per_day,
             reward_risk: settings.reward_risk,

@@ -52,6 +52,7 @@ pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
                 Retire::Hold => format!("retired: {} held until its stop or a person closes it", qty),
                 Retire::Close => format!("retired: {} to be closed", qty),
             },
+            good_for: None,
         })
         .collect()
 }

@@ -109,6 +109,7 @@ impl Table {
                     target: None,
                     stop: None,
                     reason: reason.to_owned(),
+                    good_for: None,
                 };
                 out.push(match (self.players.get(&key).and_then(Player::signal), snapshot.market.get(inst)) {
                     (_, Some(InstSnapshot { bar: None, .. })) => keep("its bar is late"),

@@ -69,6 +69,9 @@ pub struct AccountView {
     /// Sum of all transfers in (out: negative) by currency, since this database began.
     #[serde(default)]
     pub transfers: BTreeMap<String, Decimal>,
+    /// Sum of all funding payments by instrument, since this database began, in its settle currency; negative is paid.
+    #[serde(default)]
+    pub funding: BTreeMap<InstId, Decimal>,
     /// All currencies and positions in dollars.
     pub equity: Usd,
     /// Dollars free for new margin or purchases.
@@ -81,6 +84,10 @@ impl Bill {
     /// Money that came from or went to somewhere outside the account (OKX bill type 1, transfer).
     pub fn is_transfer(&self) -> bool {
         self.kind == "1"
+    }
+    /// A payment between longs and shorts (OKX bill type 8, funding fee).
+    pub fn is_funding(&self) -> bool {
+        self.kind == "8"
     }
 }
 

@@ -5,6 +5,36 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bps, ClOrdId, ContenderId, InstId, Ms, Price, Qty, RunId, Usd};
 
+/// Until when, and how near to the price it was thought of at, an entry may leave. After that it is over, not chased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoodFor {
+    /// Last instant, venue time.
+    pub until: Ms,
+    /// What it was thought of at: the mark, or the mid where there is none.
+    pub price: Price,
+    pub within: Bps,
+}
+
+impl GoodFor {
+    /// Why an entry may not leave any more, with the price of now; `None`: it may.
+    pub fn over(&self, now: Ms, price: Option<Price>) -> Option<String> {
+        if now > self.until {
+            return Some(format!("its time was over {} ms ago", now.since(self.until).0));
+        }
+        let Some(moved) = price.and_then(|price| self.moved(price)) else {
+            return Some("there is no price to hold it to".to_owned());
+        };
+        (moved > Decimal::from(self.within.0))
+            .then(|| format!("the price has moved {moved} bps since; at most {}", self.within.0))
+    }
+
+    /// How far a price is from the one it was thought of at, in hundredths of a percent.
+    fn moved(&self, price: Price) -> Option<Decimal> {
+        let share = (price.0 - self.price.0).abs().checked_div(self.price.0)?;
+        Some((share * Decimal::from(10_000)).round_dp(1).normalize())
+    }
+}
+
 /// Which side of the book an order takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -208,6 +238,9 @@ pub struct OrderIntent {
     pub sleeve: Usd,
     /// The contender's share of the account.
     pub weight: Decimal,
+    /// What an entry is held to until it has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_for: Option<GoodFor>,
 }
 
 impl OrderIntent {
@@ -255,6 +288,23 @@ pub mod tests {
             moves: None,
             sleeve: Usd::ZERO,
             weight: Decimal::ONE,
+            good_for: None,
         }
+    }
+
+    #[test]
+    fn an_entry_is_over_when_its_time_or_its_price_is() {
+        let good_for = GoodFor { until: Ms(100), price: Price(Decimal::ONE_HUNDRED), within: Bps(20) };
+        let check = |now: i64, price: Option<&str>, expected: Option<&str>| {
+            let found = good_for.over(Ms(now), price.map(|price| price.parse().unwrap()));
+            assert_eq!(found.as_deref(), expected);
+        };
+        check(100, Some("100"), None);
+        check(101, Some("100"), Some("its time was over 1 ms ago"));
+        check(50, Some("100.20"), None);
+        check(50, Some("99.80"), None);
+        check(50, Some("100.21"), Some("the price has moved 21 bps since; at most 20"));
+        check(50, Some("99.79"), Some("the price has moved 21 bps since; at most 20"));
+        check(50, None, Some("there is no price to hold it to"));
     }
 }

@@ -124,4 +124,16 @@ pub struct ModelMemory {
     pub trades: Vec<ModelTrade>,
     /// Opens of the newest days: (contender, when).
     pub opens: Vec<(ContenderId, Ms)>,
+    /// How each model was asked for JSON when it last answered, and since when.
+    pub formats: Vec<ModelFormat>,
+}
+
+/// A way of asking for JSON that a model has answered to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFormat {
+    /// The configuration's word for the model.
+    pub model: String,
+    pub format: String,
+    /// When it was first asked so without having answered to another since.
+    pub since: Ms,
 }

@@ -399,6 +399,7 @@ mod tests {
             moves: None,
             sleeve: Default::default(),
             weight: Decimal::ONE,
+            good_for: None,
         };
         Order::intended(&intent, Ms(0), Some(Ms(5000)))
     }

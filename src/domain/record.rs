@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::inputs::RunInputs;
 use super::model::ModelFact;
 use super::{
-    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, OrderId,
+    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, GoodFor, InstId, Instrument, Ms, OrderId,
     OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop, TradingState, Usd, VenueOrdId,
 };
 
@@ -49,6 +49,9 @@ pub struct Proposal {
     /// Protective stop for a new entry.
     pub stop: Option<Price>,
     pub reason: String,
+    /// What an entry is held to until it has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_for: Option<GoodFor>,
 }
 
 /// What the allocator made of one proposal.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{ContenderId, InstId, Ms, OrderId, Usd};
+use super::{ContenderId, InstId, Ms, OrderId, Purpose, Usd};
 
 /// One fill, as far as counting goes.
 #[derive(Clone, Debug)]
@@ -18,9 +18,24 @@ pub struct Counted<'a> {
     pub value: Usd,
     /// Profit less fees, in the quote currency.
     pub profit: Decimal,
+    /// Of it the fee; negative is paid.
+    pub fee: Decimal,
+    /// What its order was for, if that is known.
+    pub purpose: Option<Purpose>,
     /// What the sleeve held before and after.
     pub held: (Decimal, Decimal),
     pub at: Ms,
+}
+
+/// A trade that is over: the sleeve is flat again, or on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// Venue time of its last fill.
+    pub at: Ms,
+    /// Less fees, in the quote currency.
+    pub profit: Decimal,
+    /// What the order was for that closed it, if that is known.
+    pub by: Option<Purpose>,
 }
 
 /// A contender's counts in one instrument.
@@ -30,6 +45,9 @@ pub struct Counts {
     day: i64,
     trades: u32,
     turnover: Usd,
+    /// Fees of the day in the quote currency; negative is paid.
+    #[serde(default)]
+    fees: Decimal,
     /// The last order that added to the sleeve: its further fills are the same trade.
     adding: Option<OrderId>,
     /// Profit of the trade that is open.
@@ -37,6 +55,9 @@ pub struct Counts {
     /// Venue time of the last fill, and of the last trade that was closed at a loss.
     pub last_fill: Option<Ms>,
     pub last_loss: Option<Ms>,
+    /// The last trade that is over.
+    #[serde(default)]
+    pub last_over: Option<Over>,
 }
 
 /// Everybody's counts.
@@ -55,11 +76,12 @@ impl Tally {
         let counts = self.counts.entry((fill.contender.clone(), fill.inst.clone())).or_default();
         let day = fill.at.utc_day();
         if day > counts.day {
-            (counts.day, counts.trades, counts.turnover) = (day, 0, Usd::ZERO);
+            (counts.day, counts.trades, counts.turnover, counts.fees) = (day, 0, Usd::ZERO, Decimal::ZERO);
         }
         // A late word of yesterday counts for nothing of today.
         let today = day == counts.day;
         counts.turnover = Usd(counts.turnover.0 + if today { fill.value.0 } else { Decimal::ZERO });
+        counts.fees += if today { fill.fee } else { Decimal::ZERO };
         counts.last_fill = Some(fill.at);
         let (before, after) = fill.held;
         let adds = after.abs() > before.abs() || before * after < Decimal::ZERO;
@@ -81,6 +103,7 @@ impl Tally {
             } else {
                 *streak = 0;
             }
+            counts.last_over = Some(Over { at: fill.at, profit: counts.open_profit, by: fill.purpose });
             counts.open_profit = Decimal::ZERO;
         }
     }
@@ -108,6 +131,11 @@ impl Tally {
     /// Value of a contender's fills in the UTC day of `now`.
     pub fn turnover_of(&self, contender: &ContenderId, now: Ms) -> Usd {
         Usd(self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.turnover.0).sum())
+    }
+
+    /// Fees of a contender's fills in the UTC day of `now`, in the quote currency; negative is paid.
+    pub fn fees_of(&self, contender: &ContenderId, now: Ms) -> Decimal {
+        self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.fees).sum()
     }
 
     /// Trades of a contender closed at a loss, one after the other, in the UTC day of `now`.
@@ -141,11 +169,18 @@ mod tests {
                 order: &order,
                 value: Usd(Decimal::TEN),
                 profit: profit.parse().unwrap(),
+                fee: -Decimal::ONE,
+                purpose: None,
                 held: (before.parse().unwrap(), after.parse().unwrap()),
                 at: Ms(1000 * i as i64),
             });
         }
         let now = Ms(3_600_000);
+        let fills = Decimal::from(story.split("; ").count() as u64);
+        assert_eq!(
+            (tally.fees_of(&contender, now), tally.fees_of(&contender, now.plus(Ms::days(1)))),
+            (-fills, Decimal::ZERO)
+        );
         assert_eq!(format!("{} {}", tally.trades(&contender, now), tally.losses_in_a_row(&contender, now)), expected);
         assert_eq!(tally.trades(&contender, now.plus(Ms::days(1))), 0, "another day");
     }
@@ -177,7 +212,17 @@ mod tests {
             let (order, held) = (OrderId::from(order), (Decimal::from(held.0), Decimal::from(held.1)));
             let (value, profit) = (Usd(Decimal::TEN), Decimal::from(profit));
             let (contender, inst) = (&contender, &inst);
-            tally.count(&Counted { contender, inst, order: &order, value, profit, held, at });
+            tally.count(&Counted {
+                contender,
+                inst,
+                order: &order,
+                value,
+                profit,
+                fee: Decimal::ZERO,
+                purpose: None,
+                held,
+                at,
+            });
             let shown =
                 |at: Ms| (tally.trades(contender, at), tally.turnover(at), tally.losses_in_a_row(contender, at));
             shown(at)
@@ -200,10 +245,29 @@ mod tests {
             let order = OrderId::new(format!("o{at}"));
             let held = (Decimal::from(held.0), Decimal::from(held.1));
             let (value, profit, at) = (Usd(Decimal::ONE), -Decimal::ONE, Ms(at));
-            tally.count(&Counted { contender: &contender, inst: &inst, order: &order, value, profit, held, at });
+            let (contender, inst, fee, purpose) = (&contender, &inst, Decimal::ZERO, None);
+            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
         }
         assert_eq!(tally.losses_in_a_row(&contender, Ms(5000)), 1);
         assert_eq!(tally.of(&contender, &inst).unwrap().last_loss, Some(Ms(4000)));
+    }
+
+    #[test]
+    fn a_trade_that_is_over_is_told_with_what_it_made_and_what_closed_it() {
+        let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
+        let mut tally = Tally::default();
+        let story =
+            [("o1", (0, 5), -1, Purpose::Entry), ("o2", (5, 2), 4, Purpose::Exit), ("s", (2, 0), -9, Purpose::Stop)];
+        for (at, (order, held, profit, purpose)) in (1..).zip(story) {
+            let held = (Decimal::from(held.0), Decimal::from(held.1));
+            let (order, profit) = (OrderId::from(order), Decimal::from(profit));
+            let (value, purpose, at) = (Usd(Decimal::ONE), Some(purpose), Ms(at));
+            let (contender, inst, fee) = (&contender, &inst, -Decimal::ONE);
+            assert_eq!(tally.of(contender, inst).and_then(|counts| counts.last_over), None, "not before it is");
+            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
+        }
+        let over = Over { at: Ms(3), profit: Decimal::from(-6), by: Some(Purpose::Stop) };
+        assert_eq!(tally.of(&contender, &inst).unwrap().last_over, Some(over));
     }
 
     #[test]
@@ -213,7 +277,8 @@ mod tests {
         for held in [(0, 2), (2, 5)] {
             let held = (Decimal::from(held.0), Decimal::from(held.1));
             let (value, profit, at) = (Usd(Decimal::ONE), Decimal::ZERO, Ms(0));
-            tally.count(&Counted { contender: &contender, inst: &inst, order: &order, value, profit, held, at });
+            let (contender, inst, fee, purpose) = (&contender, &inst, Decimal::ZERO, None);
+            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
         }
         assert_eq!(tally.trades(&contender, Ms(0)), 1);
         assert_eq!(tally.turnover(Ms(0)), Usd(Decimal::TWO));

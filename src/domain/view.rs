@@ -46,6 +46,11 @@ pub struct InstMarket {
 }
 
 impl InstMarket {
+    /// What a position is worth by: the venue's mark, else the mid.
+    pub fn mark_or_mid(&self) -> Option<Price> {
+        self.mark.map(|(price, _)| price).or_else(|| self.quote.map(|quote| quote.mid()))
+    }
+
     /// The last closed bars of one size, oldest first; empty if that size is not followed.
     pub fn history(&self, bar: Bar) -> &[Candle] {
         self.series.get(&bar).map_or(&[], Series::candles)
@@ -68,6 +73,11 @@ pub struct Extras {
     /// Of the running interval, as a share of notional; swaps only.
     pub funding_rate: Option<Decimal>,
     pub next_funding: Option<Ms>,
+    /// Dollars in all open contracts, and the change of their number over a day as a share; swaps only.
+    #[serde(default)]
+    pub open_interest_usd: Option<Decimal>,
+    #[serde(default)]
+    pub open_interest_24h: Option<Decimal>,
 }
 
 /// One of our orders that may be alive at the venue.

@@ -9,6 +9,7 @@
 //!   candles and the public tape show only the trades of others;
 //! - mark and index price are the last price; there is one fee tier; leverage is the same for all sizes;
 //! - spot market buys by quote amount are turned into a base quantity at the last price;
+//! - open interest is a third of the last day's volume, and in a fed market not known;
 //! - a liquidation closes the whole position at the mark price;
 //! - `books5` and `bbo-tbt` are pushed whole, once a second; `books` has at most 25 levels a side and `checksum` 0;
 //! - net position mode, cross margin and `acctLv` 2 only; there is no funding account and nothing to transfer;

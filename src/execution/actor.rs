@@ -167,6 +167,7 @@ impl<L: OrderLine> Executor<L> {
             expiry: self.expiry,
             readiness: self.readiness.clone(),
             standing: self.standing.clone(),
+            market: self.market.clone(),
             reports: self.reports.clone(),
         };
         sends.spawn(send.run());
@@ -237,6 +238,7 @@ struct Send<L> {
     clock: Clock,
     journal: Journal,
     expiry: Ms,
+    market: watch::Receiver<MarketView>,
     readiness: watch::Receiver<Readiness>,
     standing: watch::Receiver<Standing>,
     reports: mpsc::Sender<Report>,
@@ -287,10 +289,12 @@ impl<L: OrderLine> Send<L> {
         if sabotage::breaks(Promise::P5) {
             return None;
         }
+        let price = || self.market.borrow().insts.get(&self.intent.inst)?.mark_or_mid();
         let leaving = Leaving {
             opening: self.intent.is_opening(),
             reduce_only: self.intent.reduce_only || self.instrument.kind == InstKind::Spot,
             permitted: self.permitted,
+            good_for: self.intent.good_for.map(|good_for| (good_for, price())),
         };
         reason_not_to_send(
             self.latch.is_on(),

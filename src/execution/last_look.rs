@@ -1,6 +1,6 @@
 //! The last look, just before the bytes. Pure: what has changed since the gate approved it?
 
-use crate::domain::{Ms, Readiness, Restriction, Scope, TradingState};
+use crate::domain::{GoodFor, Ms, Price, Readiness, Restriction, Scope, TradingState};
 
 /// What the last look knows of the order itself.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,8 @@ pub struct Leaving {
     pub reduce_only: bool,
     /// Risk has permitted it by name.
     pub permitted: bool,
+    /// What it is held to, if it opens, and the price of now.
+    pub good_for: Option<(GoodFor, Option<Price>)>,
 }
 
 /// Why an approved order must not leave after all; `None`: send it. While halted only what risk has permitted by name
@@ -18,7 +20,7 @@ pub fn reason_not_to_send(
     trading_on: bool,
     readiness: &Readiness,
     restriction: Option<&Restriction>,
-    Leaving { opening, reduce_only, permitted }: Leaving,
+    Leaving { opening, reduce_only, permitted, good_for }: Leaving,
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
@@ -45,16 +47,20 @@ pub fn reason_not_to_send(
             TradingState::ReduceOnly | TradingState::Active => {}
         }
     }
+    if let Some(why) = good_for.filter(|_| opening).and_then(|(good_for, price)| good_for.over(now, price)) {
+        return Some(why);
+    }
     (now >= expires_at).then(|| "its time was over before there was room to send it".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Bps;
 
     #[track_caller]
     fn look(on: bool, readiness: Readiness, (opening, permitted): (bool, bool), now: i64, expected: Option<&str>) {
-        let leaving = Leaving { opening, reduce_only: !opening, permitted };
+        let leaving = Leaving { opening, reduce_only: !opening, permitted, good_for: None };
         let reason = reason_not_to_send(on, &readiness, None, leaving, Ms(now), Ms(100));
         match expected {
             None => assert_eq!(reason, None),
@@ -80,6 +86,21 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_whose_moment_is_over_does_not_leave_and_an_exit_does() {
+        let price = |text: &str| Some(text.parse::<Price>().unwrap());
+        let good_for = GoodFor { until: Ms(50), price: price("100").unwrap(), within: Bps(10) };
+        let check = |opening: bool, now: i64, at: Option<Price>, expected: Option<&str>| {
+            let leaving = Leaving { opening, reduce_only: !opening, permitted: false, good_for: Some((good_for, at)) };
+            let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(100));
+            assert_eq!(reason.as_deref(), expected);
+        };
+        check(true, 50, price("100.1"), None);
+        check(true, 51, price("100.1"), Some("its time was over 1 ms ago"));
+        check(true, 50, price("100.2"), Some("the price has moved 20 bps since; at most 10"));
+        check(false, 51, price("110"), None);
+    }
+
+    #[test]
     fn a_permit_lets_a_protective_order_through_a_halt_and_through_nothing_else() {
         let halted = || Readiness::Halted("x".into());
         look(true, halted(), (false, true), 99, None);
@@ -101,7 +122,7 @@ mod tests {
                 flatten: false,
                 flattened: false,
             };
-            let leaving = Leaving { opening, reduce_only, permitted };
+            let leaving = Leaving { opening, reduce_only, permitted, good_for: None };
             let reason = reason_not_to_send(true, &Readiness::Ready, Some(&restriction), leaving, Ms(0), Ms(100));
             assert_eq!(reason.as_deref(), expected);
         };

@@ -1,7 +1,6 @@
 //! One question from the first request to its outcome: tries, one more question if the form was wrong, lower formats. Every
 //! request and every reply is handed to the writer before anybody acts on it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,9 +11,10 @@ use tracing::warn;
 
 use super::answer::Mode;
 use super::budget::{Allowance, Prices, Spent, Worst};
-use super::chat::{About, Format, Message, Parameters, about, content, may_be_the_format, request, status};
+use super::chat::{About, Message, Parameters, about, content, request, status};
 use super::client::{Client, Raw};
 use super::code::Code;
+use super::format::{Format, Known};
 use super::parse::{Item, Refused, parse};
 use super::prompt::Prompt;
 use crate::domain::model::{ModelCall, ModelFact, ModelSpent};
@@ -35,30 +35,10 @@ pub struct Model {
     /// Wall time after which an answer is no longer acted on.
     pub deadline: Duration,
     pub client: Client,
+    /// Where it is asked: scheme, host and port. What fails there fails for every model there.
+    pub provider: String,
     /// The best format it is known to take.
-    pub format: Known,
-}
-
-/// A format that is found out once and remembered.
-#[derive(Debug)]
-pub struct Known(AtomicU8);
-
-impl Known {
-    /// What is tried first.
-    pub const fn new(format: Format) -> Self {
-        Self(AtomicU8::new(format as u8))
-    }
-    /// What to try.
-    pub fn get(&self) -> Format {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Format::JsonSchema,
-            1 => Format::JsonObject,
-            _ => Format::None,
-        }
-    }
-    fn learn(&self, format: Format) {
-        self.0.store(format as u8, Ordering::Relaxed);
-    }
+    pub format: Mutex<Known>,
 }
 
 /// A question that is ready to be put.
@@ -102,7 +82,10 @@ impl Asking {
         let schema = self.mode.schema();
         let name = format!("{}_v1", self.mode.as_str());
         let mut messages = self.prompt.messages.clone();
-        let (mut format, first_format) = (self.model.format.get(), self.model.format.get());
+        let known = || self.model.format.lock().expect("nobody panics while looking");
+        let mut format = known().get(self.clock.now());
+        // The first format that was not to a server's liking, and what it said.
+        let mut stepped: Option<(Format, u16)> = None;
         let (mut attempt, mut failed, mut asked_again) = (0, 0, false);
         let mut worked = Vec::new();
         loop {
@@ -155,8 +138,9 @@ impl Asking {
                         let settled = changed(spent, |spent| spent.settled(worst, tokens, cost));
                         self.journal.post(self.spent(settled)).await?;
                     }
-                    let lower = format.lower().filter(|_| may_be_the_format(raw.status));
+                    let lower = known().after(format, raw.status);
                     if let Some(lower) = lower {
+                        stepped.get_or_insert((format, raw.status));
                         self.keep(
                             &mut call,
                             &Refused::new(Code::HttpStatus, format!("perhaps it does not know {}", format.as_str())),
@@ -169,13 +153,13 @@ impl Asking {
                     match taken {
                         Taken::Answer(items) => {
                             self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
-                            self.model.format.learn(format);
+                            known().worked(format, stepped, self.clock.now());
                             return Ok(Outcome { answer: Ok(items), worked });
                         }
                         Taken::Refused(refused) => {
                             self.keep(&mut call, &refused).await?;
-                            if did_its_part && format != first_format {
-                                self.model.format.learn(format);
+                            if did_its_part {
+                                known().worked(format, stepped, self.clock.now());
                             }
                             if refused.code.is_form() && !asked_again {
                                 asked_again = true;
@@ -189,7 +173,8 @@ impl Asking {
                     }
                 }
             };
-            failed += 1;
+            // A server that was ill in every format is not asked yet again.
+            failed += if stepped.is_some_and(|(_, status)| status == 500) { TRIES } else { 1 };
             // As long as the server asks for, if there is time.
             let pause = jitter(self.run_id, attempt).max(wait);
             if !refused.code.is_passing() || failed >= TRIES || Instant::now() + pause >= deadline {

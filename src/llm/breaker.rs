@@ -11,27 +11,45 @@ const ONE_IN: usize = 5;
 /// Fewer outcomes than this say nothing about a share.
 const LEAST: usize = 20;
 
-/// Counts what a provider does.
+/// Counts what a provider does, whoever asks it.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
     last: VecDeque<bool>,
     in_a_row: usize,
-    /// Open until then; after that one call may try.
+    /// Open until then; after that one question may try.
     until: Option<Ms>,
+    /// That question is on its way.
+    trying: bool,
 }
 
 impl Breaker {
-    /// May a call be made? Otherwise the reason.
+    /// May a question be put? Otherwise the reason.
     ///
     /// # Errors
-    /// It is open.
+    /// It is open, or the one that tries has not come back.
     pub fn may(&self, now: Ms) -> Result<(), String> {
         match self.until {
             Some(until) if now < until => {
                 Err(format!("its provider fails; tried again in {} s", until.since(now).0 / 1000 + 1))
             }
+            Some(_) if self.trying => Err("its provider has failed, and another question is trying it".to_owned()),
             _ => Ok(()),
         }
+    }
+
+    /// Does it fail too often to be relied on? Until a call has worked again.
+    pub fn is_open(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// A question is put. After a rest it is the only one.
+    pub fn asked(&mut self) {
+        self.trying = self.until.is_some();
+    }
+
+    /// The question is over, however it went; [`Breaker::note`] is told of each of its calls.
+    pub fn over(&mut self) {
+        self.trying = false;
     }
 
     /// Notes how a call went. `true`: it has opened with this one.
@@ -75,9 +93,33 @@ mod tests {
         assert!(breaker.may(Ms(60_004)).is_ok(), "one may try");
         assert!(!breaker.note(false, Ms(60_004), REST), "it was open before");
         assert!(breaker.may(Ms(60_005)).is_err(), "and rests again");
+        assert!(breaker.is_open());
         breaker.note(true, Ms(130_000), REST);
-        assert!(breaker.may(Ms(130_000)).is_ok());
+        assert!(!breaker.is_open() && breaker.may(Ms(130_000)).is_ok());
         assert!(!breaker.note(false, Ms(130_001), REST), "and begins anew");
+    }
+
+    #[test]
+    fn after_its_rest_one_question_tries_it_for_all() {
+        let mut breaker = Breaker::default();
+        for i in 0..5 {
+            breaker.note(false, Ms(i), REST);
+        }
+        let later = Ms(70_000);
+        assert!(breaker.may(later).is_ok());
+        breaker.asked();
+        assert!(breaker.may(later).is_err(), "not a second one beside it");
+        breaker.over();
+        assert!(breaker.may(later).is_ok(), "nothing was sent: the next one may");
+        breaker.asked();
+        breaker.note(false, later, REST);
+        breaker.over();
+        assert!(breaker.may(later).is_err() && breaker.may(later.plus(REST)).is_ok());
+        breaker.asked();
+        breaker.note(true, later.plus(REST), REST);
+        breaker.over();
+        breaker.asked();
+        assert!(breaker.may(later.plus(REST)).is_ok(), "closed: as many as come");
     }
 
     #[test]

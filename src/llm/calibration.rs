@@ -154,6 +154,7 @@ mod tests {
             risk_usd: Decimal::ONE,
             worth_usd: Decimal::ONE,
             first_stop: Price(d(stop)),
+            funding_before: None,
             leaving: None,
         }
     }

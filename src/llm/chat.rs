@@ -4,45 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::code::Code;
+use super::format::Format;
 use super::parse::Refused;
-
-/// How a server is asked for JSON. Not every server knows each of them; the text is validated the same way whatever it promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    JsonSchema,
-    JsonObject,
-    None,
-}
-
-impl Format {
-    /// Its word in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Format::JsonSchema => "json_schema",
-            Format::JsonObject => "json_object",
-            Format::None => "none",
-        }
-    }
-    /// What to try when a server refuses this one.
-    pub const fn lower(self) -> Option<Self> {
-        match self {
-            Format::JsonSchema => Some(Format::JsonObject),
-            Format::JsonObject => Some(Format::None),
-            Format::None => None,
-        }
-    }
-}
-
-impl std::str::FromStr for Format {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Format::JsonSchema, Format::JsonObject, Format::None]
-            .into_iter()
-            .find(|format| format.as_str() == text)
-            .ok_or_else(|| format!("must be json_schema, json_object or none, is '{text}'"))
-    }
-}
 
 /// Settings of a model that are part of each request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -177,12 +140,6 @@ pub const fn status(status: u16) -> Option<Code> {
         401 | 403 | 404 => Some(Code::Forbidden),
         _ => Some(Code::Rejected),
     }
-}
-
-/// May a server that says this to a request with a format simply not know the format? Servers say 400 or 422;
-/// llama-cpp-python says 500.
-pub const fn may_be_the_format(status: u16) -> bool {
-    matches!(status, 400 | 404 | 415 | 422 | 500 | 501)
 }
 
 #[cfg(test)]

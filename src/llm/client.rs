@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::redirect;
@@ -84,8 +84,7 @@ impl Client {
             retry_after: response
                 .headers()
                 .get("retry-after")
-                .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
-                .map(|seconds| Duration::from_secs(seconds.min(3600))),
+                .and_then(|value| asked_to_wait(value.to_str().ok()?, SystemTime::now())),
             ..Raw::default()
         };
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -100,6 +99,21 @@ impl Client {
         }
         Ok(raw)
     }
+}
+
+/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3); at most an hour.
+fn asked_to_wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let wait = match text.trim().parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text.trim()).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(wait.min(Duration::from_secs(3600)))
+}
+
+/// Scheme, host and port of an address; its path and what else may be in it are nobody's business.
+pub fn provider(base_url: &str) -> String {
+    let url = reqwest::Url::parse(base_url);
+    url.map_or_else(|_| "an address that cannot be read".to_owned(), |url| url.origin().ascii_serialization())
 }
 
 /// Takes a key out of what a server says: some repeat what they were sent.
@@ -134,6 +148,24 @@ fn failed(error: reqwest::Error) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_may_ask_to_wait_for_seconds_or_until_a_date() {
+        // 1994-11-06 08:49:07 UTC.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_747);
+        let asked = |text| asked_to_wait(text, now).map(|wait| wait.as_secs());
+        assert_eq!(asked("7"), Some(7));
+        assert_eq!(asked("99999999999999999"), Some(3600), "an hour at most");
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(30));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), Some(0), "it is over");
+        assert_eq!((asked("soon"), asked("-1"), asked("")), (None, None, None));
+    }
+
+    #[test]
+    fn a_provider_is_named_by_where_it_is_and_by_nothing_secret() {
+        assert_eq!(provider("https://user:key@api.example.com/v1?k=sk-1"), "https://api.example.com");
+        assert_eq!(provider("http://127.0.0.1:11434/v1"), "http://127.0.0.1:11434");
+    }
 
     #[test]
     fn a_key_that_comes_back_is_taken_out_wherever_it_stands() {

@@ -95,6 +95,8 @@ codes! {
     MaxPositions => "max_positions",
     OpensPerDay => "opens_per_day",
     Cooldown => "cooldown",
+    /// Too much one way with what moves alike.
+    Cluster => "cluster",
     /// Only what takes risk off: budget, breaker, halt.
     CloseOnly => "close_only",
     // 8: time.

@@ -31,6 +31,9 @@ pub struct Plan {
     pub risk_usd: Decimal,
     /// Dollars in the position, as sized.
     pub worth_usd: Decimal,
+    /// Sum of the account's funding in the instrument when it was accepted, negative is paid; `None`: not noted.
+    #[serde(default)]
+    pub funding_before: Option<Decimal>,
     /// Why the daemon takes it out, once it does: from then on nothing else is done with it.
     #[serde(default)]
     pub leaving: Option<String>,

@@ -10,7 +10,7 @@ use super::plan::{Plan, held, timeframe, works};
 use super::prompt::{Arm, ClosedTrade, atr, mark};
 use crate::domain::model::{ModelMemory, ModelTrade};
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Bps, InstId, MarketView, Ms, OrdersView, Price};
+use crate::domain::{Bar, Bps, InstId, MarketView, Ms, OrdersView, Price, Purpose};
 
 /// Own trades that are shown again.
 const SHOWN_TRADES: usize = 10;
@@ -104,21 +104,19 @@ impl Seat {
     }
 
     /// Ideas that are over: what was held is not any more.
-    pub fn ended(
-        &mut self,
-        arm: &Arm,
-        (base, market): (Bar, &MarketView),
-        orders: &OrdersView,
-        now: Ms,
-    ) -> Vec<ModelTrade> {
+    pub fn ended(&mut self, arm: &Arm, market: &MarketView, orders: &OrdersView, now: Ms) -> Vec<ModelTrade> {
         let mut out = Vec::new();
         let insts: Vec<InstId> = self.plans.keys().cloned().collect();
         for inst in insts {
             let plan = self.plans.get_mut(&inst).expect("its key");
             let key = (arm.id.clone(), inst.clone());
             let holds = !held(orders, market, &arm.id, &inst).is_zero();
-            // An entry that was filled leaves a guard, even if all of it is gone before the next bar.
-            let bought = holds || orders.guards.get(&key).is_some_and(|guard| guard.run_id == plan.run_id);
+            let over = orders.tally.of(&arm.id, &inst).and_then(|counts| counts.last_over);
+            let over = over.filter(|over| !holds && over.at >= plan.opened);
+            // An entry that was filled leaves a guard, and its end a count, even if all of it is gone before the next bar or
+            // while nobody was here.
+            let guarded = orders.guards.get(&key).is_some_and(|guard| guard.run_id == plan.run_id);
+            let bought = holds || over.is_some() || guarded;
             if bought && self.entered.insert(inst.clone()) {
                 if !self.opens.contains(&plan.opened) {
                     self.opens.retain(|at| at.utc_day() == now.utc_day());
@@ -137,23 +135,25 @@ impl Seat {
             if !entered {
                 continue;
             }
-            let price = mark(market, &inst);
-            let past = |px: Price| if plan.long { px <= plan.stop } else { px >= plan.stop };
-            let bar = market.insts.get(&inst).and_then(|shown| shown.history(base).last().copied());
-            let touched = bar.is_some_and(|bar| {
-                bar.ts.plus(base.span()) > plan.opened && past(if plan.long { bar.low } else { bar.high })
-            });
-            let stopped = plan.leaving.is_none() && (touched || price.is_some_and(past));
-            let reason =
-                plan.leaving.clone().unwrap_or_else(|| if stopped { "stop".to_owned() } else { "closed".to_owned() });
-            let at = if stopped { Some(plan.stop) } else { price };
+            // By its fills; where somebody else took it away, by the price.
+            let (r_multiple, why, until) = match over {
+                Some(over) => {
+                    let r = over.profit.checked_div(plan.risk_usd).map(|r| r.round_dp(2).normalize());
+                    (r, over.by.map_or("closed", ended_by), over.at)
+                }
+                None => (mark(market, &inst).and_then(|px| plan.r_at(px)), "taken away", now),
+            };
             let trade = ModelTrade {
                 run_id: plan.run_id,
                 contender: arm.id.clone(),
                 inst,
-                r_multiple: at.and_then(|px| plan.r_at(px)),
-                held_min: now.since(plan.opened).0 / 60_000,
-                reason,
+                r_multiple,
+                held_min: until.since(plan.opened).0 / 60_000,
+                // What the daemon wanted says more than the order that did it, unless another was first.
+                reason: match (&plan.leaving, why) {
+                    (Some(leaving), "closed") => leaving.clone(),
+                    _ => why.to_owned(),
+                },
                 at: now,
             };
             self.history.push(shown(&trade));
@@ -201,6 +201,7 @@ impl Seat {
                 target: Some(Bps(0)),
                 stop: None,
                 reason: why,
+                good_for: None,
             });
         }
         out
@@ -254,6 +255,17 @@ impl Seat {
     pub fn holds(arm: &Arm, subject: Option<&InstId>, market: &MarketView, orders: &OrdersView) -> bool {
         let about = arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst));
         about.into_iter().any(|inst| !held(orders, market, &arm.id, inst).is_zero())
+    }
+}
+
+/// How a trade ended, by the order that closed it.
+const fn ended_by(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Entry | Purpose::Exit => "closed",
+        Purpose::Stop => "stop",
+        Purpose::Flatten => "flattened",
+        Purpose::Repair => "left for want of a stop",
+        Purpose::Liquidation => "liquidated",
     }
 }
 

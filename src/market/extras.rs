@@ -1,7 +1,7 @@
-//! What is not on a stream and changes slowly: depth of the book, funding. Read now and then for those who look at it; a read that
+//! What is not on a stream and changes slowly: depth of the book, funding, open interest. Read now and then for those who look at it; a read that
 //! fails leaves what was there, and its age ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub struct ExtrasReader {
 impl Actor for ExtrasReader {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
         let mut read_at: BTreeMap<InstId, tokio::time::Instant> = BTreeMap::new();
+        let mut interest: BTreeMap<InstId, Interest> = BTreeMap::new();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -41,7 +42,10 @@ impl Actor for ExtrasReader {
             }
             for inst in self.instruments.clone() {
                 self.beat.tick();
-                if let Some(extras) = self.beat.while_waiting(self.read(&inst)).await {
+                if let Some((mut extras, contracts)) = self.beat.while_waiting(self.read(&inst)).await {
+                    let now = self.clock.now();
+                    extras.open_interest_24h =
+                        contracts.and_then(|read| interest.entry(inst.id.clone()).or_default().note(now, read));
                     read_at.insert(inst.id.clone(), tokio::time::Instant::now());
                     self.view.send_modify(|all| {
                         all.insert(inst.id.clone(), extras);
@@ -57,19 +61,50 @@ impl Actor for ExtrasReader {
 }
 
 impl ExtrasReader {
-    async fn read(&self, inst: &Instrument) -> Option<Extras> {
+    /// What is read now; and the contracts that are open.
+    async fn read(&self, inst: &Instrument) -> Option<(Extras, Option<Qty>)> {
         let failed = |error: crate::venue::VenueError| debug!(event = "extras", inst = %inst.id, %error, "not read");
         let book = self.venue.book(&inst.id, LEVELS).await.map_err(failed).ok()?;
-        let funding = match inst.kind {
-            InstKind::Swap => self.venue.funding_rate(&inst.id).await.map_err(failed).ok()?,
-            InstKind::Spot => None,
+        let (funding, contracts) = match inst.kind {
+            InstKind::Swap => (
+                self.venue.funding_rate(&inst.id).await.map_err(failed).ok()?,
+                self.venue.open_interest(&inst.id).await.map_err(failed).ok()?,
+            ),
+            InstKind::Spot => (None, None),
         };
         let now = self.clock.now();
-        Some(Extras {
+        let mid = book.bids.first().zip(book.asks.first()).map(|(bid, ask)| Price((bid.0.0 + ask.0.0) / Decimal::TWO));
+        let extras = Extras {
             depth_usd: depth(inst, &book.bids, &book.asks),
             funding_rate: funding.as_ref().map(|rate| rate.rate),
             next_funding: funding.map(|rate| rate.at).filter(|at: &Ms| *at > now),
-        })
+            open_interest_usd: contracts.zip(mid).and_then(|(qty, mid)| inst.notional(qty, mid)).map(|usd| usd.0),
+            open_interest_24h: None,
+        };
+        Some((extras, contracts))
+    }
+}
+
+/// Contracts that were open, a sample every quarter of an hour for a day.
+#[derive(Debug, Default)]
+struct Interest(VecDeque<(Ms, Qty)>);
+
+impl Interest {
+    const SAMPLE: Ms = Ms::secs(900);
+
+    /// Notes a reading; the change over a day as a share, if it has been followed for so long without a gap.
+    fn note(&mut self, now: Ms, contracts: Qty) -> Option<Decimal> {
+        if self.0.back().is_none_or(|(at, _)| now.since(*at) >= Self::SAMPLE) {
+            self.0.push_back((now, contracts));
+        }
+        let day = now.plus(Ms(-Ms::days(1).0));
+        // The newest that is a day old stays.
+        while self.0.get(1).is_some_and(|(at, _)| *at <= day) {
+            self.0.pop_front();
+        }
+        let (at, then) = *self.0.front()?;
+        let is_a_day = at <= day && day.since(at) < Ms(2 * Self::SAMPLE.0);
+        (contracts.0 - then.0).checked_div(then.0).filter(|_| is_a_day)
     }
 }
 
@@ -85,6 +120,20 @@ fn depth(inst: &Instrument, bids: &[(Price, Qty)], asks: &[(Price, Qty)]) -> Opt
 mod tests {
     use super::*;
     use crate::domain::instrument::tests::swap;
+
+    #[test]
+    fn the_change_of_open_interest_is_known_after_a_day() {
+        let mut interest = Interest::default();
+        let mut note =
+            |minutes: i64, contracts: i64| interest.note(Ms(minutes * 60_000), Qty(Decimal::from(contracts)));
+        for quarter in 0..96 {
+            assert_eq!(note(quarter * 15, 100 + quarter), None, "less than a day");
+        }
+        assert_eq!(note(24 * 60, 150), Some("0.5".parse().unwrap()));
+        assert_eq!(note(24 * 60 + 5, 120), Some("0.2".parse().unwrap()), "against the sample of a day ago");
+        assert_eq!(note(24 * 60 + 15, 101), Some(Decimal::ZERO), "against the next");
+        assert_eq!(note(60 * 60, 101), None, "after a gap nothing is a day old");
+    }
 
     #[test]
     fn depth_is_what_lies_within_ten_basis_points() {

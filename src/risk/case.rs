@@ -262,6 +262,8 @@ impl Case {
                 order: &order,
                 value: Usd(d("500")),
                 profit: d(profit),
+                fee: Decimal::ZERO,
+                purpose: None,
                 held: (d(held.0), d(held.1)),
                 at: Ms(NOW.0 - ago),
             });

@@ -63,6 +63,7 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attem
         target: Some(Bps(0)),
         stop: None,
         reason: "close by command".into(),
+        good_for: None,
     };
     let mut allocation = Allocation {
         contender: contender.clone(),
@@ -110,6 +111,7 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attem
         moves: None,
         sleeve: Usd::ZERO,
         weight: Decimal::ZERO,
+        good_for: None,
     };
     allocation.cl_ord_id = Some(intent.cl_ord_id.clone());
     allocation.reason = format!("flatten {} {}", side.as_str(), qty);
@@ -138,6 +140,7 @@ mod tests {
             as_of: Ms(0),
             other_bills: BTreeMap::new(),
             transfers: BTreeMap::new(),
+            funding: BTreeMap::new(),
             equity: Usd::ZERO,
             available: Usd::ZERO,
             balances: BTreeMap::new(),

@@ -9,6 +9,7 @@ use super::exposure::{InFlight, spendable, values, worst_after};
 use super::recent::Recent;
 use super::restrict::{Reducible, restriction};
 use crate::domain::record::Breach;
+use crate::domain::view::InstMarket;
 use crate::domain::{
     AccountView, EquityBook, InstKind, InstState, Instrument, Limits, MarketView, Ms, OrderIntent, OrdersView, Price,
     Purpose, Quote, Readiness, Rule, Side, Standing, Usd,
@@ -172,6 +173,12 @@ fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
     }
     if let InstState::Other(state) = &view.instrument.state {
         breach("instrument_not_live", "live".into(), state.clone());
+    }
+    if let Some(good_for) = intent.good_for.filter(|_| intent.is_opening()) {
+        let price = view.market.insts.get(&intent.inst).and_then(InstMarket::mark_or_mid);
+        if let Some(why) = good_for.over(view.now, price) {
+            breach("entry_over", "thought of a moment ago, near this price".into(), why);
+        }
     }
     let inst = view.instrument;
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {

@@ -56,6 +56,8 @@ pub struct Opened {
     /// Sum of the bills that are not trades, by currency; and of the transfers among them.
     pub other_bills: BTreeMap<String, Decimal>,
     pub transfers: BTreeMap<String, Decimal>,
+    /// Sum of funding by instrument.
+    pub funding: BTreeMap<InstId, Decimal>,
     /// Contenders of the last start.
     pub contenders: Vec<ContenderRow>,
     /// Every instrument ever traded, with the rules it had last.
@@ -404,6 +406,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         baselines: baselines(&tx)?,
         other_bills: bills(&tx, "kind <> '2'")?,
         transfers: bills(&tx, "kind = '1'")?,
+        funding: funding(&tx)?,
         standing: Standing(risk::restrictions(&tx)?),
         repeats_after: risk::marks(&tx, "repeats_after")?,
         streak_after: risk::marks(&tx, "streak_after")?,
@@ -467,6 +470,15 @@ fn baselines(db: &rusqlite::Connection) -> Result<Option<BTreeMap<String, Decima
         db.query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'compared_ms')", [], |row| row.get(0))?;
     let all = rows(db, "SELECT subject, amount FROM baselines", |row| Ok((text(row, 0)?, value(row, 1)?)))?;
     Ok(compared.then(|| all.into_iter().collect()))
+}
+
+fn funding(db: &rusqlite::Connection) -> Result<BTreeMap<InstId, Decimal>, ReadFail> {
+    let mut sums: BTreeMap<InstId, Decimal> = BTreeMap::new();
+    let statement = "SELECT inst_id, change FROM bills WHERE kind = '8' AND inst_id IS NOT NULL";
+    for (inst, change) in rows(db, statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
+        *sums.entry(InstId::new(inst)).or_default() += change;
+    }
+    Ok(sums)
 }
 
 fn bills(db: &rusqlite::Connection, which: &str) -> Result<BTreeMap<String, Decimal>, ReadFail> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{AccountView, Bill, Ms, RunId};
+use crate::domain::{AccountView, Bill, InstId, Ms, RunId};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
@@ -33,13 +33,15 @@ pub struct BillBook {
     pub others: BTreeMap<String, Decimal>,
     /// Those of them that are transfers.
     pub transfers: BTreeMap<String, Decimal>,
+    /// Those that are funding, by instrument.
+    pub funding: BTreeMap<InstId, Decimal>,
 }
 
 impl BillBook {
     /// What the database remembers of it.
     pub fn of(opened: &Opened) -> Self {
         let (others, transfers) = (opened.other_bills.clone(), opened.transfers.clone());
-        Self { cursor: opened.bills_cursor.clone(), others, transfers }
+        Self { cursor: opened.bills_cursor.clone(), others, transfers, funding: opened.funding.clone() }
     }
 }
 
@@ -195,10 +197,14 @@ pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(Accoun
     };
     view.other_bills = book.others.clone();
     view.transfers = book.transfers.clone();
+    view.funding = book.funding.clone();
     for bill in bills.iter().filter(is_other) {
         *view.other_bills.entry(bill.ccy.clone()).or_default() += bill.change;
         if bill.is_transfer() {
             *view.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
+        }
+        if let Some(inst) = bill.inst.as_ref().filter(|_| bill.is_funding()) {
+            *view.funding.entry(inst.clone()).or_default() += bill.change;
         }
     }
     Ok((view, bills))
@@ -224,7 +230,7 @@ pub async fn keep_account(
         rows.push(Record::Bills(others));
         rows.push(Record::Note { key: "bills_cursor".into(), value: cursor.clone() });
         let (others, transfers) = (view.other_bills.clone(), view.transfers.clone());
-        *book = BillBook { cursor: Some(cursor), others, transfers };
+        *book = BillBook { cursor: Some(cursor), others, transfers, funding: view.funding.clone() };
     }
     rows.push(Record::Account { run_id, view: Arc::clone(view) });
     // One transaction: bills and the cursor behind them are kept together or not at all.

@@ -20,8 +20,8 @@ pub use stream::{Stream, StreamConfig, StreamEvent, Subscription, Tap};
 pub use wire::{
     AccountConfig, AlgoPush, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, RawFill, TradePush,
     create_body, parse_account, parse_algos, parse_bills, parse_book, parse_candles, parse_config, parse_fills,
-    parse_funding, parse_instruments, parse_mark, parse_orders, parse_positions, parse_quote, parse_time, parse_trades,
-    stop_body,
+    parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_positions, parse_quote,
+    parse_time, parse_trades, stop_body,
 };
 
 /// Installs the TLS provider of this process. A second call finds it installed, which is as good.

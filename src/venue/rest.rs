@@ -240,6 +240,14 @@ impl Venue {
         Ok(Self::parsed("public/funding-rate", wire::parse_funding(&data))?.into_iter().next())
     }
 
+    /// Contracts of a swap that are open, of everybody; `None`: the venue does not say.
+    pub async fn open_interest(&self, inst: &InstId) -> Result<Option<Qty>, VenueError> {
+        let target = format!("/api/v5/public/open-interest?instType=SWAP&instId={inst}");
+        let data = self.read(Lane::Read, &target, false).await?;
+        let rows = Self::parsed("public/open-interest", wire::parse_open_interest(&data))?;
+        Ok(rows.into_iter().find(|(of, _)| of == inst).map(|(_, contracts)| contracts))
+    }
+
     /// The best levels of the book, whole.
     pub async fn book(&self, inst: &InstId, levels: usize) -> Result<BookPush, VenueError> {
         let target = format!("/api/v5/market/books?instId={inst}&sz={levels}");

@@ -41,6 +41,7 @@ fn writes_until_the_power_goes() {
                 target: Some(Bps(1)),
                 stop: None,
                 reason: "x".into(),
+                good_for: None,
             };
             journal.post(Record::Decisions { run_id, at, proposals: vec![proposal] }).await.unwrap();
             let row = Allocation {
@@ -82,6 +83,7 @@ fn intent(n: u64, run_id: RunId) -> OrderIntent {
         moves: None,
         sleeve: Usd::ZERO,
         weight: Decimal::ONE,
+        good_for: None,
     }
 }
 

@@ -85,7 +85,7 @@ const MAY_NAME: [(&str, &[&str]); 26] = [
 const STORE_FOR_STAGES: [&str; 3] = ["Journal", "IntentReceipt", "Opened"];
 
 /// Files that decide: no runtime, no socket, no clock, no chance inside.
-const PURE: [&str; 47] = [
+const PURE: [&str; 48] = [
     "allocation/seen.rs",
     "risk/seen.rs",
     "llm/answer.rs",
@@ -94,7 +94,8 @@ const PURE: [&str; 47] = [
     "llm/calibration.rs",
     "llm/chat.rs",
     "llm/code.rs",
-    "llm/judge.rs",
+    "llm/format.rs",
+    "llm/judge/",
     "llm/parse.rs",
     "llm/plan.rs",
     "llm/prompt/",

@@ -85,6 +85,7 @@ fn intent(inst: &Instrument, id: &str, side: Side, qty: &str, limit: Option<Pric
         moves: None,
         sleeve: Usd::ZERO,
         weight: Decimal::ONE,
+        good_for: None,
     }
 }
 

@@ -368,6 +368,7 @@ impl Trader {
                     target: Some(Bps(target)),
                     stop,
                     reason: "whim".into(),
+                    good_for: None,
                 });
             }
         }

@@ -97,7 +97,14 @@ impl Stage {
 
 fn proposal(who: &str, target: i32, stop: Decimal) -> Proposal {
     let stop = Some(Price(stop.round_dp(1)));
-    Proposal { contender: who.into(), inst: INST.into(), target: Some(Bps(target)), stop, reason: "script".into() }
+    Proposal {
+        contender: who.into(),
+        inst: INST.into(),
+        target: Some(Bps(target)),
+        stop,
+        reason: "script".into(),
+        good_for: None,
+    }
 }
 
 /// `a` is stopped one percent away and `b` three, each against its own sign.

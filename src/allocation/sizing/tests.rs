@@ -12,6 +12,7 @@ struct Stage {
     inst: Instrument,
     target: Option<Bps>,
     stop: Option<Price>,
+    good_for: Option<GoodFor>,
     reserve: &'static str,
     instruments: usize,
     execution: WorkingPolicy,
@@ -28,6 +29,7 @@ fn stage(holds: &str, target: i32) -> Stage {
         inst: swap(),
         target: Some(Bps(target)),
         stop: None,
+        good_for: None,
         reserve: "0",
         instruments: 1,
         execution: WorkingPolicy::IocLimit { collar: Bps(10), tries: 1 },
@@ -86,7 +88,8 @@ impl Stage {
             stop_default: Decimal::new(5, 2),
         };
         let (inst, target, stop) = (self.inst.id.clone(), self.target, self.stop);
-        allocate(&world, &[Proposal { contender, inst, target, stop, reason: String::new() }])
+        let good_for = self.good_for;
+        allocate(&world, &[Proposal { contender, inst, target, stop, reason: String::new(), good_for }])
     }
 
     /// The child order in words, or why there is none.
@@ -128,6 +131,24 @@ fn targets_become_orders_over_what_is_held() {
     let mut none = stage("1000", 0);
     none.target = None;
     none.expect("keep");
+}
+
+#[test]
+fn an_entry_carries_what_it_is_good_for_and_does_not_rest_longer_and_an_exit_does_not() {
+    let asked = |holds: &str, target: i32, until: i64| {
+        let mut stage = stage(holds, target);
+        let as_of = test_snapshot(swap(), "99.95", "100.05", "20000").as_of_ms;
+        stage.good_for =
+            Some(GoodFor { until: as_of.plus(Ms(until)), price: Price(Decimal::ONE_HUNDRED), within: Bps(20) });
+        stage.execution = WorkingPolicy::PostOnly { ttl: Ms(1000), then: Then::Cancel, collar: Bps(10), tries: 1 };
+        let intent = stage.intent();
+        (intent.good_for.is_some(), intent.ttl)
+    };
+    assert_eq!(asked("0", 10_000, 5000), (true, Some(Ms(1000))));
+    assert_eq!(asked("0", 10_000, 400), (true, Some(Ms(400))));
+    assert_eq!(asked("0", 10_000, -400), (true, Some(Ms(1))), "over: the gate says so");
+    assert_eq!(asked("1000", 0, 400), (false, Some(Ms(1000))));
+    assert_eq!(asked("1000", -10_000, 400), (true, Some(Ms(400))), "a turn opens");
 }
 
 #[test]

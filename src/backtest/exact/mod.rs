@@ -21,7 +21,7 @@ use crate::domain::tally::Counted;
 use crate::domain::view::{Guard, OpenOrder};
 use crate::domain::{
     AccountView, Candle, ContenderId, EquityBook, InstId, MarketView, Ms, OrdType, OrderId, OrderIntent, OrderState,
-    OrdersView, Price, Qty, Readiness, Rule, RunId, Scope, Side, Standing, Usd, WorkingPolicy,
+    OrdersView, Price, Purpose, Qty, Readiness, Rule, RunId, Scope, Side, Standing, Usd, WorkingPolicy,
 };
 use crate::fills::{Kind, Number, Terms, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
@@ -240,6 +240,8 @@ impl<'a> Run<'a> {
             order: &order_id(done.order),
             value: Usd(fill.value),
             profit: worth(holding) - worth(&before),
+            fee: holding.fees - before.fees,
+            purpose: Some(purpose_of(done.cause)),
             held: (size(&before), size(holding)),
             at: now,
         });
@@ -415,6 +417,7 @@ impl<'a> Run<'a> {
                 target: Some(target),
                 stop: stop_price(target, stop_distance, &market.instrument, close),
                 reason,
+                good_for: None,
             });
         }
         if let Some(advisor) = &mut self.advisor {
@@ -555,6 +558,15 @@ impl<'a> Run<'a> {
             protective: false,
         });
         self.show(at);
+    }
+}
+
+const fn purpose_of(cause: super::lane::Cause) -> Purpose {
+    use super::lane::Cause;
+    match cause {
+        Cause::Order | Cause::Target => Purpose::Exit,
+        Cause::Stop => Purpose::Stop,
+        Cause::Liquidation => Purpose::Liquidation,
     }
 }
 

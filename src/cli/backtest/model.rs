@@ -162,7 +162,7 @@ impl<'a> Replies<'a> {
                 self.research.keep_reply(*hash, self.args.sample, &self.model, &raw.body, wall_ms())?;
                 return Ok(Some(String::from_utf8_lossy(&raw.body).into_owned()));
             }
-            if !crate::llm::chat::may_be_the_format(raw.status) {
+            if !crate::llm::format::may_be_the_format(raw.status) {
                 let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
                 return Err(Failure::new(Exit::Unavailable, format!("{}: HTTP {}: {said}", self.model, raw.status)));
             }

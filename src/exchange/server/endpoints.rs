@@ -42,13 +42,14 @@ const fn write(path: &'static str, limit: usize, per: Per) -> Endpoint {
 
 use Per::{Caller, Instrument};
 
-pub(super) const ENDPOINTS: [Endpoint; 54] = [
+pub(super) const ENDPOINTS: [Endpoint; 55] = [
     public("public/time", 10, Caller),
     public("public/instruments", 20, Caller),
     public("public/mark-price", 10, Instrument),
     public("public/price-limit", 20, Caller),
     public("public/funding-rate", 10, Instrument),
     public("public/funding-rate-history", 10, Instrument),
+    public("public/open-interest", 20, Instrument),
     public("public/position-tiers", 10, Caller),
     Endpoint { window_ms: 5000, ..public("system/status", 1, Caller) },
     public("market/tickers", 20, Caller),

@@ -130,13 +130,13 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
         }
         "public/mark-price" => inst.is_empty(),
         "public/funding-rate" => inst == "ANY",
-        "public/position-tiers" => inst.is_empty(),
+        "public/position-tiers" | "public/open-interest" => inst.is_empty(),
         _ => false,
     };
     if !everything && site.engine.market.get(&inst).is_none() {
         return Err(unknown(&inst));
     }
-    let of_swaps = endpoint.starts_with("public/funding-rate");
+    let of_swaps = endpoint.starts_with("public/funding-rate") || endpoint == "public/open-interest";
     let family = request.param("instFamily").to_owned();
     let depth = number(request, "sz", 1, if endpoint == "market/books-full" { 5000 } else { 400 })? as usize;
     let page = Page {
@@ -224,6 +224,9 @@ fn rows_of(x: &mut Exchange, listed: &Listed, endpoint: &str, depth: usize, page
         "public/funding-rate-history" => funding_history(x, inst, page),
         "public/mark-price" => vec![render::mark_price(x, listed)],
         "public/price-limit" => vec![render::price_limit(x, listed)],
+        // Of a market that is fed nobody here knows it.
+        "public/open-interest" if listed.is_fed() => Vec::new(),
+        "public/open-interest" => vec![render::open_interest(x, listed)],
         "public/position-tiers" => vec![render::tier(listed)],
         "market/trades" => render::trades(x, listed, None, page.limit),
         "market/history-trades" => {

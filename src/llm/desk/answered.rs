@@ -26,13 +26,14 @@ impl Desk {
     ) -> Result<(), StageError> {
         let now = self.clock.now();
         let index = pending.player;
-        let (who, model) = (self.players[index].arm.id.clone(), self.players[index].model.id.clone());
-        let breaker = state.breakers.entry(model.clone()).or_default();
+        let (who, provider) = (self.players[index].arm.id.clone(), self.players[index].model.provider.clone());
+        let breaker = state.breakers.entry(provider.clone()).or_default();
+        breaker.over();
         for worked in &outcome.worked {
             if breaker.note(*worked, now, REST) {
                 error!(
                     event = "breaker_open",
-                    model,
+                    provider,
                     "the provider fails too often: left alone for {} s",
                     REST.0 / 1000
                 );

@@ -61,7 +61,7 @@ impl Desk {
         if standing == TradingState::Halted {
             return Err("trading is halted".to_owned());
         }
-        state.breakers.get(&player.model.id).map_or(Ok(()), |breaker| breaker.may(now))?;
+        state.breakers.get(&player.model.provider).map_or(Ok(()), |breaker| breaker.may(now))?;
         self.is_fresh(player, subject, now)?;
         let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
         let reducing =
@@ -199,6 +199,7 @@ impl Desk {
             close_only: ready.close_only,
         };
         let spent = Arc::clone(&state.seats[index].spent);
+        state.breakers.entry(self.players[index].model.provider.clone()).or_default().asked();
         state.asking.spawn(async move { (pending, asking.put(&spent).await) });
         Ok(())
     }

@@ -130,6 +130,7 @@ type Done = (Pending, Result<Outcome, StageError>);
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     seats: Vec<Seat>,
+    /// By provider.
     breakers: BTreeMap<String, Breaker>,
 }
 
@@ -147,8 +148,9 @@ impl Actor for Desk {
             let plans = remembered(&self.memory);
             self.kept.seats = self.players.iter().map(|player| Seat::of(&player.arm, &self.memory, &plans)).collect();
         }
-        let Kept { mut seats, breakers } = self.kept.clone();
+        let Kept { mut seats, mut breakers } = self.kept.clone();
         seats.iter_mut().for_each(Seat::begin);
+        breakers.values_mut().for_each(Breaker::over);
         let mut state = State { seats, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
         self.stop = stop.clone();
         self.publish(&state);
@@ -165,6 +167,7 @@ impl Actor for Desk {
                         state.asking.abort_all();
                         while state.asking.join_next().await.is_some() {}
                         state.seats.iter_mut().for_each(Seat::begin);
+                        state.breakers.values_mut().for_each(Breaker::over);
                     }
                 },
                 due = self.due.recv() => match due {
@@ -199,9 +202,7 @@ impl Desk {
         {
             let (market, orders) = (self.market.borrow(), self.orders.borrow());
             for (player, seat) in self.players.iter().zip(&mut state.seats) {
-                facts.extend(
-                    seat.ended(&player.arm, (self.bar, &market), &orders, now).into_iter().map(ModelFact::Trade),
-                );
+                facts.extend(seat.ended(&player.arm, &market, &orders, now).into_iter().map(ModelFact::Trade));
                 exits.extend(seat.exits(&player.arm, (self.bar, &market), &orders, now));
                 let single = player.arm.mode == Mode::Single;
                 let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);

@@ -39,6 +39,9 @@ pub struct ArmLimits {
     pub risk_per_trade: Decimal,
     pub risk_budget: Decimal,
     pub leverage: Decimal,
+    /// Value one way in instruments that move alike, over the sleeve.
+    #[serde(default)]
+    pub cluster: Decimal,
     pub positions: u32,
     pub opens_per_day: u32,
     pub reward_risk: Decimal,
@@ -54,7 +57,7 @@ pub struct ArmLimits {
     /// The gate's own, of the whole account: the largest loss of a day as a share, and positions over equity.
     pub daily_loss: Decimal,
     pub gross_exposure: Decimal,
-    /// Market depth over order value.
+    /// Market depth over order value; zero: not looked at.
     pub depth_times: Decimal,
     /// Dollars in one position: a little below what the gate lets through in one order and in one instrument.
     pub position_usd: Decimal,
@@ -130,7 +133,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
     let arm = facts.arm;
     let shown: Vec<&InstId> =
         arm.instruments.iter().filter(|inst| facts.symbol.is_none_or(|only| only == *inst)).collect();
-    let mut missing = vec!["open_interest: not followed".to_owned()];
+    let mut missing = Vec::new();
     let kinds: BTreeMap<&InstId, InstKind> =
         shown.iter().filter_map(|inst| Some((*inst, facts.market.insts.get(*inst)?.instrument.kind))).collect();
     let held = |inst: &InstId| held(facts.orders, facts.market, &arm.id, inst);
@@ -159,6 +162,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
                 .filter_map(|(inst, m)| Some((inst.clone(), (m.spread_bps? / Decimal::TWO).round_dp(3).normalize())))
                 .collect(),
             llm_cost_today_usd: facts.llm_cost_today.normalize(),
+            fees_today_usd: (-facts.orders.tally.fees_of(&arm.id, facts.now)).round_dp(4).normalize(),
             turnover_today_times_sleeve: facts
                 .turnover_today
                 .checked_div(sleeve)
@@ -170,6 +174,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             max_risk_per_trade_pct: (arm.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize(),
             risk_budget_pct: (arm.limits.risk_budget * Decimal::ONE_HUNDRED).normalize(),
             max_leverage: arm.limits.leverage.normalize(),
+            max_correlated_exposure: arm.limits.cluster.normalize(),
             max_positions: arm.limits.positions,
             max_gross_exposure: arm.limits.gross_exposure.normalize(),
             daily_loss_left_usd: known.then(|| {
@@ -208,7 +213,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             sleeve_usd: sleeve.round_dp(2).normalize(),
             as_of_ms: facts.account.as_of,
         },
-        positions: shown.iter().filter_map(|inst| position(facts, inst)).collect(),
+        positions: shown.iter().filter_map(|inst| position(facts, inst, &mut missing)).collect(),
         orders: orders(facts, &shown),
         series: shown
             .iter()
@@ -246,6 +251,12 @@ fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> M
     if is_swap && known.funding_rate.is_none() {
         missing.push(format!("market.{inst}.funding_rate_bps: not read yet"));
     }
+    if is_swap && known.open_interest_usd.is_none() {
+        missing.push(format!("market.{inst}.open_interest_usd: not read yet"));
+    }
+    if is_swap && known.open_interest_24h.is_none() {
+        missing.push(format!("market.{inst}.open_interest_24h_pct: followed for less than a day"));
+    }
     let bps = |share: Decimal| (share * Decimal::from(10_000)).round_dp(3).normalize();
     MarketData {
         last: quote.map(|quote| quote.last),
@@ -254,17 +265,20 @@ fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> M
         depth_usd: known.depth_usd.map(|usd| usd.round_dp(0).normalize()),
         funding_rate_bps: known.funding_rate.map(bps),
         next_funding_ms: known.next_funding,
+        open_interest_usd: known.open_interest_usd.map(|usd| usd.round_dp(0).normalize()),
+        open_interest_24h_pct: known
+            .open_interest_24h
+            .map(|share| (share * Decimal::ONE_HUNDRED).round_dp(2).normalize()),
         data_age_ms: quote.map(|quote| facts.now.since(quote.at).0),
     }
 }
 
 /// What a position is worth by: the venue's mark, else the mid.
 pub fn mark(market: &MarketView, inst: &InstId) -> Option<Price> {
-    let shown = market.insts.get(inst)?;
-    shown.mark.map(|(price, _)| price).or_else(|| shown.quote.map(|quote| quote.mid()))
+    market.insts.get(inst)?.mark_or_mid()
 }
 
-fn position(facts: &Facts<'_>, inst: &InstId) -> Option<PositionData> {
+fn position(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> Option<PositionData> {
     let key = (facts.arm.id.clone(), inst.clone());
     let holding =
         facts.orders.holdings.get(&key).filter(|_| !held(facts.orders, facts.market, &facts.arm.id, inst).is_zero())?;
@@ -272,6 +286,15 @@ fn position(facts: &Facts<'_>, inst: &InstId) -> Option<PositionData> {
     let plan = facts.plans.get(inst);
     let mark = mark(facts.market, inst);
     let guard = facts.orders.guards.get(&key);
+    // The venue pays on the net of all: whose it is can be said only of one who holds it alone.
+    let alone = facts.orders.net(inst) == holding.qty.0 && !facts.orders.foreign.contains_key(inst);
+    let funding = plan.and_then(|plan| plan.funding_before).filter(|_| alone).map(|before| {
+        let now = facts.account.funding.get(inst).copied().unwrap_or_default();
+        (before - now).round_dp(4).normalize()
+    });
+    if funding.is_none() && instrument.kind == InstKind::Swap {
+        missing.push(format!("positions.{inst}.funding_paid_usd: the position is shared, or older than its plan"));
+    }
     Some(PositionData {
         symbol: inst.clone(),
         side: if holding.qty.0 > Decimal::ZERO { "long" } else { "short" }.to_owned(),
@@ -286,6 +309,7 @@ fn position(facts: &Facts<'_>, inst: &InstId) -> Option<PositionData> {
         target_px: plan.and_then(|plan| plan.target),
         opened_ms: plan.map(|plan| plan.opened),
         held_min: plan.map(|plan| facts.now.since(plan.opened).0 / 60_000),
+        funding_paid_usd: funding,
         thesis: plan.map(|plan| plan.thesis.chars().take(THESIS).collect()),
         invalidation: plan.and_then(|plan| plan.invalidation.clone()),
     })

@@ -13,7 +13,7 @@ use crate::domain::{InstId, Ms, Price, Qty};
 use crate::llm::answer::Predicate;
 
 /// Version of the contract.
-pub const SCHEMA: &str = "prompt/1";
+pub const SCHEMA: &str = "prompt/2";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
@@ -35,6 +35,9 @@ pub struct Costs {
     /// Half the spread now.
     pub est_slippage_bps: BTreeMap<InstId, Decimal>,
     pub llm_cost_today_usd: Decimal,
+    /// Of this contender's fills; negative: rebates.
+    #[serde(default)]
+    pub fees_today_usd: Decimal,
     /// Of this contender's fills.
     pub turnover_today_times_sleeve: Decimal,
 }
@@ -44,6 +47,9 @@ pub struct Limits {
     pub max_risk_per_trade_pct: Decimal,
     pub risk_budget_pct: Decimal,
     pub max_leverage: Decimal,
+    /// Value one way in instruments that move alike, over the sleeve.
+    #[serde(default)]
+    pub max_correlated_exposure: Decimal,
     pub max_positions: u32,
     /// Of the whole account, times its equity.
     pub max_gross_exposure: Decimal,
@@ -89,6 +95,9 @@ pub struct PositionData {
     pub target_px: Option<Price>,
     pub opened_ms: Option<Ms>,
     pub held_min: Option<i64>,
+    /// Since it was opened; negative: received.
+    #[serde(default)]
+    pub funding_paid_usd: Option<Decimal>,
     /// The model's own words, quoted.
     pub thesis: Option<String>,
     pub invalidation: Option<Predicate>,
@@ -115,6 +124,10 @@ pub struct MarketData {
     pub depth_usd: Option<Decimal>,
     pub funding_rate_bps: Option<Decimal>,
     pub next_funding_ms: Option<Ms>,
+    #[serde(default)]
+    pub open_interest_usd: Option<Decimal>,
+    #[serde(default)]
+    pub open_interest_24h_pct: Option<Decimal>,
     pub data_age_ms: Option<i64>,
 }
 

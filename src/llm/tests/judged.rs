@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{NOW, Scene, coin, d, portfolio, px, single};
 use crate::domain::instrument::tests::swap;
-use crate::domain::{Bps, Extras, Ms, Position, Qty};
+use crate::domain::{Bar, Bps, Extras, GoodFor, Ms, Position, Qty, Series};
 use crate::llm::answer::Mode;
 use crate::llm::code::Code;
+use crate::llm::judge::Verdict;
 use crate::llm::plan::Plan;
 
 fn with(base: Value, changes: Value) -> Value {
@@ -164,6 +165,118 @@ fn a_restated_weight_neither_loosens_a_stop_nor_adds_to_what_the_budget_allows()
     assert_eq!(code(&scene("200"), target("ETH-USDT", "0.4", "98")), Code::RiskSize);
 }
 
+/// A target of a portfolio.
+fn weight(symbol: &str, weight: &str, stop: &str) -> Value {
+    json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": null, "horizon_min": null, "p_target_first": null,
+        "invalidation": null, "reason": "r"})
+}
+
+fn verdict_of(scene: &Scene, item: Value) -> Verdict {
+    let asked = scene.asked();
+    let text = with(portfolio(), json!({"targets": [item]})).to_string().replace("SNAP", &asked.data.meta.snap);
+    let items = crate::llm::parse::parse(Mode::Portfolio, &text, &asked.data.meta.snap).unwrap();
+    scene.judged(&asked, items).remove(0)
+}
+
+#[test]
+fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_the_same() {
+    // Weight 0.5 with a stop at 98 comes to 150 / 2.2 × 100 = 6,818 dollars; contracts are of 10 dollars here.
+    let holding = |contracts: &str| {
+        let mut scene = Scene::new(Mode::Portfolio).holding(contracts);
+        scene.plans.insert(swap().id, plan());
+        scene
+    };
+    let said = |contracts: &str| verdict_of(&holding(contracts), weight("ETH-USDT-SWAP", "0.5", "98"));
+    let kept = said("650");
+    assert_eq!((kept.code, kept.proposal.target), (Code::Accepted, None), "{}", kept.detail);
+    assert!(kept.detail.starts_with("kept: a change of 318"), "{}", kept.detail);
+    assert!(said("715").proposal.target.is_none(), "smaller by less than a twentieth");
+    assert!(said("640").proposal.target.is_some(), "larger by more");
+    assert!(said("720").proposal.target.is_some(), "smaller by more");
+    // Three round trips of 4.1 % are more than a twentieth of 2,459 dollars.
+    let mut dear = holding("230");
+    dear.arm.swap_fees = [d("0.02"), d("0")];
+    assert!(
+        verdict_of(&dear, weight("ETH-USDT-SWAP", "0.5", "98")).detail.starts_with("kept"),
+        "2,300 are near enough"
+    );
+    let tighter = verdict_of(&holding("700"), weight("ETH-USDT-SWAP", "0.5", "98.05"));
+    assert_eq!((tighter.proposal.target, tighter.tightened), (None, Some(px("98.05"))), "{}", tighter.detail);
+    assert_eq!(
+        tighter.plan.map(|plan| (plan.stop, plan.first_stop, plan.worth_usd)),
+        Some((px("98.05"), px("98"), d("2272")))
+    );
+}
+
+#[test]
+fn what_moves_alike_is_one_bet() {
+    let scene = |held: &str, contrary: bool| {
+        let mut scene = Scene::new(Mode::Portfolio);
+        for (inst, sign) in [(swap().id, 1), (coin().id, if contrary { -1 } else { 1 })] {
+            let shown = scene.market.insts.get_mut(&inst).unwrap();
+            let mut candles = shown.history(Bar::M1).to_vec();
+            for (i, candle) in candles.iter_mut().enumerate() {
+                let step = [7, -3, 5, -9, 0][i % 5] * sign;
+                candle.close = px("100").max(crate::domain::Price(d("100") + rust_decimal::Decimal::new(step, 2)));
+                if step < 0 {
+                    candle.close = crate::domain::Price(d("100") + rust_decimal::Decimal::new(step, 2));
+                }
+            }
+            candles.last_mut().unwrap().close = px("100");
+            shown.series.insert(Bar::M1, Series::new(Bar::M1, candles));
+        }
+        let holding = crate::domain::books::Holding { qty: Qty(d(held)), average: px("100"), ..Default::default() };
+        scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), holding);
+        scene.arm.limits.leverage = d("5");
+        scene
+    };
+    // Weight 0.5: 6,818 dollars of the swap, beside what is held of its coin; 15,000 one way is the most.
+    let code = |scene: &Scene, w: &str, stop: &str| verdict_of(scene, weight("ETH-USDT-SWAP", w, stop)).code;
+    assert_eq!(code(&scene("80", false), "0.5", "98"), Code::Accepted);
+    assert_eq!(code(&scene("83", false), "0.5", "98"), Code::Cluster);
+    assert_eq!(code(&scene("83", false), "-0.5", "102"), Code::Accepted, "the other way takes off");
+    assert_eq!(code(&scene("83", true), "0.5", "98"), Code::Accepted, "it moves against it");
+    assert_eq!(code(&scene("83", true), "-0.5", "102"), Code::Cluster);
+    let mut unknown = scene("83", true);
+    let shown = unknown.market.insts.get_mut(&coin().id).unwrap();
+    let few = shown.history(Bar::M1)[50..].to_vec();
+    shown.series.insert(Bar::M1, Series::new(Bar::M1, few));
+    assert_eq!(code(&unknown, "0.5", "98"), Code::Cluster, "what cannot be told counts as alike");
+    assert_eq!(code(&Scene::new(Mode::Portfolio), "0.9", "98"), Code::Accepted, "alone it is bound by other limits");
+}
+
+#[test]
+fn funding_that_will_fall_due_is_taken_from_the_reward() {
+    let scene = |rate: &str, next_min: i64| {
+        let mut scene = Scene::new(Mode::Single);
+        let extras = scene.extras.get_mut(&swap().id).unwrap();
+        (extras.funding_rate, extras.next_funding) = (Some(d(rate)), Some(NOW.plus(Ms(next_min * 60_000))));
+        scene
+    };
+    // Accepted with nothing to spare: (2.4 − 0.2) / (2 + 0.2) = 1. Twelve hours.
+    let edge = json!({"target_px": "102.4"});
+    check(&scene("0", 10), edge.clone(), Code::Accepted);
+    check(&scene("0.0001", 10), edge.clone(), Code::RewardRisk);
+    check(&scene("0.0001", 721), edge.clone(), Code::Accepted);
+    check(&scene("-0.0001", 10), edge, Code::Accepted);
+    let short = json!({"action": "open_short", "stop_px": "102", "target_px": "97.6", "invalidation": null});
+    check(&scene("-0.0001", 10), short.clone(), Code::RewardRisk);
+    check(&scene("0.0001", 10), short, Code::Accepted);
+    // Twice within twelve hours: 0.12 a payment, (2.7 − 0.2 − 0.24) / (2.2 + 0.24) < 1 < (2.7 − 0.2 − 0.12) / (2.2 + 0.12).
+    check(&scene("0.0012", 10), json!({"target_px": "102.7"}), Code::RewardRisk);
+    check(&scene("0.0012", 300), json!({"target_px": "102.7"}), Code::Accepted);
+}
+
+#[test]
+fn an_entry_says_until_when_and_how_near_it_may_leave() {
+    let scene = Scene::new(Mode::Single);
+    let asked = scene.asked();
+    let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
+    let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
+    let good_for = scene.judged(&asked, items)[0].proposal.good_for;
+    assert_eq!(good_for, Some(GoodFor { until: NOW.plus(Ms(90_000)), price: px("100"), within: Bps(15) }));
+}
+
 pub(super) fn plan() -> Plan {
     Plan {
         contender: "llm".into(),
@@ -181,6 +294,7 @@ pub(super) fn plan() -> Plan {
         risk_usd: d("50"),
         worth_usd: d("2272"),
         first_stop: px("98"),
+        funding_before: None,
         leaving: None,
     }
 }
@@ -233,6 +347,8 @@ fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
     check(&thin, json!({}), Code::Depth);
     thin.extras.insert(swap().id, Extras { depth_usd: Some(d("5000")), ..Extras::default() });
     check(&thin, json!({}), Code::Accepted);
+    thin.extras.clear();
+    check(&thin, json!({}), Code::Depth);
     let mut near = Scene::new(Mode::Single);
     let position = Position {
         inst: swap().id,

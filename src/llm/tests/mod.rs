@@ -95,6 +95,7 @@ impl Scene {
                 risk_per_trade: d("0.01"),
                 risk_budget: d("0.03"),
                 leverage: d("2"),
+                cluster: d("1.5"),
                 positions: 2,
                 opens_per_day: 5,
                 reward_risk: d("1"),
@@ -121,7 +122,9 @@ impl Scene {
             orders: OrdersView::default(),
             book: EquityBook::default(),
             plans: BTreeMap::new(),
-            extras: BTreeMap::new(),
+            extras: [swap().id, coin().id]
+                .map(|inst| (inst, Extras { depth_usd: Some(d("1000000")), ..Extras::default() }))
+                .into(),
             opens_today: 0,
             close_only: None,
             now: NOW,

@@ -32,6 +32,7 @@ fn series_are_closed_bars_oldest_first_and_short_history_is_null() {
     assert_eq!(series["atr14_pct"][19], "1", "an average true range of 1 at a price of 100");
     assert_eq!(series["ema50_dist_bps"][19], "0");
     let mut short = Scene::new(Mode::Single);
+    short.extras.clear();
     let market = short.market.insts.get_mut(&swap().id).unwrap();
     let few = market.history(crate::domain::Bar::M1)[..20].to_vec();
     market.series.insert(crate::domain::Bar::M1, crate::domain::Series::new(crate::domain::Bar::M1, few));

@@ -6,7 +6,8 @@ use super::judged::plan;
 use super::{NOW, Scene, d, px};
 use crate::domain::instrument::tests::swap;
 use crate::domain::model::ModelMemory;
-use crate::domain::{Bar, Candle, Ms, Qty, Series};
+use crate::domain::tally::Counted;
+use crate::domain::{Bar, Candle, Ms, OrderId, Purpose, Qty, Series, Usd};
 use crate::llm::answer::{Field, Mode, Op, Plain, Predicate};
 use crate::llm::plan::Plan;
 use crate::llm::seat::{Cadence, Seat};
@@ -101,8 +102,7 @@ fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_
     let mut seat = Seat::default();
     let scene = Scene::new(Mode::Single);
     seat.adopt(Plan { opened: NOW, ..plan() }, true);
-    let ended =
-        |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, (Bar::M1, &scene.market), &scene.orders, now);
+    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, &scene.market, &scene.orders, now);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
     assert_eq!(seat.plans.len(), 1);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
@@ -111,12 +111,57 @@ fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_
     assert_eq!(ended(&mut seat, &scene, NOW), []);
     assert_eq!(ended(&mut seat, &scene, NOW), []);
     assert_eq!(seat.opens_today(NOW), 1, "counted once");
-    let mut flat = after(Scene::new(Mode::Single), "97", "100", "97.5");
-    flat.orders.holdings.clear();
+    // Nobody of ours sold it.
+    let flat = after(Scene::new(Mode::Single), "97", "100", "98");
     let trade = ended(&mut seat, &flat, NOW.plus(Ms(180_000))).remove(0);
-    assert_eq!((trade.reason.as_str(), trade.r_multiple, trade.held_min), ("stop", Some(d("-1")), 3));
+    assert_eq!((trade.reason.as_str(), trade.r_multiple, trade.held_min), ("taken away", Some(d("-1")), 3));
     assert_eq!(seat.history.len(), 1);
     assert_eq!(ended(&mut seat, &flat, NOW.plus(Ms(240_000))), []);
+}
+
+/// The scene after a trade that was opened with the plan and closed by such an order two minutes later.
+fn traded(profit: &str, purpose: Purpose) -> Scene {
+    let mut scene = Scene::new(Mode::Single);
+    let fills = [("0", "10", "-1", Purpose::Entry, 1000), ("10", "0", profit, purpose, 120_000)];
+    for (n, (before, after, profit, purpose, at)) in fills.into_iter().enumerate() {
+        let order = OrderId::new(format!("o{n}"));
+        scene.orders.tally.count(&Counted {
+            contender: &scene.arm.id,
+            inst: &swap().id,
+            order: &order,
+            value: Usd(d("100")),
+            profit: d(profit),
+            fee: d("-1"),
+            purpose: Some(purpose),
+            held: (d(before), d(after)),
+            at: NOW.plus(Ms(at)),
+        });
+    }
+    scene
+}
+
+#[test]
+fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_while_nobody_was_here() {
+    let plan = || Plan { opened: NOW, ..plan() };
+    let told = |plan: Plan, scene: &Scene| {
+        let mut seat = Seat::default();
+        seat.adopt(plan, true);
+        let trade = seat.ended(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms(3_600_000))).remove(0);
+        assert_eq!(seat.opens_today(NOW), 1, "it was opened");
+        format!("{} {} after {}", trade.reason, trade.r_multiple.unwrap(), trade.held_min)
+    };
+    // Fifty dollars were risked.
+    assert_eq!(told(plan(), &traded("-54", Purpose::Stop)), "stop -1.1 after 2");
+    assert_eq!(told(plan(), &traded("76", Purpose::Exit)), "closed 1.5 after 2");
+    assert_eq!(told(plan(), &traded("1", Purpose::Flatten)), "flattened 0 after 2");
+    let leaving = || Plan { leaving: Some("target 105 reached".into()), ..plan() };
+    assert_eq!(told(leaving(), &traded("101", Purpose::Exit)), "target 105 reached 2 after 2");
+    assert_eq!(told(leaving(), &traded("-51", Purpose::Stop)), "stop -1.04 after 2", "the stop was first");
+    // A trade of before says nothing of this idea.
+    let mut seat = Seat::default();
+    seat.adopt(Plan { opened: NOW.plus(Ms(130_000)), ..plan() }, true);
+    let scene = traded("-54", Purpose::Stop);
+    assert_eq!(seat.ended(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms(131_000))), []);
 }
 
 #[test]
@@ -134,6 +179,7 @@ fn a_restart_remembers_plans_budgets_and_trades() {
         }],
         trades: Vec::new(),
         opens: vec![(scene.arm.id.clone(), NOW), ("other".into(), NOW)],
+        formats: Vec::new(),
     };
     let seat = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);

@@ -352,12 +352,19 @@ impl Gate {
             moves: None,
             sleeve: Usd::ZERO,
             weight: Decimal::ZERO,
+            good_for: None,
         };
         let Some(intent) = self.held_to_position(intent, &instrument) else { return Ok(()) };
         warn!(event = "take_out", %run_id, %contender, %inst, side = side.as_str(), qty = %intent.qty, %why, "taking a sleeve out");
         let target = Some(Bps(0));
-        let proposal =
-            Proposal { contender: contender.clone(), inst: inst.clone(), target, stop: None, reason: why.clone() };
+        let proposal = Proposal {
+            contender: contender.clone(),
+            inst: inst.clone(),
+            target,
+            stop: None,
+            reason: why.clone(),
+            good_for: None,
+        };
         let allocation = Allocation {
             contender,
             inst: inst.clone(),

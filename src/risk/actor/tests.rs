@@ -36,8 +36,14 @@ async fn through_the_gate(case: Case) -> Judged {
     journal.append(Record::Snapshot { run_id, as_of: NOW, body: "{}".into() }).await.unwrap();
     let intent = Arc::new(case.intent.clone());
     let (contender, on) = (intent.contender.clone(), intent.inst.clone());
-    let proposal =
-        Proposal { contender: contender.clone(), inst: on.clone(), target: None, stop: None, reason: "t".into() };
+    let proposal = Proposal {
+        contender: contender.clone(),
+        inst: on.clone(),
+        target: None,
+        stop: None,
+        reason: "t".into(),
+        good_for: None,
+    };
     journal.append(Record::Decisions { run_id, at: NOW, proposals: vec![proposal] }).await.unwrap();
     let row = Allocation {
         contender,

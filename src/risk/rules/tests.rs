@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::instrument::tests::swap;
 use crate::domain::trading::TradingState;
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, OrderId, OrderState, Position, Qty, RunId, Series};
+use crate::domain::{Bar, Bps, Candle, GoodFor, OrderId, OrderState, Position, Qty, RunId, Series};
 use crate::risk::case::{Brink, Case, NOW, account, brink, d, fine};
 
 /// Passes with the limit at `inside`, and is blocked by this rule alone with it at `beyond`.
@@ -214,6 +214,27 @@ fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
     let halted = Case { readiness: Readiness::Halted("x".into()), ..fine() };
     halted.exit().holds("trend", "-50").expect(&["halted"]);
     Case { readiness: Readiness::ReduceOnly("x".into()), ..fine() }.expect(&["reduce_only"]);
+}
+
+#[test]
+fn an_entry_whose_moment_is_over_is_refused_at_each_try_and_an_exit_is_not() {
+    let held_to = |until: i64, price: &str, case: Case| {
+        let good_for = GoodFor { until: Ms(NOW.0 + until), price: price.parse().unwrap(), within: Bps(20) };
+        Case { intent: OrderIntent { good_for: Some(good_for), ..case.intent.clone() }, ..case }
+    };
+    held_to(0, "100", fine()).expect(&[]);
+    held_to(-1, "100", fine()).expect(&["entry_over"]);
+    held_to(0, "100.2", fine()).expect(&[]);
+    held_to(0, "100.3", fine()).expect(&["entry_over"]);
+    held_to(0, "99.7", fine()).expect(&["entry_over"]);
+    let again = Case { intent: OrderIntent { attempt: 1, ..fine().intent }, ..fine() };
+    held_to(0, "99.7", again).expect(&["entry_over"]);
+    // Where a restriction makes an exit of it, it may leave: it only takes off.
+    held_to(-1, "100", fine().exit().holds("trend", "-50")).expect(&[]);
+    let blind = Case { mark: None, quote: None, ..fine() };
+    assert!(
+        held_to(0, "100", blind).judged().is_err_and(|refused| refused.breaches.iter().any(|b| b.code == "entry_over"))
+    );
 }
 
 #[test]

@@ -155,6 +155,7 @@ pub(super) fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
         moves: None,
         sleeve: Default::default(),
         weight: Decimal::ZERO,
+        good_for: None,
     };
     let mut order = Order::intended(&intent, Ms(row.get(16)?), expires.map(Ms));
     order.venue_id = row.get::<_, Option<String>>(1)?.map(|id| id.as_str().into());

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
 use crate::domain::inputs::Stage;
-use crate::domain::model::{ModelMemory, ModelSpent, ModelTrade};
+use crate::domain::model::{ModelFormat, ModelMemory, ModelSpent, ModelTrade};
 use crate::domain::{InstId, Ms, RunId};
 use crate::store::StoreError;
 
@@ -71,6 +71,14 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
              AND json_extract(plan, '$.run_id') = run_id
              AND at_ms >= (SELECT COALESCE(MAX(at_ms), 0) FROM llm_items) - 86400000",
             |row| Ok((text(row, 0)?.as_str().into(), Ms(row.get(1)?))),
+        )?,
+        formats: rows(
+            db,
+            "WITH answered AS (SELECT id, model, format, sent_ms FROM llm_calls WHERE status BETWEEN 200 AND 299),
+                newest AS (SELECT model, format FROM answered WHERE id IN (SELECT MAX(id) FROM answered GROUP BY model))
+             SELECT n.model, n.format, (SELECT MIN(sent_ms) FROM answered WHERE model = n.model AND id >
+                (SELECT COALESCE(MAX(id), 0) FROM answered WHERE model = n.model AND format <> n.format)) FROM newest n",
+            |row| Ok(ModelFormat { model: text(row, 0)?, format: text(row, 1)?, since: Ms(row.get(2)?) }),
         )?,
     })
 }

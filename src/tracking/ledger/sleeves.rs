@@ -61,7 +61,8 @@ impl Ledger {
         let size = |held: &Holding| if held.qty.abs() < inst.min_size { Decimal::ZERO } else { held.qty.0 };
         let worth = |held: &Holding| held.realised + held.fees;
         let (profit, held) = (worth(after) - worth(before), (size(before), size(after)));
-        self.tally.count(&Counted { contender, inst: on, order, value, profit, held, at });
+        let (fee, purpose) = (after.fees - before.fees, self.orders.get(order).map(|order| order.purpose));
+        self.tally.count(&Counted { contender, inst: on, order, value, profit, fee, purpose, held, at });
     }
 
     /// A trade that no decision of a contender made (a close by command, a liquidation) is booked to the order's owner;

@@ -213,6 +213,7 @@ impl Ledger {
             moves: None,
             sleeve: Default::default(),
             weight: Default::default(),
+            good_for: None,
         };
         let mut order = Order::intended(&intent, now, None).remembered(OrderState::Acked, []);
         order.venue_id = Some(push.report.venue_id.clone());

@@ -36,6 +36,7 @@ fn intent() -> OrderIntent {
         moves: None,
         sleeve: Default::default(),
         weight: Decimal::ONE,
+        good_for: None,
     }
 }
 

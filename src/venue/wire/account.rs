@@ -134,6 +134,7 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
         as_of,
         other_bills: Default::default(),
         transfers: Default::default(),
+        funding: Default::default(),
         equity,
         available: Usd(available),
         balances,

@@ -287,6 +287,26 @@ struct FundingRow {
     funding_time: Option<Ms>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenInterestRow {
+    inst_id: String,
+    #[serde(deserialize_with = "decimal")]
+    oi: Option<Decimal>,
+}
+
+/// Contracts that are open, of all instruments in `open-interest`.
+pub fn parse_open_interest(data: &Value) -> Result<Vec<(InstId, Qty)>, Malformed> {
+    let bad = malformed("open interest");
+    let rows = Vec::<OpenInterestRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
+    let parse = |row: OpenInterestRow| {
+        let contracts =
+            row.oi.filter(|oi| !oi.is_sign_negative()).ok_or_else(|| bad("oi is empty or below zero".into()))?;
+        Ok((InstId::new(row.inst_id), Qty(contracts)))
+    };
+    rows.into_iter().map(parse).collect()
+}
+
 /// Rows of `funding-rate` and `funding-rate-history`; what was really paid is preferred to what was announced.
 pub fn parse_funding(data: &Value) -> Result<Vec<FundingRate>, Malformed> {
     let bad = malformed("funding rate");

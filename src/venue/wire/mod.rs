@@ -8,7 +8,7 @@ mod orders;
 pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions, parse_taker};
 pub use market::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_mark,
-    parse_quote, parse_time, parse_trades,
+    parse_open_interest, parse_quote, parse_time, parse_trades,
 };
 pub use orders::{
     AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, parse_algos, parse_fills, parse_orders, stop_body,

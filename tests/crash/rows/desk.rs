@@ -155,6 +155,7 @@ impl Story {
             moves: None,
             sleeve: Usd::ZERO,
             weight: Decimal::ONE,
+            good_for: None,
         };
         let order = Order::intended(&intent, Ms(self.now), Some(Ms(self.now + 5000)));
         self.report(News::Intended(Box::new(order), Arc::new(intent)));

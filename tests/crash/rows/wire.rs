@@ -40,6 +40,7 @@ fn intent(n: usize) -> OrderIntent {
         moves: None,
         sleeve: Usd::ZERO,
         weight: Decimal::ONE,
+        good_for: None,
     }
 }
 

@@ -4,8 +4,8 @@
 use alpha_arena::domain::{Ms, Side, VenueStatus};
 use alpha_arena::venue::{
     CancelOutcome, CreateOutcome, judge_cancel, judge_create, parse_account, parse_algos, parse_bills, parse_book,
-    parse_candles, parse_config, parse_fills, parse_funding, parse_instruments, parse_orders, parse_positions,
-    parse_quote, parse_time, parse_trades,
+    parse_candles, parse_config, parse_fills, parse_funding, parse_instruments, parse_open_interest, parse_orders,
+    parse_positions, parse_quote, parse_time, parse_trades,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -76,6 +76,10 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
             let all = parse_funding(&value).map_err(broken)?;
             let f = &all[0];
             vec![all.len().to_string(), f.inst.to_string(), number(f.rate), f.at.0.to_string()]
+        }
+        "interest" => {
+            let all = parse_open_interest(&value).map_err(broken)?;
+            vec![all.len().to_string(), all[0].0.to_string(), number(all[0].1.0)]
         }
         "config" => {
             let c = parse_config(&value).map_err(broken)?;
@@ -158,6 +162,7 @@ fn is_used(endpoint: &str) -> bool {
         "GET /api/v5/market/books",
         "GET /api/v5/public/funding-rate",
         "GET /api/v5/public/funding-rate-history",
+        "GET /api/v5/public/open-interest",
         "GET /api/v5/account/config",
         "GET /api/v5/account/balance",
         "GET /api/v5/account/positions",

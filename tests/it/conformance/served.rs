@@ -133,6 +133,7 @@ fn requests(rests: &str, algo: &str) -> Vec<(String, String, Value)> {
         of("public/price-limit", "public/price-limit?instId=BTC-USDT-SWAP"),
         of("public/funding-rate", "public/funding-rate?instId=BTC-USDT-SWAP"),
         of("public/funding-rate-history", "public/funding-rate-history?instId=BTC-USDT-SWAP"),
+        of("public/open-interest", "public/open-interest?instType=SWAP&instId=BTC-USDT-SWAP"),
         of("public/position-tiers", "public/position-tiers?instType=SWAP&tdMode=cross&instFamily=BTC-USDT"),
         of("market/ticker", "market/ticker?instId=BTC-USDT-SWAP"),
         of("market/tickers", "market/tickers?instType=SWAP"),
