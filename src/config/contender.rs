@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::llm::{ModelEndpoint, ModelSettings, read_model_seat};
 use super::reader::Section;
 use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Then, WorkingPolicy};
-use crate::strategy;
+use crate::strategy::{self, Params, Spec};
 
 /// How far a contender has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl FromStr for Stage {
 /// What a contender decides by.
 #[derive(Clone, Debug)]
 pub enum Plays {
-    Rule { strategy: &'static strategy::Spec, params: BTreeMap<String, f64> },
+    Rule { strategy: &'static Spec, params: Params },
     Model(Box<ModelSettings>),
 }
 
@@ -112,12 +112,16 @@ pub(super) fn read_contender(
             }
         },
     };
-    let plays = if kind == "llm" { Some(Plays::Model(Box::new(read_model_seat(s, models)))) } else { read_rule(s) };
+    let plays = match kind.as_str() {
+        "llm" => Some(Plays::Model(Box::new(read_model_seat(s, models)))),
+        _ => read_rule(s).map(|(strategy, params)| Plays::Rule { strategy, params }),
+    };
     let execution = s.table("execution", read_execution);
     Some(Contender { id: ContenderId::new(id), plays: plays?, stage, weight, instruments, bar, execution })
 }
 
-fn read_rule(s: &mut Section<'_>) -> Option<Plays> {
+/// A strategy by its name, and its parameters.
+pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> {
     let name = s.text("strategy");
     let spec = strategy::find(&name);
     if spec.is_none() {
@@ -153,7 +157,7 @@ fn read_rule(s: &mut Section<'_>) -> Option<Plays> {
     {
         s.problem("params", why);
     }
-    Some(Plays::Rule { strategy: spec?, params })
+    Some((spec?, params))
 }
 
 /// How its orders are worked. Only the policy must be named; the rest has defaults.

@@ -8,8 +8,10 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
 
 use super::check::is_local;
+use super::contender::read_rule;
 use super::reader::Section;
 use crate::domain::Ms;
+use crate::llm::fallback::Fallback;
 
 /// One `[[model]]`.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub struct ModelSettings {
     pub usd_per_day: Decimal,
     /// Share of the day's allowance that only questions about open positions may use.
     pub reserve: Decimal,
+    /// What decides while its provider fails.
+    pub fallback: Option<Fallback>,
 }
 
 pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
@@ -162,6 +166,12 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
     }
 }
 
+fn read_fallback(s: &mut Section<'_>) -> Option<Fallback> {
+    let rule = read_rule(s);
+    let may_open = s.truth_or("may_open", false);
+    rule.map(|(strategy, params)| Fallback { strategy, params, may_open })
+}
+
 pub(super) fn read_model_seat(s: &mut Section<'_>, models: &[ModelEndpoint]) -> ModelSettings {
     let model = s.text("model");
     if models.iter().all(|known| known.id != model) {
@@ -196,5 +206,9 @@ pub(super) fn read_model_seat(s: &mut Section<'_>, models: &[ModelEndpoint]) -> 
         tokens_per_day: s.int_or("tokens_per_day_max", 20_000_000, 1000, 100_000_000_000).unsigned_abs(),
         usd_per_day: s.decimal_or("usd_per_day_max", Decimal::from(5), Decimal::ZERO, Decimal::from(100_000)),
         reserve: s.decimal_or("reserve_pct", Decimal::from(20), Decimal::ZERO, Decimal::from(90)) / hundred,
+        fallback: match s.has("rule_fallback") {
+            true => s.table("rule_fallback", read_fallback),
+            false => None,
+        },
     }
 }

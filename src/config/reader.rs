@@ -189,6 +189,20 @@ impl<'a> Section<'a> {
         self.int(name, least, most)
     }
 
+    /// Is anything given under this name?
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A truth that may be absent.
+    pub(super) fn truth_or(&mut self, name: &'static str, otherwise: bool) -> bool {
+        if self.has(name) {
+            return self.truth(name);
+        }
+        self.take(name);
+        otherwise
+    }
+
     /// Text that may be absent.
     pub(super) fn text_or(&mut self, name: &'static str, otherwise: &str) -> String {
         if self.map.get(name).is_none_or(Value::is_null) {

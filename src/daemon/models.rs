@@ -212,6 +212,7 @@ fn player(
             cost_usd: settings.usd_per_day,
             reserve: settings.reserve,
         },
+        fallback: settings.fallback.clone(),
         quote_age: config.risk.ms(Rule::QuoteAge),
     })
 }

@@ -13,6 +13,7 @@ pub mod chat;
 pub mod client;
 mod code;
 pub mod desk;
+pub mod fallback;
 pub mod format;
 pub mod judge;
 pub mod parse;

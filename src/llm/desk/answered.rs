@@ -8,11 +8,13 @@ use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::model::{ModelFact, ModelItem};
 use crate::domain::record::{Proposal, Record};
 use crate::domain::{ContenderId, InstId, Ms};
+use crate::llm::answer::Mode;
 use crate::llm::asking::Outcome;
 use crate::llm::code::Code;
 use crate::llm::judge::{Moment, Verdict, judge};
 use crate::llm::parse::{Item, Refused};
 use crate::llm::plan::{Plan, held};
+use crate::llm::prompt::Arm;
 use crate::llm::seen::{Seen, written};
 use crate::runtime::StageError;
 
@@ -82,15 +84,26 @@ impl Desk {
     }
 
     /// Judges an answer on what is known now, writes what came of it, and hands it on.
-    async fn act(&mut self, state: &mut State, pending: &Pending, items: Vec<Item>, now: Ms) -> Result<(), StageError> {
+    pub(super) async fn act(
+        &mut self,
+        state: &mut State,
+        pending: &Pending,
+        items: Vec<Item>,
+        now: Ms,
+    ) -> Result<(), StageError> {
         let index = pending.player;
         let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        // A rule names weights and no targets, whatever the model is asked for.
+        let arm = match pending.by_rule {
+            true => Arm { mode: Mode::Portfolio, ..self.players[index].arm.clone() },
+            false => self.players[index].arm.clone(),
+        };
         let (verdicts, seen) = {
             let seat = &state.seats[index];
             let moment = Moment {
                 now,
                 run_id: pending.run_id,
-                arm: &self.players[index].arm,
+                arm: &arm,
                 asked: &pending.contract,
                 market: &self.market.borrow(),
                 account: &account,
@@ -102,10 +115,12 @@ impl Desk {
             };
             (judge(&moment, items), Seen::of(&moment))
         };
-        let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
-        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         let seat = &mut state.seats[index];
-        seat.last_decision = Some(now);
+        if !pending.by_rule {
+            let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
+            self.journal.post(Record::Inputs(Box::new(inputs))).await?;
+            seat.last_decision = Some(now);
+        }
         let mut rows = Vec::new();
         for (ordinal, verdict) in verdicts.iter().enumerate() {
             let arm = &verdict.proposal.contender;

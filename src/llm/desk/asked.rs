@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{Desk, Pending, Player, ShowPrompt, ShownPrompt, State};
 use crate::domain::model::{ModelFact, Question};
@@ -23,6 +23,19 @@ struct Ready {
     from_the_reserve: bool,
 }
 
+/// Why no question is put.
+enum NotAsked {
+    Because(String),
+    /// Its provider fails; otherwise it would have been this.
+    Provider(String, Box<Contract>, Option<String>),
+}
+
+impl<T: Into<String>> From<T> for NotAsked {
+    fn from(why: T) -> Self {
+        NotAsked::Because(why.into())
+    }
+}
+
 impl Desk {
     /// Starts the next question of an arm, if one waits and the state allows it.
     pub(super) async fn next_question(&mut self, state: &mut State, index: usize) -> Result<(), StageError> {
@@ -30,55 +43,108 @@ impl Desk {
             let Some((subject, trigger)) = state.seats[index].waiting.pop_front() else { return Ok(()) };
             match self.prepare(state, index, subject.as_ref(), &trigger) {
                 Ok(ready) => self.ask(state, index, subject, ready).await?,
-                Err(why) => {
-                    let who = &self.players[index].arm.id;
-                    // Once for each reason: it may last for hours.
-                    let seat = &mut state.seats[index];
-                    if seat.not_asked.as_ref() != Some(&why) {
-                        warn!(event = "model_not_asked", contender = %who, %why, "not asked");
-                    }
-                    seat.not_asked = Some(why);
+                Err(NotAsked::Because(why)) => self.note_not_asked(state, index, why),
+                Err(NotAsked::Provider(why, contract, close_only)) => {
+                    // How long it rests changes with every second; that it rests does not.
+                    self.note_not_asked(state, index, why.split(';').next().unwrap_or_default().to_owned());
+                    self.fall_back(state, index, subject, (*contract, close_only)).await?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Told once for each reason: it may last for hours.
+    fn note_not_asked(&self, state: &mut State, index: usize, why: String) {
+        let (who, seat) = (&self.players[index].arm.id, &mut state.seats[index]);
+        if seat.not_asked.as_ref() != Some(&why) {
+            warn!(event = "model_not_asked", contender = %who, %why, "not asked");
+        }
+        seat.not_asked = Some(why);
+    }
+
+    /// Its provider fails: the rule that is configured for that decides, judged as the model would be. Where there is none nobody
+    /// does: what is held keeps its stop, its target and its condition.
+    async fn fall_back(
+        &mut self,
+        state: &mut State,
+        index: usize,
+        subject: Option<InstId>,
+        (contract, close_only): (Contract, Option<String>),
+    ) -> Result<(), StageError> {
+        let player = &self.players[index];
+        let Some(fallback) = &player.fallback else { return Ok(()) };
+        let now = self.clock.now();
+        let items = fallback.items(&player.arm, subject.as_ref(), &self.market.borrow(), &self.orders.borrow());
+        state.seats[index].note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
+        if items.is_empty() {
+            return Ok(());
+        }
+        let run_id = self.ids.next(now);
+        let by = format!("rule:{}", fallback.strategy.name);
+        let close_only = close_only.or_else(|| (!fallback.may_open).then(|| "a fallback may not open".to_owned()));
+        info!(event = "model_fallback", %run_id, contender = %player.arm.id, %by, "its provider fails; a rule decides");
+        let trigger = format!("{}: {}, by {by}", player.arm.id, contract.data.meta.trigger);
+        self.journal
+            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
+            .await?;
+        let question = Question {
+            run_id,
+            contender: player.arm.id.clone(),
+            mode: player.arm.mode.as_str().to_owned(),
+            inst: subject,
+            model: by,
+            template: String::new(),
+            template_hash: String::new(),
+            prompt_hash: String::new(),
+            snap: contract.data.meta.snap.clone(),
+            data: contract.text.as_str().into(),
+            at: now,
+        };
+        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await?;
+        let pending = Pending { player: index, run_id, bar_ts: state.last_bar, contract, close_only, by_rule: true };
+        self.act(state, &pending, items, now).await?;
+        self.publish(state);
+        Ok(())
+    }
+
     /// What would be asked now; the reason, if nothing may be.
-    fn prepare(&self, state: &State, index: usize, subject: Option<&InstId>, trigger: &str) -> Result<Ready, String> {
+    fn prepare(&self, state: &State, index: usize, subject: Option<&InstId>, trigger: &str) -> Result<Ready, NotAsked> {
         let (player, seat) = (&self.players[index], &state.seats[index]);
         let now = self.clock.now();
         if let Some(why) = &seat.disabled {
-            return Err(why.clone());
+            return Err(why.into());
         }
         if !self.trading {
-            return Err("trading is off".to_owned());
+            return Err("trading is off".into());
         }
         if let Readiness::Reconciling(why) | Readiness::Halted(why) = &*self.readiness.borrow() {
-            return Err(why.clone());
+            return Err(why.into());
         }
         let standing = self.standing.borrow().of_contender(&player.arm.id);
         if standing == TradingState::Halted {
-            return Err("trading is halted".to_owned());
+            return Err("trading is halted".into());
         }
-        state.breakers.get(&player.model.provider).map_or(Ok(()), |breaker| breaker.may(now))?;
         self.is_fresh(player, subject, now)?;
         let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
         let reducing =
             standing == TradingState::ReduceOnly || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
         let reducing = reducing.then(|| "trading is reduce-only".to_owned());
         if reducing.is_some() && !about_a_position {
-            return Err("trading is reduce-only, and nothing is held".to_owned());
+            return Err("trading is reduce-only, and nothing is held".into());
         }
         let rough = |close_only| self.contract(state, index, subject, trigger, close_only);
         let (contract, prompt) = rough(reducing.is_some())?;
+        if let Some(Err(why)) = state.breakers.get(&player.model.provider).map(|breaker| breaker.may(now)) {
+            return Err(NotAsked::Provider(why, Box::new(contract), reducing));
+        }
         let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
         let schema = player.arm.mode.schema().to_string().len() + 1000;
         let worst = Worst::of(bytes + schema, player.model.parameters.max_tokens, &player.model.prices);
         let spent = seat.spent(now);
         match spent.may(&player.allowance, false, worst) {
             Ok(()) => Ok(Ready { contract, prompt, close_only: reducing, from_the_reserve: false }),
-            Err(why) if !about_a_position => Err(why),
+            Err(why) if !about_a_position => Err(why.into()),
             Err(why) => {
                 spent.may(&player.allowance, true, worst)?;
                 let (contract, prompt) = rough(true)?;
@@ -197,6 +263,7 @@ impl Desk {
             bar_ts: state.last_bar,
             contract: ready.contract,
             close_only: ready.close_only,
+            by_rule: false,
         };
         let spent = Arc::clone(&state.seats[index].spent);
         state.breakers.entry(self.players[index].model.provider.clone()).or_default().asked();

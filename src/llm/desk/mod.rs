@@ -23,6 +23,7 @@ use crate::llm::answer::Mode;
 use crate::llm::asking::{Model, Outcome};
 use crate::llm::breaker::Breaker;
 use crate::llm::budget::Allowance;
+use crate::llm::fallback::Fallback;
 use crate::llm::plan::Plan;
 use crate::llm::prompt::{Arm, Contract, Prompt, Template};
 use crate::llm::seat::{Cadence, Seat};
@@ -39,6 +40,8 @@ pub struct Player {
     pub model: Arc<Model>,
     pub template: Template,
     pub allowance: Allowance,
+    /// What decides in its place while its provider fails; otherwise nobody does.
+    pub fallback: Option<Fallback>,
     /// Quotes older than this are not shown to anybody.
     pub quote_age: Ms,
 }
@@ -122,6 +125,8 @@ struct Pending {
     contract: Contract,
     /// Why nothing may open, as it was when it was asked.
     close_only: Option<String>,
+    /// A rule answers in the model's place.
+    by_rule: bool,
 }
 
 type Done = (Pending, Result<Outcome, StageError>);

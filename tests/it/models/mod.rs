@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::harness::{Daemon, Exchange, WIDE, command, count, pair, wait_for};
 use super::model_server::{Asked, ModelServer, Say, completion};
 
-#[path = "../../src/llm/tests/cases.rs"]
+#[path = "../../../src/llm/tests/cases.rs"]
 mod cases;
+mod failing;
+mod replayed;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const INST: &str = "ETH-USDT-SWAP";
@@ -347,19 +349,6 @@ fn a_model_that_changes_its_mind_at_every_bar_is_held_by_its_limits() {
 }
 
 #[test]
-fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
-    let server = ModelServer::start(|n, asked| match n {
-        0 => Say::Slow(Duration::from_millis(1500), completion(long(asked, 5.5, 19.0).to_string())),
-        _ => Say::text(action(asked, "hold").to_string()),
-    });
-    let system = System::start(&server, "10", "deadline_ms = 500", "");
-    system.until("the late reply", "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL");
-    system.until("a later answer", "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'");
-    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'"), 1);
-    assert_eq!(system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"), 0);
-}
-
-#[test]
 fn what_a_killed_process_has_spent_stays_spent() {
     let server = ModelServer::start(|n, asked| match n {
         1 => Say::Hang,
@@ -418,188 +407,4 @@ fn with_the_budget_spent_a_contender_may_only_reduce() {
     let grown = "SELECT COUNT(*) FROM llm_items i WHERE i.code = 'accepted' AND i.action = 'weight' AND i.at_ms >
         (SELECT MIN(at_ms) FROM llm_items WHERE code = 'close_only')";
     assert_eq!(system.count(grown), 0);
-}
-
-#[test]
-fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
-    let server = ModelServer::start(|n, asked| match n {
-        0 => Say::Http(503, "retry-after: 0\r\n", b"busy".to_vec()),
-        1 => Say::text(action(asked, "hold").to_string()),
-        2 => Say::Cut,
-        3 => Say::Http(429, "", b"{}".to_vec()),
-        // Not in the form asked for: one more question, with the reason.
-        4 => Say::text("I would hold."),
-        5 => Say::text(action(asked, "hold").to_string()),
-        _ => Say::Http(401, "", b"{\"error\":\"invalid key sk-...\"}".to_vec()),
-    });
-    let mut system = System::start(&server, "10", "response_format = \"none\"", "");
-    system.daemon.wait_log("not asked again until a restart", LIMIT);
-    let calls = "SELECT COUNT(*) FROM llm_questions";
-    assert_eq!(system.count(calls), 4, "503 and an answer; a cut and 429; prose and an answer; 401");
-    let all = server.all();
-    assert_eq!(all.len(), 7);
-    let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
-    assert!(last.contains("syntax") && last.contains("Answer once more"), "{last}");
-    let codes: Vec<String> = {
-        let db = system.daemon.db();
-        let mut query = db.prepare("SELECT outcome FROM llm_calls ORDER BY id").unwrap();
-        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    };
-    assert_eq!(codes, ["http_status", "accepted", "unreachable", "rate_limited", "syntax", "accepted", "forbidden"]);
-    let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
-    assert_eq!(system.count(failures), 2, "failures are counted as failures");
-}
-
-/// Runs a database statement as somebody who tampers would.
-fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
-    let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-    db.execute_batch(
-        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep",
-    )
-    .unwrap();
-    work(&db);
-}
-
-#[test]
-fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
-    use sha2::{Digest, Sha256};
-    let server = ModelServer::start(|n, asked| {
-        let held = !asked.data()["positions"].as_array().unwrap().is_empty();
-        Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
-    });
-    let rule = format!(
-        "every_bars = 2\nopens_per_day_max = 1000\n[[contender]]\nid = \"rule\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.2\"\n\
-         instruments = [\"{INST}\"]\nparams = {{ fast = 2, slow = 3, stop_pct = 0.5 }}\nexecution = {{ policy = \"market\" }}\n[decision]\nevery_bars = 1"
-    );
-    let system = System::start(&server, "30", "", &rule);
-    let of = |stage: &str| format!("SELECT COUNT(DISTINCT run_id) FROM run_inputs WHERE stage = '{stage}'");
-    let enough = || {
-        system.count(&of("allocation")) >= 200 && system.count(&of("answer")) >= 40 && system.count(&of("gate")) >= 20
-    };
-    wait_for("two hundred runs, of rules and of the model", LIMIT, enough);
-    let System { daemon, exchange: _exchange, config, _dir } = system;
-    let dir = daemon.dir.clone();
-    assert!(daemon.stop().success());
-    let replay = |args: &[&str]| {
-        let all = [&["--config", config.as_str(), "replay", "--json"], args].concat();
-        let out = command(&dir, &all).output().unwrap();
-        let body: Value =
-            serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
-        (out.status.code().unwrap(), body)
-    };
-    let (code, body) = replay(&["--all"]);
-    assert_eq!((code, &body["same"]), (0, &body["runs"]), "{body:#}");
-    assert!(body["runs"].as_i64().unwrap() >= 200);
-    println!("{} runs made again", body["runs"]);
-    let (_, recent) = replay(&["--all", "--since", "30s"]);
-    assert!(recent["runs"].as_i64() < body["runs"].as_i64(), "a range");
-
-    // The stop in a stored reply moves by one digit.
-    let (run, hash, text): (String, Vec<u8>, String) = {
-        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-        let sql = "SELECT c.run_id, b.hash, b.body, b.size FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash JOIN run_inputs i
-            ON i.run_id = c.run_id AND i.stage = 'gate' ORDER BY c.id LIMIT 1";
-        db.query_row(sql, [], |row| {
-            let (body, size): (Vec<u8>, i64) = (row.get(2)?, row.get(3)?);
-            let text = String::from_utf8(zstd::bulk::decompress(&body, size as usize).unwrap()).unwrap();
-            Ok((row.get(0)?, row.get(1)?, text))
-        })
-        .unwrap()
-    };
-    let at = text.find("stop_px").unwrap();
-    let digit = at + text[at..].find(|c: char| c.is_ascii_digit()).unwrap();
-    let mut flipped = text.clone().into_bytes();
-    flipped[digit + 2] = if flipped[digit + 2] == b'9' { b'8' } else { flipped[digit + 2] + 1 };
-    let packed = zstd::bulk::compress(&flipped, 3).unwrap();
-    tamper(&dir, |db| {
-        assert_eq!(
-            db.execute("UPDATE blobs SET body = ?1 WHERE hash = ?2", rusqlite::params![packed, hash]).unwrap(),
-            1
-        );
-    });
-    let (code, body) = replay(&[&run]);
-    assert_eq!(code, 65);
-    assert!(body["details"][0]["unreadable"].as_str().unwrap().contains("not what its hash says"), "{body:#}");
-    // Whoever mends the hash as well has changed what the model said: the decision comes out another.
-    let new: [u8; 32] = Sha256::digest(&flipped).into();
-    tamper(&dir, |db| {
-        db.execute("UPDATE blobs SET hash = ?1 WHERE hash = ?2", rusqlite::params![new, hash]).unwrap();
-        db.execute("UPDATE llm_calls SET reply_hash = ?1 WHERE reply_hash = ?2", rusqlite::params![new, hash]).unwrap();
-    });
-    let (code, body) = replay(&[&run]);
-    assert_eq!(code, 65);
-    let answer = body["details"][0]["decisions"].as_array().unwrap().iter().find(|d| d["stage"] == "answer").unwrap();
-    assert_ne!(answer["outcome"], "same", "{body:#}");
-    // And whoever changes the size of an order that was sent contradicts what was approved.
-    let (other, order): (String, String) = {
-        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-        let sql = "SELECT run_id, cl_ord_id FROM orders WHERE state = 'filled' AND run_id <> ?1 AND purpose = 'entry' LIMIT 1";
-        db.query_row(sql, [&run], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
-    };
-    tamper(&dir, |db| {
-        let sql = "UPDATE orders SET qty = CAST(CAST(qty AS REAL) + 100 AS TEXT) WHERE cl_ord_id = ?1";
-        assert_eq!(db.execute(sql, [&order]).unwrap(), 1);
-    });
-    let (code, body) = replay(&[&other]);
-    assert_eq!(code, 65);
-    assert!(body.to_string().contains("the order in the database is"), "{body:#}");
-    tamper(&dir, |db| {
-        assert_eq!(db.execute("UPDATE orders SET qty = filled WHERE cl_ord_id = ?1", [&order]).unwrap(), 1)
-    });
-    // The others are untouched.
-    let (code, body) = replay(&["--all"]);
-    assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));
-}
-
-#[test]
-fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
-    let server = ModelServer::start(|n, asked| {
-        if asked.format() == "json_schema" {
-            return Say::Http(400, "", b"{\"error\":\"no schema\"}".to_vec());
-        }
-        let held = !asked.data()["positions"].as_array().unwrap().is_empty();
-        Say::text(match (held, n % 7) {
-            (true, 0) => action(asked, "close").to_string(),
-            (true, _) => action(asked, "hold").to_string(),
-            (false, 5) => "I would rather not.".to_owned(),
-            (false, _) => long(asked, 2.0, 6.0).to_string(),
-        })
-    });
-    let dir = tempfile::tempdir().unwrap();
-    let more = "every_bars = 5\nopens_per_day_max = 1000\n[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1";
-    let config = config(dir.path(), &server, "training_cutoff = \"2025-01-01\"", more);
-    let state = dir.path().join("state");
-    std::fs::create_dir_all(&state).unwrap();
-    let verb = |args: &[&str]| -> String {
-        let all = [&["--config", config.as_str()], args].concat();
-        let out = command(&state, &all).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8(out.stdout).unwrap()
-    };
-    verb(&["data", "generate", "--inst", INST, "--bars", "600", "--from", "2024-12-31T20:00:00Z"]);
-    let backtest = |more: &[&str]| -> Value {
-        let args = [&["backtest", "model", "--contender", "llm", "--inst", INST, "--json"], more].concat();
-        serde_json::from_str(&verb(&args)).unwrap()
-    };
-    let unknown = backtest(&[]);
-    assert_eq!(unknown["counts"]["answered"], 0);
-    assert_eq!(
-        (unknown["missing"].as_i64(), server.count()),
-        (unknown["counts"]["questions"].as_i64(), 0),
-        "{unknown:#}"
-    );
-    let asked = backtest(&["--ask"]);
-    assert_eq!(asked["missing"], 0, "{:#}", asked["counts"]);
-    assert!(asked["report"]["fills"].as_i64().unwrap() > 4, "{asked:#}");
-    assert!(asked["counts"]["failures"]["syntax"].as_i64().unwrap() > 0, "{:#}", asked["counts"]);
-    let requests = server.count();
-    let again = backtest(&[]);
-    assert_eq!(server.count(), requests, "nobody is asked again");
-    assert_eq!((&again["report"], &again["counts"]), (&asked["report"], &asked["counts"]));
-    assert_eq!(again["bars_before_cutoff"], 240, "four hours of the old year");
-    // Another state has other words, and nobody has answered those.
-    let other = backtest(&["--weight", "0.5"]);
-    assert!(other["missing"].as_i64().unwrap() > 0);
-    let page = verb(&["backtest", "model", "--contender", "llm", "--inst", INST, "--weight", "0.5"]);
-    assert!(page.contains("[missing]") && page.contains("240 of 600 bars lie before 2025-01-01"), "{page}");
 }

@@ -1,0 +1,150 @@
+//! Providers that fail: late, ill, refusing; what is done meanwhile.
+
+use super::*;
+
+#[test]
+fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
+    let server = ModelServer::start(|n, asked| match n {
+        0 => Say::Slow(Duration::from_millis(1500), completion(long(asked, 5.5, 19.0).to_string())),
+        _ => Say::text(action(asked, "hold").to_string()),
+    });
+    let system = System::start(&server, "10", "deadline_ms = 500", "");
+    system.until("the late reply", "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL");
+    system.until("a later answer", "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'");
+    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'"), 1);
+    assert_eq!(system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"), 0);
+}
+
+#[test]
+fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
+    let server = ModelServer::start(|n, asked| match n {
+        0 => Say::Http(503, "retry-after: 0\r\n", b"busy".to_vec()),
+        1 => Say::text(action(asked, "hold").to_string()),
+        2 => Say::Cut,
+        3 => Say::Http(429, "", b"{}".to_vec()),
+        // Not in the form asked for: one more question, with the reason.
+        4 => Say::text("I would hold."),
+        5 => Say::text(action(asked, "hold").to_string()),
+        _ => Say::Http(401, "", b"{\"error\":\"invalid key sk-...\"}".to_vec()),
+    });
+    let mut system = System::start(&server, "10", "response_format = \"none\"", "");
+    system.daemon.wait_log("not asked again until a restart", LIMIT);
+    let calls = "SELECT COUNT(*) FROM llm_questions";
+    assert_eq!(system.count(calls), 4, "503 and an answer; a cut and 429; prose and an answer; 401");
+    let all = server.all();
+    assert_eq!(all.len(), 7);
+    let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    assert!(last.contains("syntax") && last.contains("Answer once more"), "{last}");
+    let codes: Vec<String> = {
+        let db = system.daemon.db();
+        let mut query = db.prepare("SELECT outcome FROM llm_calls ORDER BY id").unwrap();
+        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(codes, ["http_status", "accepted", "unreachable", "rate_limited", "syntax", "accepted", "forbidden"]);
+    let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
+    assert_eq!(system.count(failures), 2, "failures are counted as failures");
+}
+
+/// Good answers until something is held; from then on the provider is ill, for all who ask there.
+fn ill_once_held() -> ModelServer {
+    let ill = std::sync::atomic::AtomicBool::new(false);
+    ModelServer::start(move |_, asked| {
+        use std::sync::atomic::Ordering::Relaxed;
+        if !asked.data()["positions"].as_array().unwrap().is_empty() {
+            ill.store(true, Relaxed);
+        }
+        match ill.load(Relaxed) {
+            true => Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()),
+            false => Say::text(long(asked, 5.5, 19.0).to_string()),
+        }
+    })
+}
+
+const CROSS: &str = "strategy = \"sma_cross\", params = { fast = 2, slow = 3, stop_pct = 0 }";
+const BY_RULE: &str =
+    "SELECT COUNT(*) FROM llm_items i JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'";
+const ENTRIES: &str =
+    "SELECT COUNT(*) FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'
+    AND o.purpose = 'entry'";
+
+#[test]
+fn while_its_provider_fails_a_rule_takes_out_what_it_would_not_hold_and_opens_nothing() {
+    let server = ill_once_held();
+    let more = format!("opens_per_day_max = 1000\nrule_fallback = {{ {CROSS} }}");
+    let mut system = System::start(&server, "20", "response_format = \"none\"", &more);
+    system.daemon.wait_log("the provider fails too often", LIMIT);
+    // Either the rule takes it out, or the market was first: then the rule says nothing, for it may not open.
+    let closed = format!("{BY_RULE} AND i.action = 'close' AND i.code = 'accepted'");
+    let over = "SELECT COUNT(*) FROM llm_trades";
+    wait_for("a close by the rule, or by the market", LIMIT, || system.count(&closed) + system.count(over) > 0);
+    let asked = server.count();
+    let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
+    let seen = system.count(syncs);
+    wait_for("some time without the provider", LIMIT, || system.count(syncs) > seen + 2);
+    assert!(server.count() <= asked + 2, "it rests: one question tries it now and then");
+    assert_eq!(system.count(ENTRIES), 0, "{}", system.daemon.log());
+    assert_eq!(system.count(&format!("{BY_RULE} AND i.action <> 'close'")), 0);
+    assert!(system.count("SELECT COUNT(*) FROM llm_calls WHERE status = 503") >= 5);
+}
+
+#[test]
+fn a_rule_that_may_open_is_judged_as_the_model_would_be() {
+    let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
+    let more = format!("opens_per_day_max = 2\nrule_fallback = {{ {CROSS}, may_open = true }}");
+    let system = System::start(&server, "20", "response_format = \"none\"", &more);
+    system.until("an entry by the rule", ENTRIES);
+    system.until("a third opening refused", &format!("{BY_RULE} AND i.code = 'opens_per_day'"));
+    let bare = format!("{ENTRIES} AND o.stop_px IS NULL");
+    assert_eq!(system.count(&bare), 0, "entries without a stop");
+    let opened = "SELECT COUNT(DISTINCT f.run_id) FROM fills f JOIN orders o ON o.order_id = f.order_id
+        WHERE o.purpose = 'entry' AND o.contender_id = 'llm'";
+    assert!((1..=2).contains(&system.count(opened)), "{}", system.daemon.log());
+    let run: String = {
+        let db = system.daemon.db();
+        let sql = "SELECT o.run_id FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross' LIMIT 1";
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let page = system.verb(&["decisions", "show", &run]);
+    assert!(page.contains("rule:sma_cross") && page.contains("accepted"), "{page}");
+}
+
+#[test]
+fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
+    let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
+    let second = format!(
+        "[[model]]\nid = \"twin\"\nbase_url = \"{}\"\nmodel = \"stub-2\"\nresponse_format = \"none\"\n\
+         calls_per_minute = 10000\n[[contender]]\nid = \"twin\"\nkind = \"llm\"\nmodel = \"twin\"\nstage = \"live\"\n\
+         weight = \"0.2\"\ninstruments = [\"{INST}\"]\nleast_ms = 0\nexecution = {{ policy = \"ioc_limit\", collar_bps = 50 }}",
+        server.url
+    );
+    let mut system = System::start(&server, "20", "response_format = \"none\"", &second);
+    system.daemon.wait_log("the provider fails too often", LIMIT);
+    // What was on its way when it opened comes back; then nobody for the rest, and after it one question. Each is of two tries.
+    let calls = "SELECT COUNT(*) FROM llm_calls";
+    let questions = "SELECT COUNT(*) FROM llm_questions";
+    let settled = || system.count(calls) == 2 * system.count(questions) && server.count() as i64 == system.count(calls);
+    wait_for("all of them in the database", LIMIT, settled);
+    let before = system.count(questions);
+    assert!(before <= 4, "{before} questions until it rested");
+    wait_for("a try after the rest", LIMIT, || system.count(questions) > before && settled());
+    let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
+    let seen = system.count(syncs);
+    wait_for("some time", LIMIT, || system.count(syncs) > seen + 1);
+    assert_eq!(system.count(questions), before + 1, "one of the two");
+    assert_eq!(system.daemon.log().matches("the provider fails too often").count(), 1, "told once");
+}
+
+#[test]
+fn an_outage_that_passes_costs_no_way_of_asking() {
+    let server = ModelServer::start(|n, asked| match n {
+        // Ill at the first contact, in whatever way it is asked; and again once it has worked.
+        0..=2 | 4 => Say::Http(500, "retry-after: 0\r\n", b"{}".to_vec()),
+        _ => Say::text(action(asked, "hold").to_string()),
+    });
+    let _system = System::start(&server, "10", "", "");
+    wait_for("it works", LIMIT, || server.count() > 7);
+    let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
+    let first = ["json_schema", "json_object", "none"];
+    assert_eq!(formats[..3], first, "all of them once, and the question is over");
+    assert!(formats[3..].iter().all(|format| format == "json_schema"), "{formats:?}");
+}
