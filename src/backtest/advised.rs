@@ -13,15 +13,17 @@ use super::exact::views::candle;
 use super::exact::{Advice, Advisor, run_at};
 use crate::data::in_bars_of;
 use crate::domain::view::InstMarket;
-use crate::domain::{AccountView, Bar, Candle, EquityBook, InstId, MarketView, Ms, OrdersView, Price, Quote, Series};
+use crate::domain::{
+    AccountView, Bar, Candle, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price, Quote, Series,
+};
 use crate::llm::Code;
 use crate::llm::answer::Mode;
-use crate::llm::chat::{Parameters, content, request};
+use crate::llm::chat::{Message, Parameters, content, once_more, request};
 use crate::llm::format::Format;
 use crate::llm::judge::{Moment, judge};
-use crate::llm::parse::parse;
+use crate::llm::parse::{Item, parse};
 use crate::llm::plan::Plan;
-use crate::llm::prompt::{Arm, Facts, Template, build};
+use crate::llm::prompt::{Arm, Contract, Facts, Template, build};
 use crate::llm::seat::{Cadence, Seat};
 
 /// A question as it would be sent.
@@ -50,6 +52,14 @@ pub struct Counts {
     pub endings: BTreeMap<String, u32>,
 }
 
+/// An answer that is still being thought of.
+struct Pending {
+    at: Ms,
+    subject: Option<InstId>,
+    contract: Contract,
+    items: Vec<Item>,
+}
+
 /// A contender that is a model, over markets.
 pub struct Model<'a> {
     arm: Arm,
@@ -62,6 +72,8 @@ pub struct Model<'a> {
     shown_bars: usize,
     seat: Seat,
     book: EquityBook,
+    think: Ms,
+    pending: Vec<Pending>,
     source: &'a mut Source<'a>,
     pub counts: Counts,
 }
@@ -76,6 +88,8 @@ pub struct Made {
     pub longer: Vec<Bar>,
     /// Bars of each size that are known at any time.
     pub history_bars: usize,
+    /// How long an answer takes: it is judged at the first close after that, on what is known by then.
+    pub think: Ms,
 }
 
 impl<'a> Model<'a> {
@@ -98,6 +112,8 @@ impl<'a> Model<'a> {
             parameters: made.parameters,
             markets,
             shown_bars: made.history_bars,
+            think: made.think,
+            pending: Vec::new(),
             seat: Seat::default(),
             book: EquityBook::default(),
             source,
@@ -135,15 +151,19 @@ impl<'a> Model<'a> {
         MarketView { insts, live: true }
     }
 
-    fn ask(
-        &mut self,
-        now: Ms,
-        subject: Option<&InstId>,
-        trigger: &str,
-        (market, account, orders): Seen<'_>,
-        out: &mut Advice,
-    ) {
-        let nothing = BTreeMap::new();
+    /// What is known beside prices: the rate that was paid last, and when the next falls due. Nobody has recorded depth or open
+    /// interest.
+    fn extras(&self, now: Ms) -> BTreeMap<InstId, Extras> {
+        let of = |market: &Market| {
+            let next_funding = Some(market.funding.next(now));
+            let extras = Extras { funding_rate: market.funding.last(now), next_funding, ..Extras::default() };
+            (market.instrument.id.clone(), extras)
+        };
+        self.markets.iter().filter(|market| market.is_swap()).map(of).collect()
+    }
+
+    fn ask(&mut self, now: Ms, subject: Option<&InstId>, trigger: &str, (market, account, orders): Seen<'_>) {
+        let extras = self.extras(now);
         let contract = build(&Facts {
             now,
             trigger,
@@ -155,7 +175,7 @@ impl<'a> Model<'a> {
             orders,
             book: &self.book,
             plans: &self.seat.plans,
-            extras: &nothing,
+            extras: &extras,
             history: &self.seat.history,
             opens_today: self.seat.opens_today(now),
             turnover_today: orders.tally.turnover_of(&self.arm.id, now).0,
@@ -166,43 +186,63 @@ impl<'a> Model<'a> {
             *self.counts.failures.entry("prompt".to_owned()).or_default() += 1;
             return;
         };
+        self.counts.questions += 1;
+        let mut messages = prompt.messages;
+        // As in the daemon: an answer of the wrong form is asked for once more.
+        for tries_left in [1, 0] {
+            let asked = self.asked(now, &messages);
+            let Some(reply) = (self.source)(&asked) else {
+                self.counts.missing_ms.push(now.0);
+                return;
+            };
+            let body: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
+            match content(&body).and_then(|text| parse(self.arm.mode, text, &contract.data.meta.snap)) {
+                Ok(items) => {
+                    self.counts.answered += 1;
+                    self.pending.push(Pending { at: now, subject: subject.cloned(), contract, items });
+                    return;
+                }
+                Err(refused) => {
+                    *self.counts.failures.entry(refused.code.to_string()).or_default() += 1;
+                    if !refused.code.is_form() || tries_left == 0 {
+                        self.counts.answered += 1;
+                        return;
+                    }
+                    messages.extend(once_more(reply.as_bytes(), &refused));
+                }
+            }
+        }
+    }
+
+    /// The requests that these words may be sent as.
+    fn asked(&self, at: Ms, messages: &[Message]) -> Asked {
         let name = format!("{}_v1", self.arm.mode.as_str());
         let schema = self.arm.mode.schema();
         let one = |format: Format| {
-            let body = request(&self.parameters, &prompt.messages, format, &schema, &name);
+            let body = request(&self.parameters, messages, format, &schema, &name);
             let hash: [u8; 32] = Sha256::digest(&body).into();
             (format, body, hash)
         };
-        let asked =
-            Asked { at: now, requests: [Format::JsonSchema, Format::JsonObject, Format::None].map(one).to_vec() };
-        self.counts.questions += 1;
-        let Some(reply) = (self.source)(&asked) else {
-            self.counts.missing_ms.push(now.0);
-            return;
-        };
-        self.counts.answered += 1;
-        let snap = contract.data.meta.snap.clone();
-        let body: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
-        let items = match content(&body).and_then(|text| parse(self.arm.mode, text, &snap)) {
-            Ok(items) => items,
-            Err(refused) => {
-                *self.counts.failures.entry(refused.code.to_string()).or_default() += 1;
-                return;
-            }
-        };
+        Asked { at, requests: [Format::JsonSchema, Format::JsonObject, Format::None].map(one).to_vec() }
+    }
+
+    /// An answer has been thought of: it is judged on the state of now.
+    fn act(&mut self, now: Ms, pending: Pending, (market, account, orders): Seen<'_>, out: &mut Advice) {
+        let extras = self.extras(now);
         let moment = Moment {
             now,
             run_id: run_at(now),
             arm: &self.arm,
-            asked: &contract,
+            asked: &pending.contract,
             market,
             account,
             orders,
             plans: &self.seat.plans,
-            extras: &nothing,
+            extras: &extras,
             opens_today: self.seat.opens_today(now),
             close_only: None,
         };
+        let items = pending.items;
         let verdicts = judge(&moment, items);
         self.seat.last_decision = Some(now);
         for verdict in verdicts {
@@ -238,17 +278,29 @@ impl Advisor for Model<'_> {
             *self.counts.endings.entry(why).or_default() += 1;
         }
         out.proposals = self.seat.exits(&self.arm, (base, &market), orders, now);
+        let (due, thinking) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| now.since(pending.at) >= self.think);
+        self.pending = thinking;
+        for pending in Vec::<Pending>::from(due) {
+            self.act(now, pending, (&market, account, orders), &mut out);
+        }
         let single = self.arm.mode == Mode::Single;
         for (subject, trigger) in self.seat.due(&self.arm, &self.cadence, now, &market, single) {
             let about = |inst: &InstId| subject.as_ref().is_none_or(|only| only == inst);
             let short = self.arm.instruments.iter().filter(|inst| about(inst)).any(|inst| {
                 market.insts.get(inst).and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar))).is_none()
             });
-            if short {
+            // One question about it at a time.
+            if short || self.pending.iter().any(|pending| pending.subject == subject) {
                 continue;
             }
             self.seat.note_asked(&self.arm, subject.as_ref(), &market, now);
-            self.ask(now, subject.as_ref(), &trigger, (&market, account, orders), &mut out);
+            self.ask(now, subject.as_ref(), &trigger, (&market, account, orders));
+            if self.think <= Ms::ZERO
+                && let Some(pending) = self.pending.pop()
+            {
+                self.act(now, pending, (&market, account, orders), &mut out);
+            }
         }
         // One wish for one instrument: the way out comes first.
         let mut seen = std::collections::BTreeSet::new();

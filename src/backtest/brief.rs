@@ -203,7 +203,7 @@ mod tests {
         let told = player((0..43_200).step_by(1500).map(|bar| (bar, if bar % 3000 == 0 { 100.0 } else { -60.0 })), 3.0);
         let rules = rules(5000);
         let (short, returns) = brief(&market, &told, &rules);
-        let (long, _) = figures(&market, &kernel::run(&market, &told, &rules), 5000.0);
+        let (long, _) = figures(std::slice::from_ref(&market), &kernel::run(&market, &told, &rules), 5000.0);
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9 * b.abs().max(1.0), "{a} is not {b}");
         assert_eq!((long.period, returns.len(), short.trades), ("day", 30, long.trades.trades));
         near(short.sharpe, long.sharpe);

@@ -369,7 +369,7 @@ mod tests {
         let told = player([(0, 100.0), (80, -50.0), (200, 0.0)], 0.0);
         let rules = rules(5000);
         let outcome = super::super::kernel::run(&market, &told, &rules);
-        let report = super::super::report::judge(&market, &told, &rules, &outcome, (1, 1));
+        let report = super::super::report::judge(std::slice::from_ref(&market), &told, &rules, &outcome, (1, 1));
         let page = page(&market, &told, &rules, &outcome, &report);
         assert_eq!(page.matches("<svg").count(), 2);
         assert_eq!(page.matches("</svg>").count(), 2);

@@ -35,6 +35,13 @@ impl Funding {
         (!sum.is_zero()).then_some(sum)
     }
 
+    /// The rate that was due last, if one has been.
+    pub fn last(&self, now: Ms) -> Option<Decimal> {
+        let past = self.history.partition_point(|(at, _)| *at <= now.0);
+        let known = past.checked_sub(1).and_then(|last| self.history.get(last)).filter(|(at, _)| now.0 - at <= EVERY);
+        known.map(|(_, rate)| *rate).or_else(|| (!self.otherwise.is_zero()).then_some(self.otherwise))
+    }
+
     /// The next instant after `now` at which something may be due.
     pub fn next(&self, now: Ms) -> Ms {
         let listed = self.history.partition_point(|(at, _)| *at <= now.0);

@@ -66,41 +66,59 @@ pub struct Report {
 /// Resamples behind an interval.
 const RESAMPLES: usize = 1000;
 
-/// Figures of an outcome on one market.
-pub fn figures<N: Number>(market: &Market, outcome: &Outcome<N>, cash: f64) -> (Performance, Vec<Trip>) {
+/// Figures of an outcome on its markets.
+pub fn figures<N: Number>(markets: &[Market], outcome: &Outcome<N>, cash: f64) -> (Performance, Vec<Trip>) {
     let (equity, exposure) = (N::floats(&outcome.equity), N::floats(&outcome.exposure));
-    let trips = trips(outcome, std::slice::from_ref(market));
+    let trips = trips(outcome, markets);
     let value = outcome.fills.iter().map(|fill| fill.value.float()).sum();
-    let curve = Curve {
-        start: cash,
-        at: &outcome.at,
-        equity: &equity,
-        exposure: &exposure,
-        first_price: market.columns.open[0],
-        benchmark: &market.columns.close,
-        bar_ms: market.columns.bar.span().0,
-        years: market.years(),
+    let bar_ms = markets[0].columns.bar.span().0;
+    let basket;
+    let (first_price, benchmark, years) = match markets {
+        [one] => (one.columns.open[0], &one.columns.close, one.years()),
+        several => {
+            basket = held_alike(several, &outcome.at);
+            let years = outcome.at.len() as f64 * bar_ms as f64 / crate::stats::performance::YEAR_MS;
+            (1.0, &basket, years)
+        }
     };
+    let (at, equity, exposure) = (&outcome.at, &equity, &exposure);
+    let curve = Curve { start: cash, at, equity, exposure, first_price, benchmark, bar_ms, years };
     (performance(&curve, &trips, value), trips)
 }
 
-/// Judges a run of one player on one market. `trials`: how many combinations its parameters were chosen from; `seed`: of the
+/// What a unit in equal parts of each market is worth at each close; one that has not begun yet is held as cash.
+fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
+    let mut next = vec![0; markets.len()];
+    let worth = |at: &i64| {
+        let parts = markets.iter().zip(&mut next).map(|(market, next)| {
+            let columns = &*market.columns;
+            while *next < columns.len() && columns.closes(*next).0 <= *at {
+                *next += 1;
+            }
+            next.checked_sub(1).map_or(1.0, |last| columns.close[last] / columns.open[0])
+        });
+        parts.sum::<f64>() / markets.len() as f64
+    };
+    at.iter().map(worth).collect()
+}
+
+/// Judges a run of one player on its markets. `trials`: how many combinations its parameters were chosen from; `seed`: of the
 /// bootstrap.
 pub fn judge<N: Number>(
-    market: &Market,
+    markets: &[Market],
     player: &Player,
     rules: &Rules,
     outcome: &Outcome<N>,
     (trials, seed): (usize, u64),
 ) -> Report {
     let cash = f64::of(rules.cash);
-    let (performance, trips) = figures(market, outcome, cash);
+    let (performance, trips) = figures(markets, outcome, cash);
     let findings = diagnose(&Case {
-        markets: std::slice::from_ref(market),
+        markets,
         outcome,
         performance: &performance,
         trips: &trips,
-        warmup: player.build(market).warmup(),
+        warmup: player.build(&markets[0]).warmup(),
         parameters: player.strategy.params.iter().filter(|p| p.name != "stop_pct" && p.name != "seed").count(),
         trials,
     });
@@ -144,7 +162,7 @@ pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decima
         let costs = market.costs.times(*factor);
         let dearer = Market { costs: costs.into(), funding: funding.into(), ..market.clone() };
         let outcome = kernel::run(&dearer, player, rules);
-        Stress::of(*factor, &figures(&dearer, &outcome, f64::of(rules.cash)).0)
+        Stress::of(*factor, &figures(std::slice::from_ref(&dearer), &outcome, f64::of(rules.cash)).0)
     };
     factors.par_iter().map(run).collect()
 }

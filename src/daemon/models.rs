@@ -181,8 +181,15 @@ pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoi
     // Nobody has recorded how deep the book was.
     arm.limits.depth_times = Decimal::ZERO;
     let longer = config.more_bars.clone();
-    let made =
-        Made { arm, cadence, template, parameters: parameters(endpoint), longer, history_bars: config.history_bars };
+    let made = Made {
+        arm,
+        cadence,
+        template,
+        parameters: parameters(endpoint),
+        longer,
+        history_bars: config.history_bars,
+        think: Ms(i64::try_from(endpoint.deadline.as_millis()).unwrap_or(i64::MAX)),
+    };
     Ok((made, endpoint.clone()))
 }
 

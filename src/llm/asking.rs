@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::answer::Mode;
 use super::budget::{Allowance, Prices, Spent, Worst};
-use super::chat::{About, Message, Parameters, about, content, request, status};
+use super::chat::{About, Parameters, about, content, once_more, request, status};
 use super::client::{Client, Raw};
 use super::code::Code;
 use super::format::{Format, Known};
@@ -163,8 +163,7 @@ impl Asking {
                             }
                             if refused.code.is_form() && !asked_again {
                                 asked_again = true;
-                                messages.push(Message { role: "assistant", content: said(&raw) });
-                                messages.push(Message { role: "user", content: again(&refused) });
+                                messages.extend(once_more(&raw.body, &refused));
                                 continue;
                             }
                             wait = raw.retry_after.filter(|_| refused.code.is_passing()).unwrap_or_default();
@@ -290,20 +289,6 @@ fn counted(call: &ModelCall, raw: &Raw) -> Option<(u64, Decimal)> {
         None if (400..500).contains(&raw.status) => Some((0, Decimal::ZERO)),
         None => None,
     }
-}
-
-/// What the model said, as far as it is worth repeating to it.
-fn said(raw: &Raw) -> String {
-    let body: Value = serde_json::from_slice(&raw.body).unwrap_or_default();
-    body["choices"][0]["message"]["content"].as_str().unwrap_or_default().chars().take(4000).collect()
-}
-
-/// The one further question.
-fn again(refused: &Refused) -> String {
-    format!(
-        "Your last answer was refused: {} ({}). The data has not changed. Answer once more with one JSON object of the form asked for and nothing else.",
-        refused.code, refused.detail
-    )
 }
 
 /// A pause before a further try: not the same for everybody, the same for this run.

@@ -130,6 +130,18 @@ pub fn content(body: &Value) -> Result<&str, Refused> {
     }
 }
 
+/// What is said after an answer that was refused for its form: the answer, as far as it is worth repeating, and the one further
+/// question.
+pub fn once_more(reply: &[u8], refused: &Refused) -> [Message; 2] {
+    let body: Value = serde_json::from_slice(reply).unwrap_or_default();
+    let said = body["choices"][0]["message"]["content"].as_str().unwrap_or_default().chars().take(4000).collect();
+    let question = format!(
+        "Your last answer was refused: {} ({}). The data has not changed. Answer once more with one JSON object of the form asked for and nothing else.",
+        refused.code, refused.detail
+    );
+    [Message { role: "assistant", content: said }, Message { role: "user", content: question }]
+}
+
 /// What an HTTP status means for the question. `None`: there is an answer to read.
 pub const fn status(status: u16) -> Option<Code> {
     match status {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use rust_decimal::Decimal;
 use serde_json::json;
 use std::io::IsTerminal;
 
@@ -16,14 +17,14 @@ use crate::backtest::report::judge;
 use crate::backtest::{ADVISED, Market, Player, Rules};
 use crate::config::Config;
 use crate::daemon::models::{client, made};
-use crate::domain::Ms;
+use crate::domain::{InstId, Ms};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
 use crate::store::{Reader, Research, StateDir};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena --config models.toml backtest model --contender thinker --inst BTC-USDT-SWAP --ask\n  alpha-arena --config models.toml backtest model --contender thinker --inst BTC-USDT-SWAP --json\n\nA question that was asked before, word for word (model, parameters, prompt), is answered as it was then; --ask asks the others and\nkeeps what is said in research.db. Without it they are missing, and told of. Bars before the model's training cut-off prove nothing:\nit may have read what came of them."
+    after_help = "Examples:\n  alpha-arena --config models.toml backtest model --contender thinker --ask\n  alpha-arena --config models.toml backtest model --contender thinker --inst BTC-USDT-SWAP --json\n\nWithout --inst all of the contender's instruments are traded, on one account. A question that was asked before, word for word (model, parameters, prompt), is answered as it was then; --ask asks the others and\nkeeps what is said in research.db. Without it they are missing, and told of. Bars before the model's training cut-off prove nothing:\nit may have read what came of them."
 )]
 pub(in crate::cli) struct ModelArgs {
     /// The contender, as configured.
@@ -35,6 +36,9 @@ pub(in crate::cli) struct ModelArgs {
     /// At most so many questions to the model.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "ask")]
     ask_max: u32,
+    /// How long an answer takes; what is less than a bar counts as nothing. Default: the model's deadline_ms.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=600_000))]
+    think_ms: Option<i64>,
     /// Which answer to the same question: 0 is the first.
     #[arg(long, value_name = "N", default_value_t = 0)]
     sample: u32,
@@ -56,25 +60,27 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
         Failure::new(Exit::Usage, format!("no contender '{}'; there are: {}", args.contender, all.join(", ")))
     })?;
     let (mut made, endpoint) = made(&config, contender)?;
-    let market = market(global, &config, &args.history, &args.costs)?;
-    // One instrument, all of the account: what it would do with a sleeve it does here with everything.
-    made.arm.instruments = vec![market.instrument.id.clone()];
+    let markets = markets(global, &config, args, &contender.instruments)?;
+    // What it would do with a sleeve it does here with all of the account.
+    made.arm.instruments = markets.iter().map(|market| market.instrument.id.clone()).collect();
     made.arm.share = args.terms.weight;
-    if made.arm.bar.span() < market.columns.bar.span() {
+    let bar = markets[0].columns.bar;
+    if made.arm.bar.span() < bar.span() {
         let why =
             format!("{} is asked on bars of {}; give --bar {} or shorter", args.contender, made.arm.bar, made.arm.bar);
         return Err(Failure::new(Exit::Usage, why));
     }
+    let think = args.think_ms.map_or(made.think, Ms);
+    made.think = think.floor(bar.span());
     let rules = args.terms.rules(&config)?;
     let player = Player {
         id: made.arm.id.clone(),
         strategy: &ADVISED,
         params: crate::strategy::Params::new(),
         weight: args.terms.weight,
-        markets: vec![0],
+        markets: (0..markets.len()).collect(),
         execution: contender.execution,
     };
-    let markets = [market];
     let replies = Replies::open(global, &config, args, &endpoint)?;
     let mut failure = None;
     let mut source = |asked: &Asked| match replies.find(asked) {
@@ -92,7 +98,19 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     if let Some(error) = failure {
         return Err(error);
     }
-    told(args, (&config, &endpoint), &markets[0], &player, &rules, &outcome, &counts)
+    told(args, (&config, &endpoint), (&markets, &player, &rules), &outcome, (&counts, think))
+}
+
+/// The histories of what it trades: the one that is named, or all of its own.
+fn markets(global: &Global, config: &Config, args: &ModelArgs, own: &[InstId]) -> Result<Vec<Market>, Failure> {
+    if args.history.candles.is_some() || args.history.inst.is_some() {
+        return Ok(vec![market(global, config, &args.history, &args.costs)?]);
+    }
+    let one = |inst: &InstId| {
+        let history = HistoryArgs { inst: Some(inst.to_string()), ..args.history.clone() };
+        market(global, config, &history, &args.costs)
+    };
+    own.iter().map(one).collect()
 }
 
 /// Where replies are looked for, and who is asked for the rest.
@@ -171,42 +189,48 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// Bars that lie before a model's training cut-off, and all of them.
-fn before_cutoff(endpoint: &crate::config::ModelEndpoint, market: &Market) -> Option<(usize, usize)> {
+/// Bars that opened before a model's training cut-off, and all of them; by the closes there were.
+fn before_cutoff(endpoint: &crate::config::ModelEndpoint, closes: &[i64], bar: Ms) -> Option<(usize, usize)> {
     let day: chrono::NaiveDate = endpoint.training_cutoff.as_ref()?.parse().ok()?;
     let cutoff = day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis();
-    Some((market.columns.ts.partition_point(|ts| *ts < cutoff), market.columns.len()))
+    Some((closes.partition_point(|close| close - bar.0 < cutoff), closes.len()))
 }
 
-#[allow(clippy::too_many_arguments)]
 fn told(
     args: &ModelArgs,
     (config, endpoint): (&Config, &crate::config::ModelEndpoint),
-    market: &Market,
-    player: &Player,
-    rules: &Rules,
+    (markets, player, rules): (&[Market], &Player, &Rules),
     outcome: &crate::backtest::Outcome<rust_decimal::Decimal>,
-    counts: &Counts,
+    (counts, think): (&Counts, Ms),
 ) -> Result<Exit, Failure> {
-    let report = judge(market, player, rules, outcome, (1, 1));
+    let report = judge(markets, player, rules, outcome, (1, 1));
     let missing = counts.missing_ms.len();
-    let cutoff = before_cutoff(endpoint, market);
+    let bar = markets[0].columns.bar;
+    let cutoff = before_cutoff(endpoint, &outcome.at, bar.span());
+    let insts: Vec<&InstId> = markets.iter().map(|market| &market.instrument.id).collect();
     if args.json {
         output::say(json!({
-            "schema": "backtest model/1", "as_of_ms": wall_ms(), "build": env!("ARENA_BUILD"), "mode": config.mode.to_string(),
-            "contender": args.contender, "model": endpoint.model, "sample": args.sample, "inst": market.instrument.id,
-            "bar": market.columns.bar.okx(), "bars": market.columns.len(), "counts": counts, "missing": missing,
+            "schema": "backtest model/2", "as_of_ms": wall_ms(), "build": env!("ARENA_BUILD"), "mode": config.mode.to_string(),
+            "contender": args.contender, "model": endpoint.model, "sample": args.sample, "insts": insts,
+            "bar": bar.okx(), "bars": outcome.at.len(), "think_ms": think.0, "counts": counts, "missing": missing,
             "bars_before_cutoff": cutoff.map(|(before, _)| before), "training_cutoff": endpoint.training_cutoff, "report": report,
         }));
         return Ok(Exit::Ok);
     }
-    shown::run(market, player, &report, outcome);
+    shown::run(markets, player, &report, outcome);
     let list = |map: &std::collections::BTreeMap<String, u32>| {
         map.iter().map(|(word, count)| format!("{word} {count}")).collect::<Vec<_>>().join(", ")
     };
     output::say(format_args!(
-        "{} questions, {} with a recorded answer, {missing} without",
-        counts.questions, counts.answered
+        "{} questions, {} with a recorded answer, {missing} without; an answer takes {} s: judged {}",
+        counts.questions,
+        counts.answered,
+        Decimal::new(think.0, 3).normalize(),
+        match think.0 / bar.span().0 {
+            0 => "at once, filled from the next bar on".to_owned(),
+            1 => format!("one close of {bar} later, filled from the next bar on"),
+            bars => format!("{bars} closes of {bar} later, filled from the next bar on"),
+        }
     ));
     for (title, map) in
         [("no answers", &counts.failures), ("items", &counts.items), ("ideas that are over", &counts.endings)]

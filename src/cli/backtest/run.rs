@@ -116,7 +116,7 @@ fn told<N: Number + std::fmt::Display + Send>(
 ) -> Result<Exit, Failure> {
     let judged = || {
         let outcome = run();
-        let report = judge(market, player, rules, &outcome, (1, args.seed));
+        let report = judge(std::slice::from_ref(market), player, rules, &outcome, (1, args.seed));
         (outcome, report)
     };
     let ((outcome, mut report), mut stress) = rayon::join(judged, || stress(market, player, rules, &FACTORS));
@@ -137,7 +137,7 @@ fn told<N: Number + std::fmt::Display + Send>(
         output::say(told_json(args, market, player, &report, outcome));
         return Ok(Exit::Ok);
     }
-    shown::run(market, player, &report, outcome);
+    shown::run(std::slice::from_ref(market), player, &report, outcome);
     for path in args.html.iter().chain(&args.fills_csv) {
         output::say(format_args!("wrote {}", path.display()));
     }
@@ -243,7 +243,7 @@ fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool)
         output::say(body);
         return;
     }
-    shown::head(market, player);
+    shown::head(std::slice::from_ref(market), player);
     output::say(format_args!(
         "next open, long or flat, {} % fee, {} % slippage: {orders} orders, {:.2} → {equity:.2} ({:+.2} %), buy and hold {:+.2} %",
         100.0 * terms.fee,

@@ -11,18 +11,21 @@ use crate::fills::Number;
 use crate::stats::Interval;
 
 /// What was run on what.
-pub(super) fn head(market: &Market, player: &Player) {
-    let columns = &*market.columns;
+pub(super) fn head(markets: &[Market], player: &Player) {
+    let columns = &*markets[0].columns;
+    let names: Vec<&str> = markets.iter().map(|market| market.instrument.id.as_str()).collect();
+    let from = markets.iter().map(|market| market.columns.ts[0]).min().unwrap_or_default();
+    let to = markets.iter().map(|market| market.columns.closes(market.columns.len() - 1).0).max().unwrap_or_default();
     let params: Vec<String> = player.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     say(format_args!(
         "{} ({}) on {} {}, {} bars, {} to {}",
         player.strategy.name,
         params.join(" "),
-        market.instrument.id,
+        names.join(", "),
         columns.bar,
-        columns.len(),
-        day(columns.ts[0]),
-        day(columns.closes(columns.len() - 1).0)
+        markets.iter().map(|market| market.columns.len()).max().unwrap_or_default(),
+        day(from),
+        day(to)
     ));
 }
 
@@ -44,8 +47,8 @@ fn plain(value: f64) -> String {
 }
 
 /// All of a run.
-pub(super) fn run<N: Number>(market: &Market, player: &Player, report: &Report, outcome: &Outcome<N>) {
-    head(market, player);
+pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Report, outcome: &Outcome<N>) {
+    head(markets, player);
     let (p, t) = (&report.performance, &report.performance.trades);
     let mut table = sheet(&["figure", "value", "figure", "value", "figure", "value"]);
     let money = |value: f64| format!("{value:.2}");

@@ -155,3 +155,86 @@ fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
     let page = verb(&["backtest", "model", "--contender", "llm", "--inst", INST, "--weight", "0.5"]);
     assert!(page.contains("[missing]") && page.contains("240 of 600 bars lie before 2025-01-01"), "{page}");
 }
+
+#[test]
+fn a_backtest_of_a_portfolio_trades_all_of_its_instruments_and_an_answer_takes_its_time() {
+    const OTHER: &str = "BTC-USDT-SWAP";
+    let server = ModelServer::start(|_, asked| {
+        let again = asked.body["messages"].as_array().unwrap().len() > 2;
+        let data = asked.data();
+        let held = data["positions"].as_array().unwrap().len();
+        // Some say first that they would rather talk.
+        if !again && data["meta"]["as_of_ms"].as_i64().unwrap() / 300_000 % 2 == 0 {
+            return Say::text("Let me think about it.");
+        }
+        let target = |inst: &str| {
+            let shown = |key: &str| data["market"][inst][key].as_str().unwrap().parse::<f64>().unwrap();
+            let atr: f64 = data["limits"]["atr14_px"][inst].as_str().unwrap().parse().unwrap();
+            json!({"symbol": inst, "weight": "0.2", "stop_px": format!("{:.6}", shown("mark") - 4.0 * atr), "target_px": null,
+                "horizon_min": null, "p_target_first": null, "invalidation": null, "reason": "r"})
+        };
+        let targets: Vec<Value> = if held == 2 { vec![] } else { [INST, OTHER].map(target).to_vec() };
+        Say::text(
+            json!({"schema": "portfolio.v1", "snap": data["meta"]["snap"], "targets": targets, "unlisted": "keep", "reason": "r"})
+                .to_string(),
+        )
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("models.toml");
+    let text = format!(
+        "{WIDE}[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1\n[[instrument]]\nid = \"{INST}\"\n[[instrument]]\nid = \"{OTHER}\"\n\
+         [[model]]\nid = \"stub\"\nbase_url = \"{}\"\nmodel = \"stub-1\"\ncalls_per_minute = 10000\nresponse_format = \"none\"\n\
+         [[contender]]\nid = \"llm\"\nkind = \"llm\"\nmodel = \"stub\"\nmode = \"portfolio\"\nstage = \"live\"\nweight = \"0.5\"\n\
+         instruments = [\"{INST}\", \"{OTHER}\"]\nevery_bars = 5\nopens_per_day_max = 1000\nttl_ms = 90000\ndeviation_bps_max = 1000\n\
+         execution = {{ policy = \"market\" }}\n",
+        server.url
+    );
+    std::fs::write(&path, text).unwrap();
+    let state = dir.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let verb = |args: &[&str]| -> String {
+        let all = [&["--config", path.to_str().unwrap()], args].concat();
+        let out = command(&state, &all).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    for inst in [INST, OTHER] {
+        verb(&["data", "generate", "--inst", inst, "--bars", "300", "--from", "2025-01-01T00:00:00Z"]);
+    }
+    let backtest = |more: &[&str]| -> Value {
+        let args = [&["backtest", "model", "--contender", "llm", "--ask", "--json", "--limits", "off"], more].concat();
+        serde_json::from_str(&verb(&args)).unwrap()
+    };
+    let run = backtest(&["--think-ms", "0"]);
+    assert_eq!(run["insts"], json!([INST, OTHER]));
+    assert_eq!(run["missing"], 0, "{:#}", run["counts"]);
+    assert!(
+        run["counts"]["items"]["accepted"].as_i64().unwrap() >= 2 && run["report"]["fills"].as_i64().unwrap() >= 2,
+        "{run:#}"
+    );
+    let all = server.all();
+    let shown: Vec<Value> = all.iter().map(Asked::data).collect();
+    let both =
+        shown.iter().find(|data| data["positions"].as_array().unwrap().len() == 2).expect("both are held at once");
+    assert_eq!(both["market"].as_object().unwrap().len(), 2);
+    assert!(both["market"][INST]["next_funding_ms"].is_i64(), "{}", both["market"]);
+    // A talker was asked once more, and its second answer counted.
+    let talked = run["counts"]["failures"]["syntax"].as_i64().unwrap();
+    let again = all.iter().filter(|asked| asked.body["messages"].as_array().unwrap().len() == 4).count();
+    assert!(talked >= 1 && again as i64 == talked, "{:#}", run["counts"]);
+    assert_eq!(run["counts"]["answered"], run["counts"]["questions"]);
+    // Judged at the next close, as the model's deadline of a minute says; two minutes are more than its answers are good for.
+    let slower = backtest(&[]);
+    assert_eq!(
+        (slower["think_ms"].as_i64(), slower["counts"]["items"].get("stale")),
+        (Some(60_000), None),
+        "{:#}",
+        slower["counts"]
+    );
+    assert_ne!(slower["report"]["performance"]["total_return"], run["report"]["performance"]["total_return"]);
+    let late = backtest(&["--think-ms", "120000"]);
+    assert!(late["counts"]["items"]["stale"].as_i64().unwrap() > 0, "{:#}", late["counts"]);
+    assert_eq!(late["report"]["fills"], 0, "nothing that is stale is bought");
+    let page = verb(&["backtest", "model", "--contender", "llm"]);
+    assert!(page.contains("ETH-USDT-SWAP, BTC-USDT-SWAP") && page.contains("judged one close of 1m later"), "{page}");
+}
