@@ -223,7 +223,7 @@ impl<'a> Model<'a> {
             let hash: [u8; 32] = Sha256::digest(&body).into();
             (format, body, hash)
         };
-        Asked { at, requests: [Format::JsonSchema, Format::JsonObject, Format::None].map(one).to_vec() }
+        Asked { at, requests: Format::ALL.map(one).to_vec() }
     }
 
     /// An answer has been thought of: it is judged on the state of now.

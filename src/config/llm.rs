@@ -12,6 +12,7 @@ use super::contender::read_rule;
 use super::reader::Section;
 use crate::domain::Ms;
 use crate::llm::fallback::Fallback;
+use crate::llm::format::Format;
 
 /// One `[[model]]`.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub struct ModelEndpoint {
     /// What the server calls the limit: newer models know another word.
     pub max_tokens_key: String,
     pub max_tokens: u32,
-    /// `json_schema`, `json_object` or `none`: what is tried first.
+    /// `json_schema`, `json_object_schema`, `json_object` or `none`: what is tried first.
     pub response_format: String,
     /// Further keys of each request.
     pub extra: Map<String, Value>,
@@ -124,8 +125,8 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
         s.problem("extra", format!("may not set {key}"));
     }
     let response_format = s.text_or("response_format", "json_schema");
-    if !["json_schema", "json_object", "none"].contains(&response_format.as_str()) {
-        s.problem("response_format", format!("must be json_schema, json_object or none, is '{response_format}'"));
+    if let Err(why) = response_format.parse::<Format>() {
+        s.problem("response_format", why);
     }
     let deadline = s.int_or("deadline_ms", 60_000, 100, 600_000);
     let listen = s.int_or("listen_ms", deadline.saturating_add(60_000), 100, 1_800_000);

@@ -46,8 +46,10 @@ pub fn request(parameters: &Parameters, messages: &[Message], format: Format, sc
                 json!({ "type": "json_schema", "json_schema": { "name": name, "strict": true, "schema": schema } });
             map.insert("response_format".into(), schema);
         }
+        Format::JsonObjectSchema => {
+            map.insert("response_format".into(), json!({ "type": "json_object", "schema": schema }));
+        }
         Format::JsonObject => {
-            // llama-cpp-python makes a grammar of a schema that comes with it; others do not look at it.
             map.insert("response_format".into(), json!({ "type": "json_object" }));
         }
         Format::None => {}

@@ -15,15 +15,21 @@ const BELIEVED: Ms = Ms::days(1);
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     JsonSchema,
+    /// Only where it is configured: some servers (llama-cpp-python) take a schema with the simple word and none with the other.
+    JsonObjectSchema,
     JsonObject,
     None,
 }
 
 impl Format {
+    /// Each of them, best first.
+    pub const ALL: [Format; 4] = [Format::JsonSchema, Format::JsonObjectSchema, Format::JsonObject, Format::None];
+
     /// Its word in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Format::JsonSchema => "json_schema",
+            Format::JsonObjectSchema => "json_object_schema",
             Format::JsonObject => "json_object",
             Format::None => "none",
         }
@@ -31,7 +37,7 @@ impl Format {
     /// What to try when a server refuses this one.
     pub const fn lower(self) -> Option<Self> {
         match self {
-            Format::JsonSchema => Some(Format::JsonObject),
+            Format::JsonSchema | Format::JsonObjectSchema => Some(Format::JsonObject),
             Format::JsonObject => Some(Format::None),
             Format::None => None,
         }
@@ -41,10 +47,10 @@ impl Format {
 impl std::str::FromStr for Format {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Format::JsonSchema, Format::JsonObject, Format::None]
+        Format::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
-            .ok_or_else(|| format!("must be json_schema, json_object or none, is '{text}'"))
+            .ok_or_else(|| format!("must be json_schema, json_object_schema, json_object or none, is '{text}'"))
     }
 }
 
@@ -180,6 +186,17 @@ mod tests {
         let mut down = fresh();
         story(&mut down, Ms(0), &[500, 500, 500], "json_schema json_object none no");
         story(&mut down, Ms(1), &[503], "json_schema no");
+    }
+
+    #[test]
+    fn each_has_a_word_and_steps_down_to_none() {
+        for format in Format::ALL {
+            assert_eq!(format.as_str().parse(), Ok(format));
+            assert_eq!(std::iter::successors(Some(format), |f| f.lower()).last(), Some(Format::None));
+        }
+        assert!("xml".parse::<Format>().is_err());
+        let mut known = Known::new(Format::JsonObjectSchema, None);
+        story(&mut known, Ms(0), &[400, 200], "json_object_schema json_object ok");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 # A real, small model as a contender: SmolLM2 135M in a local llama.cpp server, asked for twenty cycles on the embedded exchange.
 #
 #   cargo build --release
-#   bash tests/llm/smollm2.sh            # VENV=DIR uses one that is there; CYCLES=20
+#   bash tests/llm/smollm2.sh            # VENV=DIR uses one that is there; CYCLES=20; FORMAT=json_schema steps down
 #
 # Not part of `cargo test`: setting it up builds llama.cpp (about 20 minutes on two cores), and each answer takes a while. What it
 # shows: every reply is kept, valid or refused with its code, and no error goes unhandled.
@@ -34,6 +34,7 @@ id = "smollm2"
 base_url = "http://127.0.0.1:$port/v1"
 model = "smollm2"
 max_tokens = 400
+response_format = "${FORMAT:-json_object_schema}"
 deadline_ms = 300000
 listen_ms = 400000
 [[contender]]

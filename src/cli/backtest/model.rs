@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::daemon::models::{client, made};
 use crate::domain::{InstId, Ms};
 use crate::exit::Exit;
+use crate::llm::format::Format;
 use crate::runtime::wall_ms;
 use crate::store::{Reader, Research, StateDir};
 
@@ -120,6 +121,8 @@ struct Replies<'a> {
     research: Research,
     traded: Option<Reader>,
     client: Option<crate::llm::client::Client>,
+    /// What is tried one after the other.
+    formats: Vec<Format>,
     asked: std::cell::Cell<u32>,
     bar: ProgressBar,
 }
@@ -144,6 +147,8 @@ impl<'a> Replies<'a> {
             model: endpoint.id.clone(),
             research: Research::open(&dir, wall_ms())?,
             traded: StateDir::trading_db(&dir).exists().then(|| reader(global)).transpose()?,
+            formats: std::iter::successors(endpoint.response_format.parse().ok(), |format: &Format| format.lower())
+                .collect(),
             client: args.ask.then(|| client(config, endpoint)).transpose()?,
             asked: std::cell::Cell::new(0),
             bar,
@@ -164,7 +169,10 @@ impl<'a> Replies<'a> {
         let Some(client) = self.client.as_ref().filter(|_| self.asked.get() < self.args.ask_max) else {
             return Ok(None);
         };
-        for (_, body, hash) in &asked.requests {
+        for (format, body, hash) in &asked.requests {
+            if !self.formats.contains(format) {
+                continue;
+            }
             self.asked.set(self.asked.get() + 1);
             self.bar.inc(1);
             let send = async {

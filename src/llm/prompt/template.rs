@@ -10,8 +10,8 @@ use crate::llm::chat::Message;
 /// The line between what the system says and what the user asks.
 pub const DIVIDER: &str = "=== user ===";
 
-const SINGLE: &str = include_str!("../../../config/prompts/single.v1.md");
-const PORTFOLIO: &str = include_str!("../../../config/prompts/portfolio.v1.md");
+const SINGLE: &str = include_str!("../../../config/prompts/single.v2.md");
+const PORTFOLIO: &str = include_str!("../../../config/prompts/portfolio.v2.md");
 
 /// A template that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +50,8 @@ impl Template {
     /// The one that is used if none is named.
     pub fn built_in(mode: Mode) -> Self {
         match mode {
-            Mode::Single => Self::new("single.v1", SINGLE),
-            Mode::Portfolio => Self::new("portfolio.v1", PORTFOLIO),
+            Mode::Single => Self::new("single.v2", SINGLE),
+            Mode::Portfolio => Self::new("portfolio.v2", PORTFOLIO),
         }
     }
 

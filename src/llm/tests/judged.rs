@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{NOW, Scene, coin, d, portfolio, px, single};
 use crate::domain::instrument::tests::swap;
-use crate::domain::{Bar, Bps, Extras, GoodFor, Ms, Position, Qty, Series};
+use crate::domain::view::OpenOrder;
+use crate::domain::{Bar, Bps, Extras, GoodFor, Ms, OrderId, OrderState, Position, Qty, Series, Side};
 use crate::llm::answer::Mode;
 use crate::llm::code::Code;
 use crate::llm::judge::Verdict;
@@ -136,6 +137,35 @@ fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is
     pending.plans.insert(swap().id, plan());
     check(&pending, json!({}), Code::Repeated);
     check(&pending, json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Repeated);
+    // An order that rests, or whose outcome nobody knows: whatever is added comes on top of it.
+    for state in [OrderState::Acked, OrderState::Unknown, OrderState::Sent] {
+        let mut working = Scene::new(Mode::Single).holding("10");
+        working.plans.insert(swap().id, plan());
+        let order = OpenOrder {
+            id: OrderId::from("as1"),
+            run_id: plan().run_id,
+            contender: working.arm.id.clone(),
+            inst: swap().id,
+            side: Side::Sell,
+            state,
+            leaves: Qty(d("10")),
+            price: px("100"),
+            limit: Some(px("100")),
+            created_at: NOW,
+            cancel_after: None,
+            opening: false,
+            protective: false,
+        };
+        working.orders.open.insert(order.id.clone(), order);
+        let asked = |answer: Value| working.code(&with(single(), answer).to_string()).0;
+        assert_eq!(asked(json!({})), Code::Repeated, "{state:?}");
+        assert_eq!(
+            asked(json!({"action": "tighten_stop", "stop_px": "99"})),
+            Code::Accepted,
+            "{state:?}: it only protects"
+        );
+        assert_eq!(asked(json!({"action": "close"})), Code::Accepted, "{state:?}: the allocator waits for the order");
+    }
     // It counts as open for the others.
     let mut portfolio = Scene::new(Mode::Portfolio);
     portfolio.arm.limits.positions = 1;
