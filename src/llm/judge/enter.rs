@@ -33,9 +33,15 @@ pub(super) fn enter(
     // What is lost on the way in and out, per unit.
     let costs = mark.0 * rate;
     let risked = (mark.0 - levels.stop.0).abs() + costs;
+    let mut note = String::new();
     if let Some(target) = levels.target {
         let funding = mark.0 * funding(moment, item, long);
         let ratio = ((target.0 - mark.0).abs() - costs - funding) / (risked + funding);
+        // Told and not acted on: what a model believes is worth nothing until it is known to be calibrated.
+        if let Some(p) = item.p_target_first {
+            let expected = (p * ratio - (Decimal::ONE - p)).round_dp(2).normalize();
+            note = format!("by its own probability it expects {expected} of what it risks");
+        }
         if ratio < limits.reward_risk {
             let (ratio, least) = (ratio.round_dp(2).normalize(), limits.reward_risk.normalize());
             return refuse(Code::RewardRisk, format!("{ratio} times the risk after costs; at least {least}"));
@@ -118,7 +124,7 @@ pub(super) fn enter(
         leaving: None,
     };
     let target = Some(Bps(if long { bps } else { -bps }));
-    Ok(Move { target, stop: Some(levels.stop), plan: Some(plan), good_for, ..Move::default() })
+    Ok(Move { target, stop: Some(levels.stop), plan: Some(plan), good_for, note, ..Move::default() })
 }
 
 /// What is lost on the way in and out, as a share of value: the taker's fee twice, and the spread.

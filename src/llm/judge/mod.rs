@@ -97,7 +97,7 @@ struct Move {
     plan: Option<Plan>,
     tightened: Option<Price>,
     good_for: Option<GoodFor>,
-    /// Why nothing comes of it, if nothing does.
+    /// What is to be told of it: why nothing comes of it, what it expects.
     note: String,
 }
 

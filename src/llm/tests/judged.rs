@@ -40,6 +40,8 @@ fn a_sound_answer_becomes_a_target_a_stop_and_a_plan() {
     let plan = verdict.plan.as_ref().unwrap();
     assert_eq!((plan.entry, plan.stop, plan.target), (px("100"), px("98"), Some(px("105"))));
     assert_eq!(plan.risk_usd.round_dp(2), d("50"));
+    // (5 − 0.2) / 2.2 won with 48 %, all that is risked lost with 52 %: told, and nothing is sized by it.
+    assert_eq!(verdict.detail, "by its own probability it expects 0.53 of what it risks");
     assert_eq!(asked.verified(&verdict.item.evidence), (1, 1));
 }
 
