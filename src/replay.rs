@@ -55,10 +55,8 @@ fn again(kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
             .again()
             .ok_or_else(|| "its instrument is not in the market kept".to_owned()),
         Stage::Answer => {
-            let (Some(data), Some(reply)) = (&run.data, &run.reply) else {
-                return Err("what was asked or answered is not there any more".to_owned());
-            };
-            unpack::<llm::seen::Seen>(&kept.seen)?.again(data, reply)
+            let Some(data) = &run.data else { return Err("what was asked is not there any more".to_owned()) };
+            unpack::<llm::seen::Seen>(&kept.seen)?.again(data, run.reply.as_deref())
         }
     }
 }

@@ -177,7 +177,7 @@ impl<'a> Model<'a> {
             plans: &self.seat.plans,
             extras: &extras,
             history: &self.seat.history,
-            opens_today: self.seat.opens_today(now),
+            opens_today: self.seat.opens_today(&self.arm, market, orders, now),
             turnover_today: orders.tally.turnover_of(&self.arm.id, now).0,
             llm_cost_today: Decimal::ZERO,
             close_only: false,
@@ -239,7 +239,7 @@ impl<'a> Model<'a> {
             orders,
             plans: &self.seat.plans,
             extras: &extras,
-            opens_today: self.seat.opens_today(now),
+            opens_today: self.seat.opens_today(&self.arm, market, orders, now),
             close_only: None,
         };
         let items = pending.items;
@@ -253,6 +253,10 @@ impl<'a> Model<'a> {
             let inst = verdict.item.inst.clone();
             if let Some(plan) = verdict.plan {
                 let held = crate::llm::plan::held(orders, market, &self.arm.id, &inst);
+                if !held.is_zero() {
+                    // As the desk tells the gate: what is held is under the newest stop at once.
+                    out.stops.push((self.arm.id.clone(), inst.clone(), plan.stop));
+                }
                 self.seat.adopt(plan, held.is_zero());
             }
             if let (Some(stop), Some(plan)) = (verdict.tightened, self.seat.plans.get(&inst)) {

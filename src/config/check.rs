@@ -256,6 +256,16 @@ impl Config {
                 root.problem("decision.every_bars", why);
             }
         }
+        for contender in &contenders {
+            let Plays::Model(settings) = &contender.plays else { continue };
+            let warmup =
+                settings.fallback.as_ref().map_or(0, |rule| (rule.strategy.build)(&rule.params, false).warmup());
+            // It is fed from the history that is at hand when it is needed.
+            if sound && warmup > market.1.unsigned_abs() as usize {
+                let why = format!("the fallback of {} needs {warmup} bars before it says anything", contender.id);
+                root.problem("market.history_bars", why);
+            }
+        }
         if mode != Mode::Sim && !exchange.candles.is_empty() {
             root.problem("exchange.candles", format!("recorded candles are a market of mode sim; the mode is {mode}"));
         }

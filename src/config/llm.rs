@@ -11,8 +11,19 @@ use super::check::is_local;
 use super::contender::read_rule;
 use super::reader::Section;
 use crate::domain::Ms;
-use crate::llm::fallback::Fallback;
-use crate::llm::format::Format;
+use crate::strategy::{Params, Spec};
+
+/// Ways of asking for JSON, best first.
+const FORMATS: [&str; 4] = ["json_schema", "json_object_schema", "json_object", "none"];
+
+/// A rule that decides while a model's provider fails.
+#[derive(Clone, Debug)]
+pub struct RuleFallback {
+    pub strategy: &'static Spec,
+    pub params: Params,
+    /// Otherwise it may only reduce and hold.
+    pub may_open: bool,
+}
 
 /// One `[[model]]`.
 #[derive(Clone, Debug)]
@@ -70,7 +81,7 @@ pub struct ModelSettings {
     /// Share of the day's allowance that only questions about open positions may use.
     pub reserve: Decimal,
     /// What decides while its provider fails.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<RuleFallback>,
 }
 
 pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
@@ -125,8 +136,8 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
         s.problem("extra", format!("may not set {key}"));
     }
     let response_format = s.text_or("response_format", "json_schema");
-    if let Err(why) = response_format.parse::<Format>() {
-        s.problem("response_format", why);
+    if !FORMATS.contains(&response_format.as_str()) {
+        s.problem("response_format", format!("must be one of {}, is '{response_format}'", FORMATS.join(", ")));
     }
     let deadline = s.int_or("deadline_ms", 60_000, 100, 600_000);
     let listen = s.int_or("listen_ms", deadline.saturating_add(60_000), 100, 1_800_000);
@@ -167,10 +178,10 @@ pub(super) fn read_model(s: &mut Section<'_>) -> ModelEndpoint {
     }
 }
 
-fn read_fallback(s: &mut Section<'_>) -> Option<Fallback> {
+fn read_fallback(s: &mut Section<'_>) -> Option<RuleFallback> {
     let rule = read_rule(s);
     let may_open = s.truth_or("may_open", false);
-    rule.map(|(strategy, params)| Fallback { strategy, params, may_open })
+    rule.map(|(strategy, params)| RuleFallback { strategy, params, may_open })
 }
 
 pub(super) fn read_model_seat(s: &mut Section<'_>, models: &[ModelEndpoint]) -> ModelSettings {

@@ -10,7 +10,7 @@ use super::{StartError, Wiring};
 use crate::backtest::advised::Made;
 use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find_model_key};
 use crate::decision::{Cycle, Due};
-use crate::domain::model::ModelMemory;
+use crate::domain::model::{ModelFormat, ModelMemory};
 use crate::domain::{
     AccountView, Bar, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness, Rule, Standing,
 };
@@ -21,7 +21,8 @@ use crate::llm::budget::{Allowance, Prices};
 use crate::llm::chat::Parameters;
 use crate::llm::client::{Client, Endpoint, provider};
 use crate::llm::desk::{Kept, Levels, ShowPrompt, levels, remembered};
-use crate::llm::format::{Format, Known};
+use crate::llm::fallback::Fallback;
+use crate::llm::format::{Format, Known, Spoken};
 use crate::llm::plan::Plan;
 use crate::llm::prompt::{Arm, ArmLimits, Facts, Template, build};
 use crate::llm::seat::Cadence;
@@ -143,8 +144,7 @@ fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Res
     });
     let [input, cached, output] = endpoint.prices;
     let configured = endpoint.response_format.parse::<Format>().expect("the configuration was checked");
-    let remembered = memory.formats.iter().find(|known| known.model == endpoint.id);
-    let remembered = remembered.and_then(|known| Some((known.format.parse().ok()?, known.since)));
+    let formats = |mode: Mode| (mode, Mutex::new(Known::remembered(configured, &spoken(endpoint, mode, memory))));
     Ok(Model {
         id: endpoint.id.clone(),
         parameters: parameters(endpoint),
@@ -152,8 +152,17 @@ fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Res
         deadline: endpoint.deadline,
         client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
         provider: provider(&endpoint.base_url),
-        format: Mutex::new(Known::new(configured, remembered)),
+        formats: [Mode::Single, Mode::Portfolio].map(formats).into(),
     })
+}
+
+/// How a model was asked for JSON in one mode, question by question.
+fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec<Spoken>> {
+    let ours = memory.formats.iter().filter(|call| call.model == endpoint.id && call.mode == mode.as_str());
+    let calls: Vec<&ModelFormat> = ours.collect();
+    let one =
+        |call: &&ModelFormat| Some(Spoken { format: call.format.parse().ok()?, status: call.status, at: call.at });
+    calls.chunk_by(|a, b| a.run_id == b.run_id).map(|calls| calls.iter().filter_map(one).collect()).collect()
 }
 
 /// What goes into each request of a model.
@@ -219,7 +228,11 @@ fn player(
             cost_usd: settings.usd_per_day,
             reserve: settings.reserve,
         },
-        fallback: settings.fallback.clone(),
+        fallback: settings.fallback.as_ref().map(|rule| Fallback {
+            strategy: rule.strategy,
+            params: rule.params.clone(),
+            may_open: rule.may_open,
+        }),
         quote_age: config.risk.ms(Rule::QuoteAge),
     })
 }

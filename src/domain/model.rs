@@ -122,18 +122,22 @@ pub struct ModelMemory {
     pub spent: Vec<ModelSpent>,
     /// Ideas that are over, oldest first; the last few of each contender.
     pub trades: Vec<ModelTrade>,
-    /// Opens of the newest days: (contender, when).
-    pub opens: Vec<(ContenderId, Ms)>,
-    /// How each model was asked for JSON when it last answered, and since when.
+    /// Opens of the newest days: (contender, of what, when).
+    pub opens: Vec<(ContenderId, InstId, Ms)>,
+    /// How models were asked for JSON in the last day, oldest first.
     pub formats: Vec<ModelFormat>,
 }
 
-/// A way of asking for JSON that a model has answered to.
+/// How a model was asked for JSON, and what its server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFormat {
     /// The configuration's word for the model.
     pub model: String,
+    /// `single` or `portfolio`.
+    pub mode: String,
+    pub run_id: RunId,
     pub format: String,
-    /// When it was first asked so without having answered to another since.
-    pub since: Ms,
+    /// HTTP.
+    pub status: u16,
+    pub at: Ms,
 }

@@ -73,6 +73,9 @@ pub struct Extras {
     /// Of the running interval, as a share of notional; swaps only.
     pub funding_rate: Option<Decimal>,
     pub next_funding: Option<Ms>,
+    /// Between two payments; `None`: not known.
+    #[serde(default)]
+    pub funding_every: Option<Ms>,
     /// Dollars in all open contracts, and the change of their number over a day as a share; swaps only.
     #[serde(default)]
     pub open_interest_usd: Option<Decimal>,

@@ -216,7 +216,7 @@ pub const REASON: usize = 400;
 pub const ITEM_REASON: usize = 200;
 
 /// Whether a contender is asked about one symbol at a time or about all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Mode {
     Single,
     Portfolio,

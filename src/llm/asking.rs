@@ -1,6 +1,7 @@
 //! One question from the first request to its outcome: tries, one more question if the form was wrong, lower formats. Every
 //! request and every reply is handed to the writer before anybody acts on it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub struct Model {
     pub client: Client,
     /// Where it is asked: scheme, host and port. What fails there fails for every model there.
     pub provider: String,
-    /// The best format it is known to take.
-    pub format: Mutex<Known>,
+    /// The best format it is known to take, for the schema of each mode.
+    pub formats: BTreeMap<Mode, Mutex<Known>>,
 }
 
 /// A question that is ready to be put.
@@ -82,7 +83,7 @@ impl Asking {
         let schema = self.mode.schema();
         let name = format!("{}_v1", self.mode.as_str());
         let mut messages = self.prompt.messages.clone();
-        let known = || self.model.format.lock().expect("nobody panics while looking");
+        let known = || self.model.formats[&self.mode].lock().expect("nobody panics while looking");
         let mut format = known().get(self.clock.now());
         // The first format that was not to a server's liking, and what it said.
         let mut stepped: Option<(Format, u16)> = None;
@@ -139,14 +140,24 @@ impl Asking {
                         self.journal.post(self.spent(settled)).await?;
                     }
                     let lower = known().after(format, raw.status);
-                    if let Some(lower) = lower {
+                    known().failed(format, raw.status);
+                    let doubtful = Known::is_doubtful(raw.status);
+                    if let Some(lower) = lower.filter(|_| !doubtful || failed + 1 < TRIES) {
                         stepped.get_or_insert((format, raw.status));
-                        self.keep(
-                            &mut call,
-                            &Refused::new(Code::HttpStatus, format!("perhaps it does not know {}", format.as_str())),
-                        )
-                        .await?;
+                        let why = format!("perhaps it does not know {}", format.as_str());
+                        self.keep(&mut call, &Refused::new(Code::HttpStatus, why)).await?;
                         format = lower;
+                        if doubtful {
+                            // As likely an outage: that was the first try.
+                            failed += 1;
+                            let pause = jitter(self.run_id, attempt).max(raw.retry_after.unwrap_or_default());
+                            if Instant::now() + pause >= deadline {
+                                worked.push(false);
+                                let refused = Refused::new(Code::HttpStatus, format!("HTTP {}", raw.status));
+                                return Ok(Outcome { answer: Err(refused), worked });
+                            }
+                            sleep(pause).await;
+                        }
                         continue;
                     }
                     worked.push(did_its_part);
@@ -158,10 +169,11 @@ impl Asking {
                         }
                         Taken::Refused(refused) => {
                             self.keep(&mut call, &refused).await?;
-                            if did_its_part {
+                            if did_its_part && (200..300).contains(&raw.status) {
                                 known().worked(format, stepped, self.clock.now());
                             }
-                            if refused.code.is_form() && !asked_again {
+                            // Only if there is time for as long as the first took: what runs out of it says nothing of the server.
+                            if refused.code.is_form() && !asked_again && Instant::now() + raw.done < deadline {
                                 asked_again = true;
                                 messages.extend(once_more(&raw.body, &refused));
                                 continue;
@@ -172,8 +184,7 @@ impl Asking {
                     }
                 }
             };
-            // A server that was ill in every format is not asked yet again.
-            failed += if stepped.is_some_and(|(_, status)| status == 500) { TRIES } else { 1 };
+            failed += 1;
             // As long as the server asks for, if there is time.
             let pause = jitter(self.run_id, attempt).max(wait);
             if !refused.code.is_passing() || failed >= TRIES || Instant::now() + pause >= deadline {
@@ -191,7 +202,9 @@ impl Asking {
         (call.first_byte_ms, call.done_ms) = (ms(raw.first_byte), ms(raw.done));
         if let Some(code) = status(raw.status) {
             let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
-            return (Taken::Refused(Refused::new(code, format!("HTTP {}: {said}", raw.status))), false);
+            // Of a request that it will not take the server says so rightly.
+            let did_its_part = code == Code::Rejected;
+            return (Taken::Refused(Refused::new(code, format!("HTTP {}: {said}", raw.status))), did_its_part);
         }
         let body: Value = match serde_json::from_slice(&raw.body) {
             Ok(body) => body,
@@ -282,12 +295,13 @@ fn changed(spent: &Mutex<Spent>, change: impl FnOnce(Spent) -> Spent) -> Spent {
     *spent
 }
 
-/// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused at once.
+/// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused or was too ill to think. A
+/// gateway that lost its server (502, 504) may have been billed.
 fn counted(call: &ModelCall, raw: &Raw) -> Option<(u64, Decimal)> {
-    match call.usage {
-        Some([prompt, _, completion, _]) => Some((prompt.saturating_add(completion), call.cost_usd)),
-        None if (400..500).contains(&raw.status) => Some((0, Decimal::ZERO)),
-        None => None,
+    match (call.usage, raw.status) {
+        (Some([prompt, _, completion, _]), _) => Some((prompt.saturating_add(completion), call.cost_usd)),
+        (None, 400..=499 | 500 | 503 | 529) => Some((0, Decimal::ZERO)),
+        (None, _) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! When a provider fails too often it is left alone for a while. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::Ms;
 
@@ -20,6 +20,8 @@ pub struct Breaker {
     until: Option<Ms>,
     /// That question is on its way.
     trying: bool,
+    /// When each asker's question was the one that tried.
+    tried: BTreeMap<usize, Ms>,
 }
 
 impl Breaker {
@@ -42,12 +44,21 @@ impl Breaker {
         self.until.is_some()
     }
 
-    /// A question is put. After a rest it is the only one.
-    pub fn asked(&mut self) {
-        self.trying = self.until.is_some();
+    /// A question of this asker is put. After a rest it is the only one: `true`, it tries.
+    pub fn asked(&mut self, asker: usize, now: Ms) -> bool {
+        if self.until.is_some() {
+            self.trying = true;
+            self.tried.insert(asker, now);
+        }
+        self.until.is_some()
     }
 
-    /// The question is over, however it went; [`Breaker::note`] is told of each of its calls.
+    /// When this asker's question tried last: who has waited longest is the next, or one that never works keeps it shut for all.
+    pub fn tried(&self, asker: usize) -> Option<Ms> {
+        self.tried.get(&asker).copied()
+    }
+
+    /// The question that tries is over, however it went; [`Breaker::note`] is told of each of its calls.
     pub fn over(&mut self) {
         self.trying = false;
     }
@@ -59,6 +70,7 @@ impl Breaker {
             if self.until.take().is_some() {
                 // It works again: what was before says nothing about it now.
                 self.last.clear();
+                self.tried.clear();
             }
         } else {
             self.in_a_row += 1;
@@ -107,18 +119,19 @@ mod tests {
         }
         let later = Ms(70_000);
         assert!(breaker.may(later).is_ok());
-        breaker.asked();
+        assert!(breaker.asked(0, later));
         assert!(breaker.may(later).is_err(), "not a second one beside it");
         breaker.over();
         assert!(breaker.may(later).is_ok(), "nothing was sent: the next one may");
-        breaker.asked();
+        assert!(breaker.asked(1, later));
+        assert_eq!((breaker.tried(1), breaker.tried(2)), (Some(later), None), "the third has waited longest");
         breaker.note(false, later, REST);
         breaker.over();
         assert!(breaker.may(later).is_err() && breaker.may(later.plus(REST)).is_ok());
-        breaker.asked();
+        assert!(breaker.asked(2, later));
         breaker.note(true, later.plus(REST), REST);
         breaker.over();
-        breaker.asked();
+        assert!(!breaker.asked(0, later), "nothing to try");
         assert!(breaker.may(later.plus(REST)).is_ok(), "closed: as many as come");
     }
 

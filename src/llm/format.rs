@@ -78,6 +78,17 @@ pub fn may_be_the_format(status: u16) -> bool {
     hint(status) != Hint::Nothing
 }
 
+/// A way that has worked is doubted after so many 500s in a row.
+const ILL: u32 = 5;
+
+/// One request of a question, as far as it says something about formats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    pub format: Format,
+    pub status: u16,
+    pub at: Ms,
+}
+
 /// What is known of a server: the best way it can be asked.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -88,22 +99,52 @@ pub struct Known {
     sure: bool,
     /// A lower one has worked once where a higher one met a 500.
     doubt: Option<Format>,
+    /// The last question met a 500 in each format it was asked in: the next begins with the last of these.
+    begin: Option<Format>,
+    /// 500s in a row where nothing was in doubt.
+    ill: u32,
 }
 
 impl Known {
-    /// Nothing but the configuration's word, and what an earlier process has found out and when.
-    pub fn new(configured: Format, remembered: Option<(Format, Ms)>) -> Self {
-        let lower = remembered.filter(|(format, _)| *format > configured);
-        let sure = remembered.is_some_and(|(format, _)| format >= configured);
-        Self { configured, lower, sure, doubt: None }
+    /// Nothing but the configuration's word.
+    pub const fn new(configured: Format) -> Self {
+        Self { configured, lower: None, sure: false, doubt: None, begin: None, ill: 0 }
+    }
+
+    /// What an earlier process has found out, by the requests of its questions, oldest first. Questions that were not asked as
+    /// this configuration would have had them say nothing.
+    pub fn remembered(configured: Format, questions: &[Vec<Spoken>]) -> Self {
+        let mut known = Self::new(configured);
+        for question in questions {
+            let Some(first) = question.first() else { continue };
+            if known.get(first.at) != first.format {
+                continue;
+            }
+            let mut stepped = None;
+            for spoken in question {
+                match spoken.status {
+                    200..=299 => known.worked(spoken.format, stepped, spoken.at),
+                    status if hint(status) != Hint::Nothing => {
+                        stepped.get_or_insert((spoken.format, status));
+                        known.failed(spoken.format, status);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        known
+    }
+
+    fn top(&self) -> Format {
+        self.lower.map_or(self.configured, |(format, _)| format)
     }
 
     /// What a question begins with.
     pub fn get(&mut self, now: Ms) -> Format {
         if self.lower.is_some_and(|(_, since)| now.since(since) >= BELIEVED) {
-            (self.lower, self.sure) = (None, false);
+            *self = Self::new(self.configured);
         }
-        self.lower.map_or(self.configured, |(format, _)| format)
+        self.begin.unwrap_or(self.top())
     }
 
     /// What the same question is asked with after this status; `None`: the format is not to blame.
@@ -115,14 +156,37 @@ impl Known {
         }
     }
 
+    /// Is this status as likely an outage as a way of asking that is not known? Then the next request is a further try.
+    pub fn is_doubtful(status: u16) -> bool {
+        hint(status) == Hint::Perhaps
+    }
+
+    /// A request was refused.
+    pub fn failed(&mut self, format: Format, status: u16) {
+        if hint(status) != Hint::Perhaps {
+            return;
+        }
+        if self.sure {
+            self.ill += 1;
+            if self.ill >= ILL {
+                (self.sure, self.ill) = (false, 0);
+            }
+        } else {
+            // From the lowest it begins again at the top.
+            self.begin = format.lower().is_some().then_some(format).filter(|format| *format > self.top());
+        }
+    }
+
     /// A reply has come to a question in this format, which `first` was asked in another, and met this status.
     pub fn worked(&mut self, format: Format, first: Option<(Format, u16)>, now: Ms) {
-        match first.filter(|(asked, _)| *asked < format) {
-            None => (self.sure, self.doubt) = (true, None),
-            Some((_, status)) if hint(status) == Hint::Likely || self.doubt == Some(format) => {
-                (self.lower, self.sure, self.doubt) = (Some((format, now)), true, None);
-            }
-            Some(_) => self.doubt = Some(format),
+        (self.begin, self.ill) = (None, 0);
+        let likely = first.is_some_and(|(asked, status)| asked < format && hint(status) == Hint::Likely);
+        if format <= self.top() {
+            (self.sure, self.doubt) = (true, None);
+        } else if likely || self.doubt == Some(format) {
+            (self.lower, self.sure, self.doubt) = (Some((format, now)), true, None);
+        } else {
+            self.doubt = Some(format);
         }
     }
 }
@@ -133,20 +197,29 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    /// Questions to a server, each a word: the statuses it meets one after the other. For each the formats it is asked in, and whether
-    /// it ends in a reply.
+    /// A question to a server that says these statuses one after the other: the formats it is asked in, and how it ends. As in the
+    /// daemon: a doubtful status is followed by one more request at most.
     #[track_caller]
     fn story(known: &mut Known, at: Ms, statuses: &[u16], expected: &str) {
+        let (shown, _) = told(known, at, statuses);
+        assert_eq!(shown, expected);
+    }
+
+    fn told(known: &mut Known, at: Ms, statuses: &[u16]) -> (String, Vec<Spoken>) {
         let mut format = known.get(at);
-        let mut first = None;
-        let mut shown = vec![format.as_str()];
+        let (mut first, mut doubts) = (None, 0);
+        let (mut shown, mut spoken) = (vec![format.as_str()], Vec::new());
         for status in statuses {
+            spoken.push(Spoken { format, status: *status, at });
             if *status == 200 {
                 known.worked(format, first, at);
                 shown.push("ok");
                 continue;
             }
-            match known.after(format, *status) {
+            let lower = known.after(format, *status);
+            known.failed(format, *status);
+            doubts += u32::from(Known::is_doubtful(*status));
+            match lower.filter(|_| doubts < 2) {
                 Some(lower) => {
                     first = first.or(Some((format, *status)));
                     format = lower;
@@ -155,11 +228,11 @@ mod tests {
                 None => shown.push("no"),
             }
         }
-        assert_eq!(shown.join(" "), expected);
+        (shown.join(" "), spoken)
     }
 
     fn fresh() -> Known {
-        Known::new(Format::JsonSchema, None)
+        Known::new(Format::JsonSchema)
     }
 
     #[test]
@@ -178,14 +251,38 @@ mod tests {
         let mut known = fresh();
         story(&mut known, Ms(0), &[500, 200], "json_schema json_object ok");
         story(&mut known, Ms(1), &[200], "json_schema ok");
-        story(&mut known, Ms(2), &[500, 500], "json_schema no no");
+        story(&mut known, Ms(2), &[500], "json_schema no");
         let mut known = fresh();
         story(&mut known, Ms(0), &[500, 200], "json_schema json_object ok");
         story(&mut known, Ms(1), &[500, 200], "json_schema json_object ok");
         story(&mut known, Ms(2), &[200], "json_object ok");
+    }
+
+    #[test]
+    fn an_outage_is_two_requests_a_question_and_a_server_that_knows_nothing_is_found_out_all_the_same() {
         let mut down = fresh();
-        story(&mut down, Ms(0), &[500, 500, 500], "json_schema json_object none no");
-        story(&mut down, Ms(1), &[503], "json_schema no");
+        story(&mut down, Ms(0), &[500, 500], "json_schema json_object no");
+        story(&mut down, Ms(1), &[500, 500], "json_object none no");
+        story(&mut down, Ms(2), &[503], "json_schema no");
+        story(&mut down, Ms(3), &[200], "json_schema ok");
+        let mut plain = fresh();
+        for at in [0, 2] {
+            story(&mut plain, Ms(at), &[500, 500], "json_schema json_object no");
+            story(&mut plain, Ms(at + 1), &[500, 200], "json_object none ok");
+        }
+        story(&mut plain, Ms(4), &[200], "none ok");
+    }
+
+    #[test]
+    fn what_has_worked_is_doubted_after_five_in_a_row() {
+        let mut known = fresh();
+        story(&mut known, Ms(0), &[200], "json_schema ok");
+        for at in 1..=5 {
+            story(&mut known, Ms(at), &[500], "json_schema no");
+        }
+        story(&mut known, Ms(6), &[500, 200], "json_schema json_object ok");
+        story(&mut known, Ms(7), &[500, 200], "json_schema json_object ok");
+        story(&mut known, Ms(8), &[200], "json_object ok");
     }
 
     #[test]
@@ -195,19 +292,30 @@ mod tests {
             assert_eq!(std::iter::successors(Some(format), |f| f.lower()).last(), Some(Format::None));
         }
         assert!("xml".parse::<Format>().is_err());
-        let mut known = Known::new(Format::JsonObjectSchema, None);
+        let mut known = Known::new(Format::JsonObjectSchema);
         story(&mut known, Ms(0), &[400, 200], "json_object_schema json_object ok");
     }
 
     #[test]
-    fn a_start_knows_what_was_found_out_before_unless_the_configuration_asks_for_less() {
-        let remembered = Some((Format::JsonObject, Ms(0)));
-        let mut known = Known::new(Format::JsonSchema, remembered);
+    fn a_start_knows_what_was_found_out_before_and_believes_nothing_that_another_configuration_has_said() {
+        let questions = |known: &mut Known, stories: &[&[u16]]| -> Vec<Vec<Spoken>> {
+            stories.iter().map(|statuses| told(known, Ms(0), statuses).1).collect()
+        };
+        let found = questions(&mut fresh(), &[&[400, 200], &[200]]);
+        let mut known = Known::remembered(Format::JsonSchema, &found);
         story(&mut known, Ms(1), &[500], "json_object no");
         story(&mut known, Ms(DAY), &[200], "json_schema ok");
-        let mut known = Known::new(Format::None, remembered);
-        story(&mut known, Ms(1), &[200], "none ok");
-        let mut known = Known::new(Format::JsonSchema, Some((Format::JsonSchema, Ms(0))));
-        story(&mut known, Ms(DAY * 2), &[500], "json_schema no");
+        // One that worked once beside a 500 is no more than it was.
+        let once = questions(&mut fresh(), &[&[500, 200]]);
+        let mut known = Known::remembered(Format::JsonSchema, &once);
+        story(&mut known, Ms(1), &[500, 200], "json_schema json_object ok");
+        story(&mut known, Ms(2), &[200], "json_object ok");
+        // Asked so because it was configured so.
+        let plain = questions(&mut Known::new(Format::None), &[&[200], &[200], &[200]]);
+        let mut known = Known::remembered(Format::JsonSchema, &plain);
+        story(&mut known, Ms(1), &[200], "json_schema ok");
+        let worked = questions(&mut fresh(), &[&[200]]);
+        let mut known = Known::remembered(Format::JsonSchema, &worked);
+        story(&mut known, Ms(1), &[500], "json_schema no");
     }
 }

@@ -5,6 +5,7 @@
 
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::answer::{Action, ITEM_REASON, Mode, NUMBER, Plain, Portfolio, Predicate, REASON, Single, Target, VERSION};
 use super::code::Code;
@@ -28,7 +29,7 @@ impl Refused {
 }
 
 /// What is wanted of a symbol, however it was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Want {
     Hold,
     Close,
@@ -43,7 +44,7 @@ pub enum Want {
 }
 
 /// One symbol of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub inst: InstId,
     pub want: Want,

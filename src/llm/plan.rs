@@ -43,16 +43,17 @@ pub struct Plan {
 pub const THESIS: usize = 200;
 
 impl Plan {
-    /// Why the position is to be left after this bar of the base size; `None`: it stays. The stop is the venue's business.
-    pub fn exit(&self, last: &Candle, history: impl Fn(&str) -> Option<Vec<Candle>>) -> Option<String> {
-        if let Some(target) = self.target {
-            let reached = if self.long { last.high >= target } else { last.low <= target };
-            if reached {
-                return Some(format!("target {target} reached"));
-            }
-        }
+    /// Its target, if this bar of the base size has reached it. The stop is the venue's business.
+    pub fn reached(&self, bar: &Candle) -> Option<String> {
+        let target = self.target?;
+        let reached = if self.long { bar.high >= target } else { bar.low <= target };
+        reached.then(|| format!("target {target} reached"))
+    }
+
+    /// Its condition, if it holds at the end of this history.
+    pub fn invalidated(&self, history: &[Candle]) -> Option<String> {
         let condition = self.invalidation.as_ref()?;
-        holds(condition, &history(&condition.tf)?).then(|| {
+        holds(condition, history).then(|| {
             let op = if condition.op == Op::Lt { '<' } else { '>' };
             let field = match condition.field {
                 Field::Close => "close",

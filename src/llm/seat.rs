@@ -38,11 +38,16 @@ pub struct Seat {
     pub spent: Arc<Mutex<Spent>>,
     pub plans: BTreeMap<InstId, Plan>,
     pub history: Vec<ClosedTrade>,
-    opens: Vec<Ms>,
+    /// What it has opened, and when.
+    opens: Vec<(InstId, Ms)>,
     /// Instruments whose plan has been seen to hold something.
     entered: BTreeSet<InstId>,
     /// When the daemon last tried to take it out.
     tried: BTreeMap<InstId, Ms>,
+    /// Close of the last bar that was looked at for an exit; nothing after a start: then all since it was opened are.
+    watched: BTreeMap<InstId, Ms>,
+    /// Those whose leaving has been written down.
+    told: BTreeSet<InstId>,
     /// When it was asked last, and the mark then; by instrument, or of all.
     asked: BTreeMap<InstId, (Ms, Option<Price>)>,
     pub last_decision: Option<Ms>,
@@ -67,13 +72,23 @@ impl Seat {
                 tokens: row.tokens,
                 cost_usd: row.cost_usd,
             }))),
+            told: plans
+                .iter()
+                .filter(|plan| plan.contender == arm.id && plan.leaving.is_some())
+                .map(|plan| plan.inst.clone())
+                .collect(),
             plans: plans
                 .iter()
                 .filter(|plan| plan.contender == arm.id)
                 .map(|plan| (plan.inst.clone(), plan.clone()))
                 .collect(),
             history: memory.trades.iter().filter(|trade| trade.contender == arm.id).map(shown).collect(),
-            opens: memory.opens.iter().filter(|(who, _)| *who == arm.id).map(|(_, at)| *at).collect(),
+            opens: memory
+                .opens
+                .iter()
+                .filter(|(who, ..)| *who == arm.id)
+                .map(|(_, inst, at)| (inst.clone(), *at))
+                .collect(),
             ..Self::default()
         }
     }
@@ -89,10 +104,15 @@ impl Seat {
         self.spent.lock().expect("nobody panics while counting").on(now)
     }
 
-    /// Positions it has opened on this UTC day.
-    pub fn opens_today(&self, now: Ms) -> u32 {
-        let today = self.opens.iter().filter(|at| at.utc_day() == now.utc_day()).count();
-        u32::try_from(today).unwrap_or(u32::MAX)
+    /// Positions it has opened on this UTC day: those that a bar has seen, and those that have been filled since.
+    pub fn opens_today(&self, arm: &Arm, market: &MarketView, orders: &OrdersView, now: Ms) -> u32 {
+        let is_today = |at: &Ms| at.utc_day() == now.utc_day();
+        let seen = self.opens.iter().filter(|(_, at)| is_today(at)).count();
+        let fresh = self.plans.values().filter(|plan| {
+            let known = self.opens.iter().any(|(inst, at)| *inst == plan.inst && *at == plan.opened);
+            !known && is_today(&plan.opened) && !held(orders, market, &arm.id, &plan.inst).is_zero()
+        });
+        u32::try_from(seen + fresh.count()).unwrap_or(u32::MAX)
     }
 
     /// A plan holds from now on; `opens`: nothing is held of it yet.
@@ -101,6 +121,14 @@ impl Seat {
             self.entered.remove(&plan.inst);
         }
         self.plans.insert(plan.inst.clone(), plan);
+    }
+
+    /// Plans that the daemon has begun to leave since it was asked last: to be written down, so that another process goes on.
+    pub fn leaving(&mut self) -> Vec<Plan> {
+        let begun: Vec<Plan> =
+            self.plans.values().filter(|p| p.leaving.is_some() && !self.told.contains(&p.inst)).cloned().collect();
+        self.told = self.plans.values().filter(|p| p.leaving.is_some()).map(|p| p.inst.clone()).collect();
+        begun
     }
 
     /// Ideas that are over: what was held is not any more.
@@ -118,9 +146,9 @@ impl Seat {
             let guarded = orders.guards.get(&key).is_some_and(|guard| guard.run_id == plan.run_id);
             let bought = holds || over.is_some() || guarded;
             if bought && self.entered.insert(inst.clone()) {
-                if !self.opens.contains(&plan.opened) {
-                    self.opens.retain(|at| at.utc_day() == now.utc_day());
-                    self.opens.push(plan.opened);
+                if !self.opens.iter().any(|(of, at)| *of == inst && *at == plan.opened) {
+                    self.opens.retain(|(_, at)| at.utc_day() == now.utc_day());
+                    self.opens.push((inst.clone(), plan.opened));
                 }
                 let average = orders.holdings.get(&key).map(|held| held.average).filter(|price| *price > Price::ZERO);
                 plan.entry = average.filter(|_| holds).unwrap_or(plan.entry);
@@ -132,6 +160,7 @@ impl Seat {
             let plan = self.plans.remove(&inst).expect("its key");
             self.entered.remove(&inst);
             self.tried.remove(&inst);
+            self.watched.remove(&inst);
             if !entered {
                 continue;
             }
@@ -178,15 +207,20 @@ impl Seat {
                 continue;
             }
             let Some(shown) = market.insts.get(&plan.inst) else { continue };
+            let from = self.watched.get(&plan.inst).copied().unwrap_or(plan.opened);
             if plan.leaving.is_none() {
                 // Bars that had begun before the idea was acted on say nothing about it.
-                let last = shown.history(base).last().filter(|bar| bar.ts >= plan.opened);
-                let history = |name: &str| {
-                    let bar = timeframe(name, shown.series.keys().copied())?;
+                let bars = shown.history(base).iter().filter(|bar| bar.ts >= plan.opened);
+                let reached = bars.filter(|bar| bar.ts.plus(base.span()) > from).find_map(|bar| plan.reached(bar));
+                plan.leaving = reached.or_else(|| {
+                    let bar = timeframe(&plan.invalidation.as_ref()?.tf, shown.series.keys().copied())?;
                     let candles = shown.history(bar);
-                    candles.last().filter(|c| c.ts.plus(bar.span()) > plan.opened).map(|_| candles.to_vec())
-                };
-                plan.leaving = last.and_then(|last| plan.exit(last, history));
+                    let fresh = |at: &usize| candles[*at].ts.plus(bar.span()) > from.max(plan.opened);
+                    (0..candles.len()).filter(fresh).find_map(|at| plan.invalidated(&candles[..=at]))
+                });
+            }
+            if let Some(last) = shown.history(base).last() {
+                self.watched.insert(plan.inst.clone(), last.ts.plus(base.span()));
             }
             let Some(why) = plan.leaving.clone() else { continue };
             // Again as long as something is held, but not at every bar.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::chat::content;
 use super::judge::{Moment, Verdict, judge};
-use super::parse::parse;
+use super::parse::{Item, parse};
 use super::plan::Plan;
 use super::prompt::{Arm, Contract};
 use crate::domain::{AccountView, Extras, InstId, MarketView, Ms, OrdersView, RunId};
@@ -25,11 +25,14 @@ pub struct Seen {
     extras: BTreeMap<InstId, Extras>,
     opens_today: u32,
     close_only: Option<String>,
+    /// What a rule named in the model's place: then there is no reply to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_rule: Option<Vec<Item>>,
 }
 
 impl Seen {
     /// Takes down what is looked at: of the market only what the arm trades.
-    pub fn of(moment: &Moment<'_>) -> Self {
+    pub fn of(moment: &Moment<'_>, by_rule: Option<&[Item]>) -> Self {
         let traded = |inst: &InstId| moment.arm.instruments.contains(inst);
         let insts = moment.market.insts.iter().filter(|(inst, _)| traded(inst));
         Self {
@@ -46,6 +49,7 @@ impl Seen {
             extras: moment.extras.clone(),
             opens_today: moment.opens_today,
             close_only: moment.close_only.map(str::to_owned),
+            by_rule: by_rule.map(<[Item]>::to_vec),
         }
     }
 
@@ -53,12 +57,13 @@ impl Seen {
     ///
     /// # Errors
     /// In words, if the two are not what can have been judged.
-    pub fn again(&self, data: &str, reply: &str) -> Result<String, String> {
+    pub fn again(&self, data: &str, reply: Option<&str>) -> Result<String, String> {
         let asked = Contract::read(data)?;
-        let body: Value = serde_json::from_str(reply).map_err(|error| format!("the reply is no JSON: {error}"))?;
-        let text = content(&body).map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
-        let items = parse(self.arm.mode, text, &asked.data.meta.snap)
-            .map_err(|refused| format!("the answer: {} {}", refused.code, refused.detail))?;
+        let items = match (&self.by_rule, reply) {
+            (Some(items), _) => items.clone(),
+            (None, Some(reply)) => self.read(&asked, reply)?,
+            (None, None) => return Err("what was answered is not there any more".to_owned()),
+        };
         let moment = Moment {
             now: self.now,
             run_id: self.run_id,
@@ -73,6 +78,13 @@ impl Seen {
             close_only: self.close_only.as_deref(),
         };
         Ok(written(&judge(&moment, items)))
+    }
+
+    fn read(&self, asked: &Contract, reply: &str) -> Result<Vec<Item>, String> {
+        let body: Value = serde_json::from_str(reply).map_err(|error| format!("the reply is no JSON: {error}"))?;
+        let text = content(&body).map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
+        parse(self.arm.mode, text, &asked.data.meta.snap)
+            .map_err(|refused| format!("the answer: {} {}", refused.code, refused.detail))
     }
 }
 

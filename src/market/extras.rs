@@ -50,7 +50,7 @@ impl Actor for ExtrasReader {
                     self.view.send_modify(|all| {
                         all.insert(inst.id.clone(), extras);
                     });
-                } else if read_at.get(&inst.id).is_some_and(|at| at.elapsed() > OLD) {
+                } else if read_at.get(&inst.id).is_none_or(|at| at.elapsed() > OLD) {
                     self.view.send_modify(|all| {
                         all.remove(&inst.id);
                     });
@@ -67,8 +67,9 @@ impl ExtrasReader {
         let book = self.venue.book(&inst.id, LEVELS).await.map_err(failed).ok()?;
         let (funding, contracts) = match inst.kind {
             InstKind::Swap => (
-                self.venue.funding_rate(&inst.id).await.map_err(failed).ok()?,
-                self.venue.open_interest(&inst.id).await.map_err(failed).ok()?,
+                // What cannot be read is not known; the book is worth showing without it.
+                self.venue.funding_rate(&inst.id).await.map_err(failed).ok().flatten(),
+                self.venue.open_interest(&inst.id).await.map_err(failed).ok().flatten(),
             ),
             InstKind::Spot => (None, None),
         };
@@ -77,6 +78,7 @@ impl ExtrasReader {
         let extras = Extras {
             depth_usd: depth(inst, &book.bids, &book.asks),
             funding_rate: funding.as_ref().map(|rate| rate.rate),
+            funding_every: funding.as_ref().and_then(|rate| rate.every),
             next_funding: funding.map(|rate| rate.at).filter(|at: &Ms| *at > now),
             open_interest_usd: contracts.zip(mid).and_then(|(qty, mid)| inst.notional(qty, mid)).map(|usd| usd.0),
             open_interest_24h: None,

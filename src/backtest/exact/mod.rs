@@ -100,6 +100,8 @@ struct Run<'a> {
     next: Vec<usize>,
     last: Vec<Option<Candle>>,
     funded: Vec<Ms>,
+    /// By market, as bills: negative is paid.
+    funding: BTreeMap<InstId, Decimal>,
     orders: OrdersView,
     book: EquityBook,
     standing: Standing,
@@ -146,6 +148,7 @@ impl<'a> Run<'a> {
             next: vec![0; markets.len()],
             last: vec![None; markets.len()],
             funded: markets.iter().map(|m| Ms(m.columns.ts[0])).collect(),
+            funding: BTreeMap::new(),
             orders: OrdersView::default(),
             book: EquityBook::default(),
             standing: Standing::default(),
@@ -334,6 +337,7 @@ impl<'a> Run<'a> {
         let paid = Decimal::from(held) * Decimal::from(of.steps(index).close) * self.terms[market].unit * rate;
         self.outcome.cash -= paid;
         self.outcome.funding += paid;
+        *self.funding.entry(of.instrument.id.clone()).or_default() -= paid;
     }
 
     fn value(&self, seat: &Seat) -> Decimal {

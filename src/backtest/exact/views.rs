@@ -16,7 +16,8 @@ impl Run<'_> {
     /// The account as a complete read would show it.
     pub(super) fn account(&self, now: Ms, equity: Decimal, exposure: Decimal) -> AccountView {
         let leverage = self.rules.limits.value(Rule::Leverage);
-        let mut view = AccountView { as_of: now, equity: Usd(equity), ..AccountView::default() };
+        let funding = self.funding.clone();
+        let mut view = AccountView { as_of: now, equity: Usd(equity), funding, ..AccountView::default() };
         let (mut coins, mut margined) = (Decimal::ZERO, Decimal::ZERO);
         for seat in self.seats.iter().filter(|seat| seat.lane.held != 0) {
             let market = &self.markets[seat.market];

@@ -237,10 +237,10 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         seed: args.seed,
         markets: whole.iter().map(|m| (m.instrument.id.to_string(), m.columns.bar.okx().to_owned())).collect(),
         windows: markets.iter().map(|(m, part)| part.map_or_else(|| ends(m), |(from, to)| (from.0, to.0))).collect(),
-        weight: args.terms.weight.to_string(),
+        weight: args.terms.account.weight.to_string(),
         cash: rules.cash.to_string(),
         execution: format!("{:?}", args.terms.execution).to_lowercase(),
-        limits: format!("{:?}", args.terms.limits).to_lowercase(),
+        limits: format!("{:?}", args.terms.account.limits).to_lowercase(),
     };
     let spec = serde_json::to_string(&spec).map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
     let build = env!("ARENA_BUILD");

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use super::super::list::reader;
 use super::super::{Failure, Global, output};
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::TermArgs;
+use super::player::AccountArgs;
 use super::shown;
 use crate::backtest::advised::{Asked, Counts, Model};
 use crate::backtest::exact::run_advised;
@@ -48,7 +48,7 @@ pub(in crate::cli) struct ModelArgs {
     #[command(flatten)]
     costs: CostArgs,
     #[command(flatten)]
-    terms: TermArgs,
+    account: AccountArgs,
     /// JSON for scripts.
     #[arg(long)]
     json: bool,
@@ -64,7 +64,7 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     let markets = markets(global, &config, args, &contender.instruments)?;
     // What it would do with a sleeve it does here with all of the account.
     made.arm.instruments = markets.iter().map(|market| market.instrument.id.clone()).collect();
-    made.arm.share = args.terms.weight;
+    made.arm.share = args.account.weight()?;
     let bar = markets[0].columns.bar;
     if made.arm.bar.span() < bar.span() {
         let why =
@@ -73,12 +73,12 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     }
     let think = args.think_ms.map_or(made.think, Ms);
     made.think = think.floor(bar.span());
-    let rules = args.terms.rules(&config)?;
+    let rules = args.account.rules(&config)?;
     let player = Player {
         id: made.arm.id.clone(),
         strategy: &ADVISED,
         params: crate::strategy::Params::new(),
-        weight: args.terms.weight,
+        weight: made.arm.share,
         markets: (0..markets.len()).collect(),
         execution: contender.execution,
     };

@@ -46,15 +46,22 @@ pub(super) struct PlayerArgs {
 /// Under which rules.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TermArgs {
+    #[command(flatten)]
+    pub account: AccountArgs,
+    /// How orders are worked.
+    #[arg(long, value_enum, default_value_t = Execution::Market)]
+    pub execution: Execution,
+}
+
+/// With what.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AccountArgs {
     /// What there is in the beginning. Default: backtest.cash_usdt.
     #[arg(long, value_name = "USDT")]
     pub cash: Option<Decimal>,
     /// Share of equity that is traded with, 0 to 10.
     #[arg(long, value_name = "SHARE", default_value = "1")]
     pub weight: Decimal,
-    /// How orders are worked.
-    #[arg(long, value_enum, default_value_t = Execution::Market)]
-    pub execution: Execution,
     /// Which rules of the gate hold.
     #[arg(long, value_enum, default_value_t = LimitChoice::Config)]
     pub limits: LimitChoice,
@@ -94,18 +101,12 @@ pub(super) fn params(spec: &Spec, given: &[String]) -> Result<Params, Failure> {
 impl TermArgs {
     /// A player of one market.
     pub(super) fn player(&self, spec: &'static Spec, params: Params) -> Result<Player, Failure> {
-        if self.weight <= Decimal::ZERO || self.weight > Decimal::TEN {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("--weight must be above 0 and at most 10, is {}", self.weight),
-            ));
-        }
         let collar = Bps(5);
         Ok(Player {
             id: spec.name.into(),
             strategy: spec,
             params,
-            weight: self.weight,
+            weight: self.account.weight()?,
             markets: vec![0],
             execution: match self.execution {
                 Execution::Market => WorkingPolicy::Market { slippage: None },
@@ -113,6 +114,22 @@ impl TermArgs {
                 Execution::PostOnly => WorkingPolicy::PostOnly { ttl: Ms(1), then: Then::Cancel, collar, tries: 1 },
             },
         })
+    }
+
+    /// What holds for it.
+    pub(super) fn rules(&self, config: &Config) -> Result<Rules, Failure> {
+        self.account.rules(config)
+    }
+}
+
+impl AccountArgs {
+    /// Share of equity that is traded with.
+    pub(super) fn weight(&self) -> Result<Decimal, Failure> {
+        if self.weight <= Decimal::ZERO || self.weight > Decimal::TEN {
+            let why = format!("--weight must be above 0 and at most 10, is {}", self.weight);
+            return Err(Failure::new(Exit::Usage, why));
+        }
+        Ok(self.weight)
     }
 
     /// What holds for it.

@@ -87,7 +87,7 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
 fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
     let (terms, costs) = (&args.player.terms, &args.costs);
     let given = [
-        (terms.weight != Decimal::ONE, "--weight"),
+        (terms.account.weight != Decimal::ONE, "--weight"),
         (terms.execution != Execution::Market, "--execution"),
         (costs.maker_bps.is_some(), "--maker-bps"),
         (costs.impact_bps.is_some(), "--impact-bps"),

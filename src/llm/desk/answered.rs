@@ -10,6 +10,7 @@ use crate::domain::record::{Proposal, Record};
 use crate::domain::{ContenderId, InstId, Ms};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Outcome;
+use crate::llm::breaker::Breaker;
 use crate::llm::code::Code;
 use crate::llm::judge::{Moment, Verdict, judge};
 use crate::llm::parse::{Item, Refused};
@@ -30,7 +31,9 @@ impl Desk {
         let index = pending.player;
         let (who, provider) = (self.players[index].arm.id.clone(), self.players[index].model.provider.clone());
         let breaker = state.breakers.entry(provider.clone()).or_default();
-        breaker.over();
+        if pending.tries {
+            breaker.over();
+        }
         for worked in &outcome.worked {
             if breaker.note(*worked, now, REST) {
                 error!(
@@ -53,6 +56,9 @@ impl Desk {
                     seat.disabled = Some(refused.detail.clone());
                 }
                 self.keep_failure(&pending, &who, &refused, now).await?;
+                if state.breakers.get(&provider).is_some_and(Breaker::is_open) {
+                    self.failed(state, &pending).await?;
+                }
             }
             Ok(items) => self.act(state, &pending, items, now).await?,
         }
@@ -110,15 +116,16 @@ impl Desk {
                 orders: &self.orders.borrow(),
                 plans: &seat.plans,
                 extras: &self.extras.borrow(),
-                opens_today: seat.opens_today(now),
+                opens_today: seat.opens_today(&arm, &self.market.borrow(), &self.orders.borrow(), now),
                 close_only: pending.close_only.as_deref(),
             };
-            (judge(&moment, items), Seen::of(&moment))
+            let seen = Seen::of(&moment, pending.by_rule.then_some(&items[..]));
+            (judge(&moment, items), seen)
         };
+        let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
+        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         let seat = &mut state.seats[index];
         if !pending.by_rule {
-            let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
-            self.journal.post(Record::Inputs(Box::new(inputs))).await?;
             seat.last_decision = Some(now);
         }
         let mut rows = Vec::new();

@@ -54,6 +54,21 @@ impl Desk {
         Ok(())
     }
 
+    /// A question has failed, and its provider fails too often: the rule decides at once, not a bar later.
+    pub(super) async fn failed(&mut self, state: &mut State, pending: &Pending) -> Result<(), StageError> {
+        let (index, subject) = (pending.player, pending.subject.clone());
+        if self.players[index].fallback.is_none() {
+            return Ok(());
+        }
+        let trigger = pending.contract.data.meta.trigger.clone();
+        match self.prepare(state, index, subject.as_ref(), &trigger) {
+            Err(NotAsked::Provider(_, contract, close_only)) => {
+                self.fall_back(state, index, subject, (*contract, close_only)).await
+            }
+            Ok(_) | Err(NotAsked::Because(_)) => Ok(()),
+        }
+    }
+
     /// Told once for each reason: it may last for hours.
     fn note_not_asked(&self, state: &mut State, index: usize, why: String) {
         let (who, seat) = (&self.players[index].arm.id, &mut state.seats[index]);
@@ -92,7 +107,7 @@ impl Desk {
             run_id,
             contender: player.arm.id.clone(),
             mode: player.arm.mode.as_str().to_owned(),
-            inst: subject,
+            inst: subject.clone(),
             model: by,
             template: String::new(),
             template_hash: String::new(),
@@ -102,7 +117,9 @@ impl Desk {
             at: now,
         };
         self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await?;
-        let pending = Pending { player: index, run_id, bar_ts: state.last_bar, contract, close_only, by_rule: true };
+        let bar_ts = state.last_bar;
+        let pending =
+            Pending { player: index, run_id, bar_ts, contract, close_only, by_rule: true, subject, tries: false };
         self.act(state, &pending, items, now).await?;
         self.publish(state);
         Ok(())
@@ -202,7 +219,7 @@ impl Desk {
             plans: &seat.plans,
             extras: &self.extras.borrow(),
             history: &seat.history,
-            opens_today: seat.opens_today(now),
+            opens_today: seat.opens_today(&player.arm, &self.market.borrow(), &orders, now),
             turnover_today: orders.tally.turnover_of(&player.arm.id, now).0,
             llm_cost_today: seat.spent(now).cost_usd,
             close_only,
@@ -233,7 +250,7 @@ impl Desk {
             run_id,
             contender: player.arm.id.clone(),
             mode: player.arm.mode.as_str().to_owned(),
-            inst: subject,
+            inst: subject.clone(),
             model: player.model.id.clone(),
             template: player.template.name.clone(),
             template_hash: player.template.hash.clone(),
@@ -257,6 +274,7 @@ impl Desk {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
         };
+        let breaker = state.breakers.entry(self.players[index].model.provider.clone()).or_default();
         let pending = Pending {
             player: index,
             run_id,
@@ -264,9 +282,10 @@ impl Desk {
             contract: ready.contract,
             close_only: ready.close_only,
             by_rule: false,
+            subject,
+            tries: breaker.asked(index, now),
         };
         let spent = Arc::clone(&state.seats[index].spent);
-        state.breakers.entry(self.players[index].model.provider.clone()).or_default().asked();
         state.asking.spawn(async move { (pending, asking.put(&spent).await) });
         Ok(())
     }

@@ -127,6 +127,9 @@ struct Pending {
     close_only: Option<String>,
     /// A rule answers in the model's place.
     by_rule: bool,
+    subject: Option<InstId>,
+    /// It tries a provider that has failed.
+    tries: bool,
 }
 
 type Done = (Pending, Result<Outcome, StageError>);
@@ -224,11 +227,41 @@ impl Desk {
         if !exits.is_empty() {
             self.leave(state, exits, now).await?;
         }
-        self.publish(state);
         for index in 0..self.players.len() {
+            for plan in state.seats[index].leaving() {
+                self.keep_leaving(index, &plan, now).await?;
+            }
+        }
+        self.publish(state);
+        // Who has not tried a provider that rests for longest is the first to try it.
+        let mut turns: Vec<usize> = (0..self.players.len()).collect();
+        turns.sort_by_key(|index| {
+            state.breakers.get(&self.players[*index].model.provider).and_then(|b| b.tried(*index))
+        });
+        for index in turns {
             self.next_question(state, index).await?;
         }
         Ok(())
+    }
+
+    /// A position is being left: whoever is here after this process goes on with it.
+    async fn keep_leaving(&self, index: usize, plan: &Plan, now: Ms) -> Result<(), StageError> {
+        let place = self.players[index].arm.instruments.iter().position(|inst| *inst == plan.inst);
+        let row = ModelItem {
+            run_id: plan.run_id,
+            contender: plan.contender.clone(),
+            // Beside the items of the answer that opened it.
+            ordinal: u32::try_from(place.unwrap_or_default()).unwrap_or_default().saturating_add(1000),
+            inst: plan.inst.clone(),
+            action: "leave".to_owned(),
+            code: "accepted".to_owned(),
+            detail: plan.leaving.clone().unwrap_or_default(),
+            said: "{}".to_owned(),
+            plan: Some(serde_json::to_string(plan).expect("a plan is JSON")),
+            evidence: (0, 0),
+            at: now,
+        };
+        self.journal.post(Record::Model(Box::new(ModelFact::Items(vec![row])))).await
     }
 
     /// Takes out what is to be left without asking.

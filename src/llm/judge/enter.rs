@@ -128,29 +128,30 @@ pub(super) fn enter(
 }
 
 /// What is lost on the way in and out, as a share of value: the taker's fee twice, and the spread.
-fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
+pub(super) fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
     let quote = moment.market.insts.get(&inst.id).and_then(|shown| shown.quote);
     let spread = quote.and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0)).unwrap_or_default();
     moment.arm.taker(inst.kind) * Decimal::TWO + spread
 }
 
 /// What is paid for holding it over its horizon, as a share of value, if the rate stays; never less than nothing. Funding falls
-/// due at `next_funding` and every eight hours after (OKX's longest interval, and its most common).
+/// due at `next_funding` and at each interval after: the venue's, or eight hours, OKX's most common, where it does not say.
 fn funding(moment: &Moment<'_>, item: &Item, long: bool) -> Decimal {
-    const EVERY: i64 = 8 * 3_600_000;
+    const EVERY: Ms = Ms(8 * 3_600_000);
     let Some(known) = moment.extras.get(&item.inst) else { return Decimal::ZERO };
     let (Some(rate), Some(next), Some(minutes)) = (known.funding_rate, known.next_funding, item.horizon_min) else {
         return Decimal::ZERO;
     };
     let left = moment.now.plus(Ms(i64::from(minutes) * 60_000)).since(next).0;
-    let times = if left < 0 { 0 } else { left / EVERY + 1 };
+    let every = known.funding_every.unwrap_or(EVERY).0.max(1);
+    let times = if left < 0 { 0 } else { left / every + 1 };
     // Longs pay shorts where the rate is positive.
     let paid = if long { rate } else { -rate };
     (paid * Decimal::from(times)).max(Decimal::ZERO)
 }
 
 /// Is the change too small to pay for itself? Less than a twentieth of the position, or three times its round trip.
-fn kept_as_it_is(
+pub(super) fn kept_as_it_is(
     inst: &Instrument,
     (held, mark): (Decimal, Price),
     (wanted, rate): (Decimal, Decimal),
@@ -196,7 +197,11 @@ fn prices(
     let Some(atr) = moment.market.insts.get(&item.inst).and_then(|shown| atr(shown.history(arm.bar))) else {
         return refuse(Code::NoMarket, "no average true range yet");
     };
-    let away = |price: Price| ((price.0 - mark.0).abs() / atr).round_dp(2).normalize();
+    // A range that is next to nothing measures nothing.
+    let away = |price: Price| {
+        let ranges = (price.0 - mark.0).abs().checked_div(atr).filter(|ranges| *ranges < Decimal::from(1_000_000_000));
+        ranges.map_or(Decimal::from(1_000_000_000), |ranges| ranges.round_dp(2).normalize())
+    };
     let [least, most] = limits.stop_atr;
     if away(stop) < least || away(stop) > most {
         let shown = away(stop);
@@ -217,7 +222,7 @@ fn prices(
         };
     };
     let target = toward(inst, !long, target);
-    if target <= Price::ZERO || (long && target <= mark) || (!long && target >= mark) {
+    if !is_beyond(long, target, mark) {
         return refuse(Code::TargetSide, format!("target {target} is not beyond the mark {mark}"));
     }
     if away(target) > limits.target_atr {
@@ -225,6 +230,11 @@ fn prices(
         return refuse(Code::TargetFar, format!("target is {shown} average true ranges away; at most {most}"));
     }
     Ok(Levels { stop, target: Some(target) })
+}
+
+/// Is a target on the winning side of the price?
+pub(super) fn is_beyond(long: bool, target: Price, mark: Price) -> bool {
+    target > Price::ZERO && if long { target > mark } else { target < mark }
 }
 
 /// What will be scored and watched must be sayable.
@@ -281,7 +291,7 @@ fn in_time(moment: &Moment<'_>, item: &Item, mark: Price) -> Result<GoodFor, Ref
     if age > limits.ttl {
         return refuse(Code::Stale, format!("thought of {} ms ago; at most {}", age.0, limits.ttl.0));
     }
-    let asked = moment.asked.data.market.get(&item.inst).and_then(|shown| shown.mark.or(shown.last));
+    let asked = moment.asked.data.market.get(&item.inst).and_then(|shown| shown.mark.or(shown.mid).or(shown.last));
     let Some(asked) = asked.filter(|asked| *asked > Price::ZERO) else {
         return refuse(Code::NoMarket, "it was shown no price");
     };

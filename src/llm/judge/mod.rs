@@ -5,6 +5,7 @@
 
 mod cluster;
 mod enter;
+mod reduce;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,9 +74,10 @@ pub fn judge(moment: &Moment<'_>, mut items: Vec<Item>) -> Vec<Verdict> {
     let rank = |item: &Item| match item.want {
         Want::Close => 0,
         Want::TightenStop | Want::Hold => 1,
+        Want::Weight(_) if reduce::reduction(moment, item).is_some() => 1,
         Want::Open { .. } | Want::Weight(_) => 2,
     };
-    items.sort_by_key(rank);
+    items.sort_by_cached_key(rank);
     let mut taken = Taken::of(moment);
     let mut out = Vec::new();
     for item in items {
@@ -200,6 +202,9 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
             let long = weight > Decimal::ZERO;
             if !held.is_zero() && long != (held > Decimal::ZERO) {
                 return refuse(Code::Flip, format!("{held} is held; close it first"));
+            }
+            if let Some(smaller) = reduce::reduction(moment, item) {
+                return Ok(smaller.made(moment, item, taken));
             }
             enter(moment, item, (long, weight.abs() * arm.limits.risk_budget, held), taken)
         }

@@ -261,6 +261,7 @@ fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> M
     MarketData {
         last: quote.map(|quote| quote.last),
         mark: shown.and_then(|shown| shown.mark).map(|(price, _)| price),
+        mid: quote.map(|quote| Price(quote.mid().0.normalize())),
         spread_bps: quote.and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0)).map(bps),
         depth_usd: known.depth_usd.map(|usd| usd.round_dp(0).normalize()),
         funding_rate_bps: known.funding_rate.map(bps),

@@ -119,6 +119,9 @@ pub struct OrderData {
 pub struct MarketData {
     pub last: Option<Price>,
     pub mark: Option<Price>,
+    /// Half way between bid and ask.
+    #[serde(default)]
+    pub mid: Option<Price>,
     pub spread_bps: Option<Decimal>,
     /// Both sides within ten hundredths of a percent of the mid.
     pub depth_usd: Option<Decimal>,

@@ -241,6 +241,41 @@ fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_t
 }
 
 #[test]
+fn a_smaller_weight_takes_off_whatever_is_only_asked_of_what_is_put_on() {
+    let scene = |stop: &str| {
+        let mut scene = Scene::new(Mode::Portfolio).holding("650");
+        scene.plans.insert(swap().id, Plan { stop: px(stop), target: Some(px("100.1")), ..plan() });
+        scene.close_only = Some("the budget is spent".into());
+        scene
+    };
+    // 150 dollars × 0.1 over a stop 0.2 away and costs of 0.2: 3,750 of 6,500 stay. No opening may have a stop so near, nor so little
+    // to win, nor be thought of while nothing may open.
+    let near = verdict_of(&scene("99.8"), with(weight("ETH-USDT-SWAP", "0.05", "99.8"), json!({"target_px": "100.1"})));
+    assert_eq!(near.code, Code::Accepted, "{}", near.detail);
+    assert_eq!(near.proposal.target, Some(Bps(7500)), "of a slot of 5,000");
+    let plan_of =
+        |verdict: &Verdict| verdict.plan.as_ref().map(|plan| (plan.stop, plan.target, plan.worth_usd)).unwrap();
+    assert_eq!(plan_of(&near), (px("99.8"), Some(px("100.1")), d("3750")));
+    // A looser stop is not taken, a target that cannot be meant leaves the one before, and no target is none.
+    let looser = verdict_of(&scene("99"), with(weight("ETH-USDT-SWAP", "0.1", "98"), json!({"target_px": "90"})));
+    assert_eq!((looser.code, looser.tightened), (Code::Accepted, Some(px("99"))), "{}", looser.detail);
+    assert_eq!(plan_of(&looser).1, Some(px("100.1")));
+    assert_eq!(plan_of(&verdict_of(&scene("98"), weight("ETH-USDT-SWAP", "0.1", "98"))).1, None);
+    // More of it is another matter.
+    assert_eq!(verdict_of(&scene("98"), weight("ETH-USDT-SWAP", "0.9", "98")).code, Code::CloseOnly);
+    // And it comes before what opens, in whatever order it was said: only then is there room for the other.
+    let mut both = Scene::new(Mode::Portfolio).holding("1900");
+    both.plans.insert(swap().id, plan());
+    let asked = both.asked();
+    let targets = json!({"targets": [weight("ETH-USDT", "0.2", "98"), weight("ETH-USDT-SWAP", "0.5", "98")]});
+    let text = with(portfolio(), targets).to_string().replace("SNAP", &asked.data.meta.snap);
+    let items = crate::llm::parse::parse(Mode::Portfolio, &text, &asked.data.meta.snap).unwrap();
+    let verdicts = both.judged(&asked, items);
+    assert_eq!(verdicts[0].item.inst, swap().id, "what is made smaller comes first");
+    assert_eq!(verdicts[1].code, Code::Accepted, "{}", verdicts[1].detail);
+}
+
+#[test]
 fn what_moves_alike_is_one_bet() {
     let scene = |held: &str, contrary: bool| {
         let mut scene = Scene::new(Mode::Portfolio);
@@ -294,6 +329,11 @@ fn funding_that_will_fall_due_is_taken_from_the_reward() {
     let short = json!({"action": "open_short", "stop_px": "102", "target_px": "97.6", "invalidation": null});
     check(&scene("-0.0001", 10), short.clone(), Code::RewardRisk);
     check(&scene("0.0001", 10), short, Code::Accepted);
+    // Every hour: twelve times.
+    let mut hourly = scene("0.0001", 10);
+    hourly.extras.get_mut(&swap().id).unwrap().funding_every = Some(Ms(3_600_000));
+    check(&hourly, json!({"target_px": "102.45"}), Code::RewardRisk);
+    check(&scene("0.0001", 10), json!({"target_px": "102.45"}), Code::Accepted);
     // Twice within twelve hours: 0.12 a payment, (2.7 − 0.2 − 0.24) / (2.2 + 0.24) < 1 < (2.7 − 0.2 − 0.12) / (2.2 + 0.12).
     check(&scene("0.0012", 10), json!({"target_px": "102.7"}), Code::RewardRisk);
     check(&scene("0.0012", 300), json!({"target_px": "102.7"}), Code::Accepted);

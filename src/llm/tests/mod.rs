@@ -48,6 +48,7 @@ pub(super) fn coin() -> Instrument {
 pub(super) const NOW: Ms = Ms(60 * 60_000 + 500);
 
 /// All that an answer is judged by.
+#[derive(Clone)]
 pub(super) struct Scene {
     pub arm: Arm,
     pub market: MarketView,

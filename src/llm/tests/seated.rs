@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::judged::plan;
-use super::{NOW, Scene, d, px};
+use super::{NOW, Scene, coin, d, px};
 use crate::domain::instrument::tests::swap;
 use crate::domain::model::ModelMemory;
 use crate::domain::tally::Counted;
@@ -59,6 +59,53 @@ fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
     assert_eq!(soon, Vec::<String>::new(), "but never sooner than allowed");
 }
 
+fn opens(seat: &Seat, scene: &Scene) -> u32 {
+    seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW)
+}
+
+#[test]
+fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
+    let mut seat = Seat::default();
+    let mut scene = Scene::new(Mode::Portfolio).holding("10");
+    let both = [swap().id, coin().id].map(|inst| Plan { inst, opened: NOW, ..plan() });
+    both.into_iter().for_each(|plan| seat.adopt(plan, true));
+    assert_eq!(opens(&seat, &scene), 1, "one is filled, and no bar has closed since");
+    let coins = scene.orders.holdings.values().next().unwrap().clone();
+    scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), coins);
+    assert_eq!(opens(&seat, &scene), 2);
+    assert_eq!(seat.ended(&scene.arm, &scene.market, &scene.orders, NOW), []);
+    assert_eq!(opens(&seat, &scene), 2, "the same two, seen by a bar");
+    assert_eq!(seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms::days(1))), 0);
+}
+
+#[test]
+fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed() {
+    let opened = || Plan { opened: Ms(59 * 60_000), ..plan() };
+    let exits = |seat: &mut Seat, scene: &Scene| {
+        let found = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
+        found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
+    };
+    let (mut seat, scene) = held(opened());
+    assert_eq!(seat.leaving(), []);
+    let scene = after(scene, "99.5", "105", "100");
+    assert_eq!(exits(&mut seat, &scene), ["target 105 reached"]);
+    let told = seat.leaving();
+    assert_eq!(told.iter().map(|plan| plan.leaving.as_deref()).collect::<Vec<_>>(), [Some("target 105 reached")]);
+    assert_eq!(seat.leaving(), [], "once");
+    // The process dies; the next one remembers, whatever the market does by then.
+    let memory = ModelMemory { plans: vec![serde_json::to_string(&told[0]).unwrap()], ..ModelMemory::default() };
+    let mut again = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
+    let scene = after(scene, "99.5", "100.5", "100");
+    assert_eq!((exits(&mut again, &scene), again.leaving()), (vec!["target 105 reached".to_owned()], vec![]));
+    // Nobody was here when it was touched: the bars tell.
+    let (mut late, _) = held(opened());
+    assert_eq!(exits(&mut late, &after(scene.clone(), "99.5", "100.5", "100")), ["target 105 reached"]);
+    let condition = Predicate { tf: "1m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
+    let (mut late, _) = held(Plan { target: None, invalidation: Some(condition), ..opened() });
+    let dipped = after(after(Scene::new(Mode::Single).holding("10"), "99", "100", "99.7"), "99.5", "100.5", "100");
+    assert_eq!(exits(&mut late, &dipped), ["invalidated: 1m close < 99.8"]);
+}
+
 fn held(plan: Plan) -> (Seat, Scene) {
     let mut seat = Seat::default();
     seat.adopt(plan, true);
@@ -106,11 +153,11 @@ fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
     assert_eq!(seat.plans.len(), 1);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
-    assert_eq!((seat.plans.len(), seat.opens_today(NOW)), (0, 0), "nothing was opened");
+    assert_eq!((seat.plans.len(), opens(&seat, &scene)), (0, 0), "nothing was opened");
     let (mut seat, scene) = held(Plan { opened: NOW, ..plan() });
     assert_eq!(ended(&mut seat, &scene, NOW), []);
     assert_eq!(ended(&mut seat, &scene, NOW), []);
-    assert_eq!(seat.opens_today(NOW), 1, "counted once");
+    assert_eq!(opens(&seat, &scene), 1, "counted once");
     // Nobody of ours sold it.
     let flat = after(Scene::new(Mode::Single), "97", "100", "98");
     let trade = ended(&mut seat, &flat, NOW.plus(Ms(180_000))).remove(0);
@@ -147,7 +194,7 @@ fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_whi
         let mut seat = Seat::default();
         seat.adopt(plan, true);
         let trade = seat.ended(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms(3_600_000))).remove(0);
-        assert_eq!(seat.opens_today(NOW), 1, "it was opened");
+        assert_eq!(opens(&seat, scene), 1, "it was opened");
         format!("{} {} after {}", trade.reason, trade.r_multiple.unwrap(), trade.held_min)
     };
     // Fifty dollars were risked.
@@ -178,12 +225,12 @@ fn a_restart_remembers_plans_budgets_and_trades() {
             cost_usd: d("0.5"),
         }],
         trades: Vec::new(),
-        opens: vec![(scene.arm.id.clone(), NOW), ("other".into(), NOW)],
+        opens: vec![(scene.arm.id.clone(), swap().id, NOW), ("other".into(), swap().id, NOW)],
         formats: Vec::new(),
     };
     let seat = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
     let spent = *seat.spent.lock().unwrap();
     assert_eq!((spent.day, spent.calls), (7, 3));
-    assert_eq!(seat.opens_today(NOW), 1);
+    assert_eq!(opens(&seat, &scene), 1);
 }

@@ -67,18 +67,25 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         opens: rows(
             db,
             // A plan that names its own run was opened by it; a restated weight keeps the run that did.
-            "SELECT contender_id, json_extract(plan, '$.opened') FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL
+            "SELECT DISTINCT contender_id, inst_id, json_extract(plan, '$.opened') FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL
              AND json_extract(plan, '$.run_id') = run_id
              AND at_ms >= (SELECT COALESCE(MAX(at_ms), 0) FROM llm_items) - 86400000",
-            |row| Ok((text(row, 0)?.as_str().into(), Ms(row.get(1)?))),
+            |row| Ok((text(row, 0)?.as_str().into(), InstId::new(text(row, 1)?), Ms(row.get(2)?))),
         )?,
         formats: rows(
             db,
-            "WITH answered AS (SELECT id, model, format, sent_ms FROM llm_calls WHERE status BETWEEN 200 AND 299),
-                newest AS (SELECT model, format FROM answered WHERE id IN (SELECT MAX(id) FROM answered GROUP BY model))
-             SELECT n.model, n.format, (SELECT MIN(sent_ms) FROM answered WHERE model = n.model AND id >
-                (SELECT COALESCE(MAX(id), 0) FROM answered WHERE model = n.model AND format <> n.format)) FROM newest n",
-            |row| Ok(ModelFormat { model: text(row, 0)?, format: text(row, 1)?, since: Ms(row.get(2)?) }),
+            "SELECT c.model, q.mode, c.run_id, c.format, c.status, c.sent_ms FROM llm_calls c JOIN llm_questions q USING (run_id)
+             WHERE c.status IS NOT NULL AND c.sent_ms >= (SELECT COALESCE(MAX(sent_ms), 0) FROM llm_calls) - 86400000 ORDER BY c.id",
+            |row| {
+                Ok(ModelFormat {
+                    model: text(row, 0)?,
+                    mode: text(row, 1)?,
+                    run_id: run_of(&text(row, 2)?)?,
+                    format: text(row, 3)?,
+                    status: row.get(4)?,
+                    at: Ms(row.get(5)?),
+                })
+            },
         )?,
     })
 }
@@ -154,7 +161,8 @@ impl Reader {
             rows(
                 db,
                 "SELECT q.model, i.contender_id, i.plan FROM llm_items i JOIN llm_questions q USING (run_id)
-                 WHERE i.code = 'accepted' AND i.plan IS NOT NULL AND i.action <> 'tighten_stop' ORDER BY i.id",
+                 WHERE i.code = 'accepted' AND i.plan IS NOT NULL AND i.action NOT IN ('tighten_stop', 'leave')
+                 AND q.model NOT LIKE 'rule:%' ORDER BY i.id",
                 |row| Ok((text(row, 0)?, text(row, 1)?, text(row, 2)?)),
             )
         })

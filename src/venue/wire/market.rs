@@ -273,6 +273,8 @@ pub struct FundingRate {
     pub at: Ms,
     /// As a share of notional.
     pub rate: Decimal,
+    /// Until the payment after that; `None`: it is over, or the venue does not say.
+    pub every: Option<Ms>,
 }
 
 #[derive(Deserialize)]
@@ -285,6 +287,8 @@ struct FundingRow {
     realized_rate: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     funding_time: Option<Ms>,
+    #[serde(default, deserialize_with = "time")]
+    next_funding_time: Option<Ms>,
 }
 
 #[derive(Deserialize)]
@@ -312,9 +316,11 @@ pub fn parse_funding(data: &Value) -> Result<Vec<FundingRate>, Malformed> {
     let bad = malformed("funding rate");
     let rows = Vec::<FundingRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
     let parse = |row: FundingRow| {
+        let at = row.funding_time.ok_or_else(|| bad("fundingTime is empty".into()))?;
         Ok(FundingRate {
             inst: InstId::new(row.inst_id),
-            at: row.funding_time.ok_or_else(|| bad("fundingTime is empty".into()))?,
+            at,
+            every: row.next_funding_time.map(|next| next.since(at)).filter(|every| *every > Ms::ZERO),
             rate: row.realized_rate.or(row.funding_rate).ok_or_else(|| bad("fundingRate is empty".into()))?,
         })
     };
