@@ -135,7 +135,7 @@ impl Asking {
                 }
                 Ok(Ok(Ok(raw))) => {
                     let (taken, did_its_part) = self.take(&mut call, &raw);
-                    if let Some((tokens, cost)) = counted(&call, &raw) {
+                    if let Some((tokens, cost)) = counted(call.usage, call.cost_usd, raw.status) {
                         let settled = changed(spent, |spent| spent.settled(worst, tokens, cost));
                         self.journal.post(self.spent(settled)).await?;
                     }
@@ -297,9 +297,9 @@ fn changed(spent: &Mutex<Spent>, change: impl FnOnce(Spent) -> Spent) -> Spent {
 
 /// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused or was too ill to think. A
 /// gateway that lost its server (502, 504) may have been billed.
-fn counted(call: &ModelCall, raw: &Raw) -> Option<(u64, Decimal)> {
-    match (call.usage, raw.status) {
-        (Some([prompt, _, completion, _]), _) => Some((prompt.saturating_add(completion), call.cost_usd)),
+fn counted(usage: Option<[u64; 4]>, cost: Decimal, status: u16) -> Option<(u64, Decimal)> {
+    match (usage, status) {
+        (Some([prompt, _, completion, _]), _) => Some((prompt.saturating_add(completion), cost)),
         (None, 400..=499 | 500 | 503 | 529) => Some((0, Decimal::ZERO)),
         (None, _) => None,
     }
@@ -310,4 +310,21 @@ fn jitter(run_id: RunId, attempt: u32) -> Duration {
     use sha2::{Digest, Sha256};
     let hash = Sha256::digest(format!("{run_id}/{attempt}"));
     Duration::from_millis(200 + u64::from(u16::from_le_bytes([hash[0], hash[1]])) % 300)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_thought_costs_nothing_and_what_may_have_been_stays_at_its_worst() {
+        let usage = Some([1000, 400, 100, 90]);
+        assert_eq!(counted(usage, Decimal::TEN, 200), Some((1100, Decimal::TEN)));
+        for status in [400, 401, 429, 500, 503, 529] {
+            assert_eq!(counted(None, Decimal::ZERO, status), Some((0, Decimal::ZERO)), "{status}");
+        }
+        for status in [200, 502, 504] {
+            assert_eq!(counted(None, Decimal::ZERO, status), None, "{status}: it may have been billed");
+        }
+    }
 }

@@ -152,6 +152,9 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
         "an idea that turned out wrong",
         "SELECT COUNT(*) FROM llm_trades WHERE reason LIKE 'invalidated: 1s close%'",
     );
+    let left =
+        "SELECT COUNT(*) FROM llm_items WHERE action = 'leave' AND json_extract(plan, '$.leaving') LIKE 'invalidated%'";
+    assert!(system.count(left) > 0, "what is being left is written down");
     wait_for("three questions", LIMIT, || server.count() > 5);
     // A 500 may pass: it took two of them, a question apart, to learn what the server knows.
     let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
