@@ -282,10 +282,11 @@ impl Advisor for Model<'_> {
             *self.counts.endings.entry(why).or_default() += 1;
         }
         out.proposals = self.seat.exits(&self.arm, (base, &market), orders, now);
-        let (due, thinking) =
-            std::mem::take(&mut self.pending).into_iter().partition(|pending| now.since(pending.at) >= self.think);
+        let all = std::mem::take(&mut self.pending);
+        let (due, thinking): (Vec<Pending>, Vec<Pending>) =
+            all.into_iter().partition(|pending| now.since(pending.at) >= self.think);
         self.pending = thinking;
-        for pending in Vec::<Pending>::from(due) {
+        for pending in due {
             self.act(now, pending, (&market, account, orders), &mut out);
         }
         let single = self.arm.mode == Mode::Single;
