@@ -31,7 +31,7 @@ use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, OrderTransport};
 use crate::decision::Decision;
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, RunId, Standing, WorkingPolicy};
+use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Rule, RunId, Standing, WorkingPolicy};
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::llm::desk::{levels, remembered as remembered_plans};
@@ -390,6 +390,7 @@ impl Wiring {
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: config.venue.order_expiry,
+            decision_age: config.risk.ms(Rule::DecisionAge),
             verdicts: verdicts_rx,
             cancels: cancels_rx,
             market: market.clone(),

@@ -71,6 +71,8 @@ pub struct Executor<L> {
     pub journal: Journal,
     /// The venue drops a create that arrives later than this after its intent.
     pub expiry: Ms,
+    /// Older decisions do not leave: as the gate says, once more.
+    pub decision_age: Ms,
     pub verdicts: mpsc::Receiver<Verdict>,
     pub cancels: mpsc::Receiver<CancelAsk>,
     pub market: watch::Receiver<MarketView>,
@@ -165,6 +167,7 @@ impl<L: OrderLine> Executor<L> {
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             expiry: self.expiry,
+            decision_age: self.decision_age,
             readiness: self.readiness.clone(),
             standing: self.standing.clone(),
             market: self.market.clone(),
@@ -238,6 +241,7 @@ struct Send<L> {
     clock: Clock,
     journal: Journal,
     expiry: Ms,
+    decision_age: Ms,
     market: watch::Receiver<MarketView>,
     readiness: watch::Receiver<Readiness>,
     standing: watch::Receiver<Standing>,
@@ -294,6 +298,7 @@ impl<L: OrderLine> Send<L> {
             opening: self.intent.is_opening(),
             reduce_only: self.intent.reduce_only || self.instrument.kind == InstKind::Spot,
             permitted: self.permitted,
+            decided: (self.intent.decided_at, self.decision_age),
             good_for: self.intent.good_for.map(|good_for| (good_for, price())),
         };
         reason_not_to_send(

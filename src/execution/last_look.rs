@@ -10,6 +10,8 @@ pub struct Leaving {
     pub reduce_only: bool,
     /// Risk has permitted it by name.
     pub permitted: bool,
+    /// When it was decided, and how old a decision may be.
+    pub decided: (Ms, Ms),
     /// What it is held to, if it opens, and the price of now.
     pub good_for: Option<(GoodFor, Option<Price>)>,
 }
@@ -20,7 +22,7 @@ pub fn reason_not_to_send(
     trading_on: bool,
     readiness: &Readiness,
     restriction: Option<&Restriction>,
-    Leaving { opening, reduce_only, permitted, good_for }: Leaving,
+    Leaving { opening, reduce_only, permitted, decided: (decided_at, oldest), good_for }: Leaving,
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
@@ -47,6 +49,11 @@ pub fn reason_not_to_send(
             TradingState::ReduceOnly | TradingState::Active => {}
         }
     }
+    // The gate has looked at this; but a process may be stopped between the two, for any time.
+    let age = now.since(decided_at);
+    if !permitted && age > oldest {
+        return Some(format!("it was decided {age} ago; at most {oldest}"));
+    }
     if let Some(why) = good_for.filter(|_| opening).and_then(|(good_for, price)| good_for.over(now, price)) {
         return Some(why);
     }
@@ -58,9 +65,11 @@ mod tests {
     use super::*;
     use crate::domain::Bps;
 
+    const YOUNG: (Ms, Ms) = (Ms(0), Ms(1000));
+
     #[track_caller]
     fn look(on: bool, readiness: Readiness, (opening, permitted): (bool, bool), now: i64, expected: Option<&str>) {
-        let leaving = Leaving { opening, reduce_only: !opening, permitted, good_for: None };
+        let leaving = Leaving { opening, reduce_only: !opening, permitted, decided: YOUNG, good_for: None };
         let reason = reason_not_to_send(on, &readiness, None, leaving, Ms(now), Ms(100));
         match expected {
             None => assert_eq!(reason, None),
@@ -90,7 +99,8 @@ mod tests {
         let price = |text: &str| Some(text.parse::<Price>().unwrap());
         let good_for = GoodFor { until: Ms(50), price: price("100").unwrap(), within: Bps(10) };
         let check = |opening: bool, now: i64, at: Option<Price>, expected: Option<&str>| {
-            let leaving = Leaving { opening, reduce_only: !opening, permitted: false, good_for: Some((good_for, at)) };
+            let good_for = Some((good_for, at));
+            let leaving = Leaving { opening, reduce_only: !opening, permitted: false, decided: YOUNG, good_for };
             let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(100));
             assert_eq!(reason.as_deref(), expected);
         };
@@ -98,6 +108,20 @@ mod tests {
         check(true, 51, price("100.1"), Some("its time was over 1 ms ago"));
         check(true, 50, price("100.2"), Some("the price has moved 20 bps since; at most 10"));
         check(false, 51, price("110"), None);
+    }
+
+    #[test]
+    fn row_13_what_was_decided_before_we_were_stopped_does_not_leave_after() {
+        let check = |opening: bool, permitted: bool, now: i64, expected: Option<&str>| {
+            let decided = (Ms(10), Ms(50));
+            let leaving = Leaving { opening, reduce_only: !opening, permitted, decided, good_for: None };
+            let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(i64::MAX));
+            assert_eq!(reason.as_deref(), expected);
+        };
+        check(true, false, 60, None);
+        check(true, false, 61, Some("it was decided 51 ms ago; at most 50 ms"));
+        check(false, false, 60_000, Some("it was decided 59990 ms ago; at most 50 ms"));
+        check(false, true, 60_000, None);
     }
 
     #[test]
@@ -122,7 +146,7 @@ mod tests {
                 flatten: false,
                 flattened: false,
             };
-            let leaving = Leaving { opening, reduce_only, permitted, good_for: None };
+            let leaving = Leaving { opening, reduce_only, permitted, decided: YOUNG, good_for: None };
             let reason = reason_not_to_send(true, &Readiness::Ready, Some(&restriction), leaving, Ms(0), Ms(100));
             assert_eq!(reason.as_deref(), expected);
         };

@@ -164,6 +164,7 @@ impl Daemon {
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: Ms::secs(5),
+            decision_age: limits().ms(Rule::DecisionAge),
             verdicts,
             cancels,
             market: market.clone(),

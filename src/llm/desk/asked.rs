@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 use super::{Desk, Pending, Player, ShowPrompt, ShownPrompt, State};
 use crate::domain::model::{ModelFact, Question};
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{InstId, Ms, Readiness, TradingState};
+use crate::domain::{InstId, Ms, Readiness, RunId, TradingState};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Asking;
 use crate::llm::budget::Worst;
@@ -99,24 +99,11 @@ impl Desk {
         let by = format!("rule:{}", fallback.strategy.name);
         let close_only = close_only.or_else(|| (!fallback.may_open).then(|| "a fallback may not open".to_owned()));
         info!(event = "model_fallback", %run_id, contender = %player.arm.id, %by, "its provider fails; a rule decides");
-        let trigger = format!("{}: {}, by {by}", player.arm.id, contract.data.meta.trigger);
-        self.journal
-            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
-            .await?;
-        let question = Question {
-            run_id,
-            contender: player.arm.id.clone(),
-            mode: player.arm.mode.as_str().to_owned(),
-            inst: subject.clone(),
-            model: by,
-            template: String::new(),
-            template_hash: String::new(),
-            prompt_hash: String::new(),
-            snap: contract.data.meta.snap.clone(),
-            data: contract.text.as_str().into(),
-            at: now,
-        };
-        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await?;
+        let trigger = format!("{}, by {by}", contract.data.meta.trigger);
+        let none = String::new;
+        let asked = self.question(index, run_id, subject.as_ref(), &contract, now);
+        let asked = Question { model: by, template: none(), template_hash: none(), prompt_hash: none(), ..asked };
+        self.begin(asked, &trigger).await?;
         let bar_ts = state.last_bar;
         let pending =
             Pending { player: index, run_id, bar_ts, contract, close_only, by_rule: true, subject, tries: false };
@@ -228,6 +215,40 @@ impl Desk {
         Ok((contract, prompt))
     }
 
+    /// What is kept of a question, but for the hash of its words.
+    fn question(
+        &self,
+        index: usize,
+        run_id: RunId,
+        subject: Option<&InstId>,
+        contract: &Contract,
+        now: Ms,
+    ) -> Question {
+        let player = &self.players[index];
+        Question {
+            run_id,
+            contender: player.arm.id.clone(),
+            mode: player.arm.mode.as_str().to_owned(),
+            inst: subject.cloned(),
+            model: player.model.id.clone(),
+            template: player.template.name.clone(),
+            template_hash: player.template.hash.clone(),
+            prompt_hash: String::new(),
+            snap: contract.data.meta.snap.clone(),
+            data: contract.text.as_str().into(),
+            at: now,
+        }
+    }
+
+    /// A run begins with its question.
+    async fn begin(&self, question: Question, trigger: &str) -> Result<(), StageError> {
+        let (run_id, at) = (question.run_id, question.at);
+        let trigger = format!("{}: {trigger}", question.contender);
+        let run = Record::Run { run_id, kind: RunKind::Cycle, trigger, at, caused_by: Some(self.start_run) };
+        self.journal.post(run).await?;
+        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await
+    }
+
     async fn ask(
         &mut self,
         state: &mut State,
@@ -241,32 +262,16 @@ impl Desk {
         let seat = &mut state.seats[index];
         (seat.busy, seat.not_asked) = (true, None);
         seat.note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
-        let data = &ready.contract.data;
-        let trigger = format!("{}: {}", player.arm.id, data.meta.trigger);
-        self.journal
-            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
-            .await?;
-        let question = Question {
-            run_id,
-            contender: player.arm.id.clone(),
-            mode: player.arm.mode.as_str().to_owned(),
-            inst: subject.clone(),
-            model: player.model.id.clone(),
-            template: player.template.name.clone(),
-            template_hash: player.template.hash.clone(),
-            prompt_hash: ready.prompt.hash.clone(),
-            snap: data.meta.snap.clone(),
-            data: ready.contract.text.as_str().into(),
-            at: now,
-        };
-        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await?;
+        let meta = &ready.contract.data.meta;
+        let asked = self.question(index, run_id, subject.as_ref(), &ready.contract, now);
+        self.begin(Question { prompt_hash: ready.prompt.hash.clone(), ..asked }, &meta.trigger).await?;
         debug!(event = "model_asked", %run_id, contender = %player.arm.id, "asked");
         let asking = Asking {
             model: Arc::clone(&player.model),
             run_id,
             contender: player.arm.id.clone(),
             mode: player.arm.mode,
-            snap: data.meta.snap.clone(),
+            snap: meta.snap.clone(),
             prompt: ready.prompt,
             allowance: player.allowance.clone(),
             from_the_reserve: ready.from_the_reserve,

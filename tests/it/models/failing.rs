@@ -143,15 +143,20 @@ fn a_rule_that_may_open_is_judged_as_the_model_would_be() {
     assert!(page.contains("rule:sma_cross") && page.contains("accepted"), "{page}");
 }
 
-#[test]
-fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
-    let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
-    let second = format!(
+/// A second contender, with a second model at the same address.
+fn twin(server: &ModelServer) -> String {
+    format!(
         "[[model]]\nid = \"twin\"\nbase_url = \"{}\"\nmodel = \"stub-2\"\nresponse_format = \"none\"\n\
          calls_per_minute = 10000\n[[contender]]\nid = \"twin\"\nkind = \"llm\"\nmodel = \"twin\"\nstage = \"live\"\n\
          weight = \"0.2\"\ninstruments = [\"{INST}\"]\nleast_ms = 0\nexecution = {{ policy = \"ioc_limit\", collar_bps = 50 }}",
         server.url
-    );
+    )
+}
+
+#[test]
+fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
+    let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
+    let second = twin(&server);
     let mut system = System::start(&server, "20", "response_format = \"none\"", &second);
     system.daemon.wait_log("the provider fails too often", LIMIT);
     // What was on its way when it opened comes back; then nobody for the rest, and after it one question. Each is of two tries.
@@ -204,12 +209,7 @@ fn a_model_that_never_works_does_not_keep_the_provider_from_another_that_does() 
         "stub-1" => Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()),
         _ => Say::text(action(asked, "hold").to_string()),
     });
-    let second = format!(
-        "[[model]]\nid = \"twin\"\nbase_url = \"{}\"\nmodel = \"stub-2\"\nresponse_format = \"none\"\n\
-         calls_per_minute = 10000\n[[contender]]\nid = \"twin\"\nkind = \"llm\"\nmodel = \"twin\"\nstage = \"live\"\n\
-         weight = \"0.2\"\ninstruments = [\"{INST}\"]\nleast_ms = 0\nexecution = {{ policy = \"ioc_limit\", collar_bps = 50 }}",
-        server.url
-    );
+    let second = twin(&server);
     let mut system = System::start(&server, "50", "response_format = \"none\"", &second);
     system.daemon.wait_log("the provider fails too often", LIMIT);
     let well = "SELECT COUNT(*) FROM llm_items WHERE contender_id = 'twin' AND code = 'accepted'";
