@@ -31,6 +31,13 @@ has "the same to the byte" "$(aa replay --all)"
 has "no idea of a model" "$(aa calibration)"
 rc=0; aa prompt show --contender thinker 2>err.txt >/dev/null || rc=$?
 [ "$rc" = 69 ] || fail "a prompt without a daemon exits $rc"
+# A rule for the time that a provider fails, and one that nobody knows.
+sed -e 's|^# rule_fallback|rule_fallback|' -e 's|^#   .*||' models.toml >fallback.toml
+has "ok: mode sim" "$("$bin" --config fallback.toml --state-dir st3 config check)"
+sed -e 's|"atr_trail"|"atr_tail"|' fallback.toml >broken.toml
+rc=0; "$bin" --config broken.toml --state-dir st3 config check 2>err.txt >/dev/null || rc=$?
+[ "$rc" = 78 ] || fail "an unknown fallback exits $rc: $(cat err.txt)"
+has "contender\[[0-9]*\].rule_fallback.strategy: no strategy 'atr_tail'" "$(cat err.txt)"
 # A hosted model without its key does not start.
 sed -e 's|http://127.0.0.1:9/v1|https://models.invalid/v1|' -e 's|^max_tokens = .*|input_usd_per_mtok = "1"\noutput_usd_per_mtok = "1"|' models.toml >hosted.toml
 rc=0; "$bin" --config hosted.toml --state-dir st2 run --for 1s 2>err.txt || rc=$?

@@ -75,7 +75,8 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         formats: rows(
             db,
             "SELECT c.model, q.mode, c.run_id, c.format, c.status, c.sent_ms FROM llm_calls c JOIN llm_questions q USING (run_id)
-             WHERE c.status IS NOT NULL AND c.sent_ms >= (SELECT COALESCE(MAX(sent_ms), 0) FROM llm_calls) - 86400000 ORDER BY c.id",
+             WHERE c.status IS NOT NULL AND c.id > (SELECT COALESCE(MAX(id), 0) FROM llm_calls) - 20000
+             AND c.sent_ms >= (SELECT sent_ms FROM llm_calls ORDER BY id DESC LIMIT 1) - 86400000 ORDER BY c.id",
             |row| {
                 Ok(ModelFormat {
                     model: text(row, 0)?,
