@@ -1,11 +1,13 @@
-//! Decisions made again: everything after the model (or the strategy), from what was kept, compared byte for byte. Pure.
+//! Decisions made again from what was kept: what rules wanted, what of a model's answer was acted on, the allocation, each
+//! verdict of the gate. Compared byte for byte. Pure.
 
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use crate::domain::RunId;
 use crate::domain::inputs::{Stage, unpack};
 use crate::store::{KeptInputs, KeptRun};
-use crate::{allocation, llm, risk};
+use crate::{allocation, decision, llm, risk};
 
 /// How a decision compares with what was kept of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,25 +33,51 @@ pub struct Replayed {
     pub outcome: Outcome,
 }
 
-/// Makes every decision of a run again.
-pub fn replay(run: &KeptRun) -> Vec<Replayed> {
-    let one = |kept: &KeptInputs| Replayed {
-        stage: kept.stage,
-        subject: kept.subject.clone(),
-        other_build: kept.build != env!("ARENA_BUILD"),
-        outcome: match again(kept, run) {
-            Ok(now) => match (compared(&kept.output, now), contradicted(kept, run)) {
-                (Outcome::Same, Some(why)) => Outcome::Broken(why),
-                (outcome, _) => outcome,
-            },
-            Err(why) => Outcome::Broken(why),
-        },
-    };
-    run.inputs.iter().map(one).collect()
+/// Whoever makes runs again, oldest first: strategies remember what they have heard.
+#[derive(Default)]
+pub struct Replay {
+    rules: decision::Again,
 }
 
-fn again(kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
+impl Replay {
+    /// The start whose seating and cycles before this run must be heard first, by [`Replay::hear`]; `None`: the run can be
+    /// made again as it is.
+    pub fn lacks(&self, run: &KeptRun) -> Option<RunId> {
+        let cycle = run.inputs.iter().find(|kept| kept.stage == Stage::Rules)?;
+        self.rules.lacks(&cycle.seen).ok().flatten()
+    }
+
+    /// What was seen in a seating or cycle before a run, without asking what came of it.
+    pub fn hear(&mut self, start: RunId, stage: Stage, subject: &str, seen: &[u8]) {
+        // What cannot be heard is missed by the run that needs it.
+        let _ = match stage {
+            Stage::Seating => self.rules.seat(start, subject, seen),
+            _ => self.rules.ask(seen),
+        };
+    }
+
+    /// Makes every decision of a run again.
+    pub fn again(&mut self, run: &KeptRun) -> Vec<Replayed> {
+        let one = |kept: &KeptInputs| Replayed {
+            stage: kept.stage,
+            subject: kept.subject.clone(),
+            other_build: kept.build != env!("ARENA_BUILD"),
+            outcome: match again(&mut self.rules, kept, run) {
+                Ok(now) => match (compared(&kept.output, now), contradicted(kept, run)) {
+                    (Outcome::Same, Some(why)) => Outcome::Broken(why),
+                    (outcome, _) => outcome,
+                },
+                Err(why) => Outcome::Broken(why),
+            },
+        };
+        run.inputs.iter().map(one).collect()
+    }
+}
+
+fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
     match kept.stage {
+        Stage::Seating => rules.seat(run.run_id, &kept.subject, &kept.seen),
+        Stage::Rules => rules.ask(&kept.seen),
         Stage::Allocation => Ok(unpack::<allocation::seen::Seen>(&kept.seen)?.again()),
         Stage::Gate => unpack::<risk::seen::Seen>(&kept.seen)?
             .again()
@@ -76,16 +104,12 @@ fn contradicted(kept: &KeptInputs, run: &KeptRun) -> Option<String> {
                 None => Some(format!("approved {side} {qty}, and there is no such order in the database")),
             }
         }
-        Stage::Answer => output.as_array()?.iter().find_map(|verdict| {
-            let proposal = &verdict["proposal"];
-            let (inst, contender) = (proposal["inst"].as_str()?, proposal["contender"].as_str()?);
-            let wanted =
-                (proposal["target"].as_i64(), proposal["stop"].as_str().and_then(|stop| stop.parse::<Decimal>().ok()));
-            let row = run.decisions.get(&(inst.to_owned(), contender.to_owned()))?;
-            let stop = row.1.as_ref().and_then(|stop| stop.parse::<Decimal>().ok());
-            let same = verdict["code"] != "accepted" || wanted == (row.0, stop);
-            (!same).then(|| format!("the decision about {inst} in the database is another: {row:?}"))
-        }),
+        Stage::Seating => None,
+        Stage::Rules => output.as_array()?.iter().find_map(|proposal| otherwise(proposal, run)),
+        Stage::Answer => {
+            let accepted = output.as_array()?.iter().filter(|verdict| verdict["code"] == "accepted");
+            accepted.map(|verdict| &verdict["proposal"]).find_map(|proposal| otherwise(proposal, run))
+        }
         // What it wants is the gate's subject, and what it was given is in the decisions.
         Stage::Allocation => output.get(0)?.as_array()?.iter().find_map(|row| {
             let key = (row["inst"].as_str()?.to_owned(), row["contender"].as_str()?.to_owned());
@@ -93,6 +117,16 @@ fn contradicted(kept: &KeptInputs, run: &KeptRun) -> Option<String> {
                 .then(|| format!("there is no decision of {} about {} in the database", key.1, key.0))
         }),
     }
+}
+
+/// What the row of a decision says if it is not what was proposed.
+fn otherwise(proposal: &Value, run: &KeptRun) -> Option<String> {
+    let (inst, contender) = (proposal["inst"].as_str()?, proposal["contender"].as_str()?);
+    let stop_of = |text: &str| text.parse::<Decimal>().ok();
+    let wanted = (proposal["target"].as_i64(), proposal["stop"].as_str().and_then(stop_of));
+    let row = run.decisions.get(&(inst.to_owned(), contender.to_owned()))?;
+    let same = wanted == (row.0, row.1.as_deref().and_then(stop_of));
+    (!same).then(|| format!("the decision of {contender} about {inst} in the database is another: {row:?}"))
 }
 
 fn compared(kept: &str, now: String) -> Outcome {

@@ -10,13 +10,13 @@ use super::list::reader;
 use super::{Failure, Global, output};
 use crate::domain::{Ms, RunId};
 use crate::exit::Exit;
-use crate::replay::{Outcome, Replayed, replay};
+use crate::replay::{Outcome, Replay, Replayed};
 use crate::runtime::wall_ms;
 use crate::store::{Reader, StoreError};
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena replay 0190…              one run\n  alpha-arena replay --all --since 24h   every run of the last day\n\nEverything after the model or the strategy is made again from what was kept when it was decided: the answer from the reply as it\ncame, the allocation, each verdict of the gate. Exit code 0: all of it comes out the same to the byte; 65: something does not."
+    after_help = "Examples:\n  alpha-arena replay 0190…              one run\n  alpha-arena replay --all --since 24h   every run of the last day\n\nEverything but the model itself is made again from what was kept when it was decided: what each rule wanted, warmed up and fed the\nbars it had heard; what of an answer is acted on, from the reply as it came; the allocation; each verdict of the gate. Exit code 0: all of it comes out the same to the byte; 65: something does not."
 )]
 pub(super) struct ReplayArgs {
     /// The run.
@@ -42,9 +42,15 @@ struct Run {
 }
 
 impl Run {
-    fn of(reader: &Reader, id: RunId) -> Result<Self, Failure> {
-        match reader.kept_run(id) {
-            Ok(kept) => Ok(Self { id, decisions: replay(&kept), unreadable: None }),
+    fn of(reader: &Reader, replay: &mut Replay, id: RunId) -> Result<Self, Failure> {
+        let made = reader.kept_run(id).and_then(|kept| {
+            if let Some(start) = replay.lacks(&kept) {
+                reader.heard_before(start, id, &mut |stage, subject, seen| replay.hear(start, stage, subject, seen))?;
+            }
+            Ok(replay.again(&kept))
+        });
+        match made {
+            Ok(decisions) => Ok(Self { id, decisions, unreadable: None }),
             // Bytes that are not what they were: that is what this is for.
             Err(StoreError::Value(why)) => Ok(Self { id, decisions: Vec::new(), unreadable: Some(why) }),
             Err(error) => Err(error.into()),
@@ -83,8 +89,9 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
         ProgressBar::hidden()
     };
     let mut runs = Vec::with_capacity(ids.len());
+    let mut replay = Replay::default();
     for id in ids {
-        runs.push(Run::of(&reader, id)?);
+        runs.push(Run::of(&reader, &mut replay, id)?);
         bar.inc(1);
     }
     bar.finish_and_clear();

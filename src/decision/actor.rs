@@ -7,12 +7,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::barrier::{Barrier, Release};
-use super::roster::{Entrant, proposals, retiring, transfers};
+use super::barrier::{Barrier, Release, Series};
+use super::roster::{Entrant, transfers};
+use super::seen::{Asked, Notes, SeatingId};
 use super::snapshot::{InstSnapshot, Snapshot};
-use super::table::{Seat, Table};
+use super::table::{Seat, Short, Table};
 use crate::domain::record::{ContenderRow, Proposal, Record, RunKind};
-use crate::domain::{AccountView, Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId, Usd};
+use crate::domain::{
+    AccountView, Bar, Bps, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId, Usd,
+};
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
@@ -69,9 +72,8 @@ impl Actor for Decision {
         if !self.wait_for_market(&stop).await {
             return Ok(());
         }
-        let mut table = Table::set(&self.seats, &self.market.borrow());
-        let mut barrier = Barrier::new(table.series(), self.bar, self.barrier);
-        let mut told = BTreeMap::new();
+        let mut board = self.seat(SeatingId { start: self.start_run, nth: 0 });
+        let mut barrier = Barrier::new(board.table.series(), self.bar, self.barrier);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
             let deadline = barrier.deadline().map(|at| self.clock.wall_span(at.since(self.clock.now())));
@@ -83,10 +85,10 @@ impl Actor for Decision {
                         let series = (inst, bar);
                         // An instant that was still waited for is decided on what was known then.
                         if let Some(older) = barrier.overtake(&series, candle.ts) {
-                            self.on_release(&table, older, &mut told).await?;
+                            self.on_release(&mut board, older).await?;
                         }
-                        if !table.on_bar(&series.0, bar, candle) {
-                            table = Table::set(&self.seats, &self.market.borrow());
+                        if !board.hear(&series, candle) {
+                            board = Board { told: board.told, ..self.seat(board.notes.next()) };
                         }
                         barrier.arrive(series, candle.ts, self.clock.now())
                     }
@@ -100,11 +102,26 @@ impl Actor for Decision {
             faults::point("decision").await;
             self.beat.tick();
             if let Some(release) = release {
-                self.on_release(&table, release, &mut told).await?;
+                self.on_release(&mut board, release).await?;
             }
         }
         info!(event = "cycles_done", "the cycles asked for are done");
         Ok(())
+    }
+}
+
+/// The rules at work: who sits where, what is taken down of it, and what was last told of whom.
+struct Board {
+    table: Table,
+    notes: Notes,
+    told: BTreeMap<(ContenderId, InstId), Bps>,
+}
+
+impl Board {
+    /// A bar was heard. `false`: it does not follow the last one; everybody must be seated again.
+    fn hear(&mut self, (inst, bar): &Series, candle: Candle) -> bool {
+        self.notes.heard(inst, *bar, candle);
+        self.table.on_bar(inst, *bar, candle)
     }
 }
 
@@ -126,12 +143,18 @@ impl Decision {
         }
     }
 
-    async fn on_release(
-        &mut self,
-        table: &Table,
-        release: Release,
-        told: &mut BTreeMap<(ContenderId, InstId), Bps>,
-    ) -> Result<(), StageError> {
+    /// Seats everybody on the history that is there now.
+    fn seat(&self, id: SeatingId) -> Board {
+        let market = self.market.borrow().clone();
+        let (table, short) = Table::set(&self.seats, &market);
+        for Short { contender, inst, have, need } in short {
+            warn!(event = "warmup_short", %contender, %inst, have, need,
+                "history is shorter than the warm-up; raise market.history_bars");
+        }
+        Board { notes: Notes::begun(id, &self.seats, &market, &table), table, told: BTreeMap::new() }
+    }
+
+    async fn on_release(&mut self, board: &mut Board, release: Release) -> Result<(), StageError> {
         if !release.late.is_empty() {
             let late: Vec<String> = release.late.iter().map(|(inst, bar)| format!("{inst} {bar}")).collect();
             warn!(
@@ -167,20 +190,22 @@ impl Decision {
             self.enter(&before, account.equity, now).await?;
         }
         let run_id = self.ids.next(now);
-        let market = self.freeze_market(table, release.ts);
+        let market = self.freeze_market(&board.table, release.ts);
         let holdings = self.orders.borrow().holdings.clone();
         let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, release.ts), market, &account, &holdings));
-        let mut listed = table.propose(&self.seats, &snapshot);
-        let held = self.orders.borrow().holdings.iter().map(|(key, held)| (key.clone(), held.qty)).collect();
-        let retired = proposals(&retiring(&self.entrants, &held), self.retire);
-        // Only what the market shows can be decided on.
-        listed.extend(retired.into_iter().filter(|p| snapshot.market.contains_key(&p.inst)));
-        let proposals = listed;
+        let asked = Asked {
+            bar: (self.bar, release.ts),
+            entrants: self.entrants.clone(),
+            held: holdings.iter().map(|(key, held)| (key.clone(), held.qty)).collect(),
+            retire: self.retire,
+            market: snapshot.market.keys().cloned().collect(),
+        };
+        let proposals = asked.decide(&board.table);
         debug!(event = "cycle", %run_id, bar_ts = release.ts.0, proposals = proposals.len(), "a cycle");
         for p in &proposals {
             let Some(target) = p.target else { continue };
             // Only changes of mind: every decision is in the database, the log is for people.
-            if told.insert((p.contender.clone(), p.inst.clone()), target) != Some(target) {
+            if board.told.insert((p.contender.clone(), p.inst.clone()), target) != Some(target) {
                 info!(event = "decided", %run_id, contender = %p.contender, inst = %p.inst, target = %target, why = %p.reason, "decided");
             }
         }
@@ -190,6 +215,9 @@ impl Decision {
             .await?;
         self.journal.post(Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() }).await?;
         self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
+        for inputs in board.notes.cycle(run_id, asked, &proposals, now) {
+            self.journal.post(Record::Inputs(Box::new(inputs))).await?;
+        }
         let cycle = Cycle { run_id, snapshot, proposals };
         self.cycles.send(cycle).await.map_err(|_| StageError::Gone("the allocator"))?;
         self.cycles_left = self.cycles_left.map(|left| left.saturating_sub(1));

@@ -3,14 +3,16 @@
 mod actor;
 mod barrier;
 mod roster;
+mod seen;
 mod snapshot;
 mod table;
 
 pub use actor::{Cycle, Decision, Due};
 pub use barrier::{Barrier, Release};
-pub use roster::{Change, Entrant, Held, changes, proposals, retiring, transfers};
+pub use roster::{Change, Entrant, Held, changes, retiring, transfers};
+pub use seen::{Again, Asked, Heard, Notes, Seating, SeatingId};
 pub use snapshot::{InstSnapshot, Snapshot};
-pub use table::{Seat, Table, stop_price};
+pub use table::{Seat, Short, Table, stop_price};
 
 #[cfg(test)]
 pub(crate) use snapshot::test_snapshot;

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::record::{ContenderRow, Proposal};
 use crate::domain::{Bps, ContenderId, InstId, Qty, Retire, Usd};
 
 /// Who takes part now: the stage, weight and instruments of each contender.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entrant {
     pub id: ContenderId,
     pub live: bool,

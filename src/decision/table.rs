@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
-use tracing::warn;
 
-use super::snapshot::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
 use crate::domain::{Bar, Bps, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side};
 use crate::strategy::{Ohlcv, Params, Signal, Spec, Strategy, feature};
@@ -40,14 +38,25 @@ impl Player {
 
 /// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the history.
 pub struct Table {
+    seats: Vec<Seat>,
     players: BTreeMap<(ContenderId, InstId), Player>,
     last: BTreeMap<(InstId, Bar), Candle>,
 }
 
+/// A history that is shorter than what a strategy wants to have heard before it speaks, in bars.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    pub contender: ContenderId,
+    pub inst: InstId,
+    pub have: usize,
+    pub need: usize,
+}
+
 impl Table {
-    /// Fresh strategies, warmed up on the history of the market view.
-    pub fn set(seats: &[Seat], view: &MarketView) -> Self {
-        let mut table = Self { players: BTreeMap::new(), last: BTreeMap::new() };
+    /// Fresh strategies, warmed up on the history of the market view; and whose history is too short.
+    pub fn set(seats: &[Seat], view: &MarketView) -> (Self, Vec<Short>) {
+        let mut table = Self { seats: seats.to_vec(), players: BTreeMap::new(), last: BTreeMap::new() };
+        let mut short = Vec::new();
         for (inst, market) in &view.insts {
             for (bar, history) in &market.series {
                 table.last.extend(history.candles().last().map(|newest| ((inst.clone(), *bar), *newest)));
@@ -61,14 +70,14 @@ impl Table {
                 let mut player = Player { bar: seat.bar, instrument: market.instrument.clone(), strategy };
                 let history = market.history(seat.bar);
                 history.iter().for_each(|bar| player.hear(bar));
-                if history.len() < player.strategy.warmup() {
-                    warn!(event = "warmup_short", contender = %seat.contender, %inst, have = history.len(),
-                        need = player.strategy.warmup(), "history is shorter than the warm-up; raise market.history_bars");
+                let (have, need) = (history.len(), player.strategy.warmup());
+                if have < need {
+                    short.push(Short { contender: seat.contender.clone(), inst: inst.clone(), have, need });
                 }
                 table.players.insert((seat.contender.clone(), inst.clone()), player);
             }
         }
-        table
+        (table, short)
     }
 
     /// Series that have a history: these are waited for.
@@ -96,37 +105,36 @@ impl Table {
         true
     }
 
-    /// What every contender wants whose bar closes at the snapshot's instant, on the same snapshot.
-    pub fn propose(&self, seats: &[Seat], snapshot: &Snapshot) -> Vec<Proposal> {
-        let mut out = Vec::new();
-        let close = snapshot.bar_ts.plus(snapshot.bar.span());
-        for seat in seats.iter().filter(|seat| close.floor(seat.bar.span()) == close) {
-            for inst in &seat.instruments {
-                let key = (seat.contender.clone(), inst.clone());
-                let keep = |reason: &str| Proposal {
-                    contender: seat.contender.clone(),
-                    inst: inst.clone(),
-                    target: None,
-                    stop: None,
-                    reason: reason.to_owned(),
-                    good_for: None,
-                };
-                out.push(match (self.players.get(&key).and_then(Player::signal), snapshot.market.get(inst)) {
-                    (_, Some(InstSnapshot { bar: None, .. })) => keep("its bar is late"),
-                    _ if self.closed_at(inst, seat.bar, close).is_none() => keep("its bar is late"),
-                    (None, _) | (_, None) => keep("warming up"),
-                    (Some(signal), Some(shown)) => Proposal {
-                        target: Some(signal.target),
-                        stop: shown.bar.and_then(|bar| {
-                            stop_price(signal.target, signal.stop_distance, &shown.instrument, bar.close)
-                        }),
-                        reason: signal.reason,
-                        ..keep("")
-                    },
-                });
-            }
-        }
-        out
+    /// What every contender wants whose bar closes together with the bar of this size that opened at `ts`.
+    pub fn propose(&self, (bar, ts): (Bar, Ms)) -> Vec<Proposal> {
+        let close = ts.plus(bar.span());
+        let asked = self.seats.iter().filter(|seat| close.floor(seat.bar.span()) == close);
+        asked.flat_map(|seat| seat.instruments.iter().map(move |inst| self.one(seat, inst, bar, close))).collect()
+    }
+
+    fn one(&self, seat: &Seat, inst: &InstId, bar: Bar, close: Ms) -> Proposal {
+        let said = |target: Option<Bps>, stop: Option<Price>, reason: &str| Proposal {
+            contender: seat.contender.clone(),
+            inst: inst.clone(),
+            target,
+            stop,
+            reason: reason.to_owned(),
+            good_for: None,
+        };
+        let (shown, own) = (self.closed_at(inst, bar, close), self.closed_at(inst, seat.bar, close));
+        let (Some(shown), Some(_)) = (shown, own) else { return said(None, None, "its bar is late") };
+        let player = self.players.get(&(seat.contender.clone(), inst.clone()));
+        let Some((player, signal)) = player.and_then(|player| Some((player, player.signal()?))) else {
+            return said(None, None, "warming up");
+        };
+        let stop = stop_price(signal.target, signal.stop_distance, &player.instrument, shown.close);
+        said(Some(signal.target), stop, &signal.reason)
+    }
+
+    /// What every strategy would say now, whenever its bar closes: `contender/instrument` and the share it wants.
+    pub fn signals(&self) -> BTreeMap<String, Option<Bps>> {
+        let said = |player: &Player| player.strategy.target();
+        self.players.iter().map(|((contender, inst), player)| (format!("{contender}/{inst}"), said(player))).collect()
     }
 }
 
@@ -145,7 +153,6 @@ pub fn stop_price(target: Bps, distance: f64, inst: &Instrument, close: Price) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::test_snapshot;
     use crate::domain::instrument::tests::swap;
     use crate::domain::view::InstMarket;
     use crate::domain::{Ms, Series};
@@ -176,18 +183,16 @@ mod tests {
         let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, mark: None, series: series.into() };
         let view = MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true };
         let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
-        let mut table = Table::set(&seats, &view);
+        let (mut table, short) = Table::set(&seats, &view);
+        assert!(short.is_empty());
         let mut asked = |minute: i64, five: Option<i64>| {
             assert!(table.on_bar(&inst.id, Bar::M1, candle(Bar::M1, minute)));
             if let Some(five) = five {
                 assert!(table.on_bar(&inst.id, Bar::M5, candle(Bar::M5, five)));
             }
-            let mut snapshot = test_snapshot(inst.clone(), "99", "101", "1000");
-            (snapshot.bar, snapshot.bar_ts) = (Bar::M1, Ms(minute * 60_000));
-            snapshot.market.get_mut(&inst.id).unwrap().bar = Some(candle(Bar::M1, minute));
             let shown =
                 |p: Proposal| format!("{} {}", p.contender, if p.target.is_some() { "decides" } else { &p.reason });
-            table.propose(&seats, &snapshot).into_iter().map(shown).collect::<Vec<_>>()
+            table.propose((Bar::M1, Ms(minute * 60_000))).into_iter().map(shown).collect::<Vec<_>>()
         };
         assert_eq!(asked(60, None), ["minutes decides"]);
         for minute in 61..64 {

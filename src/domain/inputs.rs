@@ -8,6 +8,10 @@ use super::{Ms, RunId};
 /// Which decision it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// The history that rules are set up on.
+    Seating,
+    /// What rules want.
+    Rules,
     /// What of a model's answer is acted on.
     Answer,
     /// Targets into orders.
@@ -20,6 +24,8 @@ impl Stage {
     /// The database's word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Stage::Seating => "seating",
+            Stage::Rules => "rules",
             Stage::Answer => "answer",
             Stage::Allocation => "allocation",
             Stage::Gate => "gate",
@@ -27,7 +33,8 @@ impl Stage {
     }
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Stage::Answer, Stage::Allocation, Stage::Gate].into_iter().find(|stage| stage.as_str() == text)
+        let all = [Stage::Seating, Stage::Rules, Stage::Answer, Stage::Allocation, Stage::Gate];
+        all.into_iter().find(|stage| stage.as_str() == text)
     }
 }
 

@@ -117,6 +117,26 @@ pub fn differences(ledger: &Value, db: &Connection) -> Vec<String> {
     wrong
 }
 
+/// Orders that have not ended here, each with how it came there and what the venue has of it.
+pub fn unfinished(ledger: &Value, db: &Connection) -> Vec<String> {
+    let open = "SELECT order_id, inst_id, contender_id, state, filled, updated_ms FROM orders WHERE state IN
+        ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')";
+    let story = |id: &str| {
+        let events = format!(
+            "SELECT at_ms, to_state, cause, evidence FROM order_lifecycle_events WHERE order_id = '{id}' ORDER BY seq"
+        );
+        rows(db, &events).iter().map(|event| event.join(" ")).collect::<Vec<_>>().join("; ")
+    };
+    let there = |id: &str| {
+        let rows = ledger["orders"].as_array().into_iter().flatten();
+        rows.filter(|order| name(order) == id).map(Value::to_string).collect::<String>()
+    };
+    rows(db, open)
+        .iter()
+        .map(|row| format!("unfinished: {}: {}; there: {}", row.join(" "), story(&row[0]), there(&row[0])))
+        .collect()
+}
+
 /// Is the database whole: pages, keys, legal steps only, chains of the append-only tables?
 pub fn damage(db: &Connection) -> Vec<String> {
     let mut wrong: Vec<String> = rows(db, "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'")

@@ -133,8 +133,9 @@ pub struct KeptInputs {
 }
 
 /// All that a run can be made again from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct KeptRun {
+    pub run_id: RunId,
     pub inputs: Vec<KeptInputs>,
     /// Orders of the run by client order id: side and size.
     pub orders: BTreeMap<String, (String, Decimal)>,
@@ -195,13 +196,39 @@ impl Reader {
         })
     }
 
+    /// What the rules of a start were seated on and heard in the cycles before this run, in order: the stage, the subject
+    /// and what was seen.
+    pub fn heard_before(
+        &self,
+        start: RunId,
+        run_id: RunId,
+        hear: &mut dyn FnMut(Stage, &str, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.with("reading what rules have heard", |db| {
+            let mut query = db.prepare(
+                "SELECT i.stage, i.subject, b.hash, b.body, b.size FROM run_inputs i JOIN blobs b ON b.hash = i.seen_hash
+                 WHERE i.id < (SELECT MIN(id) FROM run_inputs WHERE run_id = ?2 AND stage = 'rules') AND (i.run_id = ?1 AND
+                 i.stage = 'seating' OR i.stage = 'rules' AND i.run_id IN (SELECT run_id FROM runs WHERE caused_by = ?1))
+                 ORDER BY i.id",
+            )?;
+            let mut cursor = query.query([start.to_string(), run_id.to_string()])?;
+            while let Some(row) = cursor.next()? {
+                let stage = text(row, 0)?;
+                let stage = Stage::parse(&stage).ok_or(ReadFail::Value(stage))?;
+                hear(stage, &text(row, 1)?, &unpacked_bytes((row.get(2)?, row.get(3)?, row.get(4)?))?);
+            }
+            Ok(())
+        })
+    }
+
     /// What a run was made from. Bodies that are not what their hashes say are an error.
     pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
-        self.with("reading what a run was made from", |db| kept(db, &run_id.to_string()))
+        self.with("reading what a run was made from", |db| kept(db, run_id))
     }
 }
 
-fn kept(db: &Connection, id: &str) -> Result<KeptRun, ReadFail> {
+fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
+    let id = &run_id.to_string();
     let mut query = db.prepare(
         "SELECT i.stage, i.subject, i.build, s.hash, s.body, s.size, o.hash, o.body, o.size FROM run_inputs i
          JOIN blobs s ON s.hash = i.seen_hash JOIN blobs o ON o.hash = i.output_hash WHERE i.run_id = ?1 ORDER BY i.id",
@@ -243,6 +270,7 @@ fn kept(db: &Connection, id: &str) -> Result<KeptRun, ReadFail> {
         decisions
     };
     Ok(KeptRun {
+        run_id,
         inputs,
         orders,
         decisions,

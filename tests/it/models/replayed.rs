@@ -6,7 +6,7 @@ use super::*;
 fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
     let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
     db.execute_batch(
-        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep",
+        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep; DROP TRIGGER IF EXISTS decisions_keep",
     )
     .unwrap();
     work(&db);
@@ -43,6 +43,18 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     assert_eq!((code, &body["same"]), (0, &body["runs"]), "{body:#}");
     assert!(body["runs"].as_i64().unwrap() >= 200);
     println!("{} runs made again", body["runs"]);
+    let made = |stage: &str| body.to_string().matches(&format!("\"stage\":\"{stage}\"")).count();
+    assert!(
+        made("seating") >= 1 && made("rules") >= 100,
+        "rules are asked again: {} of {}",
+        made("rules"),
+        body["runs"]
+    );
+    // One run alone hears what its rules had heard before it.
+    let last = body["details"].as_array().unwrap().iter().rev();
+    let last = last.filter(|run| run.to_string().contains("\"rules\"")).nth(20).unwrap()["run_id"].as_str().unwrap();
+    let (code, alone) = replay(&[last]);
+    assert_eq!((code, &alone["same"]), (0, &json!(1)), "{alone:#}");
     let (_, recent) = replay(&["--all", "--since", "30s"]);
     assert!(recent["runs"].as_i64() < body["runs"].as_i64(), "a range");
 
@@ -98,6 +110,22 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     tamper(&dir, |db| {
         assert_eq!(db.execute("UPDATE orders SET qty = filled WHERE cl_ord_id = ?1", [&order]).unwrap(), 1)
     });
+    // Whoever edits what a rule decided contradicts what comes of its bars.
+    let decided: String = {
+        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
+        let sql = "SELECT run_id FROM decisions WHERE contender_id = 'rule' AND target_bps = 10000 ORDER BY run_id LIMIT 1 OFFSET 9";
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let target = |from: i64, to: i64| {
+        let sql =
+            "UPDATE decisions SET target_bps = ?1 WHERE run_id = ?2 AND contender_id = 'rule' AND target_bps = ?3";
+        tamper(&dir, |db| assert_eq!(db.execute(sql, rusqlite::params![to, decided, from]).unwrap(), 1));
+    };
+    target(10_000, -10_000);
+    let (code, body) = replay(&[&decided]);
+    assert_eq!(code, 65);
+    assert!(body.to_string().contains("the decision of rule about"), "{body:#}");
+    target(-10_000, 10_000);
     // The others are untouched.
     let (code, body) = replay(&["--all"]);
     assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));

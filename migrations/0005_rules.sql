@@ -1,0 +1,22 @@
+-- What rules were seated on (stage 'seating', under the run of the start; its subject counts the tables of one process) and
+-- what they heard in each cycle ('rules'), so that a rule can be asked again. The table is made afresh because SQLite does
+-- not change a CHECK; rows, their order and their hashes stay.
+CREATE TABLE run_inputs_5 (
+    id          INTEGER PRIMARY KEY,
+    run_id      TEXT NOT NULL REFERENCES runs (run_id),
+    stage       TEXT NOT NULL CHECK (stage IN ('seating', 'rules', 'answer', 'allocation', 'gate')),
+    subject     TEXT NOT NULL,       -- the order it was about; empty: the run as a whole
+    build       TEXT NOT NULL,       -- another build may decide otherwise
+    seen_hash   BLOB NOT NULL REFERENCES blobs (hash),
+    output_hash BLOB NOT NULL REFERENCES blobs (hash),
+    at_ms       INTEGER NOT NULL,
+    prev_hash   BLOB NOT NULL,
+    row_hash    BLOB NOT NULL
+) STRICT;
+INSERT INTO run_inputs_5 SELECT * FROM run_inputs;
+DROP TABLE run_inputs;
+ALTER TABLE run_inputs_5 RENAME TO run_inputs;
+CREATE INDEX inputs_of_run ON run_inputs (run_id);
+CREATE INDEX runs_by_cause ON runs (caused_by);
+CREATE TRIGGER run_inputs_keep BEFORE UPDATE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER run_inputs_stay BEFORE DELETE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;

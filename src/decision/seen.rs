@@ -1,0 +1,214 @@
+//! What the rules were seated on and what they have heard since, so that they can be asked again. Pure.
+//!
+//! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history everybody was warmed
+//! up with, each cycle the bars that were heard since the one before, and whoever asks again hears them all in order.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::roster::{Entrant, Held, proposals, retiring};
+use super::table::{Seat, Table};
+use crate::domain::inputs::{RunInputs, Stage, unpack};
+use crate::domain::record::Proposal;
+use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, Retire, RunId};
+use crate::strategy::{self, Params};
+
+/// One table of one process: the run of its start, and how many tables that process had set before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeatingId {
+    pub start: RunId,
+    pub nth: u32,
+}
+
+/// What a table was set on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seating {
+    seats: Vec<Named>,
+    market: MarketView,
+}
+
+/// A seat with its strategy by name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Named {
+    contender: ContenderId,
+    strategy: String,
+    params: Params,
+    instruments: Vec<InstId>,
+    bar: Bar,
+}
+
+impl Seating {
+    /// Takes down what a table is set on.
+    pub fn of(seats: &[Seat], market: &MarketView) -> Self {
+        let named = |seat: &Seat| Named {
+            contender: seat.contender.clone(),
+            strategy: seat.strategy.name.to_owned(),
+            params: seat.params.clone(),
+            instruments: seat.instruments.clone(),
+            bar: seat.bar,
+        };
+        Self { seats: seats.iter().map(named).collect(), market: market.clone() }
+    }
+
+    /// Sets the table again.
+    ///
+    /// # Errors
+    /// A strategy that this build does not have.
+    pub fn table(&self) -> Result<Table, String> {
+        let seat = |named: &Named| {
+            let strategy = strategy::find(&named.strategy)
+                .ok_or_else(|| format!("this build has no strategy '{}'", named.strategy))?;
+            let Named { contender, params, instruments, bar, .. } = named.clone();
+            Ok(Seat { contender, strategy, params, instruments, bar })
+        };
+        let seats = self.seats.iter().map(seat).collect::<Result<Vec<_>, String>>()?;
+        Ok(Table::set(&seats, &self.market).0)
+    }
+}
+
+/// What a cycle asks besides the strategies: whose time is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// The bar that everybody waited for, and when it opened.
+    pub bar: (Bar, Ms),
+    pub entrants: Vec<Entrant>,
+    pub held: Held,
+    pub retire: Retire,
+    /// Instruments there is a market of.
+    pub market: Vec<InstId>,
+}
+
+impl Asked {
+    /// What everybody wants: contenders by their strategies, and those that only leave.
+    pub fn decide(&self, table: &Table) -> Vec<Proposal> {
+        let mut all = table.propose(self.bar);
+        let leaving = proposals(&retiring(&self.entrants, &self.held), self.retire);
+        // Only what the market shows can be decided on.
+        all.extend(leaving.into_iter().filter(|proposal| self.market.contains(&proposal.inst)));
+        all
+    }
+}
+
+/// What a cycle was made from, given the table before it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heard {
+    seating: SeatingId,
+    /// How many cycles of this seating came before.
+    ordinal: u64,
+    /// Bars since the cycle before, in the order they were heard.
+    bars: Vec<(InstId, Bar, Candle)>,
+    asked: Asked,
+}
+
+/// Takes down what a table is set on and hears, cycle by cycle.
+#[derive(Debug)]
+pub struct Notes {
+    id: SeatingId,
+    ordinal: u64,
+    bars: Vec<(InstId, Bar, Candle)>,
+    /// The seating, until it is written; with what everybody would have said then.
+    unwritten: Option<(Seating, String)>,
+}
+
+impl Notes {
+    /// Begins with a table that has just been set.
+    pub fn begun(id: SeatingId, seats: &[Seat], market: &MarketView, table: &Table) -> Self {
+        Self { id, ordinal: 0, bars: Vec::new(), unwritten: Some((Seating::of(seats, market), signals(table))) }
+    }
+
+    /// A bar was heard.
+    pub fn heard(&mut self, inst: &InstId, bar: Bar, candle: Candle) {
+        self.bars.push((inst.clone(), bar, candle));
+    }
+
+    /// The next table of the same process.
+    pub fn next(&self) -> SeatingId {
+        SeatingId { start: self.id.start, nth: self.id.nth + 1 }
+    }
+
+    /// What is to be kept of a cycle: the seating before its first one, then what was heard and what came of it.
+    pub fn cycle(&mut self, run_id: RunId, asked: Asked, decided: &[Proposal], at: Ms) -> Vec<RunInputs> {
+        let seating = self.unwritten.take().map(|(seating, said)| {
+            RunInputs::new((self.id.start, Stage::Seating), self.id.nth.to_string(), &seating, said, at)
+        });
+        let heard =
+            Heard { seating: self.id.clone(), ordinal: self.ordinal, bars: std::mem::take(&mut self.bars), asked };
+        self.ordinal += 1;
+        let cycle = RunInputs::new((run_id, Stage::Rules), "", &heard, written(decided), at);
+        seating.into_iter().chain([cycle]).collect()
+    }
+}
+
+fn signals(table: &Table) -> String {
+    serde_json::to_string(&table.signals()).expect("signals have only text keys")
+}
+
+/// Proposals as canonical JSON.
+fn written(proposals: &[Proposal]) -> String {
+    serde_json::to_string(proposals).expect("a proposal has only text keys")
+}
+
+/// Whoever asks the rules again: their table, as far as it has heard.
+#[derive(Default)]
+pub struct Again {
+    tables: BTreeMap<u32, (Table, u64)>,
+    start: Option<RunId>,
+}
+
+impl Again {
+    /// Sets a table again; what everybody would have said then.
+    ///
+    /// # Errors
+    /// What was kept cannot be read, or names what this build does not have.
+    pub fn seat(&mut self, start: RunId, nth: &str, seating: &[u8]) -> Result<String, String> {
+        if self.start != Some(start) {
+            (self.start, self.tables) = (Some(start), BTreeMap::new());
+        }
+        let nth = nth.parse().map_err(|_| format!("'{nth}' is no number of a table"))?;
+        let table = unpack::<Seating>(seating)?.table()?;
+        let said = signals(&table);
+        self.tables.insert(nth, (table, 0));
+        Ok(said)
+    }
+
+    /// The start whose seating and earlier cycles must be heard before this cycle can be asked again, if any.
+    ///
+    /// # Errors
+    /// What was kept cannot be read.
+    pub fn lacks(&self, cycle: &[u8]) -> Result<Option<RunId>, String> {
+        let heard = unpack::<Heard>(cycle)?;
+        Ok((self.so_far(&heard.seating) != Some(heard.ordinal)).then_some(heard.seating.start))
+    }
+
+    /// How many cycles a table has been asked in.
+    fn so_far(&self, id: &SeatingId) -> Option<u64> {
+        self.tables.get(&id.nth).filter(|_| self.start == Some(id.start)).map(|(_, ordinal)| *ordinal)
+    }
+
+    /// Hears a cycle's bars and asks again.
+    ///
+    /// # Errors
+    /// What was kept cannot be read, or cycles before it are missing.
+    pub fn ask(&mut self, cycle: &[u8]) -> Result<String, String> {
+        let Heard { seating, ordinal, bars, asked } = unpack(cycle)?;
+        let so_far = self.so_far(&seating);
+        if so_far != Some(ordinal) {
+            return Err(match so_far {
+                None => format!("what its strategies were warmed up with at the start {} is not there", seating.start),
+                Some(n) => format!("{n} cycles before it were kept, and it was number {}", ordinal + 1),
+            });
+        }
+        let (table, ordinal) = self.tables.get_mut(&seating.nth).expect("it has heard so far");
+        for (inst, bar, candle) in bars {
+            if !table.on_bar(&inst, bar, candle) {
+                return Err(format!("the {bar} bar of {inst} at {} does not follow the one before", candle.ts.0));
+            }
+        }
+        *ordinal += 1;
+        Ok(written(&asked.decide(table)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
