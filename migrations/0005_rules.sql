@@ -1,10 +1,10 @@
--- What rules were seated on (stage 'seating', under the run of the start; its subject counts the tables of one process) and
--- what they heard in each cycle ('rules'), so that a rule can be asked again. The table is made afresh because SQLite does
--- not change a CHECK; rows, their order and their hashes stay.
+-- What rules were seated on (stage 'seating', under the run of the start; its subject counts the tables of one process),
+-- what they heard in each cycle ('rules'), and what further tries were made from ('working'), so that these can be made again
+-- too. The table is made afresh because SQLite does not change a CHECK; rows, their order and their hashes stay.
 CREATE TABLE run_inputs_5 (
     id          INTEGER PRIMARY KEY,
     run_id      TEXT NOT NULL REFERENCES runs (run_id),
-    stage       TEXT NOT NULL CHECK (stage IN ('seating', 'rules', 'answer', 'allocation', 'gate')),
+    stage       TEXT NOT NULL CHECK (stage IN ('seating', 'rules', 'answer', 'allocation', 'working', 'gate')),
     subject     TEXT NOT NULL,       -- the order it was about; empty: the run as a whole
     build       TEXT NOT NULL,       -- another build may decide otherwise
     seen_hash   BLOB NOT NULL REFERENCES blobs (hash),

@@ -232,6 +232,8 @@ impl Wiring {
         let (levels_tx, levels) = views::channel(levels(&remembered_plans(&opened.models)));
         let read_account = Arc::new(Notify::new());
         let players = players(config, &opened.models)?;
+        let retired = models::retired(&players, &opened.models);
+        let asks = !players.is_empty() || !retired.is_empty();
 
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();
@@ -318,11 +320,11 @@ impl Wiring {
             account: account.clone(),
             orders: orders.clone(),
             cycles: cycles_tx.clone(),
-            due: (!players.is_empty()).then_some(due_tx),
+            due: asks.then_some(due_tx),
             beat: beat("decision", false),
         };
         supervisor.start_with(decision, |a| a.beat.clone(), restartable, &self.stop);
-        let prompts = (!players.is_empty()).then_some(prompts_tx);
+        let prompts = asks.then_some(prompts_tx);
         let seen = DeskViews {
             market: market.clone(),
             account: account.clone(),
@@ -331,7 +333,7 @@ impl Wiring {
             standing: standing.clone(),
         };
         let lines = Lines { due: due_rx, shows: prompts_rx, levels: levels_tx, cycles: cycles_tx };
-        self.start_models(&mut supervisor, (players, models, book), lines, (journal.clone(), seen));
+        self.start_models(&mut supervisor, (players, retired), (models, book), lines, (journal.clone(), seen));
         let allocator = Allocator {
             sleeves: config.live_contenders().map(sleeve).collect(),
             retired: RETIRED,

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::seen::{Seen, written};
+use super::seen::{Seen, Tried, tried, written};
 use super::sizing::{Ids, Sleeve, World, allocate};
 use super::working::{Next, Work};
 use crate::decision::Cycle;
@@ -126,23 +126,29 @@ impl Allocator {
         works: &mut BTreeMap<(ContenderId, InstId), Work>,
     ) -> Result<(), StageError> {
         let now = self.clock.now();
-        let mut tries: Vec<OrderIntent> = Vec::new();
+        let mut tries: Vec<(OrderIntent, RunInputs)> = Vec::new();
         {
             let (orders, market) = (self.orders.borrow(), self.market.borrow());
             works.retain(|(_, inst), work| {
                 let Some(shown) = market.insts.get(inst) else { return false };
+                let before = work.clone();
                 match work.next(&orders, &shown.instrument, shown.quote.as_ref(), now, &self.ids) {
                     Next::Wait => true,
                     Next::Over => false,
                     Next::Try(intent) => {
                         work.handed_on(&intent, now);
-                        tries.push(*intent);
+                        let seen = Tried::of(&before, &orders, &shown.instrument, shown.quote, now, &self.ids);
+                        debug_assert_eq!(seen.again(), tried(&intent), "what is taken down is all that was looked at");
+                        let about = (intent.run_id, Stage::Working);
+                        let inputs = RunInputs::new(about, intent.cl_ord_id.as_str(), &seen, tried(&intent), now);
+                        tries.push((*intent, inputs));
                         true
                     }
                 }
             });
         }
-        for intent in tries {
+        for (intent, inputs) in tries {
+            self.journal.post(Record::Inputs(Box::new(inputs))).await?;
             if intent.moves.is_none() {
                 on_the_way.insert((intent.contender.clone(), intent.inst.clone()), OrderId::from(&intent.cl_ord_id));
             }

@@ -7,9 +7,12 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::sizing::{Ids, Plan, Sleeve, World, allocate};
+use super::working::{Next, Work};
 use crate::decision::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
-use crate::domain::{AccountView, Bar, ContenderId, InstId, Instrument, Ms, OrderId, OrdersView, Quote, RunId, Usd};
+use crate::domain::{
+    AccountView, Bar, ContenderId, InstId, Instrument, Ms, OrderId, OrderIntent, OrdersView, Quote, RunId, Usd,
+};
 
 /// Everything [`allocate`] is a function of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +54,11 @@ impl Seen {
         }
     }
 
+    /// What was wanted.
+    pub fn proposals(&self) -> &[Proposal] {
+        &self.proposals
+    }
+
     /// Allocates again.
     pub fn again(&self) -> String {
         let market = self.market.iter().map(|(inst, (instrument, quote))| {
@@ -74,6 +82,46 @@ impl Seen {
         };
         written(&allocate(&world, &self.proposals))
     }
+}
+
+/// Everything that a further try is a function of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tried {
+    work: Work,
+    orders: OrdersView,
+    instrument: Instrument,
+    quote: Option<Quote>,
+    now: Ms,
+    ids: Ids,
+}
+
+impl Tried {
+    /// Takes down what is looked at.
+    pub fn of(
+        work: &Work,
+        orders: &OrdersView,
+        instrument: &Instrument,
+        quote: Option<Quote>,
+        now: Ms,
+        ids: &Ids,
+    ) -> Self {
+        let (work, orders, instrument, ids) = (work.clone(), orders.clone(), instrument.clone(), ids.clone());
+        Self { work, orders, instrument, quote, now, ids }
+    }
+
+    /// Tries again.
+    pub fn again(&self) -> String {
+        let next = self.work.next(&self.orders, &self.instrument, self.quote.as_ref(), self.now, &self.ids);
+        match next {
+            Next::Try(intent) => tried(&intent),
+            Next::Wait | Next::Over => "null".to_owned(),
+        }
+    }
+}
+
+/// A further try as canonical JSON.
+pub fn tried(intent: &OrderIntent) -> String {
+    serde_json::to_string(intent).expect("an order has only text keys")
 }
 
 /// A plan as canonical JSON.

@@ -1,6 +1,8 @@
 //! Working an order after its first try: again, moved, or across the book. Each try is a new intent that passes the gate
 //! like any other, sized from what is left to the target by then. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::view::OpenOrder;
 use crate::domain::{
@@ -11,7 +13,7 @@ use crate::domain::{
 use super::sizing::{Ids, protects, within, worked};
 
 /// A decision that is being worked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Work {
     /// Its first intent.
     pub first: OrderIntent,

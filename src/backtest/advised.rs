@@ -257,11 +257,11 @@ impl<'a> Model<'a> {
                     // As the desk tells the gate: what is held is under the newest stop at once.
                     out.stops.push((self.arm.id.clone(), inst.clone(), plan.stop));
                 }
-                self.seat.adopt(plan, held.is_zero());
+                self.seat.adopt(plan, held.is_zero(), now);
             }
             if let (Some(stop), Some(plan)) = (verdict.tightened, self.seat.plans.get(&inst)) {
                 let plan = Plan { stop, ..plan.clone() };
-                self.seat.adopt(plan, false);
+                self.seat.adopt(plan, false, now);
                 out.stops.push((self.arm.id.clone(), inst, stop));
             }
             out.proposals.push(verdict.proposal);
@@ -277,11 +277,11 @@ impl Advisor for Model<'_> {
         let market = self.market(now);
         let base = self.markets[0].columns.bar;
         let mut out = Advice::default();
-        for trade in self.seat.ended(&self.arm, &market, orders, now) {
+        for trade in self.seat.ended(&self.arm.id, &market, orders, now) {
             let why = trade.reason.split([':', ' ']).next().unwrap_or_default().to_owned();
             *self.counts.endings.entry(why).or_default() += 1;
         }
-        out.proposals = self.seat.exits(&self.arm, (base, &market), orders, now);
+        out.proposals = self.seat.exits(&self.arm.id, (base, &market), orders, now);
         let all = std::mem::take(&mut self.pending);
         let (due, thinking): (Vec<Pending>, Vec<Pending>) =
             all.into_iter().partition(|pending| now.since(pending.at) >= self.think);

@@ -57,7 +57,13 @@ impl Run {
         }
     }
     fn is_same(&self) -> bool {
-        self.unreadable.is_none() && self.decisions.iter().all(|decision| decision.outcome == Outcome::Same)
+        self.unreadable.is_none()
+            && !self.is_bare()
+            && self.decisions.iter().all(|decision| decision.outcome == Outcome::Same)
+    }
+    /// Nothing of it was kept: its process ended first.
+    fn is_bare(&self) -> bool {
+        self.unreadable.is_none() && self.decisions.is_empty()
     }
 }
 
@@ -96,11 +102,18 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     }
     bar.finish_and_clear();
     let same = runs.iter().filter(|run| run.is_same()).count();
-    let exit = if same == runs.len() { Exit::Ok } else { Exit::Data };
+    let bare = runs.iter().filter(|run| run.is_bare()).count();
+    if let ([run], Some(_)) = (&runs[..], &args.run_id)
+        && run.is_bare()
+    {
+        let why = format!("nothing was decided in the run {}, or its process ended before it was kept", run.id);
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let exit = if same + bare == runs.len() { Exit::Ok } else { Exit::Data };
     if args.json {
-        output::say(as_json(&runs, same));
+        output::say(as_json(&runs, same, bare));
     } else {
-        page(&runs, same, args.run_id.is_some());
+        page(&runs, same, bare, args.run_id.is_some());
     }
     Ok(exit)
 }
@@ -113,7 +126,7 @@ fn told(outcome: &Outcome) -> (&'static str, String) {
     }
 }
 
-fn as_json(runs: &[Run], same: usize) -> serde_json::Value {
+fn as_json(runs: &[Run], same: usize, bare: usize) -> serde_json::Value {
     let each: Vec<_> = runs
         .iter()
         .map(|run| {
@@ -122,17 +135,17 @@ fn as_json(runs: &[Run], same: usize) -> serde_json::Value {
                 .iter()
                 .map(|d| {
                     let (outcome, detail) = told(&d.outcome);
-                    json!({"stage": d.stage.as_str(), "subject": d.subject, "outcome": outcome, "detail": detail,
+                    json!({"stage": d.stage, "subject": d.subject, "outcome": outcome, "detail": detail,
                         "other_build": d.other_build})
                 })
                 .collect();
             json!({"run_id": run.id, "same": run.is_same(), "unreadable": run.unreadable, "decisions": decisions})
         })
         .collect();
-    json!({"schema": "replay/1", "as_of_ms": wall_ms(), "runs": runs.len(), "same": same, "details": each})
+    json!({"schema": "replay/1", "as_of_ms": wall_ms(), "runs": runs.len(), "same": same, "bare": bare, "details": each})
 }
 
-fn page(runs: &[Run], same: usize, one: bool) {
+fn page(runs: &[Run], same: usize, bare: usize, one: bool) {
     let mut table = output::sheet(&["run", "stage", "about", "", "detail"]);
     let mut rows = 0;
     for run in runs {
@@ -146,7 +159,7 @@ fn page(runs: &[Run], same: usize, one: bool) {
                 detail = format!("made by another build; {detail}");
             }
             let about = decision.subject.clone();
-            table.add_row([run.id.to_string(), decision.stage.as_str().to_owned(), about, word.to_owned(), detail]);
+            table.add_row([run.id.to_string(), decision.stage.to_owned(), about, word.to_owned(), detail]);
             rows += 1;
         }
     }
@@ -155,4 +168,7 @@ fn page(runs: &[Run], same: usize, one: bool) {
     }
     let decisions: usize = runs.iter().map(|run| run.decisions.len()).sum();
     output::say(format_args!("{} runs with {decisions} decisions made again: {same} the same to the byte", runs.len()));
+    if bare > 0 {
+        output::say(format_args!("{bare} decided something that was not kept: their process ended first"));
+    }
 }

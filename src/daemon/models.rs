@@ -20,7 +20,7 @@ use crate::llm::asking::Model;
 use crate::llm::budget::{Allowance, Prices};
 use crate::llm::chat::Parameters;
 use crate::llm::client::{Client, Endpoint, provider};
-use crate::llm::desk::{Kept, Levels, ShowPrompt, levels, remembered};
+use crate::llm::desk::{Kept, Levels, ShowPrompt, remembered};
 use crate::llm::fallback::Fallback;
 use crate::llm::format::{Format, Known, Spoken};
 use crate::llm::plan::Plan;
@@ -40,15 +40,16 @@ pub(super) struct Lines {
 }
 
 impl Wiring {
-    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no contender is a model.
+    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no contender is a model and none has left anything.
     pub(super) fn start_models(
         &self,
         supervisor: &mut Supervisor,
-        (players, memory, book): (Vec<Player>, ModelMemory, EquityBook),
+        (players, retired): (Vec<Player>, Vec<Plan>),
+        (memory, book): (ModelMemory, EquityBook),
         lines: Lines,
         (journal, views): (Journal, DeskViews),
     ) {
-        if players.is_empty() {
+        if players.is_empty() && retired.is_empty() {
             return;
         }
         let policy = RestartPolicy::restartable(self.config.supervision.freeze);
@@ -62,13 +63,11 @@ impl Wiring {
             beat: self.pulse.beat("extras", false),
         };
         supervisor.start_with(reader, |a| a.beat.clone(), policy, &self.stop);
-        let plays = |plan: &Plan| players.iter().any(|player| player.arm.id == plan.contender);
-        let gone: Vec<Plan> = remembered(&memory).into_iter().filter(|plan| !plays(plan)).collect();
         let desk = Desk {
             clock: self.clock().clone(),
             ids: Arc::clone(&self.ids),
             journal,
-            retired: levels(&gone),
+            retired,
             players,
             memory,
             kept: Kept::default(),
@@ -100,6 +99,12 @@ pub(super) struct DeskViews {
     pub orders: views::Receiver<OrdersView>,
     pub readiness: views::Receiver<Readiness>,
     pub standing: views::Receiver<Standing>,
+}
+
+/// Plans that are remembered of contenders that take part no more.
+pub fn retired(players: &[Player], memory: &ModelMemory) -> Vec<Plan> {
+    let plays = |plan: &Plan| players.iter().any(|player| player.arm.id == plan.contender);
+    remembered(memory).into_iter().filter(|plan| !plays(plan)).collect()
 }
 
 /// Every live contender that is a model, ready to be asked. Models that two of them share are one, with one pace.

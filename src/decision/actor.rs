@@ -210,14 +210,15 @@ impl Decision {
             }
         }
         let trigger = format!("{} bar {}", self.bar, release.ts.0);
-        self.journal
-            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
-            .await?;
-        self.journal.post(Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() }).await?;
-        self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
-        for inputs in board.notes.cycle(run_id, asked, &proposals, now) {
-            self.journal.post(Record::Inputs(Box::new(inputs))).await?;
-        }
+        // One commit: a cycle is there with all it was made from, or not at all.
+        let mut rows = vec![
+            Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) },
+            Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
+            Record::Decisions { run_id, at: now, proposals: proposals.clone() },
+        ];
+        let kept = board.notes.cycle(run_id, asked, &proposals, now);
+        rows.extend(kept.into_iter().map(|inputs| Record::Inputs(Box::new(inputs))));
+        self.journal.post(Record::Together(rows)).await?;
         let cycle = Cycle { run_id, snapshot, proposals };
         self.cycles.send(cycle).await.map_err(|_| StageError::Gone("the allocator"))?;
         self.cycles_left = self.cycles_left.map(|left| left.saturating_sub(1));

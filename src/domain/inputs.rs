@@ -16,6 +16,8 @@ pub enum Stage {
     Answer,
     /// Targets into orders.
     Allocation,
+    /// The next try of an order that has ended or rests where nobody comes.
+    Working,
     /// May an order leave?
     Gate,
 }
@@ -28,12 +30,14 @@ impl Stage {
             Stage::Rules => "rules",
             Stage::Answer => "answer",
             Stage::Allocation => "allocation",
+            Stage::Working => "working",
             Stage::Gate => "gate",
         }
     }
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Stage::Seating, Stage::Rules, Stage::Answer, Stage::Allocation, Stage::Gate];
+        use Stage as S;
+        let all = [S::Seating, S::Rules, S::Answer, S::Allocation, S::Working, S::Gate];
         all.into_iter().find(|stage| stage.as_str() == text)
     }
 }

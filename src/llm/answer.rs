@@ -231,6 +231,11 @@ impl Mode {
         }
     }
 
+    /// Reads its word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Mode::Single, Mode::Portfolio].into_iter().find(|mode| mode.as_str() == text)
+    }
+
     /// The JSON Schema of its answer, strict: every key required, no others.
     pub fn schema(self) -> Value {
         let generator = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.meta_schema = None);

@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rust_decimal::Decimal;
-use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::answer::Mode;
 use super::budget::{Allowance, Prices, Spent, Worst};
-use super::chat::{About, Parameters, about, content, once_more, request, status};
+use super::chat::{About, Parameters, once_more, request};
 use super::client::{Client, Raw};
 use super::code::Code;
 use super::format::{Format, Known};
-use super::parse::{Item, Refused, parse};
+use super::parse::{Item, Refused};
+
 use super::prompt::Prompt;
+use super::reply::{Reply, read};
 use crate::domain::model::{ModelCall, ModelFact, ModelSpent};
 use crate::domain::record::Record;
 use crate::domain::{ContenderId, Ms, RunId};
@@ -65,12 +66,6 @@ pub struct Outcome {
     pub answer: Result<Vec<Item>, Refused>,
     /// For each request: did the provider do its part?
     pub worked: Vec<bool>,
-}
-
-/// How a reply that has come is to be taken.
-enum Taken {
-    Answer(Vec<Item>),
-    Refused(Refused),
 }
 
 impl Asking {
@@ -134,7 +129,7 @@ impl Asking {
                     refused
                 }
                 Ok(Ok(Ok(raw))) => {
-                    let (taken, did_its_part) = self.take(&mut call, &raw);
+                    let Reply { answer, provider_worked: did_its_part, .. } = self.take(&mut call, &raw);
                     if let Some((tokens, cost)) = counted(call.usage, call.cost_usd, raw.status) {
                         let settled = changed(spent, |spent| spent.settled(worst, tokens, cost));
                         self.journal.post(self.spent(settled)).await?;
@@ -161,13 +156,13 @@ impl Asking {
                         continue;
                     }
                     worked.push(did_its_part);
-                    match taken {
-                        Taken::Answer(items) => {
+                    match answer {
+                        Ok(items) => {
                             self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
                             known().worked(format, stepped, self.clock.now());
                             return Ok(Outcome { answer: Ok(items), worked });
                         }
-                        Taken::Refused(refused) => {
+                        Err(refused) => {
                             self.keep(&mut call, &refused).await?;
                             if did_its_part && (200..300).contains(&raw.status) {
                                 known().worked(format, stepped, self.clock.now());
@@ -194,35 +189,15 @@ impl Asking {
         }
     }
 
-    /// What a reply is worth, and whether the provider did its part; notes what it says about itself.
-    fn take(&self, call: &mut ModelCall, raw: &Raw) -> (Taken, bool) {
+    /// Reads a reply that has come, and notes what it says about itself.
+    fn take(&self, call: &mut ModelCall, raw: &Raw) -> Reply {
         call.reply = Some(raw.body.as_slice().into());
         call.status = Some(raw.status);
         let ms = |span: Duration| i64::try_from(span.as_millis()).ok();
         (call.first_byte_ms, call.done_ms) = (ms(raw.first_byte), ms(raw.done));
-        if let Some(code) = status(raw.status) {
-            let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
-            // Of a request that it will not take the server says so rightly.
-            let did_its_part = code == Code::Rejected;
-            return (Taken::Refused(Refused::new(code, format!("HTTP {}: {said}", raw.status))), did_its_part);
-        }
-        let body: Value = match serde_json::from_slice(&raw.body) {
-            Ok(body) => body,
-            Err(error) => {
-                return (Taken::Refused(Refused::new(Code::Shape, format!("no JSON: {error}"))), false);
-            }
-        };
-        self.note(call, about(&body));
-        match content(&body) {
-            Err(refused) => {
-                let provider = refused.code != Code::Shape;
-                (Taken::Refused(refused), provider)
-            }
-            Ok(text) => match parse(self.mode, text, &self.snap) {
-                Ok(items) => (Taken::Answer(items), true),
-                Err(refused) => (Taken::Refused(refused), true),
-            },
-        }
+        let reply = read(raw.status, &raw.body, self.mode, &self.snap);
+        self.note(call, reply.about.clone());
+        reply
     }
 
     fn note(&self, call: &mut ModelCall, about: About) {

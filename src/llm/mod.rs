@@ -19,6 +19,7 @@ pub mod judge;
 pub mod parse;
 pub mod plan;
 pub mod prompt;
+pub mod reply;
 pub mod seat;
 pub mod seen;
 

@@ -10,7 +10,7 @@ use super::plan::{Plan, held, timeframe, works};
 use super::prompt::{Arm, ClosedTrade, atr, mark};
 use crate::domain::model::{ModelMemory, ModelTrade};
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Bps, InstId, MarketView, Ms, OrdersView, Price, Purpose};
+use crate::domain::{Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Price, Purpose};
 
 /// Own trades that are shown again.
 const SHOWN_TRADES: usize = 10;
@@ -44,12 +44,13 @@ pub struct Seat {
     entered: BTreeSet<InstId>,
     /// When the daemon last tried to take it out.
     tried: BTreeMap<InstId, Ms>,
-    /// Close of the last bar that was looked at for an exit; nothing after a start: then all since it was opened are.
-    watched: BTreeMap<InstId, Ms>,
+    /// Close of the last bar of each size that was looked at for an exit; nothing after a start: then all since it was
+    /// opened are. Each size for itself: a longer bar may come after the shorter one that closes with it.
+    watched: BTreeMap<(InstId, Bar), Ms>,
     /// Those whose leaving has been written down.
     told: BTreeSet<InstId>,
-    /// When it was asked last, and the mark then; by instrument, or of all.
-    asked: BTreeMap<InstId, (Ms, Option<Price>)>,
+    /// When it was asked last, by what it was asked about, and the marks then.
+    asked: BTreeMap<Option<InstId>, (Ms, BTreeMap<InstId, Price>)>,
     pub last_decision: Option<Ms>,
     /// Still to be asked at this instant.
     pub waiting: VecDeque<(Option<InstId>, String)>,
@@ -63,8 +64,8 @@ pub struct Seat {
 
 impl Seat {
     /// What the database remembers of an arm.
-    pub fn of(arm: &Arm, memory: &ModelMemory, plans: &[Plan]) -> Self {
-        let spent = memory.spent.iter().find(|row| row.contender == arm.id);
+    pub fn of(who: &ContenderId, memory: &ModelMemory, plans: &[Plan]) -> Self {
+        let spent = memory.spent.iter().find(|row| row.contender == *who);
         Self {
             spent: Arc::new(Mutex::new(spent.map_or_else(Spent::default, |row| Spent {
                 day: row.day,
@@ -74,21 +75,16 @@ impl Seat {
             }))),
             told: plans
                 .iter()
-                .filter(|plan| plan.contender == arm.id && plan.leaving.is_some())
+                .filter(|plan| plan.contender == *who && plan.leaving.is_some())
                 .map(|plan| plan.inst.clone())
                 .collect(),
             plans: plans
                 .iter()
-                .filter(|plan| plan.contender == arm.id)
+                .filter(|plan| plan.contender == *who)
                 .map(|plan| (plan.inst.clone(), plan.clone()))
                 .collect(),
-            history: memory.trades.iter().filter(|trade| trade.contender == arm.id).map(shown).collect(),
-            opens: memory
-                .opens
-                .iter()
-                .filter(|(who, ..)| *who == arm.id)
-                .map(|(_, inst, at)| (inst.clone(), *at))
-                .collect(),
+            history: memory.trades.iter().filter(|trade| trade.contender == *who).map(shown).collect(),
+            opens: memory.opens.iter().filter(|(of, ..)| of == who).map(|(_, inst, at)| (inst.clone(), *at)).collect(),
             ..Self::default()
         }
     }
@@ -115,10 +111,14 @@ impl Seat {
         u32::try_from(seen + fresh.count()).unwrap_or(u32::MAX)
     }
 
-    /// A plan holds from now on; `opens`: nothing is held of it yet.
-    pub fn adopt(&mut self, plan: Plan, opens: bool) {
+    /// A plan holds from now on, and is written down with the answer; `opens`: nothing is held of it yet.
+    pub fn adopt(&mut self, plan: Plan, opens: bool, now: Ms) {
         if opens {
             self.entered.remove(&plan.inst);
+        }
+        if plan.leaving.is_some() {
+            self.told.insert(plan.inst.clone());
+            self.tried.insert(plan.inst.clone(), now);
         }
         self.plans.insert(plan.inst.clone(), plan);
     }
@@ -132,14 +132,14 @@ impl Seat {
     }
 
     /// Ideas that are over: what was held is not any more.
-    pub fn ended(&mut self, arm: &Arm, market: &MarketView, orders: &OrdersView, now: Ms) -> Vec<ModelTrade> {
+    pub fn ended(&mut self, who: &ContenderId, market: &MarketView, orders: &OrdersView, now: Ms) -> Vec<ModelTrade> {
         let mut out = Vec::new();
         let insts: Vec<InstId> = self.plans.keys().cloned().collect();
         for inst in insts {
             let plan = self.plans.get_mut(&inst).expect("its key");
-            let key = (arm.id.clone(), inst.clone());
-            let holds = !held(orders, market, &arm.id, &inst).is_zero();
-            let over = orders.tally.of(&arm.id, &inst).and_then(|counts| counts.last_over);
+            let key = (who.clone(), inst.clone());
+            let holds = !held(orders, market, who, &inst).is_zero();
+            let over = orders.tally.of(who, &inst).and_then(|counts| counts.last_over);
             let over = over.filter(|over| !holds && over.at >= plan.opened);
             // An entry that was filled leaves a guard, and its end a count, even if all of it is gone before the next bar or
             // while nobody was here.
@@ -154,13 +154,13 @@ impl Seat {
                 plan.entry = average.filter(|_| holds).unwrap_or(plan.entry);
             }
             let entered = self.entered.contains(&inst);
-            if holds || works(orders, &arm.id, &inst) || (!entered && now.since(plan.opened) < UNFILLED) {
+            if holds || works(orders, who, &inst) || (!entered && now.since(plan.opened) < UNFILLED) {
                 continue;
             }
             let plan = self.plans.remove(&inst).expect("its key");
             self.entered.remove(&inst);
             self.tried.remove(&inst);
-            self.watched.remove(&inst);
+            self.watched.retain(|(of, _), _| *of != inst);
             if !entered {
                 continue;
             }
@@ -174,7 +174,7 @@ impl Seat {
             };
             let trade = ModelTrade {
                 run_id: plan.run_id,
-                contender: arm.id.clone(),
+                contender: who.clone(),
                 inst,
                 r_multiple,
                 held_min: until.since(plan.opened).0 / 60_000,
@@ -196,41 +196,43 @@ impl Seat {
     /// What is to be left now, without asking: a target that was reached, an idea that has turned out wrong.
     pub fn exits(
         &mut self,
-        arm: &Arm,
+        who: &ContenderId,
         (base, market): (Bar, &MarketView),
         orders: &OrdersView,
         now: Ms,
     ) -> Vec<Proposal> {
         let mut out = Vec::new();
         for plan in self.plans.values_mut() {
-            if held(orders, market, &arm.id, &plan.inst).is_zero() {
+            if held(orders, market, who, &plan.inst).is_zero() {
                 continue;
             }
             let Some(shown) = market.insts.get(&plan.inst) else { continue };
-            let from = self.watched.get(&plan.inst).copied().unwrap_or(plan.opened);
+            let from = |bar: Bar| self.watched.get(&(plan.inst.clone(), bar)).copied().unwrap_or(plan.opened);
             if plan.leaving.is_none() {
                 // Bars that had begun before the idea was acted on say nothing about it.
                 let bars = shown.history(base).iter().filter(|bar| bar.ts >= plan.opened);
-                let reached = bars.filter(|bar| bar.ts.plus(base.span()) > from).find_map(|bar| plan.reached(bar));
+                let reached =
+                    bars.filter(|bar| bar.ts.plus(base.span()) > from(base)).find_map(|bar| plan.reached(bar));
                 plan.leaving = reached.or_else(|| {
                     let bar = timeframe(&plan.invalidation.as_ref()?.tf, shown.series.keys().copied())?;
                     let candles = shown.history(bar);
-                    let fresh = |at: &usize| candles[*at].ts.plus(bar.span()) > from.max(plan.opened);
+                    let fresh = |at: &usize| candles[*at].ts.plus(bar.span()) > from(bar).max(plan.opened);
                     (0..candles.len()).filter(fresh).find_map(|at| plan.invalidated(&candles[..=at]))
                 });
             }
-            if let Some(last) = shown.history(base).last() {
-                self.watched.insert(plan.inst.clone(), last.ts.plus(base.span()));
+            for (bar, series) in &shown.series {
+                let last = series.candles().last().map(|last| ((plan.inst.clone(), *bar), last.ts.plus(bar.span())));
+                self.watched.extend(last);
             }
             let Some(why) = plan.leaving.clone() else { continue };
             // Again as long as something is held, but not at every bar.
             let soon = self.tried.get(&plan.inst).is_some_and(|at| now.since(*at) < AGAIN);
-            if soon || works(orders, &arm.id, &plan.inst) {
+            if soon || works(orders, who, &plan.inst) {
                 continue;
             }
             self.tried.insert(plan.inst.clone(), now);
             out.push(Proposal {
-                contender: arm.id.clone(),
+                contender: who.clone(),
                 inst: plan.inst.clone(),
                 target: Some(Bps(0)),
                 stop: None,
@@ -255,23 +257,21 @@ impl Seat {
             if single { arm.instruments.iter().cloned().map(Some).collect() } else { vec![None] };
         let mut out = Vec::new();
         for subject in subjects {
-            let key = subject.clone().unwrap_or_else(|| InstId::new(""));
-            let last = self.asked.get(&key).copied();
-            if last.is_some_and(|(at, _)| close.since(at) < cadence.least) {
+            let last = self.asked.get(&subject);
+            if last.is_some_and(|(at, _)| close.since(*at) < cadence.least) {
                 continue;
             }
             if bar_closed {
                 out.push((subject, "bar".to_owned()));
                 continue;
             }
-            let Some((_, Some(then))) = last.filter(|_| cadence.material_atr > Decimal::ZERO) else { continue };
-            let watched = subject.clone().or_else(|| arm.instruments.first().cloned());
-            let moved = watched.as_ref().and_then(|inst| {
+            let Some((_, then)) = last.filter(|_| cadence.material_atr > Decimal::ZERO) else { continue };
+            let moved = |(inst, then): (&InstId, &Price)| {
                 let range = atr(market.insts.get(inst)?.history(arm.bar))?;
-                Some((mark(market, inst)?.0 - then.0).abs() / range)
-            });
-            if let Some(moved) = moved.filter(|moved| *moved >= cadence.material_atr) {
-                out.push((subject, format!("moved {} average true ranges", moved.round_dp(1).normalize())));
+                Some(((mark(market, inst)?.0 - then.0).abs().checked_div(range)?, inst.clone()))
+            };
+            if let Some((ranges, inst)) = then.iter().filter_map(moved).max().filter(|m| m.0 >= cadence.material_atr) {
+                out.push((subject, format!("{inst} moved {} average true ranges", ranges.round_dp(1).normalize())));
             }
         }
         out
@@ -279,10 +279,9 @@ impl Seat {
 
     /// Notes that it is asked now.
     pub fn note_asked(&mut self, arm: &Arm, subject: Option<&InstId>, market: &MarketView, now: Ms) {
-        let watched = subject.or_else(|| arm.instruments.first());
-        let price = watched.and_then(|inst| mark(market, inst));
-        let key = subject.cloned().unwrap_or_else(|| InstId::new(""));
-        self.asked.insert(key, (now, price));
+        let about = arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst));
+        let marks = about.filter_map(|inst| Some((inst.clone(), mark(market, inst)?))).collect();
+        self.asked.insert(subject.cloned(), (now, marks));
     }
 
     /// Does it hold anything of what it would be asked about?

@@ -80,6 +80,11 @@ impl Seen {
         Ok(written(&judge(&moment, items)))
     }
 
+    /// Instruments that are traded by what came of it.
+    pub fn trades(&self, inst: &InstId) -> bool {
+        self.arm.instruments.contains(inst)
+    }
+
     fn read(&self, asked: &Contract, reply: &str) -> Result<Vec<Item>, String> {
         let body: Value = serde_json::from_str(reply).map_err(|error| format!("the reply is no JSON: {error}"))?;
         let text = content(&body).map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;

@@ -88,6 +88,11 @@ impl Seen {
         }
     }
 
+    /// What it was asked about.
+    pub fn asked(&self) -> &OrderIntent {
+        &self.intent
+    }
+
     /// Judges again. An instrument that is not in the market cannot be judged.
     pub fn again(&self) -> Option<String> {
         let shown = self.market.insts.get(&self.intent.inst)?;

@@ -20,7 +20,9 @@ pub use lock::StateDir;
 #[cfg(feature = "sabotage")]
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
-pub use read::{KeptInputs, KeptRun, Opened, OrderStory, Reader, RunStory, Table, remembered};
+pub use read::{
+    KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRun, Opened, OrderStory, Reader, RunStory, Table, remembered,
+};
 pub use research::{BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, keep_candles};
 pub use writer::{Writer, WriterGuard};
 

@@ -2,9 +2,11 @@
 
 pub(super) mod decode;
 mod model;
+mod replay;
 mod risk;
 
-pub use self::model::{KeptInputs, KeptRun, RunStory};
+pub use self::model::RunStory;
+pub use self::replay::{KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRun};
 
 use std::collections::BTreeMap;
 use std::path::Path;

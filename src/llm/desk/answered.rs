@@ -123,7 +123,6 @@ impl Desk {
             (judge(&moment, items), seen)
         };
         let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
-        self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         let seat = &mut state.seats[index];
         if !pending.by_rule {
             seat.last_decision = Some(now);
@@ -138,7 +137,7 @@ impl Desk {
                 (None, None) => None,
             };
             if let Some(plan) = &plan {
-                seat.adopt(plan.clone(), verdict.plan.is_some() && !held);
+                seat.adopt(plan.clone(), verdict.plan.is_some() && !held, now);
             }
             rows.push(item_row(pending, verdict, ordinal, plan.as_ref(), now));
             let (run_id, code, inst) = (pending.run_id, verdict.code, &verdict.item.inst);
@@ -152,7 +151,8 @@ impl Desk {
                 proposals.push(verdict.proposal);
             }
         }
-        self.decide(pending.run_id, pending.bar_ts, &account, proposals, rows, now).await
+        let kept = vec![Record::Inputs(Box::new(inputs)), Record::Model(Box::new(ModelFact::Items(rows)))];
+        self.decide(pending.run_id, pending.bar_ts, &account, proposals, kept, now).await
     }
 }
 

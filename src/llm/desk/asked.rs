@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 use super::{Desk, Pending, Player, ShowPrompt, ShownPrompt, State};
 use crate::domain::model::{ModelFact, Question};
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{InstId, Ms, Readiness, RunId, TradingState};
+use crate::domain::{ContenderId, InstId, Ms, Readiness, RunId, TradingState};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Asking;
 use crate::llm::budget::Worst;
@@ -129,11 +129,9 @@ impl Desk {
         if standing == TradingState::Halted {
             return Err("trading is halted".into());
         }
-        self.is_fresh(player, subject, now)?;
+        self.is_fresh(player, subject, (state.last_bar.plus(self.bar.span()), now))?;
         let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
-        let reducing =
-            standing == TradingState::ReduceOnly || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
-        let reducing = reducing.then(|| "trading is reduce-only".to_owned());
+        let reducing = self.reducing(&player.arm.id);
         if reducing.is_some() && !about_a_position {
             return Err("trading is reduce-only, and nothing is held".into());
         }
@@ -157,8 +155,15 @@ impl Desk {
         }
     }
 
+    /// Why a contender may only take risk off, if it may.
+    fn reducing(&self, who: &ContenderId) -> Option<String> {
+        let standing = self.standing.borrow().of_contender(who) == TradingState::ReduceOnly;
+        let reducing = standing || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
+        reducing.then(|| "trading is reduce-only".to_owned())
+    }
+
     /// No question about data that is old or not whole.
-    fn is_fresh(&self, player: &Player, subject: Option<&InstId>, now: Ms) -> Result<(), String> {
+    fn is_fresh(&self, player: &Player, subject: Option<&InstId>, (close, now): (Ms, Ms)) -> Result<(), String> {
         let market = self.market.borrow();
         if !market.live {
             return Err("the market is not whole".to_owned());
@@ -168,6 +173,11 @@ impl Desk {
             // Nothing could be said of its prices: stops and targets are judged in average true ranges.
             if shown.and_then(|shown| atr(shown.history(player.arm.bar))).is_none() {
                 return Err(format!("{inst} has too short a history of {} bars", player.arm.bar));
+            }
+            // Its own bar may be the one that everybody else did not wait for.
+            let last = shown.and_then(|shown| shown.history(player.arm.bar).last());
+            if last.is_none_or(|last| close.since(last.ts.plus(player.arm.bar.span())) >= player.arm.bar.span()) {
+                return Err(format!("the last {} bar of {inst} is late", player.arm.bar));
             }
             let quote = shown.and_then(|shown| shown.quote);
             let age = quote.map(|quote| now.since(quote.at));
@@ -307,8 +317,17 @@ impl Desk {
             (Mode::Single, Some(inst)) => return Err(format!("{} does not trade {inst}", wanted.contender)),
             (Mode::Single, None) => player.arm.instruments.first().cloned(),
         };
-        let (contract, prompt) = self.contract(state, index, subject.as_ref(), "bar", false)?;
+        // As if its bar had just closed: what would be asked, or why nobody would be and what it would have been.
+        let (contract, prompt, not_asked) = match self.prepare(state, index, subject.as_ref(), "bar") {
+            Ok(ready) => (ready.contract, ready.prompt, None),
+            Err(NotAsked::Because(why) | NotAsked::Provider(why, ..)) => {
+                let reducing = self.reducing(&player.arm.id).is_some();
+                let (contract, prompt) = self.contract(state, index, subject.as_ref(), "bar", reducing)?;
+                (contract, prompt, Some(why))
+            }
+        };
         Ok(ShownPrompt {
+            not_asked,
             model: player.model.id.clone(),
             template: player.template.name.clone(),
             template_hash: player.template.hash.clone(),

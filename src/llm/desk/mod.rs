@@ -61,6 +61,8 @@ pub struct ShownPrompt {
     pub template_hash: String,
     pub prompt: Prompt,
     pub data: String,
+    /// Why nobody would be asked it now.
+    pub not_asked: Option<String>,
 }
 
 /// Where the stop of a sleeve on this side is to be, as its model has said since it opened.
@@ -95,8 +97,8 @@ pub struct Desk {
     pub book: EquityBook,
     /// What it knows beyond that, if it has run before.
     pub kept: Kept,
-    /// Levels of those who take part no more and may still hold something.
-    pub retired: Levels,
+    /// Plans of those who take part no more and may still hold something: watched to their end, and nobody is asked.
+    pub retired: Vec<Plan>,
     /// The bar that cycles are counted in.
     pub bar: Bar,
     pub start_run: RunId,
@@ -138,6 +140,7 @@ type Done = (Pending, Result<Outcome, StageError>);
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     seats: Vec<Seat>,
+    retired: BTreeMap<ContenderId, Seat>,
     /// By provider.
     breakers: BTreeMap<String, Breaker>,
 }
@@ -145,6 +148,8 @@ pub struct Kept {
 /// What changes from bar to bar.
 struct State {
     seats: Vec<Seat>,
+    /// Of those who are not asked any more.
+    retired: BTreeMap<ContenderId, Seat>,
     breakers: BTreeMap<String, Breaker>,
     asking: JoinSet<Done>,
     last_bar: Ms,
@@ -154,12 +159,15 @@ impl Actor for Desk {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
         if self.kept.seats.is_empty() {
             let plans = remembered(&self.memory);
-            self.kept.seats = self.players.iter().map(|player| Seat::of(&player.arm, &self.memory, &plans)).collect();
+            let seat = |who: &ContenderId| Seat::of(who, &self.memory, &plans);
+            self.kept.seats = self.players.iter().map(|player| seat(&player.arm.id)).collect();
+            let retired = self.retired.iter().map(|plan| (plan.contender.clone(), seat(&plan.contender)));
+            self.kept.retired = retired.collect();
         }
-        let Kept { mut seats, mut breakers } = self.kept.clone();
+        let Kept { mut seats, retired, mut breakers } = self.kept.clone();
         seats.iter_mut().for_each(Seat::begin);
         breakers.values_mut().for_each(Breaker::over);
-        let mut state = State { seats, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
+        let mut state = State { seats, retired, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
         self.stop = stop.clone();
         self.publish(&state);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -189,7 +197,8 @@ impl Actor for Desk {
                 }
                 _ = tick.tick() => {}
             }
-            self.kept = Kept { seats: state.seats.clone(), breakers: state.breakers.clone() };
+            self.kept =
+                Kept { seats: state.seats.clone(), retired: state.retired.clone(), breakers: state.breakers.clone() };
             faults::point("models").await;
             self.beat.tick();
         }
@@ -210,8 +219,9 @@ impl Desk {
         {
             let (market, orders) = (self.market.borrow(), self.orders.borrow());
             for (player, seat) in self.players.iter().zip(&mut state.seats) {
-                facts.extend(seat.ended(&player.arm, &market, &orders, now).into_iter().map(ModelFact::Trade));
-                exits.extend(seat.exits(&player.arm, (self.bar, &market), &orders, now));
+                let who = &player.arm.id;
+                facts.extend(seat.ended(who, &market, &orders, now).into_iter().map(ModelFact::Trade));
+                exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
                 let single = player.arm.mode == Mode::Single;
                 let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);
                 if !subjects.is_empty() && (seat.busy || !seat.waiting.is_empty()) {
@@ -220,6 +230,10 @@ impl Desk {
                 }
                 seat.waiting.extend(subjects);
             }
+            for (who, seat) in &mut state.retired {
+                facts.extend(seat.ended(who, &market, &orders, now).into_iter().map(ModelFact::Trade));
+                exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
+            }
         }
         for fact in facts {
             self.journal.post(Record::Model(Box::new(fact))).await?;
@@ -227,10 +241,9 @@ impl Desk {
         if !exits.is_empty() {
             self.leave(state, exits, now).await?;
         }
-        for index in 0..self.players.len() {
-            for plan in state.seats[index].leaving() {
-                self.keep_leaving(index, &plan, now).await?;
-            }
+        let seats = state.seats.iter_mut().chain(state.retired.values_mut());
+        for plan in seats.flat_map(Seat::leaving).collect::<Vec<_>>() {
+            self.keep_leaving(&plan, now).await?;
         }
         self.publish(state);
         // Who has not tried a provider that rests for longest is the first to try it.
@@ -245,8 +258,8 @@ impl Desk {
     }
 
     /// A position is being left: whoever is here after this process goes on with it.
-    async fn keep_leaving(&self, index: usize, plan: &Plan, now: Ms) -> Result<(), StageError> {
-        let place = self.players[index].arm.instruments.iter().position(|inst| *inst == plan.inst);
+    async fn keep_leaving(&self, plan: &Plan, now: Ms) -> Result<(), StageError> {
+        let place = self.market.borrow().insts.keys().position(|inst| *inst == plan.inst);
         let row = ModelItem {
             run_id: plan.run_id,
             contender: plan.contender.clone(),
@@ -285,7 +298,7 @@ impl Desk {
         bar_ts: Ms,
         account: &AccountView,
         proposals: Vec<Proposal>,
-        items: Vec<ModelItem>,
+        kept: Vec<Record>,
         now: Ms,
     ) -> Result<(), StageError> {
         let market = frozen(&self.market.borrow(), self.bar, bar_ts);
@@ -293,13 +306,12 @@ impl Desk {
         let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, bar_ts), market, account, &holdings));
         let proposals: Vec<Proposal> =
             proposals.into_iter().filter(|p| snapshot.market.contains_key(&p.inst)).collect();
-        self.journal
-            .post(Record::Together(vec![
-                Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
-                Record::Decisions { run_id, at: now, proposals: proposals.clone() },
-                Record::Model(Box::new(ModelFact::Items(items))),
-            ]))
-            .await?;
+        let mut rows = vec![
+            Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
+            Record::Decisions { run_id, at: now, proposals: proposals.clone() },
+        ];
+        rows.extend(kept);
+        self.journal.post(Record::Together(rows)).await?;
         if proposals.iter().all(|p| p.target.is_none()) {
             return Ok(());
         }
@@ -308,8 +320,7 @@ impl Desk {
 
     /// Tells the gate where stops are to be.
     fn publish(&self, state: &State) {
-        let mut levels = levels(state.seats.iter().flat_map(|seat| seat.plans.values()));
-        levels.extend(self.retired.clone());
+        let levels = levels(state.seats.iter().chain(state.retired.values()).flat_map(|seat| seat.plans.values()));
         self.levels.send_if_modified(|now| {
             let changed = *now != levels;
             *now = levels;

@@ -46,7 +46,7 @@ pub struct Verdict {
     pub detail: String,
     /// What goes to the allocator: the target, or nothing.
     pub proposal: Proposal,
-    /// What is watched from now on, if it opens.
+    /// What is watched from now on, if it opens, changes or ends.
     pub plan: Option<Plan>,
     /// Where the stop is to be from now on.
     pub tightened: Option<Price>,
@@ -90,6 +90,9 @@ pub fn judge(moment: &Moment<'_>, mut items: Vec<Item>) -> Vec<Verdict> {
     }
     out
 }
+
+/// Why a position is being left that the model has closed.
+pub const CLOSED: &str = "closed by the model";
 
 /// What an accepted item leads to.
 #[derive(Default)]
@@ -153,11 +156,24 @@ impl Taken {
             let worth = worth().unwrap_or_default().abs().max(expected);
             let long = if pending { plan.is_none_or(|plan| plan.long) } else { qty > Decimal::ZERO };
             taken.positions.insert(inst.clone(), if long { worth } else { -worth });
-            taken.risks.insert(inst.clone(), plan.map_or(Decimal::ZERO, |plan| plan.risk_usd));
+            let planned = plan.map_or(Decimal::ZERO, |plan| plan.risk_usd);
+            let held = plan.filter(|_| !pending).and_then(|plan| at_risk(moment, plan, qty.abs()));
+            // What was planned may not have been done, or not all of it; what is held is there.
+            taken.risks.insert(inst.clone(), held.unwrap_or(planned));
             taken.opened += u32::from(pending);
         }
         taken
     }
+}
+
+/// Dollars that are lost on what is held of a plan if it ends at its stop, by the price it was bought at, with what it costs to
+/// go in and out; nothing where the stop is beyond it.
+fn at_risk(moment: &Moment<'_>, plan: &Plan, qty: Decimal) -> Option<Decimal> {
+    let inst = &moment.market.insts.get(&plan.inst)?.instrument;
+    let distance = if plan.long { plan.entry.0 - plan.stop.0 } else { plan.stop.0 - plan.entry.0 };
+    let worth = inst.notional(Qty(qty), plan.entry)?.0;
+    let lost = distance.checked_div(plan.entry.0)?.max(Decimal::ZERO) + enter::round_trip(moment, inst);
+    Some((worth * lost).round_dp(8).normalize())
 }
 
 fn refuse<T>(code: Code, detail: impl Into<String>) -> Result<T, Refused> {
@@ -180,7 +196,10 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
         Want::Close => {
             taken.positions.remove(&item.inst);
             taken.risks.remove(&item.inst);
-            Ok(Move { target: Some(Bps(0)), ..Move::default() })
+            // An order may fill in part, or be refused at this moment: the daemon goes on with it until nothing is held.
+            let leaving = Some(CLOSED.to_owned());
+            let plan = moment.plans.get(&item.inst).map(|plan| Plan { leaving, ..plan.clone() });
+            Ok(Move { target: Some(Bps(0)), plan, ..Move::default() })
         }
         Want::TightenStop if held.is_zero() => refuse(Code::ActionState, "nothing is held"),
         Want::TightenStop => tighten(moment, item, held),

@@ -179,22 +179,16 @@ fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is
 }
 
 #[test]
-fn a_restated_weight_neither_loosens_a_stop_nor_adds_to_what_the_budget_allows() {
+fn a_restated_weight_does_not_loosen_a_stop() {
     let target = |symbol: &str, weight: &str, stop: &str| {
         json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": null, "horizon_min": null, "p_target_first": null,
             "invalidation": null, "reason": "r"})
     };
-    let scene = |risk: &str| {
-        let mut scene = Scene::new(Mode::Portfolio).holding("10");
-        scene.plans.insert(swap().id, Plan { stop: px("99"), risk_usd: d(risk), ..plan() });
-        scene
-    };
+    let mut scene = Scene::new(Mode::Portfolio).holding("10");
+    scene.plans.insert(swap().id, Plan { stop: px("99"), ..plan() });
     let code = |scene: &Scene, item: Value| scene.code(&with(portfolio(), json!({"targets": [item]})).to_string()).0;
-    assert_eq!(code(&scene("100"), target("ETH-USDT-SWAP", "0.5", "98")), Code::StopLooser);
-    assert_eq!(code(&scene("100"), target("ETH-USDT-SWAP", "0.5", "99")), Code::Accepted);
-    // The budget is 300 dollars; 200 of it are in what is kept.
-    assert_eq!(code(&scene("200"), target("ETH-USDT", "0.3", "98")), Code::Accepted);
-    assert_eq!(code(&scene("200"), target("ETH-USDT", "0.4", "98")), Code::RiskSize);
+    assert_eq!(code(&scene, target("ETH-USDT-SWAP", "0.5", "98")), Code::StopLooser);
+    assert_eq!(code(&scene, target("ETH-USDT-SWAP", "0.5", "99")), Code::Accepted);
 }
 
 /// A target of a portfolio.
@@ -273,6 +267,41 @@ fn a_smaller_weight_takes_off_whatever_is_only_asked_of_what_is_put_on() {
     let verdicts = both.judged(&asked, items);
     assert_eq!(verdicts[0].item.inst, swap().id, "what is made smaller comes first");
     assert_eq!(verdicts[1].code, Code::Accepted, "{}", verdicts[1].detail);
+}
+
+#[test]
+fn an_accepted_close_ends_the_plan_whether_or_not_its_order_fills() {
+    let mut scene = Scene::new(Mode::Single).holding("10");
+    scene.plans = [(swap().id, plan())].into();
+    let asked = scene.asked();
+    let text = with(single(), json!({"action": "close"})).to_string().replace("SNAP", &asked.data.meta.snap);
+    let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
+    let verdict = &scene.judged(&asked, items)[0];
+    assert_eq!((verdict.code, verdict.proposal.target), (Code::Accepted, Some(Bps(0))), "{}", verdict.detail);
+    assert_eq!(verdict.plan.as_ref().unwrap().leaving.as_deref(), Some(crate::llm::judge::CLOSED));
+    // From then on nothing else is done with it, whatever the model says next.
+    scene.plans = [(swap().id, verdict.plan.clone().unwrap())].into();
+    for action in ["open_long", "tighten_stop"] {
+        check(&scene, json!({"action": action}), Code::ActionState);
+    }
+}
+
+#[test]
+fn the_risk_budget_counts_what_is_held_and_not_what_was_planned() {
+    // 3 % of 10,000 may be lost, half of it by this answer. The coin is planned to risk 10 dollars; what is held of it loses 1.3
+    // dollars apiece at its stop, costs included.
+    let small = Plan { inst: coin().id, risk_usd: d("10"), stop: px("99"), ..plan() };
+    let open = |held: &str| {
+        let mut scene = Scene::new(Mode::Portfolio);
+        let holding = Scene::new(Mode::Portfolio).holding(held).orders.holdings.into_values().next().unwrap();
+        scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), holding);
+        scene.plans = [(coin().id, small.clone())].into();
+        scene.arm.limits.leverage = d("20");
+        scene.arm.limits.cluster = d("20");
+        verdict_of(&scene, weight("ETH-USDT-SWAP", "0.5", "98")).code
+    };
+    assert_eq!(open("115"), Code::Accepted);
+    assert_eq!(open("116"), Code::RiskSize);
 }
 
 #[test]

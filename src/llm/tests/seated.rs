@@ -7,8 +7,9 @@ use super::{NOW, Scene, coin, d, px};
 use crate::domain::instrument::tests::swap;
 use crate::domain::model::ModelMemory;
 use crate::domain::tally::Counted;
-use crate::domain::{Bar, Candle, Ms, OrderId, Purpose, Qty, Series, Usd};
+use crate::domain::{Bar, Bps, Candle, Ms, OrderId, Purpose, Qty, Series, Usd};
 use crate::llm::answer::{Field, Mode, Op, Plain, Predicate};
+use crate::llm::judge::CLOSED;
 use crate::llm::plan::Plan;
 use crate::llm::seat::{Cadence, Seat};
 
@@ -54,9 +55,75 @@ fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
     // Three average true ranges within a minute: it is asked before its bar closes.
     let moved = after(Scene::new(Mode::Single), "95", "100", "95.5");
     let found = asked(&mut seat, &moved, minute(63));
-    assert!(found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP moved 3"), "{found:?}");
+    assert!(found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP ETH-USDT-SWAP moved 3"), "{found:?}");
     let soon = asked(&mut seat, &moved, minute(62).plus(Ms(20_000)));
     assert_eq!(soon, Vec::<String>::new(), "but never sooner than allowed");
+}
+
+#[test]
+fn a_portfolio_is_asked_when_any_of_its_instruments_has_moved() {
+    let mut seat = Seat::default();
+    let mut scene = Scene::new(Mode::Portfolio);
+    scene.arm.instruments.reverse();
+    assert_eq!(scene.arm.instruments[0], coin().id, "the one that moves is not the first");
+    seat.note_asked(&scene.arm, None, &scene.market, minute(62));
+    let asked = |seat: &mut Seat, scene: &Scene| seat.due(&scene.arm, &cadence(), minute(63), &scene.market, false);
+    assert_eq!(asked(&mut seat, &scene), []);
+    let moved = after(scene, "95", "100", "95.5");
+    let found = asked(&mut seat, &moved);
+    assert!(matches!(&found[..], [(None, why)] if why.starts_with("ETH-USDT-SWAP moved 3")), "{found:?}");
+}
+
+#[test]
+fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
+    let condition = Predicate { tf: "5m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
+    let (mut seat, mut scene) =
+        held(Plan { target: None, invalidation: Some(condition), opened: Ms(59 * 60_000), ..plan() });
+    let five = |scene: &mut Scene, closes: &[&str]| {
+        let at = |(n, close): (usize, &&str)| Candle {
+            ts: Ms(n as i64 * 300_000),
+            open: px("100"),
+            high: px("101"),
+            low: px("99"),
+            close: px(close),
+            volume: Qty(Decimal::TEN),
+        };
+        let candles = closes.iter().enumerate().map(at).collect();
+        scene.market.insts.get_mut(&swap().id).unwrap().series.insert(Bar::M5, Series::new(Bar::M5, candles));
+    };
+    five(&mut scene, &["100"; 12]);
+    let mut exits = |scene: &Scene| {
+        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
+        found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
+    };
+    // The minutes to 65 have closed, and with the last of them the five minutes, which are late.
+    for _ in 0..5 {
+        scene = after(scene, "99.5", "100.5", "100");
+        assert_eq!(exits(&scene), Vec::<String>::new());
+    }
+    let mut closes = vec!["100"; 12];
+    closes.push("99");
+    five(&mut scene, &closes);
+    let scene = after(scene, "99.5", "100.5", "100");
+    assert_eq!(exits(&scene), ["invalidated: 5m close < 99.8"]);
+}
+
+#[test]
+fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart() {
+    let (mut seat, scene) = held(Plan { opened: Ms(59 * 60_000), ..plan() });
+    let closed = Plan { leaving: Some(CLOSED.to_owned()), ..seat.plans.values().next().unwrap().clone() };
+    seat.adopt(closed.clone(), false, NOW);
+    assert_eq!(seat.leaving(), [], "it is written down with the answer");
+    let exits = |seat: &mut Seat, at: Ms| {
+        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
+        found.into_iter().map(|p| (p.target, p.reason)).collect::<Vec<_>>()
+    };
+    let again = vec![(Some(Bps(0)), CLOSED.to_owned())];
+    assert_eq!(exits(&mut seat, NOW.plus(Ms(4999))), [], "its own order has just left");
+    assert_eq!(exits(&mut seat, NOW.plus(Ms(5000))), again);
+    let memory = ModelMemory { plans: vec![serde_json::to_string(&closed).unwrap()], ..ModelMemory::default() };
+    let mut other = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
+    assert_eq!(exits(&mut other, NOW), again);
 }
 
 fn opens(seat: &Seat, scene: &Scene) -> u32 {
@@ -68,12 +135,12 @@ fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
     let mut seat = Seat::default();
     let mut scene = Scene::new(Mode::Portfolio).holding("10");
     let both = [swap().id, coin().id].map(|inst| Plan { inst, opened: NOW, ..plan() });
-    both.into_iter().for_each(|plan| seat.adopt(plan, true));
+    both.into_iter().for_each(|plan| seat.adopt(plan, true, NOW));
     assert_eq!(opens(&seat, &scene), 1, "one is filled, and no bar has closed since");
     let coins = scene.orders.holdings.values().next().unwrap().clone();
     scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), coins);
     assert_eq!(opens(&seat, &scene), 2);
-    assert_eq!(seat.ended(&scene.arm, &scene.market, &scene.orders, NOW), []);
+    assert_eq!(seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW), []);
     assert_eq!(opens(&seat, &scene), 2, "the same two, seen by a bar");
     assert_eq!(seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms::days(1))), 0);
 }
@@ -82,7 +149,7 @@ fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
 fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed() {
     let opened = || Plan { opened: Ms(59 * 60_000), ..plan() };
     let exits = |seat: &mut Seat, scene: &Scene| {
-        let found = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
+        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
         found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
     };
     let (mut seat, scene) = held(opened());
@@ -94,7 +161,7 @@ fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed()
     assert_eq!(seat.leaving(), [], "once");
     // The process dies; the next one remembers, whatever the market does by then.
     let memory = ModelMemory { plans: vec![serde_json::to_string(&told[0]).unwrap()], ..ModelMemory::default() };
-    let mut again = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
+    let mut again = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
     let scene = after(scene, "99.5", "100.5", "100");
     assert_eq!((exits(&mut again, &scene), again.leaving()), (vec!["target 105 reached".to_owned()], vec![]));
     // Nobody was here when it was touched: the bars tell.
@@ -108,7 +175,7 @@ fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed()
 
 fn held(plan: Plan) -> (Seat, Scene) {
     let mut seat = Seat::default();
-    seat.adopt(plan, true);
+    seat.adopt(plan, true, NOW);
     (seat, Scene::new(Mode::Single).holding("10"))
 }
 
@@ -119,7 +186,7 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
     let mut exits = |seat: &mut Seat, scene: &Scene| {
         clock += 60_000;
         let at = NOW.plus(Ms(clock));
-        let found = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, at);
+        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
         found.into_iter().map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason)).collect::<Vec<_>>()
     };
     let (mut seat, scene) = held(opened(59 * 60_000));
@@ -127,7 +194,7 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"]);
     let scene = after(scene, "99.5", "100.5", "100");
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"], "again, as long as something is held");
-    let at_once = seat.exits(&scene.arm, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(2 * 60_000 + 4999)));
+    let at_once = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(2 * 60_000 + 4999)));
     assert_eq!(at_once, [], "but not at every bar");
     // A bar that had begun before the idea was acted on says nothing about it.
     let (mut seat, scene) = held(opened(60 * 60_000 + 1));
@@ -148,8 +215,8 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
 fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_its_multiple() {
     let mut seat = Seat::default();
     let scene = Scene::new(Mode::Single);
-    seat.adopt(Plan { opened: NOW, ..plan() }, true);
-    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm, &scene.market, &scene.orders, now);
+    seat.adopt(Plan { opened: NOW, ..plan() }, true, NOW);
+    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm.id, &scene.market, &scene.orders, now);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
     assert_eq!(seat.plans.len(), 1);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
@@ -192,8 +259,8 @@ fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_whi
     let plan = || Plan { opened: NOW, ..plan() };
     let told = |plan: Plan, scene: &Scene| {
         let mut seat = Seat::default();
-        seat.adopt(plan, true);
-        let trade = seat.ended(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms(3_600_000))).remove(0);
+        seat.adopt(plan, true, NOW);
+        let trade = seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW.plus(Ms(3_600_000))).remove(0);
         assert_eq!(opens(&seat, scene), 1, "it was opened");
         format!("{} {} after {}", trade.reason, trade.r_multiple.unwrap(), trade.held_min)
     };
@@ -206,9 +273,9 @@ fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_whi
     assert_eq!(told(leaving(), &traded("-51", Purpose::Stop)), "stop -1.04 after 2", "the stop was first");
     // A trade of before says nothing of this idea.
     let mut seat = Seat::default();
-    seat.adopt(Plan { opened: NOW.plus(Ms(130_000)), ..plan() }, true);
+    seat.adopt(Plan { opened: NOW.plus(Ms(130_000)), ..plan() }, true, NOW);
     let scene = traded("-54", Purpose::Stop);
-    assert_eq!(seat.ended(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms(131_000))), []);
+    assert_eq!(seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW.plus(Ms(131_000))), []);
 }
 
 #[test]
@@ -228,7 +295,7 @@ fn a_restart_remembers_plans_budgets_and_trades() {
         opens: vec![(scene.arm.id.clone(), swap().id, NOW), ("other".into(), swap().id, NOW)],
         formats: Vec::new(),
     };
-    let seat = Seat::of(&scene.arm, &memory, &crate::llm::desk::remembered(&memory));
+    let seat = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
     let spent = *seat.spent.lock().unwrap();
     assert_eq!((spent.day, spent.calls), (7, 3));

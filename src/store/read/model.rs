@@ -1,16 +1,11 @@
 //! What is remembered of models, and what people are shown of their decisions.
 
-use std::collections::BTreeMap;
-
-use rusqlite::{Connection, OptionalExtension, params};
-use rust_decimal::Decimal;
-
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
-use crate::domain::inputs::Stage;
 use crate::domain::model::{ModelFormat, ModelMemory, ModelSpent, ModelTrade};
 use crate::domain::{InstId, Ms, RunId};
 use crate::store::StoreError;
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// Ideas that are over, of which models are shown the last.
 const TRADES: i64 = 10;
@@ -120,43 +115,7 @@ impl Reader {
     }
 }
 
-/// One decision as it was kept.
-#[derive(Clone, Debug)]
-pub struct KeptInputs {
-    pub stage: Stage,
-    pub subject: String,
-    pub build: String,
-    /// CBOR.
-    pub seen: Vec<u8>,
-    /// Canonical JSON.
-    pub output: String,
-}
-
-/// All that a run can be made again from.
-#[derive(Clone, Debug)]
-pub struct KeptRun {
-    pub run_id: RunId,
-    pub inputs: Vec<KeptInputs>,
-    /// Orders of the run by client order id: side and size.
-    pub orders: BTreeMap<String, (String, Decimal)>,
-    /// What was decided, by instrument and contender: the target and the stop.
-    pub decisions: BTreeMap<(String, String), (Option<i64>, Option<String>)>,
-    /// What a model was shown, and its last reply that was an answer.
-    pub data: Option<String>,
-    pub reply: Option<String>,
-}
-
 impl Reader {
-    /// Runs that decided something since then, oldest first.
-    pub fn replayable(&self, since: Ms) -> Result<Vec<RunId>, StoreError> {
-        self.with("looking for runs", |db| {
-            let sql = "SELECT DISTINCT run_id FROM run_inputs WHERE at_ms >= ?1 ORDER BY id";
-            let mut query = db.prepare(sql)?;
-            let ids = query.query_map([since.0], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-            ids.iter().map(|id| run_of(id)).collect()
-        })
-    }
-
     /// Ideas that were acted on, oldest first: the configuration's word for the model, the contender, and the plan as JSON.
     pub fn ideas(&self) -> Result<Vec<(String, String, String)>, StoreError> {
         self.with("reading ideas", |db| {
@@ -188,100 +147,6 @@ impl Reader {
             Ok(db.query_row(sql, [run_id.to_string()], |row| row.get(0))?)
         })
     }
-
-    /// When the newest decision was made that can be made again; zero: there is none.
-    pub fn newest_inputs(&self) -> Result<Ms, StoreError> {
-        self.with("looking for runs", |db| {
-            Ok(db.query_row("SELECT COALESCE(MAX(at_ms), 0) FROM run_inputs", [], |row| row.get(0)).map(Ms)?)
-        })
-    }
-
-    /// What the rules of a start were seated on and heard in the cycles before this run, in order: the stage, the subject
-    /// and what was seen.
-    pub fn heard_before(
-        &self,
-        start: RunId,
-        run_id: RunId,
-        hear: &mut dyn FnMut(Stage, &str, &[u8]),
-    ) -> Result<(), StoreError> {
-        self.with("reading what rules have heard", |db| {
-            let mut query = db.prepare(
-                "SELECT i.stage, i.subject, b.hash, b.body, b.size FROM run_inputs i JOIN blobs b ON b.hash = i.seen_hash
-                 WHERE i.id < (SELECT MIN(id) FROM run_inputs WHERE run_id = ?2 AND stage = 'rules') AND (i.run_id = ?1 AND
-                 i.stage = 'seating' OR i.stage = 'rules' AND i.run_id IN (SELECT run_id FROM runs WHERE caused_by = ?1))
-                 ORDER BY i.id",
-            )?;
-            let mut cursor = query.query([start.to_string(), run_id.to_string()])?;
-            while let Some(row) = cursor.next()? {
-                let stage = text(row, 0)?;
-                let stage = Stage::parse(&stage).ok_or(ReadFail::Value(stage))?;
-                hear(stage, &text(row, 1)?, &unpacked_bytes((row.get(2)?, row.get(3)?, row.get(4)?))?);
-            }
-            Ok(())
-        })
-    }
-
-    /// What a run was made from. Bodies that are not what their hashes say are an error.
-    pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
-        self.with("reading what a run was made from", |db| kept(db, run_id))
-    }
-}
-
-fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
-    let id = &run_id.to_string();
-    let mut query = db.prepare(
-        "SELECT i.stage, i.subject, i.build, s.hash, s.body, s.size, o.hash, o.body, o.size FROM run_inputs i
-         JOIN blobs s ON s.hash = i.seen_hash JOIN blobs o ON o.hash = i.output_hash WHERE i.run_id = ?1 ORDER BY i.id",
-    )?;
-    let mut cursor = query.query([id])?;
-    let mut inputs = Vec::new();
-    while let Some(row) = cursor.next()? {
-        let stage = text(row, 0)?;
-        inputs.push(KeptInputs {
-            stage: Stage::parse(&stage).ok_or(ReadFail::Value(stage))?,
-            subject: text(row, 1)?,
-            build: text(row, 2)?,
-            seen: unpacked_bytes((row.get(3)?, row.get(4)?, row.get(5)?))?,
-            output: unpacked((row.get(6)?, row.get(7)?, row.get(8)?))?,
-        });
-    }
-    let blob = |sql: &str| -> Result<Option<String>, ReadFail> {
-        let found = db.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        found.map(unpacked).transpose()
-    };
-    let orders = {
-        let mut query =
-            db.prepare("SELECT cl_ord_id, side, qty FROM orders WHERE run_id = ?1 AND cl_ord_id IS NOT NULL")?;
-        let mut cursor = query.query([id])?;
-        let mut orders = BTreeMap::new();
-        while let Some(row) = cursor.next()? {
-            orders.insert(text(row, 0)?, (text(row, 1)?, value(row, 2)?));
-        }
-        orders
-    };
-    let decisions = {
-        let mut query =
-            db.prepare("SELECT inst_id, contender_id, target_bps, stop_px FROM decisions WHERE run_id = ?1")?;
-        let mut cursor = query.query([id])?;
-        let mut decisions = BTreeMap::new();
-        while let Some(row) = cursor.next()? {
-            decisions.insert((text(row, 0)?, text(row, 1)?), (row.get(2)?, row.get(3)?));
-        }
-        decisions
-    };
-    Ok(KeptRun {
-        run_id,
-        inputs,
-        orders,
-        decisions,
-        data: blob(
-            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT data_hash FROM llm_questions WHERE run_id = ?1)",
-        )?,
-        reply: blob(
-            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT reply_hash FROM llm_calls WHERE run_id = ?1
-             AND outcome = 'accepted' ORDER BY id DESC LIMIT 1)",
-        )?,
-    })
 }
 
 fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
@@ -338,15 +203,19 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     }))
 }
 
+/// A hash, and the packed body and size that are kept under it, if they are.
+pub(super) type Packed = (Vec<u8>, Option<Vec<u8>>, Option<i64>);
+
 /// A body under its hash as text.
-fn unpacked(blob: (Vec<u8>, Vec<u8>, i64)) -> Result<String, ReadFail> {
+pub(super) fn unpacked(blob: Packed) -> Result<String, ReadFail> {
     unpacked_bytes(blob).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A body under its hash; one that is not what its hash says is an error.
-fn unpacked_bytes((hash, body, size): (Vec<u8>, Vec<u8>, i64)) -> Result<Vec<u8>, ReadFail> {
+pub(super) fn unpacked_bytes((hash, body, size): Packed) -> Result<Vec<u8>, ReadFail> {
     use sha2::{Digest, Sha256};
     let damaged = |why: &str| ReadFail::Value(format!("blob {}: {why}", data_encoding::HEXLOWER.encode(&hash)));
+    let (Some(body), Some(size)) = (body, size) else { return Err(damaged("it is gone")) };
     let size = usize::try_from(size).map_err(|_| damaged("its size is negative"))?;
     let bytes = zstd::bulk::decompress(&body, size).map_err(|error| damaged(&error.to_string()))?;
     if Sha256::digest(&bytes)[..] != hash[..] {

@@ -6,7 +6,8 @@ use super::*;
 fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
     let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
     db.execute_batch(
-        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep; DROP TRIGGER IF EXISTS decisions_keep",
+        "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS blobs_keep; DROP TRIGGER IF EXISTS llm_calls_keep; DROP TRIGGER IF EXISTS decisions_keep; DROP TRIGGER IF EXISTS run_inputs_keep;
+         DROP TRIGGER IF EXISTS run_inputs_stay; DROP TRIGGER IF EXISTS decisions_stay",
     )
     .unwrap();
     work(&db);
@@ -17,7 +18,12 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     use sha2::{Digest, Sha256};
     let server = ModelServer::start(|n, asked| {
         let held = !asked.data()["positions"].as_array().unwrap().is_empty();
-        Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
+        match n % 8 {
+            5 => Say::text("I would rather wait."),
+            _ => {
+                Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
+            }
+        }
     });
     let rule = format!(
         "every_bars = 2\nopens_per_day_max = 1000\n[[contender]]\nid = \"rule\"\nkind = \"rule\"\nstrategy = \"sma_cross\"\nstage = \"live\"\nweight = \"0.2\"\n\
@@ -57,6 +63,55 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     assert_eq!((code, &alone["same"]), (0, &json!(1)), "{alone:#}");
     let (_, recent) = replay(&["--all", "--since", "30s"]);
     assert!(recent["runs"].as_i64() < body["runs"].as_i64(), "a range");
+
+    // Whatever is done to what was kept, it is found, and what was done is told.
+    let first = |sql: &str| -> String {
+        let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let backup = std::fs::read(dir.join("trading.db")).unwrap();
+    let gated = "SELECT run_id FROM run_inputs WHERE stage = 'gate' ORDER BY id LIMIT 1";
+    let refused = "SELECT run_id FROM llm_calls WHERE outcome = 'syntax' ORDER BY id LIMIT 1";
+    let cycle = "SELECT run_id FROM run_inputs WHERE stage = 'rules' ORDER BY id LIMIT 1 OFFSET 20";
+    for (what, run, change, told) in [
+        (
+            "a reply's code",
+            refused,
+            "UPDATE llm_calls SET outcome = 'empty' WHERE run_id = ?1 AND outcome = 'syntax'",
+            "kept as empty",
+        ),
+        (
+            "a body",
+            gated,
+            "DELETE FROM blobs WHERE hash IN (SELECT output_hash FROM run_inputs WHERE run_id = ?1)",
+            "it is gone",
+        ),
+        ("a verdict", gated, "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'gate'", "no verdict of the gate"),
+        ("an allocation", gated, "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'allocation'", "nobody planned"),
+        (
+            "an order's stop",
+            gated,
+            "UPDATE orders SET stop_px = '1' WHERE run_id = ?1 AND cl_ord_id IS NOT NULL AND stop_px IS NOT NULL",
+            "stop",
+        ),
+        (
+            "an order's contender",
+            gated,
+            "UPDATE orders SET contender_id = 'nobody' WHERE run_id = ?1 AND cl_ord_id IS NOT NULL",
+            "contender",
+        ),
+        ("a decision", cycle, "DELETE FROM decisions WHERE run_id = ?1", "no such decision"),
+        ("all of a cycle", cycle, "DELETE FROM run_inputs WHERE run_id = ?1", "nothing of what it decided on is there"),
+    ] {
+        let run = first(run);
+        tamper(&dir, |db| assert!(db.execute(change, [&run]).unwrap() > 0, "{what}"));
+        let (code, body) = replay(&["--all"]);
+        assert_eq!(code, 65, "{what}");
+        let found = body["details"].as_array().unwrap().iter().find(|found| found["run_id"] == json!(run)).unwrap();
+        assert!(found["same"] == json!(false) && found.to_string().contains(told), "{what}: {found:#}");
+        std::fs::write(dir.join("trading.db"), &backup).unwrap();
+    }
+    assert_eq!(replay(&["--all"]).0, 0, "put back as it was");
 
     // The stop in a stored reply moves by one digit.
     let (run, hash, text): (String, Vec<u8>, String) = {
@@ -124,7 +179,7 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     target(10_000, -10_000);
     let (code, body) = replay(&[&decided]);
     assert_eq!(code, 65);
-    assert!(body.to_string().contains("the decision of rule about"), "{body:#}");
+    assert!(body.to_string().contains("the decision in the database is another"), "{body:#}");
     target(-10_000, 10_000);
     // The others are untouched.
     let (code, body) = replay(&["--all"]);

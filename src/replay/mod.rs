@@ -1,0 +1,132 @@
+//! Decisions made again from what was kept: what rules wanted, what a reply says, what of an answer was acted on, the
+//! allocation, each further try, each verdict of the gate. Compared byte for byte; and each stage with the one before it and
+//! with the rows that came of it. Pure.
+
+mod links;
+
+use serde_json::Value;
+
+use crate::domain::RunId;
+use crate::domain::inputs::{Stage, unpack};
+use crate::llm::answer::Mode;
+use crate::store::{KeptCall, KeptInputs, KeptRun};
+use crate::{allocation, decision, llm, risk};
+
+/// How a decision compares with what was kept of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Same,
+    /// Something else comes of it now; from this byte on.
+    Different {
+        at: usize,
+        kept: String,
+        now: String,
+    },
+    /// It cannot be made again, or it does not fit what came before or after it.
+    Broken(String),
+}
+
+/// One decision, made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The stage, `reply` or `rows`.
+    pub stage: &'static str,
+    pub subject: String,
+    /// Was it made by another build?
+    pub other_build: bool,
+    pub outcome: Outcome,
+}
+
+impl Replayed {
+    fn broken(stage: &'static str, subject: impl Into<String>, why: String) -> Self {
+        Self { stage, subject: subject.into(), other_build: false, outcome: Outcome::Broken(why) }
+    }
+}
+
+/// Whoever makes runs again, oldest first: strategies remember what they have heard.
+#[derive(Default)]
+pub struct Replay {
+    rules: decision::Again,
+}
+
+impl Replay {
+    /// The start whose seating and cycles before this run must be heard first, by [`Replay::hear`]; `None`: the run can be
+    /// made again as it is.
+    pub fn lacks(&self, run: &KeptRun) -> Option<RunId> {
+        let cycle = run.inputs.iter().find(|kept| kept.stage == Stage::Rules)?;
+        self.rules.lacks(&cycle.seen).ok().flatten()
+    }
+
+    /// What was seen in a seating or cycle before a run, without asking what came of it.
+    pub fn hear(&mut self, start: RunId, stage: Stage, subject: &str, seen: &[u8]) {
+        // What cannot be heard is missed by the run that needs it.
+        let _ = match stage {
+            Stage::Seating => self.rules.seat(start, subject, seen),
+            _ => self.rules.ask(seen),
+        };
+    }
+
+    /// Makes every decision of a run again.
+    pub fn again(&mut self, run: &KeptRun) -> Vec<Replayed> {
+        let mut made: Vec<Replayed> = run.calls.iter().filter_map(|call| read_again(call, run)).collect();
+        for kept in &run.inputs {
+            let outcome = match again(&mut self.rules, kept, run) {
+                Ok(now) => compared(&kept.output, now),
+                Err(why) => Outcome::Broken(why),
+            };
+            let other_build = kept.build != env!("ARENA_BUILD");
+            made.push(Replayed { stage: kept.stage.as_str(), subject: kept.subject.clone(), other_build, outcome });
+        }
+        // What does not fit together says so itself, whether or not each part comes out the same.
+        made.extend(links::broken(run));
+        made
+    }
+}
+
+fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
+    match kept.stage {
+        Stage::Seating => rules.seat(run.run_id, &kept.subject, &kept.seen),
+        Stage::Rules => rules.ask(&kept.seen),
+        Stage::Allocation => Ok(unpack::<allocation::Seen>(&kept.seen)?.again()),
+        Stage::Working => Ok(unpack::<allocation::Tried>(&kept.seen)?.again()),
+        Stage::Gate => unpack::<risk::seen::Seen>(&kept.seen)?
+            .again()
+            .ok_or_else(|| "its instrument is not in the market kept".to_owned()),
+        Stage::Answer => {
+            let Some(question) = &run.question else { return Err("what was asked is not there any more".to_owned()) };
+            let answer = run.calls.iter().rfind(|call| call.outcome == llm::Code::Accepted.as_str());
+            let reply = answer.and_then(|call| call.reply.as_deref()).map(String::from_utf8_lossy);
+            unpack::<llm::seen::Seen>(&kept.seen)?.again(&question.data, reply.as_deref())
+        }
+    }
+}
+
+/// Reads a reply again; `None`: there was none.
+fn read_again(call: &KeptCall, run: &KeptRun) -> Option<Replayed> {
+    let subject = format!("request {}", call.attempt);
+    let (status, body, question) = (call.status?, call.reply.as_ref()?, run.question.as_ref()?);
+    let Some(mode) = Mode::parse(&question.mode) else {
+        return Some(Replayed::broken("reply", subject, format!("there is no mode '{}'", question.mode)));
+    };
+    let reply = llm::reply::read(status, body, mode, &question.snap);
+    let outcome = llm::reply::otherwise(&call.outcome, &call.detail, &reply, status);
+    let outcome = outcome.map_or(Outcome::Same, Outcome::Broken);
+    Some(Replayed { stage: "reply", subject, other_build: false, outcome })
+}
+
+fn compared(kept: &str, now: String) -> Outcome {
+    if kept == now {
+        return Outcome::Same;
+    }
+    let at = kept.bytes().zip(now.bytes()).position(|(a, b)| a != b).unwrap_or(kept.len().min(now.len()));
+    let near = |text: &str| {
+        let bytes = text.as_bytes();
+        String::from_utf8_lossy(&bytes[at.saturating_sub(30).min(bytes.len())..(at + 40).min(bytes.len())]).into_owned()
+    };
+    Outcome::Different { at, kept: near(kept), now: near(&now) }
+}
+
+/// What came of a decision.
+fn output(kept: &KeptInputs) -> Value {
+    serde_json::from_str(&kept.output).unwrap_or_default()
+}

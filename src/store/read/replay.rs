@@ -1,0 +1,253 @@
+//! What runs are made again from.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use rust_decimal::Decimal;
+
+use super::Reader;
+use super::decode::{ReadFail, optional, run_of, text, value};
+use super::model::{unpacked, unpacked_bytes};
+use crate::domain::inputs::Stage;
+use crate::domain::{Ms, RunId};
+use crate::store::StoreError;
+
+/// Decisions of the same start that must have been kept after a run before it is believed that nothing of it is still on its
+/// way to the database.
+const BEHIND: i64 = 100;
+
+/// One decision as it was kept.
+#[derive(Clone, Debug)]
+pub struct KeptInputs {
+    pub stage: Stage,
+    pub subject: String,
+    pub build: String,
+    /// CBOR.
+    pub seen: Vec<u8>,
+    /// Canonical JSON.
+    pub output: String,
+}
+
+/// One request to a model.
+#[derive(Clone, Debug)]
+pub struct KeptCall {
+    pub attempt: u32,
+    pub status: Option<u16>,
+    /// `accepted`, or the code of what is wrong, with its detail.
+    pub outcome: String,
+    pub detail: String,
+    /// The body as it came.
+    pub reply: Option<Vec<u8>>,
+}
+
+/// What a model was asked.
+#[derive(Clone, Debug)]
+pub struct KeptQuestion {
+    pub mode: String,
+    pub snap: String,
+    /// Canonical JSON of what it was shown.
+    pub data: String,
+}
+
+/// An order as it is in the database.
+#[derive(Clone, Debug)]
+pub struct KeptOrder {
+    pub contender: String,
+    pub inst: String,
+    pub side: String,
+    pub ord_type: String,
+    pub purpose: String,
+    pub qty: Decimal,
+    pub limit: Option<Decimal>,
+    pub stop: Option<Decimal>,
+    pub state: String,
+    /// Did it rest at another price later?
+    pub moved: bool,
+    /// Was it made by a decision of a contender, and so had to pass the gate?
+    pub by_decision: bool,
+}
+
+/// All that a run can be made again from, and the rows that came of it.
+#[derive(Clone, Debug)]
+pub struct KeptRun {
+    pub run_id: RunId,
+    /// Was everything kept by then that is kept now?
+    pub kept_since: bool,
+    /// Did its process go on long enough for all of it to be on disk?
+    pub went_on: bool,
+    pub inputs: Vec<KeptInputs>,
+    pub question: Option<KeptQuestion>,
+    pub calls: Vec<KeptCall>,
+    /// By client order id.
+    pub orders: BTreeMap<String, KeptOrder>,
+    /// What was decided, by instrument and contender: the target and the stop.
+    pub decisions: BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>,
+}
+
+impl Reader {
+    /// Runs that decided something since then, oldest first; those from before anything was kept are left out.
+    pub fn replayable(&self, since: Ms) -> Result<Vec<RunId>, StoreError> {
+        self.with("looking for runs", |db| {
+            let sql = "SELECT run_id FROM runs r WHERE at_ms >= MAX(?1, (SELECT MIN(r.at_ms) FROM run_inputs i JOIN runs r USING (run_id)))
+                AND (EXISTS (SELECT 1 FROM run_inputs i WHERE i.run_id = r.run_id)
+                    OR EXISTS (SELECT 1 FROM decisions d WHERE d.run_id = r.run_id)
+                    OR EXISTS (SELECT 1 FROM llm_calls c WHERE c.run_id = r.run_id)) ORDER BY at_ms, run_id";
+            let mut query = db.prepare(sql)?;
+            let ids = query.query_map([since.0], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            ids.iter().map(|id| run_of(id)).collect()
+        })
+    }
+
+    /// When the newest decision was made that can be made again; zero: there is none.
+    pub fn newest_inputs(&self) -> Result<Ms, StoreError> {
+        self.with("looking for runs", |db| {
+            Ok(db.query_row("SELECT COALESCE(MAX(at_ms), 0) FROM run_inputs", [], |row| row.get(0)).map(Ms)?)
+        })
+    }
+
+    /// What the rules of a start were seated on and heard in the cycles before this run, in order: the stage, the subject
+    /// and what was seen.
+    pub fn heard_before(
+        &self,
+        start: RunId,
+        run_id: RunId,
+        hear: &mut dyn FnMut(Stage, &str, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.with("reading what rules have heard", |db| {
+            let mut query = db.prepare(
+                "SELECT i.stage, i.subject, i.seen_hash, b.body, b.size FROM run_inputs i LEFT JOIN blobs b ON b.hash = i.seen_hash
+                 WHERE i.id < (SELECT MIN(id) FROM run_inputs WHERE run_id = ?2 AND stage = 'rules') AND (i.run_id = ?1 AND
+                 i.stage = 'seating' OR i.stage = 'rules' AND i.run_id IN (SELECT run_id FROM runs WHERE caused_by = ?1))
+                 ORDER BY i.id",
+            )?;
+            let mut cursor = query.query([start.to_string(), run_id.to_string()])?;
+            while let Some(row) = cursor.next()? {
+                let stage = text(row, 0)?;
+                let stage = Stage::parse(&stage).ok_or(ReadFail::Value(stage))?;
+                hear(stage, &text(row, 1)?, &unpacked_bytes((row.get(2)?, row.get(3)?, row.get(4)?))?);
+            }
+            Ok(())
+        })
+    }
+
+    /// What a run was made from. Bodies that are gone or are not what their hashes say are an error.
+    pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
+        self.with("reading what a run was made from", |db| kept(db, run_id))
+    }
+}
+
+fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
+    let id = run_id.to_string();
+    let (kept_since, went_on) = db.query_row(
+        "SELECT at_ms >= COALESCE((SELECT MIN(at_ms) FROM run_inputs WHERE stage = 'rules'), at_ms + 1),
+            (SELECT COUNT(*) FROM (SELECT 1 FROM run_inputs i JOIN runs o USING (run_id) WHERE o.caused_by = r.caused_by
+                AND i.id > COALESCE((SELECT MAX(id) FROM run_inputs WHERE run_id = r.run_id),
+                    (SELECT MAX(id) FROM run_inputs p WHERE p.at_ms <= r.at_ms), 0) LIMIT ?2)) = ?2
+         FROM runs r WHERE run_id = ?1",
+        rusqlite::params![id, BEHIND],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(KeptRun {
+        run_id,
+        kept_since,
+        went_on,
+        inputs: inputs(db, &id)?,
+        question: question(db, &id)?,
+        calls: calls(db, &id)?,
+        orders: orders(db, &id)?,
+        decisions: decisions(db, &id)?,
+    })
+}
+
+fn inputs(db: &Connection, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {
+    let mut query = db.prepare(
+        "SELECT i.stage, i.subject, i.build, i.seen_hash, s.body, s.size, i.output_hash, o.body, o.size FROM run_inputs i
+         LEFT JOIN blobs s ON s.hash = i.seen_hash LEFT JOIN blobs o ON o.hash = i.output_hash WHERE i.run_id = ?1 ORDER BY i.id",
+    )?;
+    let mut cursor = query.query([id])?;
+    let mut inputs = Vec::new();
+    while let Some(row) = cursor.next()? {
+        let stage = text(row, 0)?;
+        inputs.push(KeptInputs {
+            stage: Stage::parse(&stage).ok_or(ReadFail::Value(stage))?,
+            subject: text(row, 1)?,
+            build: text(row, 2)?,
+            seen: unpacked_bytes((row.get(3)?, row.get(4)?, row.get(5)?))?,
+            output: unpacked((row.get(6)?, row.get(7)?, row.get(8)?))?,
+        });
+    }
+    Ok(inputs)
+}
+
+fn question(db: &Connection, id: &str) -> Result<Option<KeptQuestion>, ReadFail> {
+    let sql = "SELECT q.mode, q.snap, q.data_hash, b.body, b.size FROM llm_questions q LEFT JOIN blobs b ON b.hash = q.data_hash
+        WHERE q.run_id = ?1";
+    let mut query = db.prepare(sql)?;
+    let mut cursor = query.query([id])?;
+    let Some(row) = cursor.next()? else { return Ok(None) };
+    let data = unpacked((row.get(2)?, row.get(3)?, row.get(4)?))?;
+    Ok(Some(KeptQuestion { mode: text(row, 0)?, snap: text(row, 1)?, data }))
+}
+
+/// The requests of a run. What was asked is read too: a body that has changed is found here.
+fn calls(db: &Connection, id: &str) -> Result<Vec<KeptCall>, ReadFail> {
+    let mut query = db.prepare(
+        "SELECT c.attempt, c.status, c.outcome, c.detail, c.request_hash, q.body, q.size, c.reply_hash, r.body, r.size
+         FROM llm_calls c LEFT JOIN blobs q ON q.hash = c.request_hash LEFT JOIN blobs r ON r.hash = c.reply_hash
+         WHERE c.run_id = ?1 ORDER BY c.id",
+    )?;
+    let mut cursor = query.query([id])?;
+    let mut calls = Vec::new();
+    while let Some(row) = cursor.next()? {
+        unpacked_bytes((row.get(4)?, row.get(5)?, row.get(6)?))?;
+        let reply: Option<Vec<u8>> = row.get(7)?;
+        calls.push(KeptCall {
+            attempt: row.get(0)?,
+            status: row.get(1)?,
+            outcome: text(row, 2)?,
+            detail: text(row, 3)?,
+            reply: reply.map(|hash| unpacked_bytes((hash, row.get(8)?, row.get(9)?))).transpose()?,
+        });
+    }
+    Ok(calls)
+}
+
+fn orders(db: &Connection, id: &str) -> Result<BTreeMap<String, KeptOrder>, ReadFail> {
+    let mut query = db.prepare(
+        "SELECT cl_ord_id, contender_id, inst_id, side, ord_type, purpose, qty, limit_px, stop_px, state,
+            EXISTS (SELECT 1 FROM order_lifecycle_events e WHERE e.order_id = o.order_id AND e.evidence LIKE 'rests at %'),
+            contender_id <> '_system' AND parent_id IS NULL AND purpose IN ('entry', 'exit')
+         FROM orders o WHERE run_id = ?1 AND cl_ord_id IS NOT NULL",
+    )?;
+    let mut cursor = query.query([id])?;
+    let mut orders = BTreeMap::new();
+    while let Some(row) = cursor.next()? {
+        let order = KeptOrder {
+            contender: text(row, 1)?,
+            inst: text(row, 2)?,
+            side: text(row, 3)?,
+            ord_type: text(row, 4)?,
+            purpose: text(row, 5)?,
+            qty: value(row, 6)?,
+            limit: optional(row, 7)?,
+            stop: optional(row, 8)?,
+            state: text(row, 9)?,
+            moved: row.get(10)?,
+            by_decision: row.get(11)?,
+        };
+        orders.insert(text(row, 0)?, order);
+    }
+    Ok(orders)
+}
+
+type Decisions = BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>;
+
+fn decisions(db: &Connection, id: &str) -> Result<Decisions, ReadFail> {
+    let mut query = db.prepare("SELECT inst_id, contender_id, target_bps, stop_px FROM decisions WHERE run_id = ?1")?;
+    let mut cursor = query.query([id])?;
+    let mut decisions = BTreeMap::new();
+    while let Some(row) = cursor.next()? {
+        decisions.insert((text(row, 0)?, text(row, 1)?), (row.get(2)?, optional(row, 3)?));
+    }
+    Ok(decisions)
+}
