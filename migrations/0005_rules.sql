@@ -18,5 +18,23 @@ DROP TABLE run_inputs;
 ALTER TABLE run_inputs_5 RENAME TO run_inputs;
 CREATE INDEX inputs_of_run ON run_inputs (run_id);
 CREATE INDEX runs_by_cause ON runs (caused_by);
+
+-- A request to a model, written before it leaves: one that has no row in llm_calls was under way when its process ended.
+CREATE TABLE llm_requests (
+    run_id       TEXT NOT NULL REFERENCES llm_questions (run_id),
+    attempt      INTEGER NOT NULL,
+    contender_id TEXT NOT NULL,
+    model        TEXT NOT NULL,
+    format       TEXT NOT NULL,
+    request_hash BLOB NOT NULL REFERENCES blobs (hash),
+    price_version TEXT NOT NULL,
+    sent_ms      INTEGER NOT NULL,
+    prev_hash    BLOB NOT NULL,
+    row_hash     BLOB NOT NULL,
+    PRIMARY KEY (run_id, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER llm_requests_keep BEFORE UPDATE ON llm_requests BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER llm_requests_stay BEFORE DELETE ON llm_requests BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+
 CREATE TRIGGER run_inputs_keep BEFORE UPDATE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER run_inputs_stay BEFORE DELETE ON run_inputs BEGIN SELECT RAISE(ABORT, 'append-only'); END;

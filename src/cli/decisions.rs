@@ -97,11 +97,11 @@ fn page(story: &RunStory, full: bool) {
         if full || index > 0 {
             for message in request["messages"].as_array().into_iter().flatten().skip(if full { 0 } else { 2 }) {
                 let part = |name: &str| message[name].as_str().unwrap_or_default();
-                output::say(format_args!("\n--- {} ---\n{}", part("role"), part("content")));
+                output::say(format_args!("\n--- {} ---\n{}", part("role"), output::plain(part("content"))));
             }
         }
         if let Some(reply) = reply {
-            output::say(format_args!("\n--- reply {} ---\n{}", index + 1, said(reply)));
+            output::say(format_args!("\n--- reply {} ---\n{}", index + 1, output::plain(&said(reply))));
         }
     }
     section("items of the answer", &without(&story.items, "said"));
@@ -129,7 +129,7 @@ fn facts(title: &str, table: &Table) {
     for (name, value) in table.columns.iter().zip(row).filter(|(_, value)| !value.is_null()) {
         let value = match value.as_i64().filter(|_| name.ends_with("_ms")) {
             Some(ms) => Ms(ms).iso(),
-            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            None => value.as_str().map_or_else(|| value.to_string(), output::plain),
         };
         sheet.add_row([name.trim_end_matches("_ms").replace('_', " "), value]);
     }

@@ -67,7 +67,28 @@ fn shown(column: &str, value: &Value) -> String {
         Value::String(text) if column == "run_id" => {
             text.get(text.len().saturating_sub(8)..).unwrap_or(text).to_owned()
         }
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain(text),
         other => other.to_string(),
+    }
+}
+
+/// Text that others wrote, without what a terminal would act on: control characters are shown by their names, and so is what
+/// turns the direction of writing.
+pub(super) fn plain(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() && c != '\n' && c != '\t' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().flat_map(|c| if acts(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_shown_and_not_done() {
+        assert_eq!(plain("a\x1b]0;owned\x07\r\nb\tc"), "a\\u{1b}]0;owned\\u{7}\\u{d}\nb\tc");
+        assert_eq!(plain("\u{202e}txt"), "\\u{202e}txt");
+        assert_eq!(plain("häuser — 日本"), "häuser — 日本");
     }
 }

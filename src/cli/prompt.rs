@@ -87,9 +87,12 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
         text("template_hash"),
         text("prompt_hash")
     ));
+    if let Some(why) = reply["not_asked"].as_str() {
+        output::say(format_args!("nobody would be asked now: {why}; this is what it would be"));
+    }
     for message in reply["messages"].as_array().into_iter().flatten() {
         let part = |name: &str| message[name].as_str().unwrap_or_default();
-        output::say(format_args!("\n=== {} ===\n{}", part("role"), part("content")));
+        output::say(format_args!("\n=== {} ===\n{}", part("role"), output::plain(part("content"))));
     }
     Ok(Exit::Ok)
 }

@@ -351,11 +351,12 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
 
 /// Is this address on this machine, in clear text?
 pub(super) fn is_local(url: &str, plain: &str) -> bool {
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
-        url.strip_prefix(plain).is_some_and(|rest| {
-            rest == *host || rest.starts_with(&format!("{host}:")) || rest.starts_with(&format!("{host}/"))
-        })
-    })
+    let Some(rest) = url.strip_prefix(plain) else { return false };
+    // Up to where the path begins; a name and password before an `@` would make of the rest another host.
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let port =
+        |after: &str| after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| authority.strip_prefix(host).is_some_and(port))
 }
 
 fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
@@ -433,6 +434,24 @@ mod tests {
     fn check(env: &[(&str, &str)]) -> Result<Config, Problems> {
         let env: HashMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Config::check(Layers::read(&Overrides::default(), env)?)
+    }
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        for local in ["http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:1/", "http://localhost/v1?x"] {
+            assert!(is_local(local, "http://"), "{local}");
+        }
+        for other in [
+            "http://localhost:8080@evil.example/v1",
+            "http://127.0.0.1@evil.example",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example/",
+            "http://localhost:80:80/",
+            "http://127.0.0.10/",
+            "https://localhost",
+        ] {
+            assert!(!is_local(other, "http://"), "{other}");
+        }
     }
 
     #[test]

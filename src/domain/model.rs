@@ -103,10 +103,45 @@ pub struct ModelTrade {
     pub at: Ms,
 }
 
+impl ModelCall {
+    /// A request that nothing is known of but that it is about to leave.
+    pub fn leaving(
+        (run_id, contender): (RunId, ContenderId),
+        attempt: u32,
+        (model, format, price_version): (String, String, String),
+        request: Arc<str>,
+        sent: Ms,
+    ) -> Self {
+        Self {
+            run_id,
+            contender,
+            attempt,
+            model,
+            format,
+            request,
+            reply: None,
+            status: None,
+            outcome: String::new(),
+            detail: String::new(),
+            model_returned: None,
+            fingerprint: None,
+            finish_reason: None,
+            usage: None,
+            cost_usd: Decimal::ZERO,
+            price_version,
+            sent,
+            first_byte_ms: None,
+            done_ms: None,
+        }
+    }
+}
+
 /// A fact about a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelFact {
     Question(Question),
+    /// A request is about to leave; of what comes back nothing is known.
+    Request(ModelCall),
     Call(ModelCall),
     Items(Vec<ModelItem>),
     Spent(ModelSpent),
@@ -114,7 +149,7 @@ pub enum ModelFact {
 }
 
 /// What a start must know of models.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelMemory {
     /// Newest plan of each contender and instrument, as JSON, unless it is over.
     pub plans: Vec<String>,
@@ -126,6 +161,10 @@ pub struct ModelMemory {
     pub opens: Vec<(ContenderId, InstId, Ms)>,
     /// How models were asked for JSON in the last day, oldest first.
     pub formats: Vec<ModelFormat>,
+    /// Requests that were under way when their process ended.
+    pub under_way: Vec<ModelCall>,
+    /// Questions that nothing came of, with whose they were.
+    pub unanswered: Vec<(RunId, ContenderId)>,
 }
 
 /// How a model was asked for JSON, and what its server said.

@@ -96,12 +96,12 @@ impl Asking {
                 let why = "the rate allowed for this model leaves no room before the deadline";
                 return Ok(Outcome { answer: Err(Refused::new(Code::RateLimited, why)), worked });
             }
-            // On disk before it leaves: whoever dies now has spent it.
+            // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows that it was asked.
             let now = self.clock.now();
             let reserved = changed(spent, |spent| spent.on(now).reserved(worst));
-            self.journal.append(self.spent(reserved)).await?;
-            let sent = self.clock.now();
-            let mut call = self.call(attempt, format, &body, sent);
+            let mut call = self.call(attempt, format, &body, now);
+            let leaving = Record::Model(Box::new(ModelFact::Request(call.clone())));
+            self.journal.append(Record::Together(vec![self.spent(reserved), leaving])).await?;
             let client = self.model.client.clone();
             let mut wait = Duration::ZERO;
             let mut sending = tokio::spawn(async move { client.send(body).await });
@@ -122,7 +122,7 @@ impl Asking {
                 Ok(Ok(Err(refused))) => {
                     worked.push(false);
                     if refused.code == Code::Unsent {
-                        let settled = changed(spent, |spent| spent.settled(worst, 0, Decimal::ZERO));
+                        let settled = changed(spent, |spent| spent.settled((reserved.day, worst), 0, Decimal::ZERO));
                         self.journal.post(self.spent(settled)).await?;
                     }
                     self.keep(&mut call, &refused).await?;
@@ -131,7 +131,7 @@ impl Asking {
                 Ok(Ok(Ok(raw))) => {
                     let Reply { answer, provider_worked: did_its_part, .. } = self.take(&mut call, &raw);
                     if let Some((tokens, cost)) = counted(call.usage, call.cost_usd, raw.status) {
-                        let settled = changed(spent, |spent| spent.settled(worst, tokens, cost));
+                        let settled = changed(spent, |spent| spent.settled((reserved.day, worst), tokens, cost));
                         self.journal.post(self.spent(settled)).await?;
                     }
                     let lower = known().after(format, raw.status);
@@ -158,6 +158,7 @@ impl Asking {
                     worked.push(did_its_part);
                     match answer {
                         Ok(items) => {
+                            call.outcome = Code::Accepted.as_str().to_owned();
                             self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
                             known().worked(format, stepped, self.clock.now());
                             return Ok(Outcome { answer: Ok(items), worked });
@@ -195,7 +196,11 @@ impl Asking {
         call.status = Some(raw.status);
         let ms = |span: Duration| i64::try_from(span.as_millis()).ok();
         (call.first_byte_ms, call.done_ms) = (ms(raw.first_byte), ms(raw.done));
-        let reply = read(raw.status, &raw.body, self.mode, &self.snap);
+        let reply = match &raw.cut {
+            // What has come of it is kept; that it is not whole says enough.
+            Some(why) => Reply { about: About::default(), answer: Err(why.clone()), provider_worked: false },
+            None => read(raw.status, &raw.body, self.mode, &self.snap),
+        };
         self.note(call, reply.about.clone());
         reply
     }
@@ -209,27 +214,8 @@ impl Asking {
     }
 
     fn call(&self, attempt: u32, format: Format, body: &str, sent: Ms) -> ModelCall {
-        ModelCall {
-            run_id: self.run_id,
-            contender: self.contender.clone(),
-            attempt,
-            model: self.model.id.clone(),
-            format: format.as_str().to_owned(),
-            request: body.into(),
-            reply: None,
-            status: None,
-            outcome: Code::Accepted.as_str().to_owned(),
-            detail: String::new(),
-            model_returned: None,
-            fingerprint: None,
-            finish_reason: None,
-            usage: None,
-            cost_usd: Decimal::ZERO,
-            price_version: self.model.prices.version.clone(),
-            sent,
-            first_byte_ms: None,
-            done_ms: None,
-        }
+        let names = (self.model.id.clone(), format.as_str().to_owned(), self.model.prices.version.clone());
+        ModelCall::leaving((self.run_id, self.contender.clone()), attempt, names, body.into(), sent)
     }
 
     fn spent(&self, spent: Spent) -> Record {

@@ -104,9 +104,13 @@ impl Spent {
         Self { calls, tokens, cost_usd: self.cost_usd + worst.cost_usd, ..self }
     }
 
-    /// With what the call really came to in place of its worst.
+    /// With what the call really came to in place of its worst, which was reserved on this UTC day.
     #[must_use]
-    pub fn settled(self, worst: Worst, tokens: u64, cost_usd: Decimal) -> Self {
+    pub fn settled(self, (day, worst): (i64, Worst), tokens: u64, cost_usd: Decimal) -> Self {
+        // What was reserved before midnight was of a day that is over.
+        if self.day != day {
+            return self;
+        }
         let tokens = self.tokens.saturating_add(tokens).saturating_sub(worst.tokens);
         Self { tokens, cost_usd: (self.cost_usd + cost_usd - worst.cost_usd).max(Decimal::ZERO), ..self }
     }
@@ -145,6 +149,8 @@ mod tests {
         assert!(spent.may(&allowance, false, Worst { tokens: 101, ..worst }).is_err());
         assert!(spent.may(&allowance, true, Worst { tokens: 300, ..worst }).is_ok());
         assert!(spent.may(&allowance, true, Worst { tokens: 301, ..worst }).is_err());
+        let settled = spent.on(Ms(2 * 86_400_000)).settled((spent.day, worst), 1, Decimal::ONE);
+        assert_eq!((settled.tokens, settled.cost_usd), (0, Decimal::ZERO), "of a day that is over");
         let next = spent.on(Ms(2 * 86_400_000));
         assert_eq!((next.day, next.tokens), (2, 0), "a new day");
     }
@@ -166,7 +172,7 @@ mod tests {
                 let (tokens, cost) = (usage.prompt + usage.completion, prices().cost(usage));
                 real = (real.0 + tokens, real.1 + cost);
                 if !dies {
-                    spent = spent.settled(worst, tokens, cost);
+                    spent = spent.settled((spent.day, worst), tokens, cost);
                 }
                 prop_assert!(real.0 <= spent.tokens && real.1 <= spent.cost_usd, "never less than it was");
             }

@@ -87,14 +87,16 @@ pub fn about(body: &Value) -> About {
     let text = |value: &Value| value.as_str().map(|text| text.chars().take(120).collect::<String>());
     let usage = &body["usage"];
     let count = |value: &Value| value.as_u64().unwrap_or(0);
+    // Half of a count is none: what it cost stays at its worst.
+    let both = usage["prompt_tokens"].as_u64().zip(usage["completion_tokens"].as_u64());
     About {
         model: text(&body["model"]),
         fingerprint: text(&body["system_fingerprint"]),
         finish_reason: text(&body["choices"][0]["finish_reason"]),
-        usage: usage["prompt_tokens"].as_u64().map(|prompt| Usage {
+        usage: both.map(|(prompt, completion)| Usage {
             prompt,
             cached: count(&usage["prompt_tokens_details"]["cached_tokens"]),
-            completion: count(&usage["completion_tokens"]),
+            completion,
             reasoning: count(&usage["completion_tokens_details"]["reasoning_tokens"]),
         }),
     }

@@ -41,6 +41,8 @@ pub struct Raw {
     /// Wall time until the first byte and until all of it.
     pub first_byte: Duration,
     pub done: Duration,
+    /// The body is not whole, for this reason.
+    pub cut: Option<Refused>,
     /// What the server asks to wait; at most an hour is believed.
     pub retry_after: Option<Duration>,
 }
@@ -69,7 +71,7 @@ impl Client {
     /// Sends one request.
     ///
     /// # Errors
-    /// No answer, or one that is too long; never with the key or the address in it.
+    /// No answer; never with the key or the address in it.
     pub async fn send(&self, body: String) -> Result<Raw, Refused> {
         let began = std::time::Instant::now();
         let url = format!("{}/chat/completions", self.endpoint.base_url);
@@ -87,11 +89,21 @@ impl Client {
                 .and_then(|value| asked_to_wait(value.to_str().ok()?, SystemTime::now())),
             ..Raw::default()
         };
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if raw.body.len() + chunk.len() > BODY_MAX {
-                return Err(Refused::new(Code::TooLong, format!("more than {BODY_MAX} bytes")));
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) => chunk,
+                Err(error) => {
+                    raw.cut = Some(failed(error));
+                    break;
+                }
+            };
+            let room = BODY_MAX - raw.body.len();
+            raw.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                raw.cut = Some(Refused::new(Code::TooLong, format!("more than {BODY_MAX} bytes")));
+                break;
             }
-            raw.body.extend_from_slice(&chunk);
         }
         raw.done = began.elapsed();
         if let Some(key) = &self.endpoint.key {

@@ -49,6 +49,8 @@ codes! {
     Empty => "empty",
     /// It came when its time was over.
     Late => "late",
+    /// Its process ended before there was an answer.
+    Lost => "lost",
     // 2: syntax.
     /// Not one JSON object and nothing else.
     Syntax => "syntax",

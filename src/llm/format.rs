@@ -66,7 +66,7 @@ enum Hint {
 
 const fn hint(status: u16) -> Hint {
     match status {
-        400 | 404 | 415 | 422 | 501 => Hint::Likely,
+        400 | 415 | 422 | 501 => Hint::Likely,
         // llama-cpp-python says so of a schema it cannot make a grammar of.
         500 => Hint::Perhaps,
         _ => Hint::Nothing,

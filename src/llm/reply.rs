@@ -46,7 +46,9 @@ pub fn otherwise(outcome: &str, detail: &str, reply: &Reply, http_status: u16) -
     // what was known of the server.
     let by_the_moment = outcome == Code::Late.as_str()
         || !(200..300).contains(&http_status) && outcome == Code::HttpStatus.as_str()
-        || outcome == Code::TooLong.as_str() && detail.starts_with("more than");
+        // It was not whole.
+        || outcome == Code::TooLong.as_str() && detail.starts_with("more than")
+        || [Code::Timeout, Code::Unsent, Code::Unreachable].iter().any(|code| code.as_str() == outcome);
     let (code, why) = match &reply.answer {
         Ok(_) => (Code::Accepted, ""),
         Err(refused) => (refused.code, refused.detail.as_str()),

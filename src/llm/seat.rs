@@ -58,6 +58,8 @@ pub struct Seat {
     pub busy: bool,
     /// Why it was not asked last.
     pub not_asked: Option<String>,
+    /// Questions in a row that its server would not take in any way of asking.
+    pub rejected: u32,
     /// Why it is not asked any more until a restart.
     pub disabled: Option<String>,
 }

@@ -280,7 +280,7 @@ async fn prompt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
         Ok(Ok(Ok(shown))) => {
             let messages = &shown.prompt.messages;
             let body = json!({"model": shown.model, "template": shown.template, "template_hash": shown.template_hash,
-                "prompt_hash": shown.prompt.hash, "messages": messages, "data": shown.data});
+                "prompt_hash": shown.prompt.hash, "messages": messages, "data": shown.data, "not_asked": shown.not_asked});
             (StatusCode::OK, Json(body))
         }
         Ok(Ok(Err(why))) => refused(StatusCode::NOT_FOUND, why),

@@ -23,11 +23,12 @@ pub(super) struct Chains {
 }
 
 /// The chained tables.
-pub(super) const CHAINED: [&str; 14] = [
+pub(super) const CHAINED: [&str; 15] = [
     "runs",
     "snapshots",
     "decisions",
     "llm_questions",
+    "llm_requests",
     "llm_calls",
     "llm_items",
     "run_inputs",

@@ -5,9 +5,9 @@ use tracing::{error, info, warn};
 
 use super::{Desk, Pending, REST, State};
 use crate::domain::inputs::{RunInputs, Stage};
-use crate::domain::model::{ModelFact, ModelItem};
+use crate::domain::model::{ModelCall, ModelFact, ModelItem};
 use crate::domain::record::{Proposal, Record};
-use crate::domain::{ContenderId, InstId, Ms};
+use crate::domain::{ContenderId, InstId, Ms, RunId};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Outcome;
 use crate::llm::breaker::Breaker;
@@ -18,6 +18,10 @@ use crate::llm::plan::{Plan, held};
 use crate::llm::prompt::Arm;
 use crate::llm::seen::{Seen, written};
 use crate::runtime::StageError;
+
+/// Questions in a row that a server refuses as no question of its: then it is not asked any more. A model it does not know,
+/// for one, is a 400 with some.
+const REJECTED: u32 = 3;
 
 impl Desk {
     /// An answer has come, or the reason why there is none.
@@ -50,17 +54,21 @@ impl Desk {
             Err(refused) => {
                 warn!(event = "model_failed", run_id = %pending.run_id, contender = %who, code = %refused.code,
                     detail = %refused.detail, "no answer: no new risk");
-                if refused.code == Code::Forbidden {
+                seat.rejected = if refused.code == Code::Rejected { seat.rejected + 1 } else { 0 };
+                if refused.code == Code::Forbidden || seat.rejected >= REJECTED {
                     error!(event = "model_disabled", contender = %who, detail = %refused.detail,
-                        "key or model are refused: not asked again until a restart");
+                        "key, model or request are refused: not asked again until a restart");
                     seat.disabled = Some(refused.detail.clone());
                 }
-                self.keep_failure(&pending, &who, &refused, now).await?;
+                self.keep_failure(pending.run_id, &who, &refused, now).await?;
                 if state.breakers.get(&provider).is_some_and(Breaker::is_open) {
                     self.failed(state, &pending).await?;
                 }
             }
-            Ok(items) => self.act(state, &pending, items, now).await?,
+            Ok(items) => {
+                seat.rejected = 0;
+                self.act(state, &pending, items, now).await?;
+            }
         }
         self.publish(state);
         self.next_question(state, index).await
@@ -68,13 +76,13 @@ impl Desk {
 
     async fn keep_failure(
         &self,
-        pending: &Pending,
+        run_id: RunId,
         who: &ContenderId,
         refused: &Refused,
         now: Ms,
     ) -> Result<(), StageError> {
         let row = ModelItem {
-            run_id: pending.run_id,
+            run_id,
             contender: who.clone(),
             ordinal: 0,
             inst: InstId::new(""),
@@ -87,6 +95,21 @@ impl Desk {
             at: now,
         };
         self.journal.post(Record::Model(Box::new(ModelFact::Items(vec![row])))).await
+    }
+
+    /// Writes down what an earlier process, did not live to hear the end of: a failure like others.
+    pub(super) async fn close_books(&mut self) -> Result<(), StageError> {
+        let now = self.clock.now();
+        let lost = Refused::new(Code::Lost, "its process ended before there was an answer");
+        for call in std::mem::take(&mut self.memory.under_way) {
+            let row = ModelCall { outcome: lost.code.to_string(), detail: lost.detail.clone(), ..call };
+            self.journal.post(Record::Model(Box::new(ModelFact::Call(row)))).await?;
+        }
+        for (run_id, who) in std::mem::take(&mut self.memory.unanswered) {
+            warn!(event = "question_lost", %run_id, contender = %who, "a question was under way when its process ended");
+            self.keep_failure(run_id, &who, &lost, now).await?;
+        }
+        Ok(())
     }
 
     /// Judges an answer on what is known now, writes what came of it, and hands it on.

@@ -169,6 +169,7 @@ impl Actor for Desk {
         breakers.values_mut().for_each(Breaker::over);
         let mut state = State { seats, retired, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
         self.stop = stop.clone();
+        self.close_books().await?;
         self.publish(&state);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {

@@ -293,7 +293,7 @@ fn a_restart_remembers_plans_budgets_and_trades() {
         }],
         trades: Vec::new(),
         opens: vec![(scene.arm.id.clone(), swap().id, NOW), ("other".into(), swap().id, NOW)],
-        formats: Vec::new(),
+        ..ModelMemory::default()
     };
     let seat = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);

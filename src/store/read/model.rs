@@ -2,7 +2,7 @@
 
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
-use crate::domain::model::{ModelFormat, ModelMemory, ModelSpent, ModelTrade};
+use crate::domain::model::{ModelCall, ModelFormat, ModelMemory, ModelSpent, ModelTrade};
 use crate::domain::{InstId, Ms, RunId};
 use crate::store::StoreError;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -82,6 +82,25 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
                     at: Ms(row.get(5)?),
                 })
             },
+        )?,
+        under_way: rows(
+            db,
+            "SELECT r.run_id, r.contender_id, r.attempt, r.model, r.format, r.price_version, r.sent_ms, b.hash, b.body, b.size
+             FROM llm_requests r LEFT JOIN blobs b ON b.hash = r.request_hash
+             WHERE NOT EXISTS (SELECT 1 FROM llm_calls c WHERE c.run_id = r.run_id AND c.attempt = r.attempt)
+             ORDER BY r.sent_ms, r.run_id, r.attempt",
+            |row| {
+                let names = (text(row, 3)?, text(row, 4)?, text(row, 5)?);
+                let whose = (run_of(&text(row, 0)?)?, text(row, 1)?.as_str().into());
+                let request = unpacked((row.get(7)?, row.get(8)?, row.get(9)?))?.into();
+                Ok(ModelCall::leaving(whose, row.get(2)?, names, request, Ms(row.get(6)?)))
+            },
+        )?,
+        unanswered: rows(
+            db,
+            "SELECT run_id, contender_id FROM llm_questions q
+             WHERE NOT EXISTS (SELECT 1 FROM llm_items i WHERE i.run_id = q.run_id) ORDER BY at_ms, run_id",
+            |row| Ok((run_of(&text(row, 0)?)?, text(row, 1)?.as_str().into())),
         )?,
     })
 }

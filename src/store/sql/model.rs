@@ -14,6 +14,7 @@ const LEVEL: i32 = 3;
 pub(super) fn write(db: &Connection, chains: &mut Chains, fact: &ModelFact) -> Result<()> {
     match fact {
         ModelFact::Question(row) => question(db, chains, row),
+        ModelFact::Request(row) => leaving(db, chains, row),
         ModelFact::Call(row) => call(db, chains, row),
         ModelFact::Items(rows) => rows.iter().try_for_each(|row| item(db, chains, row)),
         ModelFact::Spent(row) => spent(db, row),
@@ -70,6 +71,30 @@ fn question(db: &Connection, chains: &mut Chains, row: &Question) -> Result<()> 
             row.snap,
             data,
             row.at.0,
+            link.prev,
+            link.row
+        ],
+    )
+}
+
+fn leaving(db: &Connection, chains: &mut Chains, row: &ModelCall) -> Result<()> {
+    let request = blob(db, row.request.as_bytes())?;
+    let (id, attempt, sent) = (row.run_id.to_string(), row.attempt.to_string(), row.sent.0.to_string());
+    let who = row.contender.as_str();
+    let fields = [&*id, &*attempt, who, &*row.model, &*row.format, &*hex(&request), &*row.price_version, &*sent];
+    let link = chains.link("llm_requests", &fields);
+    execute(
+        db,
+        "INSERT INTO llm_requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            id,
+            row.attempt,
+            who,
+            row.model,
+            row.format,
+            request,
+            row.price_version,
+            row.sent.0,
             link.prev,
             link.row
         ],

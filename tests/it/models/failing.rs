@@ -45,6 +45,21 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
     assert_eq!(system.count(failures), 2, "failures are counted as failures");
 }
 
+#[test]
+fn a_server_that_knows_no_such_model_is_left_alone_after_three_questions() {
+    let server = ModelServer::start(|_, _| Say::Http(400, "", b"{\"error\":\"no such model\"}".to_vec()));
+    let mut system = System::start(&server, "10", "", "");
+    system.daemon.wait_log("not asked again until a restart", LIMIT);
+    assert_eq!(system.count("SELECT COUNT(*) FROM llm_questions"), 3);
+    assert_eq!(server.count(), 9, "each in all three ways of asking");
+    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'rejected'"), 3);
+    // One that says so in its status at once.
+    let server = ModelServer::start(|_, _| Say::Http(404, "", b"{\"error\":\"model not found\"}".to_vec()));
+    let mut system = System::start(&server, "10", "", "");
+    system.daemon.wait_log("not asked again until a restart", LIMIT);
+    assert_eq!((server.count(), system.count("SELECT COUNT(*) FROM llm_questions")), (1, 1));
+}
+
 /// Good answers until something is held; from then on the provider is ill, for all who ask there.
 fn ill_once_held() -> ModelServer {
     let ill = std::sync::atomic::AtomicBool::new(false);

@@ -207,7 +207,8 @@ fn scaled(body: &str, asked: &Asked) -> String {
         if let Some(price) =
             plain.and_then(|text| text.parse::<f64>().ok()).filter(|price| (1.0..=10_000.0).contains(price))
         {
-            answer[key] = json!(format!("{:.6}", mark(&data) + (price - 100.0) * atr(&data)));
+            // Wider by as much as it takes for a range of a second to pay for the way in and out.
+            answer[key] = json!(format!("{:.6}", mark(&data) + (price - 100.0) * 2.75 * atr(&data)));
         }
     }
     reply["choices"][0]["message"]["content"] = json!(answer.to_string());
@@ -217,9 +218,10 @@ fn scaled(body: &str, asked: &Asked) -> String {
 #[test]
 fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() {
     let cases = cases::all();
-    let total = cases.len();
+    let total = cases.len() + 1;
     // In an order of its own, so that shapes that count against the provider stand apart.
     let mut bodies: Vec<Vec<u8>> = cases.into_iter().map(|case| case.body).collect();
+    bodies.push(completion("buy ".repeat(2_600_000)));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for i in (1..bodies.len()).rev() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -228,6 +230,10 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
     let bodies = Mutex::new(bodies);
     let server = ModelServer::start(move |_, asked| {
         let snap = asked.data()["meta"]["snap"].as_str().unwrap().to_owned();
+        // What a sound one has opened is closed again, so that the next one can open.
+        if !asked.data()["positions"].as_array().unwrap().is_empty() {
+            return Say::text(action(asked, "close").to_string());
+        }
         match bodies.lock().unwrap().pop() {
             Some(body) => match String::from_utf8(body) {
                 // Every word of it as if the market were the corpus's; some servers repeat the key.
@@ -244,7 +250,7 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
         &server,
         "100",
         "response_format = \"none\"",
-        "calls_per_day_max = 100000\nusd_per_day_max = \"1000\"\ntokens_per_day_max = 1000000000",
+        "calls_per_day_max = 100000\nopens_per_day_max = 1000\nusd_per_day_max = \"1000\"\ntokens_per_day_max = 1000000000",
     );
     let asked = || server.count() > total + 3;
     wait_for("all of them", Duration::from_secs(150), asked);
@@ -255,12 +261,14 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
     let bare = system
         .count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm' AND purpose = 'entry' AND stop_px IS NULL");
     assert!(
-        entries <= sound && bare == 0 && sound < 60,
+        entries >= 5 && entries <= sound && bare == 0 && sound < 60,
         "{entries} entries of {sound} sound answers, {bare} without a stop"
     );
     println!("{total} replies: {sound} opened, {entries} orders");
-    let lost = "SELECT COUNT(*) FROM llm_calls WHERE reply_hash IS NULL AND outcome NOT IN ('too_long', 'timeout')";
+    let lost = "SELECT COUNT(*) FROM llm_calls WHERE reply_hash IS NULL AND outcome <> 'timeout'";
     assert_eq!(system.count(lost), 0, "replies that were not kept");
+    let long = "SELECT COUNT(*) FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash WHERE c.outcome = 'too_long' AND b.size = 1048576";
+    assert_eq!(system.count(long), 1, "of ten megabytes the first is kept");
     assert!(!system.daemon.log().contains("panicked"), "{}", system.daemon.log());
     let codes = system.count("SELECT COUNT(DISTINCT outcome) FROM llm_calls")
         + system.count("SELECT COUNT(DISTINCT code) FROM llm_items");
@@ -370,6 +378,11 @@ fn what_a_killed_process_has_spent_stays_spent() {
     let spent = "SELECT calls FROM llm_spent";
     wait_for("two calls on disk", LIMIT, || system.count(spent) == 2);
     let system = system.killed_and_started();
+    // The question that nobody lived to hear the answer of is a failure like others.
+    system.until("the lost question", "SELECT COUNT(*) FROM llm_items WHERE code = 'lost' AND inst_id = ''");
+    let call = "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'lost' AND reply_hash IS NULL AND request_hash IN (SELECT request_hash FROM llm_requests)";
+    assert_eq!(system.count(call), 1);
+    assert_eq!(system.count("SELECT COUNT(*) FROM llm_requests"), 2, "each written before it left");
     let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
     let before = system.count(syncs);
     wait_for("a minute and a half of the venue's time", LIMIT, || system.count(syncs) > before + 3);
