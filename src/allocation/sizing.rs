@@ -150,6 +150,10 @@ fn child(
     };
     // Whatever the strategy says, an entry on a swap leaves with a stop: the venue makes it, even if we have died.
     let price = limit.unwrap_or(mid);
+    let sized_by_its_stop = purpose == Purpose::Entry && proposal.good_for.is_some();
+    if let Some(trigger) = proposal.stop.filter(|trigger| sized_by_its_stop && !protects(side, *trigger, price)) {
+        return Err((target, format!("the market is beyond its stop at {trigger}"))); // under another it is another bet
+    }
     let stop = proposal
         .stop
         .filter(|trigger| protects(side, *trigger, price))

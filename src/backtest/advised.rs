@@ -1,5 +1,9 @@
-//! A model over history: asked at the same closes, shown the same data, judged by the same checks as in the daemon. Pure: where its
-//! replies come from is somebody else's business, and one that is not there is counted, never invented.
+//! A model over history: asked at the same closes, within the same budget, judged by the same checks as in the daemon. Pure: where
+//! its replies come from is somebody else's business, and one that is not there is counted, never invented.
+//!
+//! What it is shown differs from what it would have been shown: each question is asked at the very instant of its close, the spread
+//! is the one that is assumed, and nobody knows how deep the book was. So a reply that was given in the daemon is hardly ever the
+//! answer to one of these questions, word for word; those that `--ask` has asked are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +22,14 @@ use crate::domain::{
 };
 use crate::llm::Code;
 use crate::llm::answer::Mode;
-use crate::llm::chat::{Message, Parameters, content, once_more, request};
+use crate::llm::budget::{Allowance, Prices, Room, Worst};
+use crate::llm::chat::{Message, Parameters, about, once_more, request};
 use crate::llm::format::Format;
 use crate::llm::judge::{Moment, judge};
-use crate::llm::parse::{Item, parse};
+use crate::llm::parse::Item;
 use crate::llm::plan::Plan;
 use crate::llm::prompt::{Arm, Contract, Facts, Template, build};
+use crate::llm::reply::read;
 use crate::llm::seat::{Cadence, Seat};
 
 /// A question as it would be sent.
@@ -34,8 +40,16 @@ pub struct Asked {
     pub requests: Vec<(Format, String, [u8; 32])>,
 }
 
-/// Where replies come from: a completion's body, if there is one for this question.
-pub type Source<'a> = dyn FnMut(&Asked) -> Option<String> + 'a;
+/// A completion's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replied {
+    pub body: String,
+    /// It came after the model's deadline.
+    pub late: bool,
+}
+
+/// Where replies come from: what was answered, if there is an answer to this question.
+pub type Source<'a> = dyn FnMut(&Asked) -> Option<Replied> + 'a;
 
 /// What came of the questions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +58,8 @@ pub struct Counts {
     pub answered: u32,
     /// When a question was asked that nobody has an answer to.
     pub missing_ms: Vec<i64>,
+    /// Questions that were not put, by why.
+    pub not_asked: BTreeMap<String, u32>,
     /// Replies that are no answer, by code.
     pub failures: BTreeMap<String, u32>,
     /// Items of answers by code.
@@ -54,10 +70,12 @@ pub struct Counts {
 
 /// An answer that is still being thought of.
 struct Pending {
+    /// When it is there.
     at: Ms,
-    subject: Option<InstId>,
     contract: Contract,
     items: Vec<Item>,
+    /// Why nothing may open, as it was when it was asked.
+    close_only: Option<String>,
 }
 
 /// A contender that is a model, over markets.
@@ -66,6 +84,8 @@ pub struct Model<'a> {
     cadence: Cadence,
     template: Template,
     parameters: Parameters,
+    prices: Prices,
+    allowance: Allowance,
     markets: &'a [Market],
     /// All of history in every size that is shown, oldest first.
     history: BTreeMap<InstId, Vec<(Bar, Vec<Candle>)>>,
@@ -84,6 +104,8 @@ pub struct Made {
     pub cadence: Cadence,
     pub template: Template,
     pub parameters: Parameters,
+    pub prices: Prices,
+    pub allowance: Allowance,
     /// Longer bars that are shown beside the market's own.
     pub longer: Vec<Bar>,
     /// Bars of each size that are known at any time.
@@ -110,6 +132,8 @@ impl<'a> Model<'a> {
             cadence: made.cadence,
             template: made.template,
             parameters: made.parameters,
+            prices: made.prices,
+            allowance: made.allowance,
             markets,
             shown_bars: made.history_bars,
             think: made.think,
@@ -162,9 +186,15 @@ impl<'a> Model<'a> {
         self.markets.iter().filter(|market| market.is_swap()).map(of).collect()
     }
 
-    fn ask(&mut self, now: Ms, subject: Option<&InstId>, trigger: &str, (market, account, orders): Seen<'_>) {
+    fn contract(
+        &self,
+        now: Ms,
+        (subject, trigger): (Option<&InstId>, &str),
+        (market, account, orders): Seen<'_>,
+        close_only: bool,
+    ) -> Contract {
         let extras = self.extras(now);
-        let contract = build(&Facts {
+        build(&Facts {
             now,
             trigger,
             last_decision: self.seat.last_decision,
@@ -179,27 +209,57 @@ impl<'a> Model<'a> {
             history: &self.seat.history,
             opens_today: self.seat.opens_today(&self.arm, market, orders, now),
             turnover_today: orders.tally.turnover_of(&self.arm.id, now).0,
-            llm_cost_today: Decimal::ZERO,
-            close_only: false,
-        });
-        let Ok(prompt) = self.template.render(self.arm.mode, &contract) else {
+            llm_cost_today: self.seat.spent(now).cost_usd,
+            close_only,
+        })
+    }
+
+    /// Puts a question, if the day's budget allows it; its answer is there at `at`.
+    fn ask(&mut self, (now, at): (Ms, Ms), (subject, trigger): (Option<&InstId>, &str), seen: Seen<'_>) {
+        let render = |model: &Self, close_only: bool| {
+            let contract = model.contract(now, (subject, trigger), seen, close_only);
+            model.template.render(model.arm.mode, &contract).map(|prompt| (contract, prompt)).ok()
+        };
+        let Some((mut contract, mut prompt)) = render(self, false) else {
             *self.counts.failures.entry("prompt".to_owned()).or_default() += 1;
             return;
+        };
+        let worst = Worst::of_prompt(&prompt, self.arm.mode, &self.parameters, &self.prices);
+        let about_a_position = Seat::holds(&self.arm, subject, seen.0, seen.2);
+        let close_only = match self.seat.spent(now).room(&self.allowance, about_a_position, worst) {
+            Ok(Room::Free) => None,
+            Ok(Room::Reserve(why)) => match render(self, true) {
+                Some(narrower) => {
+                    (contract, prompt) = narrower;
+                    Some(why)
+                }
+                None => return,
+            },
+            Err(_) => {
+                *self.counts.not_asked.entry(Code::Budget.to_string()).or_default() += 1;
+                return;
+            }
         };
         self.counts.questions += 1;
         let mut messages = prompt.messages;
         // As in the daemon: an answer of the wrong form is asked for once more.
         for tries_left in [1, 0] {
             let asked = self.asked(now, &messages);
-            let Some(reply) = (self.source)(&asked) else {
+            let reply = (self.source)(&asked);
+            self.pay(now, reply.as_ref());
+            let Some(reply) = reply else {
                 self.counts.missing_ms.push(now.0);
                 return;
             };
-            let body: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
-            match content(&body).and_then(|text| parse(self.arm.mode, text, &contract.data.meta.snap)) {
+            if reply.late {
+                *self.counts.failures.entry(Code::Late.to_string()).or_default() += 1;
+                self.counts.answered += 1;
+                return;
+            }
+            match read(200, reply.body.as_bytes(), self.arm.mode, &contract.data.meta.snap).answer {
                 Ok(items) => {
                     self.counts.answered += 1;
-                    self.pending.push(Pending { at: now, subject: subject.cloned(), contract, items });
+                    self.pending.push(Pending { at, contract, items, close_only });
                     return;
                 }
                 Err(refused) => {
@@ -208,10 +268,20 @@ impl<'a> Model<'a> {
                         self.counts.answered += 1;
                         return;
                     }
-                    messages.extend(once_more(reply.as_bytes(), &refused));
+                    messages.extend(once_more(reply.body.as_bytes(), &refused));
                 }
             }
         }
+    }
+
+    /// Counts what a question has cost, as far as its server has counted; one that is missing has made a call.
+    fn pay(&self, now: Ms, reply: Option<&Replied>) {
+        let body = reply.and_then(|reply| serde_json::from_str::<serde_json::Value>(&reply.body).ok());
+        let usage = body.and_then(|body| about(&body).usage).unwrap_or_default();
+        let (tokens, cost) = (usage.prompt.saturating_add(usage.completion), self.prices.cost(usage));
+        let mut spent = self.seat.spent.lock().expect("nobody panics while counting");
+        let none = Worst { tokens: 0, cost_usd: Decimal::ZERO };
+        *spent = spent.on(now).reserved(none).settled((now.utc_day(), none), tokens, cost);
     }
 
     /// The requests that these words may be sent as.
@@ -240,7 +310,7 @@ impl<'a> Model<'a> {
             plans: &self.seat.plans,
             extras: &extras,
             opens_today: self.seat.opens_today(&self.arm, market, orders, now),
-            close_only: None,
+            close_only: pending.close_only.as_deref(),
         };
         let items = pending.items;
         let verdicts = judge(&moment, items);
@@ -283,24 +353,27 @@ impl Advisor for Model<'_> {
         }
         out.proposals = self.seat.exits(&self.arm.id, (base, &market), orders, now);
         let all = std::mem::take(&mut self.pending);
-        let (due, thinking): (Vec<Pending>, Vec<Pending>) =
-            all.into_iter().partition(|pending| now.since(pending.at) >= self.think);
+        let (due, thinking): (Vec<Pending>, Vec<Pending>) = all.into_iter().partition(|pending| now >= pending.at);
         self.pending = thinking;
         for pending in due {
             self.act(now, pending, (&market, account, orders), &mut out);
         }
         let single = self.arm.mode == Mode::Single;
+        // One question after the other; who still thinks at a close is not asked at it.
+        let busy = !self.pending.is_empty();
+        let mut at = now;
         for (subject, trigger) in self.seat.due(&self.arm, &self.cadence, now, &market, single) {
             let about = |inst: &InstId| subject.as_ref().is_none_or(|only| only == inst);
             let short = self.arm.instruments.iter().filter(|inst| about(inst)).any(|inst| {
                 market.insts.get(inst).and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar))).is_none()
             });
             // One question about it at a time.
-            if short || self.pending.iter().any(|pending| pending.subject == subject) {
+            if short || busy {
                 continue;
             }
+            at = at.plus(self.think);
             self.seat.note_asked(&self.arm, subject.as_ref(), &market, now);
-            self.ask(now, subject.as_ref(), &trigger, (&market, account, orders));
+            self.ask((now, at), (subject.as_ref(), &trigger), (&market, account, orders));
             if self.think <= Ms::ZERO
                 && let Some(pending) = self.pending.pop()
             {

@@ -147,13 +147,12 @@ fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Res
         listen: endpoint.listen,
         calls_per_minute: endpoint.calls_per_minute,
     });
-    let [input, cached, output] = endpoint.prices;
     let configured = endpoint.response_format.parse::<Format>().expect("the configuration was checked");
     let formats = |mode: Mode| (mode, Mutex::new(Known::remembered(configured, &spoken(endpoint, mode, memory))));
     Ok(Model {
         id: endpoint.id.clone(),
         parameters: parameters(endpoint),
-        prices: Prices { version: endpoint.price_version.clone(), input, cached, output },
+        prices: prices(endpoint),
         deadline: endpoint.deadline,
         client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
         provider: provider(&endpoint.base_url),
@@ -168,6 +167,21 @@ fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec
     let one =
         |call: &&ModelFormat| Some(Spoken { format: call.format.parse().ok()?, status: call.status, at: call.at });
     calls.chunk_by(|a, b| a.run_id == b.run_id).map(|calls| calls.iter().filter_map(one).collect()).collect()
+}
+
+fn prices(endpoint: &ModelEndpoint) -> Prices {
+    let [input, cached, output] = endpoint.prices;
+    Prices { version: endpoint.price_version.clone(), input, cached, output }
+}
+
+/// What a contender may spend in a day.
+fn allowance(settings: &ModelSettings) -> Allowance {
+    Allowance {
+        calls: settings.calls_per_day,
+        tokens: settings.tokens_per_day,
+        cost_usd: settings.usd_per_day,
+        reserve: settings.reserve,
+    }
 }
 
 /// What goes into each request of a model.
@@ -200,6 +214,8 @@ pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoi
         cadence,
         template,
         parameters: parameters(endpoint),
+        prices: prices(endpoint),
+        allowance: allowance(settings),
         longer,
         history_bars: config.history_bars,
         think: Ms(i64::try_from(endpoint.deadline.as_millis()).unwrap_or(i64::MAX)),
@@ -227,12 +243,7 @@ fn player(
         cadence,
         model,
         template,
-        allowance: Allowance {
-            calls: settings.calls_per_day,
-            tokens: settings.tokens_per_day,
-            cost_usd: settings.usd_per_day,
-            reserve: settings.reserve,
-        },
+        allowance: allowance(settings),
         fallback: settings.fallback.as_ref().map(|rule| Fallback {
             strategy: rule.strategy,
             params: rule.params.clone(),

@@ -6,7 +6,9 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::chat::Usage;
+use super::answer::Mode;
+use super::chat::{Parameters, Usage};
+use super::prompt::Prompt;
 use crate::domain::Ms;
 
 /// Dollars per million tokens.
@@ -59,6 +61,12 @@ pub struct Worst {
 }
 
 impl Worst {
+    /// Of a question in these words, before it is written out as a request: more than its bytes can be.
+    pub fn of_prompt(prompt: &Prompt, mode: Mode, parameters: &Parameters, prices: &Prices) -> Self {
+        let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
+        Self::of(bytes + mode.schema().to_string().len() + 1000, parameters.max_tokens, prices)
+    }
+
     /// Of a request of so many bytes: no tokenizer makes more tokens than bytes of text.
     pub fn of(bytes: usize, max_tokens: u32, prices: &Prices) -> Self {
         let usage = Usage { prompt: bytes as u64, completion: u64::from(max_tokens), ..Usage::default() };
@@ -66,7 +74,27 @@ impl Worst {
     }
 }
 
+/// How a question may be paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Room {
+    Free,
+    /// Only from what is kept for what is held, for this reason: nothing may open.
+    Reserve(String),
+}
+
 impl Spent {
+    /// May a question be put that comes to this at worst, and out of what?
+    ///
+    /// # Errors
+    /// What is spent, in words.
+    pub fn room(&self, allowance: &Allowance, about_a_position: bool, worst: Worst) -> Result<Room, String> {
+        match self.may(allowance, false, worst) {
+            Ok(()) => Ok(Room::Free),
+            Err(why) if about_a_position => self.may(allowance, true, worst).map(|()| Room::Reserve(why)),
+            Err(why) => Err(why),
+        }
+    }
+
     /// As of this day: what was spent on another is over.
     #[must_use]
     pub fn on(self, now: Ms) -> Self {

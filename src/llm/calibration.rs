@@ -1,8 +1,9 @@
 //! What a model's probabilities are worth: which of its ideas reached their target first, and how often that happens where it says so.
 //! Pure.
 //!
-//! An idea is scored by closed bars that begin after it was accepted: it has come true if its target is touched before its stop and
-//! within its horizon. Both in one bar count against it; so does a horizon that ends with neither. The Brier score is the mean of
+//! An idea is scored once, by what it said when it was accepted and by closed bars that begin after that: it has come true if its
+//! target is touched before its stop and within its horizon. Both in one bar count against it; so does a horizon that ends with
+//! neither. Where a bar is missing nobody knows what came first, and it is not scored. The Brier score is the mean of
 //! `(p − outcome)²` (Brier 1950): 0 is perfect, 0.25 is what always saying one half earns. The skill is `1 − score / reference`, the
 //! reference being what always saying the base rate would have earned.
 
@@ -22,13 +23,20 @@ pub enum Ending {
     Neither,
 }
 
-/// Scores an idea; `None`: the bars do not reach far enough yet, or it named no target, horizon or probability.
+/// Scores an idea; `None`: the bars do not reach far enough yet, one is missing, none lies within its horizon, or it named no
+/// target, horizon or probability.
 pub fn ending(plan: &Plan, bar: Bar, candles: &[Candle]) -> Option<Ending> {
     let (target, minutes) = (plan.target?, plan.horizon_min?);
     plan.p_target_first?;
     let until = plan.opened.plus(Ms(i64::from(minutes) * 60_000));
-    let within = |candle: &&Candle| candle.ts >= plan.opened && candle.ts.plus(bar.span()) <= until;
-    for candle in candles.iter().filter(within) {
+    let from = Ms(plan.opened.0 + bar.span().0 - 1).floor(bar.span());
+    let after = &candles[candles.partition_point(|candle| candle.ts < from)..];
+    let mut next = from;
+    for candle in after.iter().take_while(|candle| candle.ts.plus(bar.span()) <= until) {
+        if candle.ts != next {
+            return None;
+        }
+        next = candle.ts.plus(bar.span());
         let (stopped, reached) = if plan.long {
             (candle.low <= plan.stop, candle.high >= target)
         } else {
@@ -41,8 +49,7 @@ pub fn ending(plan: &Plan, bar: Bar, candles: &[Candle]) -> Option<Ending> {
             return Some(Ending::TargetFirst);
         }
     }
-    let known = candles.last().is_some_and(|last| last.ts.plus(bar.span()).plus(bar.span()) > until);
-    known.then_some(Ending::Neither)
+    (next > from && next.plus(bar.span()) > until).then_some(Ending::Neither)
 }
 
 /// One row of a reliability table: ideas whose probability lies in `[from, to)`; the last row has its upper end as well.
@@ -189,6 +196,20 @@ mod tests {
         check(true, &[quiet, quiet, quiet, ("99", "110")], Some(Ending::Neither));
         check(false, &[quiet, ("96", "101")], Some(Ending::TargetFirst));
         check(false, &[quiet, ("99", "102")], Some(Ending::StopFirst));
+        // A bar is missing: the target may have been touched in it, or the stop.
+        let mut torn = bars(&[quiet, quiet, quiet, quiet]);
+        torn.remove(1);
+        assert_eq!(ending(&plan(true), Bar::M1, &torn), None);
+        let mut torn = bars(&[quiet, quiet, quiet, ("99", "104"), quiet]);
+        torn.remove(2);
+        assert_eq!(ending(&Plan { horizon_min: Some(60), ..plan(true) }, Bar::M1, &torn), None);
+        // What is decided before the hole is decided.
+        let mut torn = bars(&[quiet, ("99", "104"), quiet, quiet]);
+        torn.remove(2);
+        assert_eq!(ending(&plan(true), Bar::M1, &torn), Some(Ending::TargetFirst));
+        // No whole bar lies within a minute that begins in the middle of one.
+        let short = Plan { horizon_min: Some(1), ..plan(true) };
+        assert_eq!(ending(&short, Bar::M1, &bars(&[quiet, quiet, quiet])), None);
         let silent = Plan { p_target_first: None, ..plan(true) };
         assert_eq!(ending(&silent, Bar::M1, &bars(&[quiet, ("99", "104")])), None);
     }

@@ -34,6 +34,7 @@ const RESEARCH: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") },
     Migration { version: 2, name: "batches", sql: include_str!("../../migrations/research/0002_batches.sql") },
     Migration { version: 3, name: "replies", sql: include_str!("../../migrations/research/0003_replies.sql") },
+    Migration { version: 4, name: "reply_times", sql: include_str!("../../migrations/research/0004_reply_times.sql") },
 ];
 
 /// How long a connection waits for another's write.

@@ -23,7 +23,9 @@ pub use migrate::Stamp;
 pub use read::{
     KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRun, Opened, OrderStory, Reader, RunStory, Table, remembered,
 };
-pub use research::{BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, keep_candles};
+pub use research::{
+    BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, StoredReply, keep_candles,
+};
 pub use writer::{Writer, WriterGuard};
 
 use crate::exit::Exit;

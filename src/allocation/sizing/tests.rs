@@ -201,6 +201,11 @@ fn an_entry_leaves_with_a_stop_of_its_own_name_and_an_exit_with_none() {
         named.stop = Some(stop.parse().unwrap());
         assert_eq!(named.intent().stop.unwrap().trigger, expected.parse().unwrap(), "{stop}");
     }
+    // What was sized by its stop has no other.
+    named.good_for = Some(GoodFor { until: Ms(9000), price: Price(d("100")), within: Bps(50) });
+    named.expect("the market is beyond its stop at 103");
+    named.stop = Some("97".parse().unwrap());
+    assert_eq!(named.intent().stop.unwrap().trigger, "97".parse().unwrap());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::super::{Failure, Global, output};
 use super::market::{CostArgs, HistoryArgs, market};
 use super::player::AccountArgs;
 use super::shown;
-use crate::backtest::advised::{Asked, Counts, Model};
+use crate::backtest::advised::{Asked, Counts, Model, Replied};
 use crate::backtest::exact::run_advised;
 use crate::backtest::report::judge;
 use crate::backtest::{ADVISED, Market, Player, Rules};
@@ -21,7 +21,7 @@ use crate::domain::{InstId, Ms};
 use crate::exit::Exit;
 use crate::llm::format::Format;
 use crate::runtime::wall_ms;
-use crate::store::{Reader, Research, StateDir};
+use crate::store::{Reader, Research, StateDir, StoredReply};
 
 #[derive(Debug, Args)]
 #[command(
@@ -118,6 +118,7 @@ fn markets(global: &Global, config: &Config, args: &ModelArgs, own: &[InstId]) -
 struct Replies<'a> {
     args: &'a ModelArgs,
     model: String,
+    deadline: std::time::Duration,
     research: Research,
     traded: Option<Reader>,
     client: Option<crate::llm::client::Client>,
@@ -145,6 +146,7 @@ impl<'a> Replies<'a> {
         Ok(Self {
             args,
             model: endpoint.id.clone(),
+            deadline: endpoint.deadline,
             research: Research::open(&dir, wall_ms())?,
             traded: StateDir::trading_db(&dir).exists().then(|| reader(global)).transpose()?,
             formats: std::iter::successors(endpoint.response_format.parse().ok(), |format: &Format| format.lower())
@@ -155,15 +157,21 @@ impl<'a> Replies<'a> {
         })
     }
 
-    fn find(&self, asked: &Asked) -> Result<Option<String>, Failure> {
+    /// What came after the model's deadline is not acted on, as in the daemon.
+    fn replied(&self, reply: StoredReply) -> Replied {
+        let late = reply.done_ms.is_some_and(|ms| u128::try_from(ms).unwrap_or_default() > self.deadline.as_millis());
+        Replied { body: String::from_utf8_lossy(&reply.body).into_owned(), late }
+    }
+
+    fn find(&self, asked: &Asked) -> Result<Option<Replied>, Failure> {
         for (_, _, hash) in &asked.requests {
             if let Some(reply) = self.research.reply(*hash, self.args.sample)? {
-                return Ok(Some(reply));
+                return Ok(Some(self.replied(reply)));
             }
             if let Some(reader) = self.traded.as_ref().filter(|_| self.args.sample == 0)
-                && let Some(reply) = reader.reply_to(*hash)?
+                && let Some((body, late)) = reader.reply_to(*hash)?
             {
-                return Ok(Some(reply));
+                return Ok(Some(Replied { body, late }));
             }
         }
         let Some(client) = self.client.as_ref().filter(|_| self.asked.get() < self.args.ask_max) else {
@@ -185,8 +193,13 @@ impl<'a> Replies<'a> {
                 },
             )?;
             if raw.status == 200 {
-                self.research.keep_reply(*hash, self.args.sample, &self.model, &raw.body, wall_ms())?;
-                return Ok(Some(String::from_utf8_lossy(&raw.body).into_owned()));
+                if let Some(refused) = raw.cut {
+                    let why = format!("{}: {} {}", self.model, refused.code, refused.detail);
+                    return Err(Failure::new(Exit::Unavailable, why));
+                }
+                let reply = StoredReply { body: raw.body, done_ms: i64::try_from(raw.done.as_millis()).ok() };
+                self.research.keep_reply((*hash, self.args.sample), &self.model, &reply, wall_ms())?;
+                return Ok(Some(self.replied(reply)));
             }
             if !crate::llm::format::may_be_the_format(raw.status) {
                 let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
@@ -240,9 +253,12 @@ fn told(
             bars => format!("{bars} closes of {bar} later, filled from the next bar on"),
         }
     ));
-    for (title, map) in
-        [("no answers", &counts.failures), ("items", &counts.items), ("ideas that are over", &counts.endings)]
-    {
+    for (title, map) in [
+        ("no answers", &counts.failures),
+        ("not asked", &counts.not_asked),
+        ("items", &counts.items),
+        ("ideas that are over", &counts.endings),
+    ] {
         if !map.is_empty() {
             output::say(format_args!("{title}: {}", list(map)));
         }

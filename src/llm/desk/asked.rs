@@ -10,7 +10,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{ContenderId, InstId, Ms, Readiness, RunId, TradingState};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Asking;
-use crate::llm::budget::Worst;
+use crate::llm::budget::{Room, Worst};
 use crate::llm::prompt::{Contract, Facts, Prompt, atr, build};
 use crate::llm::seat::Seat;
 use crate::runtime::StageError;
@@ -135,21 +135,17 @@ impl Desk {
         if reducing.is_some() && !about_a_position {
             return Err("trading is reduce-only, and nothing is held".into());
         }
-        let rough = |close_only| self.contract(state, index, subject, trigger, close_only);
-        let (contract, prompt) = rough(reducing.is_some())?;
+        let written = |close_only| self.contract(state, index, subject, trigger, close_only);
+        let (contract, prompt) = written(reducing.is_some())?;
         if let Some(Err(why)) = state.breakers.get(&player.model.provider).map(|breaker| breaker.may(now)) {
             return Err(NotAsked::Provider(why, Box::new(contract), reducing));
         }
-        let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
-        let schema = player.arm.mode.schema().to_string().len() + 1000;
-        let worst = Worst::of(bytes + schema, player.model.parameters.max_tokens, &player.model.prices);
-        let spent = seat.spent(now);
-        match spent.may(&player.allowance, false, worst) {
-            Ok(()) => Ok(Ready { contract, prompt, close_only: reducing, from_the_reserve: false }),
-            Err(why) if !about_a_position => Err(why.into()),
-            Err(why) => {
-                spent.may(&player.allowance, true, worst)?;
-                let (contract, prompt) = rough(true)?;
+        let model = &player.model;
+        let worst = Worst::of_prompt(&prompt, player.arm.mode, &model.parameters, &model.prices);
+        match seat.spent(now).room(&player.allowance, about_a_position, worst)? {
+            Room::Free => Ok(Ready { contract, prompt, close_only: reducing, from_the_reserve: false }),
+            Room::Reserve(why) => {
+                let (contract, prompt) = written(true)?;
                 Ok(Ready { contract, prompt, close_only: Some(why), from_the_reserve: true })
             }
         }

@@ -135,27 +135,30 @@ impl Reader {
 }
 
 impl Reader {
-    /// Ideas that were acted on, oldest first: the configuration's word for the model, the contender, and the plan as JSON.
+    /// Ideas as they were when they were acted on first, oldest first: the configuration's word for the model, the contender,
+    /// and the plan as JSON. One that is restated or left is not another, and what it says then it says with hindsight.
     pub fn ideas(&self) -> Result<Vec<(String, String, String)>, StoreError> {
         self.with("reading ideas", |db| {
             rows(
                 db,
                 "SELECT q.model, i.contender_id, i.plan FROM llm_items i JOIN llm_questions q USING (run_id)
-                 WHERE i.code = 'accepted' AND i.plan IS NOT NULL AND i.action NOT IN ('tighten_stop', 'leave')
+                 WHERE i.code = 'accepted' AND i.plan IS NOT NULL AND json_extract(i.plan, '$.run_id') = i.run_id
+                 AND i.action IN ('open_long', 'open_short', 'weight')
                  AND q.model NOT LIKE 'rule:%' ORDER BY i.id",
                 |row| Ok((text(row, 0)?, text(row, 1)?, text(row, 2)?)),
             )
         })
     }
 
-    /// What was answered to a request of these words; `None`: it was never asked, or got no answer.
-    pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<String>, StoreError> {
+    /// What was answered to a request of these words, and whether it came too late to be acted on; `None`: it was never asked, or
+    /// got no answer.
+    pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
         self.with("looking for a reply", |db| {
-            let sql = "SELECT b.hash, b.body, b.size FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash
-                WHERE c.request_hash = ?1 AND c.status = 200 ORDER BY c.id LIMIT 1";
-            let found =
-                db.query_row(sql, [&request[..]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-            found.map(unpacked).transpose()
+            let sql = "SELECT b.hash, b.body, b.size, c.outcome = 'late' FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash
+                WHERE c.request_hash = ?1 AND c.status = 200 ORDER BY c.outcome = 'late', c.id LIMIT 1";
+            let read = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?));
+            let found: Option<(Packed, bool)> = db.query_row(sql, [&request[..]], read).optional()?;
+            found.map(|(blob, late)| Ok((unpacked(blob)?, late))).transpose()
         })
     }
 

@@ -11,6 +11,7 @@ mod replies;
 
 pub use batches::{BatchRow, PeriodRow, RunRow};
 pub use coverage::{Range, SeriesRow};
+pub use replies::StoredReply;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -240,6 +240,37 @@ fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
 }
 
 #[test]
+fn a_backtest_keeps_to_the_models_deadline_and_to_the_budget_of_a_day() {
+    let server = ModelServer::start(|n, asked| match n {
+        0 | 1 => Say::Slow(Duration::from_millis(800), completion(long(asked, 2.0, 6.0).to_string())),
+        _ => Say::text(action(asked, "hold").to_string()),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let more = "every_bars = 5\ncalls_per_day_max = 6\nreserve_pct = \"0\"\n[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1";
+    let config = config(dir.path(), &server, "deadline_ms = 500\nresponse_format = \"none\"", more);
+    let state = dir.path().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    let verb = |args: &[&str]| -> String {
+        let all = [&["--config", config.as_str()], args].concat();
+        let out = command(&state, &all).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    verb(&["data", "generate", "--inst", INST, "--bars", "120", "--from", "2024-12-31T23:00:00Z"]);
+    let backtest = |more: &[&str]| -> Value {
+        let args = [&["backtest", "model", "--contender", "llm", "--inst", INST, "--json"], more].concat();
+        serde_json::from_str(&verb(&args)).unwrap()
+    };
+    let asked = backtest(&["--ask"]);
+    // Six in the hour before midnight, for which there is history, and six after it.
+    let counts = &asked["counts"];
+    assert_eq!((&counts["questions"], &counts["failures"]["late"]), (&json!(12), &json!(2)), "{counts:#}");
+    assert!(counts["not_asked"]["budget"].as_u64().unwrap() >= 6, "{counts:#}");
+    assert_eq!((server.count(), &asked["report"]["fills"]), (12, &json!(0)), "what is late opens nothing");
+    assert_eq!(&backtest(&[])["counts"], counts, "and it is late whenever it is looked at");
+}
+
+#[test]
 fn a_backtest_of_a_portfolio_trades_all_of_its_instruments_and_an_answer_takes_its_time() {
     const OTHER: &str = "BTC-USDT-SWAP";
     let server = ModelServer::start(|_, asked| {
