@@ -83,17 +83,24 @@ impl Actor for Probe {
     }
 }
 
-/// Tells systemd and the log when everything is in place: reconciled, history complete, account known.
+/// Tells systemd and the log when everything is in place: reconciled, history complete, account known; and the log again when a
+/// halt that it came up with has ended.
 pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
-    let ready = async {
-        // Halted is a state to stay up in, not a failed start.
-        views.readiness.wait_for(|r| !matches!(r, Readiness::Reconciling(_))).await.ok()?;
-        views.market.wait_for(|m| m.live).await.ok()?;
-        views.account.wait_for(Option::is_some).await.ok()?;
-        Some(())
-    };
-    if ready.await.is_some() {
+    let mut told = false;
+    loop {
+        let ready = async {
+            // Halted is a state to stay up in, not a failed start.
+            let there = |r: &Readiness| !matches!(r, Readiness::Reconciling(_)) && !(told && is_halted(r));
+            views.readiness.wait_for(there).await.ok()?;
+            views.market.wait_for(|m| m.live).await.ok()?;
+            views.account.wait_for(Option::is_some).await.ok()?;
+            Some(())
+        };
+        if ready.await.is_none() {
+            return;
+        }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let halted = is_halted(&views.readiness.borrow());
         match &*views.readiness.borrow() {
             Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
             _ if !views.standing.borrow().0.is_empty() => {
@@ -111,8 +118,18 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
                 info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
             }
         }
-        notify::tell(notify::Word::Ready);
+        if !told {
+            notify::tell(notify::Word::Ready);
+        }
+        told = true;
+        if !halted {
+            return;
+        }
     }
+}
+
+fn is_halted(readiness: &Readiness) -> bool {
+    matches!(readiness, Readiness::Halted(_))
 }
 
 /// The kill switch besides the control socket: SIGUSR1, and the file HALT in the state directory.

@@ -114,6 +114,9 @@ fn chain(point: &str, most: u64, seed: u64, kills: usize) -> (Tally, Vec<String>
         }
         tally.kills += 1;
     }
+    for case in reckoning::cases(&open_db(dir.path())) {
+        println!("{point}: {case}");
+    }
     tally.orders = count(dir.path(), "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')");
     tally.fills = count(dir.path(), "SELECT COUNT(*) FROM fills");
     let wrong = settle(&exchange, dir.path());
@@ -157,6 +160,7 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
         if let Some(how) = daemon.ended() {
             return vec![format!("the last start ended by itself ({how:?}):\n{}", daemon.log())];
         }
+        // What an earlier life has found wrong may end by the venue's word; what this one does is wrong.
         let halted = daemon.log().contains("trading is halted");
         if halted || (daemon.log().contains("ready: reconciled") && count(dir, open) == 0) {
             wrong = reckoning::differences(&exchange.ledger(), &open_db(dir));
@@ -172,8 +176,10 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
     if !wrong.is_empty() {
         // Whoever reads this has nothing but these lines: which orders, how they came there, what the venue has.
         wrong.extend(reckoning::unfinished(&exchange.ledger(), &open_db(dir)));
+        wrong.extend(reckoning::cases(&open_db(dir)));
         let log = daemon.log();
-        let lines: Vec<&str> = log.lines().collect();
+        // At sixty times the speed bars are late whenever the machine is busy.
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("a bar that is late")).collect();
         wrong.push(lines[lines.len().saturating_sub(30)..].join("\n"));
     }
     wrong.extend(reckoning::damage(&open_db(dir)));

@@ -137,6 +137,12 @@ pub fn unfinished(ledger: &Value, db: &Connection) -> Vec<String> {
         .collect()
 }
 
+/// Cases that halted trading or held it back, each with what opened it and what ended it.
+pub fn cases(db: &Connection) -> Vec<String> {
+    let rows = rows(db, "SELECT * FROM halts");
+    rows.iter().map(|row| format!("case: {}", row.join(" "))).collect()
+}
+
 /// Is the database whole: pages, keys, legal steps only, chains of the append-only tables?
 pub fn damage(db: &Connection) -> Vec<String> {
     let mut wrong: Vec<String> = rows(db, "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'")

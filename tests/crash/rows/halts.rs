@@ -227,3 +227,20 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
     wait_for("the database knows", LIMIT, || count(scene.dir.path(), open) == 0);
     drop(again);
 }
+
+#[test]
+fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_is_ready() {
+    let scene = holder();
+    let mut daemon = scene.start();
+    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.kill();
+    {
+        let db = rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap();
+        let sql = "INSERT INTO halts SELECT 'cash', 'USDT', NULL, 'found by a process that is dead', run_id, 1 FROM runs LIMIT 1";
+        assert_eq!(db.execute(sql, []).unwrap(), 1);
+    }
+    let mut daemon = scene.start();
+    daemon.wait_log("up, but halted", LIMIT);
+    daemon.wait_log("ready: reconciled", LIMIT);
+    assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM halts"), 0);
+}
