@@ -48,7 +48,8 @@ pub struct Instrument {
     pub min_size: Qty,
     /// Largest size of one limit order.
     pub max_limit_size: Qty,
-    /// Largest size of one market order.
+    /// Most of one market order: contracts of a swap, worth in the quote currency on spot (OKX `maxMktSz`); see
+    /// [`Instrument::most_at_market`].
     #[serde(default = "unbounded")]
     pub max_market_size: Qty,
     /// Base units in one contract (ctVal × ctMult); 1 for spot.
@@ -69,6 +70,18 @@ impl Instrument {
     /// Size rounded **toward zero** to the lot: never more than was meant.
     pub fn floor_lot(&self, qty: Qty) -> Qty {
         Qty((qty.0 / self.lot.0).trunc() * self.lot.0)
+    }
+    /// The most that one market order may be, in base units or contracts, at about this price: on spot the venue says it in the
+    /// quote currency. Without a price, what a limit order may be.
+    pub fn most_at_market(&self, price: Price) -> Qty {
+        match self.kind {
+            InstKind::Swap => self.max_market_size,
+            InstKind::Spot => {
+                let units = Some(price.0).filter(|px| *px > Decimal::ZERO);
+                let units = units.and_then(|px| self.max_market_size.0.checked_div(px));
+                units.map_or(self.max_limit_size, |units| self.floor_lot(Qty(units)))
+            }
+        }
     }
     /// Price rounded **down** to the tick.
     pub fn floor_tick(&self, price: Price) -> Price {
@@ -133,6 +146,18 @@ pub mod tests {
             code: Some(7),
             state: InstState::Live,
         }
+    }
+
+    #[test]
+    fn the_most_of_a_market_order_is_worth_so_much_on_spot_and_so_many_contracts_on_a_swap() {
+        let price = |text: &str| Price(text.parse().unwrap());
+        let most = |inst: &Instrument, at: &str| inst.most_at_market(price(at)).to_string();
+        let most_of = |kind: InstKind| Instrument { kind, max_market_size: Qty(Decimal::from(1_000_000)), ..swap() };
+        assert_eq!(most(&most_of(InstKind::Swap), "40000"), "1000000");
+        assert_eq!(most(&most_of(InstKind::Spot), "40000"), "25");
+        let cheap = Instrument { max_limit_size: Qty(Decimal::MAX), ..most_of(InstKind::Spot) };
+        assert_eq!(most(&cheap, "0.00001"), "100000000000", "a million dollars of a coin worth nothing");
+        assert_eq!(most(&most_of(InstKind::Spot), "0"), swap().max_limit_size.to_string(), "no price");
     }
 
     proptest! {

@@ -123,6 +123,8 @@ pub enum Contradiction {
     TwoNames { order: OrderId, known: VenueOrdId, said: VenueOrdId },
     #[error("order {order}: {source}")]
     Move { order: OrderId, source: IllegalMove },
+    #[error("order {order} is {known} and is said to have filled {filled}")]
+    FilledAfterAll { order: OrderId, known: OrderState, filled: Qty },
     #[error("stop {stop} is {known} and now said to be {said}")]
     TwoStopEnds { stop: String, known: AlgoState, said: AlgoState },
 }

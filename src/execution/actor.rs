@@ -131,7 +131,12 @@ impl<L: OrderLine> Executor<L> {
 
     fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
         if self.latch.is_on() {
-            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), ask));
+            sends.spawn(cancel(
+                (Arc::clone(&self.line), self.latch.clone()),
+                self.reports.clone(),
+                self.market.clone(),
+                ask,
+            ));
         }
     }
 
@@ -195,16 +200,24 @@ impl<L: OrderLine> Executor<L> {
             }
             asked.insert(order.id.as_str().to_owned(), Instant::now());
             let ask = CancelAsk { inst: order.inst.clone(), order: order.id.clone(), run_id: order.run_id };
-            sends.spawn(cancel(Arc::clone(&self.line), self.reports.clone(), self.market.clone(), ask));
+            sends.spawn(cancel(
+                (Arc::clone(&self.line), self.latch.clone()),
+                self.reports.clone(),
+                self.market.clone(),
+                ask,
+            ));
         }
         for stray in &orders.strays {
             if asked.contains_key(&stray.cl_ord_id) {
                 continue;
             }
             asked.insert(stray.cl_ord_id.clone(), Instant::now());
-            let (line, stray) = (Arc::clone(&self.line), stray.clone());
+            let (line, latch, stray) = (Arc::clone(&self.line), self.latch.clone(), stray.clone());
             sends.spawn(async move {
                 line.room_to_cancel(&stray.inst).await;
+                if !latch.is_on() {
+                    return Ok(());
+                }
                 let outcome = line.cancel(&stray.inst, None, &stray.cl_ord_id).await;
                 warn!(event = "stray_cancel", cl_ord_id = stray.cl_ord_id, inst = %stray.inst, ?outcome, "cancelling an order that we do not know");
                 Ok(())
@@ -214,7 +227,7 @@ impl<L: OrderLine> Executor<L> {
 }
 
 async fn cancel<L: OrderLine>(
-    line: Arc<L>,
+    (line, latch): (Arc<L>, Latch),
     reports: mpsc::Sender<Report>,
     market: watch::Receiver<MarketView>,
     ask: CancelAsk,
@@ -222,6 +235,9 @@ async fn cancel<L: OrderLine>(
     let CancelAsk { order, inst, run_id } = ask;
     let instrument = market.borrow().insts.get(&inst).map(|m| Arc::clone(&m.instrument));
     line.room_to_cancel(&inst).await;
+    if !latch.is_on() {
+        return Ok(()); // off since: nothing leaves at all
+    }
     let outcome = line.cancel(&inst, instrument.as_deref(), order.as_str()).await;
     faults::point("executor_cancelled").await;
     info!(event = "cancel_asked", %run_id, cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");

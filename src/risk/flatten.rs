@@ -52,10 +52,10 @@ pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView) -> Qt
 pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attempt: u32) -> Flat {
     let position = of.account.positions.get(&inst.id);
     let held = held(inst, of.orders, of.account).0;
-    let qty = inst.floor_lot(Qty(held.abs()).min(inst.max_market_size));
     let side = Side::of(Qty(held)).opposite();
     let mark = position.and_then(|p| p.mark);
     let reference = quote.map(Quote::mid).or(mark).unwrap_or(Price::ZERO);
+    let qty = inst.floor_lot(Qty(held.abs()).min(inst.most_at_market(reference)));
     let contender = ContenderId::system();
     let proposal = Proposal {
         contender: contender.clone(),

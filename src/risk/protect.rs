@@ -176,7 +176,7 @@ pub fn plan(
             None if hit => {
                 settled = false;
                 if closing.is_zero() {
-                    exit(inst, sleeve, wants, format!("its stop {trigger} is hit"), sure, &mut acts);
+                    exit((inst, last), sleeve, wants, format!("its stop {trigger} is hit"), sure, &mut acts);
                 }
             }
             None => {
@@ -221,7 +221,7 @@ pub fn plan(
             acts.iter().any(|act| matches!(act, Act::Exit { contender, .. } if contender == sleeve.contender));
         if hit && !already {
             exit(
-                inst,
+                (inst, last),
                 sleeve,
                 rest,
                 format!("its stop {at} is hit, and the venue's position is not its own"),
@@ -233,7 +233,14 @@ pub fn plan(
     Cover { needed, covered: Qty(covered), acts }
 }
 
-fn exit(inst: &Instrument, sleeve: &Sleeve<'_>, qty: Qty, why: String, sure: bool, acts: &mut Vec<Act>) {
+fn exit(
+    (inst, last): (&Instrument, Option<Price>),
+    sleeve: &Sleeve<'_>,
+    qty: Qty,
+    why: String,
+    sure: bool,
+    acts: &mut Vec<Act>,
+) {
     let nobodys = *sleeve.contender == ContenderId::system();
     if nobodys || !sure || qty < inst.min_size || qty.is_zero() {
         return;
@@ -249,7 +256,7 @@ fn exit(inst: &Instrument, sleeve: &Sleeve<'_>, qty: Qty, why: String, sure: boo
     acts.push(Act::Exit {
         contender: sleeve.contender.clone(),
         side,
-        qty: qty.min(inst.floor_lot(qty.min(inst.max_market_size))),
+        qty: qty.min(inst.floor_lot(qty.min(inst.most_at_market(last.unwrap_or(sleeve.average))))),
         why,
     });
 }
@@ -266,7 +273,7 @@ pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], bare: Qty) -> Vec<Act>
     for sleeve in on_side {
         let qty = inst.floor_lot(Qty(sleeve.held.0.abs().min(open)));
         let before = acts.len();
-        exit(inst, sleeve, qty, "no stop could be placed in time".into(), true, &mut acts);
+        exit((inst, None), sleeve, qty, "no stop could be placed in time".into(), true, &mut acts);
         if acts.len() > before {
             open -= qty.0;
         }

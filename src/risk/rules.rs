@@ -12,7 +12,7 @@ use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
     AccountView, EquityBook, InstKind, InstState, Instrument, Limits, MarketView, Ms, OrderIntent, OrdersView, Price,
-    Purpose, Quote, Readiness, Rule, Side, Standing, Usd,
+    Purpose, Qty, Quote, Readiness, Rule, Side, Standing, Usd,
 };
 use crate::runtime::sabotage::{self, Promise};
 
@@ -144,7 +144,7 @@ fn cut_exit(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<O
         return intent;
     }
     let inst = view.instrument;
-    let most = if intent.limit.is_some() { inst.max_limit_size } else { inst.max_market_size };
+    let most = most(&intent, inst);
     let worth = inst.size_for(crate::domain::Usd(limits.value(Rule::OrderNotionalMax)), worst_price(&intent));
     let qty = inst.floor_lot(intent.qty.min(most).min(worth));
     // Too small to be an order of its own: the rules below say what is wrong.
@@ -152,6 +152,11 @@ fn cut_exit(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<O
         return intent;
     }
     Arc::new(OrderIntent { qty, ..(*intent).clone() })
+}
+
+/// The most that the venue takes in one order of this kind.
+fn most(intent: &OrderIntent, inst: &Instrument) -> Qty {
+    if intent.limit.is_some() { inst.max_limit_size } else { inst.most_at_market(worst_price(intent)) }
 }
 
 /// What cannot be sent whatever the limits are.
@@ -184,7 +189,7 @@ fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
     if intent.qty < inst.min_size || !inst.on_lot(intent.qty) {
         breach("size_step", format!("≥ {} in steps of {}", inst.min_size, inst.lot), intent.qty.to_string());
     }
-    let most = if intent.limit.is_some() { inst.max_limit_size } else { inst.max_market_size };
+    let most = most(intent, inst);
     if intent.qty > most {
         breach("size_max", most.to_string(), intent.qty.to_string());
     }

@@ -48,7 +48,7 @@ pub struct Opened {
     /// Stops that may be alive, or whose children may still come, by our name of them.
     pub stops: BTreeMap<String, Stop>,
     /// How each sleeve is to be protected: by the newest order that added to it.
-    pub guards: BTreeMap<(ContenderId, InstId), Guard>,
+    pub guards: Vec<((ContenderId, InstId), Guard)>,
     /// What is halted.
     pub halts: Vec<Case>,
     /// Orders that a person has set aside.

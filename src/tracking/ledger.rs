@@ -74,7 +74,6 @@ impl Ledger {
             instruments: known,
             prefix: format!("{}{env}", crate::domain::ids::CLIENT_ID_PREFIX),
             stops: opened.stops,
-            guards: opened.guards,
             ..Self::default()
         };
         ledger.tally.forgive(opened.streak_after.iter().map(|(who, until)| (who.as_str().into(), *until)));
@@ -87,6 +86,12 @@ impl Ledger {
             ledger.book(fill);
         }
         moved.for_each(|(_, row)| ledger.shift(row));
+        for (key, guard) in opened.guards {
+            let held = ledger.holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
+            if guard.side.signed(held) >= Qty::ZERO {
+                ledger.guards.insert(key, guard); // the newest on the side that is held
+            }
+        }
         for mut order in opened.orders {
             if matches!(order.state(), OrderState::Intended | OrderState::Sent)
                 && let Ok(Some(step)) = order.local_step(OrderState::Unknown)

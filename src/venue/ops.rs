@@ -67,7 +67,8 @@ impl OrderSocket {
     pub async fn cancel(&self, inst: &Instrument, cl_ord_id: &str) -> CancelOutcome {
         let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
         let id = format!("c{}", self.count.fetch_add(1, Ordering::Relaxed));
-        let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, "clOrdId": cl_ord_id}]});
+        let (key, id_there) = super::wire::name_of(cl_ord_id);
+        let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, key: id_there}]});
         match self.ask(id, &frame).await {
             Some(reply) => judge_cancel(&reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),

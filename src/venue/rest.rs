@@ -460,9 +460,10 @@ impl Trading {
         self.venue.inner.budgets.wait(Lane::Cancel, inst.as_str()).await;
     }
 
-    /// Asks for a cancel, by our id. Wait for room first.
-    pub async fn cancel(&self, inst: &InstId, cl_ord_id: &str) -> CancelOutcome {
-        let body = serde_json::json!({"instId": inst, "clOrdId": cl_ord_id}).to_string();
+    /// Asks for a cancel, by our id or, of what the venue has made itself, by its own. Wait for room first.
+    pub async fn cancel(&self, inst: &InstId, id: &str) -> CancelOutcome {
+        let (key, id) = wire::name_of(id);
+        let body = serde_json::json!({"instId": inst, key: id}).to_string();
         match self.post("/api/v5/trade/cancel-order", body, None).await {
             Ok(reply) => judge_cancel(&reply),
             Err(error) => CancelOutcome::Again(error.to_string()),

@@ -55,6 +55,7 @@ pub(super) struct Gate {
     least: i64,
     most_limit: i64,
     most_market: i64,
+    most_worth: f64,
     swap: bool,
     /// Worth of a unit of the account, as `domain/equity.rs` counts.
     start: f64,
@@ -117,6 +118,7 @@ impl Gate {
             least: Number::ceil(inst.min_size.0 / inst.lot.0).max(1),
             most_limit: lots(inst.max_limit_size.0.min(rust_decimal::Decimal::from(i64::MAX))),
             most_market: lots(inst.max_market_size.0.min(rust_decimal::Decimal::from(i64::MAX))),
+            most_worth: f64::of(inst.max_market_size.0),
             swap: market.is_swap(),
             start: cash,
             nav: 1.0,
@@ -226,7 +228,12 @@ impl Gate {
             Kind::Ioc(limit) | Kind::Limit(limit) | Kind::PostOnly(limit) => Some(limit as f64),
         };
         let worst_price = limit.map_or(close, |limit| limit.max(close));
-        let most = if limit.is_some() { self.most_limit } else { self.most_market };
+        let most = match (limit, self.swap) {
+            (Some(_), _) => self.most_limit,
+            (None, true) => self.most_market,
+            // In the quote currency; a quotient that is whole stays so.
+            (None, false) => (self.most_worth / (worst_price * self.unit) * (1.0 + 1e-12)).floor() as i64,
+        };
         self.cut_exit(order, worst_price, most);
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };

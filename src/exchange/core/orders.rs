@@ -150,7 +150,11 @@ impl Exchange {
         if size < inst.min_size.0 {
             return Err(Refusal::new("51020", "Your order should meet or exceed the minimum order amount."));
         }
-        if size > inst.max_limit_size.0 {
+        let most = match new.ord_type {
+            OrdType::Market => inst.most_at_market(crate::domain::Price(price)),
+            _ => inst.max_limit_size,
+        };
+        if size > most.0 {
             let code = if new.ord_type == OrdType::Market { "51202" } else { "51101" };
             return Err(Refusal::new(code, "Order amount exceeds the maximum."));
         }

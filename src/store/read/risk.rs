@@ -48,18 +48,19 @@ pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>
     rows(db, statement, restriction_of)
 }
 
-/// The newest order that added to each sleeve, and where its decision wanted it stopped.
-pub(super) fn guards(db: &rusqlite::Connection) -> Result<BTreeMap<(ContenderId, InstId), Guard>, ReadFail> {
+/// The newest order that added to each sleeve on each side, oldest first, and where its decision wanted it stopped. Which of the
+/// two guards what is held only the fills say: an entry against a position may have filled in part.
+pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<((ContenderId, InstId), Guard)>, ReadFail> {
     // Of a group the row with the largest of MAX is shown.
-    let statement = "SELECT contender_id, inst_id, order_id, side, stop_px, run_id, MAX(created_ms) FROM orders
-        WHERE purpose = 'entry' AND CAST(filled AS REAL) > 0 GROUP BY contender_id, inst_id";
-    let found = rows(db, statement, |row| {
+    let statement =
+        "SELECT contender_id, inst_id, order_id, side, stop_px, run_id, MAX(created_ms) AS newest FROM orders
+        WHERE purpose = 'entry' AND CAST(filled AS REAL) > 0 GROUP BY contender_id, inst_id, side ORDER BY newest";
+    rows(db, statement, |row| {
         let key = (text(row, 0)?.as_str().into(), text(row, 1)?.as_str().into());
         let entry = OrderId::new(text(row, 2)?);
         let (side, trigger) = (word(row, 3, Side::parse)?, optional(row, 4)?);
         Ok((key, Guard { entry, run_id: run_of(&text(row, 5)?)?, side, trigger }))
-    })?;
-    Ok(found.into_iter().collect())
+    })
 }
 
 /// What a unit of the account was worth last; empty if it was never counted.

@@ -43,7 +43,10 @@ impl Desk {
             }
             inquiry.in_flight = true;
             inquiry.asked += 1;
-            let expired = order.expires_at.unwrap_or(order.created_at).plus(self.patience.absent_after);
+            // A create counts from when the venue would have dropped it; what had rested there for long, from when it was not
+            // known any more: the venue may not show for a moment what it has.
+            let doubted = order.expires_at.unwrap_or(order.created_at).max(inquiry.since);
+            let expired = doubted.plus(self.patience.absent_after);
             let pause = self.patience.ask_at.get(inquiry.asked).copied().unwrap_or(self.patience.ask_every);
             // Not later than the moment from which an absence counts.
             let left = expired.since(now.venue).plus(Ms(1));
@@ -101,7 +104,8 @@ impl Desk {
         if let Some(push) = &found.order {
             return self.on_order(push, "trade/order", now);
         }
-        let Some(order) = self.ledger.get(id).cloned() else { return };
+        // The venue may have spoken of it while it was looked for.
+        let Some(order) = self.ledger.get(id).filter(|o| o.state() == OrderState::Unknown).cloned() else { return };
         // Nowhere, and yet the account has moved: then it is somewhere.
         if let Some(odd) = self.audit.odd_position(&self.ledger, &order.inst, &found.account) {
             warn!(event = "absence_doubted", order = %id, %odd, "not found, but the position is not what our fills make it");

@@ -18,9 +18,12 @@ use self::audit::Audit;
 use self::inquiry::Inquiry;
 use super::ledger::{Foreign, Ledger, Outcome};
 use super::sweep::{Everywhere, Question, Sweep, Wanted};
+use crate::domain::order::Contradiction;
 use crate::domain::record::Record;
 use crate::domain::view::Stray;
-use crate::domain::{AccountView, Case, InstId, InstKind, Ms, OrderId, OrdersView, Price, Readiness, RunId, Trouble};
+use crate::domain::{
+    AccountView, Case, InstId, InstKind, Ms, OrderId, OrderState, OrdersView, Price, Readiness, RunId, Trouble,
+};
 use crate::execution::{News, Report};
 use crate::store::Opened;
 use crate::venue::{AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush};
@@ -407,6 +410,7 @@ impl Desk {
     }
 
     fn on_fill(&mut self, row: &FillReport, now: Now) {
+        self.on_fill_after_all(row, now);
         match self.ledger.on_fill(row, now.venue) {
             Ok(Err(contradiction)) if self.is_set_aside(&row.cl_ord_id) => {
                 warn!(event = "set_aside", %contradiction, "about an order that a person has set aside");
@@ -416,6 +420,18 @@ impl Desk {
                 self.audit.not_ours(row, now.venue);
                 self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
             }
+        }
+    }
+
+    /// A fill of an order that was never to have been in the book: it is booked, for it is there, and somebody must look.
+    fn on_fill_after_all(&mut self, row: &FillReport, now: Now) {
+        let order =
+            self.ledger.get(&OrderId::from(row.cl_ord_id.as_str())).filter(|_| !self.is_set_aside(&row.cl_ord_id));
+        let dead = order.filter(|order| matches!(order.state(), OrderState::Expired | OrderState::Rejected));
+        if let Some(order) = dead.filter(|order| !order.has_fill(&row.fill.trade_id)) {
+            let (id, known, inst) = (order.id.clone(), order.state(), order.inst.clone());
+            let contradiction = Contradiction::FilledAfterAll { order: id, known, filled: row.fill.qty };
+            self.keep(Err(contradiction), Some(inst), now);
         }
     }
 

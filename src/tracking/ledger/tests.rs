@@ -199,6 +199,26 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
 }
 
 #[test]
+fn a_start_guards_what_is_held_by_an_entry_on_its_side_and_not_by_a_flip_that_filled_in_part() {
+    let guard = |id: &str, side: Side, trigger: i64| {
+        let trigger = Some(Price(Decimal::from(trigger)));
+        (("trend".into(), swap().id), Guard { entry: id.into(), run_id: intent().run_id, side, trigger })
+    };
+    let fill = |side: Side, qty: i64| {
+        let raw = push(ID, "", "9", side, VenueStatus::Filled, Some(("t", qty)), qty).fill.unwrap();
+        raw.of(&swap().id, side, &ID.into(), &"9".into(), &"trend".into(), intent().run_id)
+    };
+    let held_by = |fills: Vec<crate::domain::Fill>| {
+        let guards = vec![guard("bought", Side::Buy, 98), guard("flipped", Side::Sell, 103)];
+        let (ledger, _) = ledger(Opened { fills, guards, ..Opened::default() });
+        ledger.view().guards.into_values().next().map(|guard| guard.entry.to_string())
+    };
+    assert_eq!(held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 2)]).as_deref(), Some("bought"));
+    assert_eq!(held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 7)]).as_deref(), Some("flipped"));
+    assert_eq!(held_by(Vec::new()).as_deref(), Some("flipped"), "the newest of what is over");
+}
+
+#[test]
 fn strangers_are_left_alone_and_our_own_unknown_is_not() {
     let mut ledger = sent();
     let by_hand = push("", "", "77", Side::Buy, VenueStatus::Live, None, 0);

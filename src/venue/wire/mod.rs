@@ -11,7 +11,8 @@ pub use market::{
     parse_open_interest, parse_quote, parse_time, parse_trades,
 };
 pub use orders::{
-    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, parse_algos, parse_fills, parse_orders, stop_body,
+    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, name_of, parse_algos, parse_fills, parse_orders,
+    stop_body,
 };
 
 use rust_decimal::Decimal;

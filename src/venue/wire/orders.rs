@@ -289,6 +289,14 @@ pub enum Op {
 /// The body of a create, complete.
 ///
 /// # Errors
+/// By which key the venue knows an order of this id: ours by our own, `v` and a number by the venue's (see `tracking/ledger`).
+pub fn name_of(id: &str) -> (&'static str, &str) {
+    match id.strip_prefix('v').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())) {
+        Some(venue_id) => ("ordId", venue_id),
+        None => ("clOrdId", id),
+    }
+}
+
 /// Over WebSocket, when the venue gave the instrument no code.
 pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Value, Malformed> {
     let mut body = json!({
@@ -353,3 +361,15 @@ pub fn stop_body(stop: &Stop, inst: &Instrument) -> Value {
 
 /// Our mark on every order: what cancel-all-after and an owner's eye go by.
 pub const TAG: &str = "alphaarena";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_ours_goes_by_our_name_and_one_that_the_venue_made_by_its_own() {
+        assert_eq!(name_of("as12345678901234567890123456"), ("clOrdId", "as12345678901234567890123456"));
+        assert_eq!(name_of("v1743947485"), ("ordId", "1743947485"));
+        assert_eq!((name_of("v"), name_of("vX1")), (("clOrdId", "v"), ("clOrdId", "vX1")));
+    }
+}

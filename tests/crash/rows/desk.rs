@@ -245,10 +245,75 @@ fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
 }
 
 #[test]
+fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_written_off() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Accepted("9".into())));
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    story.wait(3_600_000);
+    let flat = account(0, 1000, 3_600_000);
+    // A sweep does not find it: its create has expired an hour ago, and that says nothing about now.
+    let asked = |story: &mut Story| {
+        while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
+            let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
+            let lost = Sweep { asked: vec![(OrderId::from(ID), true, None)], ..sweep(wanted.epoch) };
+            story.hear(Heard::Answer(Answer::Sweep(Ok(lost))));
+        }
+    };
+    story.wait(10_000);
+    asked(&mut story);
+    assert_eq!(story.state(), "unknown 0");
+    for _ in 0..5 {
+        story.wait(2500);
+        story.nowhere(&flat, &[]);
+        assert_eq!(story.state(), "unknown 0", "after {} ms", story.now - 3_611_000);
+    }
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    assert_eq!(story.state(), "acked 0", "there it is");
+}
+
+#[test]
+fn row_33d_a_look_that_began_before_the_venue_spoke_of_it_proves_nothing() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    let flat = account(0, 1000, 2000);
+    story.wait(100);
+    story.wait(21_000);
+    story.nowhere(&flat, &[]);
+    story.wait(5500);
+    // The second look is under way when its push comes.
+    let look = story.asks.iter().any(|ask| matches!(ask, Ask::Everywhere(..)));
+    assert!(look, "{:?}", story.asks);
+    story.say(&[row(ID, "9", "live", 0, None)]);
+    story.nowhere(&flat, &[]);
+    assert_eq!(story.state(), "acked 0");
+}
+
+#[test]
+fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
+    let mut story = Story::sent();
+    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    let flat = account(0, 1000, 2000);
+    for _ in 0..3 {
+        story.wait(21_000);
+        story.nowhere(&flat, &[]);
+    }
+    assert_eq!(story.state(), "expired 0");
+    story.wait(60_000);
+    while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
+        let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
+        let found = Sweep { fills: vec![fill_row(ID, "9", "t1", 2)], ..sweep(wanted.epoch) };
+        story.hear(Heard::Answer(Answer::Sweep(Ok(found))));
+    }
+    assert_eq!((story.held(), story.fills()), (d(2), 1), "it is there");
+    assert_eq!(story.cases(), [format!("contradiction:{INST}")]);
+}
+
+#[test]
 fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_position_says_otherwise() {
     let mut story = Story::sent();
     story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
     let (flat, moved) = (account(0, 1000, 2000), account(5, 1000, 2000));
+    story.wait(100);
     story.wait(21_000);
     story.nowhere(&moved, &[]);
     story.wait(6000);
