@@ -62,6 +62,12 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         };
         room = Some(room.map_or(own, |least| least.min(own)));
     }
+    // While not all is reconciled nothing opens at the venue either, whatever the sleeve holds.
+    if doubtful && intent.moves.is_none() {
+        at_venue = true;
+        let there = room_at_venue(intent, view);
+        room = Some(room.map_or(there, |least| least.min(there)));
+    }
     let room = view.instrument.floor_lot(Qty(room.unwrap_or_default().max(Decimal::ZERO)));
     if room < view.instrument.min_size || room.is_zero() {
         return refused("reduce_only", "an order that reduces");

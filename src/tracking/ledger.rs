@@ -47,6 +47,8 @@ pub struct Ledger {
     stops: BTreeMap<String, Stop>,
     /// Stops that were believed never made and live at the venue.
     undead: BTreeSet<String>,
+    /// Stops that lived and that the venue did not know any more.
+    buried: BTreeSet<String>,
     /// How each sleeve is to be protected.
     guards: BTreeMap<(ContenderId, InstId), Guard>,
     latest: BTreeMap<(ContenderId, InstId), OrderId>,

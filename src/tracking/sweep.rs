@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
+use tracing::debug;
+
 use crate::domain::{AccountView, ClOrdId, InstId, InstKind, Ms, OrderId};
 use crate::runtime::faults;
 use crate::runtime::sabotage::{self, Promise};
@@ -31,6 +33,8 @@ pub trait Inquire: Clone + Send + Sync + 'static {
     fn algos_pending(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
     /// Stops that ended lately.
     fn algos_ended(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
+    /// One stop by our id.
+    fn algo(&self, id: &str) -> impl Future<Output = Result<AlgoPush, VenueError>> + Send;
     /// Balances and positions.
     fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
 }
@@ -66,6 +70,9 @@ impl Inquire for super::tracker::VenueWire {
     async fn algos_ended(&self) -> Result<Vec<AlgoPush>, VenueError> {
         self.venue.algos_ended().await
     }
+    async fn algo(&self, id: &str) -> Result<AlgoPush, VenueError> {
+        self.venue.algo(id).await
+    }
     async fn account(&self) -> Result<AccountView, VenueError> {
         self.venue.account().await
     }
@@ -93,6 +100,8 @@ pub struct Sweep {
     pub nameless: Vec<OrderPush>,
     pub fills: Vec<FillReport>,
     pub algos: Vec<AlgoPush>,
+    /// Stops that should be alive, are in no list, and that the venue does not know by name.
+    pub gone: Vec<String>,
     /// Which listening of the private stream this belongs to.
     pub epoch: u64,
 }
@@ -150,7 +159,26 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
     if missing {
         algos.extend(venue.algos_ended().await?.into_iter().filter(|a| wanted.stops.contains(&a.algo_id)));
     }
-    Ok(Sweep { began, pending, asked, nameless, fills, algos, epoch: wanted.epoch })
+    // The lists of what has ended hold one page: what is older is asked for by its name.
+    let mut gone = Vec::new();
+    for id in wanted.stops.iter().filter(|id| algos.iter().all(|a| a.algo_id != **id)).collect::<Vec<_>>() {
+        match venue.algo(id).await {
+            Ok(push) => algos.push(push),
+            Err(error) if error.is_not_found() => gone.push(id.clone()),
+            // Another word says nothing of the stop, and must not cost us the rest.
+            Err(VenueError::Refused { code, msg, .. }) => {
+                debug!(
+                    event = "stop_not_told",
+                    algo_id = id,
+                    code,
+                    msg,
+                    "the venue does not say what became of a stop"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Sweep { began, pending, asked, nameless, fills, algos, gone, epoch: wanted.epoch })
 }
 
 /// Asks for one order; `None`: the venue says it does not know it.

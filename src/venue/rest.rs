@@ -371,16 +371,14 @@ impl Venue {
     /// All open orders of the account, ours and others'.
     pub async fn orders_pending(&self) -> Result<Vec<OrderPush>, VenueError> {
         let mut rows: Vec<OrderPush> = Vec::new();
+        let mut after = None;
         loop {
             let mut target = "/api/v5/trade/orders-pending?limit=100".to_owned();
-            if let Some(last) = rows.last() {
-                target.push_str(&format!("&after={}", last.report.venue_id));
-            }
+            after.iter().for_each(|last: &String| target.push_str(&format!("&after={last}")));
             let data = self.read(Lane::Query, &target, true).await?;
-            let page = Self::parsed("trade/orders-pending", wire::parse_orders(&data.to_string()))?;
-            let full = page.len() >= 100;
-            rows.extend(page);
-            if !full {
+            rows.extend(Self::parsed("trade/orders-pending", wire::parse_orders(&data.to_string()))?);
+            after = next_page(&data, "ordId");
+            if after.is_none() {
                 return Ok(rows);
             }
         }
@@ -396,19 +394,28 @@ impl Venue {
     /// Stops that are alive, all of them.
     pub async fn algos_pending(&self) -> Result<Vec<wire::AlgoPush>, VenueError> {
         let mut rows: Vec<wire::AlgoPush> = Vec::new();
+        let mut after = None;
         loop {
             let mut target = "/api/v5/trade/orders-algo-pending?ordType=conditional&limit=100".to_owned();
-            if let Some(last) = rows.last() {
-                target.push_str(&format!("&after={}", last.venue_id));
-            }
+            after.iter().for_each(|last: &String| target.push_str(&format!("&after={last}")));
             let data = self.read(Lane::Bulk, &target, true).await?;
-            let page = Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))?;
-            let full = page.len() >= 100;
-            rows.extend(page);
-            if !full {
+            rows.extend(Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))?);
+            after = next_page(&data, "algoId");
+            if after.is_none() {
                 return Ok(rows);
             }
         }
+    }
+
+    /// One stop by our id.
+    pub async fn algo(&self, algo_id: &str) -> Result<wire::AlgoPush, VenueError> {
+        let data = self.read(Lane::Bulk, &format!("/api/v5/trade/order-algo?algoClOrdId={algo_id}"), true).await?;
+        let mut rows = Self::parsed("trade/order-algo", wire::parse_algos(&data.to_string()))?;
+        rows.pop().ok_or_else(|| VenueError::Strange {
+            request: "GET trade/order-algo".into(),
+            status: 200,
+            body: data.to_string(),
+        })
     }
 
     /// Stops that ended lately: triggered, cancelled, failed. One page of each.
@@ -421,6 +428,12 @@ impl Venue {
         }
         Ok(rows)
     }
+}
+
+/// After which row the next page begins, if this one is full. Rows that we leave out count: they filled the page.
+fn next_page(data: &Value, id: &str) -> Option<String> {
+    let rows = data.as_array().filter(|rows| rows.len() >= 100)?;
+    rows.last()?[id].as_str().map(str::to_owned)
 }
 
 /// The part of the client that changes things. Only the executor holds one.

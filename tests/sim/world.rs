@@ -568,6 +568,14 @@ impl Inquire for Venue {
     async fn algos_ended(&self) -> Result<Vec<AlgoPush>, VenueError> {
         self.read("algos", |w| algos(w, false)).await
     }
+    async fn algo(&self, id: &str) -> Result<AlgoPush, VenueError> {
+        let id = id.to_owned();
+        self.read("order-algo", move |w| {
+            let both = algos(w, true)?.into_iter().chain(algos(w, false)?);
+            both.into_iter().find(|push| push.algo_id == id).ok_or_else(not_found)
+        })
+        .await
+    }
     async fn account(&self) -> Result<AccountView, VenueError> {
         account(self).await
     }

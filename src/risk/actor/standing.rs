@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::{CancelAsk, Gate};
 use crate::domain::record::{Breach, Record};
 use crate::domain::view::OpenOrder;
-use crate::domain::{Ms, OrderIntent, Restriction, Rule, RunId, Scope, TradingState};
+use crate::domain::{Ms, OrderIntent, Readiness, Restriction, Rule, RunId, Scope, TradingState};
 use crate::risk::restrict::{consequence, scope_of};
 use crate::risk::rules::assess;
 use crate::runtime::StageError;
@@ -42,9 +42,11 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes back what rests and may not any more: while halted everything but what closes, while reduce-only what opens.
+    /// Takes back what rests and may not any more: while halted everything but what closes, while reduce-only what opens; and
+    /// what opens while the tracker has found something that lets nothing open.
     pub(super) async fn take_back(&mut self) -> Result<(), StageError> {
-        if self.memory.standing.0.is_empty() || !self.latch.is_on() {
+        let doubtful = matches!(*self.readiness.borrow(), Readiness::Halted(_) | Readiness::ReduceOnly(_));
+        if (self.memory.standing.0.is_empty() && !doubtful) || !self.latch.is_on() {
             return Ok(());
         }
         let wall = self.wall();
@@ -56,7 +58,7 @@ impl Gate {
             let may_not = |o: &&OpenOrder| match self.memory.standing.of(&o.contender, &o.inst).map(|r| r.state) {
                 Some(TradingState::Halted) => true,
                 Some(TradingState::ReduceOnly) => o.opening,
-                Some(TradingState::Active) | None => false,
+                Some(TradingState::Active) | None => doubtful && o.opening,
             };
             let ask =
                 |o: &OpenOrder| CancelAsk { inst: o.inst.clone(), order: o.id.clone(), run_id: self.seal.start_run };

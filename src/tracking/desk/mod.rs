@@ -135,6 +135,8 @@ pub struct Desk {
     run_id: RunId,
     cases: Vec<Case>,
     strays: BTreeSet<Stray>,
+    /// Live stops that the venue did not know when it was asked by name, since when; venue time.
+    gone: BTreeMap<String, Ms>,
     /// Orders about which nothing more is believed, because a person said so.
     set_aside: BTreeSet<OrderId>,
     audit: Audit,
@@ -200,6 +202,7 @@ impl Desk {
             run_id,
             cases,
             strays: BTreeSet::new(),
+            gone: BTreeMap::new(),
             set_aside,
             audit,
             inquiries: BTreeMap::new(),

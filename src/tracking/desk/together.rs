@@ -1,7 +1,7 @@
 //! Asking the venue for everything and joining it: the one path of start, recovery, reconnect and audit. The gate opens
 //! when orders, fills and the account agree.
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Act, Ask, Desk, Feed, Now, inquiry};
 use crate::domain::record::Record;
@@ -60,6 +60,7 @@ impl Desk {
                 self.keep(Ok(records), None, now);
             }
         }
+        self.bury(&found.gone, now);
         // A stray that is no longer open needs no cancel.
         self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
         if let Some(cursor) = cursor {
@@ -73,6 +74,26 @@ impl Desk {
         }
         self.sweeps += 1;
         self.agree(&found, now);
+    }
+
+    /// Stops that lived and that the venue does not know any more: twice is enough to protect what they covered anew.
+    fn bury(&mut self, gone: &[String], now: Now) {
+        self.gone.retain(|id, _| gone.contains(id));
+        for id in gone {
+            let first = *self.gone.entry(id.clone()).or_insert(now.venue);
+            if now.venue.since(first) >= self.patience.passes_apart {
+                let evidence = format!("the venue does not know it, at {} and {}", first.0, now.venue.0);
+                let records = self.ledger.stop_gone(id, &evidence, now.venue);
+                if !records.is_empty() {
+                    warn!(
+                        event = "stop_gone",
+                        algo_id = id,
+                        "a live stop is not known to the venue any more: it protects nothing"
+                    );
+                }
+                self.keep(Ok(records), None, now);
+            }
+        }
     }
 
     /// After a complete comparison: are we of one mind with the venue?

@@ -28,8 +28,8 @@ impl Ledger {
                 let closing = stop.child.as_ref().map_or(stop.triggered.is_some(), works);
                 closing.then_some(StopPhase::Closing)
             }
-            AlgoState::Unborn => self.undead.contains(&stop.id).then_some(StopPhase::Undead),
-            AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed => None,
+            AlgoState::Unborn | AlgoState::Canceled if self.undead.contains(&stop.id) => Some(StopPhase::Undead),
+            AlgoState::Unborn | AlgoState::Canceled | AlgoState::OrderFailed | AlgoState::PartiallyFailed => None,
         }
     }
 
@@ -74,6 +74,18 @@ impl Ledger {
         vec![Record::Algo(Box::new(AlgoStep { from: Some(AlgoState::Intended), stop, cause, evidence, at: now }))]
     }
 
+    /// A live stop is not known to the venue any more: from now on it covers nothing. If it shows again it must go.
+    pub fn stop_gone(&mut self, id: &str, evidence: &str, now: Ms) -> Vec<Record> {
+        let Some(stop) = self.stops.get_mut(id).filter(|stop| stop.state == AlgoState::Live) else {
+            return Vec::new();
+        };
+        stop.state = AlgoState::Canceled;
+        self.buried.insert(id.to_owned());
+        let (stop, evidence) = (stop.clone(), evidence.to_owned());
+        let step = AlgoStep { from: Some(AlgoState::Live), stop, cause: "reconcile", evidence, at: now };
+        vec![Record::Algo(Box::new(step))]
+    }
+
     /// Stops that stand alone, were asked for before `until`, and have not been heard of since.
     pub fn unheard_stops(&self, until: Ms) -> Vec<String> {
         let unheard = |s: &&Stop| s.standalone && s.state == AlgoState::Intended && s.created < until;
@@ -115,7 +127,7 @@ impl Ledger {
         }
         let from = stop.state;
         // Believed never made, and there it is: nothing of ours protects by it, and it must go.
-        if from == AlgoState::Unborn {
+        if from == AlgoState::Unborn || self.buried.contains(&push.algo_id) {
             match said {
                 AlgoState::Live => self.undead.insert(push.algo_id.clone()),
                 _ => self.undead.remove(&push.algo_id),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Malformed, decimal, malformed, time};
+use crate::domain::ids::CLIENT_ID_PREFIX;
 use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
     Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
@@ -125,7 +126,7 @@ pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
                 "filled" => VenueStatus::Filled,
                 "canceled" | "mmp_canceled" => VenueStatus::Canceled,
                 // A word we do not know about somebody else's order must not cost us the page.
-                _ if row.cl_ord_id.is_empty() => return Ok(None),
+                _ if !row.cl_ord_id.starts_with(CLIENT_ID_PREFIX) => return Ok(None),
                 other => return Err(bad(format!("unknown state '{other}'"))),
             };
             let at = row.u_time.ok_or_else(|| bad("uTime is empty".into()))?;

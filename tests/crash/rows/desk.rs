@@ -75,6 +75,7 @@ fn sweep(epoch: u64) -> Sweep {
         nameless: Vec::new(),
         fills: Vec::new(),
         algos: Vec::new(),
+        gone: Vec::new(),
         epoch,
     }
 }
@@ -269,6 +270,58 @@ fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_wri
     }
     story.say(&[row(ID, "9", "live", 0, None)]);
     assert_eq!(story.state(), "acked 0", "there it is");
+}
+
+#[test]
+fn a_live_stop_that_the_venue_does_not_know_twice_covers_nothing_and_must_go_if_it_shows_again() {
+    use alpha_arena::domain::AlgoState;
+    use alpha_arena::domain::view::StopPhase;
+    use alpha_arena::venue::AlgoPush;
+    let mut story = Story::new();
+    let stop = alpha_arena::domain::Stop {
+        id: "asSTOP".into(),
+        venue_id: None,
+        parent: ID.into(),
+        run_id: run_id(),
+        contender: "trend".into(),
+        inst: INST.into(),
+        side: Side::Sell,
+        trigger: Price(d(90)),
+        qty: Some(Qty(d(5))),
+        standalone: true,
+        state: AlgoState::Intended,
+        created: Ms(1000),
+        shaped_at: None,
+        triggered: None,
+        child: None,
+    };
+    story.report(News::StopIntended(Box::new(stop)));
+    story.report(News::StopAnswered("asSTOP".into(), CreateOutcome::Accepted("77".into())));
+    let phase = |story: &Story| story.desk.view().stops.first().map(|shown| shown.phase);
+    assert_eq!(phase(&story), Some(StopPhase::Live));
+    let look = |story: &mut Story, algos: Vec<AlgoPush>| {
+        story.wait(10_000);
+        while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
+            let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
+            let gone = if algos.is_empty() { vec!["asSTOP".to_owned()] } else { Vec::new() };
+            let found = Sweep { algos: algos.clone(), gone, ..sweep(wanted.epoch) };
+            story.hear(Heard::Answer(Answer::Sweep(Ok(found))));
+        }
+    };
+    look(&mut story, Vec::new());
+    assert_eq!(phase(&story), Some(StopPhase::Live), "once may be a venue that does not show it");
+    look(&mut story, Vec::new());
+    assert_eq!(phase(&story), None, "the sleeve is bare, and what guards it sees that");
+    let again = AlgoPush {
+        algo_id: "asSTOP".into(),
+        venue_id: "77".into(),
+        state: Some(AlgoState::Live),
+        qty: None,
+        trigger: None,
+        at: None,
+    };
+    look(&mut story, vec![again]);
+    assert_eq!(phase(&story), Some(StopPhase::Undead), "to be cancelled: another stands in its place");
 }
 
 #[test]
