@@ -90,8 +90,8 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
     loop {
         let ready = async {
             // Halted is a state to stay up in, not a failed start.
-            let there = |r: &Readiness| !matches!(r, Readiness::Reconciling(_)) && !(told && is_halted(r));
-            views.readiness.wait_for(there).await.ok()?;
+            let waits = |r: &Readiness| matches!(r, Readiness::Reconciling(_)) || (told && is_halted(r));
+            views.readiness.wait_for(|r| !waits(r)).await.ok()?;
             views.market.wait_for(|m| m.live).await.ok()?;
             views.account.wait_for(Option::is_some).await.ok()?;
             Some(())

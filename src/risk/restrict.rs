@@ -75,6 +75,15 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     Reducible::Clamped { qty: intent.qty.min(room), at_venue }
 }
 
+/// May an order go on resting in this state? `doubtful`: the tracker has found something that lets nothing open.
+pub fn may_rest(state: Option<TradingState>, doubtful: bool, opening: bool) -> bool {
+    match state {
+        Some(TradingState::Halted) => false,
+        Some(TradingState::ReduceOnly) => !opening,
+        Some(TradingState::Active) | None => !(doubtful && opening),
+    }
+}
+
 /// Whom a breach of a rule by this order restricts.
 pub fn scope_of(rule: Rule, intent: &OrderIntent) -> Scope {
     match rule.spec().reach {
@@ -149,4 +158,25 @@ fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> D
     // An order that is moved is among them itself.
     let own = intent.moves.as_ref().and_then(|id| view.orders.open.get(id)).map_or(Decimal::ZERO, |o| o.leaves.0);
     open + leaving - own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rests_and_opens_is_taken_back_by_any_doubt_and_what_closes_only_by_a_halt() {
+        use TradingState::{Active, Halted, ReduceOnly};
+        for (state, doubtful, opening, expected) in [
+            (None, false, true, true),
+            (None, true, true, false),
+            (None, true, false, true),
+            (Some(Active), true, true, false),
+            (Some(ReduceOnly), false, true, false),
+            (Some(ReduceOnly), true, false, true),
+            (Some(Halted), false, false, false),
+        ] {
+            assert_eq!(may_rest(state, doubtful, opening), expected, "{state:?} {doubtful} {opening}");
+        }
+    }
 }

@@ -581,3 +581,6 @@ pub async fn sim_clock(rest: &str, timeout: Duration) -> Result<(Ms, f64), Venue
         _ => Err(VenueError::Strange { request: "GET /sim/clock".into(), status: 200, body: excerpt(&text) }),
     }
 }
+
+#[cfg(test)]
+mod tests;

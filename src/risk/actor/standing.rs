@@ -8,7 +8,7 @@ use super::{CancelAsk, Gate};
 use crate::domain::record::{Breach, Record};
 use crate::domain::view::OpenOrder;
 use crate::domain::{Ms, OrderIntent, Readiness, Restriction, Rule, RunId, Scope, TradingState};
-use crate::risk::restrict::{consequence, scope_of};
+use crate::risk::restrict::{consequence, may_rest, scope_of};
 use crate::risk::rules::assess;
 use crate::runtime::StageError;
 
@@ -55,10 +55,9 @@ impl Gate {
             let orders = self.orders.borrow();
             let works =
                 |o: &&OpenOrder| !o.state.is_final() && !o.protective && !self.work.cancelled.contains_key(&o.id);
-            let may_not = |o: &&OpenOrder| match self.memory.standing.of(&o.contender, &o.inst).map(|r| r.state) {
-                Some(TradingState::Halted) => true,
-                Some(TradingState::ReduceOnly) => o.opening,
-                Some(TradingState::Active) | None => doubtful && o.opening,
+            let may_not = |o: &&OpenOrder| {
+                let state = self.memory.standing.of(&o.contender, &o.inst).map(|r| r.state);
+                !may_rest(state, doubtful, o.opening)
             };
             let ask =
                 |o: &OpenOrder| CancelAsk { inst: o.inst.clone(), order: o.id.clone(), run_id: self.seal.start_run };

@@ -210,6 +210,10 @@ fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
     // The venue holds the net of all, and no more of that leaves.
     let exit = doubt.order(Side::Sell, "50", "100").exit().holds("trend", "80").holds("other", "-60");
     assert_eq!(exit.judged().unwrap().intent().qty, Qty(d("20")));
+    // A restriction of the contender does not loosen that.
+    let both = exit.clone().restricted("contender:trend", TradingState::ReduceOnly);
+    assert_eq!(both.judged().unwrap().intent().qty, Qty(d("20")));
+    exit.clone().holds("other", "-80").restricted("contender:trend", TradingState::ReduceOnly).expect(&["reduce_only"]);
     exit.holds("other", "-80").expect(&["reduce_only"]);
     let halted = Case { readiness: Readiness::Halted("x".into()), ..fine() };
     halted.exit().holds("trend", "-50").expect(&["halted"]);

@@ -48,9 +48,12 @@ pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>
     rows(db, statement, restriction_of)
 }
 
+/// A sleeve and what guards it.
+type NamedGuard = ((ContenderId, InstId), Guard);
+
 /// The newest order that added to each sleeve on each side, oldest first, and where its decision wanted it stopped. Which of the
 /// two guards what is held only the fills say: an entry against a position may have filled in part.
-pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<((ContenderId, InstId), Guard)>, ReadFail> {
+pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<NamedGuard>, ReadFail> {
     // Of a group the row with the largest of MAX is shown.
     let statement =
         "SELECT contender_id, inst_id, order_id, side, stop_px, run_id, MAX(created_ms) AS newest FROM orders
