@@ -105,7 +105,7 @@ fn pipeline() {
         .collect();
     let retired =
         Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution: WorkingPolicy::Market { slippage: None } };
-    let mut table = Table::set(&seats, &view);
+    let mut table = Table::set(&seats, &view).0;
     let account = AccountView {
         other_bills: BTreeMap::new(),
         transfers: BTreeMap::new(),
@@ -153,7 +153,7 @@ fn pipeline() {
             &orders.holdings,
         );
         bytes += snapshot.canonical().len();
-        let proposals = table.propose(&seats, &snapshot);
+        let proposals = table.propose((snapshot.bar, snapshot.bar_ts));
         let world = World {
             run_id: run_ids.next(now),
             snapshot: &snapshot,
