@@ -33,7 +33,7 @@ fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
                 let worth = target.fraction().abs() * slot;
                 assert!(worth <= Decimal::from(20_000), "more than twice the sleeve: {worth}");
                 let stop = verdict.proposal.stop.expect("what opens has a stop").0;
-                let lost = worth * (Decimal::from(100) - stop) / Decimal::from(100);
+                let lost = worth * (Decimal::from(100) - stop).abs() / Decimal::from(100);
                 assert!(lost <= Decimal::from(100), "more than one percent of the sleeve: {lost}");
                 assert!(swap().on_tick(verdict.proposal.stop.unwrap()));
             }

@@ -438,6 +438,26 @@ fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
     let mut often = Scene::new(Mode::Single);
     often.opens_today = 5;
     check(&often, json!({}), Code::OpensPerDay);
+    let mut sore = Scene::new(Mode::Single);
+    sore.arm.limits.cooldown = Ms(60_000);
+    let order = OrderId::new("o");
+    let mut ended = |profit: &str, at: i64| {
+        sore.orders.tally.count(&crate::domain::tally::Counted {
+            contender: &sore.arm.id,
+            inst: &swap().id,
+            order: &order,
+            value: crate::domain::Usd(d("100")),
+            profit: d(profit),
+            fee: d("-1"),
+            purpose: Some(crate::domain::Purpose::Exit),
+            held: (d("1"), d("0")),
+            at: Ms(NOW.0 - at),
+        });
+        sore.code(&single().to_string()).0
+    };
+    assert_eq!(ended("-5", 60_000), Code::Accepted, "a minute ago");
+    assert_eq!(ended("5", 1000), Code::Accepted, "no loss");
+    assert_eq!(ended("-5", 59_999), Code::Cooldown);
     let mut full = Scene::new(Mode::Single);
     full.arm.limits.positions = 1;
     let held = crate::domain::books::Holding { qty: Qty(d("1")), average: px("100"), ..Default::default() };

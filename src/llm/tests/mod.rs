@@ -2,6 +2,7 @@
 
 mod corpus;
 mod judged;
+mod portfolio;
 mod prompted;
 mod seated;
 
