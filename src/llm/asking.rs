@@ -2,7 +2,7 @@
 //! request and every reply is handed to the writer before anybody acts on it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::answer::Mode;
 use super::budget::{Allowance, Prices, Spent, Worst};
-use super::chat::{About, Parameters, once_more, request};
+use super::chat::{About, Message, Parameters, once_more, request};
 use super::client::{Client, Raw};
 use super::code::Code;
 use super::format::{Format, Known};
@@ -68,125 +68,186 @@ pub struct Outcome {
     pub worked: Vec<bool>,
 }
 
+/// Where a question stands.
+struct Course {
+    deadline: Instant,
+    messages: Vec<Message>,
+    format: Format,
+    /// The first format that was not to the server's liking, and what it said.
+    stepped: Option<(Format, u16)>,
+    /// Requests so far, and those that failed in a way that may pass.
+    attempt: u32,
+    failed: u32,
+    /// The one more question after an answer of the wrong form has been put.
+    asked_again: bool,
+    worked: Vec<bool>,
+}
+
+impl Course {
+    /// Is there still time after so long?
+    fn has_time_after(&self, pause: Duration) -> bool {
+        Instant::now() + pause < self.deadline
+    }
+}
+
+/// What follows from a request.
+enum Next {
+    Over(Result<Vec<Item>, Refused>),
+    /// Another one, after so long.
+    After(Duration),
+}
+
 impl Asking {
     /// Asks until there is an answer, a reason why there is none, or the deadline.
     ///
     /// # Errors
     /// When the store has failed.
     pub async fn put(self, spent: &Mutex<Spent>) -> Result<Outcome, StageError> {
-        let deadline = Instant::now() + self.model.deadline;
-        let schema = self.mode.schema();
-        let name = format!("{}_v1", self.mode.as_str());
-        let mut messages = self.prompt.messages.clone();
-        let known = || self.model.formats[&self.mode].lock().expect("nobody panics while looking");
-        let mut format = known().get(self.clock.now());
-        // The first format that was not to a server's liking, and what it said.
-        let mut stepped: Option<(Format, u16)> = None;
-        let (mut attempt, mut failed, mut asked_again) = (0, 0, false);
-        let mut worked = Vec::new();
+        let mut course = Course {
+            deadline: Instant::now() + self.model.deadline,
+            messages: self.prompt.messages.clone(),
+            format: self.known().get(self.clock.now()),
+            stepped: None,
+            attempt: 0,
+            failed: 0,
+            asked_again: false,
+            worked: Vec::new(),
+        };
+        let this = Arc::new(self);
         loop {
-            attempt += 1;
-            let body = request(&self.model.parameters, &messages, format, &schema, &name);
-            let worst = Worst::of(body.len(), self.model.parameters.max_tokens, &self.model.prices);
-            let so_far = spent.lock().expect("nobody panics while counting").on(self.clock.now());
-            if let Err(why) = so_far.may(&self.allowance, self.from_the_reserve, worst) {
-                return Ok(Outcome { answer: Err(Refused::new(Code::Budget, why)), worked });
+            match this.ask(&mut course, spent).await? {
+                Next::Over(answer) => return Ok(Outcome { answer, worked: course.worked }),
+                Next::After(pause) => sleep(pause).await,
             }
-            if timeout_at(deadline, self.model.client.room()).await.is_err() {
-                let why = "the rate allowed for this model leaves no room before the deadline";
-                return Ok(Outcome { answer: Err(Refused::new(Code::RateLimited, why)), worked });
+        }
+    }
+
+    /// What is known of the ways the server can be asked.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.model.formats[&self.mode].lock().expect("nobody panics while looking")
+    }
+
+    /// One request, if there is room for it, and what follows from it.
+    async fn ask(self: &Arc<Self>, course: &mut Course, spent: &Mutex<Spent>) -> Result<Next, StageError> {
+        course.attempt += 1;
+        let name = format!("{}_v1", self.mode.as_str());
+        let body = request(&self.model.parameters, &course.messages, course.format, &self.mode.schema(), &name);
+        let worst = Worst::of(body.len(), self.model.parameters.max_tokens, &self.model.prices);
+        let so_far = spent.lock().expect("nobody panics while counting").on(self.clock.now());
+        if let Err(why) = so_far.may(&self.allowance, self.from_the_reserve, worst) {
+            return Ok(Next::Over(Err(Refused::new(Code::Budget, why))));
+        }
+        if timeout_at(course.deadline, self.model.client.room()).await.is_err() {
+            let why = "the rate allowed for this model leaves no room before the deadline";
+            return Ok(Next::Over(Err(Refused::new(Code::RateLimited, why))));
+        }
+        // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows that it was asked.
+        let now = self.clock.now();
+        let reserved = changed(spent, |spent| spent.on(now).reserved(worst));
+        let mut call = self.call(course.attempt, course.format, &body, now);
+        let leaving = Record::Model(Box::new(ModelFact::Request(call.clone())));
+        self.journal.append(Record::Together(vec![self.spent(reserved), leaving])).await?;
+        let settle = |tokens, cost| {
+            let settled = changed(spent, |spent| spent.settled((reserved.day, worst), tokens, cost));
+            self.journal.post(self.spent(settled))
+        };
+        let client = self.model.client.clone();
+        let mut sending = tokio::spawn(async move { client.send(body).await });
+        match timeout_at(course.deadline, &mut sending).await {
+            Err(_) => {
+                course.worked.push(false);
+                let refused = Refused::new(Code::Timeout, format!("no answer in {:?}", self.model.deadline));
+                self.keep(&mut call, &refused).await?;
+                Arc::clone(self).listen(sending, call);
+                Ok(Next::Over(Err(refused)))
             }
-            // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows that it was asked.
-            let now = self.clock.now();
-            let reserved = changed(spent, |spent| spent.on(now).reserved(worst));
-            let mut call = self.call(attempt, format, &body, now);
-            let leaving = Record::Model(Box::new(ModelFact::Request(call.clone())));
-            self.journal.append(Record::Together(vec![self.spent(reserved), leaving])).await?;
-            let client = self.model.client.clone();
-            let mut wait = Duration::ZERO;
-            let mut sending = tokio::spawn(async move { client.send(body).await });
-            let refused = match timeout_at(deadline, &mut sending).await {
-                Err(_) => {
-                    worked.push(false);
-                    let refused = Refused::new(Code::Timeout, format!("no answer in {:?}", self.model.deadline));
-                    self.keep(&mut call, &refused).await?;
-                    self.listen(sending, call);
-                    return Ok(Outcome { answer: Err(refused), worked });
-                }
-                Ok(Err(gone)) => {
-                    worked.push(false);
-                    let refused = Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
-                    self.keep(&mut call, &refused).await?;
-                    refused
-                }
-                Ok(Ok(Err(refused))) => {
-                    worked.push(false);
-                    if refused.code == Code::Unsent {
-                        let settled = changed(spent, |spent| spent.settled((reserved.day, worst), 0, Decimal::ZERO));
-                        self.journal.post(self.spent(settled)).await?;
-                    }
-                    self.keep(&mut call, &refused).await?;
-                    refused
-                }
-                Ok(Ok(Ok(raw))) => {
-                    let Reply { answer, provider_worked: did_its_part, .. } = self.take(&mut call, &raw);
-                    if let Some((tokens, cost)) = counted(call.usage, call.cost_usd, raw.status) {
-                        let settled = changed(spent, |spent| spent.settled((reserved.day, worst), tokens, cost));
-                        self.journal.post(self.spent(settled)).await?;
-                    }
-                    let lower = known().after(format, raw.status);
-                    known().failed(format, raw.status);
-                    let doubtful = Known::is_doubtful(raw.status);
-                    if let Some(lower) = lower.filter(|_| !doubtful || failed + 1 < TRIES) {
-                        stepped.get_or_insert((format, raw.status));
-                        let why = format!("perhaps it does not know {}", format.as_str());
-                        self.keep(&mut call, &Refused::new(Code::HttpStatus, why)).await?;
-                        format = lower;
-                        if doubtful {
-                            // As likely an outage: that was the first try.
-                            failed += 1;
-                            let pause = jitter(self.run_id, attempt).max(raw.retry_after.unwrap_or_default());
-                            if Instant::now() + pause >= deadline {
-                                worked.push(false);
-                                let refused = Refused::new(Code::HttpStatus, format!("HTTP {}", raw.status));
-                                return Ok(Outcome { answer: Err(refused), worked });
-                            }
-                            sleep(pause).await;
-                        }
-                        continue;
-                    }
-                    worked.push(did_its_part);
-                    match answer {
-                        Ok(items) => {
-                            call.outcome = Code::Accepted.as_str().to_owned();
-                            self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
-                            known().worked(format, stepped, self.clock.now());
-                            return Ok(Outcome { answer: Ok(items), worked });
-                        }
-                        Err(refused) => {
-                            self.keep(&mut call, &refused).await?;
-                            if did_its_part && (200..300).contains(&raw.status) {
-                                known().worked(format, stepped, self.clock.now());
-                            }
-                            // Only if there is time for as long as the first took: what runs out of it says nothing of the server.
-                            if refused.code.is_form() && !asked_again && Instant::now() + raw.done < deadline {
-                                asked_again = true;
-                                messages.extend(once_more(&raw.body, &refused));
-                                continue;
-                            }
-                            wait = raw.retry_after.filter(|_| refused.code.is_passing()).unwrap_or_default();
-                            refused
-                        }
-                    }
-                }
-            };
-            failed += 1;
-            // As long as the server asks for, if there is time.
-            let pause = jitter(self.run_id, attempt).max(wait);
-            if !refused.code.is_passing() || failed >= TRIES || Instant::now() + pause >= deadline {
-                return Ok(Outcome { answer: Err(refused), worked });
+            Ok(Err(gone)) => {
+                let refused = Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
+                self.unheard(course, &mut call, refused).await
             }
-            sleep(pause).await;
+            Ok(Ok(Err(refused))) => {
+                if refused.code == Code::Unsent {
+                    settle(0, Decimal::ZERO).await?;
+                }
+                self.unheard(course, &mut call, refused).await
+            }
+            Ok(Ok(Ok(raw))) => {
+                let reply = self.take(&mut call, &raw);
+                if let Some((tokens, cost)) = counted(call.usage, call.cost_usd, raw.status) {
+                    settle(tokens, cost).await?;
+                }
+                self.heard(course, call, &raw, reply).await
+            }
+        }
+    }
+
+    /// Nothing has come back.
+    async fn unheard(&self, course: &mut Course, call: &mut ModelCall, refused: Refused) -> Result<Next, StageError> {
+        course.worked.push(false);
+        self.keep(call, &refused).await?;
+        Ok(self.after(course, refused, Duration::ZERO))
+    }
+
+    /// A reply has come: an answer, one that is not in the form asked for, or a refusal, perhaps of the way of asking.
+    async fn heard(
+        &self,
+        course: &mut Course,
+        mut call: ModelCall,
+        raw: &Raw,
+        reply: Reply,
+    ) -> Result<Next, StageError> {
+        let asked_in = course.format;
+        let lower = self.known().after(asked_in, raw.status);
+        self.known().failed(asked_in, raw.status);
+        let doubtful = Known::is_doubtful(raw.status);
+        if let Some(lower) = lower.filter(|_| !doubtful || course.failed + 1 < TRIES) {
+            course.stepped.get_or_insert((asked_in, raw.status));
+            let why = format!("perhaps it does not know {}", asked_in.as_str());
+            self.keep(&mut call, &Refused::new(Code::HttpStatus, why)).await?;
+            course.format = lower;
+            if !doubtful {
+                return Ok(Next::After(Duration::ZERO));
+            }
+            // As likely an outage: that was the first try.
+            course.failed += 1;
+            let pause = jitter(self.run_id, course.attempt).max(raw.retry_after.unwrap_or_default());
+            if course.has_time_after(pause) {
+                return Ok(Next::After(pause));
+            }
+            course.worked.push(false);
+            return Ok(Next::Over(Err(Refused::new(Code::HttpStatus, format!("HTTP {}", raw.status)))));
+        }
+        course.worked.push(reply.provider_worked);
+        let refused = match reply.answer {
+            Ok(items) => {
+                call.outcome = Code::Accepted.as_str().to_owned();
+                self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
+                self.known().worked(asked_in, course.stepped, self.clock.now());
+                return Ok(Next::Over(Ok(items)));
+            }
+            Err(refused) => refused,
+        };
+        self.keep(&mut call, &refused).await?;
+        if reply.provider_worked && (200..300).contains(&raw.status) {
+            self.known().worked(asked_in, course.stepped, self.clock.now());
+        }
+        // Only if there is time for as long as the first took: what runs out of it says nothing of the server.
+        if refused.code.is_form() && !course.asked_again && course.has_time_after(raw.done) {
+            course.asked_again = true;
+            course.messages.extend(once_more(&raw.body, &refused));
+            return Ok(Next::After(Duration::ZERO));
+        }
+        Ok(self.after(course, refused, raw.retry_after.unwrap_or_default()))
+    }
+
+    /// What follows from a failure: another try if it may pass, as late as the server asks for, if there is time.
+    fn after(&self, course: &mut Course, refused: Refused, wait: Duration) -> Next {
+        course.failed += 1;
+        let pause = jitter(self.run_id, course.attempt).max(wait);
+        if refused.code.is_passing() && course.failed < TRIES && course.has_time_after(pause) {
+            Next::After(pause)
+        } else {
+            Next::Over(Err(refused))
         }
     }
 
@@ -231,7 +292,7 @@ impl Asking {
     }
 
     /// Goes on listening for an answer that nobody waits for any more: it is kept, and never acted on.
-    fn listen(self, sending: tokio::task::JoinHandle<Result<Raw, Refused>>, mut call: ModelCall) {
+    fn listen(self: Arc<Self>, sending: tokio::task::JoinHandle<Result<Raw, Refused>>, mut call: ModelCall) {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             let sent = tokio::select! {

@@ -37,6 +37,20 @@ const RESEARCH: &[Migration] = &[
     Migration { version: 4, name: "reply_times", sql: include_str!("../../migrations/research/0004_reply_times.sql") },
 ];
 
+/// Pages of the log after which a commit folds it back into the database.
+const FOLD_AT: i32 = 1000;
+
+/// Somebody else who folds the log back, or reads what is in it, is no error: it is done with a later commit.
+pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let is_busy = |error: &rusqlite::Error| {
+        matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    };
+    folded.or_else(|error| if is_busy(&error) { Ok(()) } else { Err(error) })
+}
+
 /// How long a connection waits for another's write.
 const BUSY_MS: u32 = 5000;
 
@@ -51,6 +65,8 @@ pub(super) fn open_trading(
     let mut db = open(path, synchronous)?;
     examine(&db, path)?;
     prepare_trading(&mut db, path, stamp, install_epoch, now_ms)?;
+    // In place of SQLite's own, which says nothing when the log cannot be folded back: any error of the disk ends us.
+    db.wal_hook(Some(|wal, pages| if pages < FOLD_AT { Ok(()) } else { unless_busy(wal.checkpoint()) }));
     Ok(db)
 }
 
@@ -200,6 +216,23 @@ mod tests {
         db.execute("DELETE FROM schema_migrations WHERE version = 99", []).unwrap();
         db.execute("UPDATE schema_migrations SET sha256 = 'x'", []).unwrap();
         assert!(matches!(open(&stamp("sim", "1")), Err(StoreError::Checksum { version: 1, .. })));
+    }
+
+    #[test]
+    fn a_database_of_any_older_schema_is_remembered_and_brought_up_to_date() {
+        for version in 1..=TRADING.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = crate::store::StateDir::trading_db(dir.path());
+            let mut db = open(&path, "FULL").unwrap();
+            migrate(&mut db, &path, &TRADING[..version], 0).unwrap();
+            drop(db);
+            if let Err(error) = crate::store::remembered(dir.path()) {
+                panic!("what schema {version} remembers cannot be read: {error}");
+            }
+            let db = open_trading(&path, &stamp("sim", "1"), "e", 0).unwrap();
+            let found: i64 = db.query_row("SELECT MAX(version) FROM schema_migrations", [], |row| row.get(0)).unwrap();
+            assert_eq!(found, TRADING.len() as i64, "from {version}");
+        }
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Writer {
             beat.tick();
             if checkpoint.elapsed() > Duration::from_secs(60) && self.inbox.is_empty() {
                 // Idle: fold the log back so that it stays short. Busy readers make it a partial one.
-                drop(self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+                let folded = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                super::migrate::unless_busy(folded).map_err(|error| error.to_string())?;
                 checkpoint = Instant::now();
             }
         }

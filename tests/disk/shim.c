@@ -1,6 +1,6 @@
 /* A disk that misbehaves on purpose, between a process and its C library. Loaded with LD_PRELOAD by tests only.
  *
- * Only files whose path contains SHIM_MATCH count. SHIM_KILL_AT=n: SIGKILL at the n-th sync, before it happens.
+ * Only files whose path contains SHIM_MATCH count, and not SHIM_NOT. SHIM_KILL_AT=n: SIGKILL at the n-th sync, before it happens.
  * SHIM_EIO_AT=n: the n-th sync fails with EIO. SHIM_FULL_AFTER=n: from the n-th write on there is no space left, or with
  * SHIM_READ_ONLY the file system has become read-only.
  * SHIM_CLOCK=file: while that file is there, the system's clock is as many seconds off as its first line says; the monotonic
@@ -34,6 +34,8 @@ static int counts(int fd, char *path, size_t size) {
     ssize_t n = readlink(link, path, size - 1);
     if (n < 0 || !match) return 0;
     path[n] = 0;
+    const char *but = getenv("SHIM_NOT");
+    if (but && strstr(path, but)) return 0;
     return strstr(path, match) != NULL;
 }
 

@@ -10,11 +10,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// Ideas that are over, of which models are shown the last.
 const TRADES: i64 = 10;
 
+/// Is there such a table yet? What is remembered is read before the schema is brought up to date.
+fn has_table(db: &Connection, name: &str) -> Result<bool, ReadFail> {
+    Ok(db.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)", [name], |row| row.get(0))?)
+}
+
 /// What a start must know; nothing in a database of before there were any.
 pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
-    let there: bool =
-        db.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'llm_items')", [], |row| row.get(0))?;
-    if !there {
+    if !has_table(db, "llm_items")? {
         return Ok(ModelMemory::default());
     }
     Ok(ModelMemory {
@@ -83,7 +86,7 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
                 })
             },
         )?,
-        under_way: rows(
+        under_way: if !has_table(db, "llm_requests")? { Vec::new() } else { rows(
             db,
             "SELECT r.run_id, r.contender_id, r.attempt, r.model, r.format, r.price_version, r.sent_ms, b.hash, b.body, b.size
              FROM llm_requests r LEFT JOIN blobs b ON b.hash = r.request_hash
@@ -95,7 +98,7 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
                 let request = unpacked((row.get(7)?, row.get(8)?, row.get(9)?))?.into();
                 Ok(ModelCall::leaving(whose, row.get(2)?, names, request, Ms(row.get(6)?)))
             },
-        )?,
+        )? },
         unanswered: rows(
             db,
             "SELECT run_id, contender_id FROM llm_questions q

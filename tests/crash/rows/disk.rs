@@ -43,6 +43,8 @@ fn row_59_a_sync_that_fails_ends_the_process_and_the_next_start_finds_out() {
     for at in ["12", "25", "60"] {
         ends_and_recovers(&[("SHIM_EIO_AT", at)]);
     }
+    // When the log is folded back into the database, where SQLite by itself would go on without a word.
+    ends_and_recovers(&[("SHIM_EIO_AT", "1"), ("SHIM_NOT", "-wal")]);
 }
 
 #[test]
