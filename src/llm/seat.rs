@@ -293,6 +293,33 @@ impl Seat {
     }
 }
 
+/// May anything be asked about an instrument at this close? Not about what is old or not whole.
+///
+/// # Errors
+/// Why not, in words.
+pub fn fresh(
+    market: &MarketView,
+    inst: &InstId,
+    bar: Bar,
+    quote_age: Ms,
+    (close, now): (Ms, Ms),
+) -> Result<(), String> {
+    let shown = market.insts.get(inst);
+    // Nothing could be said of its prices: stops and targets are judged in average true ranges.
+    let Some(shown) = shown.filter(|shown| atr(shown.history(bar)).is_some()) else {
+        return Err(format!("{inst} has too short a history of {bar} bars"));
+    };
+    // Its own bar may be the one that everybody else did not wait for.
+    let last = shown.history(bar).last().map(|last| last.ts.plus(bar.span()));
+    if last.is_none_or(|last| close.since(last) >= bar.span()) {
+        return Err(format!("the last {bar} bar of {inst} is late"));
+    }
+    match shown.quote.is_some_and(|quote| now.since(quote.at) <= quote_age) {
+        true => Ok(()),
+        false => Err(format!("{inst} has no fresh quote")),
+    }
+}
+
 /// How a trade ended, by the order that closed it.
 const fn ended_by(purpose: Purpose) -> &'static str {
     match purpose {

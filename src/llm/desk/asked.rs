@@ -11,8 +11,8 @@ use crate::domain::{ContenderId, InstId, Ms, Readiness, RunId, TradingState};
 use crate::llm::answer::Mode;
 use crate::llm::asking::Asking;
 use crate::llm::budget::{Room, Worst};
-use crate::llm::prompt::{Contract, Facts, Prompt, atr, build};
-use crate::llm::seat::Seat;
+use crate::llm::prompt::{Contract, Facts, Prompt, build};
+use crate::llm::seat::{Seat, fresh};
 use crate::runtime::StageError;
 
 /// A question that may be put.
@@ -165,21 +165,7 @@ impl Desk {
             return Err("the market is not whole".to_owned());
         }
         for inst in player.arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst)) {
-            let shown = market.insts.get(inst);
-            // Nothing could be said of its prices: stops and targets are judged in average true ranges.
-            if shown.and_then(|shown| atr(shown.history(player.arm.bar))).is_none() {
-                return Err(format!("{inst} has too short a history of {} bars", player.arm.bar));
-            }
-            // Its own bar may be the one that everybody else did not wait for.
-            let last = shown.and_then(|shown| shown.history(player.arm.bar).last());
-            if last.is_none_or(|last| close.since(last.ts.plus(player.arm.bar.span())) >= player.arm.bar.span()) {
-                return Err(format!("the last {} bar of {inst} is late", player.arm.bar));
-            }
-            let quote = shown.and_then(|shown| shown.quote);
-            let age = quote.map(|quote| now.since(quote.at));
-            if age.is_none_or(|age| age > player.quote_age) {
-                return Err(format!("{inst} has no fresh quote"));
-            }
+            fresh(&market, inst, player.arm.bar, player.quote_age, (close, now))?;
         }
         match self.account.borrow().is_some() {
             true => Ok(()),

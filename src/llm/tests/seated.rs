@@ -11,7 +11,7 @@ use crate::domain::{Bar, Bps, Candle, Ms, OrderId, Purpose, Qty, Series, Usd};
 use crate::llm::answer::{Field, Mode, Op, Plain, Predicate};
 use crate::llm::judge::CLOSED;
 use crate::llm::plan::Plan;
-use crate::llm::seat::{Cadence, Seat};
+use crate::llm::seat::{Cadence, Seat, fresh};
 
 fn cadence() -> Cadence {
     Cadence { every_bars: 2, material_atr: d("3"), least: Ms(30_000) }
@@ -124,6 +124,32 @@ fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart(
     let memory = ModelMemory { plans: vec![serde_json::to_string(&closed).unwrap()], ..ModelMemory::default() };
     let mut other = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
     assert_eq!(exits(&mut other, NOW), again);
+}
+
+#[test]
+fn nobody_is_asked_about_what_is_old_or_not_whole() {
+    let scene = Scene::new(Mode::Single);
+    let asked = |scene: &Scene, bar: Bar, close: i64, now: Ms| {
+        fresh(&scene.market, &swap().id, bar, Ms(1000), (Ms(close * 60_000), now))
+            .map_err(|why| why.replace("ETH-USDT-SWAP", "it"))
+    };
+    assert_eq!(asked(&scene, Bar::M1, 60, NOW), Ok(()));
+    assert_eq!(
+        asked(&scene, Bar::M1, 61, NOW),
+        Err("the last 1m bar of it is late".to_owned()),
+        "everybody else's has come"
+    );
+    assert_eq!(asked(&scene, Bar::M1, 60, NOW.plus(Ms(501))), Err("it has no fresh quote".to_owned()));
+    assert_eq!(asked(&scene, Bar::M5, 60, NOW), Err("it has too short a history of 5m bars".to_owned()));
+    let mut longer = scene.clone();
+    let five = |n: i64| Candle { ts: Ms(n * 300_000), ..scene.market.insts[&swap().id].history(Bar::M1)[0] };
+    let series = Series::new(Bar::M5, (0..12).chain(100..112).map(five).collect());
+    longer.market.insts.get_mut(&swap().id).unwrap().series.insert(Bar::M5, series);
+    // Between two closes of its own bar the last one is as new as can be.
+    for (close, expected) in [(560, true), (561, true), (564, true), (565, false)] {
+        let found = asked(&longer, Bar::M5, close, NOW);
+        assert_eq!(found.is_ok(), expected, "{close}: {found:?}");
+    }
 }
 
 fn opens(seat: &Seat, scene: &Scene) -> u32 {

@@ -359,6 +359,41 @@ fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_sw
 }
 
 #[test]
+fn what_a_model_has_left_is_watched_to_its_end_also_when_it_is_switched_off() {
+    let server = ModelServer::start(|_, asked| {
+        let data = asked.data();
+        if !data["positions"].as_array().unwrap().is_empty() {
+            return Say::text(action(asked, "hold").to_string());
+        }
+        let mut answer = long(asked, 5.5, 19.0);
+        let value = format!("{:.6}", mark(&data) - 1.5 * atr(&data));
+        answer["invalidation"] = json!({"tf": "1s", "field": "close", "op": "lt", "value": value});
+        Say::text(answer.to_string())
+    });
+    let held = "SELECT COUNT(*) FROM fills WHERE contender_id = 'llm'";
+    let over = "SELECT COUNT(*) FROM llm_trades";
+    // `None`: it was over while the model still took part, or a burst of this market has reached its stop first.
+    let story = || -> Option<(System, usize)> {
+        let system = System::start(&server, "10", "", "every_bars = 5\nopens_per_day_max = 1");
+        wait_for("something is held", LIMIT, || system.count(held) > 0);
+        let text = std::fs::read_to_string(&system.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
+        std::fs::write(&system.config, text).unwrap();
+        let leaving = "SELECT COUNT(*) FROM llm_items WHERE action = 'leave'";
+        let before = system.count(over) + system.count(leaving);
+        let system = system.killed_and_started();
+        let asked = server.count();
+        let left = || system.daemon.log().contains("leaving without asking");
+        wait_for("left without asking, or stopped", LIMIT, || left() || system.count(over) > 0);
+        (before == 0 && left()).then_some((system, asked))
+    };
+    let (system, asked) = (0..12).find_map(|_| story()).expect("one in twelve positions lives until its idea is wrong");
+    system.until("the end of the idea", over);
+    let reason: String = system.daemon.db().query_row("SELECT reason FROM llm_trades", [], |row| row.get(0)).unwrap();
+    assert!(reason.starts_with("invalidated") || reason == "stop", "{reason}");
+    assert_eq!(server.count(), asked, "nobody is asked");
+}
+
+#[test]
 fn a_model_that_changes_its_mind_at_every_bar_is_held_by_its_limits() {
     let server = ModelServer::start(|_, asked| {
         let held = !asked.data()["positions"].as_array().unwrap().is_empty();
@@ -391,6 +426,10 @@ fn what_a_killed_process_has_spent_stays_spent() {
     let before = system.count(syncs);
     wait_for("a minute and a half of the venue's time", LIMIT, || system.count(syncs) > before + 3);
     assert_eq!((server.count(), system.count(spent)), (2, 2), "{}", system.daemon.log());
+    // What it would be asked can be looked at all the same, with the reason why it is not.
+    let shown: Value = serde_json::from_str(&system.verb(&["prompt", "show", "--contender", "llm", "--json"])).unwrap();
+    assert!(shown["not_asked"].as_str().unwrap().contains("calls are made today"), "{shown:#}");
+    assert!(system.verb(&["prompt", "show", "--contender", "llm"]).contains("nobody would be asked now"));
 }
 
 #[test]
