@@ -240,7 +240,9 @@ fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_
         assert_eq!(db.execute(sql, []).unwrap(), 1);
     }
     let mut daemon = scene.start();
-    daemon.wait_log("up, but halted", LIMIT);
+    daemon.wait_log("to=halted", LIMIT);
+    daemon.wait_log("a halt has ended", LIMIT);
+    // Whether or not it had told before that it was up and halted.
     daemon.wait_log("ready: reconciled", LIMIT);
     assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM halts"), 0);
 }
