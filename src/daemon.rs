@@ -314,6 +314,7 @@ impl Wiring {
             every_bars: config.every_bars,
             barrier: config.barrier,
             start_run: self.start_run,
+            seatings: 0,
             cycles_left: limits.cycles,
             closed: closed_rx,
             market: market.clone(),

@@ -55,6 +55,8 @@ pub struct Decision {
     pub barrier: Ms,
     /// The run of this start, which caused every cycle.
     pub start_run: RunId,
+    /// Tables that have been set since, also by this actor before it was started again.
+    pub seatings: u32,
     /// End after this many cycles.
     pub cycles_left: Option<u64>,
     pub closed: mpsc::Receiver<BarClosed>,
@@ -72,7 +74,7 @@ impl Actor for Decision {
         if !self.wait_for_market(&stop).await {
             return Ok(());
         }
-        let mut board = self.seat(SeatingId { start: self.start_run, nth: 0 });
+        let mut board = self.seat();
         let mut barrier = Barrier::new(board.table.series(), self.bar, self.barrier);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
@@ -88,7 +90,7 @@ impl Actor for Decision {
                             self.on_release(&mut board, older).await?;
                         }
                         if !board.hear(&series, candle) {
-                            board = Board { told: board.told, ..self.seat(board.notes.next()) };
+                            board = Board { told: board.told, ..self.seat() };
                         }
                         barrier.arrive(series, candle.ts, self.clock.now())
                     }
@@ -118,10 +120,11 @@ struct Board {
 }
 
 impl Board {
-    /// A bar was heard. `false`: it does not follow the last one; everybody must be seated again.
+    /// A bar was heard. `false`: it does not follow the last one, or nothing has been decided for so long that it is shorter to
+    /// begin anew; everybody must be seated again.
     fn hear(&mut self, (inst, bar): &Series, candle: Candle) -> bool {
         self.notes.heard(inst, *bar, candle);
-        self.table.on_bar(inst, *bar, candle)
+        self.table.on_bar(inst, *bar, candle) && !self.notes.are_long()
     }
 }
 
@@ -144,7 +147,9 @@ impl Decision {
     }
 
     /// Seats everybody on the history that is there now.
-    fn seat(&self, id: SeatingId) -> Board {
+    fn seat(&mut self) -> Board {
+        let id = SeatingId { start: self.start_run, nth: self.seatings };
+        self.seatings += 1;
         let market = self.market.borrow().clone();
         let (table, short) = Table::set(&self.seats, &market);
         for Short { contender, inst, have, need } in short {

@@ -101,6 +101,9 @@ pub struct Heard {
     asked: Asked,
 }
 
+/// Bars that are kept between two cycles at most.
+const MOST_BARS: usize = 10_000;
+
 /// Takes down what a table is set on and hears, cycle by cycle.
 #[derive(Debug)]
 pub struct Notes {
@@ -122,9 +125,9 @@ impl Notes {
         self.bars.push((inst.clone(), bar, candle));
     }
 
-    /// The next table of the same process.
-    pub fn next(&self) -> SeatingId {
-        SeatingId { start: self.id.start, nth: self.id.nth + 1 }
+    /// Has so much been heard since the last cycle that a new seating takes less room?
+    pub fn are_long(&self) -> bool {
+        self.bars.len() > MOST_BARS
     }
 
     /// What is to be kept of a cycle: the seating before its first one, then what was heard and what came of it.

@@ -20,7 +20,7 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
     let mut say = |about: &str, why: String| wrong.push(Replayed::broken("rows", about, why));
 
     // A process that ends leaves decisions nobody acted on; one that goes on does not.
-    if run.inputs.is_empty() && run.went_on && run.kept_since && !run.decisions.is_empty() {
+    if run.is_cycle && run.inputs.is_empty() && run.went_on && run.kept_since && !run.decisions.is_empty() {
         say("", "it decided, and nothing of what it decided on is there".to_owned());
     }
     let wanted: Option<Vec<Proposal>> = of(Stage::Rules).chain(of(Stage::Answer)).find_map(wants);
@@ -49,28 +49,32 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         }
     }
     intents.extend(of(Stage::Working).filter_map(|kept| Some((kept.subject.clone(), read(kept)?))));
-    let mut judged: BTreeMap<&str, Result<OrderIntent, OrderIntent>> = BTreeMap::new();
+    let mut judged: BTreeMap<&str, (Option<OrderIntent>, Result<OrderIntent, OrderIntent>)> = BTreeMap::new();
     for kept in of(Stage::Gate) {
         let id = kept.subject.as_str();
         let Some(verdict) = verdict(kept) else { continue };
         // A reduction may be let out smaller than it was asked for; what was asked is what was planned.
         let asked = unpack::<risk::seen::Seen>(&kept.seen).ok().map(|seen| seen.asked().clone());
-        match (intents.get(id), asked) {
-            (Some(planned), Some(asked)) if *planned == asked && asked.cl_ord_id.as_str() == id => {}
+        match (intents.get(id), &asked) {
+            (Some(planned), Some(asked)) if planned == asked && asked.cl_ord_id.as_str() == id => {}
             (Some(_), _) => say(id, "what the gate was asked is not what was planned".to_owned()),
             (None, _) if run.kept_since => say(id, "the gate was asked about an order that nobody planned".to_owned()),
             (None, _) => {} // of before further tries were kept
         }
-        judged.insert(id, verdict);
+        judged.insert(id, (asked, verdict));
     }
     for id in intents.keys().filter(|id| run.went_on && !judged.contains_key(id.as_str())) {
         say(id, "it was planned, and there is no verdict of the gate".to_owned());
     }
-    for (id, verdict) in &judged {
+    for (id, (asked, verdict)) in &judged {
         let order = run.orders.get(*id);
         let why = match (verdict, order) {
             (Ok(intent), None) if intent.moves.is_some() => None,
             (_, None) => run.went_on.then(|| "there is no such order in the database".to_owned()),
+            // Earlier builds recorded what was asked for while trading was off.
+            (Ok(intent), Some(order)) if order.state == "suppressed" => {
+                differs(intent, order).filter(|_| asked.as_ref().is_none_or(|asked| differs(asked, order).is_some()))
+            }
             (Ok(intent), Some(order)) => differs(intent, order),
             (Err(intent), Some(order)) if order.state == "blocked" => differs(intent, order),
             (Err(_), Some(order)) => Some(format!("it was refused, and the order in the database is {}", order.state)),

@@ -212,7 +212,8 @@ impl Gate {
             }
             match judged {
                 // Created in full, recorded, never sent.
-                Ok(_) if !self.latch.is_on() => {
+                Ok(approved) if !self.latch.is_on() => {
+                    let intent = Arc::clone(approved.intent());
                     let off = Breach { code: "trading_off".into(), limit: "on".into(), value: "off".into() };
                     info!(event = "order_suppressed", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
                         side = intent.side.as_str(), qty = %intent.qty, "trading is off: recorded, not sent");

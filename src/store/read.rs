@@ -390,7 +390,9 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
                 a.child_id, o.side, {}, a.created_ms
             FROM algo_orders a JOIN orders o ON o.order_id = a.parent_id
             WHERE a.state IN ('intended', 'live') OR (a.state = 'effective' AND a.parent_id IN
-                (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 5000))",
+                (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 5000))
+                OR (a.state = 'canceled' AND EXISTS (SELECT 1 FROM algo_order_events e WHERE e.algo_id = a.algo_id
+                AND e.to_state = 'canceled' AND e.evidence LIKE 'the venue does not know it%'))",
             risk::stop_columns(&tx)?
         ))?
         .query_map([], |row| Ok(stop_of(row)))?

@@ -75,6 +75,13 @@ impl Ledger {
         let mut ledger = Self {
             instruments: known,
             prefix: format!("{}{env}", crate::domain::ids::CLIENT_ID_PREFIX),
+            // Such as lived and were not known any more: if one shows again it must go.
+            buried: opened
+                .stops
+                .values()
+                .filter(|stop| stop.state == crate::domain::AlgoState::Canceled)
+                .map(|stop| stop.id.clone())
+                .collect(),
             stops: opened.stops,
             ..Self::default()
         };

@@ -121,7 +121,10 @@ impl Desk {
         now: Ms,
     ) -> Result<(), StageError> {
         let index = pending.player;
-        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let Some(account) = self.account.borrow().clone() else {
+            let unjudged = Refused::new(Code::NoMarket, "the account was not known when the answer came");
+            return self.keep_failure(pending.run_id, &self.players[index].arm.id, &unjudged, now).await;
+        };
         // A rule names weights and no targets, whatever the model is asked for.
         let arm = match pending.by_rule {
             true => Arm { mode: Mode::Portfolio, ..self.players[index].arm.clone() },

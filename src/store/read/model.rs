@@ -102,7 +102,9 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         unanswered: rows(
             db,
             "SELECT run_id, contender_id FROM llm_questions q
-             WHERE NOT EXISTS (SELECT 1 FROM llm_items i WHERE i.run_id = q.run_id) ORDER BY at_ms, run_id",
+             WHERE NOT EXISTS (SELECT 1 FROM llm_items i WHERE i.run_id = q.run_id)
+             AND NOT EXISTS (SELECT 1 FROM llm_calls c WHERE c.run_id = q.run_id AND c.outcome = 'accepted')
+             ORDER BY at_ms, run_id",
             |row| Ok((run_of(&text(row, 0)?)?, text(row, 1)?.as_str().into())),
         )?,
     })

@@ -75,6 +75,8 @@ pub struct KeptRun {
     pub kept_since: bool,
     /// Did its process go on long enough for all of it to be on disk?
     pub went_on: bool,
+    /// Was it a cycle of contenders? What the gate does of itself is a command, and is not kept to be made again.
+    pub is_cycle: bool,
     pub inputs: Vec<KeptInputs>,
     pub question: Option<KeptQuestion>,
     pub calls: Vec<KeptCall>,
@@ -90,7 +92,7 @@ impl Reader {
         self.with("looking for runs", |db| {
             let sql = "SELECT run_id FROM runs r WHERE at_ms >= MAX(?1, (SELECT MIN(r.at_ms) FROM run_inputs i JOIN runs r USING (run_id)))
                 AND (EXISTS (SELECT 1 FROM run_inputs i WHERE i.run_id = r.run_id)
-                    OR EXISTS (SELECT 1 FROM decisions d WHERE d.run_id = r.run_id)
+                    OR kind = 'cycle' AND EXISTS (SELECT 1 FROM decisions d WHERE d.run_id = r.run_id)
                     OR EXISTS (SELECT 1 FROM llm_calls c WHERE c.run_id = r.run_id)) ORDER BY at_ms, run_id";
             let mut query = db.prepare(sql)?;
             let ids = query.query_map([since.0], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
@@ -138,19 +140,21 @@ impl Reader {
 
 fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
     let id = run_id.to_string();
-    let (kept_since, went_on) = db.query_row(
+    let (kept_since, went_on, is_cycle) = db.query_row(
         "SELECT at_ms >= COALESCE((SELECT MIN(at_ms) FROM run_inputs WHERE stage = 'rules'), at_ms + 1),
             (SELECT COUNT(*) FROM (SELECT 1 FROM run_inputs i JOIN runs o USING (run_id) WHERE o.caused_by = r.caused_by
                 AND i.id > COALESCE((SELECT MAX(id) FROM run_inputs WHERE run_id = r.run_id),
-                    (SELECT MAX(id) FROM run_inputs p WHERE p.at_ms <= r.at_ms), 0) LIMIT ?2)) = ?2
+                    (SELECT MAX(id) FROM run_inputs p WHERE p.at_ms <= r.at_ms), 0) LIMIT ?2)) = ?2,
+            kind = 'cycle'
          FROM runs r WHERE run_id = ?1",
         rusqlite::params![id, BEHIND],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     Ok(KeptRun {
         run_id,
         kept_since,
         went_on,
+        is_cycle,
         inputs: inputs(db, &id)?,
         question: question(db, &id)?,
         calls: calls(db, &id)?,

@@ -196,6 +196,12 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
     answered(CreateOutcome::Accepted("7".into()), &[StopPhase::Live]);
     answered(CreateOutcome::Unknown("x".into()), &[StopPhase::Coming]);
     answered(CreateOutcome::Rejected { code: "51000".into(), msg: String::new(), stop: false }, &[]);
+    // One that was not known any more and shows again must go, also for a process that only remembers it.
+    let stops = [("alone".to_owned(), alone(AlgoState::Canceled))].into();
+    let (mut again, _) = ledger(Opened { stops, ..Opened::default() });
+    assert_eq!(phases(&again), []);
+    again.on_algo(&AlgoPush { algo_id: "alone".into(), ..said(AlgoState::Live, None) }, "algo lists", Ms(9)).unwrap();
+    assert_eq!(phases(&again)[0].0, StopPhase::Undead);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Decisions of models made again: to the byte, and over history.
 
+use super::super::harness::busy_config;
 use super::*;
 
 /// Runs a database statement as somebody who tampers would.
@@ -184,6 +185,40 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     // The others are untouched.
     let (code, body) = replay(&["--all"]);
     assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));
+}
+
+#[test]
+fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_again() {
+    let exchange = Exchange::start(&["--speed", "40"]);
+    let dir = tempfile::tempdir().unwrap();
+    let busy = busy_config(dir.path());
+    let text = std::fs::read_to_string(&busy).unwrap().replace("ttl_ms = 4000", "ttl_ms = 2000, then = \"reprice\"");
+    std::fs::write(&busy, &text).unwrap();
+    let calm = dir.path().join("calm.toml").display().to_string();
+    std::fs::write(&calm, text.replacen("stage = \"live\"", "stage = \"off\"", 1)).unwrap();
+    let state = dir.path().join("state");
+    let of = |stage: &str| count(&state, &format!("SELECT COUNT(*) FROM run_inputs WHERE stage = '{stage}'"));
+    let live = |config: &str, more: &[(&str, &str)], cycles: i64| {
+        let mut env = exchange.env();
+        env.extend(more.iter().map(|(name, value)| pair(name, value)));
+        let mut daemon = Daemon::start(&state, &["--config", config, "run"], &env);
+        daemon.wait_log("ready: reconciled", LIMIT);
+        let before = of("rules");
+        wait_for("cycles", LIMIT, || of("rules") >= before + cycles);
+        daemon
+    };
+    live(&busy, &[], 150).kill();
+    live(&busy, &[], 60).kill();
+    live(&busy, &[("ALPHA_ARENA__TRADING__ENABLED", "false")], 120).kill();
+    assert!(live(&calm, &[], 150).stop().success());
+    assert!(of("working") > 0 && of("gate") > 50 && of("seating") == 4, "{} tries", of("working"));
+    assert!(count(&state, "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'") > 0);
+    let out = command(&state, &["--config", &busy, "replay", "--all", "--json"]).output().unwrap();
+    let body: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let broken: Vec<&Value> =
+        body["details"].as_array().unwrap().iter().filter(|run| run["same"] != json!(true)).take(3).collect();
+    assert_eq!((out.status.code(), &body["same"]), (Some(0), &body["runs"]), "{broken:#?}");
+    println!("{} runs made again", body["runs"]);
 }
 
 #[test]
