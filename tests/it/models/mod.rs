@@ -66,9 +66,17 @@ impl System {
 
     /// kill -9, and the ordinary start.
     fn killed_and_started(self) -> Self {
+        self.killed_and_started_at(None)
+    }
+
+    /// The same, at another pace of the market from then on.
+    fn killed_and_started_at(self, rate: Option<u32>) -> Self {
         let Self { daemon, exchange, config, _dir } = self;
         let state = daemon.dir.clone();
         daemon.kill();
+        if let Some(rate) = rate {
+            exchange.http("POST", "/sim/clock", &format!(r#"{{"rate":{rate}}}"#));
+        }
         let daemon = Self::daemon(&state, &config, &exchange, &[]);
         Self { daemon, exchange, config, _dir }
     }
@@ -312,7 +320,7 @@ fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_sw
         Say::text(answer.to_string())
     });
     // The desk panics once, some time after it has begun to tighten.
-    let env = [("ALPHA_ARENA_FAULT", "models=panic@60")];
+    let env = [("ALPHA_ARENA_FAULT", "models=panic@30")];
     let tightened = "SELECT COUNT(*) FROM llm_items WHERE action = 'tighten_stop' AND code = 'accepted'";
     let over = "SELECT COUNT(*) FROM llm_trades";
     let level = |system: &System| -> Option<f64> {
@@ -329,25 +337,26 @@ fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_sw
     };
     let same = |system: &System| at_venue(system).zip(level(system)).is_some_and(|(a, b)| a >= b - 1e-6);
     let gone = |system: &System| at_venue(system).is_none() || system.count(over) > 0;
-    let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
+    let cycles = "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'";
     // `None`: a burst of this market has taken the position out, and it begins anew.
     let story = || -> Option<()> {
-        let mut system = System::start_in(&server, "10", "", "every_bars = 5\nopens_per_day_max = 1", &env);
+        let mut system = System::start_in(&server, "5", "", "every_bars = 3\nopens_per_day_max = 1", &env);
         wait_for("tightened twice, or over", LIMIT, || system.count(tightened) >= 2 || system.count(over) > 0);
         if system.count(over) > 0 {
             return None;
         }
         system.daemon.wait_log("models", LIMIT);
         wait_for("the venue's stop where the model has put it", LIMIT, || same(&system) || gone(&system));
-        let mut system = system.killed_and_started();
+        // Slowly from here on, so that it lives to be looked at.
+        let mut system = system.killed_and_started_at(Some(1));
         wait_for("the same after a kill", LIMIT, || same(&system) || gone(&system));
         // Off: asked no more, and its stop stays.
         let text = std::fs::read_to_string(&system.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
         std::fs::write(&system.config, text).unwrap();
         let before = level(&system);
         system = system.killed_and_started();
-        let seen = system.count(syncs);
-        wait_for("some time without it", LIMIT, || system.count(syncs) > seen + 1);
+        let seen = system.count(cycles);
+        wait_for("some bars without it", LIMIT, || system.count(cycles) > seen + 2);
         if gone(&system) {
             return None;
         }
