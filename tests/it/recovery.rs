@@ -6,6 +6,12 @@ use crate::harness::{Daemon, Exchange, assert_creates_are_intents, busy_config, 
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The end of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
 #[test]
 fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trades_on() {
     let exchange = Exchange::start(&["--speed", "10"]);
@@ -16,7 +22,9 @@ fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trade
         let fills_before = count(dir.path(), "SELECT COUNT(*) FROM fills");
         let mut daemon = Daemon::start(dir.path(), &args, &exchange.env());
         daemon.wait_log("ready: reconciled", LIMIT);
-        wait_for("fills and an open order at the venue", LIMIT, || {
+        let began = std::time::Instant::now();
+        wait_for("fills and an open order at the venue", LIMIT * 2, || {
+            assert!(began.elapsed() < LIMIT, "no fills with an open order in round {round}:\n{}", tail(&daemon.log()));
             let ledger = exchange.ledger();
             let live = |o: &serde_json::Value| matches!(o["state"].as_str(), Some("live" | "partially_filled"));
             count(dir.path(), "SELECT COUNT(*) FROM fills") > fills_before
