@@ -24,7 +24,11 @@ fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trade
         daemon.wait_log("ready: reconciled", LIMIT);
         let began = std::time::Instant::now();
         wait_for("fills and an open order at the venue", LIMIT * 3, || {
-            assert!(began.elapsed() < LIMIT * 2, "no fills with an open order in round {round}:\n{}", tail(&daemon.log()));
+            assert!(
+                began.elapsed() < LIMIT * 2,
+                "no fills with an open order in round {round}:\n{}",
+                tail(&daemon.log())
+            );
             let ledger = exchange.ledger();
             let live = |o: &serde_json::Value| matches!(o["state"].as_str(), Some("live" | "partially_filled"));
             count(dir.path(), "SELECT COUNT(*) FROM fills") > fills_before
