@@ -13,7 +13,7 @@ pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
 use self::models::{DeskViews, Lines, players};
 use self::preflight::{Hourly, Preflight, before_start};
-use self::reach::{chosen, listed};
+use self::reach::{chosen, listed, refuse_if_known};
 pub use self::roster::{Remembered, remembered};
 use self::roster::{contender_row, entrant, seat, sleeve};
 
@@ -36,12 +36,15 @@ use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::llm::desk::{levels, remembered as remembered_plans};
 use crate::market::Market;
+use crate::ops::control::Door;
 use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
-use crate::store::{Journal, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, keep_candles};
+use crate::store::{
+    Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, examine, keep_candles,
+};
 use crate::tape::{self, Heard, RecorderConfig, Recording};
 use crate::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, VenueWire};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
@@ -81,9 +84,18 @@ const START_PATIENCE: Duration = Duration::from_secs(90);
 /// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end ends.
 pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) -> Result<Exit, StartError> {
     let state = StateDir::hold(dir)?;
+    // From here on a halt is latched whatever comes: by signal, by file, over the socket.
+    killfile::arm(dir).map_err(|source| StartError::Io { what: "arming SIGUSR1", source })?;
     let usr1 = std::sync::Mutex::new(catch_usr1());
+    let (door, socket) = control::open(dir, StateDir::socket(dir)).map_err(no_socket(dir))?;
+    faults::point("start_held").await;
+    let found = examine(dir)?;
     let remembered = remembered(dir)?;
     let reached = reach(&config, dir, &remembered.instruments(&config), START_PATIENCE).await?;
+    if matches!(found, Found::Fresh) && reached.embedded.is_none() {
+        refuse_if_known(&reached, config.mode.letter()).await?;
+    }
+    faults::point("start_reached").await;
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
     let known = store.opened.instruments.clone();
@@ -94,6 +106,7 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let span = tracing::info_span!("daemon", run_id = %start_run);
     let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
     let (tap, recording) = tape.unzip();
+    let tape = recording.clone();
     let preflight = Preflight {
         wanted: config.instruments.clone(),
         config: Arc::new(config.clone()),
@@ -103,8 +116,21 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         remembered: known,
         shields: None,
     };
-    let wiring =
-        Wiring { usr1, preflight, config, reached, instruments, pulse, stop: stop.clone(), ids, start_run, began, tap };
+    let wiring = Wiring {
+        usr1,
+        door,
+        preflight,
+        config,
+        reached,
+        instruments,
+        pulse,
+        stop: stop.clone(),
+        ids,
+        start_run,
+        began,
+        tap,
+        tape,
+    };
     let life = async {
         before_start(&wiring.preflight, PREFLIGHT_PATIENCE).await?;
         let (supervisor, views) = wiring.start(store, dir, limits).await?;
@@ -120,9 +146,23 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         // A matter of milliseconds: the last mark and its sync.
         tokio::task::block_in_place(|| recording.finish());
     }
+    faults::point("stopped").await;
+    drop(socket);
     drop(wiring.reached.embedded); // the venue outlives everybody who may still ask it
     drop(state);
     exit
+}
+
+/// Why there can be no control socket, and what to do.
+fn no_socket(dir: &Path) -> impl FnOnce(std::io::Error) -> StartError {
+    let path = StateDir::socket(dir);
+    move |error| {
+        StartError::Config(format!(
+            "the control socket {} cannot be made ({error}), and without it nobody could halt this daemon by the verb; a path of up \
+             to 107 bytes is possible: use a shorter --state-dir",
+            path.display()
+        ))
+    }
 }
 
 /// Opens the tape and returns the ear that the streams speak to.
@@ -154,6 +194,8 @@ fn start_tape(
 struct Wiring {
     /// Taken by the kill switch.
     usr1: std::sync::Mutex<Option<tokio::signal::unix::Signal>>,
+    /// The control socket, which answers already.
+    door: Door,
     preflight: Preflight,
     config: Config,
     reached: Reached,
@@ -165,6 +207,7 @@ struct Wiring {
     began: Instant,
     /// Puts what the streams hear on the tape.
     tap: Option<Tap>,
+    tape: Option<Recording>,
 }
 
 impl Wiring {
@@ -247,8 +290,10 @@ impl Wiring {
         let patience = patience(config, &clock);
         // A file that is there before the gate is holds from the first moment.
         let killed = killfile::asked(dir);
-        if let Some(record) =
-            killed.as_ref().and_then(|asked| memory.kill(asked.flatten, &asked.why, self.start_run, now))
+        let kept = Manifest::peek(dir).and_then(|sheet| sheet.halt);
+        let asked = killed.as_ref().map(|asked| (asked.flatten, asked.why.clone()));
+        if let Some((flatten, why)) = asked.or(kept.map(|why| (false, why)))
+            && let Some(record) = memory.kill(flatten, &why, self.start_run, now)
         {
             journal.append(record).await?;
         }
@@ -266,7 +311,12 @@ impl Wiring {
         let writer = WriterWatch { guard };
         let writer_beat = self.pulse.all().into_iter().find(|b| b.name == "writer").expect("made with the store");
         supervisor.start(writer, writer_beat, critical, self.stop.clone());
-        let probe = Probe { journal: journal.clone(), clock: clock.clone(), beat: beat("probe", true) };
+        let probe = Probe {
+            journal: journal.clone(),
+            tape: self.tape.clone(),
+            clock: clock.clone(),
+            beat: beat("probe", true),
+        };
         supervisor.start_with(probe, |a| a.beat.clone(), critical, &self.stop);
 
         let paper = self.reached.embedded.as_ref().is_some_and(|embedded| embedded.source.is_some());
@@ -418,6 +468,10 @@ impl Wiring {
             view: orders_tx,
             readiness: readiness_tx,
             nudge: nudge_tx,
+            reload: {
+                let dir = dir.to_owned();
+                Arc::new(move || Reader::open(&dir)?.opened())
+            },
             beat: beat("tracker", true),
         };
         supervisor.start_with(tracker, |a| a.beat.clone(), critical, &self.stop);
@@ -463,7 +517,7 @@ impl Wiring {
         };
         supervisor.start_with(hourly, |a| a.beat.clone(), restartable, &self.stop);
         let control = control::Control {
-            path: StateDir::socket(dir),
+            door: self.door.clone(),
             shared: control::Shared {
                 mode: config.mode.to_string(),
                 uid: self.reached.account.uid.clone(),
@@ -557,5 +611,6 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
 
 fn protecting(config: &Config) -> Protecting {
     let unprotected_max = Ms(i64::try_from(config.protection.unprotected_max.as_millis()).unwrap_or(i64::MAX));
-    Protecting { stop_default: config.protection.stop_default, unprotected_max }
+    let settings = &config.protection;
+    Protecting { stop_default: settings.stop_default, unprotected_max, foreign: settings.foreign }
 }

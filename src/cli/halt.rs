@@ -13,12 +13,18 @@ use crate::store::StateDir;
 
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  alpha-arena halt --reason 'odd fills'\n  alpha-arena halt --flatten\n\nStops trading at once, cancels every order of ours and, if asked, makes every position flat; verifies that against the\nvenue and says what is left. It stays halted over restarts until `alpha-arena resume` is said while the daemon is stopped.\nWithout a daemon the file HALT is left in the state directory: a daemon that runs but does not answer finds it within a\nsecond, another at its start. SIGUSR1 halts too.\n\nExit codes: 0 halted and verified; 1 something is left, or nobody answered and the file was left; 69 nothing may leave\n(trading is off): halted, but nothing was cancelled."
+    after_help = "Examples:\n  alpha-arena halt --reason 'odd fills'\n  alpha-arena halt --flatten\n\nStops trading at once, cancels every order of ours and, if asked, makes every position flat; verifies that against the\nvenue and says what is left. It stays halted over restarts until `alpha-arena resume` is said while the daemon is stopped.\nWithout a daemon the file HALT is left in the state directory: a daemon that runs but does not answer finds it within a\nsecond, another at its start. SIGUSR1 halts too.\n\nWithout --flatten nothing is closed. With it exit code 0 means that the account is flat as the venue says: no position in any\ninstrument, ours or not (--ours-only: of ours), no coins in a sleeve.\n\nExit codes: 0 halted and verified; 1 something is left, or nobody answered and the file was left; 69 nothing may leave\n(trading is off): halted, but nothing was cancelled."
 )]
 pub(super) struct HaltArgs {
     /// Make every position flat, too.
     #[arg(long)]
     flatten: bool,
+    /// With --flatten: what is not ours may stand, and is no reason for exit code 1.
+    #[arg(long, requires = "flatten", conflicts_with = "everything")]
+    ours_only: bool,
+    /// With --flatten: close what is not ours in our instruments, too.
+    #[arg(long, requires = "flatten")]
+    everything: bool,
     /// Why; it is kept with the halt.
     #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
     reason: String,
@@ -49,12 +55,27 @@ pub(super) struct ResumeArgs {
 pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failure> {
     // A configuration that has become wrong since must not stand in the way.
     let dir = global.state_dir_anyhow()?;
-    let body = json!({"flatten": args.flatten, "why": args.reason, "who": "halt"});
+    let body = json!({"flatten": args.flatten, "ours_only": args.ours_only, "everything": args.everything,
+        "why": args.reason, "who": "halt"});
     let answer = match Client::of(&StateDir::socket(&dir)) {
         Some(client) => client.ask("halt", &body).await,
         None => None,
     };
-    match answer {
+    match answer.clone() {
+        Some(Ok(report)) if report["latched"] == true => {
+            let state = report["state"].as_str().unwrap_or("it did not answer in time").to_owned();
+            if args.json {
+                output::say(
+                    json!({"schema": "halt/1", "as_of_ms": wall_ms(), "done": false, "latched": true, "state": state}),
+                );
+            } else {
+                output::say(format_args!("halted: latched by the file HALT ({state})"));
+                output::say(
+                    "nothing was cancelled or verified yet: look at `alpha-arena status` and at the venue's page",
+                );
+            }
+            Ok(Exit::Warn)
+        }
         Some(Ok(report)) => Ok(print_report("halt", report, args.json)),
         // It has heard, and nothing may leave.
         Some(Err((_, why))) if why.starts_with("halted") => Err(Failure::new(Exit::Unavailable, why)),
@@ -65,7 +86,11 @@ pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failur
             if args.json {
                 output::say(json!({"schema": "halt/1", "as_of_ms": wall_ms(), "done": false, "file": file}));
             } else {
-                output::say(format_args!("no daemon answered; left {} for it", file.display()));
+                let heard = match &answer {
+                    Some(Err((_, why))) => format!("the daemon could not do it ({why})"),
+                    _ => "no daemon answered".to_owned(),
+                };
+                output::say(format_args!("{heard}; left {} for it", file.display()));
                 output::say("nothing was cancelled or verified: look at the venue's page if positions are open");
             }
             Ok(Exit::Warn)
@@ -94,18 +119,21 @@ pub(super) fn print_report(verb: &str, mut report: Value, json_wanted: bool) -> 
         number("took_ms"),
         report["run_id"].as_str().unwrap_or("?")
     ));
-    let mut table = output::sheet(&["inst", "held", "still working", "tries", ""]);
+    let mut table = output::sheet(&["inst", "held", "whose", "still working", "tries", ""]);
     let left: Vec<&Value> = report["left"].as_array().into_iter().flatten().collect();
     for row in &left {
         let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
         let working = row["working"].as_array().map_or(0, Vec::len).to_string();
-        table.add_row([text("inst"), text("held"), working, text("tries"), text("why")]);
+        let whose = if row["ours"] == false { "not ours" } else { "ours" };
+        table.add_row([text("inst"), text("held"), whose.to_owned(), working, text("tries"), text("why")]);
     }
     if !left.is_empty() {
         output::say(table);
     }
     if !done {
-        output::say("not everything is flat; do it again, and look at the venue's own page");
+        output::say(
+            "the account is not flat: what the table names stands; do it again, and look at the venue's own page",
+        );
     }
     exit
 }

@@ -4,6 +4,7 @@ mod backtest;
 mod calibration;
 mod config;
 mod data;
+mod db;
 mod decisions;
 mod exchange;
 mod halt;
@@ -102,6 +103,11 @@ enum Verb {
     Risk {
         #[command(subcommand)]
         verb: risk::RiskVerb,
+    },
+    /// The record as a whole: take what is here as it, after a loss.
+    Db {
+        #[command(subcommand)]
+        verb: db::DbVerb,
     },
     /// Market history: download, import, check, list, export.
     Data {
@@ -255,6 +261,7 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
         Verb::Halt(args) => halt::halt(global, args).await,
         Verb::Resume(args) => halt::resume(global, args).await,
         Verb::Risk { verb } => risk::run(global, &verb),
+        Verb::Db { verb } => db::run(global, &verb),
         Verb::Data { verb } => data::run(global, verb).await,
         Verb::Tape { verb } => tape::run(global, verb).await,
         Verb::Backtest { verb } => backtest::run(global, verb),

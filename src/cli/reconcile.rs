@@ -42,6 +42,12 @@ pub(super) struct CloseArgs {
     /// Every instrument that holds anything.
     #[arg(long)]
     all: bool,
+    /// What is not ours may stand, and is no reason for exit code 1.
+    #[arg(long, conflicts_with = "everything")]
+    ours_only: bool,
+    /// Close what is not ours, too.
+    #[arg(long)]
+    everything: bool,
     /// JSON for scripts instead of a table for people.
     #[arg(long)]
     json: bool,
@@ -125,7 +131,9 @@ pub(super) async fn close(global: &Global, args: CloseArgs) -> Result<Exit, Fail
     if args.inst.is_none() && !args.all {
         return Err(Failure::new(Exit::Usage, "name an instrument, or say --all"));
     }
-    let report = ask(global, "close", json!({"inst": args.inst})).await?;
+    let report =
+        ask(global, "close", json!({"inst": args.inst, "ours_only": args.ours_only, "everything": args.everything}))
+            .await?;
     Ok(print_report("close", report, args.json))
 }
 

@@ -94,15 +94,37 @@ impl Layers {
 
 fn toml_layer(name: &str, text: &str) -> Result<Value, Problem> {
     // Parsed by `toml` first for its message, which has line, column and a picture of the line.
-    let parsed: Result<toml::Table, _> = toml::from_str(text);
-    if let Err(error) = parsed {
-        return Err(Problem::new(name, error.to_string().trim_end().to_owned()));
-    }
+    let parsed: toml::Table =
+        toml::from_str(text).map_err(|error| Problem::new(name, error.to_string().trim_end().to_owned()))?;
+    only_plain_values(name, "", &toml::Value::Table(parsed))?;
     config::Config::builder()
         .add_source(File::from_str(text, FileFormat::Toml))
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| Problem::new(name, error.to_string()))
+}
+
+/// Refuses what TOML can say and no key here means: `nan`, `inf` and dates. Further on they would be lost on the way to JSON and
+/// read as "not given", so that a default would stand in without a word.
+fn only_plain_values(name: &str, at: &str, value: &toml::Value) -> Result<(), Problem> {
+    let key = |part: &str| if at.is_empty() { part.to_owned() } else { format!("{at}.{part}") };
+    let refuse = |what: &str| Err(Problem::new(at, format!("{what} in {name}")));
+    match value {
+        toml::Value::Float(number) if !number.is_finite() => refuse(&format!(
+            "must be a finite number, is {number}; write a number, or leave the key out for its default"
+        )),
+        toml::Value::Datetime(when) => {
+            refuse(&format!("must be text or a number, is the date {when}; put quotes around it"))
+        }
+        toml::Value::Table(table) => {
+            table.iter().try_for_each(|(part, inner)| only_plain_values(name, &key(part), inner))
+        }
+        toml::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, inner)| only_plain_values(name, &format!("{at}[{index}]"), inner)),
+        _ => Ok(()),
+    }
 }
 
 fn env_layer(env: &HashMap<String, String>) -> Result<Value, Problem> {
@@ -122,9 +144,17 @@ fn env_layer(env: &HashMap<String, String>) -> Result<Value, Problem> {
         .map_err(|error| Problem::new("environment", error.to_string()))
 }
 
+/// What `.env` may weigh.
+const DOTENV_MAX: u64 = 1 << 20;
+
 fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {
-    if !path.exists() {
-        return Ok(HashMap::new());
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(Problem::new(".env", format!("cannot be read: {error}"))),
+    };
+    if !meta.is_file() || meta.len() > DOTENV_MAX {
+        return Err(Problem::new(".env", "must be a regular file of at most one MiB"));
     }
     // dotenvy's own words repeat the line, which may hold a secret.
     let bad = |error: dotenvy::Error| match error {
@@ -133,7 +163,15 @@ fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {
             Problem::new(".env", "a line cannot be read; write NAME=value, with quotes around a value that has spaces")
         }
     };
-    dotenvy::from_path_iter(path).map_err(bad)?.collect::<Result<_, _>>().map_err(bad)
+    let found: HashMap<String, String> =
+        dotenvy::from_path_iter(path).map_err(bad)?.collect::<Result<_, _>>().map_err(bad)?;
+    if let Some(name) = found.keys().find(|name| super::secrets::is_secret(name))
+        && super::secrets::is_open_to_others(&meta)
+    {
+        let fix = "it holds a secret and others on this machine may read it; `chmod 600 .env`";
+        return Err(Problem::new(".env", format!("{name}: {fix}")));
+    }
+    Ok(found)
 }
 
 fn merge(into: &mut Value, layer: Value, at: &str, source: &str, sources: &mut BTreeMap<String, String>) {
@@ -152,5 +190,50 @@ fn merge(into: &mut Value, layer: Value, at: &str, source: &str, sources: &mut B
             sources.insert(at.to_owned(), source.to_owned());
             *into = value;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        let found = toml_layer("a.toml", text).err().map(|problem| problem.to_string());
+        match expected {
+            None => assert_eq!(found, None, "{text}"),
+            Some(key) => assert!(found.as_deref().is_some_and(|said| said.starts_with(key)), "{text}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn infinite_numbers_and_dates_are_refused_anywhere() {
+        for word in ["nan", "-nan", "inf", "-inf", "+inf"] {
+            check(&format!("[risk]\ndaily_loss_pct_max = {word}"), Some("risk.daily_loss_pct_max: must be a finite"));
+            check(&format!("[[contender]]\nparams = {{ seed = {word} }}"), Some("contender[0].params.seed: must be"));
+            check(&format!("a = [1.0, {word}]"), Some("a[1]: must be a finite"));
+        }
+        check("day = 2026-12-01", Some("day: must be text or a number"));
+        check("a = 1.5\nb = 'nan'", None);
+    }
+
+    #[test]
+    fn a_dotenv_with_secrets_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        let check = |text: &str, mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            dotenv(&path).err().map(|problem| problem.to_string())
+        };
+        assert_eq!(check("OKX_SECRET=x\n", 0o600), None);
+        assert_eq!(check("TRADING_ENABLED=false\n", 0o644), None, "no secret in it");
+        assert!(check("OKX_SECRET=x\n", 0o644).unwrap().contains("chmod 600"));
+        assert!(check("MODEL_KEY_A=x\n", 0o604).unwrap().contains("chmod 600"));
+        assert_eq!(check("OKX_SECRET_FILE=/run/x\n", 0o644), None, "the name of a file is none");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(dotenv(&path).unwrap_err().to_string().contains("regular file"));
     }
 }

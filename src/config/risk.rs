@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 
 use super::reader::Section;
 use crate::domain::{Action, Limit, Limits, Reach, Release, Rule};
+use crate::risk::ProtectForeign;
 
 /// How positions are protected.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub struct ProtectionSettings {
     pub stop_default: Decimal,
     /// How long a position may be without a stop before it is closed, wall time.
     pub unprotected_max: std::time::Duration,
+    /// What is done about positions in our instruments that are not ours.
+    pub foreign: ProtectForeign,
 }
 
 /// `[risk]`: every rule's number under its key, then `[risk.actions]` and `[risk.releases]` by code.
@@ -42,6 +45,7 @@ pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
     let protection = s.table("protection", |s| ProtectionSettings {
         stop_default: s.decimal("stop_default_pct", Decimal::new(1, 1), Decimal::from(50)) / Decimal::ONE_HUNDRED,
         unprotected_max: std::time::Duration::from_millis(s.int("unprotected_ms_max", 1000, 600_000).unsigned_abs()),
+        foreign: s.parse("foreign", ProtectForeign::Protect),
     });
     let mut each = numbers.into_iter().zip(actions).zip(releases);
     let limits = Limits::from_each(|_| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::config::{Config, Mode, find_secrets};
-use crate::domain::{InstId, InstKind, Instrument, Ms};
+use crate::domain::{ClOrdId, InstId, InstKind, Instrument, Ms};
 use crate::exchange::market::listed_as;
 use crate::exchange::{Endpoint, Engine, EngineConfig, Prices, ServerConfig, serve};
 use crate::exit::Exit;
@@ -195,6 +195,41 @@ pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError>
     let mut listed = venue.instruments(InstKind::Spot).await?;
     listed.extend(venue.instruments(InstKind::Swap).await?);
     Ok(listed)
+}
+
+/// A state directory that has never kept anything, on an account where this program has traded lately: its record is somewhere
+/// else, or lost. Starting beside what it left would take it for somebody else's.
+pub(super) async fn refuse_if_known(reached: &Reached, env: char) -> Result<(), StartError> {
+    let venue = &reached.venue;
+    let ours = |name: &str| ClOrdId::is_ours(name, env);
+    let mut found: Option<String> = None;
+    for push in venue.orders_pending().await? {
+        found = found.or_else(|| ours(&push.cl_ord_id).then(|| format!("open order {}", push.cl_ord_id)));
+    }
+    for push in venue.algos_pending().await? {
+        found = found.or_else(|| ours(&push.algo_id).then(|| format!("live stop {}", push.algo_id)));
+    }
+    for kind in [InstKind::Spot, InstKind::Swap] {
+        for push in venue.orders_history(kind).await? {
+            found = found.or_else(|| {
+                ours(&push.cl_ord_id).then(|| format!("order {} of {}", push.cl_ord_id, push.report.at.iso()))
+            });
+        }
+    }
+    for fill in venue.newest_fills().await? {
+        found = found.or_else(|| {
+            ours(&fill.cl_ord_id).then(|| format!("fill of order {} at {}", fill.cl_ord_id, fill.fill.at.iso()))
+        });
+    }
+    match found {
+        None => Ok(()),
+        Some(what) => Err(StartError::Config(format!(
+            "this state directory has no record, and account {} has a {what}, which this program made: it is kept in another \
+             directory, or the record is lost. Use the --state-dir that made it; or, if that is lost, begin a new record beside what \
+             it left: `alpha-arena db adopt --reason TEXT`; trading stays halted until `resume`. Nothing was sent",
+            reached.account.uid
+        ))),
+    }
 }
 
 /// Currencies that are counted as dollars.

@@ -7,7 +7,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{ContenderId, Ms, Restriction, Rule, Scope};
 use crate::ops::killfile;
 use crate::runtime::{Pulse, RunIds, StageError, wall_ms};
-use crate::store::{Reader, StateDir, Writer};
+use crate::store::{Manifest, Reader, StateDir, Writer};
 
 /// What is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,27 @@ fn anew(what: &str, contender: &ContenderId, after: Option<Ms>) -> Record {
     Record::Note { key: format!("{what}_after:{contender}"), value: after.unwrap_or_default().0.to_string() }
 }
 
+/// Does a halt wait for the next start, by file, by signal or in the manifest?
+pub fn waits(dir: &Path) -> bool {
+    killfile::asked(dir).is_some() || Manifest::peek(dir).is_some_and(|sheet| sheet.halt.is_some())
+}
+
+/// Takes away what would halt the next start.
+fn clear(dir: &Path) -> Result<bool, StartError> {
+    let waited = waits(dir);
+    killfile::remove(dir).map_err(|source| StartError::Io {
+        what: "taking away HALT from the state directory (remove it by hand, or the next start is halted again)",
+        source,
+    })?;
+    if let Some(manifest) = Manifest::open(dir)?
+        && manifest.sheet().halt.is_some()
+    {
+        let io = |source| StartError::Io { what: "writing the manifest", source };
+        manifest.change(|sheet| sheet.halt = None).map_err(io)?;
+    }
+    Ok(waited)
+}
+
 /// Ends restrictions in the database of a directory that no daemon holds.
 ///
 /// # Errors
@@ -42,7 +63,7 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
     }
     let _held = StateDir::hold(dir)?;
     if !StateDir::trading_db(dir).exists() {
-        return Ok(Resumed { file_removed: killfile::remove(dir), ..Resumed::default() });
+        return Ok(Resumed { file_removed: clear(dir)?, ..Resumed::default() });
     }
     let reader = Reader::open(dir)?;
     let opened = reader.opened()?;
@@ -52,7 +73,7 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
             Wanted::All => true,
             Wanted::Nothing => false,
         });
-    let kill_file = killfile::path(dir).exists();
+    let kill_file = waits(dir);
     if let Wanted::Named(id) = wanted
         && ended.is_empty()
         && !(kill_file && id == "system/kill")
@@ -95,6 +116,6 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
     guard.ended().await.map_err(StageError::Store)?;
     let kills = ended.iter().any(|r| r.cause == crate::domain::trading::KILL);
     let named = *wanted == Wanted::All || *wanted == Wanted::Named("system/kill".into());
-    let file_removed = (kills || named) && killfile::remove(dir);
+    let file_removed = (kills || named) && clear(dir)?;
     Ok(Resumed { ended, left, file_removed })
 }

@@ -12,9 +12,10 @@ use crate::domain::record::Record;
 use crate::domain::{AccountView, MarketView, Ms, Readiness, Standing};
 use crate::ops::killfile::{self, Asked};
 use crate::ops::notify;
-use crate::risk::Command;
+use crate::risk::{Command, Flatten};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::store::{Journal, WriterGuard};
+use crate::tape::Recording;
 
 /// What readiness is judged by.
 pub(super) struct Views {
@@ -65,6 +66,8 @@ impl Actor for ExchangeWatch {
 /// A real commit each second, so that the writer's progress can be seen even when nobody trades.
 pub(super) struct Probe {
     pub journal: Journal,
+    /// The tape, if one is recorded.
+    pub tape: Option<Recording>,
     pub clock: Clock,
     pub beat: Beat,
 }
@@ -77,6 +80,9 @@ impl Actor for Probe {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.journal.append(Record::Probe { at: self.clock.now() }).await?,
+            }
+            if let Some(why) = self.tape.as_ref().and_then(Recording::gone) {
+                return Err(StageError::Store(why.clone()));
             }
             self.beat.tick();
         }
@@ -168,26 +174,43 @@ impl Actor for KillWatch {
             let halt = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = heard(&mut self.usr1) => Some((Asked { flatten: false, why: "SIGUSR1".into() }, "signal")),
-                _ = tick.tick() => {
-                    let found = killfile::asked(&self.dir);
-                    let new = found.clone().filter(|_| found != self.seen);
-                    self.seen = found;
-                    new.map(|asked| (asked, "file"))
-                }
+                // Its handler has left a mark by now, which is what is obeyed.
+                () = heard(&mut self.usr1) => self.look(),
+                _ = tick.tick() => self.look(),
             };
             self.beat.tick();
-            if let Some((Asked { flatten, why }, who)) = halt {
-                let halt = Command::Halt { flatten, who: who.into(), why, done: None };
+            if let Some((Asked { flatten, why, .. }, who)) = halt {
+                let scope = Flatten::default();
+                let halt = Command::Halt { flatten, scope, who: who.into(), why, done: None };
                 self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
             }
         }
     }
 }
 
+impl KillWatch {
+    /// What is asked for now and was not at the last look, and by what.
+    fn look(&mut self) -> Option<(Asked, &'static str)> {
+        let found = killfile::asked(&self.dir);
+        let before = std::mem::replace(&mut self.seen, found.clone());
+        let new = found.filter(|asked| before.as_ref() != Some(asked))?;
+        let signals = before.map_or(0, |asked| asked.signals);
+        let who = if new.signals > signals { "signal" } else { "file" };
+        Some((new, who))
+    }
+}
+
 /// Stops on SIGTERM, Ctrl-C or when the time is up.
 pub(super) async fn hear_signals(stop: Stop, duration: Option<Duration>) {
     use tokio::signal::unix::{SignalKind, signal};
+    // A terminal that closes is no wish to stop: positions are open, and `SIGTERM` is how it is said.
+    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                warn!(event = "hangup", "the terminal is gone; trading goes on, SIGTERM stops it");
+            }
+        });
+    }
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         warn!(event = "signals", "signals cannot be heard; stop with the control of your system");
         return;

@@ -78,6 +78,10 @@ pub struct AccountView {
     pub available: Usd,
     pub balances: BTreeMap<String, Balance>,
     pub positions: BTreeMap<InstId, Position>,
+    /// Currencies and instruments of which the venue said something that cannot be believed, and what. They are missing above,
+    /// which says nothing of what is held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, String>,
 }
 
 impl Bill {
@@ -91,11 +95,16 @@ impl Bill {
     }
 }
 
+/// No coin is worth more dollars than this.
+const PRICE_MAX: Decimal = Decimal::from_parts(1_410_065_408, 2, 0, false, 0); // ten billion
+
 impl AccountView {
     /// Dollars for one unit of a currency, as the venue values it; USDT and USDC count as dollars. `None`: not known.
     pub fn price_of(&self, ccy: &str) -> Option<Decimal> {
         let valued = self.balances.get(ccy).filter(|balance| !balance.equity.is_zero());
-        let rate = valued.and_then(|balance| balance.equity_usd.0.checked_div(balance.equity));
+        // Of a speck that was left over the quotient may be anything.
+        let plausible = |price: &Decimal| !price.is_sign_negative() && *price <= PRICE_MAX;
+        let rate = valued.and_then(|balance| balance.equity_usd.0.checked_div(balance.equity)).filter(plausible);
         rate.or_else(|| ["USDT", "USDC", "USD"].contains(&ccy).then_some(Decimal::ONE))
     }
 }

@@ -26,11 +26,15 @@ pub enum Trouble {
     Cash,
     /// Another connection of this account listens to its orders: a second bot.
     SecondInstance,
+    /// Somebody has made one of our orders larger at the venue.
+    Enlarged,
+    /// A fill was booked as it was told first, and the venue's list tells it otherwise.
+    Corrected,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Trouble; 9] = [
+    pub const ALL: [Trouble; 11] = [
         Trouble::Contradiction,
         Trouble::Stray,
         Trouble::Refused,
@@ -40,6 +44,8 @@ impl Trouble {
         Trouble::Position,
         Trouble::Cash,
         Trouble::SecondInstance,
+        Trouble::Enlarged,
+        Trouble::Corrected,
     ];
 
     /// Its name in case ids and in the database.
@@ -54,6 +60,8 @@ impl Trouble {
             Trouble::Position => "position",
             Trouble::Cash => "cash",
             Trouble::SecondInstance => "second-instance",
+            Trouble::Enlarged => "enlarged",
+            Trouble::Corrected => "corrected",
         }
     }
 
@@ -64,12 +72,13 @@ impl Trouble {
 
     /// May what takes risk off still leave while it lasts?
     pub const fn lets_reduce(self) -> bool {
-        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged)
+        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::Corrected)
     }
 
     /// Does it end without a person once the venue's word no longer supports it?
     pub const fn passes(self) -> bool {
-        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::SecondInstance)
+        use Trouble as T;
+        matches!(self, T::UnknownLong | T::UnknownMany | T::Unconverged | T::SecondInstance | T::Corrected)
     }
 
     /// What a person does about it, and what accepting the case means.
@@ -101,6 +110,14 @@ impl Trouble {
             Trouble::Cash => "look at the venue's bills; `reconcile --accept` takes the venue's balance as it is",
             Trouble::SecondInstance => {
                 "stop the other one; ends by itself once we listen alone, `reconcile --accept` looks again"
+            }
+            Trouble::Enlarged => {
+                "somebody amended our order at the venue: what it fills is counted and protected; find out who did, then \
+                 `reconcile --accept` goes on with it as it is, or `cancel` takes it back"
+            }
+            Trouble::Corrected => {
+                "the fill is booked as the venue's list has it; ends by itself when the account agrees with that, \
+                 `reconcile --accept` ends it at once"
             }
         }
     }

@@ -63,10 +63,27 @@ impl From<&ClOrdId> for OrderId {
     }
 }
 
+impl ClOrdId {
+    /// Has this text the form of an id that [`ClientIdSeed::client_order_id`] makes in this environment?
+    pub fn is_ours(text: &str, env: char) -> bool {
+        let mut letters = text.chars();
+        let head = letters.next() == Some(CLIENT_ID_PREFIX) && letters.next() == Some(env);
+        head && text.len() == 28 && letters.all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c))
+    }
+}
+
 impl ContenderId {
     /// The contender that orders of the system itself are booked to.
     pub fn system() -> Self {
         Self::from("_system")
+    }
+    /// The owner of what the venue holds that nobody here has traded.
+    pub fn foreign() -> Self {
+        Self::from("_foreign")
+    }
+    /// Does nobody decide for it?
+    pub fn is_nobodys(&self) -> bool {
+        matches!(self.as_str(), "_system" | "_foreign")
     }
 }
 
@@ -149,6 +166,8 @@ mod tests {
         let id = seed(&c, &i, 0).client_order_id();
         assert_eq!(id.as_str().len(), 28);
         assert!(id.as_str().starts_with("as") && id.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
+        assert!(ClOrdId::is_ours(id.as_str(), 's') && !ClOrdId::is_ours(id.as_str(), 'l'));
+        assert!(!ClOrdId::is_ours("as-byhand", 's') && !ClOrdId::is_ours("as1234567890123456789012345!", 's'));
         assert_eq!(id, seed(&c, &i, 0).client_order_id());
         assert_ne!(id, seed(&c, &i, 1).client_order_id());
         let mut exit = seed(&c, &i, 0);

@@ -109,7 +109,50 @@ pub struct Order {
     /// A person or a close asked for its cancel.
     unwanted: bool,
     cancel_source: Option<String>,
-    fills: BTreeMap<TradeId, Qty>,
+    fills: BTreeMap<TradeId, Told>,
+}
+
+/// What is told of one execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FillFacts {
+    pub qty: Qty,
+    pub price: Price,
+    /// As in [`Fill::fee`].
+    pub fee: Decimal,
+}
+
+impl FillFacts {
+    /// What a fill says.
+    pub fn of(fill: &Fill) -> Self {
+        Self { qty: fill.qty, price: fill.price, fee: fill.fee }
+    }
+}
+
+/// Who tells of an execution. The venue's list is its ledger; a push is a message that may be spoilt on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    Push,
+    List,
+}
+
+/// An execution as it is booked, and whether the venue's list has told of it.
+#[derive(Clone, Debug)]
+struct Told {
+    facts: FillFacts,
+    listed: bool,
+}
+
+/// What a word on an execution changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FillNews {
+    /// Booked already, as it is told.
+    Known,
+    /// Not heard of before.
+    New,
+    /// Booked otherwise, and the list is believed: it was so before.
+    Corrected { was: FillFacts },
+    /// Booked otherwise, and a push is not believed over that: ask for the list.
+    Doubtful { booked: FillFacts },
 }
 
 /// A statement that cannot be true together with what we know. Trading stops; a person looks.
@@ -121,6 +164,8 @@ pub enum Contradiction {
     Overfill { order: OrderId, qty: Qty, filled: Qty },
     #[error("order {order} is known as {known} and now called {said}")]
     TwoNames { order: OrderId, known: VenueOrdId, said: VenueOrdId },
+    #[error("the venue's order {venue_id} is {order} and is now said to be {said}")]
+    OtherOrder { order: OrderId, venue_id: VenueOrdId, said: String },
     #[error("order {order}: {source}")]
     Move { order: OrderId, source: IllegalMove },
     #[error("order {order} is {known} and is said to have filled {filled}")]
@@ -135,6 +180,9 @@ pub struct Step {
     pub from: OrderState,
     pub to: OrderState,
 }
+
+/// A market order does not fill at so many times its reference, or at a so-manieth of it.
+const FAR: Decimal = Decimal::from_parts(3, 0, 0, false, 0);
 
 impl Order {
     /// An order that is durable and about to be sent.
@@ -169,8 +217,8 @@ impl Order {
     }
 
     /// The same order as the database remembers it, in `state`, with the fills it has.
-    pub fn remembered(mut self, state: OrderState, fills: impl IntoIterator<Item = (TradeId, Qty)>) -> Self {
-        self.fills = fills.into_iter().collect();
+    pub fn remembered(mut self, state: OrderState, fills: impl IntoIterator<Item = (TradeId, FillFacts)>) -> Self {
+        self.fills = fills.into_iter().map(|(trade, facts)| (trade, Told { facts, listed: false })).collect();
         self.cancel_requested = state == OrderState::CancelRequested;
         self.venue = match state {
             OrderState::Acked | OrderState::CancelRequested => Some(VenueStatus::Live),
@@ -210,12 +258,39 @@ impl Order {
 
     /// Still to be filled.
     pub fn leaves(&self) -> Qty {
-        Qty(self.qty.0 - self.filled.0)
+        Qty((self.qty.0 - self.filled.0).max(Decimal::ZERO))
     }
 
     /// Sum of the fills we hold. Less than `filled` means some are missing.
     pub fn filled_by_fills(&self) -> Qty {
-        Qty(self.fills.values().map(|q| q.0).sum())
+        Qty(self.fills.values().map(|told| told.facts.qty.0).sum())
+    }
+
+    /// Is a statement about this instrument, side and client order id (empty: none is told) about this order?
+    pub fn is_told_of(&self, inst: &InstId, side: Side, cl_ord_id: &str) -> bool {
+        // What the venue has made itself has no name of ours to compare.
+        let nameless = matches!(self.purpose, Purpose::Stop | Purpose::Liquidation);
+        let named = cl_ord_id.is_empty() || nameless || cl_ord_id == self.id.as_str();
+        self.inst == *inst && self.side == side && named
+    }
+
+    /// Can an execution have come about at this price? One worse than the order's limit cannot, nor one that is far from all the
+    /// market has been when it was decided.
+    pub fn may_fill_at(&self, price: Price) -> bool {
+        let limit = self.limit.map(|_| self.worst_price());
+        let within = limit.is_none_or(|limit| if self.side == Side::Buy { price <= limit } else { price >= limit });
+        let near = |price: Price| {
+            let reference = self.reference.0;
+            reference.is_zero() || (price.0 >= reference / FAR && price.0 <= reference * FAR)
+        };
+        price > Price::ZERO && within && near(price)
+    }
+
+    /// Somebody has made it larger at the venue. `false`: it is as large already.
+    pub fn enlarge(&mut self, qty: Qty) -> bool {
+        let larger = qty > self.qty;
+        self.qty = self.qty.max(qty);
+        larger
     }
 
     /// Do we hold this fill already?
@@ -223,18 +298,29 @@ impl Order {
         self.fills.contains_key(trade)
     }
 
-    /// Record a fill. `false`: we had it, nothing changed.
-    pub fn add_fill(&mut self, trade: TradeId, qty: Qty) -> Result<bool, Contradiction> {
-        if self.fills.contains_key(&trade) {
-            return Ok(false);
-        }
-        let total = Qty(self.filled_by_fills().0 + qty.0);
-        if total > self.qty {
-            return Err(Contradiction::Overfill { order: self.id.clone(), qty: self.qty, filled: total });
-        }
-        self.fills.insert(trade, qty);
+    /// Takes a word on an execution. One that fills more than was ordered counts all the same: it is there.
+    pub fn add_fill(&mut self, trade: TradeId, facts: FillFacts, by: Teller) -> FillNews {
+        let listed = by == Teller::List;
+        let news = match self.fills.get_mut(&trade) {
+            Some(told) if told.facts == facts => {
+                told.listed |= listed;
+                return FillNews::Known;
+            }
+            Some(told) if !listed => return FillNews::Doubtful { booked: told.facts.clone() },
+            Some(told) => {
+                let was = std::mem::replace(&mut told.facts, facts);
+                told.listed = true;
+                FillNews::Corrected { was }
+            }
+            None => {
+                self.fills.insert(trade, Told { facts, listed });
+                FillNews::New
+            }
+        };
+        let total = self.filled_by_fills();
         self.filled = self.filled.max(total);
-        Ok(true)
+        self.enlarge(total);
+        news
     }
 
     /// Proven absent at the venue, which may have known it once and forgotten it: an order that ended
@@ -329,9 +415,6 @@ impl Order {
                 said: report.venue_id.clone(),
             });
         }
-        if report.filled > self.qty {
-            return Err(Contradiction::Overfill { order: self.id.clone(), qty: self.qty, filled: report.filled });
-        }
         let from = self.state();
         let joined = match (self.venue, report.status) {
             (Some(VenueStatus::Filled), VenueStatus::Canceled) | (Some(VenueStatus::Canceled), VenueStatus::Filled) => {
@@ -348,6 +431,7 @@ impl Order {
         // Judged on a copy: a statement that cannot be joined leaves what we know as it was.
         let mut next = self.clone();
         next.venue_id = Some(report.venue_id.clone());
+        next.enlarge(report.filled);
         if report.filled >= next.filled {
             next.filled = report.filled;
             if report.average.is_some() {
@@ -417,6 +501,10 @@ mod tests {
         }
     }
 
+    fn facts(qty: i64, price: i64) -> FillFacts {
+        FillFacts { qty: Qty(Decimal::from(qty)), price: Price(Decimal::from(price)), fee: Decimal::ZERO }
+    }
+
     /// Runs a story such as `sent; live; part 3; cancel 3` and compares the end.
     #[track_caller]
     fn check(story: &str, expected: &str) {
@@ -438,7 +526,10 @@ mod tests {
                 "part" => order.merge(&report(VenueStatus::PartiallyFilled, n)).map(drop),
                 "filled" => order.merge(&report(VenueStatus::Filled, 5)).map(drop),
                 "cancel" => order.merge(&report(VenueStatus::Canceled, n)).map(drop),
-                "fill" => order.add_fill(TradeId::from(format!("t{n}").as_str()), Qty(Decimal::from(n))).map(drop),
+                "fill" => {
+                    order.add_fill(TradeId::from(format!("t{n}").as_str()), facts(n, 100), Teller::Push);
+                    Ok(())
+                }
                 other => panic!("no such word: {other}"),
             };
             if let Err(error) = result {
@@ -482,8 +573,33 @@ mod tests {
         check("sent; filled; cancel 2", "stop: order as1 is Filled at the venue and now said to be Canceled");
     }
     #[test]
-    fn an_overfill_stops_trading() {
-        check("sent; live; fill 3; fill 4", "stop: order as1 over 5 is said to have filled 7");
+    fn an_overfill_counts_whole() {
+        check("sent; live; fill 3; fill 4", "partially_filled 7");
+        check("sent; live; part 7", "partially_filled 7");
+    }
+
+    #[test]
+    fn a_list_corrects_a_push_and_never_the_reverse() {
+        let (mut order, trade) = (order(), TradeId::from("t1"));
+        assert_eq!(order.add_fill(trade.clone(), facts(2, 90), Teller::Push), FillNews::New);
+        let doubt = FillNews::Doubtful { booked: facts(2, 90) };
+        assert_eq!(order.add_fill(trade.clone(), facts(2, 91), Teller::Push), doubt);
+        let corrected = FillNews::Corrected { was: facts(2, 90) };
+        assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::List), corrected);
+        assert_eq!(order.filled_by_fills(), Qty(Decimal::from(3)));
+        assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::Push), FillNews::Known);
+        let doubt = FillNews::Doubtful { booked: facts(3, 91) };
+        assert_eq!(order.add_fill(trade, facts(2, 90), Teller::Push), doubt);
+    }
+
+    #[test]
+    fn no_fill_is_worse_than_its_limit() {
+        let order = order();
+        let may = |price: i64| order.may_fill_at(Price(Decimal::from(price)));
+        assert!(may(100) && may(90) && !may(101) && !may(0) && !may(33));
+        let market = Order { limit: None, side: Side::Sell, ..order };
+        let may = |price: i64| market.may_fill_at(Price(Decimal::from(price)));
+        assert!(may(34) && may(300) && !may(301) && !may(33));
     }
 
     proptest! {

@@ -137,6 +137,16 @@ pub struct AdoptedOrder {
     pub intent: OrderIntent,
 }
 
+/// A fill that was told wrongly first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// As the venue's list has it.
+    pub fill: Fill,
+    /// As it was booked.
+    pub was: super::order::FillFacts,
+    pub at: Ms,
+}
+
 /// A fact to be kept.
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -198,6 +208,15 @@ pub enum Record {
     },
     Transition(Transition),
     Fill(Box<Fill>),
+    /// A fill was booked as it was told; the venue's list tells it otherwise.
+    Corrected(Box<Correction>),
+    /// The venue shows an order larger than we made it.
+    Resized {
+        order_id: OrderId,
+        run_id: RunId,
+        qty: Qty,
+        at: Ms,
+    },
     Algo(Box<AlgoStep>),
     Adjusted(Adjustment),
     /// A change of weights moves money between sleeves.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::ClockLine;
 use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Ledger, Order, Pos};
 use crate::domain::Ms;
+use crate::runtime::HeldFile;
 
 /// What the exchange is, apart from its ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +119,8 @@ impl Line {
 #[derive(Debug)]
 pub struct Log {
     file: Option<File>,
+    /// The file that its name must go on leading to.
+    held: Option<HeldFile>,
 }
 
 /// What a log held when it was opened.
@@ -133,7 +136,7 @@ impl Log {
     pub fn open(path: Option<&Path>) -> io::Result<(Self, Recovered)> {
         let mut recovered = Recovered { identity: None, clock: None, ledger: Ledger::default() };
         let Some(path) = path else {
-            return Ok((Self { file: None }, recovered));
+            return Ok((Self { file: None, held: None }, recovered));
         };
         if path.exists() {
             let mut reader = BufReader::new(File::open(path)?);
@@ -158,7 +161,7 @@ impl Log {
                 text.clear();
             }
         }
-        let mut log = Self { file: None };
+        let mut log = Self { file: None, held: None };
         let fresh = path.with_extension("new");
         log.file = Some(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?);
         let head =
@@ -167,6 +170,7 @@ impl Log {
         fs::rename(&fresh, path)?;
         sync_dir(path)?;
         log.file = Some(OpenOptions::new().append(true).open(path)?);
+        log.held = Some(HeldFile::at(path)?);
         Ok((log, recovered))
     }
 
@@ -188,7 +192,9 @@ impl Log {
         let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
         bytes.push(b'\n');
         file.write_all(&bytes)?;
-        file.sync_data()
+        file.sync_data()?;
+        // What nobody will find was not written.
+        self.held.as_ref().map_or(Ok(()), HeldFile::check)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The control socket: a Unix socket in the state directory, guarded by file permission. HTTP over it,
 //! so that `curl --unix-socket` works too. Nothing here can enable trading.
+//!
+//! It is there from the moment the state directory is held until the process ends. Before the actors are up, and after they have
+//! ended, it answers for them: a halt is latched for whoever comes next.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -7,21 +10,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
+use super::doorway::{self, Doorway};
+use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
     AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield, Standing, TradingState,
 };
 use crate::llm::desk::ShowPrompt;
-use crate::risk::{Answer, CancelAsk, Command, Latch};
+use crate::risk::{Answer, CancelAsk, Command, Flatten, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
 use crate::store::Journal;
 use crate::tracking::{SyncAsk, TruthAsk};
@@ -55,9 +62,9 @@ pub struct Shared {
     pub journal: Journal,
 }
 
-/// The socket's actor.
+/// The running daemon behind the socket: opens it to the actors, and closes it when they are to stop.
 pub struct Control {
-    pub path: PathBuf,
+    pub door: Door,
     pub shared: Shared,
     pub beat: Beat,
 }
@@ -70,35 +77,99 @@ const COMMAND_WAIT: Duration = Duration::from_secs(90);
 
 impl Actor for Control {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        // We hold the state directory's lock: a socket that is there is a dead process's.
-        drop(std::fs::remove_file(&self.path));
-        let failed = |error: std::io::Error| StageError::Store(format!("the control socket: {error}"));
-        let listener = UnixListener::bind(&self.path).map_err(failed)?;
-        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let router = Router::new()
-            .route("/status", get(|State(s): State<Shared>| async move { Json(status(&s)) }))
-            .route("/sync", post(sync))
-            .route("/reconcile", post(reconcile))
-            .route("/close", post(close))
-            .route("/cancel", post(cancel))
-            .route("/halt", post(halt))
-            .route("/preflight", post(preflight))
-            .route("/prompt", post(prompt))
-            .with_state(self.shared.clone());
+        self.door.inside.send_replace(Inside::Running(Box::new(self.shared.clone())));
         let mut tick = tokio::time::interval(Duration::from_millis(500));
-        let server = async { axum::serve(listener, router).await };
-        tokio::pin!(server);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                served = &mut server => return served.map_err(failed),
                 _ = tick.tick() => self.beat.tick(),
             }
         }
-        drop(std::fs::remove_file(&self.path));
+        // Whoever still holds a line to the actors would keep them from ending.
+        self.door.inside.send_replace(Inside::Stopping);
         Ok(())
     }
+}
+
+/// Who is behind the socket.
+#[derive(Clone)]
+enum Inside {
+    Starting,
+    Running(Box<Shared>),
+    Stopping,
+}
+
+/// The socket's near end: who is behind it changes, the socket does not.
+#[derive(Clone)]
+pub struct Door {
+    dir: PathBuf,
+    inside: Arc<watch::Sender<Inside>>,
+}
+
+/// The open socket; it is gone with this.
+pub struct OpenSocket {
+    path: PathBuf,
+    _serving: doorway::Serving,
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+/// Opens the socket of a state directory that is held.
+///
+/// # Errors
+/// When it cannot be bound: the path is too long, or the directory cannot be written.
+pub fn open(dir: &Path, path: PathBuf) -> std::io::Result<(Door, OpenSocket)> {
+    // We hold the state directory's lock: a socket that is there is a dead process's.
+    drop(std::fs::remove_file(&path));
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let door = Door { dir: dir.to_owned(), inside: Arc::new(watch::Sender::new(Inside::Starting)) };
+    let router = Router::new()
+        .route("/status", get(shown_status))
+        .route("/sync", post(sync))
+        .route("/reconcile", post(reconcile))
+        .route("/close", post(close))
+        .route("/cancel", post(cancel))
+        .route("/halt", post(halt))
+        .route("/preflight", post(preflight))
+        .route("/prompt", post(prompt))
+        .with_state(door.clone());
+    let serving = Doorway::new(listener, router).serve();
+    Ok((door, OpenSocket { path, _serving: serving }))
+}
+
+/// The running daemon, for what only it can answer.
+struct Live(Shared);
+
+impl FromRequestParts<Door> for Live {
+    type Rejection = Answered;
+
+    async fn from_request_parts(_: &mut Parts, door: &Door) -> Result<Self, Answered> {
+        let inside = door.inside.borrow().clone();
+        match inside {
+            Inside::Running(shared) => Ok(Live(*shared)),
+            Inside::Starting => Err(refused(StatusCode::SERVICE_UNAVAILABLE, STARTING)),
+            Inside::Stopping => Err(refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING)),
+        }
+    }
+}
+
+async fn shown_status(State(door): State<Door>) -> Json<Value> {
+    let why = match &*door.inside.borrow() {
+        Inside::Running(shared) => return Json(status(shared)),
+        Inside::Starting => STARTING,
+        Inside::Stopping => STOPPING,
+    };
+    Json(json!({
+        "schema": "status/1", "as_of_ms": crate::runtime::wall_ms(), "state_dir": door.dir, "pid": std::process::id(),
+        "trading_state": "reconciling", "trading_state_why": why, "market_live": false, "trading_enabled": true, "feeds": [],
+        "open_orders": 0, "unknown_orders": 0, "halts": [], "restrictions": [], "protection": {}, "exposure": {}, "actors": [],
+    }))
 }
 
 /// Everything about the running daemon, as `status --json` prints it.
@@ -178,7 +249,7 @@ fn restrictions(standing: &Standing) -> Vec<Value> {
     standing.0.iter().map(row).collect()
 }
 
-async fn sync(State(s): State<Shared>) -> (StatusCode, Json<Value>) {
+async fn sync(Live(s): Live) -> (StatusCode, Json<Value>) {
     let (done, answer) = oneshot::channel();
     let failed = |why: String| (StatusCode::BAD_GATEWAY, Json(json!({"error": why})));
     if s.sync.send(SyncAsk { done }).await.is_err() {
@@ -209,9 +280,10 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Answered {
 }
 
 const STOPPING: &str = "the daemon is stopping";
+const STARTING: &str = "the daemon is starting";
 
 /// `{"accept": "position:BTC-USDT"}`, `{"compare": true}`, or nothing: what is halted.
-async fn reconcile(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let Some(case) = body["accept"].as_str().map(str::to_owned) else {
         let (done, answer) = oneshot::channel();
         let compare = body["compare"].as_bool().unwrap_or(false);
@@ -235,26 +307,67 @@ async fn reconcile(State(s): State<Shared>, Json(body): Json<Value>) -> Answered
 }
 
 /// `{"inst": "BTC-USDT-SWAP"}`, or nothing: all that hold something.
-async fn close(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+async fn close(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let inst = body["inst"].as_str().map(InstId::from);
     if let Some(inst) = inst.as_ref().filter(|inst| !s.market.borrow().insts.contains_key(*inst)) {
         let known: Vec<String> = s.market.borrow().insts.keys().map(ToString::to_string).collect();
         let why = format!("{inst} is not traded here; there are: {}", known.join(", "));
         return refused(StatusCode::NOT_FOUND, why);
     }
-    command(&s, |done| Command::Close { inst, done }).await
+    let scope = Flatten {
+        everything: body["everything"].as_bool().unwrap_or(false),
+        ours_only: body["ours_only"].as_bool().unwrap_or(false),
+    };
+    command(&s, |done| Command::Close { inst, scope, done }).await
 }
 
-/// `{"flatten": true, "why": "…", "who": "…"}`: stops trading until a person resumes it while the daemon is stopped.
-async fn halt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+/// `{"flatten": true, "why": "…", "who": "…"}`: stops trading until a person resumes it while the daemon is stopped. Whatever
+/// becomes of the rest, it is latched when this answers.
+async fn halt(State(door): State<Door>, Json(body): Json<Value>) -> Answered {
     let flatten = body["flatten"].as_bool().unwrap_or(false);
+    let scope = Flatten {
+        everything: body["everything"].as_bool().unwrap_or(false),
+        ours_only: body["ours_only"].as_bool().unwrap_or(false),
+    };
     let text = |name: &str, otherwise: &str| body[name].as_str().unwrap_or(otherwise).chars().take(400).collect();
     let (who, why): (String, String) = (text("who", "control socket"), text("why", "asked for"));
-    command(&s, |done| Command::Halt { flatten, who, why, done: Some(done) }).await
+    let inside = door.inside.borrow().clone();
+    let state = match inside {
+        Inside::Running(shared) => {
+            let reason = why.clone();
+            match command(&shared, |done| Command::Halt { flatten, scope, who, why, done: Some(done) }).await {
+                (StatusCode::SERVICE_UNAVAILABLE, _) => return latch(&door.dir, flatten, &reason, STOPPING),
+                (StatusCode::GATEWAY_TIMEOUT, _) => {
+                    return latch(&door.dir, flatten, &reason, "the gate did not answer in time; it goes on by itself");
+                }
+                answer => return answer,
+            }
+        }
+        Inside::Starting => STARTING,
+        Inside::Stopping => STOPPING,
+    };
+    latch(&door.dir, flatten, &why, state)
+}
+
+/// Latches a halt for whoever can carry it out: the gate that is about to start, or the next one.
+fn latch(dir: &Path, flatten: bool, why: &str, state: &str) -> Answered {
+    match killfile::leave(dir, flatten, why) {
+        Ok(()) => {
+            info!(event = "halt_latched", state, why, "a halt is latched for the gate");
+            let body = json!({"done": false, "latched": true, "state": state, "file": killfile::path(dir), "cancelled": 0,
+                "closes": 0, "took_ms": 0, "left": []});
+            (StatusCode::OK, Json(body))
+        }
+        Err(error) => {
+            let why = format!("{state}, and {} cannot be written: {error}", killfile::path(dir).display());
+            warn!(event = "halt_not_latched", why, "a halt could not be latched by file");
+            refused(StatusCode::INTERNAL_SERVER_ERROR, why)
+        }
+    }
 }
 
 /// The checks before trading, made now.
-async fn preflight(State(s): State<Shared>) -> Answered {
+async fn preflight(Live(s): Live) -> Answered {
     let (done, answer) = oneshot::channel();
     if s.preflight.send(done).await.is_err() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
@@ -266,7 +379,7 @@ async fn preflight(State(s): State<Shared>) -> Answered {
 }
 
 /// `{"contender": "…", "inst": "…"}`: what its model would be asked now.
-async fn prompt(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+async fn prompt(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let Some(prompts) = &s.prompts else {
         return refused(StatusCode::NOT_FOUND, "no live contender is a model (kind = \"llm\")");
     };
@@ -306,7 +419,7 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
 }
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
-async fn cancel(State(s): State<Shared>, Json(body): Json<Value>) -> Answered {
+async fn cancel(Live(s): Live, Json(body): Json<Value>) -> Answered {
     if !s.latch.is_on() {
         return refused(StatusCode::CONFLICT, "trading is off: nothing leaves, not even a cancel");
     }

@@ -1,47 +1,96 @@
-//! The kill switch's last resort: a file in the state directory, found by a running daemon within a second and by the next
-//! one at its start. It works when nothing else does: `touch HALT` is enough; a first word `flatten` asks for flat.
+//! The kill switch's last resorts: a file in the state directory, found by a running daemon within a second and by the next one at
+//! its start, and SIGUSR1, whose mark outlives the process. They work when nothing else does: `touch HALT` is enough; a first
+//! word `flatten` asks for flat.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What the file asks for.
+use signal_hook::consts::SIGUSR1;
+
+/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub flatten: bool,
     pub why: String,
+    /// Signals that have come so far.
+    pub signals: u64,
 }
 
-/// Where it lies.
+/// Where the file lies.
 pub fn path(dir: &Path) -> PathBuf {
     dir.join("HALT")
 }
 
-/// Leaves it.
+/// Where each SIGUSR1 leaves a byte.
+fn mark(dir: &Path) -> PathBuf {
+    dir.join("halt.signals")
+}
+
+/// From now on each SIGUSR1 leaves a byte in the state directory, written by the signal's handler itself: it needs no thread, no
+/// new descriptor and no memory, and is there for the next start even if this process ends with its next instruction.
+///
+/// # Errors
+/// When the file cannot be made or the signal not be caught.
+pub fn arm(dir: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(mark(dir))?;
+    signal_hook::low_level::pipe::register(SIGUSR1, file).map(drop)
+}
+
+/// Leaves the file, durable on return.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn leave(dir: &Path, flatten: bool, why: &str) -> std::io::Result<()> {
+pub fn leave(dir: &Path, flatten: bool, why: &str) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    std::fs::write(path(dir), format!("{} {why}\n", if flatten { "flatten" } else { "halt" }))
+    // Whatever lies there halts already.
+    if std::fs::symlink_metadata(path(dir)).is_ok_and(|meta| !meta.is_file()) {
+        return Ok(());
+    }
+    std::fs::write(path(dir), format!("{} {why}\n", if flatten { "flatten" } else { "halt" }))?;
+    File::open(path(dir))?.sync_all()?;
+    File::open(dir)?.sync_all()
 }
 
-/// What it asks for, if it is there. One that is there and cannot be read halts, too.
+/// What is asked for, if anything is. A file that is there and cannot be read halts, too; so does whatever else has its name: a
+/// directory, a link that leads nowhere.
 pub fn asked(dir: &Path) -> Option<Asked> {
+    let signals = std::fs::metadata(mark(dir)).map_or(0, |meta| meta.len());
     let file = path(dir);
-    if !file.exists() {
-        return None;
+    let Ok(meta) = std::fs::symlink_metadata(&file) else {
+        return (signals > 0).then(|| Asked { flatten: false, why: "SIGUSR1".to_owned(), signals });
+    };
+    // Nothing but a regular file is opened: a pipe would make us wait for ever.
+    let regular = meta.is_file() || std::fs::metadata(&file).is_ok_and(|meta| meta.is_file());
+    let mut bytes = Vec::new();
+    if regular && let Ok(open) = File::open(&file) {
+        drop(open.take(1000).read_to_end(&mut bytes)); // what could be read of it
     }
-    let bytes = std::fs::read(&file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(1000)]).trim().to_owned();
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     let first = text.split_whitespace().next().unwrap_or("");
     let (flatten, word) = (first == "flatten", first == "flatten" || first == "halt");
     let why = if word { text[first.len()..].trim().to_owned() } else { text };
     let why = if why.is_empty() { "the file HALT is in the state directory".to_owned() } else { why };
-    Some(Asked { flatten, why })
+    Some(Asked { flatten, why, signals })
 }
 
-/// Takes it away. `true`: it was there.
-pub fn remove(dir: &Path) -> bool {
-    std::fs::remove_file(path(dir)).is_ok()
+/// Takes both away. `true`: something was there.
+///
+/// # Errors
+/// When something is there and cannot be taken away: the next start would be halted again.
+pub fn remove(dir: &Path) -> io::Result<bool> {
+    let was = asked(dir).is_some();
+    if std::fs::metadata(mark(dir)).is_ok_and(|meta| meta.len() > 0) {
+        OpenOptions::new().write(true).truncate(true).open(mark(dir))?.sync_all()?;
+    }
+    let file = path(dir);
+    match std::fs::symlink_metadata(&file) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir(&file)?,
+        Ok(_) => std::fs::remove_file(&file)?,
+        Err(_) => {}
+    }
+    Ok(was)
 }
 
 #[cfg(test)]
@@ -53,17 +102,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(asked(dir.path()), None);
         std::fs::write(path(dir.path()), content).unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten, why: why.into() }));
-        assert!(remove(dir.path()) && !remove(dir.path()));
+        assert_eq!(asked(dir.path()), Some(Asked { flatten, why: why.into(), signals: 0 }));
+        assert!(remove(dir.path()).unwrap() && !remove(dir.path()).unwrap());
     }
 
     #[test]
     fn a_reason_is_no_wish() {
         let dir = tempfile::tempdir().unwrap();
         leave(dir.path(), false, "flatten not needed").unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten: false, why: "flatten not needed".into() }));
+        assert_eq!(asked(dir.path()), Some(Asked { flatten: false, why: "flatten not needed".into(), signals: 0 }));
         leave(dir.path(), true, "now").unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten: true, why: "now".into() }));
+        assert_eq!(asked(dir.path()), Some(Asked { flatten: true, why: "now".into(), signals: 0 }));
     }
 
     #[test]
@@ -74,5 +123,32 @@ mod tests {
         check(b"flatten", true, "the file HALT is in the state directory");
         check(b"flattened", false, "flattened");
         check(&[0xff, 0xfe], false, "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_directory_and_a_dangling_link_halt_as_a_file_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let halts = || asked(dir.path()).is_some_and(|asked| !asked.flatten);
+        std::fs::create_dir(path(dir.path())).unwrap();
+        assert!(halts() && remove(dir.path()).unwrap() && !halts());
+        std::os::unix::fs::symlink("/nowhere/at/all", path(dir.path())).unwrap();
+        assert!(halts());
+        leave(dir.path(), false, "again").unwrap();
+        assert!(halts() && remove(dir.path()).unwrap() && !halts());
+        std::fs::create_dir(path(dir.path())).unwrap();
+        std::fs::write(path(dir.path()).join("x"), "").unwrap();
+        assert!(remove(dir.path()).is_err() && halts(), "what cannot be taken away goes on halting");
+    }
+
+    #[test]
+    fn a_signal_leaves_its_mark_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        arm(dir.path()).unwrap();
+        assert_eq!(asked(dir.path()), None);
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        assert_eq!(asked(dir.path()).map(|asked| (asked.signals, asked.why)), Some((1, "SIGUSR1".to_owned())));
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        assert_eq!(asked(dir.path()).map(|asked| asked.signals), Some(2));
+        assert!(remove(dir.path()).unwrap() && asked(dir.path()).is_none());
     }
 }

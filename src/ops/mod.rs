@@ -1,6 +1,7 @@
 //! What people and systemd touch while the daemon runs: the control socket, sd_notify, the watchdog.
 
 pub mod control;
+mod doorway;
 pub mod health;
 pub mod killfile;
 pub mod notify;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::guard::Guarding;
-pub use self::guard::{Placing, Protecting, StopWork};
+pub use self::guard::{Placing, ProtectForeign, Protecting, StopWork};
 use self::unwinding::Unwinding;
 use super::exposure::InFlight;
 use super::latch::Latch;
@@ -22,7 +22,7 @@ use super::recent::{Recent, Sent};
 use super::restrict::room_at_venue;
 use super::rules::{Approved, Refused, View};
 use super::seen::{Around, Seen, judge, written};
-use super::unwind::{Report, Tempo};
+use super::unwind::{Flatten, Report, Tempo};
 use crate::allocation::IntentBatch;
 use crate::domain::Qty;
 use crate::domain::equity::{Believed, marked};
@@ -58,9 +58,9 @@ pub struct CancelAsk {
 #[derive(Debug)]
 pub enum Command {
     /// Make an instrument flat, or all of them.
-    Close { inst: Option<InstId>, done: Answer },
+    Close { inst: Option<InstId>, scope: Flatten, done: Answer },
     /// Stop trading until a person resumes it; cancel what is ours, and make flat if asked.
-    Halt { flatten: bool, who: String, why: String, done: Option<Answer> },
+    Halt { flatten: bool, scope: Flatten, who: String, why: String, done: Option<Answer> },
     /// Something outside the gate is not as it must be: nothing leaves but what a permit names, until a person resumes it.
     Restrict { cause: String, why: String },
 }

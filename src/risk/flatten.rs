@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use super::unwind::Flatten;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
@@ -27,18 +28,21 @@ pub struct Closing<'a> {
     pub install_epoch: &'a str,
     pub account: &'a AccountView,
     pub orders: &'a OrdersView,
+    pub scope: Flatten,
 }
 
 /// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's net position but for what
-/// is known not to be ours, on spot what our sleeves hold, never more than the balance.
-pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView) -> Qty {
+/// is known not to be ours (unless everything is to go), on spot what our sleeves hold, never more than the balance.
+pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView, scope: Flatten) -> Qty {
     match inst.kind {
+        InstKind::Swap if scope.everything => account.positions.get(&inst.id).map_or(Qty::ZERO, |p| p.qty),
         InstKind::Swap => {
             let there = account.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0);
             let foreign = orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
             // Reduce-only: never past what is there.
             let ours = there - foreign;
-            if ours * there > Decimal::ZERO { Qty(ours.clamp(-there.abs(), there.abs())) } else { Qty::ZERO }
+            let same_side = !ours.is_zero() && ours.is_sign_negative() == there.is_sign_negative();
+            if same_side { Qty(ours.clamp(-there.abs(), there.abs())) } else { Qty::ZERO }
         }
         InstKind::Spot => {
             let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
@@ -51,7 +55,7 @@ pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView) -> Qt
 /// swap.
 pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attempt: u32) -> Flat {
     let position = of.account.positions.get(&inst.id);
-    let held = held(inst, of.orders, of.account).0;
+    let held = held(inst, of.orders, of.account, of.scope).0;
     let side = Side::of(Qty(held)).opposite();
     let mark = position.and_then(|p| p.mark);
     let reference = quote.map(Quote::mid).or(mark).unwrap_or(Price::ZERO);
@@ -173,8 +177,16 @@ mod tests {
         orders.holdings.insert(("a".into(), inst.id.clone()), held);
         orders.foreign.insert(inst.id.clone(), Qty(Decimal::from(foreign)));
         let run_id = RunId(uuid::Uuid::nil());
-        let closing =
-            Closing { run_id, now: Ms(0), env: 's', uid: "1", install_epoch: "e", account: &account, orders: &orders };
+        let closing = Closing {
+            run_id,
+            now: Ms(0),
+            env: 's',
+            uid: "1",
+            install_epoch: "e",
+            account: &account,
+            orders: &orders,
+            scope: Flatten::default(),
+        };
         let flat = flatten(&inst, None, &closing, 0);
         let shown = match flat.intent {
             Some(i) => format!("{} {}{}", i.side.as_str(), i.qty, if i.reduce_only { " reduce-only" } else { "" }),

@@ -14,7 +14,9 @@ mod rules;
 pub mod seen;
 mod unwind;
 
-pub use actor::{Answer, CancelAsk, Command, Gate, Memory, Placing, Protecting, Seal, StopWork, Verdict, Work};
+pub use actor::{
+    Answer, CancelAsk, Command, Gate, Memory, Placing, ProtectForeign, Protecting, Seal, StopWork, Verdict, Work,
+};
 pub use exposure::InFlight;
 pub use flatten::{Closing, Flat, flatten};
 pub use latch::Latch;
@@ -22,4 +24,4 @@ pub use protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
 pub use recent::{Recent, Sent};
 pub use restrict::{consequence, scope_of};
 pub use rules::{Approved, Permit, Refused, View, assess, check, check_permitted};
-pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};
+pub use unwind::{Flatten, Left, Report, Seen, Step, Tempo, Unwind};

@@ -68,13 +68,20 @@ pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Pric
     let long = sleeve.held > Qty::ZERO;
     let side = if long { Side::Buy } else { Side::Sell };
     let named = sleeve.guard.filter(|guard| guard.side == side).and_then(|guard| guard.trigger);
-    named.unwrap_or_else(|| {
-        // Rounded toward the price: never further away than configured.
-        match long {
-            true => inst.ceil_tick(Price(sleeve.average.0 * (Decimal::ONE - default))),
-            false => inst.floor_tick(Price(sleeve.average.0 * (Decimal::ONE + default))),
-        }
-    })
+    named.unwrap_or_else(|| away(inst, side, sleeve.average, default))
+}
+
+/// So far from a price on the losing side of a position, rounded toward it: never further away than configured.
+fn away(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Price {
+    match side {
+        Side::Buy => inst.ceil_tick(Price(price.0 * (Decimal::ONE - share))),
+        Side::Sell => inst.floor_tick(Price(price.0 * (Decimal::ONE + share))),
+    }
+}
+
+/// Where a position is stopped for which nobody has named a level. `None`: there is no such price.
+pub fn default_trigger(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Option<Price> {
+    Some(away(inst, side, price, share)).filter(|trigger| *trigger > Price::ZERO)
 }
 
 /// A guard with the level that its contender has named since, for a position on that side: only a tighter one counts.
@@ -241,8 +248,7 @@ fn exit(
     sure: bool,
     acts: &mut Vec<Act>,
 ) {
-    let nobodys = *sleeve.contender == ContenderId::system();
-    if nobodys || !sure || qty < inst.min_size || qty.is_zero() {
+    if sleeve.contender.is_nobodys() || !sure || qty < inst.min_size || qty.is_zero() {
         return;
     }
     if sleeve.busy {

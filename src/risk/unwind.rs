@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::flatten::held;
-use crate::domain::{AccountView, InstId, MarketView, Ms, OrderId, OrdersView, Qty, RunId};
+use crate::domain::view::StopPhase;
+use crate::domain::{AccountView, InstId, MarketView, Ms, OrderId, OrdersView, Qty, RunId, Side};
 
 /// How patient it is.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,15 @@ impl Default for Tempo {
 /// Nothing must have worked for this long before it is over; wall time.
 const IDLE: Ms = Ms(500);
 
+/// Whose positions a making-flat is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flatten {
+    /// Also what is not ours in our instruments.
+    pub everything: bool,
+    /// What is not ours may stand: it is listed, and is no reason to say that the account is not flat.
+    pub ours_only: bool,
+}
+
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -51,6 +61,10 @@ pub struct Left {
     /// Orders of ours that still work there.
     pub working: Vec<OrderId>,
     pub tries: u32,
+    /// `false`: nobody here has traded it.
+    pub ours: bool,
+    /// Of it, what live stops of ours cover.
+    pub covered: Qty,
     pub why: String,
 }
 
@@ -69,7 +83,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing works and nothing is held where it was to be made flat.
+    /// Nothing of ours works, and of ours nothing is held where it was to be made flat.
+    pub fn ours_are_flat(&self) -> bool {
+        self.left.iter().filter(|left| left.ours).all(|left| left.flat && left.working.is_empty())
+    }
+    /// Nothing works any more, and everything that was to be flat is.
     pub fn is_done(&self) -> bool {
         self.left.iter().all(|left| left.flat && left.working.is_empty())
     }
@@ -82,6 +100,7 @@ pub struct Unwind {
     pub trigger: String,
     /// What is to be made flat; nothing: only cancel.
     flatten: BTreeSet<InstId>,
+    scope: Flatten,
     /// Where to cancel; `None`: everywhere.
     cancel: Option<BTreeSet<InstId>>,
     tempo: Tempo,
@@ -114,7 +133,7 @@ impl Unwind {
     /// Begins. `flatten` empty: only what works is cancelled.
     pub fn begin(
         (run_id, trigger): (RunId, String),
-        flatten: BTreeSet<InstId>,
+        (flatten, scope): (BTreeSet<InstId>, Flatten),
         cancel: Option<BTreeSet<InstId>>,
         tempo: Tempo,
         wall: Ms,
@@ -123,6 +142,7 @@ impl Unwind {
             run_id,
             trigger,
             flatten,
+            scope,
             cancel,
             tempo,
             began: wall,
@@ -133,6 +153,11 @@ impl Unwind {
             read_asked: None,
             idle_since: None,
         }
+    }
+
+    /// Whose positions it is about.
+    pub fn scope(&self) -> Flatten {
+        self.scope
     }
 
     /// Is this instrument being made flat?
@@ -178,7 +203,7 @@ impl Unwind {
             };
             let Some(shown) = seen.market.insts.get(&inst) else { continue };
             let tries = self.tries.entry(inst.clone()).or_default();
-            let size = held(&shown.instrument, seen.orders, account).abs();
+            let size = held(&shown.instrument, seen.orders, account, self.scope).abs();
             if size < shown.instrument.min_size || size.is_zero() || *tries >= self.tempo.tries {
                 continue;
             }
@@ -205,13 +230,13 @@ impl Unwind {
     fn report(&self, seen: &Seen<'_>, working: &[(InstId, OrderId)]) -> Report {
         let mut insts = self.flatten.clone();
         insts.extend(working.iter().map(|(inst, _)| inst.clone()));
-        let left = insts
+        let mut left: Vec<Left> = insts
             .into_iter()
             .map(|inst| {
                 let shown = seen.market.insts.get(&inst);
                 let fresh = seen.account.filter(|account| self.quiet.get(&inst).is_some_and(|at| account.as_of > *at));
                 let size = match (shown, seen.account) {
-                    (Some(shown), Some(account)) => held(&shown.instrument, seen.orders, account),
+                    (Some(shown), Some(account)) => held(&shown.instrument, seen.orders, account, self.scope),
                     _ => Qty::ZERO,
                 };
                 let least = shown.map_or(Qty::ZERO, |shown| shown.instrument.min_size);
@@ -228,9 +253,11 @@ impl Unwind {
                     (false, true, true) => format!("{size} left after {tries} closes"),
                     (_, true, _) => "the account could not be read since the last order ended".to_owned(),
                 };
-                Left { inst, held: size, flat, working, tries, why }
+                let covered = covered(seen.orders, &inst, size);
+                Left { inst, held: size, flat, working, tries, ours: true, covered, why }
             })
             .collect();
+        left.extend(self.strangers(seen));
         Report {
             run_id: self.run_id,
             trigger: self.trigger.clone(),
@@ -241,6 +268,57 @@ impl Unwind {
             took_ms: seen.wall.since(self.began).0,
         }
     }
+}
+
+impl Unwind {
+    /// What the venue holds beside what is ours: in the instruments that are made flat and, when all of them are, anywhere.
+    fn strangers(&self, seen: &Seen<'_>) -> Vec<Left> {
+        let Some(account) = seen.account.filter(|_| !self.flatten.is_empty()) else { return Vec::new() };
+        let all = seen.market.insts.keys().all(|inst| self.flatten.contains(inst));
+        let mut out = Vec::new();
+        for (inst, position) in &account.positions {
+            let traded = seen.market.insts.get(inst);
+            let (rest, cure) = match traded {
+                Some(_) if !self.flatten.contains(inst) => continue,
+                Some(shown) => {
+                    let ours = held(&shown.instrument, seen.orders, account, self.scope);
+                    (Qty(position.qty.0 - ours.0), "`--everything` closes it, too")
+                }
+                None if !all => continue,
+                None => (position.qty, "it is not traded here: close it on the venue's page"),
+            };
+            if rest.is_zero() {
+                continue;
+            }
+            let covered = covered(seen.orders, inst, rest);
+            let stops = match covered {
+                Qty(none) if none.is_zero() => "no stop of ours covers it".to_owned(),
+                covered if covered >= rest.abs() => "stops of ours cover it".to_owned(),
+                covered => format!("stops of ours cover {covered} of it"),
+            };
+            let why = format!("not ours: {rest} stand at the venue, and {stops}; {cure}");
+            let flat = self.scope.ours_only;
+            out.push(Left {
+                inst: inst.clone(),
+                held: rest,
+                flat,
+                working: Vec::new(),
+                tries: 0,
+                ours: false,
+                covered,
+                why,
+            });
+        }
+        out
+    }
+}
+
+/// How much of so large a position live stops of ours cover.
+fn covered(orders: &OrdersView, inst: &InstId, position: Qty) -> Qty {
+    let out = Side::of(position).opposite();
+    let live = orders.stops.iter().filter(|s| s.stop.inst == *inst && s.stop.side == out && s.phase == StopPhase::Live);
+    let sum = live.fold(Qty::ZERO, |sum, s| Qty(sum.0.saturating_add(s.stop.qty.unwrap_or_default().0)));
+    sum.min(position.abs())
 }
 
 #[cfg(test)]

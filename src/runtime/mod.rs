@@ -3,12 +3,14 @@
 mod beat;
 mod clock;
 pub mod faults;
+mod held;
 mod ids;
 pub mod sabotage;
 mod supervisor;
 
 pub use beat::{Beat, Pulse};
 pub use clock::{Clock, wall_ms};
+pub use held::HeldFile;
 pub use ids::RunIds;
 pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};
 pub use tokio_util::sync::CancellationToken as Stop;

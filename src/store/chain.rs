@@ -20,10 +20,14 @@ pub(super) struct Link {
 pub(super) struct Chains {
     heads: HashMap<&'static str, [u8; 32]>,
     moved: BTreeSet<&'static str>,
+    /// Transactions committed so far, the one under way included.
+    commits: u64,
+    /// The newest run.
+    run: Option<String>,
 }
 
 /// The chained tables.
-pub(super) const CHAINED: [&str; 15] = [
+pub(super) const CHAINED: [&str; 16] = [
     "runs",
     "snapshots",
     "decisions",
@@ -39,6 +43,7 @@ pub(super) const CHAINED: [&str; 15] = [
     "trading_state_events",
     "algo_order_events",
     "sleeve_adjustments",
+    "fill_corrections",
 ];
 
 impl Chains {
@@ -56,7 +61,38 @@ impl Chains {
                 heads.insert(table, head);
             }
         }
-        Ok(Self { heads, moved: BTreeSet::new() })
+        let commits = db
+            .query_row("SELECT value FROM meta WHERE key = 'commits'", [], |row| row.get::<_, String>(0))
+            .map(|text| text.parse().unwrap_or(0))
+            .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) })
+            .map_err(StoreError::sql("reading how many transactions there were"))?;
+        Ok(Self { heads, moved: BTreeSet::new(), commits, run: None })
+    }
+
+    /// One more transaction: its number.
+    pub(super) fn next_commit(&mut self) -> u64 {
+        self.commits += 1;
+        self.commits
+    }
+
+    /// Transactions committed so far.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Notes the newest run.
+    pub(super) fn note_run(&mut self, run: &str) {
+        self.run = Some(run.to_owned());
+    }
+
+    /// The newest run since this was last asked.
+    pub(super) fn take_run(&mut self) -> Option<String> {
+        self.run.take()
+    }
+
+    /// Every head there is, as (table, hex).
+    pub(super) fn heads(&self) -> Vec<(&'static str, String)> {
+        self.heads.iter().map(|(table, head)| (*table, data_encoding::HEXLOWER.encode(head))).collect()
     }
 
     /// Appends a row of these fields to the table's chain.

@@ -12,6 +12,8 @@ use super::StoreError;
 pub struct StateDir {
     path: PathBuf,
     _lock: File,
+    /// The lock that counts: the file can be removed and made anew by anybody, the directory they would look for it in not.
+    _dir: File,
 }
 
 impl StateDir {
@@ -19,7 +21,8 @@ impl StateDir {
     pub fn hold(path: &Path) -> Result<Self, StoreError> {
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
         Self::make(path)?;
-        let file = path.join("lock");
+        let file = Self::lock_file(path);
+        let dir = File::open(path).map_err(io)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -28,7 +31,7 @@ impl StateDir {
             .mode(0o600)
             .open(&file)
             .map_err(io)?;
-        match lock.try_lock() {
+        match lock.try_lock().and_then(|()| dir.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -40,7 +43,12 @@ impl StateDir {
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: lock, _dir: dir })
+    }
+
+    /// The lock's file: who holds the directory is written there.
+    pub fn lock_file(dir: &Path) -> PathBuf {
+        dir.join("lock")
     }
 
     /// Makes the directory, mode 0700, if need be; nobody holds it by that.
@@ -85,6 +93,9 @@ mod tests {
         let held = StateDir::hold(dir.path()).unwrap();
         let refused = StateDir::hold(dir.path()).unwrap_err();
         assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
+        // Whoever removes the file makes no room for himself.
+        std::fs::remove_file(StateDir::lock_file(dir.path())).unwrap();
+        assert!(matches!(StateDir::hold(dir.path()), Err(StoreError::Locked { .. })));
         drop(held);
         StateDir::hold(dir.path()).unwrap();
     }

@@ -72,7 +72,7 @@ impl MemoryWriter {
                 write_batch(&mut db, &mut self.chains, &batch)
             };
             let duplicates = match written {
-                Ok(duplicates) => duplicates,
+                Ok(written) => written.duplicates,
                 Err(error) => {
                     let why = error.to_string();
                     for entry in batch {

@@ -29,6 +29,7 @@ const TRADING: &[Migration] = &[
     Migration { version: 3, name: "risk", sql: include_str!("../../migrations/0003_risk.sql") },
     Migration { version: 4, name: "models", sql: include_str!("../../migrations/0004_models.sql") },
     Migration { version: 5, name: "rules", sql: include_str!("../../migrations/0005_rules.sql") },
+    Migration { version: 6, name: "guards", sql: include_str!("../../migrations/0006_guards.sql") },
 ];
 const RESEARCH: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") },

@@ -5,8 +5,10 @@
 //! `research.db` is apart: short transactions, several writers, never in the way of trading.
 
 mod chain;
+mod examine;
 mod journal;
 mod lock;
+mod manifest;
 #[cfg(feature = "sabotage")]
 mod memory;
 mod migrate;
@@ -15,8 +17,10 @@ mod research;
 mod sql;
 mod writer;
 
+pub use examine::{Adoption, Found, adopt, examine};
 pub use journal::{IntentReceipt, Journal};
 pub use lock::StateDir;
+pub use manifest::{Latched, Manifest, Sheet};
 #[cfg(feature = "sabotage")]
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
@@ -51,6 +55,12 @@ pub enum StoreError {
     Stranger { path: String, what: &'static str, theirs: String, ours: String },
     #[error("{path} is damaged ({detail}); restore a backup: nothing was changed")]
     Damaged { path: String, detail: String },
+    #[error(
+        "{path}: {what}. The record of this state directory is not what was seen here before, and nothing was sent or changed. Put \
+         the files back as they were (`trading.db` with its neighbours and `manifest`, of one moment), or, if they are lost, take what is here \
+         as the record from now on: `alpha-arena db adopt --reason TEXT`; trading stays halted until `resume`"
+    )]
+    Lost { path: String, what: String },
     #[error("{what}: {source}")]
     Sql { what: &'static str, source: rusqlite::Error },
     #[error("no read connection: {0}")]
@@ -65,7 +75,7 @@ impl StoreError {
         match self {
             StoreError::Locked { .. } => Exit::Busy,
             StoreError::Future { .. } | StoreError::Checksum { .. } | StoreError::Stranger { .. } => Exit::Config,
-            StoreError::Damaged { .. } => Exit::Data,
+            StoreError::Damaged { .. } | StoreError::Lost { .. } => Exit::Data,
             StoreError::OldSqlite { .. } => Exit::Software,
             StoreError::Io { .. } | StoreError::Sql { .. } | StoreError::Pool(_) | StoreError::Value(_) => Exit::Io,
         }

@@ -23,10 +23,11 @@ use self::decode::{
 };
 use super::StoreError;
 use crate::domain::model::ModelMemory;
+use crate::domain::order::FillFacts;
 use crate::domain::record::{Adjustment, ContenderRow};
 use crate::domain::view::Guard;
 use crate::domain::{
-    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Qty, Standing, Stop, TradeId,
+    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Standing, Stop, TradeId,
 };
 
 /// A pool of read-only connections.
@@ -216,7 +217,8 @@ impl Reader {
             FROM order_lifecycle_events WHERE order_id = ?1 ORDER BY seq";
         let stops = "SELECT e.at_ms, e.algo_id, e.from_state AS 'from', e.to_state AS 'to', e.cause, a.trigger_px, e.child_id,
             e.evidence FROM algo_order_events e JOIN algo_orders a USING (algo_id) WHERE a.parent_id = ?1 ORDER BY e.seq";
-        let fills = "SELECT at_ms, side, qty, price, fee, fee_ccy, liquidity, trade_id FROM fills WHERE order_id = ?1
+        let fills =
+            "SELECT at_ms, side, qty, price, fee, fee_ccy, liquidity, trade_id FROM fills_now WHERE order_id = ?1
             ORDER BY seq";
         Ok(Some(OrderStory {
             events: self.by(events, &order_id)?,
@@ -230,7 +232,7 @@ impl Reader {
     pub fn fills(&self, limit: usize) -> Result<Table, StoreError> {
         self.table(
             "SELECT at_ms, contender_id AS contender, inst_id AS inst, side, qty, price, fee, fee_ccy, liquidity,
-                trade_id, order_id, run_id FROM fills ORDER BY seq DESC LIMIT ?1",
+                trade_id, order_id, run_id FROM fills_now ORDER BY seq DESC LIMIT ?1",
             limit,
         )
     }
@@ -354,17 +356,24 @@ pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
 /// Everything a start needs, from one read transaction.
 pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
     let tx = db.unchecked_transaction()?;
+    // A schema from before there were corrections has nothing that stands over its fills.
+    let corrected: bool = tx.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = 'fills_now')",
+        [],
+        |row| row.get(0),
+    )?;
     let fills = tx
-        .prepare(
+        .prepare(&format!(
             "SELECT inst_id, trade_id, order_id, venue_id, run_id, contender_id, side, price, qty, fee, fee_ccy,
-                liquidity, at_ms FROM fills ORDER BY seq",
-        )?
+                liquidity, at_ms FROM {} ORDER BY seq",
+            if corrected { "fills_now" } else { "fills" }
+        ))?
         .query_map([], |row| Ok(fill_of(row)))?
         .map(|row| row?)
         .collect::<Result<Vec<Fill>, ReadFail>>()?;
-    let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, Qty)>> = BTreeMap::new();
+    let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, FillFacts)>> = BTreeMap::new();
     for fill in &fills {
-        by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), fill.qty));
+        by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), FillFacts::of(fill)));
     }
     let mut orders = Vec::new();
     let mut statement = tx.prepare(

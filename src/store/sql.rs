@@ -18,6 +18,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
     match record {
         Record::Run { run_id, kind, trigger, at, caused_by } => {
             let (id, cause) = (run_id.to_string(), caused_by.map(|id| id.to_string()));
+            chains.note_run(&id);
             let link =
                 chains.link("runs", &[&id, kind.as_str(), trigger, cause.as_deref().unwrap_or(""), &at.0.to_string()]);
             execute(
@@ -54,6 +55,8 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         Record::Adopted { order, at } => adopted(db, chains, order, *at),
         Record::Transition(step) => transition(db, chains, step),
         Record::Fill(row) => fill(db, chains, row),
+        Record::Corrected(row) => truth::corrected(db, chains, row),
+        Record::Resized { order_id, run_id, qty, at } => truth::resized(db, chains, (order_id, *run_id), *qty, *at),
         Record::Algo(step) => truth::algo(db, chains, step),
         Record::Adjusted(row) => truth::adjusted(db, chains, row),
         Record::Transfer { contender, amount, reason, at } => truth::transfer(db, contender, *amount, reason, *at),
@@ -108,9 +111,17 @@ fn trading_state(
     )
 }
 
-/// Keeps the heads of the chains next to the rows that moved them.
-pub(super) fn keep_heads(db: &Connection, chains: &mut Chains) -> Result<()> {
-    chains.take_moved().into_iter().try_for_each(|(table, head)| note(db, &format!("head:{table}"), &head))
+/// Keeps the heads of the chains next to the rows that moved them, and counts the transaction. Returns what moved.
+pub(super) fn keep_heads(db: &Connection, chains: &mut Chains) -> Result<Vec<(&'static str, String)>> {
+    let moved = chains.take_moved();
+    moved.iter().try_for_each(|(table, head)| note(db, &format!("head:{table}"), head))?;
+    note(db, "commits", &chains.next_commit().to_string())?;
+    Ok(moved)
+}
+
+/// Notes that the database has a manifest beside it.
+pub(super) fn note_manifest(db: &Connection) -> Result<()> {
+    note(db, "manifest", "made")
 }
 
 fn execute(db: &Connection, statement: &str, values: impl rusqlite::Params) -> Result<()> {

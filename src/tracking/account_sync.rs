@@ -15,7 +15,7 @@ use crate::domain::{AccountView, Bill, InstId, Ms, RunId};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
-use crate::venue::{Venue, VenueError};
+use crate::venue::{Page, Venue, VenueError};
 
 /// What a sync came to: the account, or why it could not be read.
 pub type SyncReport = Result<(RunId, Arc<AccountView>), String>;
@@ -50,7 +50,7 @@ pub trait Accounts: Clone + Send + Sync + 'static {
     /// Balances and positions, both complete.
     fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
     /// Bills newer than the cursor, oldest first.
-    fn bills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Vec<Bill>, VenueError>> + Send;
+    fn bills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Page<Bill>, VenueError>> + Send;
     /// The venue's clock.
     fn server_time(&self) -> impl Future<Output = Result<Ms, VenueError>> + Send;
 }
@@ -59,7 +59,7 @@ impl Accounts for Venue {
     async fn account(&self) -> Result<AccountView, VenueError> {
         Venue::account(self).await
     }
-    async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
+    async fn bills_since(&self, cursor: Option<&str>) -> Result<Page<Bill>, VenueError> {
         Venue::bills_since(self, cursor).await
     }
     async fn server_time(&self) -> Result<Ms, VenueError> {
@@ -171,6 +171,24 @@ fn is_other(bill: &&Bill) -> bool {
     bill.kind != "2" && bill.trade_id.is_none()
 }
 
+/// The bills that come before the first that cannot be believed: that one and what follows are asked for again, and its currency
+/// is not compared meanwhile.
+fn before_refused(page: Page<Bill>, unreadable: &mut BTreeMap<String, String>) -> Vec<Bill> {
+    let number = |id: &str| id.parse::<u64>().unwrap_or(0);
+    let first = page.refused.iter().map(|row| number(&row.id)).min();
+    for row in &page.refused {
+        warn!(
+            event = "row_refused",
+            request = "account/bills",
+            id = row.id,
+            why = row.why,
+            "a bill that cannot be right; it is asked for again"
+        );
+        unreadable.insert(row.subject.clone(), row.to_string());
+    }
+    page.rows.into_iter().filter(|bill| first.is_none_or(|first| number(&bill.bill_id) < first)).collect()
+}
+
 /// How often the account is read again because money came or went while it was.
 const AGAIN_MAX: usize = 5;
 
@@ -178,6 +196,7 @@ const AGAIN_MAX: usize = 5;
 /// the two would look like profit or loss: then the account is read again.
 pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(AccountView, Vec<Bill>), VenueError> {
     let mut bills: Vec<Bill> = Vec::new();
+    let mut unreadable: BTreeMap<String, String> = BTreeMap::new();
     let mut again = 0;
     let mut view = loop {
         let view = match venue.account().await {
@@ -186,7 +205,8 @@ pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(Accoun
             read => read?,
         };
         let cursor = bills.last().map(|bill| bill.bill_id.clone()).or_else(|| book.cursor.clone());
-        let new = venue.bills_since(cursor.as_deref()).await?;
+        let page = venue.bills_since(cursor.as_deref()).await?;
+        let new = before_refused(page, &mut unreadable);
         let moved = new.iter().any(Bill::is_transfer);
         bills.extend(new);
         again += 1;
@@ -195,6 +215,7 @@ pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(Accoun
             break view;
         }
     };
+    view.unreadable.extend(unreadable);
     view.other_bills = book.others.clone();
     view.transfers = book.transfers.clone();
     view.funding = book.funding.clone();

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::books::{Books, Holding};
-use crate::domain::order::{Contradiction, Step};
-use crate::domain::record::{Record, Transition};
+use crate::domain::order::{Contradiction, FillFacts, FillNews, Step, Teller};
+use crate::domain::record::{Adjustment, Correction, Record, Transition};
 use crate::domain::view::{Guard, Latest, OpenOrder, OrdersView};
 use crate::domain::{
-    ContenderId, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side, Stop,
-    Tally, VenueOrdId,
+    ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side,
+    Stop, Tally, Usd, VenueOrdId,
 };
 use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
@@ -34,6 +34,29 @@ pub enum Foreign {
     Stranger,
     /// It carries our prefix and we do not know it: our database is not the one that made it.
     OursUnknown,
+    /// It goes by the venue's name of one of ours and says something else of it: an answer or push about another order.
+    Mistaken(Contradiction),
+    /// What it says cannot be true of that order, whatever else is: no number is taken from it.
+    Unbelievable(String),
+}
+
+/// Something that was booked as it was told and that a person should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Odd {
+    pub inst: InstId,
+    pub what: OddKind,
+    pub why: String,
+}
+
+/// Kinds of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OddKind {
+    /// An order of ours is larger at the venue than we made it.
+    Enlarged,
+    /// A fill was told otherwise before.
+    Corrected,
+    /// A push tells a fill otherwise than it is booked: the venue's list decides.
+    Doubtful,
 }
 
 /// All we know of orders, fills and what the contenders hold.
@@ -57,6 +80,8 @@ pub struct Ledger {
     books: Books,
     /// The environment's prefix of our client order ids.
     prefix: String,
+    /// Booked, and told since; see [`Ledger::take_odd`].
+    odd: Vec<Odd>,
 }
 
 impl Ledger {
@@ -85,16 +110,8 @@ impl Ledger {
             stops: opened.stops,
             ..Self::default()
         };
-        ledger.tally.forgive(opened.streak_after.iter().map(|(who, until)| (who.as_str().into(), *until)));
         let mut records = Vec::new();
-        let mut moved = opened.adjustments.iter().peekable();
-        for (booked, fill) in opened.fills.iter().enumerate() {
-            while let Some((_, row)) = moved.next_if(|(after, _)| *after <= booked) {
-                ledger.shift(row);
-            }
-            ledger.book(fill);
-        }
-        moved.for_each(|(_, row)| ledger.shift(row));
+        ledger.fold(&opened.fills, &opened.adjustments, &opened.streak_after);
         for (key, guard) in opened.guards {
             let held = ledger.holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
             if guard.side.signed(held) >= Qty::ZERO {
@@ -121,6 +138,30 @@ impl Ledger {
             records.extend(ledger.end_stops_of(&id, now));
         }
         (ledger, records)
+    }
+
+    /// Folds what each contender holds, and the books of the account, from all fills and moves there are.
+    fn fold(&mut self, fills: &[Fill], adjustments: &[(usize, Adjustment)], forgiven: &BTreeMap<String, Ms>) {
+        self.tally.forgive(forgiven.iter().map(|(who, until)| (who.as_str().into(), *until)));
+        let mut moved = adjustments.iter().peekable();
+        for (booked, fill) in fills.iter().enumerate() {
+            while let Some((_, row)) = moved.next_if(|(after, _)| *after <= booked) {
+                self.shift(row);
+            }
+            self.book(fill);
+        }
+        moved.for_each(|(_, row)| self.shift(row));
+    }
+
+    /// Folds everything anew from the record, after a fill in it was corrected: averages depend on all that came after it.
+    pub fn refold(&mut self, opened: &Opened) {
+        (self.holdings, self.tally, self.books) = Default::default();
+        self.fold(&opened.fills, &opened.adjustments, &opened.streak_after);
+    }
+
+    /// What was booked although it is odd, since this was last asked.
+    pub fn take_odd(&mut self) -> Vec<Odd> {
+        std::mem::take(&mut self.odd)
     }
 
     /// What each contender holds, or has an order for, as the database remembers it; dust below the smallest order is
@@ -298,6 +339,11 @@ impl Ledger {
     /// The venue's answer to the create.
     pub fn answered(&mut self, id: &OrderId, outcome: &CreateOutcome, now: Ms) -> Outcome {
         match outcome {
+            // One name at the venue is one order for ever.
+            CreateOutcome::Accepted(venue_id) if self.by_venue.get(venue_id).is_some_and(|other| other != id) => {
+                let why = format!("the answer names {venue_id}, which is order {}", self.by_venue[venue_id]);
+                self.local(id, OrderState::Unknown, "executor", &why, now)
+            }
             CreateOutcome::Accepted(venue_id) => {
                 let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
                 // An acknowledgement says that it exists, and nothing of how far it got.
@@ -362,12 +408,18 @@ impl Ledger {
 
     /// Whose is it? Adopts on the way what is ours by descent.
     fn identify(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
-        if let Some(id) = self.by_venue.get(&push.report.venue_id).filter(|id| self.orders.contains_key(*id)) {
-            return Ok((id.clone(), Vec::new()));
+        if let Some(order) = self.by_venue.get(&push.report.venue_id).and_then(|id| self.orders.get(id)) {
+            if !order.is_told_of(&push.inst, push.side, &push.cl_ord_id) {
+                return Err(mistaken(order, &push.report.venue_id, (&push.inst, push.side, &push.cl_ord_id)));
+            }
+            return Ok((order.id.clone(), Vec::new()));
         }
         if !push.cl_ord_id.is_empty() {
             let id = OrderId::from(push.cl_ord_id.as_str());
-            if self.orders.contains_key(&id) {
+            if let Some(order) = self.orders.get(&id) {
+                if !order.is_told_of(&push.inst, push.side, &push.cl_ord_id) {
+                    return Err(mistaken(order, &push.report.venue_id, (&push.inst, push.side, &push.cl_ord_id)));
+                }
                 return Ok((id, Vec::new()));
             }
             let ours = push.cl_ord_id.len() == 28 && push.cl_ord_id.starts_with(&self.prefix);
@@ -379,17 +431,107 @@ impl Ledger {
     /// A statement of the venue about an order, from the stream or from a query.
     pub fn on_order(&mut self, push: &OrderPush, channel: &str, now: Ms) -> Result<Outcome, Foreign> {
         let (id, mut records) = self.identify(push, now)?;
+        self.believable(&id, push)?;
         Ok(self.join(&id, push, channel, now).map(|more| {
             records.extend(more);
             records
         }))
     }
 
+    /// Can what is told of an order's sizes and prices be true of it?
+    fn believable(&self, id: &OrderId, push: &OrderPush) -> Result<(), Foreign> {
+        let Some(order) = self.orders.get(id) else { return Ok(()) };
+        let fill = push.fill.as_ref();
+        if let Some(fill) = fill.filter(|fill| !order.has_fill(&fill.trade_id)) {
+            self.fill_believable(order, fill)?;
+            // What the venue's list says of a price is believed; a push that cannot be right waits for that.
+            if !order.may_fill_at(fill.price) {
+                let of = order
+                    .limit
+                    .map_or(format!("decided at {}", order.reference), |limit| format!("limited to {limit}"));
+                return Err(Foreign::Unbelievable(format!("a fill at {} of order {}, {of}", fill.price, order.id)));
+            }
+        }
+        let Some(inst) = self.instruments.get(&push.inst) else { return Ok(()) };
+        let price = push.limit.or(push.report.average).unwrap_or(order.reference);
+        for qty in [Some(push.report.filled), push.qty].into_iter().flatten() {
+            if inst.notional(qty, price).is_none_or(|worth| worth > NOTIONAL_MAX) {
+                return Err(Foreign::Unbelievable(format!("{qty} of {} at {price}", push.inst)));
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_believable(&self, order: &Order, fill: &RawFill) -> Result<(), Foreign> {
+        let Some(inst) = self.instruments.get(&order.inst) else { return Ok(()) };
+        let worth = inst.notional(fill.qty, fill.price).filter(|worth| *worth <= NOTIONAL_MAX);
+        let Some(worth) = worth else {
+            return Err(Foreign::Unbelievable(format!("a fill of {} {} at {}", fill.qty, order.inst, fill.price)));
+        };
+        // In the coin it is worth so much at the fill's own price.
+        let fee = if fill.fee_ccy == inst.base { fill.fee.checked_mul(fill.price.0) } else { Some(fill.fee) };
+        match fee {
+            Some(fee) if fee.abs() <= worth.0 => Ok(()),
+            _ => Err(Foreign::Unbelievable(format!(
+                "a fee of {} on a fill worth {worth} of order {}",
+                fill.fee, order.id
+            ))),
+        }
+    }
+
+    /// Takes a word on an execution of an order of ours.
+    fn take_fill(&mut self, id: &OrderId, raw: &RawFill, by: Teller, now: Ms) -> Vec<Record> {
+        let Some(order) = self.orders.get_mut(id) else { return Vec::new() };
+        let (before, inst, side) = (order.qty, order.inst.clone(), order.side);
+        let facts = FillFacts { qty: raw.qty, price: raw.price, fee: raw.fee };
+        let news = order.add_fill(raw.trade_id.clone(), facts.clone(), by);
+        let mut records = Vec::new();
+        let order = &self.orders[id];
+        if order.qty > before {
+            records.extend(self.enlarged(id, before, now));
+        }
+        match news {
+            FillNews::Known => {}
+            FillNews::New => records.extend(self.fill(id, raw.clone(), side)),
+            FillNews::Corrected { was } => {
+                let why = format!(
+                    "fill {} of order {id} was told as {} at {}, fee {}; the venue's list has {} at {}, fee {}",
+                    raw.trade_id, was.qty, was.price, was.fee, facts.qty, facts.price, facts.fee
+                );
+                let order = &self.orders[id];
+                let venue = order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from(""));
+                let fill = raw.clone().of(&inst, side, id, &venue, &order.contender, order.run_id);
+                records.push(Record::Corrected(Box::new(Correction { fill, was, at: now })));
+                self.odd.push(Odd { inst, what: OddKind::Corrected, why });
+            }
+            FillNews::Doubtful { booked } => {
+                let why = format!(
+                    "fill {} of order {id} is booked as {} at {}, fee {}, and now told as {} at {}, fee {}",
+                    raw.trade_id, booked.qty, booked.price, booked.fee, facts.qty, facts.price, facts.fee
+                );
+                self.odd.push(Odd { inst, what: OddKind::Doubtful, why });
+            }
+        }
+        records
+    }
+
+    /// An order of ours is larger at the venue than it was: somebody has amended it. What it fills is ours all the same.
+    fn enlarged(&mut self, id: &OrderId, before: Qty, now: Ms) -> Vec<Record> {
+        let Some(order) = self.orders.get(id) else { return Vec::new() };
+        let why = format!("order {id} over {before} is {} at the venue: somebody has enlarged it", order.qty);
+        self.odd.push(Odd { inst: order.inst.clone(), what: OddKind::Enlarged, why });
+        let (order_id, run_id, qty) = (id.clone(), order.run_id, order.qty);
+        vec![Record::Resized { order_id, run_id, qty, at: now }]
+    }
+
     fn join(&mut self, id: &OrderId, push: &OrderPush, channel: &str, now: Ms) -> Outcome {
         let mut records = Vec::new();
         let order = self.orders.get_mut(id).expect("identified above");
-        let (state, filled) = (order.state(), order.filled);
+        let (state, filled, qty) = (order.state(), order.filled, order.qty);
         order.merge(&push.report)?;
+        // Of an order whose size is counted in the quote currency the venue's `sz` says nothing here; ours never are.
+        order.enlarge(push.qty.unwrap_or(qty));
+        let enlarged = order.qty > qty;
         if let Some(limit) = push.limit.filter(|limit| order.limit.is_some_and(|known| known != *limit)) {
             order.limit = Some(limit);
             let (order_id, run_id) = (order.id.clone(), order.run_id);
@@ -398,13 +540,11 @@ impl Ledger {
         if order.moving == order.limit {
             order.moving = None;
         }
-        let mut fresh = None;
-        if let Some(raw) = &push.fill
-            && order.add_fill(raw.trade_id.clone(), raw.qty)?
-        {
-            fresh = Some(raw.clone());
-        }
         self.by_venue.insert(push.report.venue_id.clone(), id.clone());
+        if enlarged {
+            records.extend(self.enlarged(id, qty, now));
+        }
+        let fills = push.fill.as_ref().map_or(Vec::new(), |raw| self.take_fill(id, raw, Teller::Push, now));
         let order = &self.orders[id];
         if order.state() != state || order.filled != filled {
             let mut evidence = channel.to_owned();
@@ -415,9 +555,7 @@ impl Ledger {
             records.push(transition(order, step, "venue", &evidence, now));
         }
         let barren = order.state().is_final() && order.filled.is_zero();
-        if let Some(raw) = fresh {
-            records.extend(self.fill(id, raw, push.side));
-        }
+        records.extend(fills);
         if barren {
             records.extend(self.end_stops_of(id, now));
         }
@@ -431,31 +569,31 @@ impl Ledger {
             None if report.cl_ord_id.is_empty() => return Err(Foreign::Stranger),
             None => OrderId::from(report.cl_ord_id.as_str()),
         };
-        let Some(order) = self.orders.get_mut(&id) else {
+        let Some(order) = self.orders.get(&id) else {
             let ours = report.cl_ord_id.len() == 28 && report.cl_ord_id.starts_with(&self.prefix);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         };
+        if !order.is_told_of(&report.inst, report.side, &report.cl_ord_id) {
+            return Err(mistaken(order, &report.venue_id, (&report.inst, report.side, &report.cl_ord_id)));
+        }
         if let Some(known) = order.venue_id.as_ref().filter(|known| **known != report.venue_id) {
             let (known, said) = (known.clone(), report.venue_id.clone());
             return Ok(Err(Contradiction::TwoNames { order: id, known, said }));
         }
+        self.fill_believable(order, &report.fill)?;
+        let order = self.orders.get_mut(&id).expect("looked up above");
         let (state, filled) = (order.state(), order.filled);
-        Ok(match order.add_fill(report.fill.trade_id.clone(), report.fill.qty) {
-            Err(contradiction) => Err(contradiction),
-            Ok(false) => Ok(Vec::new()),
-            Ok(true) => {
-                order.venue_id.get_or_insert_with(|| report.venue_id.clone());
-                self.by_venue.insert(report.venue_id.clone(), id.clone());
-                let order = &self.orders[&id];
-                let mut records = Vec::new();
-                if order.filled != filled || order.state() != state {
-                    let step = Step { from: state, to: order.state() };
-                    records.push(transition(order, step, "venue", "trade/fills", now));
-                }
-                records.extend(self.fill(&id, report.fill.clone(), report.side));
-                Ok(records)
-            }
-        })
+        order.venue_id.get_or_insert_with(|| report.venue_id.clone());
+        self.by_venue.insert(report.venue_id.clone(), id.clone());
+        let fills = self.take_fill(&id, &report.fill, Teller::List, now);
+        let order = &self.orders[&id];
+        let mut records = Vec::new();
+        if order.filled != filled || order.state() != state {
+            let step = Step { from: state, to: order.state() };
+            records.push(transition(order, step, "venue", "trade/fills", now));
+        }
+        records.extend(fills);
+        Ok(Ok(records))
     }
 
     fn fill(&mut self, id: &OrderId, raw: RawFill, side: Side) -> Vec<Record> {
@@ -504,6 +642,15 @@ impl Ledger {
             }
         }
     }
+}
+
+/// No order and no fill is worth more dollars than this: what is said to be is a mistake of somebody's.
+const NOTIONAL_MAX: Usd = Usd(rust_decimal::Decimal::from_parts(1_316_134_912, 2328, 0, false, 0)); // ten trillion
+
+fn mistaken(order: &Order, venue_id: &VenueOrdId, (inst, side, name): (&InstId, Side, &str)) -> Foreign {
+    let said =
+        format!("{} of {inst}, {}", if name.is_empty() { "an order without a name" } else { name }, side.as_str());
+    Foreign::Mistaken(Contradiction::OtherOrder { order: order.id.clone(), venue_id: venue_id.clone(), said })
 }
 
 fn transition(order: &Order, step: Step, cause: &'static str, evidence: &str, at: Ms) -> Record {

@@ -9,7 +9,7 @@ use tracing::debug;
 use crate::domain::{AccountView, ClOrdId, InstId, InstKind, Ms, OrderId};
 use crate::runtime::faults;
 use crate::runtime::sabotage::{self, Promise};
-use crate::venue::{AlgoPush, FillReport, OrderPush, VenueError};
+use crate::venue::{AlgoPush, FillReport, OrderPush, RefusedRow, VenueError};
 
 /// What reconciliation asks of a venue. All of it, or an error.
 pub trait Inquire: Clone + Send + Sync + 'static {
@@ -37,6 +37,10 @@ pub trait Inquire: Clone + Send + Sync + 'static {
     fn algo(&self, id: &str) -> impl Future<Output = Result<AlgoPush, VenueError>> + Send;
     /// Balances and positions.
     fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
+    /// Rows of these lists that could not be believed since this was last asked.
+    fn take_refused(&self) -> Vec<RefusedRow> {
+        Vec::new()
+    }
 }
 
 impl Inquire for super::tracker::VenueWire {
@@ -76,6 +80,9 @@ impl Inquire for super::tracker::VenueWire {
     async fn account(&self) -> Result<AccountView, VenueError> {
         self.venue.account().await
     }
+    fn take_refused(&self) -> Vec<RefusedRow> {
+        self.venue.take_refused()
+    }
 }
 
 /// An order to ask about.
@@ -103,6 +110,8 @@ pub struct Sweep {
     /// Stops that should be alive, are in no list, and that the venue does not know by name.
     pub gone: Vec<String>,
     /// Which listening of the private stream this belongs to.
+    /// Rows that could not be believed: what they are about is in none of the lists above, and that says nothing.
+    pub refused: Vec<RefusedRow>,
     pub epoch: u64,
 }
 
@@ -125,6 +134,7 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
     let pending = or_empty(venue.orders_pending().await)?;
     faults::point("sweep").await;
     let mut asked = Vec::new();
+    let mut refused = Vec::new();
     for question in wanted.questions {
         let is_pending = |push: &OrderPush| {
             question.cl_ord_id.as_ref().is_some_and(|id| push.cl_ord_id == id.as_str())
@@ -133,7 +143,17 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
         if pending.iter().any(is_pending) {
             continue;
         }
-        asked.push((question.id.clone(), question.venue_id.is_some(), ask(venue, &question).await?));
+        match ask(venue, &question).await {
+            Ok(answer) => asked.push((question.id.clone(), question.venue_id.is_some(), answer)),
+            // Numbers of one order that cannot be believed must not cost us the rest.
+            Err(VenueError::Malformed { source, .. }) => refused.push(RefusedRow {
+                what: source.what,
+                subject: question.inst.to_string(),
+                id: question.id.to_string(),
+                why: source.why,
+            }),
+            Err(error) => return Err(error),
+        }
     }
     let fills = match &wanted.fills_cursor {
         Some(cursor) => venue.fills_since(Some(cursor)).await?,
@@ -165,6 +185,14 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
         match venue.algo(id).await {
             Ok(push) => algos.push(push),
             Err(error) if error.is_not_found() => gone.push(id.clone()),
+            Err(VenueError::Malformed { source, .. }) => {
+                debug!(
+                    event = "stop_not_told",
+                    algo_id = id,
+                    why = source.why,
+                    "what the venue says of a stop cannot be right"
+                );
+            }
             // Another word says nothing of the stop, and must not cost us the rest.
             Err(VenueError::Refused { code, msg, .. }) => {
                 debug!(
@@ -178,7 +206,8 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
             Err(error) => return Err(error),
         }
     }
-    Ok(Sweep { began, pending, asked, nameless, fills, algos, gone, epoch: wanted.epoch })
+    refused.extend(venue.take_refused());
+    Ok(Sweep { began, pending, asked, nameless, fills, algos, gone, refused, epoch: wanted.epoch })
 }
 
 /// Asks for one order; `None`: the venue says it does not know it.

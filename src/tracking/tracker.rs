@@ -15,7 +15,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{AccountView, Case, MarketView, Ms, OrdersView, Readiness, RunId};
 use crate::execution::Report;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
-use crate::store::Journal;
+use crate::store::{Journal, Opened, StoreError};
 use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_algos, parse_orders};
 
 /// A venue that can be asked and listened to.
@@ -56,8 +56,13 @@ pub struct Tracker<W> {
     pub readiness: watch::Sender<Readiness>,
     /// Told when fills arrive, so that the account is read soon.
     pub nudge: watch::Sender<u64>,
+    /// Reads the record, once what was handed to the journal before is in it.
+    pub reload: Reload,
     pub beat: Beat,
 }
+
+/// Reads everything the database remembers.
+pub type Reload = Arc<dyn Fn() -> Result<Opened, StoreError> + Send + Sync>;
 
 /// After the executor has gone, wait this long for orders that do not rest to end.
 const LINGER: Duration = Duration::from_secs(3);
@@ -148,6 +153,13 @@ impl<W: Wire> Tracker<W> {
                     self.journal.append(Record::Probe { at: self.clock.now() }).await?;
                     self.view.send_replace(self.desk.view());
                     self.readiness.send_replace(next);
+                }
+                Act::Refold => {
+                    // Everything handed in before is in the database when this is.
+                    self.journal.append(Record::Probe { at: self.clock.now() }).await?;
+                    let opened = (self.reload)().map_err(|error| StageError::Store(error.to_string()))?;
+                    self.desk.refold(&opened);
+                    show = true;
                 }
                 Act::Show => show = true,
                 Act::ReadAccount => nudge = true,

@@ -132,37 +132,72 @@ pub enum CancelOutcome {
 struct Item {
     code: String,
     msg: String,
-    ord_id: String,
+    /// The venue's name of what was asked about, and ours as the answer repeats it; empty where it says neither.
+    venue_id: String,
+    name: String,
 }
 
 /// The verdict on the one item of an order operation: its `sCode` decides, not the top code.
 fn item(body: &str) -> Option<Item> {
     let reply: Value = serde_json::from_str(body).ok()?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     if let Some(first) = reply["data"].as_array().and_then(|rows| rows.first())
         && let Some(code) = text(&first["sCode"])
     {
         return Some(Item {
             code,
             msg: text(&first["sMsg"]).unwrap_or_default(),
-            // A stop's reply names it `algoId`.
-            ord_id: text(&first["ordId"]).or_else(|| text(&first["algoId"])).unwrap_or_default(),
+            // A stop's reply has names of its own.
+            venue_id: text(&first["ordId"]).or_else(|| text(&first["algoId"])).unwrap_or_default(),
+            name: text(&first["clOrdId"]).or_else(|| text(&first["algoClOrdId"])).unwrap_or_default(),
         });
     }
     let code = text(&reply["code"])?;
-    Some(Item { code, msg: text(&reply["msg"]).unwrap_or_default(), ord_id: String::new() })
+    Some(Item { code, msg: text(&reply["msg"]).unwrap_or_default(), venue_id: String::new(), name: String::new() })
 }
 
-/// Judges the reply to a create; `body` is whatever came, under whatever HTTP status.
-pub fn judge_create(body: &str) -> CreateOutcome {
-    let Some(Item { code, msg, ord_id }) = item(body) else {
+/// What an answer says of another question than ours: a connection or a proxy is out of step. `None`: it is ours, or names
+/// nobody, as answers to a whole request do.
+fn stranger(of: Asked<'_>, item: &Item) -> Option<String> {
+    let differs = |said: &str, asked: &str| !said.is_empty() && !asked.is_empty() && said != asked;
+    if differs(&item.name, of.name) {
+        return Some(format!("an answer about {}, not about {}: it proves nothing", item.name, of.name));
+    }
+    differs(&item.venue_id, of.venue_id)
+        .then(|| format!("an answer about the venue's {}, not about {}: it proves nothing", item.venue_id, of.venue_id))
+}
+
+/// What was asked about: our name of it and the venue's, as far as we know them. An answer belongs to its question only if it
+/// repeats them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    pub name: &'a str,
+    pub venue_id: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    /// Something that goes by our name.
+    pub const fn ours(name: &'a str) -> Self {
+        Self { name, venue_id: "" }
+    }
+}
+
+/// Judges the reply to a create of `name`; `body` is whatever came, under whatever HTTP status.
+pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
+    let Some(item) = item(body) else {
         return CreateOutcome::Unknown(format!("a reply that is not OKX's: {}", excerpt(body)));
     };
-    if code == "0" && !ord_id.is_empty() {
-        return CreateOutcome::Accepted(VenueOrdId::new(ord_id));
+    if let Some(why) = stranger(Asked::ours(name), &item) {
+        return CreateOutcome::Unknown(why);
+    }
+    let Item { code, msg, venue_id, name: said } = item;
+    // OKX repeats the client order id in every item; an acknowledgement without it is nobody's.
+    if code == "0" && !venue_id.is_empty() && !said.is_empty() {
+        return CreateOutcome::Accepted(VenueOrdId::new(venue_id));
     }
     match class(&code) {
-        _ if code == "0" => CreateOutcome::Unknown("success without an order id".to_owned()),
+        _ if code == "0" && venue_id.is_empty() => CreateOutcome::Unknown("success without an order id".to_owned()),
+        _ if code == "0" => CreateOutcome::Unknown("success that does not say of which order".to_owned()),
         Class::Reject | Class::Backoff => CreateOutcome::Rejected { code, msg, stop: false },
         Class::Resync => CreateOutcome::Rejected { code, msg, stop: false },
         Class::Stop => CreateOutcome::Rejected { code, msg, stop: true },
@@ -170,15 +205,19 @@ pub fn judge_create(body: &str) -> CreateOutcome {
     }
 }
 
-/// Judges the reply to a cancel.
-pub fn judge_cancel(body: &str) -> CancelOutcome {
-    match item(body) {
-        Some(Item { code, .. }) if code == "0" => CancelOutcome::Accepted,
-        Some(Item { code, msg, .. }) => match class(&code) {
-            Class::State | Class::Reject => CancelOutcome::Ask(format!("{code} {msg}")),
-            _ => CancelOutcome::Again(format!("{code} {msg}")),
-        },
-        None => CancelOutcome::Again(excerpt(body)),
+/// Judges the reply to a cancel or a move.
+pub fn judge_cancel(asked: Asked<'_>, body: &str) -> CancelOutcome {
+    let Some(item) = item(body) else { return CancelOutcome::Again(excerpt(body)) };
+    if let Some(why) = stranger(asked, &item) {
+        return CancelOutcome::Again(why);
+    }
+    let Item { code, msg, .. } = item;
+    if code == "0" {
+        return CancelOutcome::Accepted;
+    }
+    match class(&code) {
+        Class::State | Class::Reject => CancelOutcome::Ask(format!("{code} {msg}")),
+        _ => CancelOutcome::Again(format!("{code} {msg}")),
     }
 }
 
@@ -188,11 +227,13 @@ pub(super) fn excerpt(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[track_caller]
     fn create(body: &str, expected: &str) {
-        let shown = match judge_create(body) {
+        let shown = match judge_create("a", body) {
             CreateOutcome::Accepted(id) => format!("accepted {id}"),
             CreateOutcome::Rejected { code, stop, .. } => format!("rejected {code}{}", if stop { " stop" } else { "" }),
             CreateOutcome::Unknown(_) => "unknown".to_owned(),
@@ -230,6 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_about_another_order_proves_nothing() {
+        let about = |name: &str, code: &str, ord_id: &str| {
+            json!({"code": "0", "msg": "", "data": [{"ordId": ord_id, "clOrdId": name, "sCode": code, "sMsg": "m"}]})
+                .to_string()
+        };
+        create(&about("b", "0", "9"), "unknown");
+        create(&about("b", "51008", ""), "unknown");
+        create(&about("", "0", "9"), "unknown");
+        create(&about("a", "0", "9"), "accepted 9");
+        let stop = r#"{"code":"0","data":[{"algoId":"7","algoClOrdId":"b","sCode":"0"}]}"#;
+        create(stop, "unknown");
+        create(&stop.replace("\"b\"", "\"a\""), "accepted 7");
+        let ours = Asked { name: "a", venue_id: "9" };
+        assert!(matches!(judge_cancel(ours, &about("b", "0", "9")), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(ours, &about("a", "0", "8")), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(ours, &about("", "51400", "8")), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(ours, &about("a", "0", "9")), CancelOutcome::Accepted));
+    }
+
+    #[test]
     fn rate_limits_are_certainly_not_accepted() {
         create(r#"{"msg":"Too Many Requests","code":"50011"}"#, "rejected 50011");
         create(&one("1", "50061", ""), "rejected 50061");
@@ -245,9 +306,9 @@ mod tests {
 
     #[test]
     fn a_cancel_of_what_is_not_there_is_a_question() {
-        assert!(matches!(judge_cancel(&one("1", "51400", "")), CancelOutcome::Ask(_)));
-        assert!(matches!(judge_cancel(&one("0", "0", "9")), CancelOutcome::Accepted));
-        assert!(matches!(judge_cancel("gone"), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(&one("1", "51412", "")), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(Asked::ours("a"), &one("1", "51400", "")), CancelOutcome::Ask(_)));
+        assert!(matches!(judge_cancel(Asked::ours("a"), &one("0", "0", "9")), CancelOutcome::Accepted));
+        assert!(matches!(judge_cancel(Asked::ours("a"), "gone"), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(Asked::ours("a"), &one("1", "51412", "")), CancelOutcome::Again(_)));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
-use super::codes::{CancelOutcome, CreateOutcome, judge_cancel, judge_create};
+use super::codes::{Asked, CancelOutcome, CreateOutcome, judge_cancel, judge_create};
 use super::stream::{Stream, StreamConfig, StreamEvent};
 use super::wire::{Op, create_body};
 use crate::domain::{ClOrdId, Instrument, Ms, OrderIntent, Price};
@@ -58,7 +58,7 @@ impl OrderSocket {
         let id = intent.cl_ord_id.as_str();
         let frame = json!({"id": id, "op": "order", "expTime": expires_at.0.to_string(), "args": [arg]});
         match self.ask(id.to_owned(), &frame).await {
-            Some(reply) => judge_create(&reply),
+            Some(reply) => judge_create(intent.cl_ord_id.as_str(), &reply),
             None => CreateOutcome::Unknown("no answer on the WebSocket".to_owned()),
         }
     }
@@ -70,7 +70,7 @@ impl OrderSocket {
         let (key, id_there) = super::wire::name_of(cl_ord_id);
         let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, key: id_there}]});
         match self.ask(id, &frame).await {
-            Some(reply) => judge_cancel(&reply),
+            Some(reply) => judge_cancel(super::wire::asked(cl_ord_id), &reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
         }
     }
@@ -89,7 +89,7 @@ impl OrderSocket {
         let expires = expires_at.0.to_string();
         let frame = json!({"id": request, "op": "amend-order", "expTime": expires, "args": [arg]});
         match self.ask(request.as_str().to_owned(), &frame).await {
-            Some(reply) => judge_cancel(&reply),
+            Some(reply) => judge_cancel(Asked::ours(id), &reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
         }
     }

@@ -1,17 +1,17 @@
 //! REST. Reads share pooled connections and may be asked again; order operations go out once, on a
 //! connection of their own, and whatever is not a clear answer is *unknown*.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Method, redirect};
 use serde_json::Value;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::budget::{Budgets, Lane};
-use super::codes::{CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
+use super::codes::{Asked, CancelOutcome, Class, CreateOutcome, class, excerpt, judge_cancel, judge_create};
 use super::sign::Signer;
-use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush};
+use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page, RefusedRow};
 use crate::domain::{
     AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Quote, Stop,
 };
@@ -90,7 +90,12 @@ struct Inner {
     signer: Option<Signer>,
     clock: Clock,
     budgets: Budgets,
+    /// Rows of lists that could not be believed, since somebody last asked.
+    refused: Mutex<Vec<RefusedRow>>,
 }
+
+/// Refused rows that are remembered at most; a page has a hundred.
+const REFUSED_MAX: usize = 1000;
 
 impl Venue {
     /// A client; without a signer only public endpoints work.
@@ -113,7 +118,8 @@ impl Venue {
         // never written again by anybody but us (P2).
         let orders =
             base().retry(reqwest::retry::never()).pool_max_idle_per_host(0).http1_only().build().map_err(failed)?;
-        let inner = Inner { config, reads, orders, signer, clock, budgets: Budgets::default() };
+        let inner =
+            Inner { config, reads, orders, signer, clock, budgets: Budgets::default(), refused: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -195,6 +201,32 @@ impl Venue {
 
     fn parsed<T>(what: &str, result: Result<T, Malformed>) -> Result<T, VenueError> {
         result.map_err(|source| VenueError::Malformed { request: what.to_owned(), source })
+    }
+
+    /// Rows of lists of orders, fills and stops that could not be believed since this was last asked. They are missing from the
+    /// lists, which says nothing of what they are about.
+    pub fn take_refused(&self) -> Vec<RefusedRow> {
+        std::mem::take(&mut *self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rows of a list that can be believed; the others are told and remembered.
+    fn sift<T>(&self, request: &str, page: Result<Page<T>, Malformed>) -> Result<Vec<T>, VenueError> {
+        let page = Self::parsed(request, page)?;
+        for row in &page.refused {
+            warn!(
+                event = "row_refused",
+                request,
+                what = row.what,
+                subject = row.subject,
+                id = row.id,
+                why = row.why,
+                "the venue's list has a row that cannot be right; it is asked for again"
+            );
+        }
+        let mut refused = self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = REFUSED_MAX.saturating_sub(refused.len());
+        refused.extend(page.refused.into_iter().take(room));
+        Ok(page.rows)
     }
 
     /// The venue's clock.
@@ -283,19 +315,14 @@ impl Venue {
     }
 
     /// Bills newer than `cursor`, oldest first; all that the venue keeps if there is none.
-    pub async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
-        self.newer_than(Lane::Read, "/api/v5/account/bills?limit=100", cursor, wire::parse_bills, |bill: &Bill| {
-            &bill.bill_id
-        })
-        .await
+    pub async fn bills_since(&self, cursor: Option<&str>) -> Result<Page<Bill>, VenueError> {
+        self.newer_than(Lane::Read, "/api/v5/account/bills?limit=100", cursor, wire::read_bills).await
     }
 
     /// Fills newer than `cursor` (a bill id), oldest first.
     pub async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
-        self.newer_than(Lane::Query, "/api/v5/trade/fills?limit=100", cursor, wire::parse_fills, |fill: &FillReport| {
-            &fill.bill_id
-        })
-        .await
+        let page = self.newer_than(Lane::Query, "/api/v5/trade/fills?limit=100", cursor, wire::read_fills).await?;
+        self.sift("trade/fills", Ok(page))
     }
 
     /// The newest fill the venue has, if any.
@@ -304,11 +331,17 @@ impl Venue {
         Ok(Self::parsed("trade/fills", wire::parse_fills(&data))?.into_iter().next())
     }
 
+    /// The newest page of fills, newest first.
+    pub async fn newest_fills(&self) -> Result<Vec<FillReport>, VenueError> {
+        let data = self.read(Lane::Query, "/api/v5/trade/fills?limit=100", true).await?;
+        self.sift("trade/fills", wire::read_fills(&data))
+    }
+
     /// Fills of one order.
     pub async fn fills_of(&self, inst: &InstId, venue_id: &str) -> Result<Vec<FillReport>, VenueError> {
         let target = format!("/api/v5/trade/fills?limit=100&instId={inst}&ordId={venue_id}");
         let data = self.read(Lane::Query, &target, true).await?;
-        let rows = Self::parsed("trade/fills", wire::parse_fills(&data))?;
+        let rows = self.sift("trade/fills", wire::read_fills(&data))?;
         if !rows.is_empty() {
             return Ok(rows);
         }
@@ -316,7 +349,7 @@ impl Venue {
         let kind = if inst.as_str().ends_with("-SWAP") { "SWAP" } else { "SPOT" };
         let target = format!("/api/v5/trade/fills-history?instType={kind}&limit=100&instId={inst}&ordId={venue_id}");
         let data = self.read(Lane::Bulk, &target, true).await?;
-        Self::parsed("trade/fills-history", wire::parse_fills(&data))
+        self.sift("trade/fills-history", wire::read_fills(&data))
     }
 
     /// Pages back from the newest row to the cursor: `before` alone would give the newest page only.
@@ -325,37 +358,42 @@ impl Venue {
         lane: Lane,
         base: &str,
         cursor: Option<&str>,
-        parse: impl Fn(&Value) -> Result<Vec<T>, Malformed>,
-        id: impl Fn(&T) -> &String,
-    ) -> Result<Vec<T>, VenueError> {
-        let mut rows: Vec<T> = Vec::new();
+        read: impl Fn(&Value) -> Result<Page<T>, Malformed>,
+    ) -> Result<Page<T>, VenueError> {
+        let mut all = Page { rows: Vec::new(), refused: Vec::new() };
+        let mut after: Option<String> = None;
         loop {
             let mut target = base.to_owned();
             if let Some(cursor) = cursor {
                 target.push_str(&format!("&before={cursor}"));
             }
-            if let Some(oldest) = rows.last() {
-                target.push_str(&format!("&after={}", id(oldest)));
+            if let Some(oldest) = &after {
+                target.push_str(&format!("&after={oldest}"));
             }
             let data = self.read(lane, &target, true).await?;
-            let page = Self::parsed("a page of the ledger", parse(&data))?;
-            let full = page.len() >= 100;
-            rows.extend(page);
-            if !full {
-                rows.reverse();
-                return Ok(rows);
+            let page = Self::parsed("a page of the ledger", read(&data))?;
+            all.rows.extend(page.rows);
+            all.refused.extend(page.refused);
+            after = next_page(&data, "billId");
+            if after.is_none() {
+                all.rows.reverse();
+                return Ok(all);
             }
         }
     }
 
     /// One order by our id, as the venue has it now.
     pub async fn order(&self, inst: &InstId, cl_ord_id: &ClOrdId) -> Result<OrderPush, VenueError> {
-        self.one_order(inst, &format!("clOrdId={cl_ord_id}")).await
+        let push = self.one_order(inst, &format!("clOrdId={cl_ord_id}")).await?;
+        let same = push.cl_ord_id == cl_ord_id.as_str() && push.inst == *inst;
+        belongs(same, push, cl_ord_id.as_str())
     }
 
     /// One order by the venue's id.
     pub async fn order_by_venue_id(&self, inst: &InstId, ord_id: &str) -> Result<OrderPush, VenueError> {
-        self.one_order(inst, &format!("ordId={ord_id}")).await
+        let push = self.one_order(inst, &format!("ordId={ord_id}")).await?;
+        let same = push.report.venue_id.as_str() == ord_id && push.inst == *inst;
+        belongs(same, push, ord_id)
     }
 
     async fn one_order(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
@@ -376,7 +414,7 @@ impl Venue {
             let mut target = "/api/v5/trade/orders-pending?limit=100".to_owned();
             after.iter().for_each(|last: &String| target.push_str(&format!("&after={last}")));
             let data = self.read(Lane::Query, &target, true).await?;
-            rows.extend(Self::parsed("trade/orders-pending", wire::parse_orders(&data.to_string()))?);
+            rows.extend(self.sift("trade/orders-pending", wire::read_orders(&data))?);
             after = next_page(&data, "ordId");
             if after.is_none() {
                 return Ok(rows);
@@ -388,7 +426,7 @@ impl Venue {
     pub async fn orders_history(&self, kind: InstKind) -> Result<Vec<OrderPush>, VenueError> {
         let target = format!("/api/v5/trade/orders-history?instType={}&limit=100", kind.okx());
         let data = self.read(Lane::Bulk, &target, true).await?;
-        Self::parsed("trade/orders-history", wire::parse_orders(&data.to_string()))
+        self.sift("trade/orders-history", wire::read_orders(&data))
     }
 
     /// Stops that are alive, all of them.
@@ -399,7 +437,7 @@ impl Venue {
             let mut target = "/api/v5/trade/orders-algo-pending?ordType=conditional&limit=100".to_owned();
             after.iter().for_each(|last: &String| target.push_str(&format!("&after={last}")));
             let data = self.read(Lane::Bulk, &target, true).await?;
-            rows.extend(Self::parsed("trade/orders-algo-pending", wire::parse_algos(&data.to_string()))?);
+            rows.extend(self.sift("trade/orders-algo-pending", wire::read_algos(&data))?);
             after = next_page(&data, "algoId");
             if after.is_none() {
                 return Ok(rows);
@@ -410,8 +448,8 @@ impl Venue {
     /// One stop by our id.
     pub async fn algo(&self, algo_id: &str) -> Result<wire::AlgoPush, VenueError> {
         let data = self.read(Lane::Bulk, &format!("/api/v5/trade/order-algo?algoClOrdId={algo_id}"), true).await?;
-        let mut rows = Self::parsed("trade/order-algo", wire::parse_algos(&data.to_string()))?;
-        rows.pop().ok_or_else(|| VenueError::Strange {
+        let rows = Self::parsed("trade/order-algo", wire::parse_algos(&data.to_string()))?;
+        rows.into_iter().find(|push| push.algo_id == algo_id).ok_or_else(|| VenueError::Strange {
             request: "GET trade/order-algo".into(),
             status: 200,
             body: data.to_string(),
@@ -424,10 +462,19 @@ impl Venue {
         for state in ["effective", "canceled", "order_failed"] {
             let target = format!("/api/v5/trade/orders-algo-history?ordType=conditional&state={state}&limit=100");
             let data = self.read(Lane::Bulk, &target, true).await?;
-            rows.extend(Self::parsed("trade/orders-algo-history", wire::parse_algos(&data.to_string()))?);
+            rows.extend(self.sift("trade/orders-algo-history", wire::read_algos(&data))?);
         }
         Ok(rows)
     }
+}
+
+/// A row about the order that was asked about; about another one the answer is a stranger's, and proves nothing.
+fn belongs(same: bool, push: OrderPush, asked: &str) -> Result<OrderPush, VenueError> {
+    if same {
+        return Ok(push);
+    }
+    let body = format!("asked about {asked}, told of {} {} {}", push.inst, push.cl_ord_id, push.report.venue_id);
+    Err(VenueError::Strange { request: "GET trade/order".into(), status: 200, body })
 }
 
 /// After which row the next page begins, if this one is full. Rows that we leave out count: they filled the page.
@@ -463,7 +510,7 @@ impl Trading {
             }
         };
         match self.post("/api/v5/trade/order", body, Some(expires_at)).await {
-            Ok(reply) => judge_create(&reply),
+            Ok(reply) => judge_create(intent.cl_ord_id.as_str(), &reply),
             Err(error) => CreateOutcome::Unknown(format!("no answer: {error}")),
         }
     }
@@ -475,10 +522,10 @@ impl Trading {
 
     /// Asks for a cancel, by our id or, of what the venue has made itself, by its own. Wait for room first.
     pub async fn cancel(&self, inst: &InstId, id: &str) -> CancelOutcome {
-        let (key, id) = wire::name_of(id);
-        let body = serde_json::json!({"instId": inst, key: id}).to_string();
+        let (key, name) = wire::name_of(id);
+        let body = serde_json::json!({"instId": inst, key: name}).to_string();
         match self.post("/api/v5/trade/cancel-order", body, None).await {
-            Ok(reply) => judge_cancel(&reply),
+            Ok(reply) => judge_cancel(wire::asked(id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
@@ -494,7 +541,7 @@ impl Trading {
     ) -> CancelOutcome {
         let body = serde_json::json!({"instId": inst, "clOrdId": id, "newPx": limit, "reqId": request}).to_string();
         match self.post("/api/v5/trade/amend-order", body, Some(expires_at)).await {
-            Ok(reply) => judge_cancel(&reply),
+            Ok(reply) => judge_cancel(Asked::ours(id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
@@ -530,7 +577,7 @@ impl Trading {
     /// Places a stop that stands alone, once. Wait for room first. The venue takes no deadline for one.
     pub async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
         match self.post("/api/v5/trade/order-algo", wire::stop_body(stop, inst).to_string(), None).await {
-            Ok(reply) => judge_create(&reply),
+            Ok(reply) => judge_create(&stop.id, &reply),
             Err(error) => CreateOutcome::Unknown(format!("no answer: {error}")),
         }
     }
@@ -541,7 +588,7 @@ impl Trading {
         let body = serde_json::json!({"instId": inst, "algoClOrdId": algo_id, "newSz": qty.to_string(),
             "newSlTriggerPx": trigger.to_string(), "newSlOrdPx": "-1"});
         match self.post("/api/v5/trade/amend-algos", body.to_string(), None).await {
-            Ok(reply) => judge_cancel(&reply),
+            Ok(reply) => judge_cancel(Asked::ours(algo_id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
@@ -551,7 +598,7 @@ impl Trading {
         self.venue.inner.budgets.wait(Lane::CancelAlgo, inst.as_str()).await;
         let body = serde_json::json!([{"instId": inst, "algoClOrdId": algo_id}]).to_string();
         match self.post("/api/v5/trade/cancel-algos", body, None).await {
-            Ok(reply) => judge_cancel(&reply),
+            Ok(reply) => judge_cancel(Asked::ours(algo_id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }

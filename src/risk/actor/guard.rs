@@ -13,8 +13,8 @@ use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal, Record, RunKind};
 use crate::domain::view::{Guard, OpenOrder, ShownStop, StopPhase};
 use crate::domain::{
-    AlgoState, Bps, ContenderId, InstId, Instrument, Ms, OrdType, OrderIntent, OrderState, Price, Purpose, Qty,
-    Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
+    AlgoState, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose,
+    Qty, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
 };
 use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened};
 use crate::risk::rules::{Permit, Refused, check_permitted};
@@ -59,6 +59,27 @@ pub struct Protecting {
     pub stop_default: Decimal,
     /// A position without a stop for longer is closed, wall time.
     pub unprotected_max: Ms,
+    /// What is done about positions in our instruments that are not ours.
+    pub foreign: ProtectForeign,
+}
+
+/// What is done about a position that nobody here has traded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectForeign {
+    /// It gets a stop like any other: the venue has one net position, whoever made it.
+    Protect,
+    Ignore,
+}
+
+impl std::str::FromStr for ProtectForeign {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "protect" => Ok(ProtectForeign::Protect),
+            "ignore" => Ok(ProtectForeign::Ignore),
+            other => Err(format!("must be protect or ignore, is '{other}'")),
+        }
+    }
 }
 
 /// What the gate remembers of protection while it runs.
@@ -74,6 +95,8 @@ pub(super) struct Guarding {
     placed: u32,
     shields: BTreeMap<InstId, Shield>,
     measured: Option<Ms>,
+    /// How positions that are not ours are protected, once somebody has thought about it.
+    foreign: BTreeMap<InstId, Guard>,
 }
 
 /// The same is asked for again only after this long, wall time, and twice as long each time, to a minute and a half.
@@ -104,7 +127,8 @@ impl Gate {
         let insts: BTreeSet<InstId> = {
             let orders = self.orders.borrow();
             let held = orders.holdings.iter().filter(|(_, held)| !held.qty.is_zero()).map(|((_, inst), _)| inst);
-            held.chain(orders.stops.iter().map(|s| &s.stop.inst)).cloned().collect()
+            let stops = orders.stops.iter().map(|s| &s.stop.inst);
+            held.chain(stops).chain(orders.foreign.keys()).cloned().collect()
         };
         self.work.guarding.shields.retain(|inst, shield| {
             let gone = !insts.contains(inst);
@@ -118,6 +142,9 @@ impl Gate {
             let closing = self.work.unwinding.as_ref().is_some_and(|u| u.covers(&inst));
             // Trading off: nothing leaves, and what is bare is an error for people to see.
             let able = known && self.latch.is_on() && !closing;
+            if able {
+                self.guard_foreign(&inst).await?;
+            }
             let Some((cover, rescue)) = self.cover(&inst, able, wall) else { continue };
             let rescued = !rescue.is_empty();
             for act in cover.acts.into_iter().chain(rescue) {
@@ -157,7 +184,8 @@ impl Gate {
             let here = orders.guards.iter().filter(|((_, on), _)| on == inst);
             here.map(|(key, guard)| (&key.0, tightened(guard, levels.get(key).copied()))).collect()
         };
-        let sleeves: Vec<Sleeve<'_>> = orders
+        let nobody = ContenderId::foreign();
+        let mut sleeves: Vec<Sleeve<'_>> = orders
             .holdings
             .iter()
             .filter(|((_, on), held)| on == inst && !held.qty.is_zero())
@@ -169,6 +197,12 @@ impl Gate {
                 busy: busy(contender),
             })
             .collect();
+        let stranger = orders.foreign.get(inst).filter(|_| self.protects_foreign(rules));
+        if let Some(held) = stranger {
+            let guard = self.work.guarding.foreign.get(inst);
+            let average = guard.and_then(|guard| guard.trigger).unwrap_or_default();
+            sleeves.push(Sleeve { contender: &nobody, held: *held, average, guard, busy: false });
+        }
         let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
         if !can_protect(rules, net) && !sleeves.is_empty() {
             return None;
@@ -212,6 +246,111 @@ impl Gate {
             Vec::new()
         };
         Some((cover, rescue))
+    }
+
+    fn protects_foreign(&self, inst: &Instrument) -> bool {
+        self.protecting.foreign == ProtectForeign::Protect && inst.kind == InstKind::Swap
+    }
+
+    /// Decides where a position that is not ours is to be stopped, once for as long as it stands: as far from the worse of its
+    /// entry and the price of now as a stop is put for a strategy that names none. A decision like any other, with its rows.
+    async fn guard_foreign(&mut self, inst: &InstId) -> Result<(), StageError> {
+        let held = self.orders.borrow().foreign.get(inst).copied().unwrap_or(Qty::ZERO);
+        let side = Side::of(held);
+        if held.is_zero() {
+            self.work.guarding.foreign.remove(inst);
+            return Ok(());
+        }
+        if self.work.guarding.foreign.get(inst).is_some_and(|guard| guard.side == side) {
+            return Ok(());
+        }
+        let shown = self.market.borrow().insts.get(inst).cloned();
+        let Some(shown) = shown.filter(|shown| self.protects_foreign(&shown.instrument)) else { return Ok(()) };
+        let nobody = ContenderId::foreign();
+        let known = {
+            let orders = self.orders.borrow();
+            let its =
+                |s: &&ShownStop| s.stop.inst == *inst && s.stop.contender == nobody && s.stop.side == side.opposite();
+            orders.stops.iter().find(its).map(|s| Guard {
+                entry: s.stop.parent.clone(),
+                run_id: s.stop.run_id,
+                side,
+                trigger: Some(s.stop.trigger),
+            })
+        };
+        if let Some(guard) = known {
+            self.work.guarding.foreign.insert(inst.clone(), guard);
+            return Ok(());
+        }
+        let position = self.account.borrow().as_ref().and_then(|account| account.positions.get(inst).cloned());
+        let prices = [position.as_ref().and_then(|p| p.average), shown.mark_or_mid()];
+        let worse = prices.into_iter().flatten().reduce(|a, b| if side == Side::Buy { a.min(b) } else { a.max(b) });
+        let Some(base) = worse else { return Ok(()) };
+        let trigger =
+            crate::risk::protect::default_trigger(&shown.instrument, side, base, self.protecting.stop_default);
+        let Some(trigger) = trigger else { return Ok(()) };
+        let now = self.clock.now();
+        let run_id = self.seal.ids.next(now);
+        warn!(event = "foreign_guarded", %run_id, %inst, qty = %held, %trigger,
+            "a position that is not ours gets a stop; risk.protection.foreign = \"ignore\" leaves it alone");
+        let why = format!("{held} of it are not ours; the venue's net position is protected, whoever made it");
+        let qty = shown.instrument.floor_lot(held.abs());
+        let intent = OrderIntent {
+            cl_ord_id: self.name(run_id, &nobody, inst, Purpose::Entry, 0),
+            run_id,
+            contender: nobody.clone(),
+            inst: inst.clone(),
+            side,
+            ord_type: OrdType::Market,
+            qty,
+            limit: None,
+            purpose: Purpose::Entry,
+            leg: 0,
+            attempt: 0,
+            reduce_only: false,
+            stop: None,
+            reference: base,
+            decided_at: now,
+            ttl: None,
+            slippage: None,
+            moves: None,
+            sleeve: Usd::ZERO,
+            weight: Decimal::ZERO,
+            good_for: None,
+        };
+        let entry = OrderId::from(&intent.cl_ord_id);
+        let (stop, target) = (Some(trigger), None);
+        let proposal = Proposal {
+            contender: nobody.clone(),
+            inst: inst.clone(),
+            target,
+            stop,
+            reason: why.clone(),
+            good_for: None,
+        };
+        let allocation = Allocation {
+            contender: nobody,
+            inst: inst.clone(),
+            sleeve: Usd::ZERO,
+            weight: Decimal::ZERO,
+            current: held,
+            target: held,
+            cl_ord_id: Some(intent.cl_ord_id.clone()),
+            reason: "not ours: protected, never traded".to_owned(),
+        };
+        let body: Arc<str> = serde_json::json!({"protect": why, "position": position}).to_string().into();
+        let (trigger_words, caused_by) = (format!("protect {inst}: {why}"), Some(self.seal.start_run));
+        let rows = vec![
+            Record::Run { run_id, kind: RunKind::Command, trigger: trigger_words, at: now, caused_by },
+            Record::Snapshot { run_id, as_of: now, body },
+            Record::Decisions { run_id, at: now, proposals: vec![proposal] },
+            Record::Allocations { run_id, at: now, rows: vec![allocation] },
+            // What its stop hangs on: an order that nobody sent.
+            Record::Stopped { intent: Arc::new(intent), state: OrderState::Suppressed, breaches: Vec::new(), at: now },
+        ];
+        self.journal.post(Record::Together(rows)).await?;
+        self.work.guarding.foreign.insert(inst.clone(), Guard { entry, run_id, side, trigger: Some(trigger) });
+        Ok(())
     }
 
     async fn carry_out(&mut self, inst: &InstId, act: Act, wall: Ms) -> Result<(), StageError> {

@@ -10,7 +10,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{InstId, Ms, OrderState, Readiness, Restriction, RunId, Scope};
 use crate::risk::flatten::{Closing, flatten};
 use crate::risk::rules::{Refused, check_permitted};
-use crate::risk::unwind::{Report, Seen, Step, Unwind};
+use crate::risk::unwind::{Flatten, Report, Seen, Step, Unwind};
 use crate::runtime::StageError;
 
 /// A making-flat under way, and who waits for it.
@@ -37,17 +37,17 @@ const FLATTEN_PAUSE: Ms = Ms::secs(10);
 impl Gate {
     pub(super) async fn on_command(&mut self, command: Command) -> Result<(), StageError> {
         match command {
-            Command::Close { inst, done } => self.on_close(inst, done).await,
+            Command::Close { inst, scope, done } => self.on_close(inst, scope, done).await,
             Command::Restrict { cause, why } => {
                 let now = self.clock.now();
                 let restriction = Restriction { cause: cause.clone(), ..Restriction::kill(false, &why, now) };
                 self.restrict(restriction, &cause, self.seal.start_run, now).await.map(drop)
             }
-            Command::Halt { flatten, who, why, done } => self.on_halt(flatten, &who, why, done).await,
+            Command::Halt { flatten, scope, who, why, done } => self.on_halt((flatten, scope), &who, why, done).await,
         }
     }
 
-    async fn on_close(&mut self, inst: Option<InstId>, done: Answer) -> Result<(), StageError> {
+    async fn on_close(&mut self, inst: Option<InstId>, scope: Flatten, done: Answer) -> Result<(), StageError> {
         let refusal = if !self.latch.is_on() {
             Some("trading is off: nothing leaves, not even a close".to_owned())
         } else {
@@ -62,10 +62,16 @@ impl Gate {
             Some(inst) => [inst].into(),
             None => self.market.borrow().insts.keys().cloned().collect(),
         };
-        self.begin_unwind(trigger, insts.clone(), Some(insts), vec![done], false).await
+        self.begin_unwind(trigger, (insts.clone(), scope), Some(insts), vec![done], false).await
     }
 
-    async fn on_halt(&mut self, flatten: bool, who: &str, why: String, done: Option<Answer>) -> Result<(), StageError> {
+    async fn on_halt(
+        &mut self,
+        (flatten, scope): (bool, Flatten),
+        who: &str,
+        why: String,
+        done: Option<Answer>,
+    ) -> Result<(), StageError> {
         let now = self.clock.now();
         let restriction = Restriction::kill(flatten, &why, now);
         let run_id = self.seal.start_run;
@@ -82,7 +88,7 @@ impl Gate {
         }
         let trigger = format!("halt{} by {who}: {why}", if flatten { " --flatten" } else { "" });
         let insts = if flatten { self.market.borrow().insts.keys().cloned().collect() } else { BTreeSet::new() };
-        self.begin_unwind(trigger, insts, None, done.into_iter().collect(), flatten).await?;
+        self.begin_unwind(trigger, (insts, scope), None, done.into_iter().collect(), flatten).await?;
         self.unwind().await
     }
 
@@ -90,7 +96,7 @@ impl Gate {
     async fn begin_unwind(
         &mut self,
         trigger: String,
-        insts: BTreeSet<InstId>,
+        (insts, scope): (BTreeSet<InstId>, Flatten),
         cancel: Option<BTreeSet<InstId>>,
         waiting: Vec<Answer>,
         latched: bool,
@@ -102,7 +108,7 @@ impl Gate {
         let body: Arc<str> = serde_json::json!({"command": trigger, "account": account.as_deref()}).to_string().into();
         let run = Record::Run { run_id, kind: RunKind::Command, trigger: trigger.clone(), at: now, caused_by: None };
         self.journal.post(Record::Together(vec![run, Record::Snapshot { run_id, as_of: now, body }])).await?;
-        let unwind = Unwind::begin((run_id, trigger), insts, cancel, self.tempo, self.wall());
+        let unwind = Unwind::begin((run_id, trigger), (insts, scope), cancel, self.tempo, self.wall());
         self.work.unwinding = Some(Unwinding { unwind, waiting, latched });
         Ok(())
     }
@@ -133,7 +139,7 @@ impl Gate {
                     self.cancels.send(ask).await.map_err(|_| StageError::Gone("the executor"))?;
                 }
                 Step::ReadAccount => self.read_account.notify_one(),
-                Step::Close(inst, attempt) => self.close(&inst, attempt, run_id).await?,
+                Step::Close(inst, attempt) => self.close(&inst, attempt, run_id, unwinding.unwind.scope()).await?,
                 Step::Over(report) => return self.unwound(unwinding, report).await,
             }
         }
@@ -141,7 +147,7 @@ impl Gate {
         Ok(())
     }
 
-    async fn close(&mut self, inst: &InstId, attempt: u32, run_id: RunId) -> Result<(), StageError> {
+    async fn close(&mut self, inst: &InstId, attempt: u32, run_id: RunId, scope: Flatten) -> Result<(), StageError> {
         let now = self.clock.now();
         let (orders, account) = (self.orders.borrow().clone(), self.account.borrow().clone());
         let Some(account) = account else { return Ok(()) };
@@ -155,6 +161,7 @@ impl Gate {
             install_epoch: &self.seal.install_epoch,
             account: &account,
             orders: &orders,
+            scope,
         };
         let flat = flatten(&instrument, quote.as_ref(), &closing, attempt);
         if attempt == 0 {
@@ -186,7 +193,7 @@ impl Gate {
             error!(event = "unwound", run_id = %report.run_id, trigger = report.trigger, left = left.join("; "),
                 "something is left; see `alpha-arena positions` and the venue's page");
         }
-        if unwinding.latched && report.is_done() {
+        if unwinding.latched && report.ours_are_flat() {
             self.seen_flat(&unwinding).await?;
         }
         self.work.flatten_at = self.wall().plus(FLATTEN_PAUSE);
@@ -232,6 +239,7 @@ impl Gate {
             Scope::System | Scope::Contender(_) => all,
         };
         let cancel = matches!(restriction.scope, Scope::Instrument(_)).then(|| insts.clone());
-        self.begin_unwind(format!("flatten: {}", restriction.id()), insts, cancel, Vec::new(), true).await
+        let scope = Flatten { ours_only: true, ..Flatten::default() };
+        self.begin_unwind(format!("flatten: {}", restriction.id()), (insts, scope), cancel, Vec::new(), true).await
     }
 }

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 
 use super::super::chain::Chains;
 use super::{event, execute, trading_state};
-use crate::domain::record::{Adjustment, AlgoStep, Transition};
+use crate::domain::record::{Adjustment, AlgoStep, Correction, Transition};
 use crate::domain::{AlgoState, Case, ContenderId, Ms, OrderId, OrderIntent, OrderState, Price, Qty, RunId, Stop, Usd};
 
 /// The stop that hangs on an order is written ahead in the same transaction as the order.
@@ -175,5 +175,65 @@ pub(super) fn moved(
         db,
         "UPDATE orders SET limit_px = ?2, updated_ms = ?3 WHERE order_id = ?1",
         params![order.0.as_str(), limit.to_string(), at.0],
+    )
+}
+
+/// The venue shows an order larger than we made it.
+pub(super) fn resized(db: &Connection, chains: &mut Chains, order: (&OrderId, RunId), qty: Qty, at: Ms) -> Result<()> {
+    note_within(db, chains, order, "venue", &format!("its size is {qty} there"), at)?;
+    execute(
+        db,
+        "UPDATE orders SET qty = ?2, updated_ms = ?3 WHERE order_id = ?1",
+        params![order.0.as_str(), qty.to_string(), at.0],
+    )
+}
+
+/// The fill stays as it was written; this row stands over it from now on.
+pub(super) fn corrected(db: &Connection, chains: &mut Chains, row: &Correction) -> Result<()> {
+    let (f, was) = (&row.fill, &row.was);
+    let (run, price, qty, fee) =
+        (f.run_id.to_string(), f.price.to_string(), f.qty.to_string(), f.fee.normalize().to_string());
+    let (price_was, qty_was, fee_was) = (was.price.to_string(), was.qty.to_string(), was.fee.normalize().to_string());
+    let (fill_at, at) = (f.at.0.to_string(), row.at.0.to_string());
+    let fields = [
+        f.inst.as_str(),
+        f.trade_id.as_str(),
+        f.order_id.as_str(),
+        &run,
+        &price,
+        &qty,
+        &fee,
+        &f.fee_ccy,
+        &fill_at,
+        &price_was,
+        &qty_was,
+        &fee_was,
+        &at,
+    ];
+    let link = chains.link("fill_corrections", &fields);
+    execute(
+        db,
+        "INSERT INTO fill_corrections (inst_id, trade_id, order_id, run_id, price, qty, fee, fee_ccy, fill_ms, price_was,
+            qty_was, fee_was, at_ms, prev_hash, row_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        params![f.inst.as_str(), f.trade_id.as_str(), f.order_id.as_str(), run, price, qty, fee, f.fee_ccy, f.at.0,
+            price_was, qty_was, fee_was, row.at.0, link.prev, link.row],
+    )?;
+    // The sleeve's ledger shows what the correction changes, and sums up to what is held.
+    let change = f.fee - was.fee;
+    let moved = f.side.signed(Qty(f.qty.0 - was.qty.0));
+    execute(
+        db,
+        "INSERT INTO sleeve_ledger (contender_id, inst_id, kind, ref, ccy, change, qty_change, at_ms)
+         VALUES (?1, ?2, 'correction', ?3, ?4, ?5, ?6, ?7)",
+        params![
+            f.contender.as_str(),
+            f.inst.as_str(),
+            f.trade_id.as_str(),
+            f.fee_ccy,
+            change.to_string(),
+            moved.to_string(),
+            row.at.0
+        ],
     )
 }

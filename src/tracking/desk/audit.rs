@@ -70,12 +70,21 @@ impl Audit {
 
     /// Instruments whose position, or coin, did not fit at the last look.
     pub(super) fn doubts(&self, ledger: &Ledger) -> BTreeMap<InstId, String> {
+        let unreadable = self.last.iter().flat_map(|view| &view.unreadable).filter_map(|(subject, why)| {
+            let inst = ledger.instrument(&InstId::from(subject.as_str()))?;
+            Some((inst.id.clone(), format!("what the venue says of it cannot be right: {why}")))
+        });
+        let coins = self.last.iter().flat_map(|view| &view.unreadable).flat_map(|(subject, why)| {
+            let coin = ledger.instruments().filter(move |i| i.kind == InstKind::Spot && i.base == *subject);
+            coin.map(move |i| (i.id.clone(), format!("what the venue says of it cannot be right: {why}")))
+        });
         let odd = |inst: &&Arc<Instrument>| {
             let coin = inst.kind == InstKind::Spot && self.suspects.contains_key(&inst.base);
             coin || self.suspects.contains_key(inst.id.as_str())
         };
         let why = "the venue's position is not what our fills make; it is being looked at again";
-        ledger.instruments().filter(odd).map(|inst| (inst.id.clone(), why.to_owned())).collect()
+        let odd = ledger.instruments().filter(odd).map(|inst| (inst.id.clone(), why.to_owned()));
+        odd.chain(unreadable).chain(coins).collect()
     }
 
     /// A fill of ours was booked.
@@ -204,6 +213,18 @@ impl Audit {
 }
 
 impl Desk {
+    /// An order of nobody's has filled: what it took from what is not ours is not there any more.
+    pub(super) fn settle_foreign(&mut self, inst: &InstId, price: Price, run_id: crate::domain::RunId, now: Now) {
+        let foreign = self.audit.baseline(inst.as_str());
+        let (mut rows, left) = self.ledger.settle_foreign(inst, foreign, price, (run_id, now.venue));
+        if rows.is_empty() {
+            return;
+        }
+        self.audit.baselines.get_or_insert_default().insert(inst.to_string(), left);
+        rows.push(Record::Baseline { subject: inst.to_string(), amount: left, at: now.venue });
+        self.acts.push(Act::Keep(rows));
+    }
+
     /// A complete read of the account has come.
     pub(super) fn on_account(&mut self, view: Arc<AccountView>, now: Now) {
         self.audit.last = Some(Arc::clone(&view));
@@ -285,6 +306,11 @@ impl Desk {
             }
             None => false,
         };
+        if view.unreadable.contains_key(&c.subject)
+            || c.insts.iter().any(|inst| view.unreadable.contains_key(inst.as_str()))
+        {
+            return false; // what it says of this cannot be believed, and is not there
+        }
         let still = self.audit.moved.iter().filter(|(inst, _)| ours(inst)).all(|(_, at)| *at < view.as_of);
         // An order that may fill at any moment leaves a doubt; an unknown one leaves nothing but doubts.
         let unsure = |o: &Order| {
@@ -301,6 +327,9 @@ impl Desk {
             // We are of one mind again: whoever moved it has moved it back, or the venue was late to say.
             self.end_those(now, |case| match case.kind {
                 Trouble::Cash => case.subject == c.subject,
+                Trouble::Corrected => {
+                    c.subject == case.subject || c.insts.iter().any(|inst| inst.as_str() == case.subject)
+                }
                 Trouble::Position => c.insts.iter().any(|inst| inst.as_str() == case.subject),
                 _ => false,
             });

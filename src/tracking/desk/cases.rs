@@ -115,7 +115,7 @@ impl Desk {
                 self.rival = None;
                 self.acts.push(Act::Reopen(Feed::Orders));
             }
-            Trouble::Refused => {}
+            Trouble::Refused | Trouble::Enlarged | Trouble::Corrected => {}
         }
         self.begin_sweep(now);
         self.acts.push(Act::ReadAccount);

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use self::audit::Audit;
 use self::inquiry::Inquiry;
-use super::ledger::{Foreign, Ledger, Outcome};
+use super::ledger::{Foreign, Ledger, Odd, OddKind, Outcome};
 use super::sweep::{Everywhere, Question, Sweep, Wanted};
 use crate::domain::order::Contradiction;
 use crate::domain::record::Record;
@@ -123,6 +123,8 @@ pub enum Act {
     ReadAccount,
     /// Close and open a stream: its subscription tells how many listen.
     Reopen(Feed),
+    /// Have everything folded anew from the record, which has been corrected, once what was to be kept is kept.
+    Refold,
 }
 
 /// Everything the tracker knows and is about to do.
@@ -137,6 +139,8 @@ pub struct Desk {
     strays: BTreeSet<Stray>,
     /// Live stops that the venue did not know when it was asked by name, since when; venue time.
     gone: BTreeMap<String, Ms>,
+    /// Instruments of which the venue's last lists said something that cannot be believed, and what.
+    unreadable: BTreeMap<InstId, String>,
     /// Orders about which nothing more is believed, because a person said so.
     set_aside: BTreeSet<OrderId>,
     audit: Audit,
@@ -167,6 +171,8 @@ pub struct Desk {
     acts: Vec<Act>,
 }
 
+/// Evidence of what came on the stream of orders.
+const PUSHED: &str = "orders channel";
 /// How often a sweep may fail in a row before the gate shuts.
 const SWEEPS_FAILED: u32 = 5;
 /// Between questions for the fills of one order, wall time.
@@ -203,6 +209,7 @@ impl Desk {
             cases,
             strays: BTreeSet::new(),
             gone: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             set_aside,
             audit,
             inquiries: BTreeMap::new(),
@@ -229,7 +236,8 @@ impl Desk {
     /// What the other stages may see.
     pub fn view(&self) -> OrdersView {
         let strays = self.strays.iter().cloned().collect();
-        let doubts = self.audit.doubts(&self.ledger);
+        let mut doubts = self.audit.doubts(&self.ledger);
+        doubts.extend(self.unreadable.clone());
         OrdersView { halts: self.cases.clone(), strays, foreign: self.audit.foreign(), doubts, ..self.ledger.view() }
     }
 
@@ -262,7 +270,7 @@ impl Desk {
                     self.apart = Some(format!("the private stream is down: {why}"));
                 }
             }
-            Heard::Orders(pushes) => pushes.iter().for_each(|push| self.on_order(push, "orders channel", now)),
+            Heard::Orders(pushes) => pushes.iter().for_each(|push| self.on_order(push, PUSHED, now)),
             Heard::Stops(pushes) => self.on_stops(&pushes, "orders-algo channel", now),
             Heard::Garbled(feed, problem) => {
                 // What we cannot read may be a fill: ask for everything.
@@ -279,8 +287,40 @@ impl Desk {
             }
             Heard::Tick => self.on_tick(now),
         }
+        for odd in self.ledger.take_odd() {
+            self.on_odd(odd, now);
+        }
         self.say(now);
         std::mem::take(&mut self.acts)
+    }
+
+    /// Takes up the record as it is now: a fill in it was corrected.
+    pub fn refold(&mut self, opened: &Opened) {
+        self.ledger.refold(opened);
+    }
+
+    /// Something was booked as it is, and a person should know of it.
+    fn on_odd(&mut self, Odd { inst, what, why }: Odd, now: Now) {
+        warn!(event = "odd_fill", %inst, what = ?what, %why, "the venue tells something otherwise than we knew it");
+        match what {
+            OddKind::Enlarged => self.halt(Trouble::Enlarged, inst.to_string(), Some(inst), why, now),
+            OddKind::Corrected => {
+                self.acts.push(Act::Refold);
+                self.audit.moved(&inst, now.venue);
+                self.halt(Trouble::Corrected, inst.to_string(), Some(inst), why, now);
+                self.acts.push(Act::ReadAccount);
+            }
+            OddKind::Doubtful => self.begin_sweep(now),
+        }
+    }
+
+    /// A row that cannot be what the venue means: nothing of it is booked. A push is asked about by REST; what the venue's own
+    /// lists keep saying is a contradiction.
+    fn on_unbelieved(&mut self, inst: &InstId, why: String, now: Now) {
+        warn!(event = "row_doubted", %inst, %why, "what the venue says of an order cannot be right; nothing of it is booked");
+        self.unreadable.insert(inst.clone(), why);
+        self.acts.push(Act::Show);
+        self.begin_sweep(now);
     }
 
     /// Keeps what an event led to, or halts because it cannot be true.
@@ -312,8 +352,18 @@ impl Desk {
                 _ => {}
             }
         }
+        let nobodys: Vec<(InstId, Price, RunId)> = records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Fill(fill) if fill.contender.is_nobodys() => Some((fill.inst.clone(), fill.price, fill.run_id)),
+                _ => None,
+            })
+            .collect();
         self.acts.push(Act::Keep(records));
         self.acts.push(Act::Show);
+        for (inst, price, run_id) in nobodys {
+            self.settle_foreign(&inst, price, run_id, now);
+        }
     }
 
     fn on_report(&mut self, report: Report, now: Now) {
@@ -396,6 +446,9 @@ impl Desk {
         }
         match self.ledger.on_order(push, channel, now.venue) {
             Ok(outcome) => self.keep(outcome, Some(push.inst.clone()), now),
+            Err(Foreign::Mistaken(contradiction)) if channel == PUSHED => {
+                self.on_unbelieved(&push.inst, contradiction.to_string(), now);
+            }
             Err(foreign) => self.on_foreign(foreign, (&push.inst, &push.cl_ord_id, push.report.venue_id.as_str()), now),
         }
     }
@@ -419,6 +472,9 @@ impl Desk {
                 warn!(event = "set_aside", %contradiction, "about an order that a person has set aside");
             }
             Ok(outcome) => self.keep(outcome, Some(row.inst.clone()), now),
+            Err(foreign @ (Foreign::Mistaken(_) | Foreign::Unbelievable(_))) => {
+                self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
+            }
             Err(foreign) => {
                 self.audit.not_ours(row, now.venue);
                 self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
@@ -450,6 +506,8 @@ impl Desk {
                 self.strays.insert(Stray { inst: inst.clone(), cl_ord_id: cl_ord_id.to_owned() });
                 self.halt(Trouble::Stray, cl_ord_id.to_owned(), None, why, now);
             }
+            Foreign::Mistaken(contradiction) => self.keep(Err(contradiction), Some(inst.clone()), now),
+            Foreign::Unbelievable(why) => self.on_unbelieved(inst, why, now),
         }
     }
 

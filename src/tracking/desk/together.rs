@@ -29,6 +29,8 @@ impl Desk {
 
     /// Joins a complete answer of the venue with what we know.
     pub(super) fn join(&mut self, found: Sweep, now: Now) {
+        // Until a list says otherwise: what was refused in one before may be right in this.
+        self.unreadable = found.refused.iter().map(|row| (row.inst(), row.to_string())).collect();
         found.pending.iter().for_each(|push| self.on_order(push, "orders-pending", now));
         for (id, named, push) in &found.asked {
             match push {
@@ -63,7 +65,9 @@ impl Desk {
         self.bury(&found.gone, now);
         // A stray that is no longer open needs no cancel.
         self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
-        if let Some(cursor) = cursor {
+        // What was refused of the fills is asked for again.
+        let complete = found.refused.iter().all(|row| row.what != "fill") && self.unreadable.is_empty();
+        if let Some(cursor) = cursor.filter(|_| complete) {
             let note = Record::Note { key: "fills_cursor".into(), value: cursor.clone() };
             self.acts.push(Act::Keep(vec![note]));
             self.fills_cursor = Some(cursor);

@@ -94,6 +94,29 @@ impl Ledger {
         out
     }
 
+    /// What an order of nobody's (a close of everything, a stop of a position that is not ours) has taken from what is not ours is
+    /// taken from that. Returns the rows and what of the foreign position is left.
+    pub fn settle_foreign(
+        &mut self,
+        inst: &InstId,
+        foreign: Decimal,
+        price: Price,
+        (run_id, at): (RunId, Ms),
+    ) -> (Vec<Record>, Decimal) {
+        let (mut rows, mut left) = (Vec::new(), foreign);
+        for owner in [ContenderId::system(), ContenderId::foreign()] {
+            let held = self.holdings.get(&(owner.clone(), inst.clone())).map_or(Decimal::ZERO, |h| h.qty.0);
+            if held.is_zero() || left.is_zero() || held.is_sign_negative() == left.is_sign_negative() {
+                continue;
+            }
+            let size = held.abs().min(left.abs());
+            let back = if held.is_sign_negative() { size } else { -size };
+            rows.push(self.adjust(owner, inst, back, price, ("foreign", "not ours"), run_id, at));
+            left = left.saturating_sub(back);
+        }
+        (rows, left)
+    }
+
     /// Books one move and gives its row.
     #[allow(clippy::too_many_arguments)]
     fn adjust(

@@ -4,7 +4,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Malformed, decimal, malformed, time};
+use super::number::{amount, dollars, leverage, price, size, time};
+use super::page::{Page, RowKind, read_page};
+use super::{Malformed, malformed, number};
 use crate::domain::{AccountView, Balance, Bill, InstId, Ms, Position, Price, Qty, TradeId, Usd, VenueOrdId};
 
 #[derive(Deserialize)]
@@ -14,7 +16,7 @@ struct BillRow {
     #[serde(rename = "type")]
     kind: String,
     ccy: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "amount")]
     bal_chg: Option<Decimal>,
     #[serde(default)]
     inst_id: String,
@@ -26,49 +28,52 @@ struct BillRow {
     ts: Option<Ms>,
 }
 
+const BILL: RowKind = RowKind { what: "bill", id: "billId", subject: "ccy" };
+
 /// Rows of `account/bills`, newest first as they come.
+pub fn read_bills(data: &Value) -> Result<Page<Bill>, Malformed> {
+    read_page(BILL, data, |row: BillRow| {
+        Ok(Some(Bill {
+            bill_id: row.bill_id,
+            kind: row.kind,
+            ccy: row.ccy,
+            change: row.bal_chg.ok_or("balChg is empty")?,
+            inst: Some(row.inst_id).filter(|s| !s.is_empty()).map(InstId::new),
+            venue_id: Some(row.ord_id).filter(|s| !s.is_empty()).map(VenueOrdId::new),
+            trade_id: Some(row.trade_id).filter(|s| !s.is_empty()).map(TradeId::new),
+            at: row.ts.ok_or("ts is empty")?,
+        }))
+    })
+}
+
+/// The same where each row must be readable.
 pub fn parse_bills(data: &Value) -> Result<Vec<Bill>, Malformed> {
-    let bad = malformed("bill");
-    let rows = Vec::<BillRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Bill {
-                bill_id: row.bill_id,
-                kind: row.kind,
-                ccy: row.ccy,
-                change: row.bal_chg.ok_or_else(|| bad("balChg is empty".into()))?,
-                inst: Some(row.inst_id).filter(|s| !s.is_empty()).map(InstId::new),
-                venue_id: Some(row.ord_id).filter(|s| !s.is_empty()).map(VenueOrdId::new),
-                trade_id: Some(row.trade_id).filter(|s| !s.is_empty()).map(TradeId::new),
-                at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
-            })
-        })
-        .collect()
+    read_bills(data)?.whole()
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BalanceRow {
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "dollars")]
     total_eq: Option<Decimal>,
-    details: Vec<BalanceDetail>,
+    details: Value,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BalanceDetail {
     ccy: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "amount")]
     eq: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "amount")]
     cash_bal: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "amount")]
     avail_bal: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "amount")]
     avail_eq: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "amount")]
     frozen_bal: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "dollars")]
     eq_usd: Option<Decimal>,
 }
 
@@ -77,80 +82,75 @@ struct BalanceDetail {
 struct PositionRow {
     inst_id: String,
     pos_side: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     pos: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     avg_px: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "price")]
     mark_px: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "amount")]
     upl: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "dollars")]
     notional_usd: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "price")]
     liq_px: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "leverage")]
     lever: Option<Decimal>,
     #[serde(default, deserialize_with = "time")]
     u_time: Option<Ms>,
 }
 
-/// The account from one balance reply and one positions reply, both complete.
+const BALANCE: RowKind = RowKind { what: "balance", id: "ccy", subject: "ccy" };
+const POSITION: RowKind = RowKind { what: "position", id: "posId", subject: "instId" };
+
+/// The account from one balance reply and one positions reply, both complete. A currency or position whose numbers cannot be
+/// believed is named in `unreadable` and nowhere else.
 pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<AccountView, Malformed> {
     let bad = malformed("account");
-    let mut rows = Vec::<BalanceRow>::deserialize(balance).map_err(|e| bad(e.to_string()))?;
-    let row = rows.pop().ok_or_else(|| bad("no balance row".into()))?;
-    let mut available = Decimal::ZERO;
-    let mut balances = std::collections::BTreeMap::new();
-    for d in row.details {
-        let (eq, usd) = (d.eq.unwrap_or_default(), d.eq_usd.unwrap_or_default());
+    let row = balance.as_array().and_then(|rows| rows.last()).ok_or_else(|| bad("no balance row".into()))?;
+    let row: BalanceRow = serde_path_to_error::deserialize(row).map_err(|error| bad(error.to_string()))?;
+    let mut view = AccountView {
+        as_of,
+        equity: Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?),
+        ..AccountView::default()
+    };
+    let details = read_page(BALANCE, &row.details, |d: BalanceDetail| Ok(Some(d)))?;
+    for d in details.rows {
         let free = d.avail_eq.or(d.avail_bal).unwrap_or_default();
         if d.ccy == "USDT" {
-            available = free;
+            view.available = Usd(free);
         }
-        balances.insert(
-            d.ccy.clone(),
-            Balance {
-                ccy: d.ccy,
-                cash: d.cash_bal.unwrap_or_default(),
-                equity: eq,
-                available: free,
-                frozen: d.frozen_bal.unwrap_or_default(),
-                equity_usd: Usd(usd),
-            },
-        );
+        let balance = Balance {
+            ccy: d.ccy.clone(),
+            cash: d.cash_bal.unwrap_or_default(),
+            equity: d.eq.unwrap_or_default(),
+            available: free,
+            frozen: d.frozen_bal.unwrap_or_default(),
+            equity_usd: Usd(d.eq_usd.unwrap_or_default()),
+        };
+        view.balances.insert(d.ccy, balance);
     }
-    let mut by_inst = std::collections::BTreeMap::new();
-    for (side, position) in parse_positions(positions, as_of)? {
+    let read = read_positions(positions, as_of)?;
+    for (side, position) in read.rows {
         if side != "net" {
             return Err(bad(format!("{} has a '{side}' position; net mode is required", position.inst)));
         }
         if !position.qty.is_zero() {
-            by_inst.insert(position.inst.clone(), position);
+            view.positions.insert(position.inst.clone(), position);
         }
     }
-    let equity = Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?);
-    Ok(AccountView {
-        as_of,
-        other_bills: Default::default(),
-        transfers: Default::default(),
-        funding: Default::default(),
-        equity,
-        available: Usd(available),
-        balances,
-        positions: by_inst,
-    })
+    for refused in details.refused.into_iter().chain(read.refused) {
+        view.unreadable.insert(refused.subject.clone(), refused.to_string());
+    }
+    Ok(view)
 }
 
 /// Rows of `account/positions`, each with its `posSide`. Rows of size 0 linger at the venue.
-pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)>, Malformed> {
-    let bad = malformed("position");
-    let rows = Vec::<PositionRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
-    let parse = |p: PositionRow| {
-        let qty = p.pos.ok_or_else(|| bad(format!("{} has a position without a size", p.inst_id)))?;
+fn read_positions(data: &Value, as_of: Ms) -> Result<Page<(String, Position)>, Malformed> {
+    read_page(POSITION, data, |p: PositionRow| {
         let position = Position {
+            qty: Qty(p.pos.ok_or("pos is empty")?),
             inst: InstId::new(p.inst_id),
-            qty: Qty(qty),
             average: p.avg_px.map(Price),
             mark: p.mark_px.map(Price),
             unrealised: p.upl.unwrap_or_default(),
@@ -159,9 +159,13 @@ pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)
             leverage: p.lever,
             at: p.u_time.unwrap_or(as_of),
         };
-        Ok((p.pos_side, position))
-    };
-    rows.into_iter().map(parse).collect()
+        Ok(Some((p.pos_side, position)))
+    })
+}
+
+/// The same where each row must be readable.
+pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)>, Malformed> {
+    read_positions(data, as_of)?.whole()
 }
 
 /// What start-up must know of the account.
@@ -197,6 +201,6 @@ pub fn parse_config(data: &Value) -> Result<AccountConfig, Malformed> {
 /// The taker rate of an `account/trade-fee` row, as a share; negative is paid. Contracts margined in USDT have a field of
 /// their own.
 pub fn parse_taker(data: &Value) -> Result<Decimal, Malformed> {
-    let rate = |name: &str| data[0][name].as_str().and_then(|text| text.parse::<Decimal>().ok());
+    let rate = |name: &str| data[0][name].as_str().and_then(|text| number::RATE.read(text).ok());
     rate("takerU").or_else(|| rate("taker")).ok_or_else(|| malformed("trade fee")("taker is missing".into()))
 }

@@ -4,7 +4,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Malformed, decimal, malformed, time};
+use super::number::{CONTRACT, LEVERAGE, PRICE, SIZE, STEP, price, rate, read_time, size, time};
+use super::page::{Page, RowKind, read_page};
+use super::{Malformed, malformed, row};
 use crate::domain::units::parse_decimal;
 use crate::domain::{Candle, InstId, InstKind, InstState, Instrument, Ms, Price, Qty, Quote, Side};
 
@@ -17,14 +19,15 @@ pub fn parse_candles(data: &str) -> Result<Vec<(Candle, bool)>, Malformed> {
             let [ts, open, high, low, close, volume, .., confirm] = row.as_slice() else {
                 return Err(bad(format!("{} columns", row.len())));
             };
-            let number = |text: &str| parse_decimal(text).map_err(|_| bad(format!("'{text}' is not a decimal")));
+            let price =
+                |name: &str, text: &str| PRICE.read(text).map(Price).map_err(|why| bad(format!("{name}: {why}")));
             let candle = Candle {
-                ts: Ms(ts.parse().map_err(|_| bad(format!("'{ts}' is not a time")))?),
-                open: Price(number(open)?),
-                high: Price(number(high)?),
-                low: Price(number(low)?),
-                close: Price(number(close)?),
-                volume: Qty(number(volume)?),
+                ts: read_time(ts).map_err(|why| bad(format!("ts: {why}")))?,
+                open: price("open", open)?,
+                high: price("high", high)?,
+                low: price("low", low)?,
+                close: price("close", close)?,
+                volume: SIZE.read(volume).map(Qty).map_err(|why| bad(format!("volume: {why}")))?,
             };
             if !candle.is_sane() {
                 return Err(bad(format!("impossible values at {ts}: o {open} h {high} l {low} c {close} v {volume}")));
@@ -38,15 +41,15 @@ pub fn parse_candles(data: &str) -> Result<Vec<(Candle, bool)>, Malformed> {
 #[serde(rename_all = "camelCase")]
 struct TickerRow<'a> {
     inst_id: &'a str,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     last: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     ask_px: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     ask_sz: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     bid_px: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     bid_sz: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     ts: Option<Ms>,
@@ -55,7 +58,7 @@ struct TickerRow<'a> {
 /// The newest ticker of a push or reply. One without both sides, or crossed, is refused: the quote goes stale.
 pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
     let bad = malformed("ticker");
-    let mut rows: Vec<TickerRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let mut rows: Vec<TickerRow<'_>> = row("ticker", data)?;
     let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
     let need = |value: Option<Decimal>, name: &str| value.ok_or_else(|| bad(format!("{name} is empty")));
     let quote = Quote {
@@ -76,7 +79,7 @@ pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
 #[serde(rename_all = "camelCase")]
 struct MarkRow<'a> {
     inst_id: &'a str,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     mark_px: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     ts: Option<Ms>,
@@ -85,7 +88,7 @@ struct MarkRow<'a> {
 /// The newest row of a `mark-price` push: what the venue values positions and triggers liquidations by.
 pub fn parse_mark(data: &str) -> Result<(InstId, Price, Ms), Malformed> {
     let bad = malformed("mark price");
-    let mut rows: Vec<MarkRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let mut rows: Vec<MarkRow<'_>> = row("mark price", data)?;
     let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
     let price = row.mark_px.filter(|px| *px > Decimal::ZERO).ok_or_else(|| bad("markPx is not a price".into()))?;
     Ok((InstId::from(row.inst_id), Price(price), row.ts.ok_or_else(|| bad("ts is empty".into()))?))
@@ -96,56 +99,84 @@ pub fn parse_mark(data: &str) -> Result<(InstId, Price, Ms), Malformed> {
 struct InstrumentRow {
     inst_id: String,
     inst_type: String,
+    #[serde(default)]
     base_ccy: String,
+    #[serde(default)]
     quote_ccy: String,
+    #[serde(default)]
     settle_ccy: String,
+    #[serde(default)]
     ct_val_ccy: String,
+    #[serde(default)]
     ct_type: String,
-    #[serde(deserialize_with = "decimal")]
-    ct_val: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
-    ct_mult: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
-    tick_sz: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
-    lot_sz: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
-    min_sz: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
-    max_lmt_sz: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
-    max_mkt_sz: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
-    lever: Option<Decimal>,
+    #[serde(default)]
+    ct_val: String,
+    #[serde(default)]
+    ct_mult: String,
+    #[serde(default)]
+    tick_sz: String,
+    #[serde(default)]
+    lot_sz: String,
+    #[serde(default)]
+    min_sz: String,
+    #[serde(default)]
+    max_lmt_sz: String,
+    #[serde(default)]
+    max_mkt_sz: String,
+    #[serde(default)]
+    lever: String,
+    #[serde(default)]
     state: String,
     #[serde(default)]
     inst_id_code: Option<i64>,
 }
 
+const INSTRUMENT: RowKind = RowKind { what: "instrument", id: "instId", subject: "instId" };
+
+/// The most of one order as a row says it; a ceiling beyond all sizes, or none at all, is no ceiling.
+fn ceiling(text: &str) -> Option<Qty> {
+    parse_decimal(text).ok().filter(|most| *most > Decimal::ZERO).map(|most| Qty(most.min(SIZE.most())))
+}
+
 /// Rows of `instruments` that we could trade; those with missing steps (`preopen`) or of kinds we do
 /// not trade (inverse contracts, options) are left out.
-pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
-    let bad = malformed("instrument");
-    let rows = data.as_array().ok_or_else(|| bad("data is not a list".into()))?;
-    let mut out = Vec::new();
-    for row in rows {
-        let Ok(row) = InstrumentRow::deserialize(row) else { continue };
+pub fn read_instruments(data: &Value) -> Result<Page<Instrument>, Malformed> {
+    read_page(INSTRUMENT, data, |row: InstrumentRow| {
         let kind = match (row.inst_type.as_str(), row.ct_type.as_str()) {
             ("SPOT", _) => InstKind::Spot,
             ("SWAP", "linear") => InstKind::Swap,
-            _ => continue,
+            _ => return Ok(None),
         };
-        let (Some(tick), Some(lot), Some(min)) = (row.tick_sz, row.lot_sz, row.min_sz) else { continue };
-        if tick <= Decimal::ZERO || lot <= Decimal::ZERO {
-            continue;
-        }
-        let (value, multiplier) = (row.ct_val.unwrap_or(Decimal::ONE), row.ct_mult.unwrap_or(Decimal::ONE));
-        let Some(worth) = value.checked_mul(multiplier) else { continue };
+        // Read only now: what we do not trade may have steps of any kind.
+        let step = |name: &str, text: &str| match text {
+            "" => Ok(None),
+            text => STEP.read(text).map(Some).map_err(|why| format!("{name}: {why}")),
+        };
+        let steps = (step("tickSz", &row.tick_sz)?, step("lotSz", &row.lot_sz)?, step("minSz", &row.min_sz)?);
+        let (Some(tick), Some(lot), Some(min)) = steps else { return Ok(None) };
+        let part = |name: &str, text: &str| match text {
+            "" => Ok(Decimal::ONE),
+            text => CONTRACT.read(text).map_err(|why| format!("{name}: {why}")),
+        };
+        let contract_value = match kind {
+            InstKind::Spot => Decimal::ONE,
+            InstKind::Swap => {
+                let worth = part("ctVal", &row.ct_val)?.checked_mul(part("ctMult", &row.ct_mult)?);
+                let worth = worth.ok_or("ctVal × ctMult is no number")?;
+                CONTRACT.read(&worth.to_string()).map_err(|why| format!("ctVal × ctMult: {why}"))?
+            }
+        };
+        let max_leverage = match row.lever.as_str() {
+            "" => Decimal::ONE,
+            text => LEVERAGE.read(text).map_err(|why| format!("lever: {why}"))?,
+        };
         let (base, quote) = match kind {
             InstKind::Spot => (row.base_ccy, row.quote_ccy),
             InstKind::Swap => (row.ct_val_ccy, row.settle_ccy),
         };
-        out.push(Instrument {
+        let unbounded = Qty(Decimal::MAX);
+        let max_limit_size = ceiling(&row.max_lmt_sz).unwrap_or(unbounded);
+        Ok(Some(Instrument {
             id: InstId::new(row.inst_id),
             kind,
             base,
@@ -153,24 +184,25 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
             tick: Price(tick),
             lot: Qty(lot),
             min_size: Qty(min),
-            max_limit_size: Qty(row.max_lmt_sz.unwrap_or(Decimal::MAX)),
-            max_market_size: Qty(row.max_mkt_sz.or(row.max_lmt_sz).unwrap_or(Decimal::MAX)),
-            contract_value: match kind {
-                InstKind::Spot => Decimal::ONE,
-                InstKind::Swap => worth,
-            },
-            max_leverage: row.lever.unwrap_or(Decimal::ONE),
+            max_limit_size,
+            max_market_size: ceiling(&row.max_mkt_sz).unwrap_or(max_limit_size),
+            contract_value,
+            max_leverage,
             code: row.inst_id_code,
             state: if row.state == "live" { InstState::Live } else { InstState::Other(row.state) },
-        });
-    }
-    Ok(out)
+        }))
+    })
+}
+
+/// The same without those whose rules cannot be believed.
+pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
+    read_instruments(data).map(|page| page.rows)
 }
 
 /// The venue's clock.
 pub fn parse_time(data: &Value) -> Result<Ms, Malformed> {
-    let ts = data[0]["ts"].as_str().and_then(|ts| ts.parse().ok());
-    ts.map(Ms).ok_or_else(|| malformed("time")("ts is missing".into()))
+    let ts = data[0]["ts"].as_str().ok_or_else(|| malformed("time")("ts is missing".into()))?;
+    read_time(ts).map_err(malformed("time"))
 }
 
 /// A whole book, best level first on both sides.
@@ -194,15 +226,15 @@ struct BookRow<'a> {
 /// The newest book of a push or reply. A crossed book, or one out of order, is refused.
 pub fn parse_book(data: &str) -> Result<BookPush, Malformed> {
     let bad = malformed("book");
-    let mut rows: Vec<BookRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let mut rows: Vec<BookRow<'_>> = row("book", data)?;
     let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
     let side = |levels: &[Vec<&str>]| {
         levels
             .iter()
             .map(|level| {
                 let [price, size, ..] = level.as_slice() else { return Err(bad(format!("{} columns", level.len()))) };
-                let number = |text: &str| parse_decimal(text).map_err(|_| bad(format!("'{text}' is not a decimal")));
-                Ok((Price(number(price)?), Qty(number(size)?)))
+                let price = PRICE.read(price).map(Price).map_err(|why| bad(format!("price: {why}")))?;
+                Ok((price, SIZE.read(size).map(Qty).map_err(|why| bad(format!("size: {why}")))?))
             })
             .collect::<Result<Vec<_>, _>>()
     };
@@ -237,9 +269,9 @@ pub struct TradePush {
 struct TradeRow<'a> {
     inst_id: &'a str,
     trade_id: &'a str,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     px: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     sz: Option<Decimal>,
     side: &'a str,
     #[serde(deserialize_with = "time")]
@@ -249,7 +281,7 @@ struct TradeRow<'a> {
 /// Trades of a push or reply, in its order.
 pub fn parse_trades(data: &str) -> Result<Vec<TradePush>, Malformed> {
     let bad = malformed("trade");
-    let rows: Vec<TradeRow<'_>> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
+    let rows: Vec<TradeRow<'_>> = row("trade", data)?;
     let parse = |row: TradeRow<'_>| {
         let positive = |value: Option<Decimal>, name: &str| {
             value.filter(|v| *v > Decimal::ZERO).ok_or_else(|| bad(format!("{name} is not positive")))
@@ -281,9 +313,9 @@ pub struct FundingRate {
 #[serde(rename_all = "camelCase")]
 struct FundingRow {
     inst_id: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "rate")]
     funding_rate: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "rate")]
     realized_rate: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     funding_time: Option<Ms>,
@@ -295,7 +327,7 @@ struct FundingRow {
 #[serde(rename_all = "camelCase")]
 struct OpenInterestRow {
     inst_id: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     oi: Option<Decimal>,
 }
 

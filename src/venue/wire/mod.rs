@@ -3,23 +3,20 @@
 
 mod account;
 mod market;
+mod number;
 mod orders;
+mod page;
 
-pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions, parse_taker};
+pub use account::{AccountConfig, parse_account, parse_bills, parse_config, parse_positions, parse_taker, read_bills};
 pub use market::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_funding, parse_instruments, parse_mark,
-    parse_open_interest, parse_quote, parse_time, parse_trades,
+    parse_open_interest, parse_quote, parse_time, parse_trades, read_instruments,
 };
 pub use orders::{
-    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, create_body, name_of, parse_algos, parse_fills, parse_orders,
-    stop_body,
+    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, asked, create_body, name_of, parse_algos, parse_fills,
+    parse_orders, read_algos, read_fills, read_orders, stop_body,
 };
-
-use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer};
-
-use crate::domain::Ms;
-use crate::domain::units::parse_decimal;
+pub use page::{Page, RefusedRow};
 
 /// A row that cannot be what the venue means.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +30,13 @@ fn malformed(what: &'static str) -> impl Fn(String) -> Malformed {
     move |why| Malformed { what, why }
 }
 
-/// `""` is no number; anything else must be one.
-fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Decimal>, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    parse_decimal(&text).map(Some).map_err(|_| serde::de::Error::custom(format!("'{text}' is not a decimal")))
+/// JSON text that must be a list of rows.
+fn list(what: &'static str, data: &str) -> Result<serde_json::Value, Malformed> {
+    serde_json::from_str(data).map_err(|error| malformed(what)(error.to_string()))
 }
 
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ms>, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(|ms| Some(Ms(ms))).map_err(|_| serde::de::Error::custom(format!("'{text}' is not a time")))
+/// One row of a kind that is read whole: its errors name the field.
+fn row<'de, R: serde::Deserialize<'de>>(what: &'static str, data: &'de str) -> Result<R, Malformed> {
+    let mut from = serde_json::Deserializer::from_str(data);
+    serde_path_to_error::deserialize(&mut from).map_err(|error| malformed(what)(error.to_string()))
 }

@@ -4,12 +4,15 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Malformed, decimal, malformed, time};
+use super::number::{amount, price, size, time};
+use super::page::{Page, RowKind, read_page};
+use super::{Malformed, list, malformed};
 use crate::domain::ids::CLIENT_ID_PREFIX;
 use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
     Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
+use crate::venue::codes::Asked;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,20 +26,20 @@ struct OrderRow {
     #[serde(default)]
     algo_id: String,
     side: String,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "price")]
     px: Option<Decimal>,
     state: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     sz: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     acc_fill_sz: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     avg_px: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "price")]
     fill_px: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "size")]
     fill_sz: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "amount")]
     fill_fee: Option<Decimal>,
     #[serde(default)]
     fill_fee_ccy: String,
@@ -114,60 +117,66 @@ impl RawFill {
     }
 }
 
-/// Orders of a push or a query.
+const ORDER: RowKind = RowKind { what: "order", id: "ordId", subject: "instId" };
+const FILL: RowKind = RowKind { what: "fill", id: "tradeId", subject: "instId" };
+const ALGO: RowKind = RowKind { what: "algo order", id: "algoId", subject: "instId" };
+
+/// Orders of a page.
+pub fn read_orders(data: &Value) -> Result<Page<OrderPush>, Malformed> {
+    read_page(ORDER, data, |row: OrderRow| {
+        let status = match row.state.as_str() {
+            "live" => VenueStatus::Live,
+            "partially_filled" => VenueStatus::PartiallyFilled,
+            "filled" => VenueStatus::Filled,
+            "canceled" | "mmp_canceled" => VenueStatus::Canceled,
+            // A word we do not know about somebody else's order must not cost us the page.
+            _ if !row.cl_ord_id.starts_with(CLIENT_ID_PREFIX) => return Ok(None),
+            other => return Err(format!("state: unknown '{other}'")),
+        };
+        let at = row.u_time.ok_or("uTime is empty")?;
+        let filled = row.acc_fill_sz.unwrap_or_default().normalize();
+        if filled.is_sign_negative() && !filled.is_zero() {
+            return Err(format!("accFillSz: {filled} is below zero"));
+        }
+        let fill = match (row.fill_px, row.fill_sz) {
+            (Some(price), Some(size)) if !row.trade_id.is_empty() && row.trade_id != "0" && size > Decimal::ZERO => {
+                row.fill_fee.map(|fee| RawFill {
+                    trade_id: TradeId::new(row.trade_id),
+                    price: Price(price),
+                    qty: Qty(size),
+                    fee,
+                    fee_ccy: row.fill_fee_ccy,
+                    liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
+                    at: row.fill_time.unwrap_or(at),
+                })
+            }
+            _ => None,
+        };
+        Ok(Some(OrderPush {
+            inst: InstId::new(row.inst_id),
+            cl_ord_id: row.cl_ord_id,
+            algo_id: row.algo_cl_ord_id,
+            venue_algo_id: row.algo_id,
+            limit: row.px.map(Price),
+            side: Side::parse(&row.side).ok_or_else(|| format!("side: unknown '{}'", row.side))?,
+            qty: row.sz.map(Qty),
+            category: row.category,
+            report: VenueReport {
+                venue_id: VenueOrdId::new(row.ord_id),
+                status,
+                filled: Qty(filled),
+                average: row.avg_px.filter(|px| !px.is_zero()).map(Price),
+                cancel_source: Some(row.cancel_source).filter(|s| !s.is_empty()),
+                at,
+            },
+            fill,
+        }))
+    })
+}
+
+/// Orders of a push or a query, each of which must be readable.
 pub fn parse_orders(data: &str) -> Result<Vec<OrderPush>, Malformed> {
-    let bad = malformed("order");
-    let rows: Vec<OrderRow> = serde_json::from_str(data).map_err(|e| bad(e.to_string()))?;
-    rows.into_iter()
-        .map(|row| {
-            let status = match row.state.as_str() {
-                "live" => VenueStatus::Live,
-                "partially_filled" => VenueStatus::PartiallyFilled,
-                "filled" => VenueStatus::Filled,
-                "canceled" | "mmp_canceled" => VenueStatus::Canceled,
-                // A word we do not know about somebody else's order must not cost us the page.
-                _ if !row.cl_ord_id.starts_with(CLIENT_ID_PREFIX) => return Ok(None),
-                other => return Err(bad(format!("unknown state '{other}'"))),
-            };
-            let at = row.u_time.ok_or_else(|| bad("uTime is empty".into()))?;
-            let fill = match (row.fill_px, row.fill_sz) {
-                (Some(price), Some(size))
-                    if !row.trade_id.is_empty() && row.trade_id != "0" && size > Decimal::ZERO =>
-                {
-                    row.fill_fee.map(|fee| RawFill {
-                        trade_id: TradeId::new(row.trade_id),
-                        price: Price(price),
-                        qty: Qty(size),
-                        fee,
-                        fee_ccy: row.fill_fee_ccy,
-                        liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
-                        at: row.fill_time.unwrap_or(at),
-                    })
-                }
-                _ => None,
-            };
-            Ok(Some(OrderPush {
-                inst: InstId::new(row.inst_id),
-                cl_ord_id: row.cl_ord_id,
-                algo_id: row.algo_cl_ord_id,
-                venue_algo_id: row.algo_id,
-                limit: row.px.map(Price),
-                side: Side::parse(&row.side).ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
-                qty: row.sz.map(Qty),
-                category: row.category,
-                report: VenueReport {
-                    venue_id: VenueOrdId::new(row.ord_id),
-                    status,
-                    filled: Qty(row.acc_fill_sz.unwrap_or_default().normalize()),
-                    average: row.avg_px.filter(|px| !px.is_zero()).map(Price),
-                    cancel_source: Some(row.cancel_source).filter(|s| !s.is_empty()),
-                    at,
-                },
-                fill,
-            }))
-        })
-        .filter_map(Result::transpose)
-        .collect()
+    read_orders(&list(ORDER.what, data)?)?.whole()
 }
 
 #[derive(Deserialize)]
@@ -179,14 +188,14 @@ struct FillRow {
     #[serde(default)]
     cl_ord_id: String,
     bill_id: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "price")]
     fill_px: Option<Decimal>,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "size")]
     fill_sz: Option<Decimal>,
     side: String,
     #[serde(default)]
     exec_type: String,
-    #[serde(deserialize_with = "decimal")]
+    #[serde(deserialize_with = "amount")]
     fee: Option<Decimal>,
     fee_ccy: String,
     #[serde(default, deserialize_with = "time")]
@@ -207,30 +216,34 @@ pub struct FillReport {
 }
 
 /// Rows of `trade/fills`, newest first as they come.
+pub fn read_fills(data: &Value) -> Result<Page<FillReport>, Malformed> {
+    read_page(FILL, data, |row: FillRow| {
+        let qty = row.fill_sz.ok_or("fillSz is empty")?;
+        if qty <= Decimal::ZERO {
+            return Err(format!("fillSz: {qty} is not positive"));
+        }
+        Ok(Some(FillReport {
+            bill_id: row.bill_id,
+            inst: InstId::new(row.inst_id),
+            venue_id: VenueOrdId::new(row.ord_id),
+            cl_ord_id: row.cl_ord_id,
+            side: Side::parse(&row.side).ok_or_else(|| format!("side: unknown '{}'", row.side))?,
+            fill: RawFill {
+                trade_id: TradeId::new(row.trade_id),
+                price: Price(row.fill_px.ok_or("fillPx is empty")?),
+                qty: Qty(qty),
+                fee: row.fee.ok_or("fee is empty")?,
+                fee_ccy: row.fee_ccy,
+                liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
+                at: row.fill_time.or(row.ts).ok_or("fillTime is empty")?,
+            },
+        }))
+    })
+}
+
+/// The same where each row must be readable.
 pub fn parse_fills(data: &Value) -> Result<Vec<FillReport>, Malformed> {
-    let bad = malformed("fill");
-    let rows = Vec::<FillRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
-    rows.into_iter()
-        .map(|row| {
-            let need = |value: Option<Decimal>, name: &str| value.ok_or_else(|| bad(format!("{name} is empty")));
-            Ok(FillReport {
-                bill_id: row.bill_id,
-                inst: InstId::new(row.inst_id),
-                venue_id: VenueOrdId::new(row.ord_id),
-                cl_ord_id: row.cl_ord_id,
-                side: Side::parse(&row.side).ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
-                fill: RawFill {
-                    trade_id: TradeId::new(row.trade_id),
-                    price: Price(need(row.fill_px, "fillPx")?),
-                    qty: Qty(need(row.fill_sz, "fillSz")?),
-                    fee: need(row.fee, "fee")?,
-                    fee_ccy: row.fee_ccy,
-                    liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
-                    at: row.fill_time.or(row.ts).ok_or_else(|| bad("fillTime is empty".into()))?,
-                },
-            })
-        })
-        .collect()
+    read_fills(data)?.whole()
 }
 
 #[derive(Deserialize)]
@@ -239,9 +252,9 @@ struct AlgoRow {
     algo_id: String,
     algo_cl_ord_id: String,
     state: String,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "size")]
     sz: Option<Decimal>,
-    #[serde(default, deserialize_with = "decimal")]
+    #[serde(default, deserialize_with = "price")]
     sl_trigger_px: Option<Decimal>,
     #[serde(deserialize_with = "time")]
     u_time: Option<Ms>,
@@ -262,20 +275,26 @@ pub struct AlgoPush {
     pub at: Option<Ms>,
 }
 
-/// Algo orders of a push or query.
-pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
-    let rows: Vec<AlgoRow> = serde_json::from_str(data).map_err(|e| malformed("algo order")(e.to_string()))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| AlgoPush {
+/// Algo orders of a page.
+pub fn read_algos(data: &Value) -> Result<Page<AlgoPush>, Malformed> {
+    read_page(ALGO, data, |row: AlgoRow| {
+        if let Some(qty) = row.sz.filter(|qty| qty.is_sign_negative() && !qty.is_zero()) {
+            return Err(format!("sz: {qty} is below zero"));
+        }
+        Ok(Some(AlgoPush {
             state: AlgoState::parse(&row.state).filter(|s| !matches!(s, AlgoState::Intended | AlgoState::Unborn)),
             algo_id: row.algo_cl_ord_id,
             venue_id: row.algo_id,
             qty: row.sz.map(Qty),
             trigger: row.sl_trigger_px.map(Price),
             at: row.u_time,
-        })
-        .collect())
+        }))
+    })
+}
+
+/// Algo orders of a push or query, each of which must be readable.
+pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
+    read_algos(&list(ALGO.what, data)?)?.whole()
 }
 
 /// How an order operation travels.
@@ -295,6 +314,14 @@ pub fn name_of(id: &str) -> (&'static str, &str) {
     match id.strip_prefix('v').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())) {
         Some(venue_id) => ("ordId", venue_id),
         None => ("clOrdId", id),
+    }
+}
+
+/// What an answer about an order of this id must repeat.
+pub fn asked(id: &str) -> Asked<'_> {
+    match name_of(id) {
+        ("ordId", venue_id) => Asked { name: "", venue_id },
+        (_, name) => Asked::ours(name),
     }
 }
 
