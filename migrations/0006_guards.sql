@@ -31,3 +31,16 @@ SELECT f.inst_id, f.trade_id, f.order_id, f.venue_id, f.run_id, f.contender_id, 
     c.id AS correction
 FROM fills f LEFT JOIN fill_corrections c ON c.id =
     (SELECT MAX(id) FROM fill_corrections l WHERE l.inst_id = f.inst_id AND l.trade_id = f.trade_id AND l.order_id = f.order_id);
+
+-- A refusal that is repeated is one order, in `orders`, and a count here: what was refused again in the same way (contender,
+-- instrument, side and every rule the same) since then, without a row of its own.
+CREATE TABLE refusals (
+    order_id     TEXT PRIMARY KEY REFERENCES orders (order_id),
+    contender_id TEXT NOT NULL,
+    inst_id      TEXT NOT NULL,
+    side         TEXT NOT NULL,
+    again        INTEGER NOT NULL,
+    first_ms     INTEGER NOT NULL,
+    last_ms      INTEGER NOT NULL,
+    last_run_id  TEXT NOT NULL REFERENCES runs (run_id)
+) STRICT, WITHOUT ROWID;

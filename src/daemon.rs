@@ -35,7 +35,7 @@ use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Rule
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::llm::desk::{levels, remembered as remembered_plans};
-use crate::market::Market;
+use crate::market::{Market, ahead_limit};
 use crate::ops::control::Door;
 use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
@@ -334,6 +334,9 @@ impl Wiring {
             behind: None,
             holes: BTreeMap::new(),
             start_run: self.start_run,
+            ahead_max: config.time_ahead,
+            doubt: None,
+            rules_again: None,
             beat: beat("market", false),
         };
         supervisor.start_with(market_actor, |a| a.beat.clone(), restartable, &self.stop);
@@ -605,6 +608,7 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
         unknown_instruments_max: truth.unknown_instruments_max,
         rounds_max: truth.rounds_max,
         rival_max: truth.rival_max,
+        ahead_max: ahead_limit(config.time_ahead, clock),
         cash_tolerance: truth.cash_tolerance,
     }
 }

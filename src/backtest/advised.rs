@@ -172,7 +172,7 @@ impl<'a> Model<'a> {
             insts
                 .insert(inst.id.clone(), InstMarket { instrument: Arc::clone(inst), quote: Some(quote), mark, series });
         }
-        MarketView { insts, live: true }
+        MarketView { insts, live: true, ..MarketView::default() }
     }
 
     /// What is known beside prices: the rate that was paid last, and when the next falls due. Nobody has recorded depth or open

@@ -30,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Layers, Overrides, Problems};
 use crate::exit::Exit;
+use crate::telemetry;
 
 /// Strategies trade an OKX account under one allocator and one risk gate.
 ///
@@ -209,33 +210,46 @@ impl Global {
 /// Runs the command line and says how the process should end.
 pub fn main() -> Exit {
     let began = std::time::Instant::now();
+    crate::ops::killfile::catch_early();
     crate::venue::install_tls();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and clap prints them to stdout.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            drop(error.print());
-            return exit;
+            return if error.print().is_err() && exit == Exit::Ok { Exit::Io } else { exit };
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("alpha-arena: the runtime cannot be started: {error}");
+            telemetry::tell(format_args!("alpha-arena: the runtime cannot be started: {error}"));
             return Exit::Software;
         }
     };
     let result = runtime.block_on(dispatch(cli, began));
     // Threads that still wait for a socket are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    match result {
+    let exit = match result {
         Ok(exit) => exit,
         Err(failure) => {
-            eprintln!("alpha-arena: {}", failure.message);
+            telemetry::tell(format_args!("alpha-arena: {}", failure.message));
             failure.exit
         }
-    }
+    };
+    let exit = match output::failure() {
+        None => exit,
+        Some(error) => {
+            // Whoever closed his end (`| head`) knows; anything else is news.
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                telemetry::tell(format_args!("alpha-arena: the output cannot be written: {error}"));
+            }
+            // Half of an answer is none, whatever it would have said.
+            Exit::Io
+        }
+    };
+    telemetry::finish();
+    exit
 }
 
 async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> {

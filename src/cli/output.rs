@@ -1,6 +1,7 @@
 //! Tables for people, JSON for scripts.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Drawn};
@@ -9,9 +10,21 @@ use serde_json::{Map, Value, json};
 use crate::domain::Ms;
 use crate::store::Table;
 
-/// Prints a line. A reader that has gone away (`| head`) is no error of ours.
+/// Something that was to be printed was not.
+static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
+/// Prints a line. What cannot be written (a full disk, a reader that has gone) is remembered, and is how the process ends: see
+/// [`failure`].
 pub(super) fn say(line: impl std::fmt::Display) {
-    writeln!(std::io::stdout().lock(), "{line}").ok();
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        FAILED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Why not everything was printed, if something was not.
+pub(super) fn failure() -> Option<std::io::Error> {
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Prints rows as a table, or as `{"schema", "as_of_ms", "rows": […]}`.

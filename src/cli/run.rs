@@ -50,20 +50,25 @@ fn banner(config: &Config, dir: &std::path::Path) {
         None => "ON".to_owned(),
         Some(why) => format!("OFF ({why}); orders are recorded as suppressed, nothing is sent"),
     };
-    eprintln!("Alpha Arena {}", env!("CARGO_PKG_VERSION"));
-    eprintln!("  mode         {} ({venue})", config.mode);
-    eprintln!("  state        {}", dir.display());
-    eprintln!("  instruments  {} on {} bars, a cycle every {}", instruments.join(" "), config.bar, config.every_bars);
+    crate::telemetry::tell(format_args!("Alpha Arena {}", env!("CARGO_PKG_VERSION")));
+    crate::telemetry::tell(format_args!("  mode         {} ({venue})", config.mode));
+    crate::telemetry::tell(format_args!("  state        {}", dir.display()));
+    crate::telemetry::tell(format_args!(
+        "  instruments  {} on {} bars, a cycle every {}",
+        instruments.join(" "),
+        config.bar,
+        config.every_bars
+    ));
     for contender in &config.contenders {
         let on: Vec<&str> = contender.instruments.iter().map(|i| i.as_str()).collect();
         let stage = if contender.stage == Stage::Live { "live" } else { "off" };
-        eprintln!(
+        crate::telemetry::tell(format_args!(
             "  contender    {} ({}, {stage}, weight {}) on {}",
             contender.id,
             contender.played(),
             contender.weight,
             on.join(" ")
-        );
+        ));
     }
-    eprintln!("  trading      {trading}");
+    crate::telemetry::tell(format_args!("  trading      {trading}"));
 }

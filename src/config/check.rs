@@ -158,6 +158,8 @@ pub struct Config {
     pub more_bars: Vec<Bar>,
     pub history_bars: usize,
     pub barrier: Ms,
+    /// How far ahead of the venue's clock a time may be, venue time.
+    pub time_ahead: Ms,
     pub every_bars: i64,
     pub models: Vec<ModelEndpoint>,
     pub contenders: Vec<Contender>,
@@ -193,7 +195,13 @@ impl Config {
         let instruments: Vec<InstId> = root.list("instrument", |s| InstId::new(s.text("id")));
         let market = root.table("market", |s| {
             let bar = s.parse("bar", Bar::M1);
-            (bar, s.int("history_bars", 2, 10_000), s.int("barrier_ms", 100, 600_000), read_more_bars(s, bar))
+            (
+                bar,
+                s.int("history_bars", 2, 10_000),
+                s.int("barrier_ms", 100, 600_000),
+                read_more_bars(s, bar),
+                Ms(s.int("time_ahead_ms_max", 0, 600_000)),
+            )
         });
         let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
         let models: Vec<ModelEndpoint> = root.list("model", read_model);
@@ -291,6 +299,7 @@ impl Config {
             more_bars: market.3,
             history_bars: market.1.unsigned_abs() as usize,
             barrier: Ms(market.2),
+            time_ahead: market.4,
             every_bars,
             models,
             contenders,

@@ -298,6 +298,10 @@ pub async fn reach_public(config: &Config, patience: Duration) -> Result<PublicS
     Ok(PublicSide { venue, _embedded: None })
 }
 
+/// Rows of each kind that the embedded exchange remembers of what has ended: hours at any speed, and no more than the daemon asks
+/// about.
+const LEDGER_ROWS: usize = 2000;
+
 async fn embed(
     config: &Config,
     state_dir: Option<&Path>,
@@ -317,6 +321,7 @@ async fn embed(
     let engine = Engine::start(&EngineConfig {
         seed: config.exchange.seed,
         speed,
+        keep: Some(LEDGER_ROWS),
         state: state_dir.map(StateDir::exchange_log),
         deposit: config.exchange.deposit,
         prices,

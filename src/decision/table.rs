@@ -181,7 +181,8 @@ mod tests {
         let series = [(Bar::M1, 60), (Bar::M5, 12)]
             .map(|(bar, n)| (bar, Series::new(bar, (0..n).map(|i| candle(bar, i)).collect())));
         let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, mark: None, series: series.into() };
-        let view = MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true };
+        let view =
+            MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true, ..MarketView::default() };
         let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
         let (mut table, short) = Table::set(&seats, &view);
         assert!(short.is_empty());

@@ -392,7 +392,7 @@ mod tests {
         };
         account.balances.insert(inst.base.clone(), balance);
         let believed = Believed { now, age: Ms(5000), jump: Decimal::new(jump, 2) };
-        let market = MarketView { insts, live: true };
+        let market = MarketView { insts, live: true, ..MarketView::default() };
         assert_eq!(marked(&account, &market, &believed), Usd(Decimal::from(expected)));
     }
 

@@ -286,6 +286,30 @@ impl Order {
         price > Price::ZERO && within && near(price)
     }
 
+    /// Does a push agree with itself: do the fills we hold and the one it tells make the size and the average that it tells? Only
+    /// where they are all the fills there are; `None`: it does not tell enough.
+    pub fn adds_up(&self, trade: &TradeId, told: &FillFacts, filled: Qty, average: Option<Price>) -> Option<bool> {
+        let others = self.fills.iter().filter(|(id, _)| *id != trade).map(|(_, told)| &told.facts);
+        let mut sums = Some((Decimal::ZERO, Decimal::ZERO));
+        for facts in others.chain([told]) {
+            sums = sums.and_then(|(qty, value): (Decimal, Decimal)| {
+                let worth = facts.qty.0.checked_mul(facts.price.0)?;
+                Some((qty.checked_add(facts.qty.0)?, value.checked_add(worth)?))
+            });
+        }
+        let Some((qty, value)) = sums else { return Some(false) };
+        if qty > filled.0 {
+            return Some(false);
+        }
+        if qty < filled.0 {
+            return None; // others are missing
+        }
+        let made = value.checked_div(qty)?;
+        let off = (made - average?.0).abs().checked_div(made)?;
+        // The venue rounds its averages.
+        Some(off <= Decimal::new(1, 5))
+    }
+
     /// Somebody has made it larger at the venue. `false`: it is as large already.
     pub fn enlarge(&mut self, qty: Qty) -> bool {
         let larger = qty > self.qty;

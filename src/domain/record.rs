@@ -200,6 +200,12 @@ pub enum Record {
         breaches: Vec<Breach>,
         at: Ms,
     },
+    /// The same was refused again, in the same way as this order.
+    RefusedAgain {
+        order: OrderId,
+        intent: Arc<OrderIntent>,
+        at: Ms,
+    },
     /// Facts of one event: all in one transaction, or none.
     Together(Vec<Record>),
     Adopted {

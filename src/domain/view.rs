@@ -63,6 +63,9 @@ pub struct MarketView {
     pub insts: BTreeMap<InstId, InstMarket>,
     /// Are all streams up and every instrument backfilled?
     pub live: bool,
+    /// What was said with a time ahead of the venue's clock, and was refused: how often, and when last.
+    #[serde(skip)]
+    pub ahead: BTreeMap<InstId, (u64, Ms)>,
 }
 
 /// What is read of a market now and then, beside the streams.

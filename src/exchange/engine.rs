@@ -37,6 +37,8 @@ pub struct EngineConfig {
     pub seed: u64,
     /// Venue seconds per wall second.
     pub speed: f64,
+    /// So many ended orders, fills, bills and the like are kept, the newest; `None`: all of them. What is open stays.
+    pub keep: Option<usize>,
     /// Where the ledger is kept; `None` keeps nothing.
     pub state: Option<PathBuf>,
     /// USDT in the account when it is new.
@@ -65,6 +67,7 @@ impl Default for EngineConfig {
         Self {
             seed: 1,
             speed: 1.0,
+            keep: None,
             state: None,
             deposit: Decimal::from(100_000),
             prices: Prices::Seeded,
@@ -180,6 +183,7 @@ impl Engine {
             interest: Arc::clone(&engine.interest),
             shown_to: venue.0.div_euclid(1000),
             told_cash: 0,
+            keep: config.keep,
         };
         // Cancels on drop: also when the thread panics.
         let ended = engine.ended.clone().drop_guard();
@@ -250,7 +254,11 @@ struct Shop {
     shown_to: i64,
     /// State of cash and positions that subscribers were told of last.
     told_cash: usize,
+    keep: Option<usize>,
 }
+
+/// Bytes after which a ledger that forgets is rewritten.
+const COMPACT_AT: u64 = 24 << 20;
 
 impl Shop {
     fn run(mut self) -> std::io::Result<()> {
@@ -267,6 +275,11 @@ impl Shop {
             let replies: Vec<Reply> = jobs.map(|job| job(&mut self.exchange)).collect();
             let changes = std::mem::take(&mut self.exchange.changes);
             self.log.append(&self.exchange.ledger, &changes)?;
+            if let Some(keep) = self.keep {
+                self.exchange.ledger.forget(keep);
+                let line = ClockLine { wall_ms: wall_ms(), venue_ms: self.clock.now().0, rate: self.clock.rate() };
+                self.log.compact(COMPACT_AT, &self.identity, line, &self.exchange.ledger)?;
+            }
             if self.clock.version() != version {
                 version = self.clock.version();
                 let line = ClockLine { wall_ms: wall_ms(), venue_ms: self.clock.now().0, rate: self.clock.rate() };

@@ -121,6 +121,9 @@ pub struct Log {
     file: Option<File>,
     /// The file that its name must go on leading to.
     held: Option<HeldFile>,
+    path: Option<PathBuf>,
+    /// Bytes since it was last rewritten.
+    grown: u64,
 }
 
 /// What a log held when it was opened.
@@ -136,7 +139,7 @@ impl Log {
     pub fn open(path: Option<&Path>) -> io::Result<(Self, Recovered)> {
         let mut recovered = Recovered { identity: None, clock: None, ledger: Ledger::default() };
         let Some(path) = path else {
-            return Ok((Self { file: None, held: None }, recovered));
+            return Ok((Self { file: None, held: None, path: None, grown: 0 }, recovered));
         };
         if path.exists() {
             let mut reader = BufReader::new(File::open(path)?);
@@ -161,17 +164,30 @@ impl Log {
                 text.clear();
             }
         }
-        let mut log = Self { file: None, held: None };
-        let fresh = path.with_extension("new");
-        log.file = Some(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?);
-        let head =
-            Line { identity: recovered.identity.clone(), clock: recovered.clock, ..Line::all(&recovered.ledger) };
-        log.write(&head)?;
-        fs::rename(&fresh, path)?;
-        sync_dir(path)?;
-        log.file = Some(OpenOptions::new().append(true).open(path)?);
-        log.held = Some(HeldFile::at(path)?);
+        let mut log = Self { file: None, held: None, path: Some(path.to_owned()), grown: 0 };
+        log.rewrite(recovered.identity.as_ref(), recovered.clock, &recovered.ledger)?;
         Ok((log, recovered))
+    }
+
+    /// Writes the file anew without what was replaced; durable on return.
+    fn rewrite(&mut self, identity: Option<&Identity>, clock: Option<ClockLine>, ledger: &Ledger) -> io::Result<()> {
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let fresh = path.with_extension("new");
+        // What the old name leads to is checked once more: a file that was taken away is not made again.
+        self.held.take().map_or(Ok(()), |held| held.check())?;
+        self.file = Some(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?);
+        self.write(&Line { identity: identity.cloned(), clock, ..Line::all(ledger) })?;
+        fs::rename(&fresh, &path)?;
+        sync_dir(&path)?;
+        self.file = Some(OpenOptions::new().append(true).open(&path)?);
+        self.held = Some(HeldFile::at(&path)?);
+        self.grown = 0;
+        Ok(())
+    }
+
+    /// Rewrites a file that has grown by so many bytes since it was last rewritten.
+    pub fn compact(&mut self, beyond: u64, identity: &Identity, clock: ClockLine, ledger: &Ledger) -> io::Result<()> {
+        if self.grown <= beyond { Ok(()) } else { self.rewrite(Some(identity), Some(clock), ledger) }
     }
 
     /// Says who we are and what time it is; durable on return.
@@ -193,6 +209,7 @@ impl Log {
         bytes.push(b'\n');
         file.write_all(&bytes)?;
         file.sync_data()?;
+        self.grown += bytes.len() as u64;
         // What nobody will find was not written.
         self.held.as_ref().map_or(Ok(()), HeldFile::check)
     }

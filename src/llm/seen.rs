@@ -42,6 +42,7 @@ impl Seen {
             market: MarketView {
                 insts: insts.map(|(inst, shown)| (inst.clone(), shown.clone())).collect(),
                 live: moment.market.live,
+                ..MarketView::default()
             },
             account: moment.account.clone(),
             orders: moment.orders.clone(),

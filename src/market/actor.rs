@@ -11,10 +11,10 @@ use tracing::{debug, info, warn};
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
 use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId};
-use crate::runtime::{Actor, Beat, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::venue::{
-    Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_instruments,
-    parse_mark, parse_quote,
+    Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark,
+    parse_quote, read_instruments,
 };
 
 /// A bar that has closed, in order and without a gap.
@@ -54,6 +54,12 @@ pub struct Market {
     /// How often the venue has shown the same hole in a series.
     pub holes: BTreeMap<(InstId, Bar), u32>,
     pub start_run: RunId,
+    /// How far ahead of the venue's clock a time may be, venue time.
+    pub ahead_max: Ms,
+    /// Something came with such a time: is it the clock that is off? When to look again.
+    pub doubt: Option<Instant>,
+    /// Rules of an instrument that could not be believed are asked for again then.
+    pub rules_again: Option<Instant>,
     pub beat: Beat,
 }
 
@@ -113,13 +119,65 @@ impl Actor for Market {
                     done = self.catch_up(&mut bars) => done?,
                 }
             }
+            if self.doubt.is_some_and(|at| Instant::now() >= at) {
+                self.doubt = None;
+                let venue = self.venue.clone();
+                let beat = self.beat.clone();
+                beat.while_waiting(venue.check_clock()).await;
+            }
+            if self.rules_again.is_some_and(|at| Instant::now() >= at) {
+                self.rules_again = None;
+                self.ask_for_rules().await;
+            }
             faults::point("market").await;
             self.beat.tick();
         }
     }
 }
 
+/// Between two looks at the venue's clock, or at rules, that something gave reason to.
+const DOUBT_EVERY: Duration = Duration::from_secs(5);
+
 impl Market {
+    /// Is this time one that can be, by the venue's clock? One that is ahead is counted and not taken: it would make everything
+    /// that comes after it old.
+    fn is_ahead(&mut self, inst: &InstId, what: &str, at: Ms) -> bool {
+        let now = self.venue.clock().now();
+        let ahead = at.since(now);
+        if ahead <= ahead_limit(self.ahead_max, self.venue.clock()) {
+            return false;
+        }
+        let mut count = 0;
+        self.view.send_modify(|view| {
+            let entry = view.ahead.entry(inst.clone()).or_insert((0, now));
+            *entry = (entry.0 + 1, now);
+            count = entry.0;
+        });
+        // Said once, and then each time it has become ten times as much.
+        if count.ilog10() as f64 == (count as f64).log10() {
+            warn!(event = "time_ahead", %inst, what, at_ms = at.0, ahead_ms = ahead.0, count,
+                "a time ahead of the venue's clock was refused");
+        }
+        self.doubt.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
+        true
+    }
+
+    /// Reads the rules of our instruments again.
+    async fn ask_for_rules(&mut self) {
+        let kinds: BTreeSet<&'static str> = self.instruments.iter().map(|inst| inst.kind.okx()).collect();
+        for kind in kinds {
+            let kind = if kind == InstKind::Spot.okx() { InstKind::Spot } else { InstKind::Swap };
+            let (venue, beat) = (self.venue.clone(), self.beat.clone());
+            match beat.while_waiting(venue.instrument_rules(kind)).await {
+                Ok(page) => self.take_rules(page),
+                Err(error) => {
+                    warn!(event = "rules_refused", %error, "rules of instruments could not be read; the old ones stay");
+                    self.rules_again = Some(Instant::now() + DOUBT_EVERY);
+                }
+            }
+        }
+    }
+
     /// The view is not live until history is complete; the next try is a moment away.
     fn fall_behind(&mut self) {
         self.behind = Some(Instant::now() + RETRY);
@@ -186,8 +244,9 @@ impl Market {
         Stream::open(config, self.venue.clock().clone())
     }
 
-    fn on_mark(&self, data: &str) {
+    fn on_mark(&mut self, data: &str) {
         match parse_mark(data) {
+            Ok((inst, _, at)) if self.is_ahead(&inst, "mark price", at) => {}
             Ok((inst, price, at)) => {
                 self.view.send_if_modified(|view| match view.insts.get_mut(&inst) {
                     Some(market) if market.mark.is_none_or(|(_, old)| at >= old) => {
@@ -202,18 +261,36 @@ impl Market {
     }
 
     /// New rules are in force at once: the gate and the allocator read them from the view.
-    fn on_rules(&self, data: &str) {
-        let rows = match serde_json::from_str(data)
+    fn on_rules(&mut self, data: &str) {
+        let page = serde_json::from_str(data)
             .map_err(|e| e.to_string())
-            .and_then(|rows| parse_instruments(&rows).map_err(|error| error.to_string()))
-        {
-            Ok(rows) => rows,
+            .and_then(|rows| read_instruments(&rows).map_err(|error| error.to_string()));
+        match page {
+            Ok(page) => self.take_rules(page),
             Err(error) => {
                 warn!(event = "rules_refused", error, "rules of instruments that cannot be read; the old ones stay");
-                return;
+                self.rules_again.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
             }
-        };
-        for new in rows {
+        }
+    }
+
+    fn take_rules(&mut self, page: Page<Instrument>) {
+        for refused in page.refused {
+            let inst = refused.inst();
+            if !self.view.borrow().insts.contains_key(&inst) {
+                continue;
+            }
+            // Whatever they are, they are not what we know: nothing opens there until they can be read.
+            warn!(event = "rules_refused", %inst, why = refused.why, "rules of an instrument that cannot be right; asking again");
+            self.rules_again.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
+            self.view.send_modify(|view| {
+                if let Some(market) = view.insts.get_mut(&inst) {
+                    let state = InstState::Other(format!("its rules cannot be right: {}", refused.why));
+                    market.instrument = Arc::new(Instrument { state, ..Instrument::clone(&market.instrument) });
+                }
+            });
+        }
+        for new in page.rows {
             self.view.send_if_modified(|view| {
                 let Some(market) = view.insts.get_mut(&new.id) else { return false };
                 let rules = new_rules(&market.instrument, new);
@@ -230,8 +307,9 @@ impl Market {
         }
     }
 
-    fn on_quote(&self, data: &str) {
+    fn on_quote(&mut self, data: &str) {
         match parse_quote(data) {
+            Ok((inst, quote)) if self.is_ahead(&inst, "quote", quote.at) => {}
             Ok((inst, quote)) => {
                 self.view.send_if_modified(|view| match view.insts.get_mut(&inst) {
                     // A ticker that is older than the one we have came late; it is not news.
@@ -258,6 +336,10 @@ impl Market {
         for (candle, confirmed) in rows {
             if !confirmed || !self.view.borrow().live {
                 continue; // while the past is being read, REST will bring this one too
+            }
+            // A closed bar has ended by now.
+            if self.is_ahead(inst, "candle", candle.ts.plus(key.1.span())) {
+                continue;
             }
             let Some(series) = bars.get_mut(key) else { continue };
             match series.push(candle) {
@@ -306,7 +388,14 @@ impl Market {
         let reading = newest_closed(&self.venue, inst, bar, missing.min(self.history_bars));
         let fetched = self.beat.while_waiting(reading).await?;
         let mut news = Vec::new();
+        let limit = self.venue.clock().now().plus(ahead_limit(self.ahead_max, self.venue.clock()));
         for candle in fetched {
+            if candle.ts.plus(bar.span()) > limit {
+                return Err(StageError::Venue(format!(
+                    "{inst}: the venue has a closed {bar} bar of the future, at {}",
+                    candle.ts.iso()
+                )));
+            }
             match series.push(candle) {
                 Pushed::Next => news.push(candle),
                 Pushed::Known => {}
@@ -357,6 +446,12 @@ impl Market {
         }
         Ok(())
     }
+}
+
+/// How far ahead of the venue's clock a time may be: as configured, and never less than a second of the wall's, which messages
+/// take when that clock runs fast.
+pub fn ahead_limit(configured: Ms, clock: &Clock) -> Ms {
+    configured.max(clock.venue_span(Duration::from_secs(1)))
 }
 
 /// The rules that hold from now on. A contract that is worth something else makes every size we know mean something else:

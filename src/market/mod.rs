@@ -7,6 +7,6 @@ mod actor;
 mod bars;
 mod extras;
 
-pub use actor::{BarClosed, Market};
+pub use actor::{BarClosed, Market, ahead_limit};
 pub use bars::{Bars, Pushed};
 pub use extras::ExtrasReader;

@@ -190,10 +190,12 @@ pub fn status(s: &Shared) -> Value {
                 .map(|(bar, closed)| {
                     let closed = closed.candles().last().map(|c| c.ts.plus(bar.span()));
                     json!({"bar": bar.okx(), "span_ms": bar.span().0, "closed_ms": closed.map(|at| at.0),
-                        "age_ms": closed.map(|at| now.since(at).0)})
+                        "age_ms": closed.map(|at| now.since(at).0.max(0))})
                 })
                 .collect();
-            json!({"inst": inst, "quote_age_ms": m.quote.map(|q| now.since(q.at).0), "bars": bars})
+            let (ahead, last) = market.ahead.get(inst).copied().unwrap_or_default();
+            json!({"inst": inst, "quote_age_ms": m.quote.map(|q| now.since(q.at).0.max(0)), "bars": bars,
+                "times_ahead": ahead, "time_ahead_age_ms": (ahead > 0).then(|| now.since(last).0.max(0))})
         })
         .collect();
     let orders = s.orders.borrow();
@@ -218,7 +220,7 @@ pub fn status(s: &Shared) -> Value {
         "schema": "status/1", "as_of_ms": now.0, "mode": s.mode, "uid": s.uid, "state_dir": s.state_dir,
         "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": s.latch.is_on(),
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
-        "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0),
+        "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0.max(0)),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
         "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
         "protection": *s.shields.borrow(), "restrictions": restrictions(&s.standing.borrow()), "exposure": exposure, "actors": actors,

@@ -37,6 +37,9 @@ impl Verdict {
 /// How much later than due a bar may be.
 const BAR_GRACE_MS: i64 = 15_000;
 
+/// A feed that has told a time of the future is shown for so long.
+const TIME_AHEAD_SHOWN_MS: i64 = 600_000;
+
 /// Judges the database's summary and, if a daemon answered, its status.
 pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) -> Vec<Finding> {
     let finding = |check, verdict, detail: String| Finding { check, verdict, detail };
@@ -84,6 +87,14 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                 let detail = age.map_or("no quote yet".into(), |age| format!("quote {age} ms old"));
                 let inst = feed["inst"].as_str().unwrap_or("?");
                 out.push(finding("feed", verdict, format!("{inst}: {detail}")));
+                if let Some(age) = feed["time_ahead_age_ms"].as_i64().filter(|age| *age <= TIME_AHEAD_SHOWN_MS) {
+                    let detail = format!(
+                        "{inst}: {} times ahead of the venue's clock were refused, the last {} s ago",
+                        feed["times_ahead"],
+                        age / 1000
+                    );
+                    out.push(finding("feed", Verdict::Warn, detail));
+                }
                 // A bar is due each span; one that is late by another and then some will not come by itself.
                 for series in feed["bars"].as_array().into_iter().flatten() {
                     let (bar, span) = (series["bar"].as_str().unwrap_or("?"), series["span_ms"].as_i64().unwrap_or(0));
@@ -181,6 +192,8 @@ mod tests {
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into())), Verdict::Fail);
         check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = Value::Null)), Verdict::Fail);
         check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
+        check("ok", Some(running(|s| s["feeds"][0]["time_ahead_age_ms"] = 1000.into())), Verdict::Warn);
+        check("ok", Some(running(|s| s["feeds"][0]["time_ahead_age_ms"] = 700_000.into())), Verdict::Ok);
         let bare = json!({"A": {"needed": "5", "covered": "3", "total_ms": 1, "longest_ms": 1}});
         check("ok", Some(running(|s| s["protection"] = bare.clone())), Verdict::Warn);
         let off = |s: &mut Value| {

@@ -3,9 +3,11 @@
 //! word `flatten` asks for flat.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::SIGUSR1;
 
@@ -28,6 +30,16 @@ fn mark(dir: &Path) -> PathBuf {
     dir.join("halt.signals")
 }
 
+/// SIGUSR1 has come before there was a state directory to leave a mark in.
+static EARLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Remembers a SIGUSR1 that comes before [`arm`]; without it the signal would end the process and be forgotten.
+pub fn catch_early() {
+    let flag = EARLY.get_or_init(Arc::default);
+    // A signal that cannot be caught is caught by nobody later, which `arm` tells.
+    drop(signal_hook::flag::register(SIGUSR1, Arc::clone(flag)));
+}
+
 /// From now on each SIGUSR1 leaves a byte in the state directory, written by the signal's handler itself: it needs no thread, no
 /// new descriptor and no memory, and is there for the next start even if this process ends with its next instruction.
 ///
@@ -35,7 +47,12 @@ fn mark(dir: &Path) -> PathBuf {
 /// When the file cannot be made or the signal not be caught.
 pub fn arm(dir: &Path) -> io::Result<()> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(mark(dir))?;
-    signal_hook::low_level::pipe::register(SIGUSR1, file).map(drop)
+    let mut early = file.try_clone()?;
+    signal_hook::low_level::pipe::register(SIGUSR1, file)?;
+    match EARLY.get().is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+        true => early.write_all(b"E").and_then(|()| early.sync_all()),
+        false => Ok(()),
+    }
 }
 
 /// Leaves the file, durable on return.

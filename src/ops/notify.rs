@@ -58,6 +58,7 @@ pub fn start_watchdog(pulse: Pulse, freeze: Duration) {
         if let Some(beat) = pulse.stalled(freeze + freeze / 2, false) {
             let age_ms = age_ms(&beat);
             error!(event = "actor_frozen", actor = beat.name, age_ms, "frozen; ending the process");
+            crate::telemetry::finish();
             std::process::exit(i32::from(Exit::Software.code()));
         }
         match pulse.stalled(freeze / 2, true) {

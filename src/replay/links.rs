@@ -63,7 +63,12 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         }
         judged.insert(id, (asked, verdict));
     }
-    for id in intents.keys().filter(|id| run.went_on && !judged.contains_key(id.as_str())) {
+    let again = |intent: &OrderIntent| {
+        let side = intent.side.as_str().to_owned();
+        run.refused_again.contains(&(intent.contender.to_string(), intent.inst.to_string(), side))
+    };
+    let unjudged = intents.iter().filter(|(id, _)| run.went_on && !judged.contains_key(id.as_str()));
+    for (id, _) in unjudged.filter(|(_, intent)| !again(intent)) {
         say(id, "it was planned, and there is no verdict of the gate".to_owned());
     }
     for (id, (asked, verdict)) in &judged {

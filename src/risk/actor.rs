@@ -155,6 +155,7 @@ pub struct Work {
     account: Option<Arc<AccountView>>,
     /// Restricted orders that were asked to be cancelled, and when; wall time.
     cancelled: BTreeMap<OrderId, Ms>,
+    refusals: Refusals,
 }
 
 impl Default for Work {
@@ -166,7 +167,45 @@ impl Default for Work {
             guarding: Guarding::default(),
             account: None,
             cancelled: BTreeMap::new(),
+            refusals: Refusals::default(),
         }
+    }
+}
+
+/// How each contender was refused last in each instrument.
+#[derive(Debug, Default)]
+struct Refusals(BTreeMap<(ContenderId, InstId), Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    order: OrderId,
+    side: Side,
+    codes: Vec<String>,
+    times: u64,
+}
+
+impl Refusals {
+    /// Is this the last refusal there again? Its order, and how often that makes.
+    fn repeats(&mut self, refused: &Refused) -> Option<(OrderId, u64)> {
+        let intent = &refused.intent;
+        let last = self.0.get_mut(&(intent.contender.clone(), intent.inst.clone()))?;
+        let same = last.codes.iter().eq(refused.breaches.iter().map(|breach| &breach.code));
+        if last.side != intent.side || !same {
+            return None;
+        }
+        last.times += 1;
+        Some((last.order.clone(), last.times))
+    }
+
+    /// Notes what became of an intent.
+    fn note(&mut self, intent: &OrderIntent, refused: Option<&Refused>) {
+        let key = (intent.contender.clone(), intent.inst.clone());
+        let Some(refused) = refused else {
+            self.0.remove(&key);
+            return;
+        };
+        let codes = refused.breaches.iter().map(|breach| breach.code.clone()).collect();
+        self.0.insert(key, Refusal { order: OrderId::from(&intent.cl_ord_id), side: intent.side, codes, times: 1 });
     }
 }
 
@@ -207,9 +246,16 @@ impl Gate {
         for intent in batch.intents {
             self.land();
             let (judged, inputs) = self.judge(Arc::clone(&intent));
+            if let Err(refused) = &judged
+                && let Some(first) = self.work.refusals.repeats(refused)
+            {
+                self.refused_again(first, refused).await?;
+                continue;
+            }
             if let Some(inputs) = inputs {
                 self.journal.post(Record::Inputs(Box::new(inputs))).await?;
             }
+            self.work.refusals.note(&intent, judged.as_ref().err());
             match judged {
                 // Created in full, recorded, never sent.
                 Ok(approved) if !self.latch.is_on() => {
@@ -220,11 +266,18 @@ impl Gate {
                     self.stop(intent, OrderState::Suppressed, vec![off]).await?;
                 }
                 Ok(approved) => {
-                    if approved.intent().qty != intent.qty {
+                    let without = approved.without().to_vec();
+                    if !without.is_empty() {
+                        let codes: Vec<&str> = without.iter().map(|b| b.code.as_str()).collect();
+                        warn!(event = "turn_cut", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
+                            contender = %intent.contender, codes = codes.join(" "), asked = %intent.qty, qty = %approved.intent().qty,
+                            "a turn may not open; what closes the sleeve leaves");
+                    } else if approved.intent().qty != intent.qty {
                         info!(event = "order_clamped", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, asked = %intent.qty,
-                            qty = %approved.intent().qty, "reduce-only: no more than there is to reduce");
+                            qty = %approved.intent().qty, "made smaller: no more than one order may be, or than there is to reduce");
                     }
                     self.let_out(approved).await?;
+                    self.consequences(&intent, &without).await?;
                 }
                 Err(Refused { intent, breaches }) => {
                     let codes: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
@@ -236,6 +289,21 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// The same again, refused in the same way: a count on the row that there is.
+    async fn refused_again(&mut self, first: (OrderId, u64), refused: &Refused) -> Result<(), StageError> {
+        let ((order, times), intent) = (first, Arc::clone(&refused.intent));
+        let at = self.clock.now();
+        // The first ten are told one by one, then each ten times as many.
+        if times < 10 || times.ilog10() as f64 == (times as f64).log10() {
+            let codes: Vec<&str> = refused.breaches.iter().map(|b| b.code.as_str()).collect();
+            warn!(event = "order_blocked", run_id = %intent.run_id, first = %order, times, inst = %intent.inst,
+                contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked the same order again");
+        }
+        self.journal.post(Record::RefusedAgain { order, intent: Arc::clone(&intent), at }).await?;
+        self.send(Verdict::Stopped(Arc::clone(&intent))).await?;
+        self.consequences(&intent, &refused.breaches).await
     }
 
     /// Judges an order, and takes down what it was judged by.

@@ -114,7 +114,7 @@ impl Case {
             let beside = InstMarket { instrument, quote: None, mark, series: std::collections::BTreeMap::new() };
             insts.insert(id.clone(), beside);
         }
-        MarketView { insts, live: true }
+        MarketView { insts, live: true, ..MarketView::default() }
     }
 
     /// So much is held of another swap.

@@ -149,6 +149,7 @@ mod tests {
             available: Usd::ZERO,
             balances: BTreeMap::new(),
             positions: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
         };
         let position = Position {
             inst: inst.id.clone(),

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::exposure::{InFlight, spendable, values, worst_after};
 use super::recent::Recent;
-use super::restrict::{Reducible, restriction};
+use super::restrict::{Reducible, restriction, room_at_venue};
 use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
@@ -62,12 +62,18 @@ impl View<'_> {
 pub struct Approved {
     intent: Arc<OrderIntent>,
     permit: Option<Permit>,
+    /// Why the opening part of a turn did not pass with it.
+    without: Vec<Breach>,
 }
 
 impl Approved {
     /// The intent.
     pub fn intent(&self) -> &Arc<OrderIntent> {
         &self.intent
+    }
+    /// What the opening part of a turn has broken, where only its exit passed.
+    pub fn without(&self) -> &[Breach] {
+        &self.without
     }
     /// May it leave while halted?
     pub fn is_permitted(&self) -> bool {
@@ -99,7 +105,7 @@ pub fn check_permitted(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Ap
         breaches.push(Breach { code: "instrument_not_live".into(), limit: "live".into(), value: state.clone() });
     }
     match breaches.is_empty() {
-        true => Ok(Approved { intent, permit: Some(Permit::issue()) }),
+        true => Ok(Approved { intent, permit: Some(Permit::issue()), without: Vec::new() }),
         false => Err(Refused { intent, breaches }),
     }
 }
@@ -113,7 +119,40 @@ pub struct Refused {
 
 /// Judges one intent. While reduce-only, an order that would go past the position is made smaller (`qty`), on swaps with
 /// the venue's own reduce-only beside it; from flat it is refused.
+///
+/// An order larger than one may be is made as large as one may be, an entry like an exit: what is left to the target is another
+/// order's. Of a turn that may not open what closes the sleeve leaves alone: nobody is kept in a position that he wants to leave
+/// because he may not take the other side.
 pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Result<Approved, Refused> {
+    let refused = match check_whole(Arc::clone(&intent), view, limits) {
+        Ok(approved) => return Ok(approved),
+        Err(refused) => refused,
+    };
+    let exit = closing_part(&intent, view).map(|exit| check_whole(Arc::new(exit), view, limits));
+    match exit {
+        Some(Ok(approved)) => Ok(Approved { without: refused.breaches, ..approved }),
+        _ => Err(refused),
+    }
+}
+
+/// What of a turn only closes its sleeve; `None`: it is no turn, or there is nothing that an order could close.
+fn closing_part(intent: &OrderIntent, view: &View<'_>) -> Option<OrderIntent> {
+    if !intent.is_opening() || intent.moves.is_some() {
+        return None;
+    }
+    let key = (intent.contender.clone(), intent.inst.clone());
+    let held = view.orders.holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
+    let inst = view.instrument;
+    let qty = inst.floor_lot(held.abs()).min(intent.qty);
+    if held.is_zero() || intent.side == Side::of(held) || qty < inst.min_size || qty.is_zero() {
+        return None;
+    }
+    let exit = OrderIntent { qty, purpose: Purpose::Exit, stop: None, good_for: None, ..intent.clone() };
+    let reduce_only = inst.kind == InstKind::Swap && room_at_venue(&exit, view) >= qty.0;
+    Some(OrderIntent { reduce_only, ..exit })
+}
+
+fn check_whole(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Result<Approved, Refused> {
     let mut breaches = Vec::new();
     let intent = match restriction(&intent, view) {
         Reducible::Free => intent,
@@ -128,19 +167,22 @@ pub fn check(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Resu
             intent
         }
     };
-    let intent = cut_exit(intent, view, limits);
+    let intent = cut_to_one_order(intent, view, limits);
     breaches.extend(sanity(&intent, view));
     for rule in Rule::ALL {
         if let Some((limit, value)) = broken(*rule, &intent, view, limits) {
             breaches.push(Breach { code: rule.as_str().to_owned(), limit, value });
         }
     }
-    if breaches.is_empty() { Ok(Approved { intent, permit: None }) } else { Err(Refused { intent, breaches }) }
+    match breaches.is_empty() {
+        true => Ok(Approved { intent, permit: None, without: Vec::new() }),
+        false => Err(Refused { intent, breaches }),
+    }
 }
 
-/// An exit larger than one order may be leaves in parts: what takes risk off is made smaller, never refused for its size.
-fn cut_exit(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<OrderIntent> {
-    if intent.is_opening() || intent.moves.is_some() {
+/// What is larger than one order may be leaves in parts: it is made smaller, never refused for its size.
+fn cut_to_one_order(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<OrderIntent> {
+    if intent.moves.is_some() {
         return intent;
     }
     let inst = view.instrument;
@@ -272,9 +314,8 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
         }
         Rule::PriceCollar => beyond(rule, limits, intent, view.quote()?.mid()),
         Rule::MarkCollar => match view.mark(limits.ms(Rule::QuoteAge)) {
-            // The last close is no reason to stay in a market that has moved since.
-            Some(_) if view.instrument.kind == InstKind::Spot && !opening => None,
-            Some(mark) => beyond(rule, limits, intent, mark),
+            // No second opinion is a reason to stay in a market: a mark may be frozen, the last close is past.
+            Some(mark) => beyond(rule, limits, intent, mark).filter(|_| opening),
             // On a swap the venue's own mark is the second opinion: without one nobody opens.
             None => (opening && view.instrument.kind == InstKind::Swap).then(|| ("a mark price".into(), "none".into())),
         },
@@ -284,11 +325,12 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
             above_share(rule, limits, off).filter(|_| opening)
         }
         Rule::QuoteAge => {
-            // From the future beyond all delays: our clock is off, and no age means anything.
-            let age = view.now.since(view.quote()?.at);
-            (age.0.abs() > limits.ms(rule).0).then(|| (limits.ms(rule).to_string(), age.to_string()))
+            // A little ahead of our clock is as young as can be; what is far ahead has not come in. An exit is priced by the last
+            // quote there is: its limit keeps it from worse, and staying is no better.
+            let age = view.now.since(view.quote()?.at).max(Ms::ZERO);
+            older(rule, limits, age).filter(|_| opening)
         }
-        Rule::AccountAge => older(rule, limits, view.now.since(view.account?.as_of)),
+        Rule::AccountAge => older(rule, limits, view.now.since(view.account?.as_of).max(Ms::ZERO)),
         Rule::DecisionAge => older(rule, limits, view.now.since(intent.decided_at)),
         Rule::OrderRate => above(limit, Decimal::from(view.recent.last_minute(view.now) + 1)).filter(|_| opening),
         Rule::OrdersPerDay => above(limit, Decimal::from(view.recent.today(view.now) + 1)).filter(|_| opening),

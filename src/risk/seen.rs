@@ -74,7 +74,7 @@ impl Seen {
         Self {
             intent: intent.clone(),
             now: view.now,
-            market: MarketView { insts, live: view.market.live },
+            market: MarketView { insts, live: view.market.live, ..MarketView::default() },
             account: view.account.cloned(),
             equity: view.equity,
             book: view.book.clone(),
@@ -116,6 +116,9 @@ impl Seen {
 /// A verdict as canonical JSON.
 pub fn written(judged: &Result<Approved, Refused>) -> String {
     let body = match judged {
+        Ok(approved) if !approved.without().is_empty() => {
+            serde_json::json!({"approved": **approved.intent(), "without": approved.without()})
+        }
         Ok(approved) => serde_json::json!({"approved": **approved.intent()}),
         Err(refused) => serde_json::json!({"refused": *refused.intent, "breaches": refused.breaches}),
     };

@@ -17,6 +17,11 @@ pub fn wall_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Off by no more than this, the clock is left alone.
+const CLOCK_OFF: Ms = Ms(500);
+/// Off by more than this, the venue is asked twice before it is believed.
+pub const CLOCK_FAR: Ms = Ms::secs(60);
+
 /// Shared venue time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
@@ -66,6 +71,15 @@ impl Clock {
     /// The venue says it is `venue`; keep the rate. May move back: order deadlines are the venue's.
     pub fn anchor(&self, venue: Ms) {
         self.put(venue, self.rate());
+    }
+
+    /// How far we are off, if the venue said `told` to a question asked at `before`, and now it is later: its answer was made
+    /// somewhere in between. Zero: within that.
+    pub fn off(&self, before: Ms, told: Ms) -> Ms {
+        let after = self.now();
+        let off = if told < before { told.since(before) } else { told.since(after).max(Ms::ZERO) };
+        let slack = CLOCK_OFF.0.max(after.since(before).0);
+        if off.0.abs() > slack { off } else { Ms::ZERO }
     }
 
     /// Grows each time the line is changed.

@@ -9,7 +9,7 @@ pub mod sabotage;
 mod supervisor;
 
 pub use beat::{Beat, Pulse};
-pub use clock::{Clock, wall_ms};
+pub use clock::{CLOCK_FAR, Clock, wall_ms};
 pub use held::HeldFile;
 pub use ids::RunIds;
 pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};

@@ -222,7 +222,7 @@ impl Reader {
             ORDER BY seq";
         Ok(Some(OrderStory {
             events: self.by(events, &order_id)?,
-            fills: self.by(fills, &order_id)?,
+            fills: self.by(&fills, &order_id)?,
             stops: self.by(stops, &order_id)?,
             order: found,
         }))
@@ -230,9 +230,12 @@ impl Reader {
 
     /// Fills, newest first.
     pub fn fills(&self, limit: usize) -> Result<Table, StoreError> {
+        let fills = self.with("reading rows", fills_now)?;
         self.table(
-            "SELECT at_ms, contender_id AS contender, inst_id AS inst, side, qty, price, fee, fee_ccy, liquidity,
-                trade_id, order_id, run_id FROM fills_now ORDER BY seq DESC LIMIT ?1",
+            &format!(
+                "SELECT at_ms, contender_id AS contender, inst_id AS inst, side, qty, price, fee, fee_ccy, liquidity,
+                    trade_id, order_id, run_id FROM {fills} ORDER BY seq DESC LIMIT ?1"
+            ),
             limit,
         )
     }
@@ -267,15 +270,17 @@ impl Reader {
 
     /// Counts and newest times, for `status` and `health`.
     pub fn summary(&self) -> Result<Table, StoreError> {
+        let counted = self.with("reading rows", |db| has(db, "refusals"))?;
+        let again = if counted { "(SELECT COALESCE(SUM(again), 0) FROM refusals)" } else { "0" };
         self.table(
-            "SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
+            &format!("SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
                 (SELECT COUNT(*) FROM decisions) AS decisions,
                 (SELECT COUNT(*) FROM orders) AS orders,
                 (SELECT COUNT(*) FROM fills) AS fills,
                 (SELECT COUNT(*) FROM orders WHERE state = 'unknown') AS unknown_orders,
                 (SELECT COUNT(*) FROM orders WHERE state IN
                     ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')) AS open_orders,
-                (SELECT COUNT(*) FROM orders WHERE state = 'blocked') AS blocked_orders,
+                (SELECT COUNT(*) FROM orders WHERE state = 'blocked') + {again} AS blocked_orders,
                 (SELECT at_ms FROM fills ORDER BY seq DESC LIMIT 1) AS last_fill_ms,
                 (SELECT MAX(as_of_ms) FROM equity_snapshots) AS last_sync_ms,
                 (SELECT equity FROM equity_snapshots ORDER BY as_of_ms DESC LIMIT 1) AS equity,
@@ -286,7 +291,7 @@ impl Reader {
                 (SELECT value FROM meta WHERE key = 'mode') AS mode,
                 (SELECT value FROM meta WHERE key = 'uid') AS uid,
                 (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS bytes
-             LIMIT ?1",
+             LIMIT ?1"),
             1,
         )
     }
@@ -298,6 +303,17 @@ impl Reader {
     fn by(&self, statement: &str, key: impl rusqlite::ToSql) -> Result<Table, StoreError> {
         self.with("reading rows", |db| table_of(db, statement, params![key]))
     }
+}
+
+/// Has the database a table or view of this name? A read verb may meet a schema that its writer has not brought up to date yet.
+pub(super) fn has(db: &rusqlite::Connection, name: &str) -> Result<bool, ReadFail> {
+    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1)";
+    Ok(db.query_row(known, [name], |row| row.get(0))?)
+}
+
+/// Where fills are read as they are believed now: a schema from before there were corrections has nothing that stands over them.
+pub(super) fn fills_now(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
+    Ok(if has(db, "fills_now")? { "fills_now" } else { "fills" })
 }
 
 /// All rows of a statement.
@@ -356,17 +372,11 @@ pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
 /// Everything a start needs, from one read transaction.
 pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
     let tx = db.unchecked_transaction()?;
-    // A schema from before there were corrections has nothing that stands over its fills.
-    let corrected: bool = tx.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = 'fills_now')",
-        [],
-        |row| row.get(0),
-    )?;
     let fills = tx
         .prepare(&format!(
             "SELECT inst_id, trade_id, order_id, venue_id, run_id, contender_id, side, price, qty, fee, fee_ccy,
                 liquidity, at_ms FROM {} ORDER BY seq",
-            if corrected { "fills_now" } else { "fills" }
+            fills_now(&tx)?
         ))?
         .query_map([], |row| Ok(fill_of(row)))?
         .map(|row| row?)
@@ -383,7 +393,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
             state IN ('intended', 'sent', 'unknown', 'acked', 'partially_filled', 'cancel_requested')
             OR order_id IN (SELECT parent_id FROM algo_orders WHERE state IN ('intended', 'live')
                 OR (state = 'effective' AND child_id IS NULL))
-            OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 5000), 0))
+            OR created_ms >= COALESCE((SELECT created_ms FROM orders ORDER BY created_ms DESC LIMIT 1 OFFSET 3000), 0))
          ORDER BY created_ms, order_id",
     )?;
     let mut cursor = statement.query([])?;
@@ -399,7 +409,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
                 a.child_id, o.side, {}, a.created_ms
             FROM algo_orders a JOIN orders o ON o.order_id = a.parent_id
             WHERE a.state IN ('intended', 'live') OR (a.state = 'effective' AND a.parent_id IN
-                (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 5000))
+                (SELECT order_id FROM orders ORDER BY created_ms DESC LIMIT 3000))
                 OR (a.state = 'canceled' AND EXISTS (SELECT 1 FROM algo_order_events e WHERE e.algo_id = a.algo_id
                 AND e.to_state = 'canceled' AND e.evidence LIKE 'the venue does not know it%'))",
             risk::stop_columns(&tx)?

@@ -51,6 +51,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
                 risk_event(db, chains, intent.run_id, Some(intent.cl_ord_id.as_str()), intent.inst.as_str(), b, *at)
             })
         }
+        Record::RefusedAgain { order, intent, at } => risk::refused_again(db, order, intent, *at),
         Record::Together(rows) => rows.iter().try_for_each(|row| write(db, chains, row)),
         Record::Adopted { order, at } => adopted(db, chains, order, *at),
         Record::Transition(step) => transition(db, chains, step),

@@ -15,7 +15,7 @@ use crate::domain::{AccountView, Bill, InstId, Ms, RunId};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
-use crate::venue::{Page, Venue, VenueError};
+use crate::venue::{Page, Venue, VenueError, check_clock};
 
 /// What a sync came to: the account, or why it could not be read.
 pub type SyncReport = Result<(RunId, Arc<AccountView>), String>;
@@ -83,8 +83,6 @@ pub struct AccountSync<V> {
     pub beat: Beat,
 }
 
-/// Off by more than this, the clock is set to the venue's.
-const CLOCK_OFF: Ms = Ms(500);
 /// After fills, wait this long so that one read serves several of them.
 const SOON: Duration = Duration::from_millis(1000);
 
@@ -133,15 +131,7 @@ impl<V: Accounts> Actor for AccountSync<V> {
 impl<V: Accounts> AccountSync<V> {
     /// The venue's clock is the one that counts; ours may have been suspended with its machine.
     async fn check_clock(&self) {
-        let before = self.clock.now();
-        let Ok(venue) = self.venue.server_time().await else { return };
-        let after = self.clock.now();
-        // The answer was made somewhere between asking and hearing it.
-        let off = if venue < before { venue.since(before) } else { venue.since(after).max(Ms::ZERO) };
-        if off.0.abs() > CLOCK_OFF.0.max(after.since(before).0) {
-            warn!(event = "clock_off", off_ms = off.0, "our clock was off the venue's; set right");
-            self.clock.anchor(venue);
-        }
+        check_clock(&self.clock, || self.venue.server_time()).await;
     }
 
     async fn sync(&mut self, trigger: &str) -> Result<SyncReport, StageError> {

@@ -19,7 +19,7 @@ use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
 
 /// Ended orders kept in memory, so that a late word on one is recognised.
-const ENDED_KEPT: usize = 10_000;
+const ENDED_KEPT: usize = 3_000;
 
 /// The evidence by which a start knows an order that a person has set aside.
 pub(crate) const SET_ASIDE: &str = "set aside by a person";
@@ -444,6 +444,17 @@ impl Ledger {
         let fill = push.fill.as_ref();
         if let Some(fill) = fill.filter(|fill| !order.has_fill(&fill.trade_id)) {
             self.fill_believable(order, fill)?;
+            let facts = FillFacts { qty: fill.qty, price: fill.price, fee: fill.fee };
+            if order.adds_up(&fill.trade_id, &facts, push.report.filled, push.report.average) == Some(false) {
+                return Err(Foreign::Unbelievable(format!(
+                    "a fill of {} at {} of order {} does not go with {} filled at {}",
+                    fill.qty,
+                    fill.price,
+                    order.id,
+                    push.report.filled,
+                    push.report.average.unwrap_or_default()
+                )));
+            }
             // What the venue's list says of a price is believed; a push that cannot be right waits for that.
             if !order.may_fill_at(fill.price) {
                 let of = order

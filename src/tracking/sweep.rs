@@ -168,7 +168,9 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
             .collect();
         for (venue_id, inst) in orders {
             match venue.order_by_venue_id(inst, venue_id).await {
-                Ok(push) => nameless.push(push),
+                Ok(push) if push.report.venue_id.as_str() == venue_id && push.inst == *inst => nameless.push(push),
+                Ok(_) => {} // an answer about another order; its fills are asked about again
+
                 Err(error) if error.is_not_found() => {} // somebody else's, and forgotten
                 Err(error) => return Err(error),
             }
@@ -183,7 +185,10 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
     let mut gone = Vec::new();
     for id in wanted.stops.iter().filter(|id| algos.iter().all(|a| a.algo_id != **id)).collect::<Vec<_>>() {
         match venue.algo(id).await {
-            Ok(push) => algos.push(push),
+            Ok(push) if push.algo_id == *id => algos.push(push),
+            Ok(push) => {
+                debug!(event = "stop_not_told", algo_id = id, told = push.algo_id, "an answer about another stop")
+            }
             Err(error) if error.is_not_found() => gone.push(id.clone()),
             Err(VenueError::Malformed { source, .. }) => {
                 debug!(
@@ -218,10 +223,22 @@ pub(super) async fn ask(venue: &impl Inquire, question: &Question) -> Result<Opt
         (None, None) => return Ok(None),
     };
     match answer {
-        Ok(push) => Ok(Some(push)),
+        Ok(push) => answers(question, push).map(Some),
         Err(error) if error.is_not_found() || sabotage::breaks(Promise::P4) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A row about the order that was asked about; one about another order is no answer, and proves nothing of either.
+fn answers(question: &Question, push: OrderPush) -> Result<OrderPush, VenueError> {
+    let named = question.cl_ord_id.as_ref().map(|id| push.cl_ord_id == id.as_str());
+    let known = question.venue_id.as_ref().map(|id| push.report.venue_id.as_str() == id);
+    if push.inst == question.inst && named.or(known) != Some(false) {
+        return Ok(push);
+    }
+    let body =
+        format!("asked about {}, told of {} {} {}", question.id, push.inst, push.cl_ord_id, push.report.venue_id);
+    Err(VenueError::Strange { request: "GET trade/order".into(), status: 200, body })
 }
 
 /// What one look at every place where an order could be has shown.

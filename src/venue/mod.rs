@@ -13,7 +13,7 @@ mod wire;
 pub use codes::{Asked, CancelOutcome, Class, CreateOutcome, class, judge_cancel, judge_create};
 pub use history::{WINDOW, history_window, newest_closed};
 pub use ops::OrderSocket;
-pub use rest::{CandlePage, Trading, Venue, VenueConfig, VenueError, sim_clock};
+pub use rest::{CandlePage, Trading, Venue, VenueConfig, VenueError, check_clock, sim_clock};
 pub use sequence::{Sequence, Verdict};
 pub use sign::{Secrets, SignedHeaders, Signer};
 pub use stream::{Stream, StreamConfig, StreamEvent, Subscription, Tap};
@@ -21,7 +21,7 @@ pub use wire::{
     AccountConfig, AlgoPush, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page, RawFill, RefusedRow,
     TradePush, create_body, parse_account, parse_algos, parse_bills, parse_book, parse_candles, parse_config,
     parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_positions,
-    parse_quote, parse_time, parse_trades, read_instruments, stop_body,
+    parse_quote, parse_time, parse_trades, read_bills, read_instruments, stop_body,
 };
 
 /// Installs the TLS provider of this process. A second call finds it installed, which is as good.

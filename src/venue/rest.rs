@@ -1,6 +1,7 @@
 //! REST. Reads share pooled connections and may be asked again; order operations go out once, on a
 //! connection of their own, and whatever is not a clear answer is *unknown*.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malfor
 use crate::domain::{
     AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Quote, Stop,
 };
-use crate::runtime::{Clock, StageError};
+use crate::runtime::{CLOCK_FAR, Clock, StageError};
 
 /// Why a read failed. None of these means "empty" or "flat".
 #[derive(Debug, thiserror::Error)]
@@ -236,6 +237,17 @@ impl Venue {
         Self::parsed("public/time", wire::parse_time(&data))
     }
 
+    /// Sets our clock right if it is off the venue's.
+    pub async fn check_clock(&self) {
+        check_clock(&self.inner.clock, || self.server_time()).await;
+    }
+
+    /// Rules of a kind of instrument, with those that cannot be believed.
+    pub async fn instrument_rules(&self, kind: InstKind) -> Result<Page<Instrument>, VenueError> {
+        let data = self.read(Lane::Bulk, &format!("/api/v5/public/instruments?instType={}", kind.okx()), false).await?;
+        Self::parsed("public/instruments", wire::read_instruments(&data))
+    }
+
     /// Instruments of a kind that we could trade.
     pub async fn instruments(&self, kind: InstKind) -> Result<Vec<Instrument>, VenueError> {
         let data = self.read(Lane::Bulk, &format!("/api/v5/public/instruments?instType={}", kind.okx()), false).await?;
@@ -384,16 +396,12 @@ impl Venue {
 
     /// One order by our id, as the venue has it now.
     pub async fn order(&self, inst: &InstId, cl_ord_id: &ClOrdId) -> Result<OrderPush, VenueError> {
-        let push = self.one_order(inst, &format!("clOrdId={cl_ord_id}")).await?;
-        let same = push.cl_ord_id == cl_ord_id.as_str() && push.inst == *inst;
-        belongs(same, push, cl_ord_id.as_str())
+        self.one_order(inst, &format!("clOrdId={cl_ord_id}")).await
     }
 
     /// One order by the venue's id.
     pub async fn order_by_venue_id(&self, inst: &InstId, ord_id: &str) -> Result<OrderPush, VenueError> {
-        let push = self.one_order(inst, &format!("ordId={ord_id}")).await?;
-        let same = push.report.venue_id.as_str() == ord_id && push.inst == *inst;
-        belongs(same, push, ord_id)
+        self.one_order(inst, &format!("ordId={ord_id}")).await
     }
 
     async fn one_order(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
@@ -466,15 +474,6 @@ impl Venue {
         }
         Ok(rows)
     }
-}
-
-/// A row about the order that was asked about; about another one the answer is a stranger's, and proves nothing.
-fn belongs(same: bool, push: OrderPush, asked: &str) -> Result<OrderPush, VenueError> {
-    if same {
-        return Ok(push);
-    }
-    let body = format!("asked about {asked}, told of {} {} {}", push.inst, push.cl_ord_id, push.report.venue_id);
-    Err(VenueError::Strange { request: "GET trade/order".into(), status: 200, body })
 }
 
 /// After which row the next page begins, if this one is full. Rows that we leave out count: they filled the page.
@@ -614,6 +613,28 @@ impl Trading {
         };
         let response = self.venue.environment(builder).body(body).send().await.map_err(reqwest::Error::without_url)?;
         response.text().await.map_err(reqwest::Error::without_url)
+    }
+}
+
+/// Sets a clock to the venue's if it is off. A difference of minutes is believed only when the venue says it twice: one wrong answer
+/// would make everything else old, or of the future.
+pub async fn check_clock<F: Future<Output = Result<Ms, VenueError>>>(clock: &Clock, ask: impl Fn() -> F) {
+    let mut far: Option<Ms> = None;
+    for _ in 0..2 {
+        let before = clock.now();
+        let Ok(told) = ask().await else { return };
+        let off = clock.off(before, told);
+        if off == Ms::ZERO {
+            return;
+        }
+        let same = far.is_some_and(|far| off.since(far).0.abs() <= CLOCK_FAR.0);
+        if off.0.abs() <= clock.venue_span(Duration::from_secs(1)).0.max(CLOCK_FAR.0) || same {
+            warn!(event = "clock_off", off_ms = off.0, "our clock was off the venue's; set right");
+            clock.anchor(told);
+            return;
+        }
+        warn!(event = "clock_doubted", off_ms = off.0, "the venue tells a time far from ours; asking once more");
+        far = Some(off);
     }
 }
 

@@ -76,7 +76,7 @@ pub fn differences(ledger: &Value, db: &Connection) -> Vec<String> {
             wrong.push(format!("wrong: order {id} has filled {} here and {filled} there", row[2]));
         }
     }
-    let fills = rows(db, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills");
+    let fills = rows(db, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills_now");
     let shown = |inst: &str, trade: &str, order: &str, rest: [&str; 3]| {
         format!("{inst} {trade} {order} {} {} {}", number(rest[0]), number(rest[1]), number(rest[2]))
     };

@@ -29,7 +29,7 @@ fn rows(store: &MemoryStore, statement: &str) -> Rows {
 pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
     let mut wrong = Vec::new();
     let ours = rows(store, "SELECT order_id, state, filled, venue_id, qty FROM orders");
-    let fills = rows(store, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills");
+    let fills = rows(store, "SELECT inst_id, trade_id, order_id, qty, price, fee FROM fills_now");
     let stops =
         rows(store, "SELECT algo_id, a.state, o.state FROM algo_orders a JOIN orders o ON o.order_id = a.parent_id");
     let lost =
@@ -119,7 +119,7 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
 
     // Sleeves: each holds what its own orders have filled, coins less the fees that were taken in them.
     let mut sums: BTreeMap<(String, String), Decimal> = BTreeMap::new();
-    for row in rows(store, "SELECT contender_id, inst_id, side, qty, fee, fee_ccy FROM fills") {
+    for row in rows(store, "SELECT contender_id, inst_id, side, qty, fee, fee_ccy FROM fills_now") {
         let qty = row[3].parse::<Decimal>().unwrap();
         let coin = row[1].strip_suffix("-USDT").is_some_and(|base| base == row[5]);
         let fee = if coin { row[4].parse::<Decimal>().unwrap() } else { Decimal::ZERO };

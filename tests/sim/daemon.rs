@@ -13,10 +13,10 @@ use alpha_arena::domain::{
     Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, TradingState, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
-use alpha_arena::risk::{Command, Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
+use alpha_arena::risk::{Command, Gate, Latch, Memory, ProtectForeign, Protecting, Seal, Tempo, Work};
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
 use alpha_arena::store::{Journal, MemoryStore};
-use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker};
+use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, TruthAsk};
 use rust_decimal::Decimal;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -30,6 +30,8 @@ pub const INSTS: [&str; 4] = ["BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT", "SOL
 pub struct Daemon {
     tasks: JoinSet<(&'static str, Result<(), StageError>)>,
     pub view: watch::Receiver<OrdersView>,
+    /// What a person may ask of the tracker.
+    pub truth: mpsc::Sender<TruthAsk>,
     pub readiness: watch::Receiver<Readiness>,
     pub latch: Latch,
     pub trades: watch::Sender<bool>,
@@ -56,6 +58,7 @@ pub fn patience() -> Patience {
         unknown_instruments_max: 1,
         rounds_max: 40,
         rival_max: Ms::secs(60),
+        ahead_max: Ms(5000),
         cash_tolerance: Decimal::new(1, 6),
     }
 }
@@ -128,6 +131,7 @@ impl Daemon {
         let (reports_tx, reports) = mpsc::channel(4096);
         let (asks_tx, asks) = mpsc::channel(8);
         let (truth_tx, truth) = mpsc::channel(8);
+        let truth_held = truth_tx.clone();
         let (commands_tx, commands) = mpsc::channel(8);
         let (cancels_tx, cancels) = mpsc::channel(64);
         let (market_tx, market) = watch::channel(MarketView::default());
@@ -156,6 +160,10 @@ impl Daemon {
             view: view_tx,
             readiness: readiness_tx,
             nudge: nudge_tx,
+            reload: {
+                let store = store.clone();
+                Arc::new(move || store.opened())
+            },
             beat: pulse.beat("tracker", true),
         };
         let executor = Executor {
@@ -179,7 +187,11 @@ impl Daemon {
             commands,
             cancels: cancels_tx,
             limits: limits(),
-            protecting: Protecting { stop_default: Decimal::new(5, 2), unprotected_max: Ms::secs(10) },
+            protecting: Protecting {
+                stop_default: Decimal::new(5, 2),
+                unprotected_max: Ms::secs(10),
+                foreign: ProtectForeign::Protect,
+            },
             tempo: Tempo::default(),
             latch: latch.clone(),
             clock: clock.clone(),
@@ -250,7 +262,7 @@ impl Daemon {
         };
         tasks.spawn(async move {
             // Kept open, as a control socket would.
-            let people = (asks_tx, truth_tx);
+            let people = (asks_tx, truth_held);
             let result = trader.run().await;
             drop(people);
             ("trader", result)
@@ -258,7 +270,7 @@ impl Daemon {
         let gate =
             Gatehouse { readiness: readiness.clone(), latch: latch.clone(), standing: standing.clone(), shut: None };
         venue.lock().gate = Some(gate);
-        Self { tasks, view, readiness, latch, trades, commands: commands_tx, standing, script }
+        Self { tasks, view, truth: truth_tx, readiness, latch, trades, commands: commands_tx, standing, script }
     }
 
     /// Has an actor ended by itself? None may.

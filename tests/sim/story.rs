@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use alpha_arena::domain::{OrderState, Readiness};
-use alpha_arena::risk::Command;
+use alpha_arena::domain::{OrderState, Readiness, Trouble};
+use alpha_arena::risk::{Command, Flatten};
 use alpha_arena::runtime::Clock;
 use alpha_arena::store::{MemoryStore, Stamp};
-use alpha_arena::tracking::Feed;
+use alpha_arena::tracking::{Feed, TruthAsk};
 
 use crate::checks;
 use crate::daemon::Daemon;
@@ -41,6 +41,17 @@ fn run(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
     runtime.block_on(story(seed, trace, given))
 }
 
+/// A person goes on with orders that were enlarged.
+async fn accept_by_hand(daemon: &Daemon) {
+    let open: Vec<String> =
+        daemon.view.borrow().halts.iter().filter(|case| case.kind == Trouble::Enlarged).map(|case| case.id()).collect();
+    for case in open {
+        let (done, _) = tokio::sync::oneshot::channel();
+        // A daemon that has ended is told of elsewhere.
+        drop(daemon.truth.send(TruthAsk::Accept { case, done }).await);
+    }
+}
+
 async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
     let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
     let store = MemoryStore::new(&stamp, "epoch").unwrap();
@@ -71,9 +82,13 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             let (flatten, why) = (fate.hits(50), "a whim".to_owned());
             venue.lock().note(format!("halt, flatten: {flatten}"));
             venue.lock().count("halts");
-            let halt = Command::Halt { flatten, who: "story".into(), why, done: None };
+            let halt = Command::Halt { flatten, scope: Flatten::default(), who: "story".into(), why, done: None };
             daemon.commands.send(halt).await.unwrap();
         }
+        if fate.hits(2) {
+            venue.lock().enlarge();
+        }
+        accept_by_hand(&daemon).await;
         if fate.hits(2) {
             venue.cut(if fate.hits(70) { Feed::Orders } else { Feed::Stops });
         }
@@ -103,6 +118,7 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             venue.lock().violation(how);
             break;
         }
+        accept_by_hand(&daemon).await;
         let settled = {
             let view = daemon.view.borrow();
             let rests = |state| matches!(state, OrderState::Acked | OrderState::PartiallyFilled);

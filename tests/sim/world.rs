@@ -17,8 +17,9 @@ use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
 use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
 use alpha_arena::venue::{
-    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Stream, StreamEvent, VenueError, create_body,
-    judge_cancel, judge_create, parse_account, parse_algos, parse_bills, parse_fills, parse_orders, stop_body,
+    AlgoPush, Asked, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Page, Stream, StreamEvent, VenueError,
+    create_body, judge_cancel, judge_create, parse_account, parse_algos, parse_fills, parse_orders, read_bills,
+    stop_body,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -68,6 +69,12 @@ pub struct Weather {
     pub lag_ms: u64,
     /// Stops that stand alone and are refused, and attached ones that are gone as soon as they are made.
     pub stop_refused: u64,
+    /// Answers that are another question's, given before.
+    pub mistaken: u64,
+    /// Pushes with a number or a time that cannot be.
+    pub odd: u64,
+    /// Pushes that tell a fill's price or fee a little wrongly.
+    pub wrong: u64,
 }
 
 impl Weather {
@@ -87,6 +94,9 @@ impl Weather {
             push_late: up_to(10),
             lag_ms: up_to(3000),
             stop_refused: up_to(4),
+            mistaken: up_to(3),
+            odd: up_to(3),
+            wrong: up_to(3),
         }
     }
 }
@@ -116,6 +126,8 @@ pub struct World {
     /// Beyond this it is a violation; `None`: nobody looks.
     pub bare_max: Option<i64>,
     seen: BTreeSet<u64>,
+    /// Answers of late, whosever they were.
+    answers: Vec<String>,
     /// Orders of which a query has truly said that they are not there.
     pub denied: BTreeSet<String>,
 }
@@ -168,6 +180,7 @@ impl World {
             bare_longest: 0,
             bare_max: None,
             seen: BTreeSet::new(),
+            answers: Vec::new(),
             denied: BTreeSet::new(),
         }
     }
@@ -272,6 +285,51 @@ impl World {
         self.count("stops placed");
     }
 
+    /// A push on its way, which may come to harm.
+    fn spoil(&mut self, feed: Feed, mut row: Value) -> Value {
+        const BIG: &str = "79228162514264337593543950335";
+        let weather = self.weather;
+        if self.chance.hits(weather.odd) {
+            let fields: &[&str] = match feed {
+                Feed::Orders => &["fillPx", "fillSz", "fillFee", "accFillSz", "avgPx", "px", "sz", "uTime", "fillTime"],
+                Feed::Stops => &["sz", "slTriggerPx", "uTime"],
+            };
+            let field = fields[self.chance.below(fields.len() as u64) as usize];
+            let odd = [BIG, "-1", "1e9", "nan"][self.chance.below(4) as usize];
+            let odd = if field.ends_with("Time") && odd == BIG { "4102444800000" } else { odd };
+            row[field] = json!(odd);
+            self.count("pushes with an impossible number or time");
+        }
+        let told = |name: &str| row[name].as_str().and_then(|text| text.parse::<Decimal>().ok());
+        if self.chance.hits(weather.wrong) && told("fillSz").is_some_and(|size| !size.is_zero()) {
+            let field = if self.chance.hits(50) { "fillPx" } else { "fillFee" };
+            if let Some(value) = told(field) {
+                row[field] = json!((value * Decimal::new(9, 1)).to_string());
+                self.count("pushes that tell a fill wrongly");
+            }
+        }
+        row
+    }
+
+    /// Somebody makes an order of ours larger by hand.
+    pub fn enlarge(&mut self) {
+        let open: Vec<(String, String, Decimal)> = self
+            .exchange
+            .open_orders()
+            .filter(|o| !o.cl_ord_id.is_empty())
+            .map(|o| (o.inst.clone(), o.cl_ord_id.clone(), o.size))
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let (inst, id, size) = open[self.chance.below(open.len() as u64) as usize].clone();
+        let larger = alpha_arena::exchange::core::Amend { size: Some(size * Decimal::TWO), ..Default::default() };
+        if self.exchange.amend(&inst, "", &id, &larger).is_ok() {
+            self.note(format!("somebody doubles {id}"));
+            self.count("orders enlarged by hand");
+        }
+    }
+
     fn hidden(&self, cl_ord_id: &str) -> bool {
         self.hidden.get(cl_ord_id).is_some_and(|until| self.clock.now() < *until)
     }
@@ -318,7 +376,7 @@ impl Venue {
             };
             let weather = world.weather;
             let Some(to) = world.feeds.get(&feed).cloned() else { continue };
-            let data = format!("[{row}]");
+            let data = format!("[{}]", world.spoil(feed, row));
             let mut times = 1;
             if world.chance.hits(weather.push_lost) {
                 world.count("pushes lost");
@@ -404,6 +462,21 @@ impl Venue {
                 // Before or after it happened is all the same to who asked.
                 let happens = !matches!(fate, Some(0)) && (!matches!(fate, Some(2 | 3)) || world.chance.hits(50));
                 let reply = happens.then(|| act(&mut world).to_string());
+                if let Some(reply) = &reply {
+                    if world.answers.len() >= 8 {
+                        world.answers.remove(0);
+                    }
+                    world.answers.push(reply.clone());
+                }
+                let others = world.answers.len() as u64;
+                let mistaken = world.weather.mistaken;
+                let reply = if others > 1 && world.chance.hits(mistaken) {
+                    world.count("answers that are another question's");
+                    let at = world.chance.below(others) as usize;
+                    Some(world.answers[at].clone())
+                } else {
+                    reply
+                };
                 world.note(format!("{what} {}", reply.as_deref().unwrap_or("did not happen")));
                 match fate {
                     None => reply,
@@ -510,6 +583,14 @@ impl Inquire for Venue {
         self.read("order", move |w| {
             let found = w.exchange.find_order(&inst, "", &id).filter(|o| !w.hidden(&o.cl_ord_id));
             let row = found.map(|o| render::order_queried(&w.exchange, o));
+            let mistaken = w.weather.mistaken;
+            if w.chance.hits(mistaken)
+                && let Some(other) = w.exchange.ledger.orders.values().next_back()
+            {
+                let row = render::order_queried(&w.exchange, other);
+                w.count("answers that are another question's");
+                return Ok(orders(vec![row])?.remove(0));
+            }
             if row.is_none() {
                 w.denied.insert(id);
             }
@@ -598,11 +679,11 @@ impl Accounts for Venue {
     async fn account(&self) -> Result<AccountView, VenueError> {
         account(self).await
     }
-    async fn bills_since(&self, cursor: Option<&str>) -> Result<Vec<Bill>, VenueError> {
+    async fn bills_since(&self, cursor: Option<&str>) -> Result<Page<Bill>, VenueError> {
         let after: u64 = cursor.and_then(|c| c.parse().ok()).unwrap_or(0);
         self.read("bills", move |w| {
             let rows = w.exchange.ledger.bills.values().filter(|b| b.id > after).map(render::bill).collect();
-            parse_bills(&Value::Array(rows)).map_err(|source| VenueError::Malformed { request: "bills".into(), source })
+            read_bills(&Value::Array(rows)).map_err(|source| VenueError::Malformed { request: "bills".into(), source })
         })
         .await
     }
@@ -685,13 +766,14 @@ impl OrderLine for Venue {
             })
             .await;
         match reply {
-            Some(reply) => judge_create(&reply),
+            Some(reply) => judge_create(intent.cl_ord_id.as_str(), &reply),
             None => CreateOutcome::Unknown("no answer".into()),
         }
     }
 
     async fn amend(&self, inst: &Instrument, to: &Move, expires_at: Ms) -> CancelOutcome {
         let (inst, to) = (inst.id.to_string(), to.clone());
+        let asked = to.order.clone();
         let reply = self
             .operate("amend", move |w| {
                 w.count("amends");
@@ -701,23 +783,24 @@ impl OrderLine for Venue {
                 } else {
                     w.exchange.amend(&inst, "", to.order.as_str(), &amend).map_err(|r| r.code.to_string())
                 };
-                answer(done)
+                answer(to.order.as_str(), done)
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))
+        reply
+            .map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Asked::ours(asked.as_str()), &reply))
     }
 
     async fn room_to_cancel(&self, _: &InstId) {}
 
     async fn cancel(&self, inst: &InstId, _: Option<&Instrument>, id: &str) -> CancelOutcome {
-        let (inst, id) = (inst.to_string(), id.to_owned());
+        let (inst, name) = (inst.to_string(), id.to_owned());
         let reply = self
             .operate("cancel", move |w| {
                 w.count("cancels");
-                answer(w.exchange.cancel(&inst, "", &id).map_err(|r| r.code.to_string()))
+                answer(&name, w.exchange.cancel(&inst, "", &name).map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Asked::ours(id), &reply))
     }
 
     async fn room_to_stop(&self, _: &InstId) {}
@@ -729,43 +812,45 @@ impl OrderLine for Venue {
                 w.observe_stop(&id);
                 if w.chance.hits(w.weather.stop_refused) {
                     w.count("stops refused");
-                    return json!({"code": "1", "msg": "", "data": [{"sCode": "51280", "sMsg": "no", "algoId": ""}]});
+                    return json!({"code": "1", "msg": "", "data": [{"sCode": "51280", "sMsg": "no", "algoId": "", "algoClOrdId": id}]});
                 }
                 let done = parse_algo(&body).and_then(|new| w.exchange.place_algo(new));
                 match done {
-                    Ok(algo) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "algoId": algo.to_string()}]}),
-                    Err(r) => json!({"code": "1", "msg": "", "data": [{"sCode": r.code, "sMsg": r.msg, "algoId": ""}]}),
+                    Ok(algo) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "algoId": algo.to_string(), "algoClOrdId": id}]}),
+                    Err(r) => json!({"code": "1", "msg": "", "data": [{"sCode": r.code, "sMsg": r.msg, "algoId": "", "algoClOrdId": id}]}),
                 }
             })
             .await;
-        reply.map_or(CreateOutcome::Unknown("no answer".into()), |reply| judge_create(&reply))
+        reply.map_or(CreateOutcome::Unknown("no answer".into()), |reply| judge_create(&stop.id, &reply))
     }
 
     async fn amend_stop(&self, _: &InstId, id: &str, qty: Qty, trigger: Price) -> CancelOutcome {
-        let id = id.to_owned();
+        let name = id.to_owned();
         let reply = self
             .operate("amend-stop", move |w| {
                 w.count("stops moved");
                 let stop = LegChange { trigger: Some(trigger.0), price: None };
-                let done = w.exchange.amend_algo("", &id, Some(qty.0), (stop, LegChange::default()));
-                answer(done.map_err(|r| r.code.to_string()))
+                let done = w.exchange.amend_algo("", &name, Some(qty.0), (stop, LegChange::default()));
+                answer(&name, done.map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Asked::ours(id), &reply))
     }
 
     async fn cancel_algo(&self, _: &InstId, id: &str) -> CancelOutcome {
-        let id = id.to_owned();
+        let name = id.to_owned();
         let reply = self
-            .operate("cancel-algo", move |w| answer(w.exchange.cancel_algo("", &id).map_err(|r| r.code.to_string())))
+            .operate("cancel-algo", move |w| {
+                answer(&name, w.exchange.cancel_algo("", &name).map_err(|r| r.code.to_string()))
+            })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(&reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Asked::ours(id), &reply))
     }
 }
 
-fn answer(done: Result<u64, String>) -> Value {
+fn answer(name: &str, done: Result<u64, String>) -> Value {
     match done {
-        Ok(id) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "ordId": id.to_string()}]}),
-        Err(code) => json!({"code": "1", "msg": "", "data": [{"sCode": code, "sMsg": "no", "ordId": ""}]}),
+        Ok(_) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "clOrdId": name}]}),
+        Err(code) => json!({"code": "1", "msg": "", "data": [{"sCode": code, "sMsg": "no", "clOrdId": name}]}),
     }
 }

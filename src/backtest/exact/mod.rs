@@ -16,7 +16,7 @@ use super::{FillRow, Market, Outcome, Player, Rules, Tape};
 use crate::allocation::{Ids, Sleeve, World, allocate};
 use crate::decision::stop_price;
 use crate::domain::books::Holding;
-use crate::domain::record::Proposal;
+use crate::domain::record::{Breach, Proposal};
 use crate::domain::tally::Counted;
 use crate::domain::view::{Guard, OpenOrder};
 use crate::domain::{
@@ -497,17 +497,23 @@ impl<'a> Run<'a> {
             Ok(approved) => {
                 let intent = Arc::clone(approved.intent());
                 self.let_out(at, &intent, now);
+                self.blocked(&intent, approved.without(), now);
                 Ok((intent.side, intent.qty.to_string()))
             }
             Err(refused) => {
-                for breach in &refused.breaches {
-                    self.outcome.blocked(&breach.code, 1, now);
-                    if let Ok(rule) = breach.code.parse::<Rule>() {
-                        self.lead_to(rule, scope_of(rule, &refused.intent), breach, now);
-                    }
-                }
+                self.blocked(&refused.intent, &refused.breaches, now);
                 let codes: Vec<&str> = refused.breaches.iter().map(|breach| breach.code.as_str()).collect();
                 Err(codes.join(" "))
+            }
+        }
+    }
+
+    /// Counts breaches, and carries out what they lead to.
+    fn blocked(&mut self, intent: &OrderIntent, breaches: &[Breach], now: Ms) {
+        for breach in breaches {
+            self.outcome.blocked(&breach.code, 1, now);
+            if let Ok(rule) = breach.code.parse::<Rule>() {
+                self.lead_to(rule, scope_of(rule, intent), breach, now);
             }
         }
     }

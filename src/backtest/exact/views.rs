@@ -84,7 +84,7 @@ impl Run<'_> {
             };
             insts.insert(inst.id.clone(), shown);
         }
-        MarketView { insts, live: true }
+        MarketView { insts, live: true, ..MarketView::default() }
     }
 
     pub(super) fn snapshot(&self, now: Ms, market: &MarketView, account: &AccountView) -> Snapshot {

@@ -37,6 +37,8 @@ pub(super) fn codes() -> impl Iterator<Item = &'static str> {
 /// What became of an order.
 pub(super) enum Judged {
     Fine,
+    /// Of a turn only what closes passes; a bit for each code that the rest has broken.
+    Cut(u64),
     /// A bit for each code.
     Refused(u64),
 }
@@ -206,8 +208,27 @@ impl Gate {
         states.map(|(_, (action, _))| state_of(*action)).max().unwrap_or_default()
     }
 
-    /// Judges an order, and makes it smaller where it may only reduce.
+    /// Judges an order, and makes it smaller where it may only reduce or where only its closing part may leave.
     pub(super) fn judge(&mut self, now: Ms, order: &mut Order, lane: &Lane, equity: f64, close: f64) -> Judged {
+        let asked = *order;
+        let codes = self.judge_whole(now, order, lane, equity, close);
+        if codes == 0 {
+            return Judged::Fine;
+        }
+        let held = if order.side == Side::Sell { lane.held } else { -lane.held };
+        let lots = held.min(asked.lots);
+        if asked.opening && lots >= self.least {
+            let mut exit = Order { lots, opening: false, stop: None, ..asked };
+            if self.judge_whole(now, &mut exit, lane, equity, close) == 0 {
+                *order = exit;
+                return Judged::Cut(codes);
+            }
+        }
+        Judged::Refused(codes)
+    }
+
+    /// A bit for each code that the order breaks, once it is cut to what one may be.
+    fn judge_whole(&mut self, now: Ms, order: &mut Order, lane: &Lane, equity: f64, close: f64) -> u64 {
         let mut codes = 0;
         if self.any_restricted {
             match self.strictest() {
@@ -234,19 +255,16 @@ impl Gate {
             // In the quote currency; a quotient that is whole stays so.
             (None, false) => (self.most_worth / (worst_price * self.unit) * (1.0 + 1e-12)).floor() as i64,
         };
-        self.cut_exit(order, worst_price, most);
+        self.cut_to_one_order(order, worst_price, most);
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };
         let told = Told::new(now, order, (lane.held, equity, close), (limit, worst_price), self.unit);
         codes |= broken!(self, &told, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
-        if codes == 0 { Judged::Fine } else { Judged::Refused(codes) }
+        codes
     }
 
-    /// What takes risk off is made smaller, never refused for its size.
-    fn cut_exit(&self, order: &mut Order, worst_price: f64, most: i64) {
-        if order.opening {
-            return;
-        }
+    /// What is larger than one order may be is made smaller, never refused for its size.
+    fn cut_to_one_order(&self, order: &mut Order, worst_price: f64, most: i64) {
         let worth = Number::floor(self.limit(Rule::OrderNotionalMax) / (worst_price * self.unit));
         let lots = order.lots.min(most).min(worth);
         if lots != order.lots && lots >= self.least {
@@ -277,7 +295,7 @@ impl Gate {
             Rule::PriceCollar | Rule::MarkCollar => {
                 let price = limit.unwrap_or(close);
                 let worse = if order.side == Side::Buy { price - close } else { close - price };
-                let counts = rule == Rule::PriceCollar || self.swap || opening;
+                let counts = rule == Rule::PriceCollar || opening;
                 counts && worse > bound * close
             }
             // The price is the last close, quote and account are of now, and what is decided is judged at once.

@@ -274,28 +274,29 @@ impl Run<'_> {
         (mut order, equity, close): (Order, f64, f64),
         tape: &mut impl Tape<f64>,
     ) {
-        match self.gate.judge(now, &mut order, &self.lane, equity, close) {
-            Judged::Fine => {
-                order.id = self.end.orders;
-                order.from = index + 1 + self.market.costs.latency_bars as usize;
-                order.until = order.until.saturating_add(order.from);
-                self.end.orders += 1;
-                self.decided[0] = now.0;
-                self.gate.let_out(now, &order);
-                self.lane.place(order);
-            }
-            Judged::Refused(codes) => {
-                let mut left = codes;
-                while left != 0 {
-                    let (count, first) = &mut self.blocked[left.trailing_zeros() as usize];
-                    *first = if *count == 0 { now } else { *first };
-                    *count += 1;
-                    left &= left - 1;
-                }
-                for halt in self.gate.consequences(now, codes) {
-                    self.halt(index, now, halt, tape);
-                }
-            }
+        let (passes, codes) = match self.gate.judge(now, &mut order, &self.lane, equity, close) {
+            Judged::Fine => (true, 0),
+            Judged::Cut(codes) => (true, codes),
+            Judged::Refused(codes) => (false, codes),
+        };
+        if passes {
+            order.id = self.end.orders;
+            order.from = index + 1 + self.market.costs.latency_bars as usize;
+            order.until = order.until.saturating_add(order.from);
+            self.end.orders += 1;
+            self.decided[0] = now.0;
+            self.gate.let_out(now, &order);
+            self.lane.place(order);
+        }
+        let mut left = codes;
+        while left != 0 {
+            let (count, first) = &mut self.blocked[left.trailing_zeros() as usize];
+            *first = if *count == 0 { now } else { *first };
+            *count += 1;
+            left &= left - 1;
+        }
+        for halt in self.gate.consequences(now, codes) {
+            self.halt(index, now, halt, tape);
         }
     }
 }

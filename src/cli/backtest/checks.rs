@@ -78,9 +78,9 @@ pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failu
         });
     }
     if !checked {
-        eprintln!(
+        crate::telemetry::tell(format_args!(
             "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
-        );
+        ));
     }
     Ok(if clean && checked { Exit::Ok } else { Exit::Data })
 }
@@ -119,9 +119,9 @@ pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure>
         });
     }
     if !checked {
-        eprintln!(
+        crate::telemetry::tell(format_args!(
             "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
-        );
+        ));
     }
     Ok(if clean && checked { Exit::Ok } else { Exit::Data })
 }

@@ -165,7 +165,12 @@ fn candidates(research: &Research, batch: &BatchRow) -> Result<Vec<Candidate>, F
     };
     let all = rows.into_iter().map(candidate).collect::<Result<Vec<_>, Failure>>()?;
     if all.len() < batch.runs as usize {
-        eprintln!("alpha-arena: {} of {} runs of batch {} are there", all.len(), batch.runs, batch.id);
+        crate::telemetry::tell(format_args!(
+            "alpha-arena: {} of {} runs of batch {} are there",
+            all.len(),
+            batch.runs,
+            batch.id
+        ));
     }
     Ok(all)
 }
@@ -372,7 +377,7 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
         let found = match walk(runs, folds) {
             Ok(found) => found,
             Err(why) => {
-                eprintln!("alpha-arena: {inst} {bar}: {why}");
+                crate::telemetry::tell(format_args!("alpha-arena: {inst} {bar}: {why}"));
                 failed = true;
                 continue;
             }

@@ -38,7 +38,7 @@ fn seats() -> Vec<Seat> {
 fn view(minutes: i64) -> MarketView {
     let series = BTreeMap::from([(Bar::M1, Series::new(Bar::M1, (0..minutes).map(candle).collect()))]);
     let market = InstMarket { instrument: Arc::new(swap()), quote: None, mark: None, series };
-    MarketView { insts: BTreeMap::from([(swap().id, market)]), live: true }
+    MarketView { insts: BTreeMap::from([(swap().id, market)]), live: true, ..MarketView::default() }
 }
 
 /// What is kept of a process that hears these minutes, with a cycle after each one that is asked about.

@@ -456,7 +456,29 @@ pub struct Ledger {
     pub timers: BTreeMap<String, Ms>,
 }
 
+/// The newest `keep` of what may go, in the order of its ids.
+fn newest<T>(rows: &mut BTreeMap<u64, T>, keep: usize, may_go: impl Fn(&T) -> bool) {
+    // In strides: one by one it would cost more than it saves.
+    if rows.len() <= keep + keep / 4 {
+        return;
+    }
+    let surplus = rows.len() - keep;
+    let old: Vec<u64> = rows.iter().filter(|(_, row)| may_go(row)).map(|(id, _)| *id).take(surplus).collect();
+    old.iter().for_each(|id| drop(rows.remove(id)));
+}
+
 impl Ledger {
+    /// Forgets what ended long ago, as OKX does: all but the newest `keep` of each kind. What is open, held or owed stays.
+    pub fn forget(&mut self, keep: usize) {
+        newest(&mut self.orders, keep, |order| !order.status.is_open());
+        newest(&mut self.executions, keep, |_| true);
+        newest(&mut self.algos, keep, |algo| algo.status != AlgoStatus::Live);
+        newest(&mut self.bills, keep, |_| true);
+        if self.creates.len() > keep + keep / 4 {
+            self.creates.drain(..self.creates.len() - keep);
+        }
+    }
+
     /// Instruments in which something can still happen.
     pub fn in_use(&self) -> std::collections::BTreeSet<String> {
         let orders = self.orders.values().filter(|o| o.status.is_open()).map(|o| &o.inst);

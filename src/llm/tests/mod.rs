@@ -119,7 +119,7 @@ impl Scene {
             AccountView { equity: Usd(d("100000")), available: Usd(d("90000")), as_of: NOW, ..AccountView::default() };
         Self {
             arm,
-            market: MarketView { insts: insts.into(), live: true },
+            market: MarketView { insts: insts.into(), live: true, ..MarketView::default() },
             account,
             orders: OrdersView::default(),
             book: EquityBook::default(),

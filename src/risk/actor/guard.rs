@@ -13,8 +13,8 @@ use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal, Record, RunKind};
 use crate::domain::view::{Guard, OpenOrder, ShownStop, StopPhase};
 use crate::domain::{
-    AlgoState, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose,
-    Qty, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
+    AlgoState, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrderState, Price,
+    Purpose, Qty, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
 };
 use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened};
 use crate::risk::rules::{Permit, Refused, check_permitted};

@@ -328,7 +328,7 @@ fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
         let bar = Candle { ts: Ms(0), open: close, high: close, low: close, close, volume: Qty(Decimal::ONE) };
         let series = [(Bar::M1, Series::new(Bar::M1, vec![bar]))].into();
         let shown = InstMarket { instrument: Arc::new(swap()), quote, mark: None, series };
-        MarketView { insts: [(swap().id, shown)].into(), live: true }
+        MarketView { insts: [(swap().id, shown)].into(), live: true, ..MarketView::default() }
     };
     // Short 20 contracts of 0.1 coin: two dollars for each dollar of price.
     assert_eq!(marked(&account, &market("110"), &believed(NOW)), Usd(d("9980")));

@@ -29,10 +29,10 @@ fn scene(flatten: bool) -> Scene {
     let shown = InstMarket { instrument: Arc::new(inst), quote: None, mark: None, series: BTreeMap::new() };
     let insts: BTreeSet<InstId> = if flatten { [id.clone()].into() } else { BTreeSet::new() };
     Scene {
-        unwind: Unwind::begin((run(), "t".into()), insts, None, Tempo::default(), Ms(0)),
+        unwind: Unwind::begin((run(), "t".into()), (insts, Flatten::default()), None, Tempo::default(), Ms(0)),
         orders: OrdersView::default(),
         account: None,
-        market: MarketView { insts: [(id, shown)].into(), live: true },
+        market: MarketView { insts: [(id, shown)].into(), live: true, ..MarketView::default() },
         in_flight: false,
     }
 }

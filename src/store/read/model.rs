@@ -225,8 +225,11 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
         orders: of("SELECT order_id, contender_id AS contender, inst_id AS inst, side, purpose, qty, limit_px AS 'limit', stop_px AS stop,
             state, filled, average_px AS average FROM orders WHERE run_id = ?1 ORDER BY created_ms, order_id")?,
         risk: of("SELECT scope, code, bound, value FROM risk_events WHERE run_id = ?1 ORDER BY id")?,
-        fills: of("SELECT order_id, inst_id AS inst, side, price, qty, fee, fee_ccy, liquidity, at_ms FROM fills_now
-            WHERE run_id = ?1 ORDER BY seq")?,
+        fills: of(&format!(
+            "SELECT order_id, inst_id AS inst, side, price, qty, fee, fee_ccy, liquidity, at_ms FROM {}
+            WHERE run_id = ?1 ORDER BY seq",
+            super::fills_now(db)?
+        ))?,
     }))
 }
 

@@ -1,11 +1,11 @@
 //! What runs are made again from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use rust_decimal::Decimal;
 
-use super::Reader;
+use super::{Reader, has};
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::model::{unpacked, unpacked_bytes};
 use crate::domain::inputs::Stage;
@@ -82,6 +82,8 @@ pub struct KeptRun {
     pub calls: Vec<KeptCall>,
     /// By client order id.
     pub orders: BTreeMap<String, KeptOrder>,
+    /// What was refused at that time in the same way as before, and has no row of its own: contender, instrument and side.
+    pub refused_again: BTreeSet<(String, String, String)>,
     /// What was decided, by instrument and contender: the target and the stop.
     pub decisions: BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>,
 }
@@ -159,8 +161,21 @@ fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
         question: question(db, &id)?,
         calls: calls(db, &id)?,
         orders: orders(db, &id)?,
+        refused_again: refused_again(db, &id)?,
         decisions: decisions(db, &id)?,
     })
+}
+
+fn refused_again(db: &Connection, id: &str) -> Result<BTreeSet<(String, String, String)>, ReadFail> {
+    if !has(db, "refusals")? {
+        return Ok(BTreeSet::new());
+    }
+    let mut query = db.prepare(
+        "SELECT f.contender_id, f.inst_id, f.side FROM refusals f JOIN orders o USING (order_id)
+         WHERE (SELECT at_ms FROM runs WHERE run_id = ?1) BETWEEN o.created_ms AND f.last_ms",
+    )?;
+    let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn inputs(db: &Connection, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {

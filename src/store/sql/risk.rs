@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::super::chain::Chains;
 use super::{execute, trading_state};
-use crate::domain::{EquityBook, Ms, Restriction, RunId, TradingState};
+use crate::domain::{EquityBook, Ms, OrderId, OrderIntent, Restriction, RunId, TradingState};
 
 /// Who says that what was to be made flat is.
 const SEEN_FLAT: &str = "seen flat";
@@ -70,5 +70,16 @@ pub(super) fn equity(db: &Connection, book: &EquityBook) -> Result<()> {
             flows,
             book.updated.0
         ],
+    )
+}
+
+/// One more of a refusal that has a row.
+pub(super) fn refused_again(db: &Connection, order: &OrderId, intent: &OrderIntent, at: Ms) -> Result<()> {
+    execute(
+        db,
+        "INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6) ON CONFLICT (order_id) DO UPDATE SET
+         again = again + 1, last_ms = excluded.last_ms, last_run_id = excluded.last_run_id",
+        params![order.as_str(), intent.contender.as_str(), intent.inst.as_str(), intent.side.as_str(), at.0,
+            intent.run_id.to_string()],
     )
 }

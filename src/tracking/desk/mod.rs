@@ -48,6 +48,8 @@ pub struct Patience {
     pub rounds_max: u32,
     /// How long another connection that listens to our orders may be a dead one of our own, wall time.
     pub rival_max: Ms,
+    /// How far ahead of the venue's clock a time may be, venue time.
+    pub ahead_max: Ms,
     /// Cash that may be unexplained, in dollars.
     pub cash_tolerance: rust_decimal::Decimal,
 }
@@ -173,6 +175,8 @@ pub struct Desk {
 
 /// Evidence of what came on the stream of orders.
 const PUSHED: &str = "orders channel";
+/// The same of stops.
+const STOPS_PUSHED: &str = "orders-algo channel";
 /// How often a sweep may fail in a row before the gate shuts.
 const SWEEPS_FAILED: u32 = 5;
 /// Between questions for the fills of one order, wall time.
@@ -271,7 +275,7 @@ impl Desk {
                 }
             }
             Heard::Orders(pushes) => pushes.iter().for_each(|push| self.on_order(push, PUSHED, now)),
-            Heard::Stops(pushes) => self.on_stops(&pushes, "orders-algo channel", now),
+            Heard::Stops(pushes) => self.on_stops(&pushes, STOPS_PUSHED, now),
             Heard::Garbled(feed, problem) => {
                 // What we cannot read may be a fill: ask for everything.
                 warn!(event = "push_refused", ?feed, %problem, "a push that cannot be read; asking by REST");
@@ -444,6 +448,10 @@ impl Desk {
         if self.is_set_aside(&push.cl_ord_id) {
             return; // nothing that is told of it is believed; its fills, if there are more, come by their list
         }
+        let latest = push.fill.as_ref().map_or(push.report.at, |fill| fill.at.max(push.report.at));
+        if let Some(why) = self.is_ahead(latest, now) {
+            return self.on_unbelieved(&push.inst, format!("order {}: {why}", push.report.venue_id), now);
+        }
         match self.ledger.on_order(push, channel, now.venue) {
             Ok(outcome) => self.keep(outcome, Some(push.inst.clone()), now),
             Err(Foreign::Mistaken(contradiction)) if channel == PUSHED => {
@@ -453,11 +461,32 @@ impl Desk {
         }
     }
 
+    /// A time that the venue's clock has not reached is not believed, nor is what it comes with.
+    fn is_ahead(&self, at: Ms, now: Now) -> Option<String> {
+        let ahead = at.since(now.venue);
+        (ahead > self.patience.ahead_max).then(|| format!("its time is {ahead} ahead of the venue's clock"))
+    }
+
     fn is_set_aside(&self, cl_ord_id: &str) -> bool {
         self.set_aside.contains(&OrderId::from(cl_ord_id))
     }
 
     fn on_stops(&mut self, pushes: &[AlgoPush], channel: &str, now: Now) {
+        let believed = |push: &&AlgoPush| push.at.is_none_or(|at| self.is_ahead(at, now).is_none());
+        let (pushes, ahead): (Vec<AlgoPush>, Vec<AlgoPush>) = {
+            let (yes, no): (Vec<&AlgoPush>, Vec<&AlgoPush>) = pushes.iter().partition(believed);
+            (yes.into_iter().cloned().collect(), no.into_iter().cloned().collect())
+        };
+        // A list is asked for again by itself.
+        if let Some(push) = ahead.first().filter(|_| channel == STOPS_PUSHED) {
+            warn!(
+                event = "row_doubted",
+                algo_id = push.algo_id,
+                "a push about a stop has a time ahead of the venue's clock"
+            );
+            self.begin_sweep(now);
+        }
+        let pushes = &pushes[..];
         let (records, wrong) = self.ledger.on_algos(pushes, channel, now.venue);
         self.keep(Ok(records), None, now);
         if let Some(contradiction) = wrong {
@@ -466,6 +495,9 @@ impl Desk {
     }
 
     fn on_fill(&mut self, row: &FillReport, now: Now) {
+        if let Some(why) = self.is_ahead(row.fill.at, now) {
+            return self.on_unbelieved(&row.inst, format!("fill {}: {why}", row.fill.trade_id), now);
+        }
         self.on_fill_after_all(row, now);
         match self.ledger.on_fill(row, now.venue) {
             Ok(Err(contradiction)) if self.is_set_aside(&row.cl_ord_id) => {

@@ -157,7 +157,8 @@ fn read_positions(data: &Value, as_of: Ms) -> Result<Page<(String, Position)>, M
             notional: p.notional_usd.map(|value| Usd(value.abs())),
             liquidation: p.liq_px.map(Price),
             leverage: p.lever,
-            at: p.u_time.unwrap_or(as_of),
+            // Never later than the read that shows it.
+            at: p.u_time.unwrap_or(as_of).min(as_of),
         };
         Ok(Some((p.pos_side, position)))
     })

@@ -51,6 +51,7 @@ fn patience() -> Patience {
         unknown_instruments_max: 1,
         rounds_max: 3,
         rival_max: Ms::secs(60),
+        ahead_max: Ms(5000),
         cash_tolerance: Decimal::ONE,
     }
 }
@@ -76,6 +77,7 @@ fn sweep(epoch: u64) -> Sweep {
         fills: Vec::new(),
         algos: Vec::new(),
         gone: Vec::new(),
+        refused: Vec::new(),
         epoch,
     }
 }
@@ -116,7 +118,7 @@ impl Story {
                 Act::Ask(ask) => self.asks.push(ask),
                 Act::Keep(records) => self.kept.extend(records),
                 Act::Readiness(next) => self.readiness = next,
-                Act::Show | Act::ReadAccount | Act::Reopen(_) => {}
+                Act::Show | Act::ReadAccount | Act::Reopen(_) | Act::Refold => {}
             }
         }
     }
@@ -225,7 +227,7 @@ impl Story {
 #[test]
 fn row_31_code_zero_above_an_item_that_failed() {
     let reply = r#"{"code":"0","msg":"","data":[{"ordId":"","clOrdId":"a","sCode":"51008","sMsg":"no money"}]}"#;
-    assert!(matches!(judge_create(reply), CreateOutcome::Rejected { code, .. } if code == "51008"));
+    assert!(matches!(judge_create("a", reply), CreateOutcome::Rejected { code, .. } if code == "51008"));
 }
 
 #[test]

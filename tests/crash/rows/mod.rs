@@ -8,6 +8,7 @@ mod halts;
 mod network;
 mod process;
 mod proxy;
+mod record;
 mod risk;
 mod roster;
 mod scene;

@@ -3,9 +3,9 @@
 
 use alpha_arena::domain::{Ms, Side, VenueStatus};
 use alpha_arena::venue::{
-    CancelOutcome, CreateOutcome, judge_cancel, judge_create, parse_account, parse_algos, parse_bills, parse_book,
-    parse_candles, parse_config, parse_fills, parse_funding, parse_instruments, parse_open_interest, parse_orders,
-    parse_positions, parse_quote, parse_time, parse_trades,
+    Asked, CancelOutcome, CreateOutcome, judge_cancel, judge_create, parse_account, parse_algos, parse_bills,
+    parse_book, parse_candles, parse_config, parse_fills, parse_funding, parse_instruments, parse_open_interest,
+    parse_orders, parse_positions, parse_quote, parse_time, parse_trades,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -131,7 +131,9 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
         }
         "created" => {
             let body = json!({"code": "0", "msg": "", "data": value}).to_string();
-            match judge_create(&body) {
+            let name =
+                ["clOrdId", "algoClOrdId"].iter().filter_map(|key| value[0][*key].as_str()).find(|id| !id.is_empty());
+            match judge_create(name.unwrap_or("-"), &body) {
                 CreateOutcome::Accepted(id) => vec!["accepted".into(), id.to_string(), "0".into()],
                 CreateOutcome::Rejected { code, .. } => vec!["refused".into(), "-".into(), code],
                 CreateOutcome::Unknown(why) => return Err(why),
@@ -140,7 +142,7 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
         "cancelled" => {
             let body = json!({"code": "0", "msg": "", "data": value}).to_string();
             let id = value[0]["ordId"].as_str().or_else(|| value[0]["algoId"].as_str()).unwrap_or("-");
-            match judge_cancel(&body) {
+            match judge_cancel(Asked::default(), &body) {
                 CancelOutcome::Accepted => vec!["accepted".into(), id.to_owned(), "0".into()],
                 other => return Err(format!("{other:?}")),
             }

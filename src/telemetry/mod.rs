@@ -1,11 +1,18 @@
 //! Logs: named events with fields. Under systemd they go to journald as fields (RUN_ID, CL_ORD_ID, INST,
-//! EVENT …); on a terminal they are lines a person can read.
+//! EVENT …); on a terminal they are lines a person can read. Either way a thread of its own writes them: a reader that stalls, a
+//! full disk or a closed terminal costs lines, never a moment of trading.
 //!
 //! INFO is a fact an operator asked for, WARN recovered by itself, ERROR needs a person.
 
-use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
+mod journal;
+mod queue;
 
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use self::queue::{Queue, Sink};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -24,16 +31,48 @@ pub fn init() {
     }
     let registry = tracing_subscriber::registry().with(filter);
     if stderr_is_journal()
-        && let Ok(journal) = tracing_journald::layer()
+        && let Ok(sink) = journal::Journald::connect()
     {
-        drop(registry.with(journal.with_field_prefix(None)).try_init());
+        let queue = QUEUE.get_or_init(|| Queue::to(sink));
+        drop(registry.with(journal::Fields(queue.clone())).try_init());
         return;
     }
+    let queue = QUEUE.get_or_init(|| Queue::to(Stderr));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(queue.clone())
+        .with_ansi(io::stderr().is_terminal())
         .event_format(Lines);
     drop(registry.with(lines).try_init());
+}
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Gives the log a moment to be written before the process ends; a reader that stalls is not waited for.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(Duration::from_secs(1));
+    }
+}
+
+/// A line for whoever started us, besides the log: what cannot be written is lost, and never holds the daemon up.
+pub fn tell(line: impl fmt::Display) {
+    match QUEUE.get() {
+        Some(queue) => queue.push(true, format!("{line}\n").into_bytes()),
+        None => drop(writeln!(io::stderr(), "{line}")),
+    }
+}
+
+/// The terminal, or whatever stderr is.
+struct Stderr;
+
+impl Sink for Stderr {
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        io::stderr().write_all(line)
+    }
+    fn dropped(&self, count: u64) -> Vec<u8> {
+        let time = chrono::Utc::now().format("%H:%M:%S%.3f");
+        format!("{time} WARN  {count} lines of the log were dropped: nobody read them in time\n").into_bytes()
+    }
 }
 
 /// systemd names the journal's socket as device:inode in JOURNAL_STREAM; a terminal may inherit the

@@ -1,0 +1,244 @@
+//! A record that is gone is no first start, a file that was taken away is no file, and a lock that was removed is a lock.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::scene::{LIMIT, Scene};
+use crate::harness::{Daemon, command, count, wait_for};
+
+/// How the record is spoilt while nobody runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoilt {
+    Emptied,
+    WithoutLog,
+    Deleted,
+    /// Only the database itself: its neighbours are still there.
+    DeletedAlone,
+    Older,
+    Another,
+    Cut,
+    ManifestDeleted,
+    ManifestEmptied,
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    ["trading.db", "trading.db-wal", "trading.db-shm"].map(str::to_owned).into_iter().filter(|f| dir.join(f).exists()).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in ["trading.db", "trading.db-wal", "trading.db-shm"] {
+        drop(std::fs::remove_file(to.join(file)));
+        if from.join(file).exists() {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    }
+}
+
+fn creates(scene: &Scene) -> usize {
+    scene.exchange.ledger()["creates"].as_array().unwrap().len()
+}
+
+fn verb(scene: &Scene, args: &[&str]) -> Output {
+    let all: Vec<&str> = [&["--config", scene.config.as_str()], args].concat();
+    command(scene.dir.path(), &all).envs(scene.env.clone()).output().unwrap()
+}
+
+fn latched(scene: &Scene) -> bool {
+    count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'kill'") > 0
+}
+
+/// Trades, halts, is killed; then the record is spoilt, and no start sends anything until a person has spoken.
+#[track_caller]
+fn refused(how: Spoilt) {
+    let scene = Scene::new(&[]);
+    let dir = scene.dir.path();
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let old = tempfile::tempdir().unwrap();
+    if how == Spoilt::Older {
+        daemon.kill();
+        copy(dir, old.path());
+        let daemon = scene.start();
+        scene.wait_for_fill();
+        halt_and_kill(&scene, daemon);
+    } else {
+        halt_and_kill(&scene, daemon);
+    }
+    match how {
+        Spoilt::Emptied => std::fs::File::create(dir.join("trading.db")).map(drop).unwrap(),
+        Spoilt::WithoutLog => ["trading.db-wal", "trading.db-shm"].iter().for_each(|f| drop(std::fs::remove_file(dir.join(f)))),
+        Spoilt::Deleted => files(dir).iter().for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()),
+        Spoilt::DeletedAlone => std::fs::remove_file(dir.join("trading.db")).unwrap(),
+        Spoilt::Older => copy(old.path(), dir),
+        Spoilt::Another => {
+            let other = Scene::new(&[]);
+            let daemon = other.start();
+            other.wait_for_fill();
+            daemon.kill();
+            copy(other.dir.path(), dir);
+        }
+        Spoilt::Cut => {
+            drop(std::fs::remove_file(dir.join("trading.db-wal")));
+            drop(std::fs::remove_file(dir.join("trading.db-shm")));
+            let file = std::fs::OpenOptions::new().write(true).open(dir.join("trading.db")).unwrap();
+            file.set_len(8192).unwrap();
+        }
+        Spoilt::ManifestDeleted => std::fs::remove_file(dir.join("manifest")).unwrap(),
+        Spoilt::ManifestEmptied => std::fs::File::create(dir.join("manifest")).map(drop).unwrap(),
+    }
+    let known = creates(&scene);
+    let mut refused = scene.start();
+    refused.checked = false;
+    let ended = refused.wait_exit(LIMIT);
+    assert!(matches!(ended.code(), Some(65 | 78)), "{how:?}: {ended:?}: {}", refused.log());
+    if how != Spoilt::Cut {
+        assert!(refused.log().contains("db adopt"), "{how:?} names the way out: {}", refused.log());
+    }
+    assert_eq!(creates(&scene), known, "{how:?}: nothing was sent");
+    if how == Spoilt::Cut {
+        return;
+    }
+    // A person speaks: the next start is up, and halted.
+    let adopted = verb(&scene, &["db", "adopt", "--reason", "a test"]);
+    assert_eq!(adopted.status.code(), Some(0), "{how:?}: {}", String::from_utf8_lossy(&adopted.stderr));
+    let mut daemon = scene.start();
+    daemon.checked = false;
+    wait_for("the halt", LIMIT, || {
+        assert!(daemon.ended().is_none(), "{how:?}: {}", daemon.log());
+        latched(&scene)
+    });
+    assert_eq!(creates_that_open(&scene, known), 0, "{how:?}: nothing was opened");
+}
+
+/// Creates since then that add to a position.
+fn creates_that_open(scene: &Scene, known: usize) -> usize {
+    let ledger = scene.exchange.ledger();
+    let new = ledger["creates"].as_array().unwrap()[known..].to_vec();
+    new.iter().filter(|create| create["body"]["reduceOnly"] != Value::Bool(true)).count()
+}
+
+fn halt_and_kill(scene: &Scene, daemon: Daemon) {
+    let halted = verb(scene, &["halt"]);
+    assert!(matches!(halted.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&halted.stderr));
+    wait_for("the latch", LIMIT, || latched(scene));
+    let mut daemon = daemon;
+    daemon.checked = false;
+    daemon.kill();
+}
+
+#[test]
+fn an_emptied_database_is_no_first_start() {
+    refused(Spoilt::Emptied);
+}
+
+#[test]
+fn a_database_without_its_log_is_refused() {
+    refused(Spoilt::WithoutLog);
+}
+
+#[test]
+fn a_deleted_database_is_no_first_start() {
+    refused(Spoilt::Deleted);
+    refused(Spoilt::DeletedAlone);
+}
+
+#[test]
+fn an_older_copy_is_refused() {
+    refused(Spoilt::Older);
+}
+
+#[test]
+fn a_database_of_another_directory_is_refused() {
+    refused(Spoilt::Another);
+}
+
+#[test]
+fn a_database_cut_short_is_refused() {
+    refused(Spoilt::Cut);
+}
+
+#[test]
+fn a_manifest_that_is_gone_is_missed() {
+    refused(Spoilt::ManifestDeleted);
+    refused(Spoilt::ManifestEmptied);
+}
+
+#[test]
+fn an_account_we_know_needs_its_record() {
+    let scene = Scene::new(&[]);
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    daemon.kill();
+    let known = creates(&scene);
+    for entry in std::fs::read_dir(scene.dir.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() && !name.ends_with(".toml") && name != "test.log" {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let mut refused = scene.start();
+    refused.checked = false;
+    assert_eq!(refused.wait_exit(LIMIT).code(), Some(78), "{}", refused.log());
+    assert!(refused.log().contains("db adopt"), "{}", refused.log());
+    assert_eq!(creates(&scene), known, "nothing was sent");
+}
+
+/// The process ends like on a broken disk before another order leaves.
+#[track_caller]
+fn ends_at_once(take: impl Fn(&Path)) {
+    let scene = Scene::new(&[]);
+    let mut daemon = scene.start();
+    daemon.checked = false;
+    scene.wait_for_fill();
+    take(scene.dir.path());
+    let known = creates(&scene);
+    let ended = daemon.wait_exit(LIMIT);
+    assert_eq!(ended.code(), Some(74), "{}", daemon.log());
+    assert!(daemon.log().contains("while it was in use"), "{}", daemon.log());
+    // One may have been durable the moment before.
+    assert!(creates(&scene) <= known + 4, "{} creates after it was gone", creates(&scene) - known);
+}
+
+#[test]
+fn a_database_taken_away_ends_the_process() {
+    ends_at_once(|dir| files(dir).iter().for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()));
+    ends_at_once(|dir| {
+        let old = tempfile::tempdir_in(dir).unwrap();
+        copy(dir, old.path());
+        for file in files(old.path()) {
+            std::fs::rename(old.path().join(&file), dir.join(&file)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_log_a_manifest_or_a_lock_taken_away_ends_the_process() {
+    for file in ["trading.db-wal", "manifest", "lock"] {
+        ends_at_once(|dir| std::fs::remove_file(dir.join(file)).unwrap());
+    }
+}
+
+#[test]
+fn a_tape_taken_away_ends_the_process() {
+    ends_at_once(|dir| {
+        for entry in std::fs::read_dir(dir.join("tape")).unwrap().map(Result::unwrap) {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_removed_lock_lets_nobody_else_in() {
+    let scene = Scene::new(&[]);
+    let mut daemon = scene.start();
+    daemon.checked = false;
+    scene.wait_for_fill();
+    std::fs::remove_file(scene.dir.path().join("lock")).unwrap();
+    let mut second = scene.start();
+    second.checked = false;
+    let ended = second.wait_exit(LIMIT);
+    assert!(matches!(ended.code(), Some(74 | 75)), "{ended:?} {}", second.log());
+    assert!(!second.log().contains("ready: reconciled"), "{}", second.log());
+}
