@@ -69,6 +69,16 @@ impl fmt::Display for Bps {
     }
 }
 
+/// A quotient that is always a number: what is divided by nothing, or by next to nothing, is as large as a decimal can be, so that
+/// whatever is compared with a limit is beyond it; nothing divided by nothing is nothing.
+pub fn quotient(value: Decimal, by: Decimal) -> Decimal {
+    value.checked_div(by).unwrap_or_else(|| match (value.is_zero(), value.is_sign_negative() == by.is_sign_negative()) {
+        (true, _) => Decimal::ZERO,
+        (false, true) => Decimal::MAX,
+        (false, false) => Decimal::MIN,
+    })
+}
+
 /// Parse a decimal as the venue writes it: plain digits, any number of trailing zeros, no exponent.
 ///
 /// A value with more digits than a 96-bit decimal holds is refused, except that superfluous
@@ -88,6 +98,14 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
         assert_eq!(parse_decimal(text).ok().map(|d| d.normalize().to_string()).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_quotient_is_always_a_number() {
+        let d = |text: &str| text.parse::<Decimal>().unwrap();
+        assert_eq!(quotient(d("6"), d("4")), d("1.5"));
+        assert_eq!((quotient(d("0"), d("0")), quotient(d("1"), d("0"))), (Decimal::ZERO, Decimal::MAX));
+        assert_eq!(quotient(d("-10000000000"), d("0.0000000000000000000000000001")), Decimal::MIN);
     }
 
     #[test]

@@ -279,12 +279,19 @@ pub(super) struct Brink {
     pub(super) beyond: &'static str,
 }
 
+/// The order of [`fine`] where no smaller one is taken: what is too large cannot be made smaller.
+pub(super) fn undivided() -> Case {
+    let mut case = fine();
+    case.inst.min_size = case.intent.qty;
+    case
+}
+
 /// A scene at the brink of each rule: a rule without one does not compile.
 pub(super) fn brink(rule: Rule) -> Brink {
     let old_quote = || Case { quote: fine().quote.map(|q| Quote { at: Ms(NOW.0 - 1000), ..q }), ..fine() };
     let (case, inside, beyond) = match rule {
         Rule::DailyLoss | Rule::Drawdown => (fine().worth("9500"), "5", "4.99"),
-        Rule::OrderNotionalMax => (fine(), "500", "499.99"),
+        Rule::OrderNotionalMax => (undivided(), "500", "499.99"),
         Rule::OrderNotionalMin => (fine(), "500", "500.01"),
         Rule::OpenOrders => (fine().works("other", Side::Buy, "10", OrderState::Acked), "2", "1"),
         Rule::Position => (fine().holds("other", "10"), "600", "599.99"),

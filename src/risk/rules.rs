@@ -188,7 +188,11 @@ fn cut_to_one_order(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) 
     let inst = view.instrument;
     let most = most(&intent, inst);
     let worth = inst.size_for(crate::domain::Usd(limits.value(Rule::OrderNotionalMax)), worst_price(&intent));
-    let qty = inst.floor_lot(intent.qty.min(most).min(worth));
+    let ceiling = most.min(worth);
+    if intent.is_opening() && intent.qty <= ceiling {
+        return intent;
+    }
+    let qty = inst.floor_lot(intent.qty.min(ceiling));
     // Too small to be an order of its own: the rules below say what is wrong.
     if qty == intent.qty || qty < inst.min_size || qty.is_zero() {
         return intent;

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::Action;
 use crate::domain::record::{Allocation, Proposal, RunKind};
 use crate::domain::view::Guard;
-use crate::risk::case::{Brink, Case, NOW, brink, fine};
+use crate::risk::case::{Brink, Case, NOW, brink, fine, undivided};
 use crate::runtime::Pulse;
 use crate::store::{MemoryStore, Stamp};
 
@@ -147,7 +147,7 @@ async fn what_each_rule_blocks_is_written_down_and_what_is_just_inside_leaves() 
 
 #[tokio::test(start_paused = true)]
 async fn every_breach_of_one_order_is_a_row() {
-    let case = fine().limit(Rule::OrderNotionalMax, "1").limit(Rule::Position, "1").limit(Rule::PriceCollar, "0");
+    let case = undivided().limit(Rule::OrderNotionalMax, "1").limit(Rule::Position, "1").limit(Rule::PriceCollar, "0");
     let judged = through_the_gate(Case { mark: None, ..case }).await;
     let codes: Vec<&str> = judged.events.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(codes, ["order_notional_max", "position_notional_max", "mark_collar"]);

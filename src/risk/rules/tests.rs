@@ -5,7 +5,7 @@ use crate::domain::instrument::tests::swap;
 use crate::domain::trading::TradingState;
 use crate::domain::view::InstMarket;
 use crate::domain::{Bar, Bps, Candle, GoodFor, OrderId, OrderState, Position, Qty, RunId, Series};
-use crate::risk::case::{Brink, Case, NOW, account, brink, d, fine};
+use crate::risk::case::{Brink, Case, NOW, account, brink, d, fine, undivided};
 
 /// Passes with the limit at `inside`, and is blocked by this rule alone with it at `beyond`.
 #[track_caller]
@@ -29,7 +29,7 @@ fn nothing_is_wrong_with_the_order_the_others_are_made_from() {
 
 #[test]
 fn an_order_is_worth_neither_too_much_nor_too_little() {
-    both(Rule::OrderNotionalMax, fine(), "500", "499.99");
+    both(Rule::OrderNotionalMax, undivided(), "500", "499.99");
     both(Rule::OrderNotionalMin, fine(), "500", "500.01");
     fine().exit().holds("trend", "-50").limit(Rule::OrderNotionalMin, "501").expect(&[]);
 }
@@ -118,7 +118,9 @@ fn row_51_an_anomalous_print_is_not_traded_on() {
 fn stale_inputs_are_refused() {
     let old = |age: i64| Case { quote: fine().quote.map(|q| Quote { at: Ms(NOW.0 - age), ..q }), ..fine() };
     both(Rule::QuoteAge, old(1000), "1000", "999");
-    both(Rule::QuoteAge, old(-1000), "1000", "999");
+    // A little ahead of our clock is as young as can be; and no exit waits for a younger price.
+    old(-1000).limit(Rule::QuoteAge, "1").expect(&[]);
+    old(100_000).limit(Rule::QuoteAge, "1000").exit().holds("trend", "-50").expect(&[]);
     let mut read = fine();
     read.account.as_mut().unwrap().as_of = Ms(NOW.0 - 5000);
     both(Rule::AccountAge, read, "5000", "4999");
@@ -184,13 +186,47 @@ fn an_exit_is_cut_to_what_one_order_may_be_and_never_refused_for_its_size_or_num
     let busy = busy.limit(Rule::OpenOrders, "1").limit(Rule::OrderRate, "1").limit(Rule::Duplicate, "600000");
     busy.expect(&[]);
     fine().order(Side::Buy, "200000", "100").expect(&[
-        "size_max",
-        "order_notional_max",
         "gross_exposure_max",
         "net_exposure_max",
         "leverage_max",
         "free_balance",
     ]);
+}
+
+#[test]
+fn an_entry_too_large_for_one_order_is_cut() {
+    let qty = |case: Case| case.judged().unwrap().intent().qty;
+    assert_eq!(qty(fine().limit(Rule::OrderNotionalMax, "200")), Qty(d("20")));
+    let mut small = fine();
+    small.inst.max_limit_size = Qty(d("30"));
+    assert_eq!(qty(small), Qty(d("30")));
+    undivided().limit(Rule::OrderNotionalMax, "200").expect(&["order_notional_max"]);
+}
+
+#[test]
+fn a_turn_that_may_not_open_still_exits() {
+    // Long 30, wants to be short 50: a sell of 80.
+    let turn = || fine().order(Side::Sell, "80", "100").holds("trend", "30");
+    let leaves = |case: Case| {
+        let approved = case.judged().unwrap();
+        let without: Vec<String> = approved.without().iter().map(|b| b.code.clone()).collect();
+        let intent = approved.intent();
+        (intent.qty.to_string(), intent.is_opening(), intent.reduce_only, without.join(" "))
+    };
+    assert_eq!(leaves(turn()), ("80".into(), true, false, String::new()), "nothing holds it up");
+    let whole = ("30".to_owned(), false, true, "position_notional_max".to_owned());
+    assert_eq!(leaves(turn().limit(Rule::Position, "400")), whole);
+    assert_eq!(leaves(turn().worth("9000").limit(Rule::DailyLoss, "5")).0, "30");
+    // Cut to what one order may be, a turn closes first.
+    assert_eq!(leaves(turn().limit(Rule::OrderNotionalMax, "200")), ("20".into(), true, false, String::new()));
+    let both = turn().limit(Rule::OrderNotionalMax, "200").limit(Rule::Position, "0");
+    assert_eq!((leaves(both.clone()).0, leaves(both).1), ("20".into(), false));
+    // What cannot leave at all does not.
+    let mut halted = turn();
+    halted.readiness = Readiness::Halted("x".into());
+    halted.expect(&["halted"]);
+    // The sleeve is held by another: no turn.
+    fine().order(Side::Sell, "80", "100").holds("other", "30").limit(Rule::Position, "400").expect(&["position_notional_max"]);
 }
 
 #[test]
@@ -244,6 +280,7 @@ fn an_entry_whose_moment_is_over_is_refused_at_each_try_and_an_exit_is_not() {
 #[test]
 fn every_breach_is_reported_together() {
     let mut case = fine().order(Side::Buy, "500", "101").limit(Rule::OrderNotionalMax, "1000");
+    case.inst.min_size = Qty(d("500"));
     case = case.limit(Rule::PriceCollar, "0").limit(Rule::OpenOrders, "0").limit(Rule::Position, "10");
     case.inst.state = InstState::Other("suspend".into());
     case.expect(&[
@@ -530,10 +567,10 @@ fn the_last_close_holds_up_an_entry_on_spot_and_never_an_exit() {
     let moved = || Case { close: Some("80"), ..fine() }.spot().limit(Rule::MarkCollar, "1");
     moved().expect(&["mark_collar"]);
     moved().order(Side::Buy, "50", "100").exit().expect(&[]);
-    // A swap's mark holds up both.
+    // Nor does a swap's mark: it may be frozen.
     let swap = || Case { mark: Some(("80".parse().unwrap(), NOW)), ..fine() }.limit(Rule::MarkCollar, "1");
     swap().expect(&["mark_collar"]);
-    swap().exit().holds("trend", "-50").expect(&["mark_collar"]);
+    swap().exit().holds("trend", "-50").expect(&[]);
 }
 
 #[test]
@@ -542,7 +579,7 @@ fn account_rules_are_judged_without_an_order_and_their_words_have_units() {
     let found = assess(Usd(d("9500")), &fine().book, &limits, NOW);
     let shown: Vec<(Rule, &str, &str)> = found.iter().map(|(r, b)| (*r, b.limit.as_str(), b.value.as_str())).collect();
     assert_eq!(shown, [(Rule::DailyLoss, "4 %", "5 %")]);
-    let refused = fine().limit(Rule::OrderNotionalMax, "499.5").judged().unwrap_err();
+    let refused = undivided().limit(Rule::OrderNotionalMax, "499.5").judged().unwrap_err();
     assert_eq!((refused.breaches[0].limit.as_str(), refused.breaches[0].value.as_str()), ("499.5 USD", "500 USD"));
 }
 
