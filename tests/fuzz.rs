@@ -11,17 +11,17 @@ use std::sync::Arc;
 use alpha_arena::domain::equity::{Believed, marked};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
-    AccountView, EquityBook, InstId, Instrument, MarketView, Ms, OrdType, Order, OrderIntent, Price, Purpose, Qty, RunId,
-    Side, Usd,
+    AccountView, EquityBook, InstId, Instrument, MarketView, Ms, OrdType, Order, OrderIntent, Price, Purpose, Qty,
+    RunId, Side, Usd,
 };
 use alpha_arena::exchange::market::Market;
 use alpha_arena::execution::{News, Report};
 use alpha_arena::store::Opened;
 use alpha_arena::tracking::{Act, Answer, Ask, Desk, Feed, Heard, Now, Patience, Sweep};
 use alpha_arena::venue::{
-    Asked, CreateOutcome, judge_cancel, judge_create, parse_account, parse_algos, parse_book, parse_candles, parse_fills,
-    parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_quote, parse_time, parse_trades,
-    read_bills,
+    Asked, CreateOutcome, judge_cancel, judge_create, parse_account, parse_algos, parse_book, parse_candles,
+    parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_quote,
+    parse_time, parse_trades, read_bills,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -47,10 +47,43 @@ impl Chance {
 
 /// Values that have hurt somebody.
 const ODD: &[&str] = &[
-    "79228162514264337593543950335", "-79228162514264337593543950335", "0.0000000000000000000000000001", "0", "-0", "-1", "1e5",
-    "nan", "inf", "", " ", "1000000000000000", "-1000000000000000", "10000000000", "0.000000000001", "999999999999999.999999999999",
-    "4102444800000", "9223372036854775807", "-9223372036854775808", "18446744073709551616", "0x10", "1.2.3", "٣", "\u{0}", "net",
-    "live", "filled", "canceled", "buy", "sell", "BTC-USDT-SWAP", "BTC-USDT", "USDT", "BTC", "1000000000", "0.5", "3",
+    "79228162514264337593543950335",
+    "-79228162514264337593543950335",
+    "0.0000000000000000000000000001",
+    "0",
+    "-0",
+    "-1",
+    "1e5",
+    "nan",
+    "inf",
+    "",
+    " ",
+    "1000000000000000",
+    "-1000000000000000",
+    "10000000000",
+    "0.000000000001",
+    "999999999999999.999999999999",
+    "4102444800000",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551616",
+    "0x10",
+    "1.2.3",
+    "٣",
+    "\u{0}",
+    "net",
+    "live",
+    "filled",
+    "canceled",
+    "buy",
+    "sell",
+    "BTC-USDT-SWAP",
+    "BTC-USDT",
+    "USDT",
+    "BTC",
+    "1000000000",
+    "0.5",
+    "3",
 ];
 
 /// Puts something else in a few places.
@@ -245,47 +278,85 @@ fn account_rows() -> Value {
 
 /// Each kind of message: a good one, and who reads it.
 const TARGETS: &[Target] = &[
-    ("ticker", || json!([{"instId": INST, "last": "100", "askPx": "101", "askSz": "1", "bidPx": "99", "bidSz": "1", "ts": NOW.to_string()}]), |v, r| {
-        if let Ok((inst, quote)) = parse_quote(&v.to_string())
-            && let Some(shown) = r.market.insts.get_mut(&inst)
-        {
-            shown.quote = Some(quote);
-        }
-    }),
-    ("mark price", || json!([{"instId": INST, "markPx": "100", "ts": NOW.to_string()}]), |v, r| {
-        if let Ok((inst, price, at)) = parse_mark(&v.to_string())
-            && let Some(shown) = r.market.insts.get_mut(&inst)
-        {
-            shown.mark = Some((price, at));
-        }
-    }),
-    ("candle", || json!([[NOW.to_string(), "100", "102", "99", "101", "5", "5", "500", "1"]]), |v, _| drop(parse_candles(&v.to_string()))),
-    ("book", || json!([{"asks": [["101", "1", "0", "1"]], "bids": [["99", "1", "0", "1"]], "ts": NOW.to_string()}]), |v, _| drop(parse_book(&v.to_string()))),
-    ("trade", || json!([{"instId": INST, "tradeId": "1", "px": "100", "sz": "1", "side": "buy", "ts": NOW.to_string()}]), |v, _| drop(parse_trades(&v.to_string()))),
-    ("instrument", || json!([{"instId": INST, "instType": "SWAP", "baseCcy": "", "quoteCcy": "", "settleCcy": "USDT", "ctValCcy": "BTC",
-        "ctType": "linear", "ctVal": "0.01", "ctMult": "1", "tickSz": "0.1", "lotSz": "0.01", "minSz": "0.01", "maxLmtSz": "1000000",
-        "maxMktSz": "10000", "lever": "100", "state": "live", "instIdCode": 1}]), |v, r| {
-        for inst in parse_instruments(v).unwrap_or_default() {
-            if let Some(shown) = r.market.insts.get_mut(&inst.id) {
-                shown.instrument = Arc::new(inst);
+    (
+        "ticker",
+        || json!([{"instId": INST, "last": "100", "askPx": "101", "askSz": "1", "bidPx": "99", "bidSz": "1", "ts": NOW.to_string()}]),
+        |v, r| {
+            if let Ok((inst, quote)) = parse_quote(&v.to_string())
+                && let Some(shown) = r.market.insts.get_mut(&inst)
+            {
+                shown.quote = Some(quote);
             }
-        }
-    }),
-    ("order", || json!([order_row()]), |v, r| {
-        if let Ok(pushes) = parse_orders(&v.to_string()) {
-            r.hear(Heard::Orders(pushes));
-        }
-    }),
-    ("fill", || json!([fill_row()]), |v, r| {
-        if let Ok(rows) = parse_fills(v) {
-            r.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(rows) }));
-        }
-    }),
-    ("algo order", || json!([{"algoId": "7", "algoClOrdId": "asS", "state": "live", "sz": "2", "slTriggerPx": "90", "uTime": NOW.to_string()}]), |v, r| {
-        if let Ok(pushes) = parse_algos(&v.to_string()) {
-            r.hear(Heard::Stops(pushes));
-        }
-    }),
+        },
+    ),
+    (
+        "mark price",
+        || json!([{"instId": INST, "markPx": "100", "ts": NOW.to_string()}]),
+        |v, r| {
+            if let Ok((inst, price, at)) = parse_mark(&v.to_string())
+                && let Some(shown) = r.market.insts.get_mut(&inst)
+            {
+                shown.mark = Some((price, at));
+            }
+        },
+    ),
+    (
+        "candle",
+        || json!([[NOW.to_string(), "100", "102", "99", "101", "5", "5", "500", "1"]]),
+        |v, _| drop(parse_candles(&v.to_string())),
+    ),
+    (
+        "book",
+        || json!([{"asks": [["101", "1", "0", "1"]], "bids": [["99", "1", "0", "1"]], "ts": NOW.to_string()}]),
+        |v, _| drop(parse_book(&v.to_string())),
+    ),
+    (
+        "trade",
+        || json!([{"instId": INST, "tradeId": "1", "px": "100", "sz": "1", "side": "buy", "ts": NOW.to_string()}]),
+        |v, _| drop(parse_trades(&v.to_string())),
+    ),
+    (
+        "instrument",
+        || {
+            json!([{"instId": INST, "instType": "SWAP", "baseCcy": "", "quoteCcy": "", "settleCcy": "USDT", "ctValCcy": "BTC",
+        "ctType": "linear", "ctVal": "0.01", "ctMult": "1", "tickSz": "0.1", "lotSz": "0.01", "minSz": "0.01", "maxLmtSz": "1000000",
+        "maxMktSz": "10000", "lever": "100", "state": "live", "instIdCode": 1}])
+        },
+        |v, r| {
+            for inst in parse_instruments(v).unwrap_or_default() {
+                if let Some(shown) = r.market.insts.get_mut(&inst.id) {
+                    shown.instrument = Arc::new(inst);
+                }
+            }
+        },
+    ),
+    (
+        "order",
+        || json!([order_row()]),
+        |v, r| {
+            if let Ok(pushes) = parse_orders(&v.to_string()) {
+                r.hear(Heard::Orders(pushes));
+            }
+        },
+    ),
+    (
+        "fill",
+        || json!([fill_row()]),
+        |v, r| {
+            if let Ok(rows) = parse_fills(v) {
+                r.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(rows) }));
+            }
+        },
+    ),
+    (
+        "algo order",
+        || json!([{"algoId": "7", "algoClOrdId": "asS", "state": "live", "sz": "2", "slTriggerPx": "90", "uTime": NOW.to_string()}]),
+        |v, r| {
+            if let Ok(pushes) = parse_algos(&v.to_string()) {
+                r.hear(Heard::Stops(pushes));
+            }
+        },
+    ),
     ("account", account_rows, |v, r| {
         if let Ok(view) = parse_account(&v["balance"], &v["positions"], Ms(NOW + r.heard as i64)) {
             let view = Arc::new(view);
@@ -293,26 +364,38 @@ const TARGETS: &[Target] = &[
             r.hear(Heard::Account(view));
         }
     }),
-    ("bill", || json!([{"billId": "1", "type": "1", "ccy": "USDT", "balChg": "5", "instId": "", "ordId": "", "tradeId": "", "ts": NOW.to_string()}]), |v, r| {
-        let Ok(page) = read_bills(v) else { return };
-        let Some(account) = r.account.clone() else { return };
-        let mut account = AccountView::clone(&account);
-        for bill in page.rows {
-            *account.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
-            *account.other_bills.entry(bill.ccy).or_default() += bill.change;
-        }
-        account.as_of = Ms(NOW + r.heard as i64);
-        let account = Arc::new(account);
-        r.account = Some(Arc::clone(&account));
-        r.hear(Heard::Account(account));
-    }),
-    ("funding", || json!([{"instId": INST, "fundingRate": "0.0001", "realizedRate": "0.0001", "fundingTime": NOW.to_string(), "nextFundingTime": NOW.to_string()}]), |v, _| drop(parse_funding(v))),
+    (
+        "bill",
+        || json!([{"billId": "1", "type": "1", "ccy": "USDT", "balChg": "5", "instId": "", "ordId": "", "tradeId": "", "ts": NOW.to_string()}]),
+        |v, r| {
+            let Ok(page) = read_bills(v) else { return };
+            let Some(account) = r.account.clone() else { return };
+            let mut account = AccountView::clone(&account);
+            for bill in page.rows {
+                *account.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
+                *account.other_bills.entry(bill.ccy).or_default() += bill.change;
+            }
+            account.as_of = Ms(NOW + r.heard as i64);
+            let account = Arc::new(account);
+            r.account = Some(Arc::clone(&account));
+            r.hear(Heard::Account(account));
+        },
+    ),
+    (
+        "funding",
+        || json!([{"instId": INST, "fundingRate": "0.0001", "realizedRate": "0.0001", "fundingTime": NOW.to_string(), "nextFundingTime": NOW.to_string()}]),
+        |v, _| drop(parse_funding(v)),
+    ),
     ("open interest", || json!([{"instId": INST, "oi": "1000"}]), |v, _| drop(parse_open_interest(v))),
     ("time", || json!([{"ts": NOW.to_string()}]), |v, _| drop(parse_time(v))),
-    ("answer", || json!({"code": "0", "msg": "", "data": [{"ordId": "9", "clOrdId": ID, "sCode": "0", "sMsg": ""}]}), |v, _| {
-        drop(judge_create(ID, &v.to_string()));
-        drop(judge_cancel(Asked::ours(ID), &v.to_string()));
-    }),
+    (
+        "answer",
+        || json!({"code": "0", "msg": "", "data": [{"ordId": "9", "clOrdId": ID, "sCode": "0", "sMsg": ""}]}),
+        |v, _| {
+            drop(judge_create(ID, &v.to_string()));
+            drop(judge_cancel(Asked::ours(ID), &v.to_string()));
+        },
+    ),
 ];
 
 #[test]
@@ -337,7 +420,8 @@ fn no_message_makes_anything_panic() {
             }));
             if let Err(panic) = read {
                 let what = panic.downcast_ref::<String>().cloned();
-                let what = what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+                let what =
+                    what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
                 wrong.push(format!("{name}, message {run}: {what}: {message}"));
                 reach = Reach::new();
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Snapshot;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
+use crate::domain::units::quotient;
 use crate::domain::{
     ContenderId, GoodFor, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose,
     Qty, Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
@@ -64,7 +65,8 @@ pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
         let sleeve = world.sleeves.get(&proposal.contender).filter(|s| s.instruments.contains(&proposal.inst));
         let sleeve = sleeve.unwrap_or(world.retired);
         let Some(shown) = world.snapshot.market.get(&proposal.inst) else { continue };
-        let equity = Usd(world.snapshot.equity.0 * (Decimal::ONE - world.reserve) * sleeve.weight);
+        let equity =
+            Usd(world.snapshot.equity.0.saturating_mul(Decimal::ONE - world.reserve).saturating_mul(sleeve.weight));
         let key = (proposal.contender.clone(), proposal.inst.clone());
         let current = world.orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
         let mut row = Allocation {
@@ -109,11 +111,11 @@ fn child(
     let Some(share) = proposal.target else { return Err((current, "keep".into())) };
     let Some(quote) = quote else { return Err((current, "no quote".into())) };
     let mid = quote.mid();
-    let slot = Usd(equity.0 / Decimal::from(sleeve.instruments.len().max(1)));
+    let slot = Usd(quotient(equity.0, Decimal::from(sleeve.instruments.len().max(1))));
     let share = if inst.kind == InstKind::Spot { share.fraction().max(Decimal::ZERO) } else { share.fraction() };
-    let magnitude = inst.size_for(Usd(slot.0 * share.abs()), mid);
+    let magnitude = inst.size_for(Usd(slot.0.saturating_mul(share.abs())), mid);
     let target = if share < Decimal::ZERO { Qty(-magnitude.0) } else { magnitude };
-    let delta = Qty(target.0 - current.0);
+    let delta = Qty(target.0.saturating_sub(current.0));
     if let Some(order) = busy(world, proposal) {
         return Err((target, format!("order {order} is still on its way")));
     }
@@ -123,14 +125,14 @@ fn child(
         return Err((target, "at target".into()));
     }
     // An exit is always worth it; a change of size must pay for its costs.
-    if !target.is_zero() && change.0 < world.no_trade_band * slot.0 {
+    if !target.is_zero() && change.0 < world.no_trade_band.saturating_mul(slot.0) {
         return Err((
             target,
             format!("change of {} USD is inside the no-trade band", change.0.round_dp(2).normalize()),
         ));
     }
     let side = Side::of(delta);
-    let same_direction = current.0 * target.0 >= Decimal::ZERO;
+    let same_direction = current.0.saturating_mul(target.0) >= Decimal::ZERO;
     let purpose = if same_direction && target.abs() < current.abs() { Purpose::Exit } else { Purpose::Entry };
     let (ord_type, limit, ttl) = worked(sleeve.execution, side, inst, quote);
     let slippage = match sleeve.execution {
@@ -196,7 +198,7 @@ fn child(
 /// is? Then the venue may hold it to that. An exit of one sleeve may well open at the venue, if others hold the opposite.
 fn reduces(orders: &OrdersView, inst: &Instrument, side: Side, qty: Qty) -> bool {
     let ours: Decimal = orders.holdings.iter().filter(|((_, on), _)| *on == inst.id).map(|(_, h)| h.qty.0).sum();
-    let net = ours + orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
+    let net = ours.saturating_add(orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0));
     // Nothing else may be on its way that could have taken it first.
     let others = orders.open.values().any(|o| o.inst == inst.id && o.side == side);
     !others && side == Side::of(Qty(-net)) && qty.0 <= net.abs()
@@ -223,8 +225,8 @@ pub(super) fn worked(
         WorkingPolicy::Market { .. } => (OrdType::Market, None, None),
         WorkingPolicy::IocLimit { collar, .. } => {
             let limit = match side {
-                Side::Buy => quote.ask.0 * (Decimal::ONE + collar.fraction()),
-                Side::Sell => quote.bid.0 * (Decimal::ONE - collar.fraction()),
+                Side::Buy => quote.ask.0.saturating_mul(Decimal::ONE + collar.fraction()),
+                Side::Sell => quote.bid.0.saturating_mul(Decimal::ONE - collar.fraction()),
             };
             (OrdType::Ioc, Some(inst.limit_tick(side, Price(limit))), None)
         }
@@ -246,8 +248,8 @@ pub(super) fn within(ttl: Option<Ms>, good_for: Option<GoodFor>, now: Ms) -> Opt
 /// So far from the price on the losing side, rounded toward it. `None`: there is no such price.
 fn default_stop(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Option<Price> {
     let trigger = match side {
-        Side::Buy => inst.ceil_tick(Price(price.0 * (Decimal::ONE - share))),
-        Side::Sell => inst.floor_tick(Price(price.0 * (Decimal::ONE + share))),
+        Side::Buy => inst.ceil_tick(Price(price.0.saturating_mul(Decimal::ONE - share))),
+        Side::Sell => inst.floor_tick(Price(price.0.saturating_mul(Decimal::ONE + share))),
     };
     (trigger > Price::ZERO && protects(side, trigger, price)).then_some(trigger)
 }

@@ -64,7 +64,7 @@ impl Work {
         }
         let Some(quote) = quote.filter(|_| self.tries < self.policy.tries()) else { return Next::Over };
         let held = orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
-        let delta = Qty(self.target.0 - held.0);
+        let delta = Qty(self.target.0.saturating_sub(held.0));
         let qty = inst.floor_lot(delta.abs());
         if Side::of(delta) != self.first.side || qty < inst.min_size || orders.frozen(&self.first.inst).is_some() {
             return Next::Over;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
+use super::units::quotient;
 use super::{Bill, Fill, InstKind, Instrument, Price, Qty, Side, Usd};
 
 /// Decimals kept of an average price, a fee and a profit.
@@ -36,10 +37,10 @@ impl Holding {
     pub fn apply(&mut self, inst: &Instrument, fill: &Fill) -> Decimal {
         let profit = self.shift(inst, fill.side.signed(fill.qty), fill.price);
         if fill.fee_ccy == inst.quote {
-            self.fees += fill.fee;
+            self.fees = self.fees.saturating_add(fill.fee);
         } else {
-            self.qty = Qty((self.qty.0 + fill.fee).normalize());
-            self.fees = settle(self.fees + fill.fee * fill.price.0);
+            self.qty = Qty(self.qty.0.saturating_add(fill.fee).normalize());
+            self.fees = settle(self.fees.saturating_add(fill.fee.saturating_mul(fill.price.0)));
         }
         if self.qty.is_zero() {
             self.average = Price::ZERO;
@@ -52,29 +53,39 @@ impl Holding {
     pub fn shift(&mut self, inst: &Instrument, signed: Qty, price: Price) -> Decimal {
         let (signed, held) = (signed.0, self.qty.0);
         let profit = if held.is_zero() || held.is_sign_negative() == signed.is_sign_negative() {
-            let total = held + signed;
-            self.average = Price(settle((self.average.0 * held + price.0 * signed) / total));
+            let total = held.saturating_add(signed);
+            self.average = Price(settle(quotient(
+                self.average.0.saturating_mul(held).saturating_add(price.0.saturating_mul(signed)),
+                total,
+            )));
             Decimal::ZERO
         } else {
             let closed = held.abs().min(signed.abs());
             let direction = if held.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
-            let profit = settle((price.0 - self.average.0) * closed * inst.contract_value * direction);
+            let profit = settle(
+                price
+                    .0
+                    .saturating_sub(self.average.0)
+                    .saturating_mul(closed)
+                    .saturating_mul(inst.contract_value)
+                    .saturating_mul(direction),
+            );
             if signed.abs() > held.abs() {
                 self.average = price;
             }
             profit
         };
-        self.qty = Qty((held + signed).normalize());
+        self.qty = Qty(held.saturating_add(signed).normalize());
         if self.qty.is_zero() {
             self.average = Price::ZERO;
         }
-        self.realised = settle(self.realised + profit);
+        self.realised = settle(self.realised.saturating_add(profit));
         profit
     }
 
     /// Profit of what is open at `mark`, in the quote currency.
     pub fn unrealised(&self, inst: &Instrument, mark: Price) -> Usd {
-        Usd((mark.0 - self.average.0) * self.qty.0 * inst.contract_value)
+        Usd(mark.0.saturating_sub(self.average.0).saturating_mul(self.qty.0).saturating_mul(inst.contract_value))
     }
 }
 
@@ -94,10 +105,10 @@ impl Books {
             InstKind::Swap => {
                 let holding = self.positions.entry(inst.id.to_string()).or_default();
                 let profit = holding.apply(inst, fill);
-                self.add(inst.settle(), profit + fill.fee);
+                self.add(inst.settle(), profit.saturating_add(fill.fee));
             }
             InstKind::Spot => {
-                let value = fill.price.0 * fill.qty.0;
+                let value = fill.price.0.saturating_mul(fill.qty.0);
                 let (coins, money) = match fill.side {
                     Side::Buy => (fill.qty.0, -value),
                     Side::Sell => (-fill.qty.0, value),
@@ -116,7 +127,7 @@ impl Books {
 
     fn add(&mut self, ccy: &str, change: Decimal) {
         let cash = self.cash.entry(ccy.to_owned()).or_default();
-        *cash = (*cash + change).normalize();
+        *cash = cash.saturating_add(change).normalize();
     }
 }
 

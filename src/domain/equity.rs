@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::units::quotient;
 use super::{AccountView, InstKind, MarketView, Ms, Usd};
 
 /// Decimals kept of units and their value.
@@ -45,14 +46,14 @@ impl EquityBook {
             return self.begin(account);
         }
         let flow = self.flow(account);
-        let before = equity - flow;
+        let before = equity.saturating_sub(flow);
         let closed_at = self.nav;
-        self.nav = settle(before / self.units);
+        self.nav = settle(quotient(before, self.units));
         if equity <= Decimal::ZERO && flow < Decimal::ZERO {
             // All of it was taken out: that is no loss. What comes in next buys units at what they were worth.
             (self.nav, self.units) = (closed_at, Decimal::ZERO);
         } else if !flow.is_zero() && self.nav > Decimal::ZERO {
-            self.units = settle(equity / self.nav);
+            self.units = settle(quotient(equity, self.nav));
         }
         let day = account.as_of.utc_day();
         if day != self.day {
@@ -79,7 +80,7 @@ impl EquityBook {
         if account.as_of.utc_day() != self.day {
             (self.day, self.open, self.low, self.high) = (account.as_of.utc_day(), self.nav, self.nav, self.nav);
         }
-        self.units = settle(equity / self.nav);
+        self.units = settle(quotient(equity, self.nav));
         self.note(account);
         true
     }
@@ -101,16 +102,16 @@ impl EquityBook {
             .transfers
             .iter()
             .map(|(ccy, sum)| {
-                let moved = *sum - self.flows.get(ccy).copied().unwrap_or_default();
+                let moved = (*sum).saturating_sub(self.flows.get(ccy).copied().unwrap_or_default());
                 let now = account.price_of(ccy).filter(|price| !price.is_zero());
-                moved * now.or_else(|| self.prices.get(ccy).copied()).unwrap_or_default()
+                moved.saturating_mul(now.or_else(|| self.prices.get(ccy).copied()).unwrap_or_default())
             })
             .sum()
     }
 
     /// What a unit is worth at this equity, no money having moved since the last read.
     fn nav_at(&self, equity: Usd) -> Option<Decimal> {
-        (!self.units.is_zero()).then(|| equity.0 / self.units)
+        (!self.units.is_zero()).then(|| quotient(equity.0, self.units))
     }
 
     /// Loss since the UTC day of `now` began, as a share of what there was; never negative.
@@ -165,7 +166,7 @@ pub fn marked(account: &AccountView, market: &MarketView, believed: &Believed) -
         let mark = shown.mark.filter(|(_, at)| inst.kind == InstKind::Swap && fresh(*at)).map(|(price, _)| price.0);
         let Some(price) = mark.or(mid) else { continue };
         let close = shown.series.values().find_map(|series| series.candles().last()).map(|bar| bar.close.0);
-        if close.is_some_and(|close| (price - close).abs() > believed.jump * close) {
+        if close.is_some_and(|close| (price - close).abs() > believed.jump.saturating_mul(close)) {
             continue;
         }
         let change = match inst.kind {

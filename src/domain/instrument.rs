@@ -67,9 +67,13 @@ fn unbounded() -> Qty {
 }
 
 impl Instrument {
+    /// How many steps a value is; `None`: more than a decimal can count, so that rounding would change nothing.
+    fn steps(&self, value: rust_decimal::Decimal, step: rust_decimal::Decimal) -> Option<rust_decimal::Decimal> {
+        value.checked_div(step)
+    }
     /// Size rounded **toward zero** to the lot: never more than was meant.
     pub fn floor_lot(&self, qty: Qty) -> Qty {
-        Qty((qty.0 / self.lot.0).trunc() * self.lot.0)
+        Qty(self.steps(qty.0, self.lot.0).map_or(qty.0, |lots| lots.trunc().saturating_mul(self.lot.0)))
     }
     /// The most that one market order may be, in base units or contracts, at about this price: on spot the venue says it in the
     /// quote currency. Without a price, what a limit order may be.
@@ -85,11 +89,11 @@ impl Instrument {
     }
     /// Price rounded **down** to the tick.
     pub fn floor_tick(&self, price: Price) -> Price {
-        Price((price.0 / self.tick.0).floor() * self.tick.0)
+        Price(self.steps(price.0, self.tick.0).map_or(price.0, |ticks| ticks.floor().saturating_mul(self.tick.0)))
     }
     /// Price rounded **up** to the tick.
     pub fn ceil_tick(&self, price: Price) -> Price {
-        Price((price.0 / self.tick.0).ceil() * self.tick.0)
+        Price(self.steps(price.0, self.tick.0).map_or(price.0, |ticks| ticks.ceil().saturating_mul(self.tick.0)))
     }
     /// A limit price rounded so that it is never worse for us than what was asked.
     pub fn limit_tick(&self, side: Side, price: Price) -> Price {
@@ -100,11 +104,11 @@ impl Instrument {
     }
     /// Is it a whole number of lots?
     pub fn on_lot(&self, qty: Qty) -> bool {
-        (qty.0 % self.lot.0).is_zero()
+        qty.0.checked_rem(self.lot.0).is_some_and(|rest| rest.is_zero())
     }
     /// Is it a whole number of ticks?
     pub fn on_tick(&self, price: Price) -> bool {
-        (price.0 % self.tick.0).is_zero()
+        price.0.checked_rem(self.tick.0).is_some_and(|rest| rest.is_zero())
     }
     /// Value of `qty` at `price`, without sign. `None` on overflow.
     pub fn notional(&self, qty: Qty, price: Price) -> Option<Usd> {

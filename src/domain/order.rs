@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::units::quotient;
 use super::{
     AlgoState, ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
     RunId, Side, TradeId, VenueOrdId,
@@ -281,7 +282,7 @@ impl Order {
         let within = limit.is_none_or(|limit| if self.side == Side::Buy { price <= limit } else { price >= limit });
         let near = |price: Price| {
             let reference = self.reference.0;
-            reference.is_zero() || (price.0 >= reference / FAR && price.0 <= reference * FAR)
+            reference.is_zero() || (price.0 >= quotient(reference, FAR) && price.0 <= reference.saturating_mul(FAR))
         };
         price > Price::ZERO && within && near(price)
     }

@@ -80,17 +80,17 @@ impl Tally {
         }
         // A late word of yesterday counts for nothing of today.
         let today = day == counts.day;
-        counts.turnover = Usd(counts.turnover.0 + if today { fill.value.0 } else { Decimal::ZERO });
-        counts.fees += if today { fill.fee } else { Decimal::ZERO };
+        counts.turnover = Usd(counts.turnover.0.saturating_add(if today { fill.value.0 } else { Decimal::ZERO }));
+        counts.fees = counts.fees.saturating_add(if today { fill.fee } else { Decimal::ZERO });
         counts.last_fill = Some(fill.at);
         let (before, after) = fill.held;
-        let adds = after.abs() > before.abs() || before * after < Decimal::ZERO;
+        let adds = after.abs() > before.abs() || before.saturating_mul(after) < Decimal::ZERO;
         if adds && counts.adding.as_ref() != Some(fill.order) {
             counts.trades += u32::from(today);
             counts.adding = Some(fill.order.clone());
         }
-        counts.open_profit += fill.profit;
-        let closed = !before.is_zero() && (after.is_zero() || before * after < Decimal::ZERO);
+        counts.open_profit = counts.open_profit.saturating_add(fill.profit);
+        let closed = !before.is_zero() && (after.is_zero() || before.saturating_mul(after) < Decimal::ZERO);
         if closed {
             let (of, streak) = self.losses_in_a_row.entry(fill.contender.clone()).or_default();
             if day > *of {

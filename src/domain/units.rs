@@ -72,10 +72,12 @@ impl fmt::Display for Bps {
 /// A quotient that is always a number: what is divided by nothing, or by next to nothing, is as large as a decimal can be, so that
 /// whatever is compared with a limit is beyond it; nothing divided by nothing is nothing.
 pub fn quotient(value: Decimal, by: Decimal) -> Decimal {
-    value.checked_div(by).unwrap_or_else(|| match (value.is_zero(), value.is_sign_negative() == by.is_sign_negative()) {
-        (true, _) => Decimal::ZERO,
-        (false, true) => Decimal::MAX,
-        (false, false) => Decimal::MIN,
+    value.checked_div(by).unwrap_or_else(|| {
+        match (value.is_zero(), value.is_sign_negative() == by.is_sign_negative()) {
+            (true, _) => Decimal::ZERO,
+            (false, true) => Decimal::MAX,
+            (false, false) => Decimal::MIN,
+        }
     })
 }
 

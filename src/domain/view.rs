@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Holding;
+use super::units::quotient;
 use super::{
     Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side, Stop,
     Tally,
@@ -26,7 +27,7 @@ pub struct Quote {
 impl Quote {
     /// Half way between bid and ask.
     pub fn mid(&self) -> Price {
-        Price((self.bid.0 + self.ask.0) / Decimal::TWO)
+        Price(quotient(self.bid.0.saturating_add(self.ask.0), Decimal::TWO))
     }
     /// Positive, and bid below ask.
     pub fn is_sane(&self) -> bool {
@@ -216,11 +217,11 @@ impl OrdersView {
     /// The most and the least the account may come to hold of an instrument if every order that may be alive fills in
     /// full on its side: worst case for exposure, unknown orders included. What is not ours counts too.
     pub fn worst_case(&self, inst: &InstId) -> (Qty, Qty) {
-        let net = self.net(inst) + self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0);
+        let net = self.net(inst).saturating_add(self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0));
         let leaves = |side: Side| -> Decimal {
             self.open.values().filter(|o| o.inst == *inst && o.side == side).map(|o| o.leaves.0).sum()
         };
-        (Qty(net + leaves(Side::Buy)), Qty(net - leaves(Side::Sell)))
+        (Qty(net.saturating_add(leaves(Side::Buy))), Qty(net.saturating_sub(leaves(Side::Sell))))
     }
 }
 

@@ -27,7 +27,7 @@ pub fn worst_case(inst: &InstId, orders: &OrdersView, in_flight: &[InFlight]) ->
     let leaving = |side: Side| -> Decimal {
         in_flight.iter().filter(|o| o.inst == *inst && o.side == side).map(|o| o.qty.0).sum()
     };
-    (most.0 + leaving(Side::Buy), least.0 - leaving(Side::Sell))
+    (most.0.saturating_add(leaving(Side::Buy)), least.0.saturating_sub(leaving(Side::Sell)))
 }
 
 /// The instrument's exposure on the order's side, with the order.
@@ -43,8 +43,8 @@ fn sides(intent: &OrderIntent, view: &View<'_>) -> (Decimal, Decimal) {
     // A move of a resting order is counted already.
     let added = if intent.moves.is_some() { Decimal::ZERO } else { intent.qty.0 };
     let (before, after) = match intent.side {
-        Side::Buy => (most, most + added),
-        Side::Sell => (-least, -least + added),
+        Side::Buy => (most, most.saturating_add(added)),
+        Side::Sell => (-least, (-least).saturating_add(added)),
     };
     (before.max(Decimal::ZERO), after.max(Decimal::ZERO))
 }
@@ -105,8 +105,8 @@ pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
         let (mut most, mut least) = worst_case(id, view.orders, view.in_flight);
         if *id == intent.inst && intent.moves.is_none() {
             match intent.side {
-                Side::Buy => most += intent.qty.0,
-                Side::Sell => least -= intent.qty.0,
+                Side::Buy => most = most.saturating_add(intent.qty.0),
+                Side::Sell => least = least.saturating_sub(intent.qty.0),
             }
         }
         if most.is_zero() && least.is_zero() {
@@ -145,16 +145,16 @@ pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -
             let added = inst.notional(Qty((after - before).max(Decimal::ZERO)), price)?.0;
             let told = account.positions.get(&inst.id).and_then(|p| p.leverage).filter(|l| *l >= Decimal::ONE);
             let margin = added.checked_div(told.unwrap_or(leverage_max).min(leverage_max))?;
-            intent.is_opening().then_some((margin + committed(view, leverage_max)?, account.available.0))
+            intent.is_opening().then_some((margin.saturating_add(committed(view, leverage_max)?), account.available.0))
         }
         InstKind::Spot if intent.side == Side::Buy => {
             let free = account.balances.get(&inst.quote).map_or(Decimal::ZERO, |b| b.available);
-            Some((value + committed(view, leverage_max)?, free))
+            Some((value.saturating_add(committed(view, leverage_max)?), free))
         }
         InstKind::Spot => {
             // What we have sold since the account was read may be missing there: our own books know it.
             let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
-            Some((intent.qty.0 * price.0, there.max(view.orders.net(&inst.id)) * price.0))
+            Some((intent.qty.0.saturating_mul(price.0), there.max(view.orders.net(&inst.id)).saturating_mul(price.0)))
         }
     }
 }
@@ -170,11 +170,11 @@ fn committed(view: &View<'_>, leverage_max: Decimal) -> Option<Decimal> {
         let Some(shown) = view.market.insts.get(inst) else { continue };
         let Some(price) = price_of(&shown.instrument, view.market) else { continue };
         let value = shown.instrument.notional(qty, price)?.0;
-        sum += match shown.instrument.kind {
+        sum = sum.saturating_add(match shown.instrument.kind {
             InstKind::Swap => value.checked_div(leverage_max)?,
             InstKind::Spot if side == Side::Buy => value,
             InstKind::Spot => Decimal::ZERO,
-        };
+        });
     }
     Some(sum)
 }

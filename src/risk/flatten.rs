@@ -40,7 +40,7 @@ pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView, scope
             let there = account.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0);
             let foreign = orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
             // Reduce-only: never past what is there.
-            let ours = there - foreign;
+            let ours = there.saturating_sub(foreign);
             let same_side = !ours.is_zero() && ours.is_sign_negative() == there.is_sign_negative();
             if same_side { Qty(ours.clamp(-there.abs(), there.abs())) } else { Qty::ZERO }
         }

@@ -74,8 +74,8 @@ pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Pric
 /// So far from a price on the losing side of a position, rounded toward it: never further away than configured.
 fn away(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Price {
     match side {
-        Side::Buy => inst.ceil_tick(Price(price.0 * (Decimal::ONE - share))),
-        Side::Sell => inst.floor_tick(Price(price.0 * (Decimal::ONE + share))),
+        Side::Buy => inst.ceil_tick(Price(price.0.saturating_mul(Decimal::ONE - share))),
+        Side::Sell => inst.floor_tick(Price(price.0.saturating_mul(Decimal::ONE + share))),
     }
 }
 
@@ -148,7 +148,7 @@ pub fn plan(
         let closing: Decimal = own.iter().filter(|s| closing(s)).map(|s| size(s)).sum();
         let live: Vec<&&&ShownStop> = own.iter().filter(|s| s.phase == StopPhase::Live).collect();
         let coming = own.iter().any(|s| s.phase == StopPhase::Coming && !overdue(&s.stop.id));
-        left -= qty.0;
+        left = left.saturating_sub(qty.0);
         let hit = last.is_some_and(|last| if out == Side::Sell { last <= *trigger } else { last >= *trigger });
         // What has triggered needs no second stop.
         let wants = inst.floor_lot(Qty((qty.0 - closing).max(Decimal::ZERO)));
@@ -281,7 +281,7 @@ pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], bare: Qty) -> Vec<Act>
         let before = acts.len();
         exit((inst, None), sleeve, qty, "no stop could be placed in time".into(), true, &mut acts);
         if acts.len() > before {
-            open -= qty.0;
+            open = open.saturating_sub(qty.0);
         }
     }
     acts

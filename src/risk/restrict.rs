@@ -141,7 +141,7 @@ fn room_in_sleeve(contender: &ContenderId, intent: &OrderIntent, view: &View<'_>
 pub(super) fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
     let ours = view.orders.net(&intent.inst);
     let position = match view.instrument.kind {
-        InstKind::Swap => ours + view.orders.foreign.get(&intent.inst).map_or(Decimal::ZERO, |qty| qty.0),
+        InstKind::Swap => ours.saturating_add(view.orders.foreign.get(&intent.inst).map_or(Decimal::ZERO, |qty| qty.0)),
         // Coins that are not ours are not ours to sell.
         InstKind::Spot => ours.max(Decimal::ZERO),
     };
@@ -157,7 +157,7 @@ fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> D
     let leaving: Decimal = view.in_flight.iter().filter(leaving).map(|o| o.qty.0).sum();
     // An order that is moved is among them itself.
     let own = intent.moves.as_ref().and_then(|id| view.orders.open.get(id)).map_or(Decimal::ZERO, |o| o.leaves.0);
-    open + leaving - own
+    open.saturating_add(leaving).saturating_sub(own)
 }
 
 #[cfg(test)]

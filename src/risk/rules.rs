@@ -168,6 +168,11 @@ fn check_whole(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Re
         }
     };
     let intent = cut_to_one_order(intent, view, limits);
+    // Of a turn the closing part goes first: cut so far that nothing would open, it is an exit.
+    let intent = match closing_part(&intent, view) {
+        Some(exit) if exit.qty == intent.qty => Arc::new(exit),
+        _ => intent,
+    };
     breaches.extend(sanity(&intent, view));
     for rule in Rule::ALL {
         if let Some((limit, value)) = broken(*rule, &intent, view, limits) {
@@ -311,7 +316,7 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
         }
         Rule::FreeBalance => {
             let (cost, free) = spendable(intent, view, limits.value(Rule::Leverage))?;
-            let left = free - cost;
+            let left = free.saturating_sub(cost);
             // Coins that are sold free money, they do not bind it.
             let least = if opening { limit } else { Decimal::ZERO };
             (left < least).then(|| (usd(least), usd(left)))
@@ -336,22 +341,26 @@ fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) ->
         }
         Rule::AccountAge => older(rule, limits, view.now.since(view.account?.as_of).max(Ms::ZERO)),
         Rule::DecisionAge => older(rule, limits, view.now.since(intent.decided_at)),
-        Rule::OrderRate => above(limit, Decimal::from(view.recent.last_minute(view.now) + 1)).filter(|_| opening),
-        Rule::OrdersPerDay => above(limit, Decimal::from(view.recent.today(view.now) + 1)).filter(|_| opening),
+        Rule::OrderRate => {
+            above(limit, Decimal::from(view.recent.last_minute(view.now).saturating_add(1))).filter(|_| opening)
+        }
+        Rule::OrdersPerDay => {
+            above(limit, Decimal::from(view.recent.today(view.now).saturating_add(1))).filter(|_| opening)
+        }
         Rule::Duplicate => {
             younger(rule, limits, view.recent.twin(intent, view.now)).filter(|_| opening && intent.moves.is_none())
         }
         Rule::Repeats => {
             let again = opening && intent.moves.is_none();
-            above(limit, Decimal::from(view.recent.repeats(intent, view.now) + 1)).filter(|_| again)
+            above(limit, Decimal::from(view.recent.repeats(intent, view.now).saturating_add(1))).filter(|_| again)
         }
         Rule::TradesPerDay => {
             let trades = view.orders.tally.trades(&intent.contender, view.now);
-            above(limit, Decimal::from(trades + 1)).filter(|_| opening)
+            above(limit, Decimal::from(trades.saturating_add(1))).filter(|_| opening)
         }
         Rule::Turnover => {
             let order = view.instrument.notional(intent.qty, worst_price(intent))?;
-            let turned = view.orders.tally.turnover(view.now).0 + order.0;
+            let turned = view.orders.tally.turnover(view.now).0.saturating_add(order.0);
             let share = turned.checked_div(view.equity.filter(|e| e.0 > Decimal::ZERO)?.0)?;
             above_share(rule, limits, share).filter(|_| opening)
         }
@@ -403,8 +412,8 @@ const UNKNOWN: &str = "not known";
 fn beyond(rule: Rule, limits: &Limits, intent: &OrderIntent, reference: Price) -> Option<Found> {
     let price = intent.limit.unwrap_or(intent.reference);
     let worse = match intent.side {
-        Side::Buy => price.0 - reference.0,
-        Side::Sell => reference.0 - price.0,
+        Side::Buy => price.0.saturating_sub(reference.0),
+        Side::Sell => reference.0.saturating_sub(price.0),
     };
     above_share(rule, limits, worse.checked_div(reference.0)?)
 }

@@ -282,7 +282,7 @@ impl Unwind {
                 Some(_) if !self.flatten.contains(inst) => continue,
                 Some(shown) => {
                     let ours = held(&shown.instrument, seen.orders, account, self.scope);
-                    (Qty(position.qty.0 - ours.0), "`--everything` closes it, too")
+                    (Qty(position.qty.0.saturating_sub(ours.0)), "`--everything` closes it, too")
                 }
                 None if !all => continue,
                 None => (position.qty, "it is not traded here: close it on the venue's page"),

@@ -273,7 +273,8 @@ impl Reader {
         let counted = self.with("reading rows", |db| has(db, "refusals"))?;
         let again = if counted { "(SELECT COALESCE(SUM(again), 0) FROM refusals)" } else { "0" };
         self.table(
-            &format!("SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
+            &format!(
+                "SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
                 (SELECT COUNT(*) FROM decisions) AS decisions,
                 (SELECT COUNT(*) FROM orders) AS orders,
                 (SELECT COUNT(*) FROM fills) AS fills,
@@ -291,7 +292,8 @@ impl Reader {
                 (SELECT value FROM meta WHERE key = 'mode') AS mode,
                 (SELECT value FROM meta WHERE key = 'uid') AS uid,
                 (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS bytes
-             LIMIT ?1"),
+             LIMIT ?1"
+            ),
             1,
         )
     }

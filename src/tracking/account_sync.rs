@@ -156,6 +156,12 @@ impl<V: Accounts> AccountSync<V> {
     }
 }
 
+/// Adds to a sum by its key.
+fn add<K: Ord + Clone>(sums: &mut BTreeMap<K, Decimal>, key: &K, change: Decimal) {
+    let sum = sums.entry(key.clone()).or_default();
+    *sum = sum.saturating_add(change);
+}
+
 /// A bill that is not a trade: those are kept as fills.
 fn is_other(bill: &&Bill) -> bool {
     bill.kind != "2" && bill.trade_id.is_none()
@@ -210,12 +216,12 @@ pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(Accoun
     view.transfers = book.transfers.clone();
     view.funding = book.funding.clone();
     for bill in bills.iter().filter(is_other) {
-        *view.other_bills.entry(bill.ccy.clone()).or_default() += bill.change;
+        add(&mut view.other_bills, &bill.ccy, bill.change);
         if bill.is_transfer() {
-            *view.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
+            add(&mut view.transfers, &bill.ccy, bill.change);
         }
         if let Some(inst) = bill.inst.as_ref().filter(|_| bill.is_funding()) {
-            *view.funding.entry(inst.clone()).or_default() += bill.change;
+            add(&mut view.funding, inst, bill.change);
         }
     }
     Ok((view, bills))

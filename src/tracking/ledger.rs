@@ -646,7 +646,7 @@ impl Ledger {
             .map(|o| (o.created_at, o.id.clone()))
             .collect();
         ended.sort();
-        let surplus = self.orders.len() - ENDED_KEPT;
+        let surplus = self.orders.len().saturating_sub(ENDED_KEPT);
         for (_, id) in ended.iter().take(surplus) {
             if let Some(venue) = self.orders.remove(id).and_then(|o| o.venue_id) {
                 self.by_venue.remove(&venue);

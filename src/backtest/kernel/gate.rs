@@ -256,6 +256,10 @@ impl Gate {
             (None, false) => (self.most_worth / (worst_price * self.unit) * (1.0 + 1e-12)).floor() as i64,
         };
         self.cut_to_one_order(order, worst_price, most);
+        let held = if order.side == Side::Sell { lane.held } else { -lane.held };
+        if order.opening && order.lots <= held && order.lots >= self.least {
+            *order = Order { opening: false, stop: None, ..*order };
+        }
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };
         let told = Told::new(now, order, (lane.held, equity, close), (limit, worst_price), self.unit);

@@ -114,7 +114,7 @@ impl Gate {
     pub(super) async fn guard(&mut self) -> Result<(), StageError> {
         let wall = self.wall();
         let pause = |n: u32| Ms(AGAIN.0 << n.min(DOUBLINGS));
-        self.work.guarding.asked.retain(|_, (at, n)| wall.since(*at) < Ms(pause(*n).0 * 2));
+        self.work.guarding.asked.retain(|_, (at, n)| wall.since(*at) < Ms(pause(*n).0.saturating_mul(2)));
         {
             let orders = self.orders.borrow();
             let on_way = |id: &String| orders.stops.iter().any(|s| s.phase == StopPhase::Coming && s.stop.id == *id);
@@ -219,7 +219,7 @@ impl Gate {
         let terms = Terms { default: self.protecting.stop_default, sure, now, child_wait, overdue: &overdue };
         let cover = plan(rules, fresh.map(|quote| quote.last), &sleeves, &stops, &terms);
         // Fractions of lots that no order can be made of are not bare.
-        let open = Qty(cover.needed.0 - cover.covered.0);
+        let open = Qty(cover.needed.0.saturating_sub(cover.covered.0));
         let bare = open >= rules.min_size && !open.is_zero();
         let before = self.work.guarding.measured.unwrap_or(wall);
         let shield = self.work.guarding.shields.entry(inst.clone()).or_default();
@@ -227,7 +227,7 @@ impl Gate {
         match (bare, shield.bare_since) {
             (true, None) => shield.bare_since = Some(wall),
             (true, Some(since)) => {
-                shield.total_ms += wall.since(before).0;
+                shield.total_ms = shield.total_ms.saturating_add(wall.since(before).0);
                 shield.longest_ms = shield.longest_ms.max(wall.since(since).0);
             }
             (false, _) => shield.bare_since = None,
@@ -510,7 +510,7 @@ impl Gate {
             sleeve: Usd::ZERO,
             weight: Decimal::ZERO,
             current,
-            target: Qty(current.0 + side.signed(intent.qty).0),
+            target: Qty(current.0.saturating_add(side.signed(intent.qty).0)),
             cl_ord_id: Some(intent.cl_ord_id.clone()),
             reason: format!("repair {} {}", side.as_str(), intent.qty),
         };

@@ -218,7 +218,8 @@ fn a_turn_that_may_not_open_still_exits() {
     assert_eq!(leaves(turn().limit(Rule::Position, "400")), whole);
     assert_eq!(leaves(turn().worth("9000").limit(Rule::DailyLoss, "5")).0, "30");
     // Cut to what one order may be, a turn closes first.
-    assert_eq!(leaves(turn().limit(Rule::OrderNotionalMax, "200")), ("20".into(), true, false, String::new()));
+    assert_eq!(leaves(turn().limit(Rule::OrderNotionalMax, "200")), ("20".into(), false, true, String::new()));
+    assert_eq!(leaves(turn().limit(Rule::OrderNotionalMax, "600")), ("60".into(), true, false, String::new()));
     let both = turn().limit(Rule::OrderNotionalMax, "200").limit(Rule::Position, "0");
     assert_eq!((leaves(both.clone()).0, leaves(both).1), ("20".into(), false));
     // What cannot leave at all does not.
@@ -226,7 +227,11 @@ fn a_turn_that_may_not_open_still_exits() {
     halted.readiness = Readiness::Halted("x".into());
     halted.expect(&["halted"]);
     // The sleeve is held by another: no turn.
-    fine().order(Side::Sell, "80", "100").holds("other", "30").limit(Rule::Position, "400").expect(&["position_notional_max"]);
+    fine()
+        .order(Side::Sell, "80", "100")
+        .holds("other", "30")
+        .limit(Rule::Position, "400")
+        .expect(&["position_notional_max"]);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 use rust_decimal::Decimal;
 
-use super::{Reader, has};
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::model::{unpacked, unpacked_bytes};
+use super::{Reader, has};
 use crate::domain::inputs::Stage;
 use crate::domain::{Ms, RunId};
 use crate::store::StoreError;

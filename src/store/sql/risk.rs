@@ -79,7 +79,13 @@ pub(super) fn refused_again(db: &Connection, order: &OrderId, intent: &OrderInte
         db,
         "INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6) ON CONFLICT (order_id) DO UPDATE SET
          again = again + 1, last_ms = excluded.last_ms, last_run_id = excluded.last_run_id",
-        params![order.as_str(), intent.contender.as_str(), intent.inst.as_str(), intent.side.as_str(), at.0,
-            intent.run_id.to_string()],
+        params![
+            order.as_str(),
+            intent.contender.as_str(),
+            intent.inst.as_str(),
+            intent.side.as_str(),
+            at.0,
+            intent.run_id.to_string()
+        ],
     )
 }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{Act, Desk, Now};
 use crate::domain::record::Record;
+use crate::domain::units::quotient;
 use crate::domain::{AccountView, InstId, InstKind, Instrument, Ms, Order, OrderState, Price, Qty, Trouble};
 use crate::tracking::ledger::Ledger;
 use crate::venue::FillReport;
@@ -117,10 +118,10 @@ impl Audit {
         let settled = |inst: &&Arc<Instrument>| inst.kind == InstKind::Swap && inst.settle() == ccy;
         let cost = |inst: &Arc<Instrument>| {
             let position = view.positions.get(&inst.id)?;
-            Some(position.qty.0 * position.average?.0 * inst.contract_value)
+            Some(position.qty.0.saturating_mul(position.average?.0).saturating_mul(inst.contract_value))
         };
         let costs: Decimal = ledger.instruments().filter(settled).filter_map(cost).sum();
-        view.balances.get(ccy).map_or(Decimal::ZERO, |b| b.cash) - costs
+        view.balances.get(ccy).map_or(Decimal::ZERO, |b| b.cash).saturating_sub(costs)
     }
 
     /// The same by our fills and the venue's other bills.
@@ -129,10 +130,10 @@ impl Audit {
         let settled = |inst: &&Arc<Instrument>| inst.kind == InstKind::Swap && inst.settle() == ccy;
         let cost = |inst: &Arc<Instrument>| {
             let held = ledger.books().positions.get(inst.id.as_str())?;
-            Some(held.qty.0 * held.average.0 * inst.contract_value)
+            Some(held.qty.0.saturating_mul(held.average.0).saturating_mul(inst.contract_value))
         };
         let costs: Decimal = ledger.instruments().filter(settled).filter_map(cost).sum();
-        of(&ledger.books().cash) + of(&view.other_bills) - costs
+        of(&ledger.books().cash).saturating_add(of(&view.other_bills)).saturating_sub(costs)
     }
 
     /// Everything that can be compared on this read: each subject, with what should be there.
@@ -142,7 +143,7 @@ impl Audit {
             out.push(Compared {
                 subject: inst.id.to_string(),
                 venue: view.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0),
-                expected: self.baseline(inst.id.as_str()) + ledger.net(&inst.id),
+                expected: self.baseline(inst.id.as_str()).saturating_add(ledger.net(&inst.id)),
                 tolerance: Decimal::ZERO,
                 insts: vec![inst.id.clone()],
             });
@@ -150,15 +151,16 @@ impl Audit {
         let known = self.baselines.iter().flat_map(|all| all.keys()).filter(|subject| !subject.contains('-'));
         let ccys: BTreeSet<&String> = view.balances.keys().chain(known).chain(ledger.books().cash.keys()).collect();
         for ccy in ccys {
-            let worth = view.balances.get(ccy).filter(|b| !b.equity.is_zero()).map(|b| b.equity_usd.0 / b.equity);
+            let worth =
+                view.balances.get(ccy).filter(|b| !b.equity.is_zero()).map(|b| quotient(b.equity_usd.0, b.equity));
             let coin = |inst: &&Arc<Instrument>| inst.kind == InstKind::Spot && inst.base == *ccy;
             out.push(Compared {
                 subject: ccy.clone(),
                 venue: Self::cash(ledger, view, ccy),
-                expected: self.baseline(ccy) + Self::our_cash(ledger, view, ccy),
+                expected: self.baseline(ccy).saturating_add(Self::our_cash(ledger, view, ccy)),
                 // Without a price a coin's smallest step must do.
                 tolerance: match worth.filter(|w| *w > Decimal::ZERO) {
-                    Some(worth) => tolerance / worth,
+                    Some(worth) => quotient(tolerance, worth),
                     None => ledger.instruments().filter(coin).map(|inst| inst.lot.0).max().unwrap_or_default(),
                 },
                 insts: ledger.instruments().filter(coin).map(|inst| inst.id.clone()).collect(),
@@ -173,7 +175,7 @@ impl Audit {
             Some(inst) => ledger.net(&inst.id),
             None => self.last.as_ref().map_or(Decimal::ZERO, |view| Self::our_cash(ledger, view, subject)),
         };
-        let amount = amount - ours;
+        let amount = amount.saturating_sub(ours);
         self.baselines.get_or_insert_default().insert(subject.to_owned(), amount);
         self.suspects.remove(subject);
         Record::Baseline { subject: subject.to_owned(), amount, at }
@@ -187,8 +189,8 @@ impl Audit {
                 (view.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0), self.baseline(inst.id.as_str()))
             }
             InstKind::Spot => {
-                let expected = self.baseline(&inst.base) + Self::our_cash(ledger, view, &inst.base);
-                (Self::cash(ledger, view, &inst.base), expected - ledger.net(&inst.id))
+                let expected = self.baseline(&inst.base).saturating_add(Self::our_cash(ledger, view, &inst.base));
+                (Self::cash(ledger, view, &inst.base), expected.saturating_sub(ledger.net(&inst.id)))
             }
         })
     }
@@ -321,7 +323,7 @@ impl Desk {
 
     /// One subject on a quiet read. `true`: it differs, and must be looked at again.
     fn look_at(&mut self, c: &Compared, now: Now) -> bool {
-        let difference = c.venue - c.expected;
+        let difference = c.venue.saturating_sub(c.expected);
         if difference.abs() <= c.tolerance {
             self.audit.suspects.remove(&c.subject);
             // We are of one mind again: whoever moved it has moved it back, or the venue was late to say.
@@ -342,7 +344,8 @@ impl Desk {
             return true;
         }
         // As long as a list may lag behind the account, and with two complete comparisons since.
-        let apart = now.venue.since(seen.since) >= self.patience.absent_after && self.sweeps > seen.sweeps + 1;
+        let apart =
+            now.venue.since(seen.since) >= self.patience.absent_after && self.sweeps > seen.sweeps.saturating_add(1);
         if !apart {
             return true;
         }
@@ -389,6 +392,9 @@ impl Ledger {
         if total.is_zero() {
             return Price::ZERO;
         }
-        Price((held.iter().map(|(qty, price)| qty.abs() * price).sum::<Decimal>() / total).round_dp(12))
+        Price(
+            quotient(held.iter().map(|(qty, price)| qty.abs().saturating_mul(*price)).sum::<Decimal>(), total)
+                .round_dp(12),
+        )
     }
 }

@@ -59,9 +59,10 @@ impl Ledger {
         at: Ms,
     ) {
         let size = |held: &Holding| if held.qty.abs() < inst.min_size { Decimal::ZERO } else { held.qty.0 };
-        let worth = |held: &Holding| held.realised + held.fees;
-        let (profit, held) = (worth(after) - worth(before), (size(before), size(after)));
-        let (fee, purpose) = (after.fees - before.fees, self.orders.get(order).map(|order| order.purpose));
+        let worth = |held: &Holding| held.realised.saturating_add(held.fees);
+        let (profit, held) = (worth(after).saturating_sub(worth(before)), (size(before), size(after)));
+        let (fee, purpose) =
+            (after.fees.saturating_sub(before.fees), self.orders.get(order).map(|order| order.purpose));
         self.tally.count(&Counted { contender, inst: on, order, value, profit, fee, purpose, held, at });
     }
 
@@ -154,11 +155,11 @@ impl Ledger {
         (case, run_id, at): (&str, RunId, Ms),
     ) -> Vec<Record> {
         let ours = self.net(&inst.id);
-        let claimed = venue - foreign;
+        let claimed = venue.saturating_sub(foreign);
         // Ours is at most what we held, on the side we held it.
         let kept =
             if ours > Decimal::ZERO { claimed.clamp(Decimal::ZERO, ours) } else { claimed.clamp(ours, Decimal::ZERO) };
-        let gone = kept - ours;
+        let gone = kept.saturating_sub(ours);
         let mut rows = Vec::new();
         for (contender, share) in spread(gone, &self.sleeves(&inst.id), inst.lot.0) {
             rows.push(self.adjust(contender, &inst.id, share, price, ("accepted", case), run_id, at));
@@ -187,11 +188,11 @@ pub(super) fn spread(
     let step = if lot > Decimal::ZERO { lot } else { Decimal::ONE };
     let mut shares: Vec<Decimal> =
         bearers.iter().map(|(_, qty)| ((asked * *qty / total / step).floor() * step).min(*qty)).collect();
-    let mut left = asked - shares.iter().sum::<Decimal>();
+    let mut left = asked.saturating_sub(shares.iter().sum::<Decimal>());
     for (share, (_, qty)) in shares.iter_mut().zip(&bearers) {
-        let more = left.min(*qty - *share);
-        *share += more;
-        left -= more;
+        let more = left.min((*qty).saturating_sub(*share));
+        *share = (*share).saturating_add(more);
+        left = left.saturating_sub(more);
     }
     let sign = if change.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
     let signed = bearers.into_iter().zip(shares).filter(|(_, share)| !share.is_zero());

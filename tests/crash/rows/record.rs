@@ -24,7 +24,11 @@ enum Spoilt {
 }
 
 fn files(dir: &Path) -> Vec<String> {
-    ["trading.db", "trading.db-wal", "trading.db-shm"].map(str::to_owned).into_iter().filter(|f| dir.join(f).exists()).collect()
+    ["trading.db", "trading.db-wal", "trading.db-shm"]
+        .map(str::to_owned)
+        .into_iter()
+        .filter(|f| dir.join(f).exists())
+        .collect()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -68,7 +72,9 @@ fn refused(how: Spoilt) {
     }
     match how {
         Spoilt::Emptied => std::fs::File::create(dir.join("trading.db")).map(drop).unwrap(),
-        Spoilt::WithoutLog => ["trading.db-wal", "trading.db-shm"].iter().for_each(|f| drop(std::fs::remove_file(dir.join(f)))),
+        Spoilt::WithoutLog => {
+            ["trading.db-wal", "trading.db-shm"].iter().for_each(|f| drop(std::fs::remove_file(dir.join(f))))
+        }
         Spoilt::Deleted => files(dir).iter().for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()),
         Spoilt::DeletedAlone => std::fs::remove_file(dir.join("trading.db")).unwrap(),
         Spoilt::Older => copy(old.path(), dir),
