@@ -5,6 +5,7 @@ mod desk;
 mod disk;
 mod environment;
 mod halts;
+mod latching;
 mod network;
 mod process;
 mod proxy;
