@@ -106,7 +106,7 @@ fn pipeline() {
     let retired =
         Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution: WorkingPolicy::Market { slippage: None } };
     let mut table = Table::set(&seats, &view).0;
-    let account = AccountView {
+    let mut account = AccountView {
         other_bills: BTreeMap::new(),
         transfers: BTreeMap::new(),
         funding: BTreeMap::new(),
@@ -115,6 +115,7 @@ fn pipeline() {
         available: Usd(Decimal::from(100_000)),
         balances: BTreeMap::new(),
         positions: BTreeMap::new(),
+        unreadable: BTreeMap::new(),
     };
     let limits = Limits::widest();
     let (mut book, standing, recent) = (EquityBook::default(), Standing::default(), Recent::default());
@@ -130,6 +131,7 @@ fn pipeline() {
         let (candle, _) = parse_candles(frame).unwrap()[0];
         assert!(table.on_bar(&inst.id, Bar::S1, candle));
         let now = candle.ts.plus(Ms(1001));
+        account.as_of = now;
         let tick = inst.tick.0;
         let quote = Quote {
             bid: Price(candle.close.0 - tick),

@@ -41,7 +41,7 @@ use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use crate::runtime::faults;
-use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
+use crate::runtime::{Beat, Clock, HeldFiles, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{
     Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, examine, keep_candles,
 };
@@ -104,9 +104,9 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
-    let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir)).transpose()?;
+    let held = store.journal.held();
+    let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir, held)).transpose()?;
     let (tap, recording) = tape.unzip();
-    let tape = recording.clone();
     let preflight = Preflight {
         wanted: config.instruments.clone(),
         config: Arc::new(config.clone()),
@@ -129,7 +129,6 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         start_run,
         began,
         tap,
-        tape,
     };
     let life = async {
         before_start(&wiring.preflight, PREFLIGHT_PATIENCE).await?;
@@ -171,6 +170,7 @@ fn start_tape(
     reached: &Reached,
     instruments: &[Arc<Instrument>],
     dir: &Path,
+    held: HeldFiles,
 ) -> Result<(Tap, Recording), StartError> {
     let clock = reached.clock.clone();
     let recorder = RecorderConfig {
@@ -179,6 +179,7 @@ fn start_tape(
         uid: reached.account.uid.clone(),
         instruments: instruments.to_vec(),
         keep_days: config.tape.keep_days,
+        held,
     };
     let recording =
         tape::record(recorder, clock.now()).map_err(|source| StartError::Io { what: "opening the tape", source })?;
@@ -207,7 +208,6 @@ struct Wiring {
     began: Instant,
     /// Puts what the streams hear on the tape.
     tap: Option<Tap>,
-    tape: Option<Recording>,
 }
 
 impl Wiring {
@@ -311,12 +311,7 @@ impl Wiring {
         let writer = WriterWatch { guard };
         let writer_beat = self.pulse.all().into_iter().find(|b| b.name == "writer").expect("made with the store");
         supervisor.start(writer, writer_beat, critical, self.stop.clone());
-        let probe = Probe {
-            journal: journal.clone(),
-            tape: self.tape.clone(),
-            clock: clock.clone(),
-            beat: beat("probe", true),
-        };
+        let probe = Probe { journal: journal.clone(), clock: clock.clone(), beat: beat("probe", true) };
         supervisor.start_with(probe, |a| a.beat.clone(), critical, &self.stop);
 
         let paper = self.reached.embedded.as_ref().is_some_and(|embedded| embedded.source.is_some());

@@ -204,10 +204,10 @@ pub(super) async fn refuse_if_known(reached: &Reached, env: char) -> Result<(), 
     let ours = |name: &str| ClOrdId::is_ours(name, env);
     let mut found: Option<String> = None;
     for push in venue.orders_pending().await? {
-        found = found.or_else(|| ours(&push.cl_ord_id).then(|| format!("open order {}", push.cl_ord_id)));
+        found = found.or_else(|| ours(&push.cl_ord_id).then(|| format!("the open order {}", push.cl_ord_id)));
     }
     for push in venue.algos_pending().await? {
-        found = found.or_else(|| ours(&push.algo_id).then(|| format!("live stop {}", push.algo_id)));
+        found = found.or_else(|| ours(&push.algo_id).then(|| format!("the live stop {}", push.algo_id)));
     }
     for kind in [InstKind::Spot, InstKind::Swap] {
         for push in venue.orders_history(kind).await? {
@@ -218,14 +218,14 @@ pub(super) async fn refuse_if_known(reached: &Reached, env: char) -> Result<(), 
     }
     for fill in venue.newest_fills().await? {
         found = found.or_else(|| {
-            ours(&fill.cl_ord_id).then(|| format!("fill of order {} at {}", fill.cl_ord_id, fill.fill.at.iso()))
+            ours(&fill.cl_ord_id).then(|| format!("a fill of order {} at {}", fill.cl_ord_id, fill.fill.at.iso()))
         });
     }
     match found {
         None => Ok(()),
         Some(what) => Err(StartError::Config(format!(
-            "this state directory has no record, and account {} has a {what}, which this program made: it is kept in another \
-             directory, or the record is lost. Use the --state-dir that made it; or, if that is lost, begin a new record beside what \
+            "this state directory has no record, and account {} shows {what}, which this program made: its record is kept in another \
+             directory, or lost. Use the --state-dir that made it; or, if that is lost, begin a new record beside what \
              it left: `alpha-arena db adopt --reason TEXT`; trading stays halted until `resume`. Nothing was sent",
             reached.account.uid
         ))),

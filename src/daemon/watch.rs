@@ -15,7 +15,6 @@ use crate::ops::notify;
 use crate::risk::{Command, Flatten};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::store::{Journal, WriterGuard};
-use crate::tape::Recording;
 
 /// What readiness is judged by.
 pub(super) struct Views {
@@ -66,8 +65,6 @@ impl Actor for ExchangeWatch {
 /// A real commit each second, so that the writer's progress can be seen even when nobody trades.
 pub(super) struct Probe {
     pub journal: Journal,
-    /// The tape, if one is recorded.
-    pub tape: Option<Recording>,
     pub clock: Clock,
     pub beat: Beat,
 }
@@ -80,9 +77,6 @@ impl Actor for Probe {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.journal.append(Record::Probe { at: self.clock.now() }).await?,
-            }
-            if let Some(why) = self.tape.as_ref().and_then(Recording::gone) {
-                return Err(StageError::Store(why.clone()));
             }
             self.beat.tick();
         }

@@ -299,11 +299,11 @@ impl Order {
             });
         }
         let Some((qty, value)) = sums else { return Some(false) };
-        if qty > filled.0 {
+        if qty > filled.max(self.filled).0 {
             return Some(false);
         }
-        if qty < filled.0 {
-            return None; // others are missing
+        if filled < self.filled || qty < filled.0 {
+            return None; // it is older than what we hold, or others are missing
         }
         let made = value.checked_div(qty)?;
         let off = (made - average?.0).abs().checked_div(made)?;

@@ -12,6 +12,7 @@ use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
 use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
+use crate::telemetry::is_told;
 use crate::venue::{
     Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark,
     parse_quote, read_instruments,
@@ -147,14 +148,14 @@ impl Market {
         if ahead <= ahead_limit(self.ahead_max, self.venue.clock()) {
             return false;
         }
-        let mut count = 0;
+        let mut count = 0u64;
         self.view.send_modify(|view| {
             let entry = view.ahead.entry(inst.clone()).or_insert((0, now));
             *entry = (entry.0 + 1, now);
             count = entry.0;
         });
         // Said once, and then each time it has become ten times as much.
-        if count.ilog10() as f64 == (count as f64).log10() {
+        if is_told(count) {
             warn!(event = "time_ahead", %inst, what, at_ms = at.0, ahead_ms = ahead.0, count,
                 "a time ahead of the venue's clock was refused");
         }

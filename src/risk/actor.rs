@@ -34,6 +34,7 @@ use crate::domain::{
 };
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
+use crate::telemetry::is_told;
 
 /// What the gate says of one intent; the executor carries out the first and passes on the second.
 #[derive(Debug)]
@@ -296,7 +297,7 @@ impl Gate {
         let ((order, times), intent) = (first, Arc::clone(&refused.intent));
         let at = self.clock.now();
         // The first ten are told one by one, then each ten times as many.
-        if times < 10 || times.ilog10() as f64 == (times as f64).log10() {
+        if times < 10 || is_told(times) {
             let codes: Vec<&str> = refused.breaches.iter().map(|b| b.code.as_str()).collect();
             warn!(event = "order_blocked", run_id = %intent.run_id, first = %order, times, inst = %intent.inst,
                 contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked the same order again");

@@ -1,9 +1,11 @@
 //! Files that are held open and must stay the ones that their names lead to: what is written to a file that was deleted or
 //! replaced is written where no start will ever look.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// A file as it was when it was opened.
 #[derive(Clone, Debug)]
@@ -41,6 +43,32 @@ impl HeldFile {
         }
         // A directory has links of its own; a file that somebody has linked elsewhere is still ours.
         if meta.nlink() == 0 { Err(gone("was deleted while it was in use")) } else { Ok(()) }
+    }
+}
+
+/// The files that a process writes to, by what they are for; whoever opens one puts it here, and the writer of the database looks at
+/// them all with each commit.
+#[derive(Clone, Debug, Default)]
+pub struct HeldFiles(Arc<Mutex<BTreeMap<&'static str, HeldFile>>>);
+
+impl HeldFiles {
+    /// From now on this is the file of this role.
+    pub fn hold(&self, role: &'static str, file: HeldFile) {
+        self.0.lock().expect("no holder of this lock can panic").insert(role, file);
+    }
+
+    /// The file of this role is written no more.
+    pub fn release(&self, role: &'static str) {
+        self.0.lock().expect("no holder of this lock can panic").remove(role);
+    }
+
+    /// Are all of them still there, under their names?
+    ///
+    /// # Errors
+    /// What has become of the first that is not.
+    pub fn check(&self) -> io::Result<()> {
+        let files = self.0.lock().expect("no holder of this lock can panic");
+        files.values().try_for_each(HeldFile::check)
     }
 }
 

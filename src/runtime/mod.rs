@@ -10,7 +10,7 @@ mod supervisor;
 
 pub use beat::{Beat, Pulse};
 pub use clock::{CLOCK_FAR, Clock, wall_ms};
-pub use held::HeldFile;
+pub use held::{HeldFile, HeldFiles};
 pub use ids::RunIds;
 pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};
 pub use tokio_util::sync::CancellationToken as Stop;

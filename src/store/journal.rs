@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::record::{AlgoStep, Record};
 use crate::domain::{ClOrdId, Ms, OrderIntent};
-use crate::runtime::StageError;
 use crate::runtime::sabotage::{self, Promise};
+use crate::runtime::{HeldFiles, StageError};
 
 /// Proof that an intent is durable: COMMIT at synchronous=FULL has returned. Only the writer makes
 /// one, it cannot be cloned, and sending an order consumes it: at most one send per intent.
@@ -44,9 +44,15 @@ pub(super) struct Entry {
 #[derive(Clone, Debug)]
 pub struct Journal {
     pub(super) tx: mpsc::Sender<Entry>,
+    pub(super) held: HeldFiles,
 }
 
 impl Journal {
+    /// Files that are looked at with each commit: must one of them go, the store fails.
+    pub fn held(&self) -> HeldFiles {
+        self.held.clone()
+    }
+
     /// Returns when the fact is on disk. Waits while the writer is behind.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::journal::{Ack, Entry};
 use super::migrate::{Stamp, prepare_trading};
 use super::writer::write_batch;
 use super::{Journal, Opened, StoreError, read};
+use crate::runtime::HeldFiles;
 
 /// A `trading.db` in memory.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl MemoryStore {
     pub fn journal(&self) -> Result<(Journal, MemoryWriter), StoreError> {
         let (tx, inbox) = mpsc::channel(2048);
         let chains = Chains::load(&self.db())?;
-        Ok((Journal { tx }, MemoryWriter { db: Arc::clone(&self.db), chains, inbox }))
+        Ok((Journal { tx, held: HeldFiles::default() }, MemoryWriter { db: Arc::clone(&self.db), chains, inbox }))
     }
 
     /// The connection, to look at what was committed.

@@ -222,7 +222,7 @@ impl Reader {
             ORDER BY seq";
         Ok(Some(OrderStory {
             events: self.by(events, &order_id)?,
-            fills: self.by(&fills, &order_id)?,
+            fills: self.by(fills, &order_id)?,
             stops: self.by(stops, &order_id)?,
             order: found,
         }))

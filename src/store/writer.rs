@@ -23,7 +23,7 @@ use super::manifest::{Manifest, Sheet};
 use super::migrate::{Stamp, open_trading};
 use super::{Journal, StateDir, StoreError, sql};
 use crate::domain::record::Record;
-use crate::runtime::{Beat, HeldFile, faults};
+use crate::runtime::{Beat, HeldFile, HeldFiles, faults};
 
 /// Facts that may wait. Sized for a burst of a few cycles; senders wait when it is full.
 const QUEUE: usize = 2048;
@@ -39,6 +39,8 @@ pub struct Writer {
     manifest: Arc<Manifest>,
     /// Files that must stay the ones that they are.
     held: Vec<HeldFile>,
+    /// The same of files that others write.
+    others: HeldFiles,
 }
 
 /// How often the manifest is brought up to date.
@@ -66,7 +68,9 @@ impl Writer {
         let manifest = Arc::new(keep_manifest(dir, found, &db, &chains)?);
         let held = held(dir)?;
         let (tx, inbox) = mpsc::channel(QUEUE);
-        Ok((Self { db, chains, inbox, manifest, held }, Journal { tx }))
+        let others = HeldFiles::default();
+        let journal = Journal { tx, held: others.clone() };
+        Ok((Self { db, chains, inbox, manifest, held, others }, journal))
     }
 
     /// Starts the thread.
@@ -143,6 +147,7 @@ impl Writer {
     /// manifest?
     fn account_for(&mut self, batch: &[Entry], heads: Vec<(&'static str, String)>) -> Result<(), String> {
         self.held.iter().try_for_each(HeldFile::check).map_err(|error| error.to_string())?;
+        self.others.check().map_err(|error| error.to_string())?;
         self.manifest.note(self.chains.commits(), self.chains.take_run(), heads);
         if batch.iter().any(|entry| is_latch(&entry.record)) {
             let latches = latched(&self.db).map_err(|error| error.to_string())?;

@@ -141,6 +141,7 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
 mod tests {
     use super::super::{RecorderConfig, record};
     use super::*;
+    use crate::runtime::HeldFiles;
 
     fn heard(at: i64) -> Heard {
         let data = serde_json::value::RawValue::from_string(format!(r#"[{{"last":"{at}"}}]"#)).unwrap();
@@ -148,7 +149,14 @@ mod tests {
     }
 
     fn config(dir: &Path) -> RecorderConfig {
-        RecorderConfig { dir: dir.into(), mode: "sim".into(), uid: "7".into(), instruments: Vec::new(), keep_days: 2 }
+        RecorderConfig {
+            dir: dir.into(),
+            mode: "sim".into(),
+            uid: "7".into(),
+            instruments: Vec::new(),
+            keep_days: 2,
+            held: HeldFiles::default(),
+        }
     }
 
     /// Records `messages` and closes the tape.

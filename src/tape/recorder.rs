@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,15 @@ use zstd::stream::write::Encoder;
 
 use super::line::{Head, Heard, Line, Mark};
 use crate::domain::{Instrument, Ms};
-use crate::runtime::HeldFile;
+use crate::runtime::{HeldFile, HeldFiles};
 
 /// Messages that may wait for the disk; beyond it they are counted as lost.
 const QUEUE: usize = 8192;
 /// How often what was written is marked and pushed to the disk.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 const DAY: Ms = Ms::secs(86_400);
+/// What its file is for.
+const ROLE: &str = "tape";
 /// zstd's level: a fifth of the size for little work.
 const LEVEL: i32 = 3;
 
@@ -35,6 +37,8 @@ pub struct RecorderConfig {
     pub instruments: Vec<Arc<Instrument>>,
     /// Segments that began longer ago are removed when a new one begins.
     pub keep_days: i64,
+    /// Where the segment that is written is made known.
+    pub held: HeldFiles,
 }
 
 /// The end of the queue that is written to; cheap to clone. The tape ends with the last one.
@@ -42,7 +46,6 @@ pub struct RecorderConfig {
 pub struct Recording {
     queue: SyncSender<Told>,
     lost: Arc<AtomicU64>,
-    gone: Arc<OnceLock<String>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -59,11 +62,6 @@ impl Recording {
         if self.queue.try_send(Told::Heard(heard)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Why what is recorded goes where nobody will find it; `None`: it does not.
-    pub fn gone(&self) -> Option<&String> {
-        self.gone.get()
     }
 
     /// Closes the tape in good order and waits until it is on the disk; what is heard later is lost.
@@ -84,22 +82,26 @@ impl Recording {
 pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
     fs::create_dir_all(&config.dir)?;
     let (queue, inbox) = sync_channel(QUEUE);
-    let (lost, gone) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
-    let mut writer =
-        Writer { segment: Open::begin(&config, now)?, config, lost: Arc::clone(&lost), gone: Arc::clone(&gone) };
+    let lost = Arc::new(AtomicU64::new(0));
+    let mut writer = Writer { segment: Open::begin(&config, now)?, config, lost: Arc::clone(&lost) };
     let thread = std::thread::Builder::new().name("tape".into()).spawn(move || {
         if let Err(error) = writer.run(&inbox) {
             warn!(event = "tape_failed", %error, "the tape cannot be written; trading goes on without it");
         }
     })?;
-    Ok(Recording { queue, lost, gone, thread: Arc::new(Mutex::new(Some(thread))) })
+    Ok(Recording { queue, lost, thread: Arc::new(Mutex::new(Some(thread))) })
 }
 
 struct Writer {
     config: RecorderConfig,
     segment: Open,
     lost: Arc<AtomicU64>,
-    gone: Arc<OnceLock<String>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.config.held.release(ROLE);
+    }
 }
 
 impl Writer {
@@ -121,10 +123,6 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if marked.elapsed() >= MARK_EVERY {
-                if let Err(error) = self.segment.held.check() {
-                    self.gone.get_or_init(|| error.to_string());
-                    return Err(error);
-                }
                 if unmarked {
                     self.segment.mark(self.lost.load(Ordering::Relaxed), false)?;
                 }
@@ -144,7 +142,6 @@ impl Writer {
 /// A segment that is being written.
 struct Open {
     out: Encoder<'static, File>,
-    held: HeldFile,
     started: Ms,
     lines: u64,
     hash: Sha256,
@@ -154,7 +151,7 @@ impl Open {
     fn begin(config: &RecorderConfig, now: Ms) -> io::Result<Self> {
         forget(&config.dir, now, config.keep_days);
         let (path, file) = fresh(&config.dir, now)?;
-        let held = HeldFile::at(&path)?;
+        config.held.hold(ROLE, HeldFile::at(&path)?);
         let mut out = Encoder::new(file, LEVEL)?;
         out.include_checksum(true)?;
         let instruments = config.instruments.iter().map(|i| Instrument::clone(i)).collect();
@@ -169,7 +166,7 @@ impl Open {
         hash.update(write_line(&mut out, &Line::Head(head))?);
         out.flush()?;
         info!(event = "tape_begun", path = %path.display(), "recording what the venue says");
-        Ok(Self { out, held, started: now, lines: 0, hash })
+        Ok(Self { out, started: now, lines: 0, hash })
     }
 
     fn write(&mut self, heard: &Heard) -> io::Result<()> {

@@ -514,7 +514,7 @@ fn row_45_one_name_for_two_orders_at_the_venue_halts() {
 }
 
 #[test]
-fn row_45b_two_ends_and_an_overfill_halt_and_keep_what_is_known() {
+fn row_45b_two_ends_halt_and_keep_what_is_known_and_an_overfill_is_booked_and_told() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
     story.say(&[row(ID, "9", "canceled", 3, None)]);
@@ -522,7 +522,8 @@ fn row_45b_two_ends_and_an_overfill_halt_and_keep_what_is_known() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "partially_filled", 3, Some(("t1", 3)))]);
     story.say(&[row(ID, "9", "partially_filled", 7, Some(("t2", 4)))]);
-    assert_eq!((story.state().as_str(), story.cases().len(), story.held()), ("partially_filled 3", 1, d(3)));
+    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("partially_filled 7", 2, d(7)));
+    assert_eq!(story.cases(), [format!("enlarged:{INST}")]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
             scene.wait_for_fill();
             signal(daemon.pid(), "-TERM");
             // Its actors have ended when the database's log has been folded back and the writer is gone.
-            wait_for("the end of the actors", LIMIT, || daemon.log().contains("stopped exit="));
+            wait_for("the end of the actors", LIMIT, || daemon.log().contains("actor=writer"));
             Running::Daemon(daemon)
         }
         Moment::DiskFull => {
@@ -123,7 +123,8 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
         }
         Moment::LogStalled => {
             let mut child = Command::new(BIN);
-            let args = ["--state-dir", &scene.dir.path().display().to_string(), "--config", &scene.config, "run"].map(str::to_owned);
+            let args = ["--state-dir", &scene.dir.path().display().to_string(), "--config", &scene.config, "run"]
+                .map(str::to_owned);
             child.args(args).current_dir(scene.dir.path()).env_clear().envs(scene.env.clone());
             child.env("ALPHA_ARENA_LOG", "debug").stdout(Stdio::null()).stderr(Stdio::piped());
             let child = child.spawn().unwrap();
@@ -169,6 +170,9 @@ fn ask(scene: &Scene, pid: u32, way: Way) -> bool {
             socket.write_all(request.as_bytes()).unwrap();
             let mut answer = String::new();
             drop(socket.read_to_string(&mut answer));
+            if answer.is_empty() {
+                return false; // the process ended in the middle of it
+            }
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
             true
         }

@@ -4,6 +4,7 @@
 mod desk;
 mod disk;
 mod environment;
+mod flat;
 mod halts;
 mod latching;
 mod network;

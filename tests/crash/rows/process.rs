@@ -170,7 +170,15 @@ fn row_20_a_second_bot_with_the_same_key_does_not_trade_and_goes_on_when_it_is_a
     let scene = Scene::new(&[]);
     let mut first = scene.start();
     first.wait_log("ready: reconciled", LIMIT);
+    scene.wait_for_fill();
     let other = tempfile::tempdir().unwrap();
+    // An account that shows orders of ours is no fresh one: a person has to say that this is meant.
+    let mut unasked = Daemon::start(other.path(), &["--config", &scene.config, "run"], &scene.env);
+    unasked.checked = false;
+    assert_eq!(unasked.wait_exit(LIMIT).code(), Some(78), "{}", unasked.log());
+    let adopt = ["--config", scene.config.as_str(), "db", "adopt", "--reason", "a second bot"];
+    let adopted = command(other.path(), &adopt).envs(scene.env.clone()).output().unwrap();
+    assert_eq!(adopted.status.code(), Some(0), "{}", String::from_utf8_lossy(&adopted.stderr));
     let env: Vec<_> = scene.env.iter().cloned().chain([pair("ALPHA_ARENA__TRUTH__RIVAL_MS_MAX", "1000")]).collect();
     let mut second = Daemon::start(other.path(), &["--config", &scene.config, "run"], &env);
     second.checked = false; // the exchange has the first one's creates as well

@@ -51,7 +51,9 @@ fn from_start_to_ready_with_fifty_orders_that_have_not_ended() {
     let mut took: Vec<Duration> = Vec::new();
     for _ in 0..6 {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(scene.dir.path().join("trading.db"), dir.path().join("trading.db")).unwrap();
+        for file in ["trading.db", "manifest"] {
+            std::fs::copy(scene.dir.path().join(file), dir.path().join(file)).unwrap();
+        }
         let began = Instant::now();
         let mut daemon = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &scene.env);
         daemon.wait_log("ready", Duration::from_secs(60));
