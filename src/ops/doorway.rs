@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -23,6 +23,8 @@ const MOST: usize = 32;
 const HEAD_WAIT: Duration = Duration::from_secs(3);
 /// Nothing that is asked here takes longer.
 const ANSWER_WAIT: Duration = Duration::from_secs(150);
+/// Time that somebody has to say what he wants, when descriptors are gone.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Pause after a failure to accept.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -38,6 +40,7 @@ pub struct Doorway {
 /// One connection.
 struct Guest {
     task: AbortHandle,
+    since: Instant,
     /// It has asked something and is being answered.
     asks: Arc<AtomicBool>,
 }
@@ -63,14 +66,22 @@ impl Doorway {
     }
 
     async fn run(mut self) {
+        let mut failing = false;
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => self.welcome(stream),
+                Ok((stream, _)) => {
+                    self.welcome(stream);
+                    failing = false;
+                }
                 Err(error) => {
-                    // Out of descriptors: the one kept back makes room for whoever waits.
-                    warn!(event = "control_accept", %error, "the control socket cannot take a connection; using the reserve");
-                    self.make_room();
-                    drop(self.reserve.take());
+                    // Out of descriptors, which Linux says also when nobody waits: the one kept back lets in whoever comes.
+                    if !failing {
+                        warn!(event = "control_accept", %error, "the control socket cannot take a connection; using the reserve");
+                    }
+                    failing = true;
+                    if self.reserve.take().is_none() {
+                        self.make_room(PATIENCE);
+                    }
                     if let Ok(Ok((stream, _))) = tokio::time::timeout(AGAIN, self.listener.accept()).await {
                         self.welcome(stream);
                     }
@@ -86,7 +97,7 @@ impl Doorway {
     fn welcome(&mut self, stream: UnixStream) {
         self.guests.retain(|guest| !guest.task.is_finished());
         if self.guests.len() >= MOST {
-            self.make_room();
+            self.make_room(Duration::ZERO);
         }
         if self.guests.len() >= MOST {
             return; // all of them are being answered; whoever comes now is turned away
@@ -110,12 +121,13 @@ impl Doorway {
             // Whoever hangs up, or is too slow, is nobody's trouble.
             drop(tokio::time::timeout(ANSWER_WAIT, talk).await);
         });
-        self.guests.push_back(Guest { task: task.abort_handle(), asks });
+        self.guests.push_back(Guest { task: task.abort_handle(), since: Instant::now(), asks });
     }
 
-    /// Sends the oldest away who has not asked anything.
-    fn make_room(&mut self) {
-        let idle = self.guests.iter().position(|guest| !guest.asks.load(Ordering::Relaxed));
+    /// Sends the oldest away who has been here for longer than this and has not asked anything.
+    fn make_room(&mut self, patience: Duration) {
+        let idle = |guest: &Guest| !guest.asks.load(Ordering::Relaxed) && guest.since.elapsed() >= patience;
+        let idle = self.guests.iter().position(idle);
         if let Some(guest) = idle.and_then(|at| self.guests.remove(at)) {
             guest.task.abort();
         }

@@ -231,8 +231,11 @@ pub fn judge(ledger: &Value, facts: &Facts) -> (Vec<String>, usize) {
         if !entry {
             continue;
         }
+        // What it fills itself is none of what was there before it: the exchange dates a fill by its last step of the market, which
+        // may have been a moment before the create came in.
+        let before = |f: &&Fill| f.order != *id && f.at < *at;
         let position =
-            |inst: &str| -> f64 { fills.iter().filter(|f| f.inst == inst && f.at < *at).map(|f| f.qty).sum() };
+            |inst: &str| -> f64 { fills.iter().filter(|f| f.inst == inst).filter(before).map(|f| f.qty).sum() };
         let alive = |life: &&Life| life.created < *at && life.ended > *at;
         let working: f64 = orders
             .iter()
