@@ -44,3 +44,8 @@ CREATE TABLE refusals (
     last_ms      INTEGER NOT NULL,
     last_run_id  TEXT NOT NULL REFERENCES runs (run_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Bodies of a kind that follow each other (snapshots, what decisions were made on and what came of them) are nearly the same: each is
+-- packed with the one before it as zstd's dictionary, every 32nd is whole. `snapshot_bodies` keeps as text, besides, those that an
+-- order was decided on.
+ALTER TABLE blobs ADD COLUMN base BLOB;  -- the hash of the body that this one is told by; NULL: none

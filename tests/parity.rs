@@ -147,8 +147,11 @@ fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
     let mut query = db
         .prepare(
             "SELECT s.as_of_ms, d.inst_id, d.contender_id, d.target_bps, a.reason, o.side, o.qty, o.state
-             FROM decisions d JOIN snapshots s USING (run_id) JOIN allocations a USING (run_id, contender_id, inst_id)
-             LEFT JOIN orders o ON o.cl_ord_id = a.cl_ord_id",
+             FROM decisions d JOIN snapshots s USING (run_id) JOIN allocations a
+                ON a.contender_id = d.contender_id AND a.inst_id = d.inst_id AND a.run_id = (SELECT l.run_id FROM allocations l
+                    WHERE l.contender_id = d.contender_id AND l.inst_id = d.inst_id AND l.run_id <= d.run_id
+                    ORDER BY l.run_id DESC LIMIT 1)
+             LEFT JOIN orders o ON o.cl_ord_id = a.cl_ord_id AND a.run_id = d.run_id",
         )
         .unwrap();
     let rows = query.query_map([], |row| {

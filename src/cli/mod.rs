@@ -220,6 +220,9 @@ pub fn main() -> Exit {
             return if error.print().is_err() && exit == Exit::Ok { Exit::Io } else { exit };
         }
     };
+    if matches!(cli.verb, None | Some(Verb::Run(_))) && !crate::ops::killfile::came_early() {
+        run::with_one_heap();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Ms, RunId};
 
 /// Which decision it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// The history that rules are set up on.
     Seating,

@@ -40,6 +40,11 @@ pub fn catch_early() {
     drop(signal_hook::flag::register(SIGUSR1, Arc::clone(flag)));
 }
 
+/// Has one come already?
+pub fn came_early() -> bool {
+    EARLY.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
+}
+
 /// From now on each SIGUSR1 leaves a byte in the state directory, written by the signal's handler itself: it needs no thread, no
 /// new descriptor and no memory, and is there for the next start even if this process ends with its next instruction.
 ///
@@ -49,7 +54,7 @@ pub fn arm(dir: &Path) -> io::Result<()> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(mark(dir))?;
     let mut early = file.try_clone()?;
     signal_hook::low_level::pipe::register(SIGUSR1, file)?;
-    match EARLY.get().is_some_and(|flag| flag.load(Ordering::SeqCst)) {
+    match came_early() {
         true => early.write_all(b"E").and_then(|()| early.sync_all()),
         false => Ok(()),
     }

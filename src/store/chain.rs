@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
+use super::pack::Packer;
 
 /// A row's place in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub(super) struct Chains {
     commits: u64,
     /// The newest run.
     run: Option<String>,
+    /// Bodies as they follow each other.
+    pub(super) packer: Packer,
+    /// The last allocation of each contender in each instrument, to write only what changes.
+    pub(super) allocated: HashMap<(String, String), String>,
 }
 
 /// The chained tables.
@@ -66,7 +71,7 @@ impl Chains {
             .map(|text| text.parse().unwrap_or(0))
             .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) })
             .map_err(StoreError::sql("reading how many transactions there were"))?;
-        Ok(Self { heads, moved: BTreeSet::new(), commits, run: None })
+        Ok(Self { heads, commits, ..Self::default() })
     }
 
     /// One more transaction: its number.

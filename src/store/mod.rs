@@ -12,6 +12,7 @@ mod manifest;
 #[cfg(feature = "sabotage")]
 mod memory;
 mod migrate;
+mod pack;
 mod read;
 mod research;
 mod sql;

@@ -1,5 +1,6 @@
 //! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs show.
 
+mod bodies;
 pub(super) mod decode;
 mod model;
 mod replay;
@@ -29,6 +30,11 @@ use crate::domain::view::Guard;
 use crate::domain::{
     Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Standing, Stop, TradeId,
 };
+
+/// The body under this hash as text.
+pub(super) fn body_text(db: &rusqlite::Connection, hash: &[u8]) -> Result<String, ReadFail> {
+    bodies::Bodies::of(db)?.text(hash)
+}
 
 /// A pool of read-only connections.
 #[derive(Clone, Debug)]
@@ -260,9 +266,12 @@ impl Reader {
     /// Decisions, newest first.
     pub fn decisions(&self, limit: usize) -> Result<Table, StoreError> {
         self.table(
+            // An allocation that says the same as the row before it is not written again.
             "SELECT d.at_ms, d.contender_id AS contender, d.inst_id AS inst, d.target_bps, a.current_qty, a.target_qty,
-                a.cl_ord_id AS order_id, d.reason, a.reason AS allocation, d.run_id
-             FROM decisions d LEFT JOIN allocations a USING (run_id, contender_id, inst_id)
+                CASE a.run_id WHEN d.run_id THEN a.cl_ord_id END AS order_id, d.reason, a.reason AS allocation, d.run_id
+             FROM decisions d LEFT JOIN allocations a ON a.contender_id = d.contender_id AND a.inst_id = d.inst_id
+                AND a.run_id = (SELECT l.run_id FROM allocations l WHERE l.contender_id = d.contender_id
+                    AND l.inst_id = d.inst_id AND l.run_id <= d.run_id ORDER BY l.run_id DESC LIMIT 1)
              ORDER BY d.run_id DESC, d.contender_id, d.inst_id LIMIT ?1",
             limit,
         )

@@ -6,10 +6,11 @@ mod truth;
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Result, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, OptionalExtension, Result, params};
+use tracing::warn;
 
 use super::chain::{Chains, Link};
+use super::pack::Kind;
 use crate::domain::record::{AdoptedOrder, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
 use crate::domain::{AccountView, Bill, Fill, Instrument, Ms, OrderIntent, OrderState, RunId};
 
@@ -37,6 +38,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         Record::Intent { intent, expires_at, at } => {
             order(db, intent, OrderState::Intended, Some(*expires_at), *at)?;
             event(db, chains, &first(intent, OrderState::Intended, "gate", "approved", *at))?;
+            spell_out(db, chains, intent.run_id)?;
             truth::stop_ahead(db, chains, intent, *at)
         }
         Record::MoveAhead { order_id, run_id, limit, at } => {
@@ -140,14 +142,34 @@ fn note(db: &Connection, key: &str, value: &str) -> Result<()> {
 
 fn snapshot(db: &Connection, chains: &mut Chains, run_id: RunId, as_of: Ms, body: &Arc<str>) -> Result<()> {
     let id = run_id.to_string();
-    let body_hash: [u8; 32] = Sha256::digest(body.as_bytes()).into();
+    let body_hash = model::body(db, chains, Kind::Snapshot, body.as_bytes())?;
     let link = chains.link("snapshots", &[&id, &as_of.0.to_string(), &data_encoding::HEXLOWER.encode(&body_hash)]);
     execute(
         db,
         "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5)",
         params![id, as_of.0, body_hash, link.prev, link.row],
-    )?;
-    execute(db, "INSERT INTO snapshot_bodies (run_id, body) VALUES (?1, ?2)", params![id, &**body])
+    )
+}
+
+/// The snapshot that an order was decided on is kept as text too, for whoever reads with SQL alone.
+fn spell_out(db: &Connection, chains: &Chains, run_id: RunId) -> Result<()> {
+    let id = run_id.to_string();
+    let sql = "SELECT body_hash FROM snapshots WHERE run_id = ?1
+        AND NOT EXISTS (SELECT 1 FROM snapshot_bodies WHERE run_id = ?1)";
+    let hash = db.prepare_cached(sql)?.query_row([&id], |row| row.get::<_, [u8; 32]>(0)).optional()?;
+    let Some(hash) = hash else { return Ok(()) };
+    let text = match chains.packer.newest(Kind::Snapshot, hash) {
+        Some(body) => String::from_utf8_lossy(body).into_owned(),
+        // A model has thought for a while.
+        None => match super::read::body_text(db, &hash) {
+            Ok(text) => text,
+            Err(error) => {
+                warn!(event = "snapshot_unreadable", run_id = %run_id, ?error, "the snapshot of a decision cannot be read back");
+                return Ok(());
+            }
+        },
+    };
+    execute(db, "INSERT INTO snapshot_bodies (run_id, body) VALUES (?1, ?2)", params![id, text])
 }
 
 fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Proposal) -> Result<()> {
@@ -174,6 +196,13 @@ fn allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: 
     let (sleeve, weight) = (row.sleeve.to_string(), row.weight.to_string());
     let (current, target) = (row.current.to_string(), row.target.to_string());
     let order = row.cl_ord_id.as_ref().map(|o| o.as_str());
+    // What says the same as the row before it, and asks for no order, is not written again.
+    let said = [&sleeve, &weight, &current, &target, &row.reason].map(String::as_str).join("|");
+    let whose = (row.contender.to_string(), row.inst.to_string());
+    if order.is_none() && chains.allocated.get(&whose) == Some(&said) {
+        return Ok(());
+    }
+    chains.allocated.insert(whose, said);
     let fields = [
         id.as_str(),
         row.contender.as_str(),

@@ -1,5 +1,8 @@
 //! What is remembered of models, and what people are shown of their decisions.
 
+use std::cell::RefCell;
+
+use super::bodies::Bodies;
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, Table, rows, table_of};
 use crate::domain::model::{ModelCall, ModelFormat, ModelMemory, ModelSpent, ModelTrade};
@@ -20,6 +23,7 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
     if !has_table(db, "llm_items")? {
         return Ok(ModelMemory::default());
     }
+    let bodies = RefCell::new(Bodies::of(db)?);
     Ok(ModelMemory {
         plans: rows(
             db,
@@ -88,14 +92,14 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         )?,
         under_way: if !has_table(db, "llm_requests")? { Vec::new() } else { rows(
             db,
-            "SELECT r.run_id, r.contender_id, r.attempt, r.model, r.format, r.price_version, r.sent_ms, b.hash, b.body, b.size
-             FROM llm_requests r LEFT JOIN blobs b ON b.hash = r.request_hash
+            "SELECT r.run_id, r.contender_id, r.attempt, r.model, r.format, r.price_version, r.sent_ms, r.request_hash
+             FROM llm_requests r
              WHERE NOT EXISTS (SELECT 1 FROM llm_calls c WHERE c.run_id = r.run_id AND c.attempt = r.attempt)
              ORDER BY r.sent_ms, r.run_id, r.attempt",
             |row| {
                 let names = (text(row, 3)?, text(row, 4)?, text(row, 5)?);
                 let whose = (run_of(&text(row, 0)?)?, text(row, 1)?.as_str().into());
-                let request = unpacked((row.get(7)?, row.get(8)?, row.get(9)?))?.into();
+                let request = bodies.borrow_mut().text(&row.get::<_, Vec<u8>>(7)?)?.into();
                 Ok(ModelCall::leaving(whose, row.get(2)?, names, request, Ms(row.get(6)?)))
             },
         )? },
@@ -159,11 +163,11 @@ impl Reader {
     /// got no answer.
     pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
         self.with("looking for a reply", |db| {
-            let sql = "SELECT b.hash, b.body, b.size, c.outcome = 'late' FROM llm_calls c JOIN blobs b ON b.hash = c.reply_hash
-                WHERE c.request_hash = ?1 AND c.status = 200 ORDER BY c.outcome = 'late', c.id LIMIT 1";
-            let read = |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?));
-            let found: Option<(Packed, bool)> = db.query_row(sql, [&request[..]], read).optional()?;
-            found.map(|(blob, late)| Ok((unpacked(blob)?, late))).transpose()
+            let sql = "SELECT c.reply_hash, c.outcome = 'late' FROM llm_calls c WHERE c.reply_hash IS NOT NULL
+                AND c.request_hash = ?1 AND c.status = 200 ORDER BY c.outcome = 'late', c.id LIMIT 1";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let found: Option<(Vec<u8>, bool)> = db.query_row(sql, [&request[..]], read).optional()?;
+            found.map(|(reply, late)| Ok((Bodies::of(db)?.text(&reply)?, late))).transpose()
         })
     }
 
@@ -182,36 +186,27 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     if run.rows.is_empty() {
         return Ok(None);
     }
-    let snapshot = db
-        .query_row("SELECT body FROM snapshot_bodies WHERE run_id = ?1", [id], |row| row.get::<_, String>(0))
-        .optional()?;
-    let data = db
-        .query_row(
-            "SELECT hash, body, size FROM blobs WHERE hash = (SELECT data_hash FROM llm_questions WHERE run_id = ?1)",
-            [id],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()?;
-    let bodies = {
-        let mut query = db.prepare(
-            "SELECT q.hash, q.body, q.size, r.hash, r.body, r.size FROM llm_calls c JOIN blobs q ON q.hash = c.request_hash
-             LEFT JOIN blobs r ON r.hash = c.reply_hash WHERE c.run_id = ?1 ORDER BY c.id",
-        )?;
+    let mut bodies = Bodies::of(db)?;
+    let hash = |sql: &str| db.query_row(sql, [id], |row| row.get::<_, Vec<u8>>(0)).optional();
+    let snapshot = snapshot(db, &mut bodies, id)?;
+    let data = hash("SELECT data_hash FROM llm_questions WHERE run_id = ?1")?;
+    let data = data.map(|hash| bodies.text(&hash)).transpose()?;
+    let calls = {
+        let mut query = db.prepare("SELECT request_hash, reply_hash FROM llm_calls WHERE run_id = ?1 ORDER BY id")?;
         let mut cursor = query.query([id])?;
-        let mut bodies = Vec::new();
+        let mut calls = Vec::new();
         while let Some(row) = cursor.next()? {
-            let reply: Option<Vec<u8>> = row.get(3)?;
-            let request = unpacked((row.get(0)?, row.get(1)?, row.get(2)?))?;
-            let reply = reply.map(|hash| unpacked((hash, row.get(4)?, row.get(5)?))).transpose()?;
-            bodies.push((request, reply));
+            let reply: Option<Vec<u8>> = row.get(1)?;
+            let request = bodies.text(&row.get::<_, Vec<u8>>(0)?)?;
+            calls.push((request, reply.map(|hash| bodies.text(&hash)).transpose()?));
         }
-        bodies
+        calls
     };
     Ok(Some(RunStory {
         run,
         snapshot,
-        data: data.map(unpacked).transpose()?,
-        bodies,
+        data,
+        bodies: calls,
         question: of("SELECT contender_id AS contender, mode, inst_id AS inst, model, template, template_hash, prompt_hash, snap
             FROM llm_questions WHERE run_id = ?1")?,
         calls: of("SELECT attempt, format, status, outcome, detail, model_returned, finish_reason, tokens_prompt, tokens_completion,
@@ -220,8 +215,13 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
             WHERE run_id = ?1 ORDER BY ordinal")?,
         decisions: of("SELECT contender_id AS contender, inst_id AS inst, target_bps, stop_px AS stop, reason FROM decisions
             WHERE run_id = ?1 ORDER BY contender_id, inst_id")?,
-        allocations: of("SELECT contender_id AS contender, inst_id AS inst, sleeve_usd, current_qty AS held, target_qty AS wanted,
-            reason FROM allocations WHERE run_id = ?1 ORDER BY contender_id, inst_id")?,
+        // One that says the same as the row before it is not written again.
+        allocations: of("SELECT d.contender_id AS contender, d.inst_id AS inst, a.sleeve_usd, a.current_qty AS held,
+            a.target_qty AS wanted, a.reason
+            FROM decisions d JOIN allocations a ON a.contender_id = d.contender_id AND a.inst_id = d.inst_id AND a.run_id = (
+                SELECT l.run_id FROM allocations l WHERE l.contender_id = d.contender_id AND l.inst_id = d.inst_id
+                AND l.run_id <= d.run_id ORDER BY l.run_id DESC LIMIT 1)
+            WHERE d.run_id = ?1 ORDER BY d.contender_id, d.inst_id")?,
         orders: of("SELECT order_id, contender_id AS contender, inst_id AS inst, side, purpose, qty, limit_px AS 'limit', stop_px AS stop,
             state, filled, average_px AS average FROM orders WHERE run_id = ?1 ORDER BY created_ms, order_id")?,
         risk: of("SELECT scope, code, bound, value FROM risk_events WHERE run_id = ?1 ORDER BY id")?,
@@ -233,23 +233,13 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     }))
 }
 
-/// A hash, and the packed body and size that are kept under it, if they are.
-pub(super) type Packed = (Vec<u8>, Option<Vec<u8>>, Option<i64>);
-
-/// A body under its hash as text.
-pub(super) fn unpacked(blob: Packed) -> Result<String, ReadFail> {
-    unpacked_bytes(blob).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// A body under its hash; one that is not what its hash says is an error.
-pub(super) fn unpacked_bytes((hash, body, size): Packed) -> Result<Vec<u8>, ReadFail> {
-    use sha2::{Digest, Sha256};
-    let damaged = |why: &str| ReadFail::Value(format!("blob {}: {why}", data_encoding::HEXLOWER.encode(&hash)));
-    let (Some(body), Some(size)) = (body, size) else { return Err(damaged("it is gone")) };
-    let size = usize::try_from(size).map_err(|_| damaged("its size is negative"))?;
-    let bytes = zstd::bulk::decompress(&body, size).map_err(|error| damaged(&error.to_string()))?;
-    if Sha256::digest(&bytes)[..] != hash[..] {
-        return Err(damaged("its content is not what its hash says"));
+/// The snapshot of a run: kept with the other bodies; before those were told by each other, as text.
+fn snapshot(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Option<String>, ReadFail> {
+    let text = "SELECT body FROM snapshot_bodies WHERE run_id = ?1";
+    if let Some(text) = db.query_row(text, [id], |row| row.get::<_, String>(0)).optional()? {
+        return Ok(Some(text));
     }
-    Ok(bytes)
+    let hash = "SELECT body_hash FROM snapshots WHERE run_id = ?1";
+    let hash = db.query_row(hash, [id], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    hash.map(|hash| bodies.text(&hash)).transpose()
 }

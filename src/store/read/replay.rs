@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 use rust_decimal::Decimal;
 
+use super::bodies::Bodies;
 use super::decode::{ReadFail, optional, run_of, text, value};
-use super::model::{unpacked, unpacked_bytes};
 use super::{Reader, has};
 use crate::domain::inputs::Stage;
 use crate::domain::{Ms, RunId};
@@ -118,8 +118,9 @@ impl Reader {
         hear: &mut dyn FnMut(Stage, &str, &[u8]),
     ) -> Result<(), StoreError> {
         self.with("reading what rules have heard", |db| {
+            let mut bodies = Bodies::of(db)?;
             let mut query = db.prepare(
-                "SELECT i.stage, i.subject, i.seen_hash, b.body, b.size FROM run_inputs i LEFT JOIN blobs b ON b.hash = i.seen_hash
+                "SELECT i.stage, i.subject, i.seen_hash FROM run_inputs i
                  WHERE i.id < (SELECT MIN(id) FROM run_inputs WHERE run_id = ?2 AND stage = 'rules') AND (i.run_id = ?1 AND
                  i.stage = 'seating' OR i.stage = 'rules' AND i.run_id IN (SELECT run_id FROM runs WHERE caused_by = ?1))
                  ORDER BY i.id",
@@ -128,7 +129,7 @@ impl Reader {
             while let Some(row) = cursor.next()? {
                 let stage = text(row, 0)?;
                 let stage = Stage::parse(&stage).ok_or(ReadFail::Value(stage))?;
-                hear(stage, &text(row, 1)?, &unpacked_bytes((row.get(2)?, row.get(3)?, row.get(4)?))?);
+                hear(stage, &text(row, 1)?, &bodies.get(&row.get::<_, Vec<u8>>(2)?)?);
             }
             Ok(())
         })
@@ -152,14 +153,15 @@ fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
         rusqlite::params![id, BEHIND],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
+    let mut bodies = Bodies::of(db)?;
     Ok(KeptRun {
         run_id,
         kept_since,
         went_on,
         is_cycle,
-        inputs: inputs(db, &id)?,
-        question: question(db, &id)?,
-        calls: calls(db, &id)?,
+        inputs: inputs(db, &mut bodies, &id)?,
+        question: question(db, &mut bodies, &id)?,
+        calls: calls(db, &mut bodies, &id)?,
         orders: orders(db, &id)?,
         refused_again: refused_again(db, &id)?,
         decisions: decisions(db, &id)?,
@@ -178,10 +180,9 @@ fn refused_again(db: &Connection, id: &str) -> Result<BTreeSet<(String, String, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn inputs(db: &Connection, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {
+fn inputs(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {
     let mut query = db.prepare(
-        "SELECT i.stage, i.subject, i.build, i.seen_hash, s.body, s.size, i.output_hash, o.body, o.size FROM run_inputs i
-         LEFT JOIN blobs s ON s.hash = i.seen_hash LEFT JOIN blobs o ON o.hash = i.output_hash WHERE i.run_id = ?1 ORDER BY i.id",
+        "SELECT stage, subject, build, seen_hash, output_hash FROM run_inputs WHERE run_id = ?1 ORDER BY id",
     )?;
     let mut cursor = query.query([id])?;
     let mut inputs = Vec::new();
@@ -191,41 +192,38 @@ fn inputs(db: &Connection, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {
             stage: Stage::parse(&stage).ok_or(ReadFail::Value(stage))?,
             subject: text(row, 1)?,
             build: text(row, 2)?,
-            seen: unpacked_bytes((row.get(3)?, row.get(4)?, row.get(5)?))?,
-            output: unpacked((row.get(6)?, row.get(7)?, row.get(8)?))?,
+            seen: bodies.get(&row.get::<_, Vec<u8>>(3)?)?,
+            output: bodies.text(&row.get::<_, Vec<u8>>(4)?)?,
         });
     }
     Ok(inputs)
 }
 
-fn question(db: &Connection, id: &str) -> Result<Option<KeptQuestion>, ReadFail> {
-    let sql = "SELECT q.mode, q.snap, q.data_hash, b.body, b.size FROM llm_questions q LEFT JOIN blobs b ON b.hash = q.data_hash
-        WHERE q.run_id = ?1";
+fn question(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Option<KeptQuestion>, ReadFail> {
+    let sql = "SELECT mode, snap, data_hash FROM llm_questions WHERE run_id = ?1";
     let mut query = db.prepare(sql)?;
     let mut cursor = query.query([id])?;
     let Some(row) = cursor.next()? else { return Ok(None) };
-    let data = unpacked((row.get(2)?, row.get(3)?, row.get(4)?))?;
+    let data = bodies.text(&row.get::<_, Vec<u8>>(2)?)?;
     Ok(Some(KeptQuestion { mode: text(row, 0)?, snap: text(row, 1)?, data }))
 }
 
 /// The requests of a run. What was asked is read too: a body that has changed is found here.
-fn calls(db: &Connection, id: &str) -> Result<Vec<KeptCall>, ReadFail> {
+fn calls(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<KeptCall>, ReadFail> {
     let mut query = db.prepare(
-        "SELECT c.attempt, c.status, c.outcome, c.detail, c.request_hash, q.body, q.size, c.reply_hash, r.body, r.size
-         FROM llm_calls c LEFT JOIN blobs q ON q.hash = c.request_hash LEFT JOIN blobs r ON r.hash = c.reply_hash
-         WHERE c.run_id = ?1 ORDER BY c.id",
+        "SELECT attempt, status, outcome, detail, request_hash, reply_hash FROM llm_calls WHERE run_id = ?1 ORDER BY id",
     )?;
     let mut cursor = query.query([id])?;
     let mut calls = Vec::new();
     while let Some(row) = cursor.next()? {
-        unpacked_bytes((row.get(4)?, row.get(5)?, row.get(6)?))?;
-        let reply: Option<Vec<u8>> = row.get(7)?;
+        bodies.get(&row.get::<_, Vec<u8>>(4)?)?;
+        let reply: Option<Vec<u8>> = row.get(5)?;
         calls.push(KeptCall {
             attempt: row.get(0)?,
             status: row.get(1)?,
             outcome: text(row, 2)?,
             detail: text(row, 3)?,
-            reply: reply.map(|hash| unpacked_bytes((hash, row.get(8)?, row.get(9)?))).transpose()?,
+            reply: reply.map(|hash| bodies.get(&hash)).transpose()?,
         });
     }
     Ok(calls)

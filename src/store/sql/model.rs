@@ -7,6 +7,7 @@ use super::super::chain::Chains;
 use super::execute;
 use crate::domain::inputs::RunInputs;
 use crate::domain::model::{ModelCall, ModelFact, ModelItem, ModelSpent, ModelTrade, Question};
+use crate::store::pack::Kind;
 
 /// How hard bodies are packed: a prompt shrinks to a tenth in well under a millisecond.
 const LEVEL: i32 = 3;
@@ -22,6 +23,22 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, fact: &ModelFact) -> R
     }
 }
 
+/// Keeps a body under its hash, told by the one of its kind before it.
+pub(super) fn body(db: &Connection, chains: &mut Chains, kind: Kind, body: &[u8]) -> Result<[u8; 32]> {
+    let hash: [u8; 32] = Sha256::digest(body).into();
+    if db.prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?.exists([hash])? {
+        return Ok(hash);
+    }
+    let packed = chains.packer.pack(kind, hash, body);
+    let packed = packed.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    execute(
+        db,
+        "INSERT INTO blobs (hash, size, body, base) VALUES (?1, ?2, ?3, ?4)",
+        params![hash, i64::try_from(body.len()).unwrap_or(i64::MAX), packed.bytes, packed.base],
+    )?;
+    Ok(hash)
+}
+
 /// Keeps a body under its hash.
 fn blob(db: &Connection, body: &[u8]) -> Result<[u8; 32]> {
     let hash: [u8; 32] = Sha256::digest(body).into();
@@ -29,7 +46,7 @@ fn blob(db: &Connection, body: &[u8]) -> Result<[u8; 32]> {
         zstd::bulk::compress(body, LEVEL).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     execute(
         db,
-        "INSERT INTO blobs VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING",
+        "INSERT INTO blobs (hash, size, body) VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING",
         params![hash, i64::try_from(body.len()).unwrap_or(i64::MAX), packed],
     )?;
     Ok(hash)
@@ -200,7 +217,8 @@ fn item(db: &Connection, chains: &mut Chains, row: &ModelItem) -> Result<()> {
 }
 
 pub(super) fn inputs(db: &Connection, chains: &mut Chains, row: &RunInputs) -> Result<()> {
-    let (seen, output) = (blob(db, &row.seen)?, blob(db, row.output.as_bytes())?);
+    let seen = body(db, chains, Kind::Seen(row.stage), &row.seen)?;
+    let output = body(db, chains, Kind::Output(row.stage), row.output.as_bytes())?;
     let (id, build, at) = (row.run_id.to_string(), env!("ARENA_BUILD"), row.at.0.to_string());
     let fields = [id.as_str(), row.stage.as_str(), &row.subject, build, &hex(&seen), &hex(&output), &at];
     let link = chains.link("run_inputs", &fields);

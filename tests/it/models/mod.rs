@@ -1,5 +1,6 @@
 //! Contenders that are models, against a chat endpoint of our own: what is asked, what is kept, what is acted on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -290,9 +291,18 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
     }
     let unpacked: Vec<Vec<u8>> = {
         let db = system.daemon.db();
-        let mut query = db.prepare("SELECT body, size FROM blobs").unwrap();
-        let rows = query.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).unwrap();
-        rows.map(Result::unwrap).map(|(body, size)| zstd::bulk::decompress(&body, size as usize).unwrap()).collect()
+        // What is told by another comes after it.
+        let mut query = db.prepare("SELECT hash, body, size, base FROM blobs ORDER BY rowid").unwrap();
+        let mut cursor = query.query([]).unwrap();
+        let mut whole: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        while let Some(row) = cursor.next().unwrap() {
+            let (hash, body): (Vec<u8>, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let (size, base): (i64, Option<Vec<u8>>) = (row.get(2).unwrap(), row.get(3).unwrap());
+            let base = base.map_or(&[][..], |base| &whole[&base]);
+            let mut reader = zstd::bulk::Decompressor::with_dictionary(base).unwrap();
+            whole.insert(hash, reader.decompress(&body, size as usize).unwrap());
+        }
+        whole.into_values().collect()
     };
     assert!(unpacked.len() > total);
     let holds = |bytes: &[u8], secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
