@@ -55,7 +55,8 @@ fn mib(bytes: u64) -> f64 {
 
 fn by_table(dir: &Path) {
     let db = db(dir).unwrap();
-    let Ok(mut query) = db.prepare("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 20") else {
+    let Ok(mut query) = db.prepare("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 20")
+    else {
         return println!("this SQLite has no dbstat");
     };
     let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();

@@ -33,16 +33,18 @@ pub(super) struct RunArgs {
 
 /// glibc gives each thread a heap of its own and hands little of it back; with one heap for all of them the daemon stays a third
 /// smaller. It reads that when a process begins, so this one begins anew, under the same pid; where it cannot, it goes on as it is.
-/// Source: mallopt(3), `M_ARENA_MAX`.
+/// Source: mallopt(3), `M_ARENA_MAX`, `M_MMAP_THRESHOLD`.
 pub(super) fn with_one_heap() {
     const HEAPS: &str = "MALLOC_ARENA_MAX";
     if std::env::var_os(HEAPS).is_some() {
         return;
     }
+    // What is large has pages of its own, which are given back at once.
+    let large = [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "262144")];
     let Ok(program) = std::env::current_exe() else { return };
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_else(|| program.clone().into_os_string());
-    drop(Command::new(program).arg0(name).args(words).env(HEAPS, "1").exec());
+    drop(Command::new(program).arg0(name).args(words).env(HEAPS, "1").envs(large).exec());
 }
 
 pub(super) async fn run(global: &Global, args: RunArgs, began: Instant) -> Result<Exit, Failure> {

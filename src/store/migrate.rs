@@ -130,7 +130,7 @@ fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     let pragmas = format!(
         "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA cell_size_check = ON; PRAGMA cache_size = -4096;"
+         PRAGMA cell_size_check = ON; PRAGMA cache_size = -2048;"
     );
     let damaged = |detail: String| StoreError::Damaged { path: path.display().to_string(), detail };
     db.execute_batch(&pragmas).map_err(|error| match error.sqlite_error_code() {

@@ -10,7 +10,7 @@ use crate::domain::inputs::Stage;
 /// milliseconds, and damage reaches so far and no further.
 const IN_A_ROW: u32 = 32;
 /// zstd's level.
-const LEVEL: i32 = 6;
+const LEVEL: i32 = 3;
 
 /// What a body is one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -111,7 +111,10 @@ impl Reader {
         let path = super::StateDir::trading_db(dir);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let manager = SqliteConnectionManager::file(&path).with_flags(flags).with_init(|db| {
-            db.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;")
+            db.execute_batch(
+                "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;
+                 PRAGMA cache_size = -512;",
+            )
         });
         let pool = Pool::builder()
             .max_size(2)
