@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use super::pack::Packer;
+use super::repeats::Allocated;
 
 /// A row's place in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub(super) struct Chains {
     run: Option<String>,
     /// Bodies as they follow each other.
     pub(super) packer: Packer,
-    /// The last allocation of each contender in each instrument, to write only what changes.
-    pub(super) allocated: HashMap<(String, String), String>,
+    /// Allocations as they follow each other.
+    pub(super) allocated: Allocated,
 }
 
 /// The chained tables.

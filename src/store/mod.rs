@@ -14,6 +14,7 @@ mod memory;
 mod migrate;
 mod pack;
 mod read;
+mod repeats;
 mod research;
 mod sql;
 mod writer;

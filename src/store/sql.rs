@@ -36,6 +36,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
             rows.iter().try_for_each(|row| allocation(db, chains, *run_id, *at, row))
         }
         Record::Intent { intent, expires_at, at } => {
+            spell_allocation_out(db, chains, intent)?;
             order(db, intent, OrderState::Intended, Some(*expires_at), *at)?;
             event(db, chains, &first(intent, OrderState::Intended, "gate", "approved", *at))?;
             spell_out(db, chains, intent.run_id)?;
@@ -46,6 +47,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, record: &Record) -> Re
         }
         Record::Moved { order_id, run_id, limit, at } => truth::moved(db, chains, (order_id, *run_id), *limit, *at),
         Record::Stopped { intent, state, breaches, at } => {
+            spell_allocation_out(db, chains, intent)?;
             order(db, intent, *state, None, *at)?;
             let why: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
             event(db, chains, &first(intent, *state, "gate", &why.join(" "), *at))?;
@@ -191,18 +193,28 @@ fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Pro
     )
 }
 
+/// What says the same as the row before it, and asks for no order, is not written again.
 fn allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: &Allocation) -> Result<()> {
+    if row.cl_ord_id.is_none() && chains.allocated.is_told(run_id, at, row) {
+        return Ok(());
+    }
+    insert_allocation(db, chains, run_id, at, row)
+}
+
+/// An order stands on the allocation of its run, whatever that says.
+fn spell_allocation_out(db: &Connection, chains: &mut Chains, intent: &OrderIntent) -> Result<()> {
+    match chains.allocated.untold(intent.run_id, &intent.contender, &intent.inst) {
+        Some((at, row)) => insert_allocation(db, chains, intent.run_id, at, &row),
+        None => Ok(()),
+    }
+}
+
+fn insert_allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: &Allocation) -> Result<()> {
+    chains.allocated.tell(row);
     let id = run_id.to_string();
     let (sleeve, weight) = (row.sleeve.to_string(), row.weight.to_string());
     let (current, target) = (row.current.to_string(), row.target.to_string());
     let order = row.cl_ord_id.as_ref().map(|o| o.as_str());
-    // What says the same as the row before it, and asks for no order, is not written again.
-    let said = [&sleeve, &weight, &current, &target, &row.reason].map(String::as_str).join("|");
-    let whose = (row.contender.to_string(), row.inst.to_string());
-    if order.is_none() && chains.allocated.get(&whose) == Some(&said) {
-        return Ok(());
-    }
-    chains.allocated.insert(whose, said);
     let fields = [
         id.as_str(),
         row.contender.as_str(),
@@ -304,6 +316,7 @@ fn first(intent: &OrderIntent, to: OrderState, cause: &'static str, evidence: &s
 
 fn adopted(db: &Connection, chains: &mut Chains, order: &AdoptedOrder, at: Ms) -> Result<()> {
     let id = order.order_id.as_str();
+    spell_allocation_out(db, chains, &order.intent)?;
     insert_order(
         db,
         &order.intent,

@@ -2,10 +2,10 @@
 //! database is put back to what each of its files was at its last sync, and every acknowledged intent must be there. The same
 //! run with synchronous=NORMAL loses some, which proves that this test can fail.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use alpha_arena::domain::record::{Allocation, Proposal, Record, RunKind};
 use alpha_arena::domain::{Bps, ClOrdId, Ms, OrdType, OrderIntent, Price, Purpose, Qty, RunId, Side, Usd};
@@ -87,8 +87,8 @@ fn intent(n: u64, run_id: RunId) -> OrderIntent {
     }
 }
 
-/// One run, cut after `cut`; how many intents were acknowledged and how many of them are gone.
-fn outage(cut: Duration, sabotage: &str) -> (usize, usize) {
+/// One run, cut when so many intents were acknowledged (a few more may be by then); how many were, and how many of them are gone.
+fn outage(after: usize, sabotage: &str) -> (usize, usize) {
     let (dir, platter) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -99,10 +99,12 @@ fn outage(cut: Duration, sabotage: &str) -> (usize, usize) {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    std::thread::sleep(cut);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    while said.matches("acked ").count() < after && out.read_line(&mut said).unwrap() > 0 {}
     child.kill().unwrap();
-    let said = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    drop(out.read_to_string(&mut said));
+    child.wait().unwrap();
     // A line that was cut in the middle was acknowledged to nobody.
     let whole = said.rfind('\n').map_or("", |end| &said[..end]);
     let acked: Vec<&str> = whole.lines().filter_map(|line| line.split("acked ").nth(1)).collect();
@@ -123,7 +125,7 @@ fn outage(cut: Duration, sabotage: &str) -> (usize, usize) {
 pub fn outages(runs: u64, sabotage: &str) -> (u64, usize, usize) {
     let (mut acked, mut lost) = (0, 0);
     for run in 0..runs {
-        let (a, l) = outage(Duration::from_millis(60 + run * 37 % 400), sabotage);
+        let (a, l) = outage(usize::try_from(1 + run * 37 % 150).unwrap(), sabotage);
         acked += a;
         lost += l;
     }
