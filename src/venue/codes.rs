@@ -192,7 +192,7 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     }
     let Item { code, msg, venue_id, name: said } = item;
     // OKX repeats the client order id in every item; an acknowledgement without it is nobody's.
-    if code == "0" && !venue_id.is_empty() && !said.is_empty() {
+    if code == "0" && !venue_id.is_empty() && said == name {
         return CreateOutcome::Accepted(VenueOrdId::new(venue_id));
     }
     match class(&code) {

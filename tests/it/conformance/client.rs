@@ -133,7 +133,7 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
             let body = json!({"code": "0", "msg": "", "data": value}).to_string();
             let name =
                 ["clOrdId", "algoClOrdId"].iter().filter_map(|key| value[0][*key].as_str()).find(|id| !id.is_empty());
-            match judge_create(name.unwrap_or("-"), &body) {
+            match judge_create(name.unwrap_or_default(), &body) {
                 CreateOutcome::Accepted(id) => vec!["accepted".into(), id.to_string(), "0".into()],
                 CreateOutcome::Rejected { code, .. } => vec!["refused".into(), "-".into(), code],
                 CreateOutcome::Unknown(why) => return Err(why),
