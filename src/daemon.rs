@@ -7,6 +7,7 @@ pub mod preflight;
 mod reach;
 pub mod resume;
 mod roster;
+mod taping;
 mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, mpsc, watch as views};
 use tracing::info;
 
 use self::listener::Listener;
+use self::taping::start_tape;
 use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals};
 use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, OrderTransport};
@@ -41,11 +43,10 @@ use crate::ops::{control, killfile, notify};
 use crate::paper::Feed;
 use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use crate::runtime::faults;
-use crate::runtime::{Beat, Clock, HeldFiles, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
+use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{
     Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, examine, keep_candles,
 };
-use crate::tape::{self, Heard, RecorderConfig, Recording};
 use crate::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, VenueWire};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
 
@@ -162,33 +163,6 @@ fn no_socket(dir: &Path) -> impl FnOnce(std::io::Error) -> StartError {
             path.display()
         ))
     }
-}
-
-/// Opens the tape and returns the ear that the streams speak to.
-fn start_tape(
-    config: &Config,
-    reached: &Reached,
-    instruments: &[Arc<Instrument>],
-    dir: &Path,
-    held: HeldFiles,
-) -> Result<(Tap, Recording), StartError> {
-    let clock = reached.clock.clone();
-    let recorder = RecorderConfig {
-        dir: StateDir::tape(dir),
-        mode: config.mode.to_string(),
-        uid: reached.account.uid.clone(),
-        instruments: instruments.to_vec(),
-        keep_days: config.tape.keep_days,
-        held,
-    };
-    let recording =
-        tape::record(recorder, clock.now()).map_err(|source| StartError::Io { what: "opening the tape", source })?;
-    let writer = recording.clone();
-    let tap = Tap(Arc::new(move |channel, subject, data| {
-        let (channel, subject) = (channel.to_owned(), subject.to_owned());
-        writer.hear(Heard { at: clock.now(), channel, subject, data: data.to_owned() });
-    }));
-    Ok((tap, recording))
 }
 
 /// What the start has gathered; everything an actor needs is made from it.
@@ -468,7 +442,9 @@ impl Wiring {
             nudge: nudge_tx,
             reload: {
                 let dir = dir.to_owned();
-                Arc::new(move || Reader::open(&dir)?.opened())
+                Arc::new(move || {
+                    Reader::open(&dir).and_then(|reader| reader.opened()).map_err(|error| error.to_string())
+                })
             },
             beat: beat("tracker", true),
         };

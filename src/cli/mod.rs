@@ -210,8 +210,6 @@ impl Global {
 /// Runs the command line and says how the process should end.
 pub fn main() -> Exit {
     let began = std::time::Instant::now();
-    crate::ops::killfile::catch_early();
-    crate::venue::install_tls();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -220,9 +218,12 @@ pub fn main() -> Exit {
             return if error.print().is_err() && exit == Exit::Ok { Exit::Io } else { exit };
         }
     };
-    if matches!(cli.verb, None | Some(Verb::Run(_))) && !crate::ops::killfile::came_early() {
+    if matches!(cli.verb, None | Some(Verb::Run(_))) {
+        // Before a signal is caught: one that comes until then ends the process, and is never swallowed.
         run::with_one_heap();
     }
+    crate::ops::killfile::catch_early();
+    crate::venue::install_tls();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

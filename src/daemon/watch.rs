@@ -168,8 +168,8 @@ impl Actor for KillWatch {
             let halt = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                // Its handler has left a mark by now, which is what is obeyed.
-                () = heard(&mut self.usr1) => self.look(),
+                // Its handler has left a mark by now; a signal whose mark went where nobody finds it is obeyed all the same.
+                () = heard(&mut self.usr1) => self.look().or_else(|| Some((Asked::by_signal(), "signal"))),
                 _ = tick.tick() => self.look(),
             };
             self.beat.tick();

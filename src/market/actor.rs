@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
 use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId};
+use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
-use crate::telemetry::is_told;
 use crate::venue::{
     Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark,
     parse_quote, read_instruments,

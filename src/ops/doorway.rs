@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,7 +20,9 @@ use tracing::warn;
 
 /// Connections at once.
 const MOST: usize = 32;
-/// A connection that has not sent its request's head within this ends.
+/// Bytes of a request.
+const BODY_MAX: usize = 1 << 20;
+/// A connection that has not sent its request's head within this ends; nor may the rest of it take longer.
 const HEAD_WAIT: Duration = Duration::from_secs(3);
 /// Nothing that is asked here takes longer.
 const ANSWER_WAIT: Duration = Duration::from_secs(150);
@@ -105,11 +108,18 @@ impl Doorway {
         let asks = Arc::new(AtomicBool::new(false));
         let (router, told) = (self.router.clone(), Arc::clone(&asks));
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            told.store(true, Ordering::Relaxed);
-            let mut router = router.clone();
+            let (mut router, told) = (router.clone(), Arc::clone(&told));
             async move {
-                let answer = router.call(request.map(Body::new)).await;
-                Ok::<_, Infallible>(answer.unwrap_or_else(|never: Infallible| match never {}))
+                let (head, body) = request.into_parts();
+                let whole = tokio::time::timeout(HEAD_WAIT, axum::body::to_bytes(Body::new(body), BODY_MAX)).await;
+                let Ok(Ok(bytes)) = whole else {
+                    let late = axum::http::StatusCode::REQUEST_TIMEOUT;
+                    return Ok::<_, Infallible>(late.into_response());
+                };
+                // Whoever has said all that he wants is answered.
+                told.store(true, Ordering::Relaxed);
+                let answer = router.call(hyper::Request::from_parts(head, Body::from(bytes))).await;
+                Ok(answer.unwrap_or_else(|never: Infallible| match never {}))
             }
         });
         let talk = hyper::server::conn::http1::Builder::new()

@@ -20,6 +20,13 @@ pub struct Asked {
     pub signals: u64,
 }
 
+impl Asked {
+    /// A SIGUSR1 asks for a halt and no more.
+    pub fn by_signal() -> Self {
+        Self { flatten: false, why: "SIGUSR1".to_owned(), signals: 0 }
+    }
+}
+
 /// Where the file lies.
 pub fn path(dir: &Path) -> PathBuf {
     dir.join("HALT")
@@ -68,6 +75,10 @@ pub fn leave(dir: &Path, flatten: bool, why: &str) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     // Whatever lies there halts already.
     if std::fs::symlink_metadata(path(dir)).is_ok_and(|meta| !meta.is_file()) {
+        return Ok(());
+    }
+    // A halt takes nothing back that was asked for before it.
+    if !flatten && asked(dir).is_some_and(|asked| asked.flatten) {
         return Ok(());
     }
     std::fs::write(path(dir), format!("{} {why}\n", if flatten { "flatten" } else { "halt" }))?;

@@ -32,9 +32,9 @@ use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState,
     OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Standing, Usd,
 };
+use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
-use crate::telemetry::is_told;
 
 /// What the gate says of one intent; the executor carries out the first and passes on the second.
 #[derive(Debug)]

@@ -46,6 +46,11 @@ impl StateDir {
         Ok(Self { path: path.to_owned(), _lock: lock, _dir: dir })
     }
 
+    /// Where SIGUSR1 leaves its marks.
+    pub fn signals(dir: &Path) -> PathBuf {
+        dir.join("halt.signals")
+    }
+
     /// The lock's file: who holds the directory is written there.
     pub fn lock_file(dir: &Path) -> PathBuf {
         dir.join("lock")

@@ -177,6 +177,8 @@ fn held(dir: &Path) -> Result<Vec<HeldFile>, StoreError> {
     // The directory itself, by the name it was given; and the lock, if its holder wants one.
     held.push(at(dir)?);
     held.extend(HeldFile::at(&StateDir::lock_file(dir)).ok());
+    // Where signals leave their marks.
+    held.extend(HeldFile::at(&StateDir::signals(dir)).ok());
     Ok(held)
 }
 

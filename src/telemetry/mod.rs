@@ -62,11 +62,6 @@ pub fn tell(line: impl fmt::Display) {
     }
 }
 
-/// Is the n-th of the same worth a line? The first is, and then each time that there are ten times as many.
-pub fn is_told(count: u64) -> bool {
-    count > 0 && 10u64.pow(count.ilog10()) == count
-}
-
 /// The terminal, or whatever stderr is.
 struct Stderr;
 

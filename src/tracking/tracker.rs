@@ -15,7 +15,7 @@ use crate::domain::record::{Record, RunKind};
 use crate::domain::{AccountView, Case, MarketView, Ms, OrdersView, Readiness, RunId};
 use crate::execution::Report;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
-use crate::store::{Journal, Opened, StoreError};
+use crate::store::{Journal, Opened};
 use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_algos, parse_orders};
 
 /// A venue that can be asked and listened to.
@@ -62,7 +62,7 @@ pub struct Tracker<W> {
 }
 
 /// Reads everything the database remembers.
-pub type Reload = Arc<dyn Fn() -> Result<Opened, StoreError> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> Result<Opened, String> + Send + Sync>;
 
 /// After the executor has gone, wait this long for orders that do not rest to end.
 const LINGER: Duration = Duration::from_secs(3);
@@ -157,7 +157,7 @@ impl<W: Wire> Tracker<W> {
                 Act::Refold => {
                     // Everything handed in before is in the database when this is.
                     self.journal.append(Record::Probe { at: self.clock.now() }).await?;
-                    let opened = (self.reload)().map_err(|error| StageError::Store(error.to_string()))?;
+                    let opened = (self.reload)().map_err(StageError::Store)?;
                     self.desk.refold(&opened);
                     show = true;
                 }

@@ -135,6 +135,8 @@ struct Item {
     /// The venue's name of what was asked about, and ours as the answer repeats it; empty where it says neither.
     venue_id: String,
     name: String,
+    /// It is about one order, not about the request as a whole.
+    of_one: bool,
 }
 
 /// The verdict on the one item of an order operation: its `sCode` decides, not the top code.
@@ -150,10 +152,17 @@ fn item(body: &str) -> Option<Item> {
             // A stop's reply has names of its own.
             venue_id: text(&first["ordId"]).or_else(|| text(&first["algoId"])).unwrap_or_default(),
             name: text(&first["clOrdId"]).or_else(|| text(&first["algoClOrdId"])).unwrap_or_default(),
+            of_one: true,
         });
     }
     let code = text(&reply["code"])?;
-    Some(Item { code, msg: text(&reply["msg"]).unwrap_or_default(), venue_id: String::new(), name: String::new() })
+    Some(Item {
+        code,
+        msg: text(&reply["msg"]).unwrap_or_default(),
+        venue_id: String::new(),
+        name: String::new(),
+        of_one: false,
+    })
 }
 
 /// What an answer says of another question than ours: a connection or a proxy is out of step. `None`: it is ours, or names
@@ -190,7 +199,7 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     if let Some(why) = stranger(Asked::ours(name), &item) {
         return CreateOutcome::Unknown(why);
     }
-    let Item { code, msg, venue_id, name: said } = item;
+    let Item { code, msg, venue_id, name: said, of_one } = item;
     // OKX repeats the client order id in every item; an acknowledgement without it is nobody's.
     if code == "0" && !venue_id.is_empty() && said == name {
         return CreateOutcome::Accepted(VenueOrdId::new(venue_id));
@@ -198,6 +207,8 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     match class(&code) {
         _ if code == "0" && venue_id.is_empty() => CreateOutcome::Unknown("success without an order id".to_owned()),
         _ if code == "0" => CreateOutcome::Unknown("success that does not say of which order".to_owned()),
+        // OKX repeats the name in refusals too: one without it may be about somebody else's order.
+        _ if of_one && said != name => CreateOutcome::Unknown(format!("{code} {msg}, and not of which order")),
         Class::Reject | Class::Backoff => CreateOutcome::Rejected { code, msg, stop: false },
         Class::Resync => CreateOutcome::Rejected { code, msg, stop: false },
         Class::Stop => CreateOutcome::Rejected { code, msg, stop: true },

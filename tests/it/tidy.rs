@@ -14,7 +14,7 @@ const MAY_NAME: [(&str, &[&str]); 26] = [
     ("fills", &["domain"]),
     ("stats", &[]),
     ("exchange", &["domain", "runtime", "data", "fills"]),
-    ("tape", &["domain"]),
+    ("tape", &["domain", "runtime"]),
     ("paper", &["domain", "runtime", "exchange", "venue"]),
     ("venue", &["domain", "runtime"]),
     ("strategy", &["domain", "data"]),
@@ -28,8 +28,8 @@ const MAY_NAME: [(&str, &[&str]); 26] = [
     ("tracking", &["domain", "runtime", "execution", "venue", "store"]),
     ("backtest", &["domain", "data", "fills", "strategy", "decision", "allocation", "risk", "llm", "stats"]),
     ("replay", &["domain", "allocation", "risk", "llm", "store"]),
-    ("config", &["domain", "strategy", "venue", "fills"]),
-    ("ops", &["domain", "runtime", "llm", "risk", "tracking", "store", "exit"]),
+    ("config", &["domain", "strategy", "venue", "fills", "risk"]),
+    ("ops", &["domain", "runtime", "llm", "risk", "tracking", "store", "exit", "telemetry"]),
     (
         "daemon",
         &[

@@ -162,7 +162,7 @@ impl Daemon {
             nudge: nudge_tx,
             reload: {
                 let store = store.clone();
-                Arc::new(move || store.opened())
+                Arc::new(move || store.opened().map_err(|error| error.to_string()))
             },
             beat: pulse.beat("tracker", true),
         };

@@ -30,6 +30,7 @@ impl Desk {
     /// Joins a complete answer of the venue with what we know.
     pub(super) fn join(&mut self, found: Sweep, now: Now) {
         // Until a list says otherwise: what was refused in one before may be right in this.
+        let again = self.sweep_again;
         self.unreadable = found.refused.iter().map(|row| (row.inst(), row.to_string())).collect();
         found.pending.iter().for_each(|push| self.on_order(push, "orders-pending", now));
         for (id, named, push) in &found.asked {
@@ -53,6 +54,8 @@ impl Desk {
                 self.on_fill(row, now);
             }
         }
+        // What the lists themselves say and cannot be right is asked about at the next regular look, not at once and for ever.
+        self.sweep_again = again;
         self.on_stops(&found.algos, "algo lists", now);
         // A stop that was asked for long before this look and is in none of the lists was never made.
         let until = Ms(found.began.0 - self.patience.absent_after.0);
@@ -66,7 +69,7 @@ impl Desk {
         // A stray that is no longer open needs no cancel.
         self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
         // What was refused of the fills is asked for again.
-        let complete = found.refused.iter().all(|row| row.what != "fill") && self.unreadable.is_empty();
+        let complete = first_ever || found.refused.iter().all(|row| row.what != "fill") && self.unreadable.is_empty();
         if let Some(cursor) = cursor.filter(|_| complete) {
             let note = Record::Note { key: "fills_cursor".into(), value: cursor.clone() };
             self.acts.push(Act::Keep(vec![note]));

@@ -1,0 +1,170 @@
+//! Orders as they hear of themselves, in whatever order.
+
+use super::*;
+use proptest::prelude::*;
+
+fn order() -> Order {
+    let intent = OrderIntent {
+        cl_ord_id: "as1".into(),
+        run_id: RunId(uuid::Uuid::nil()),
+        contender: "trend".into(),
+        inst: "BTC-USDT".into(),
+        side: Side::Buy,
+        ord_type: OrdType::Limit,
+        qty: Qty(Decimal::from(5)),
+        limit: Some(Price(Decimal::from(100))),
+        purpose: Purpose::Entry,
+        leg: 0,
+        attempt: 0,
+        reduce_only: false,
+        stop: None,
+        reference: Price(Decimal::from(100)),
+        decided_at: Ms(0),
+        ttl: None,
+        slippage: None,
+        moves: None,
+        sleeve: Default::default(),
+        weight: Decimal::ONE,
+        good_for: None,
+    };
+    Order::intended(&intent, Ms(0), Some(Ms(5000)))
+}
+
+fn report(status: VenueStatus, filled: i64) -> VenueReport {
+    VenueReport {
+        venue_id: "9".into(),
+        status,
+        filled: Qty(Decimal::from(filled)),
+        average: None,
+        cancel_source: None,
+        at: Ms(1),
+    }
+}
+
+fn facts(qty: i64, price: i64) -> FillFacts {
+    FillFacts { qty: Qty(Decimal::from(qty)), price: Price(Decimal::from(price)), fee: Decimal::ZERO }
+}
+
+/// Runs a story such as `sent; live; part 3; cancel 3` and compares the end.
+#[track_caller]
+fn check(story: &str, expected: &str) {
+    let mut order = order();
+    let mut end = String::new();
+    for word in story.split("; ") {
+        let mut parts = word.split(' ');
+        let (verb, n) = (parts.next().unwrap(), parts.next().map_or(0, |n| n.parse().unwrap()));
+        let result = match verb {
+            "sent" => order.local_step(OrderState::Sent).map(drop),
+            "unknown" => order.local_step(OrderState::Unknown).map(drop),
+            "rejected" => order.local_step(OrderState::Rejected).map(drop),
+            "expired" => order.local_step(OrderState::Expired).map(drop),
+            "ask_cancel" => {
+                order.ask_cancel();
+                Ok(())
+            }
+            "live" => order.merge(&report(VenueStatus::Live, 0)).map(drop),
+            "part" => order.merge(&report(VenueStatus::PartiallyFilled, n)).map(drop),
+            "filled" => order.merge(&report(VenueStatus::Filled, 5)).map(drop),
+            "cancel" => order.merge(&report(VenueStatus::Canceled, n)).map(drop),
+            "fill" => {
+                order.add_fill(TradeId::from(format!("t{n}").as_str()), facts(n, 100), Teller::Push);
+                Ok(())
+            }
+            other => panic!("no such word: {other}"),
+        };
+        if let Err(error) = result {
+            end = format!("stop: {error}");
+            break;
+        }
+    }
+    if end.is_empty() {
+        end = format!("{} {}", order.state(), order.filled);
+    }
+    assert_eq!(end, expected, "{story}");
+}
+
+#[test]
+fn a_fill_may_beat_the_ack() {
+    check("sent; part 3; live", "partially_filled 3");
+}
+#[test]
+fn a_late_reject_does_not_undo_what_the_venue_said() {
+    check("sent; live; rejected", "acked 0");
+}
+#[test]
+fn a_timeout_is_unknown_until_the_venue_speaks() {
+    check("sent; unknown", "unknown 0");
+    check("sent; unknown; live", "acked 0");
+    check("sent; unknown; filled", "filled 5");
+    check("sent; unknown; expired", "expired 0");
+}
+#[test]
+fn a_cancel_keeps_the_fills_it_lost_the_race_to() {
+    check("sent; live; ask_cancel", "cancel_requested 0");
+    check("sent; live; ask_cancel; part 2; cancel 2", "canceled 2");
+    check("sent; live; ask_cancel; filled", "filled 5");
+}
+#[test]
+fn a_fill_after_the_cancel_still_counts_once() {
+    check("sent; live; cancel 2; fill 2; fill 2", "canceled 2");
+}
+#[test]
+fn two_different_ends_stop_trading() {
+    check("sent; filled; cancel 2", "stop: order as1 is Filled at the venue and now said to be Canceled");
+}
+#[test]
+fn an_overfill_counts_whole() {
+    check("sent; live; fill 3; fill 4", "partially_filled 7");
+    check("sent; live; part 7", "partially_filled 7");
+}
+
+#[test]
+fn a_list_corrects_a_push_and_never_the_reverse() {
+    let (mut order, trade) = (order(), TradeId::from("t1"));
+    assert_eq!(order.add_fill(trade.clone(), facts(2, 90), Teller::Push), FillNews::New);
+    let doubt = FillNews::Doubtful { booked: facts(2, 90) };
+    assert_eq!(order.add_fill(trade.clone(), facts(2, 91), Teller::Push), doubt);
+    let corrected = FillNews::Corrected { was: facts(2, 90) };
+    assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::List), corrected);
+    assert_eq!(order.filled_by_fills(), Qty(Decimal::from(3)));
+    assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::Push), FillNews::Known);
+    let doubt = FillNews::Doubtful { booked: facts(3, 91) };
+    assert_eq!(order.add_fill(trade, facts(2, 90), Teller::Push), doubt);
+}
+
+#[test]
+fn no_fill_is_worse_than_its_limit() {
+    let order = order();
+    let may = |price: i64| order.may_fill_at(Price(Decimal::from(price)));
+    assert!(may(100) && may(90) && !may(101) && !may(0) && !may(33));
+    let market = Order { limit: None, side: Side::Sell, ..order };
+    let may = |price: i64| market.may_fill_at(Price(Decimal::from(price)));
+    assert!(may(34) && may(300) && !may(301) && !may(33));
+}
+
+proptest! {
+    #[test]
+    fn reports_in_any_order_and_repeated_end_the_same(
+        indices in proptest::collection::vec(0usize..4, 1..24),
+    ) {
+        let reports = [
+            report(VenueStatus::Live, 0),
+            report(VenueStatus::PartiallyFilled, 1),
+            report(VenueStatus::PartiallyFilled, 3),
+            report(VenueStatus::Canceled, 3),
+        ];
+        let mut shuffled = order();
+        for &index in &indices {
+            shuffled.merge(&reports[index]).unwrap();
+        }
+        let mut sorted_indices = indices.clone();
+        sorted_indices.sort_unstable();
+        sorted_indices.dedup();
+        let mut sorted = order();
+        for index in sorted_indices {
+            sorted.merge(&reports[index]).unwrap();
+        }
+        prop_assert_eq!(shuffled.state(), sorted.state());
+        prop_assert_eq!(shuffled.filled, sorted.filled);
+    }
+}
