@@ -290,6 +290,7 @@ mod tests {
         create(&about("b", "0", "9"), "unknown");
         create(&about("b", "51008", ""), "unknown");
         create(&about("", "0", "9"), "unknown");
+        create(&about("", "51008", ""), "unknown");
         create(&about("a", "0", "9"), "accepted 9");
         let stop = r#"{"code":"0","data":[{"algoId":"7","algoClOrdId":"b","sCode":"0"}]}"#;
         create(stop, "unknown");

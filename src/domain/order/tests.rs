@@ -133,6 +133,15 @@ fn a_list_corrects_a_push_and_never_the_reverse() {
 }
 
 #[test]
+fn a_fill_that_was_told_too_large_is_counted_down() {
+    let (mut order, trade) = (order(), TradeId::from("t1"));
+    order.add_fill(trade.clone(), facts(5, 90), Teller::Push);
+    assert_eq!(order.filled, Qty(Decimal::from(5)));
+    order.add_fill(trade, facts(3, 90), Teller::List);
+    assert_eq!((order.filled, order.filled_by_fills()), (Qty(Decimal::from(3)), Qty(Decimal::from(3))));
+}
+
+#[test]
 fn no_fill_is_worse_than_its_limit() {
     let order = order();
     let may = |price: i64| order.may_fill_at(Price(Decimal::from(price)));
