@@ -42,7 +42,7 @@ pub(super) struct CloseArgs {
     /// Every instrument that holds anything.
     #[arg(long)]
     all: bool,
-    /// What is not ours may stand, and is no reason for exit code 1.
+    /// Positions that are not ours may stand, and are no reason for exit code 1.
     #[arg(long, conflicts_with = "everything")]
     ours_only: bool,
     /// Close what is not ours, too.

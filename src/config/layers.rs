@@ -144,7 +144,7 @@ fn env_layer(env: &HashMap<String, String>) -> Result<Value, Problem> {
         .map_err(|error| Problem::new("environment", error.to_string()))
 }
 
-/// What `.env` may weigh.
+/// The largest `.env` that is read, in bytes.
 const DOTENV_MAX: u64 = 1 << 20;
 
 fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {

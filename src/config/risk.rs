@@ -13,7 +13,7 @@ pub struct ProtectionSettings {
     pub stop_default: Decimal,
     /// How long a position may be without a stop before it is closed, wall time.
     pub unprotected_max: std::time::Duration,
-    /// What is done about positions in our instruments that are not ours.
+    /// Protection of positions in our instruments that are not ours.
     pub foreign: ProtectForeign,
 }
 

@@ -185,7 +185,7 @@ fn check_whole(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Re
     }
 }
 
-/// What is larger than one order may be leaves in parts: it is made smaller, never refused for its size.
+/// An order larger than one may be leaves in parts: it is cut to the limit, never refused for its size.
 fn cut_to_one_order(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits) -> Arc<OrderIntent> {
     if intent.moves.is_some() {
         return intent;

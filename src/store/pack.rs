@@ -14,7 +14,7 @@ const LEVEL: i32 = 3;
 
 /// What a body is one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum BodyKind {
     Snapshot,
     Seen(Stage),
     Output(Stage),
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 /// Bodies as they follow each other in one process.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
-    last: HashMap<Kind, Last>,
+    last: HashMap<BodyKind, Last>,
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Packed {
 
 impl Packer {
     /// Packs the next body of a kind, which has this hash.
-    pub(super) fn pack(&mut self, kind: Kind, hash: [u8; 32], body: &[u8]) -> io::Result<Packed> {
+    pub(super) fn pack(&mut self, kind: BodyKind, hash: [u8; 32], body: &[u8]) -> io::Result<Packed> {
         let base = self.last.get(&kind).filter(|last| last.behind + 1 < IN_A_ROW);
         let bytes = match base {
             Some(last) => zstd::bulk::Compressor::with_dictionary(LEVEL, &last.body)?.compress(body)?,
@@ -55,7 +55,7 @@ impl Packer {
     }
 
     /// The newest body of a kind, if it is the one with this hash.
-    pub(super) fn newest(&self, kind: Kind, hash: [u8; 32]) -> Option<&[u8]> {
+    pub(super) fn newest(&self, kind: BodyKind, hash: [u8; 32]) -> Option<&[u8]> {
         self.last.get(&kind).filter(|last| last.hash == hash).map(|last| &last.body[..])
     }
 }
@@ -82,7 +82,7 @@ mod tests {
         let (mut before, mut whole, mut told) = (Vec::new(), 0, 0);
         for n in 0..100u32 {
             let hash = [u8::try_from(n).unwrap(); 32];
-            let packed = packer.pack(Kind::Seen(Stage::Gate), hash, &body(n)).unwrap();
+            let packed = packer.pack(BodyKind::Seen(Stage::Gate), hash, &body(n)).unwrap();
             assert_eq!(packed.base.is_none(), n % IN_A_ROW == 0, "{n}");
             let base = packed.base.map(|base| {
                 assert_eq!(u32::from(base[0]), n - 1);
@@ -95,6 +95,6 @@ mod tests {
         }
         assert!(told / 96 < whole / 4, "{} against {}", told / 96, whole / 4);
         // Another kind begins for itself.
-        assert!(packer.pack(Kind::Snapshot, [0; 32], b"x").unwrap().base.is_none());
+        assert!(packer.pack(BodyKind::Snapshot, [0; 32], b"x").unwrap().base.is_none());
     }
 }

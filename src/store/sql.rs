@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use tracing::warn;
 
 use super::chain::{Chains, Link};
-use super::pack::Kind;
+use super::pack::BodyKind;
 use crate::domain::record::{AdoptedOrder, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
 use crate::domain::{AccountView, Bill, Fill, Instrument, Ms, OrderIntent, OrderState, RunId};
 
@@ -144,7 +144,7 @@ fn note(db: &Connection, key: &str, value: &str) -> Result<()> {
 
 fn snapshot(db: &Connection, chains: &mut Chains, run_id: RunId, as_of: Ms, body: &Arc<str>) -> Result<()> {
     let id = run_id.to_string();
-    let body_hash = model::body(db, chains, Kind::Snapshot, body.as_bytes())?;
+    let body_hash = model::body(db, chains, BodyKind::Snapshot, body.as_bytes())?;
     let link = chains.link("snapshots", &[&id, &as_of.0.to_string(), &data_encoding::HEXLOWER.encode(&body_hash)]);
     execute(
         db,
@@ -160,7 +160,7 @@ fn spell_out(db: &Connection, chains: &Chains, run_id: RunId) -> Result<()> {
         AND NOT EXISTS (SELECT 1 FROM snapshot_bodies WHERE run_id = ?1)";
     let hash = db.prepare_cached(sql)?.query_row([&id], |row| row.get::<_, [u8; 32]>(0)).optional()?;
     let Some(hash) = hash else { return Ok(()) };
-    let text = match chains.packer.newest(Kind::Snapshot, hash) {
+    let text = match chains.packer.newest(BodyKind::Snapshot, hash) {
         Some(body) => String::from_utf8_lossy(body).into_owned(),
         // A model has thought for a while.
         None => match super::read::body_text(db, &hash) {

@@ -267,7 +267,7 @@ impl Gate {
         codes
     }
 
-    /// What is larger than one order may be is made smaller, never refused for its size.
+    /// An order larger than one may be is cut to the limit, never refused for its size.
     fn cut_to_one_order(&self, order: &mut Order, worst_price: f64, most: i64) {
         let worth = Number::floor(self.limit(Rule::OrderNotionalMax) / (worst_price * self.unit));
         let lots = order.lots.min(most).min(worth);

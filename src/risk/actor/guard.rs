@@ -59,7 +59,7 @@ pub struct Protecting {
     pub stop_default: Decimal,
     /// A position without a stop for longer is closed, wall time.
     pub unprotected_max: Ms,
-    /// What is done about positions in our instruments that are not ours.
+    /// Protection of positions in our instruments that are not ours.
     pub foreign: ProtectForeign,
 }
 

@@ -7,7 +7,7 @@ use super::super::chain::Chains;
 use super::execute;
 use crate::domain::inputs::RunInputs;
 use crate::domain::model::{ModelCall, ModelFact, ModelItem, ModelSpent, ModelTrade, Question};
-use crate::store::pack::Kind;
+use crate::store::pack::BodyKind;
 
 /// How hard bodies are packed: a prompt shrinks to a tenth in well under a millisecond.
 const LEVEL: i32 = 3;
@@ -24,7 +24,7 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, fact: &ModelFact) -> R
 }
 
 /// Keeps a body under its hash, told by the one of its kind before it.
-pub(super) fn body(db: &Connection, chains: &mut Chains, kind: Kind, body: &[u8]) -> Result<[u8; 32]> {
+pub(super) fn body(db: &Connection, chains: &mut Chains, kind: BodyKind, body: &[u8]) -> Result<[u8; 32]> {
     let hash: [u8; 32] = Sha256::digest(body).into();
     if db.prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?.exists([hash])? {
         return Ok(hash);
@@ -217,8 +217,8 @@ fn item(db: &Connection, chains: &mut Chains, row: &ModelItem) -> Result<()> {
 }
 
 pub(super) fn inputs(db: &Connection, chains: &mut Chains, row: &RunInputs) -> Result<()> {
-    let seen = body(db, chains, Kind::Seen(row.stage), &row.seen)?;
-    let output = body(db, chains, Kind::Output(row.stage), row.output.as_bytes())?;
+    let seen = body(db, chains, BodyKind::Seen(row.stage), &row.seen)?;
+    let output = body(db, chains, BodyKind::Output(row.stage), row.output.as_bytes())?;
     let (id, build, at) = (row.run_id.to_string(), env!("ARENA_BUILD"), row.at.0.to_string());
     let fields = [id.as_str(), row.stage.as_str(), &row.subject, build, &hex(&seen), &hex(&output), &at];
     let link = chains.link("run_inputs", &fields);

@@ -12,7 +12,7 @@ use crate::domain::units::parse_decimal;
 
 /// What a kind of number may be, bounds included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Range {
+pub(super) struct Plausible {
     what: &'static str,
     least: Decimal,
     most: Decimal,
@@ -31,26 +31,26 @@ const fn fraction(scale: u32) -> Decimal {
 const BILLION: i64 = 1_000_000_000;
 
 /// Quote currency per unit of base.
-pub(super) const PRICE: Range = Range { what: "price", least: Decimal::ZERO, most: whole(10 * BILLION) };
+pub(super) const PRICE: Plausible = Plausible { what: "price", least: Decimal::ZERO, most: whole(10 * BILLION) };
 /// Base units or contracts, with the sign of a position.
-pub(super) const SIZE: Range =
-    Range { what: "size", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
+pub(super) const SIZE: Plausible =
+    Plausible { what: "size", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
 /// An amount of one currency: a balance, a fee, a change.
-pub(super) const AMOUNT: Range =
-    Range { what: "amount", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
+pub(super) const AMOUNT: Plausible =
+    Plausible { what: "amount", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
 /// An amount of dollars.
-pub(super) const DOLLARS: Range =
-    Range { what: "amount of dollars", least: minus(BILLION * 10_000), most: whole(BILLION * 10_000) };
+pub(super) const DOLLARS: Plausible =
+    Plausible { what: "amount of dollars", least: minus(BILLION * 10_000), most: whole(BILLION * 10_000) };
 /// A step of prices or sizes, or a smallest size.
-pub(super) const STEP: Range = Range { what: "step", least: fraction(12), most: whole(BILLION) };
+pub(super) const STEP: Plausible = Plausible { what: "step", least: fraction(12), most: whole(BILLION) };
 /// Base units in a contract, or its multiplier.
-pub(super) const CONTRACT: Range = Range { what: "contract value", least: fraction(9), most: whole(BILLION) };
+pub(super) const CONTRACT: Plausible = Plausible { what: "contract value", least: fraction(9), most: whole(BILLION) };
 /// A rate as a share: a fee, a funding payment.
-pub(super) const RATE: Range = Range { what: "rate", least: minus(10), most: whole(10) };
+pub(super) const RATE: Plausible = Plausible { what: "rate", least: minus(10), most: whole(10) };
 /// Times the margin.
-pub(super) const LEVERAGE: Range = Range { what: "leverage", least: Decimal::ZERO, most: whole(1000) };
+pub(super) const LEVERAGE: Plausible = Plausible { what: "leverage", least: Decimal::ZERO, most: whole(1000) };
 
-impl Range {
+impl Plausible {
     /// The largest.
     pub(super) const fn most(self) -> Decimal {
         self.most
