@@ -14,7 +14,8 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Environment variables with this prefix are configuration: `ALPHA_ARENA__RISK__OPEN_ORDERS_MAX`.
 const PREFIX: &str = "ALPHA_ARENA";
 /// Variables with the prefix that are not configuration keys.
-const NOT_CONFIG: [&str; 4] = ["ALPHA_ARENA_CONFIG", "ALPHA_ARENA_LOG", "ALPHA_ARENA_FAULT", "ALPHA_ARENA_FAULT_ONCE"];
+const NOT_CONFIG: [&str; 5] =
+    ["ALPHA_ARENA_CONFIG", "ALPHA_ARENA_LOG", "ALPHA_ARENA_FAULT", "ALPHA_ARENA_FAULT_ONCE", "ALPHA_ARENA_FAULT_HOLD"];
 
 /// What the command line says, stronger than every layer.
 #[derive(Clone, Debug, Default)]

@@ -110,6 +110,17 @@ impl Instrument {
     pub fn on_tick(&self, price: Price) -> bool {
         price.0.checked_rem(self.tick.0).is_some_and(|rest| rest.is_zero())
     }
+    /// Why the venue's rules, as they are here, have no room for an order of this size and limit price. `None`: it can be sent.
+    pub fn why_unfit(&self, qty: Qty, limit: Option<Price>) -> Option<String> {
+        if let InstState::Other(state) = &self.state {
+            return Some(format!("{} is not live: {state}", self.id));
+        }
+        if qty < self.min_size || !self.on_lot(qty) {
+            return Some(format!("its size of {qty} is not at least {} in steps of {}", self.min_size, self.lot));
+        }
+        let limit = limit.filter(|limit| limit.0 <= Decimal::ZERO || !self.on_tick(*limit));
+        limit.map(|limit| format!("its price of {limit} is not above 0 in steps of {}", self.tick))
+    }
     /// Value of `qty` at `price`, without sign. `None` on overflow.
     pub fn notional(&self, qty: Qty, price: Price) -> Option<Usd> {
         qty.0.abs().checked_mul(self.contract_value)?.checked_mul(price.0).map(Usd)

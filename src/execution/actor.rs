@@ -251,6 +251,7 @@ async fn cancel<L: OrderLine>(
 struct Send<L> {
     intent: Arc<OrderIntent>,
     permitted: bool,
+    /// As it was when the gate approved.
     instrument: Arc<crate::domain::Instrument>,
     line: Arc<L>,
     latch: Latch,
@@ -305,17 +306,25 @@ impl<L: OrderLine> Send<L> {
         self.report(News::Answered(id, outcome)).await
     }
 
+    /// The instrument under the rules of now; they may have changed while the order waited.
+    fn instrument(&self) -> Arc<crate::domain::Instrument> {
+        let market = self.market.borrow();
+        market.insts.get(&self.intent.inst).map_or_else(|| Arc::clone(&self.instrument), |m| Arc::clone(&m.instrument))
+    }
+
     fn reason_to_stop(&self, expires_at: Ms) -> Option<String> {
         if sabotage::breaks(Promise::P5) {
             return None;
         }
         let price = || self.market.borrow().insts.get(&self.intent.inst)?.mark_or_mid();
+        let instrument = self.instrument();
         let leaving = Leaving {
             opening: self.intent.is_opening(),
-            reduce_only: self.intent.reduce_only || self.instrument.kind == InstKind::Spot,
+            reduce_only: self.intent.reduce_only || instrument.kind == InstKind::Spot,
             permitted: self.permitted,
             decided: (self.intent.decided_at, self.decision_age),
             good_for: self.intent.good_for.map(|good_for| (good_for, price())),
+            unfit: instrument.why_unfit(self.intent.qty, self.intent.limit),
         };
         reason_not_to_send(
             self.latch.is_on(),
@@ -343,7 +352,7 @@ impl<L: OrderLine> Send<L> {
             return self.report(News::NotMoved(order.clone())).await;
         }
         let asked = Move { order: order.clone(), limit, request: self.intent.cl_ord_id.clone() };
-        let outcome = self.line.amend(&self.instrument, &asked, expires_at).await;
+        let outcome = self.line.amend(&self.instrument(), &asked, expires_at).await;
         self.report(News::MoveAsked(order.clone(), limit, outcome)).await
     }
 
@@ -355,10 +364,10 @@ impl<L: OrderLine> Send<L> {
     /// Sends it. Consumes the receipt: there is no second time.
     async fn create(&self, receipt: IntentReceipt, expires_at: Ms) -> CreateOutcome {
         assert_eq!(receipt.cl_ord_id(), &self.intent.cl_ord_id, "a receipt stands for its own intent only");
-        let outcome = self.line.create(&self.intent, &self.instrument, expires_at).await;
+        let outcome = self.line.create(&self.intent, &self.instrument(), expires_at).await;
         match outcome {
             CreateOutcome::Unknown(_) if sabotage::breaks(Promise::P2) => {
-                self.line.create(&self.intent, &self.instrument, expires_at).await
+                self.line.create(&self.intent, &self.instrument(), expires_at).await
             }
             CreateOutcome::Unknown(why) if sabotage::breaks(Promise::P3) => {
                 CreateOutcome::Rejected { code: "sabotage".into(), msg: why, stop: false }

@@ -3,7 +3,7 @@
 use crate::domain::{GoodFor, Ms, Price, Readiness, Restriction, Scope, TradingState};
 
 /// What the last look knows of the order itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Leaving {
     pub opening: bool,
     /// The venue, or the lack of anything to open with (spot sales), holds it to what there is.
@@ -14,6 +14,8 @@ pub struct Leaving {
     pub decided: (Ms, Ms),
     /// What it is held to, if it opens, and the price of now.
     pub good_for: Option<(GoodFor, Option<Price>)>,
+    /// Why the instrument's rules of now have no room for it; they may have changed since the gate approved it.
+    pub unfit: Option<String>,
 }
 
 /// Why an approved order must not leave after all; `None`: send it. While halted only what risk has permitted by name
@@ -22,7 +24,7 @@ pub fn reason_not_to_send(
     trading_on: bool,
     readiness: &Readiness,
     restriction: Option<&Restriction>,
-    Leaving { opening, reduce_only, permitted, decided: (decided_at, oldest), good_for }: Leaving,
+    Leaving { opening, reduce_only, permitted, decided: (decided_at, oldest), good_for, unfit }: Leaving,
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
@@ -49,6 +51,9 @@ pub fn reason_not_to_send(
             TradingState::ReduceOnly | TradingState::Active => {}
         }
     }
+    if unfit.is_some() {
+        return unfit;
+    }
     // The gate has looked at this; but a process may be stopped between the two, for any time.
     let age = now.since(decided_at);
     if !permitted && age > oldest {
@@ -63,13 +68,14 @@ pub fn reason_not_to_send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Bps;
+    use crate::domain::{Bps, InstState, Instrument};
 
     const YOUNG: (Ms, Ms) = (Ms(0), Ms(1000));
 
     #[track_caller]
     fn look(on: bool, readiness: Readiness, (opening, permitted): (bool, bool), now: i64, expected: Option<&str>) {
-        let leaving = Leaving { opening, reduce_only: !opening, permitted, decided: YOUNG, good_for: None };
+        let leaving =
+            Leaving { opening, reduce_only: !opening, permitted, decided: YOUNG, good_for: None, unfit: None };
         let reason = reason_not_to_send(on, &readiness, None, leaving, Ms(now), Ms(100));
         match expected {
             None => assert_eq!(reason, None),
@@ -100,7 +106,8 @@ mod tests {
         let good_for = GoodFor { until: Ms(50), price: price("100").unwrap(), within: Bps(10) };
         let check = |opening: bool, now: i64, at: Option<Price>, expected: Option<&str>| {
             let good_for = Some((good_for, at));
-            let leaving = Leaving { opening, reduce_only: !opening, permitted: false, decided: YOUNG, good_for };
+            let leaving =
+                Leaving { opening, reduce_only: !opening, permitted: false, decided: YOUNG, good_for, unfit: None };
             let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(100));
             assert_eq!(reason.as_deref(), expected);
         };
@@ -114,7 +121,7 @@ mod tests {
     fn row_13_what_was_decided_before_we_were_stopped_does_not_leave_after() {
         let check = |opening: bool, permitted: bool, now: i64, expected: Option<&str>| {
             let decided = (Ms(10), Ms(50));
-            let leaving = Leaving { opening, reduce_only: !opening, permitted, decided, good_for: None };
+            let leaving = Leaving { opening, reduce_only: !opening, permitted, decided, good_for: None, unfit: None };
             let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(i64::MAX));
             assert_eq!(reason.as_deref(), expected);
         };
@@ -133,6 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn row_52_what_the_rules_of_now_have_no_room_for_does_not_leave() {
+        let rules = crate::domain::instrument::tests::swap();
+        let check = |qty: &str, limit: Option<&str>, state: &InstState, expected: Option<&str>| {
+            let rules = Instrument { state: state.clone(), ..rules.clone() };
+            let unfit = rules.why_unfit(qty.parse().unwrap(), limit.map(|px| px.parse().unwrap()));
+            for (opening, permitted) in [(true, false), (false, false), (false, true)] {
+                let unfit = unfit.clone();
+                let leaving =
+                    Leaving { opening, reduce_only: !opening, permitted, decided: YOUNG, good_for: None, unfit };
+                let reason = reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(0), Ms(100));
+                assert_eq!(reason.as_deref(), expected);
+            }
+        };
+        let suspended = InstState::Other("suspend".into());
+        check("0.2", Some("100.05"), &InstState::Live, None);
+        check("0.2", None, &InstState::Live, None);
+        check("0.25", None, &InstState::Live, Some("its size of 0.25 is not at least 0.1 in steps of 0.1"));
+        check("0.05", None, &InstState::Live, Some("its size of 0.05 is not at least 0.1 in steps of 0.1"));
+        check("0.2", Some("100.07"), &InstState::Live, Some("its price of 100.07 is not above 0 in steps of 0.05"));
+        check("0.2", Some("0"), &InstState::Live, Some("its price of 0 is not above 0 in steps of 0.05"));
+        check("0.2", None, &suspended, Some("ETH-USDT-SWAP is not live: suspend"));
+    }
+
+    #[test]
     fn row_85_a_restriction_that_came_after_the_gate_holds() {
         let check = |state, opening, reduce_only, permitted, expected: Option<&str>| {
             let (why, cause) = ("w".to_owned(), "c".to_owned());
@@ -146,7 +177,7 @@ mod tests {
                 flatten: false,
                 flattened: false,
             };
-            let leaving = Leaving { opening, reduce_only, permitted, decided: YOUNG, good_for: None };
+            let leaving = Leaving { opening, reduce_only, permitted, decided: YOUNG, good_for: None, unfit: None };
             let reason = reason_not_to_send(true, &Readiness::Ready, Some(&restriction), leaving, Ms(0), Ms(100));
             assert_eq!(reason.as_deref(), expected);
         };

@@ -282,7 +282,6 @@ impl Market {
                 continue;
             }
             // Whatever they are, they are not what we know: nothing opens there until they can be read.
-            warn!(event = "rules_refused", %inst, why = refused.why, "rules of an instrument that cannot be right; asking again");
             self.rules_again.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
             self.view.send_modify(|view| {
                 if let Some(market) = view.insts.get_mut(&inst) {
@@ -290,21 +289,26 @@ impl Market {
                     market.instrument = Arc::new(Instrument { state, ..Instrument::clone(&market.instrument) });
                 }
             });
+            warn!(event = "rules_refused", %inst, why = refused.why, "rules of an instrument that cannot be right; asking again");
         }
         for new in page.rows {
+            let mut changed = None;
             self.view.send_if_modified(|view| {
                 let Some(market) = view.insts.get_mut(&new.id) else { return false };
-                let rules = new_rules(&market.instrument, new);
-                if *market.instrument == rules {
+                let rules = Arc::new(new_rules(&market.instrument, new));
+                if market.instrument == rules {
                     return false;
                 }
-                let old = &market.instrument;
+                let old = std::mem::replace(&mut market.instrument, Arc::clone(&rules));
+                changed = Some((old, rules));
+                true
+            });
+            // Said once they hold: whoever reads the line can count on them.
+            if let Some((old, rules)) = changed {
                 warn!(event = "rules_changed", inst = %rules.id, tick = %rules.tick, lot = %rules.lot, least = %rules.min_size,
                     state = ?rules.state, before = format!("tick {} lot {} least {} {:?}", old.tick, old.lot, old.min_size, old.state),
                     "the venue has changed an instrument's rules");
-                market.instrument = Arc::new(rules);
-                true
-            });
+            }
         }
     }
 

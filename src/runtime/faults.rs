@@ -2,7 +2,8 @@
 //! `faults` feature, which no release build has.
 //!
 //! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the first of
-//! `executor` never returns; `kill` is `kill -9`; `@always` means every pass. With `once:` in front the fault happens only while the file named by
+//! `executor` never returns; `kill` is `kill -9`; `hold` waits as long as the file named by
+//! `ALPHA_ARENA_FAULT_HOLD` is there, and writes the point's name into it; `@always` means every pass. With `once:` in front the fault happens only while the file named by
 //! `ALPHA_ARENA_FAULT_ONCE` does not exist, and makes it: so that a restarted process gets through.
 
 /// Passes a point in an async actor.
@@ -11,6 +12,11 @@ pub async fn point(name: &'static str) {
     match imp::due(name) {
         Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
         Some(imp::Fault::Freeze) => std::future::pending().await,
+        Some(imp::Fault::Hold) => {
+            while imp::is_held(name) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
         Some(imp::Fault::Kill) => imp::kill(),
         None => {}
     }
@@ -24,6 +30,11 @@ pub fn point_blocking(name: &'static str) {
         Some(imp::Fault::Freeze) => loop {
             std::thread::park();
         },
+        Some(imp::Fault::Hold) => {
+            while imp::is_held(name) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
         Some(imp::Fault::Kill) => imp::kill(),
         None => {}
     }
@@ -46,6 +57,8 @@ mod imp {
     pub enum Fault {
         Panic,
         Freeze,
+        /// Waits as long as the file `ALPHA_ARENA_FAULT_HOLD` names is there.
+        Hold,
         /// SIGKILL to ourselves: nothing is flushed, nothing unwinds.
         Kill,
     }
@@ -69,6 +82,7 @@ mod imp {
                 let fault = match what {
                     "panic" => Fault::Panic,
                     "kill" => Fault::Kill,
+                    "hold" => Fault::Hold,
                     _ => Fault::Freeze,
                 };
                 Some((
@@ -84,6 +98,13 @@ mod imp {
     pub fn kill() -> ! {
         let ended = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         unreachable!("alive after SIGKILL: {ended:?}")
+    }
+
+    /// Is the point still to wait? Says in the file that it is reached.
+    pub fn is_held(name: &str) -> bool {
+        let file = std::env::var("ALPHA_ARENA_FAULT_HOLD").unwrap_or_default();
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(file);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, name.as_bytes())).is_ok()
     }
 
     pub fn due(name: &str) -> Option<Fault> {

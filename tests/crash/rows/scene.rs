@@ -52,6 +52,14 @@ impl Scene {
         count(self.dir.path(), "SELECT COUNT(*) FROM fills")
     }
 
+    /// One text out of the database.
+    #[track_caller]
+    pub fn words(&self, statement: &str) -> String {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let db = rusqlite::Connection::open_with_flags(self.dir.path().join("trading.db"), flags).unwrap();
+        db.query_row(statement, [], |row| row.get(0)).unwrap()
+    }
+
     /// How many transitions are like this.
     pub fn steps(&self, like: &str) -> i64 {
         count(self.dir.path(), &format!("SELECT COUNT(*) FROM order_lifecycle_events WHERE {like}"))
