@@ -124,7 +124,7 @@ fn row_52_an_order_that_waits_while_its_instrument_is_suspended_does_not_leave()
     std::fs::remove_file(&held).unwrap();
     daemon.wait_log("stopped at the last moment", LIMIT);
     let kept = "SELECT COUNT(*) FROM order_lifecycle_events WHERE evidence LIKE '%is not live: suspend%'";
-    wait_for("the order is written down as not sent", LIMIT, || count(scene.dir.path(), kept) == 1);
+    wait_for("the order is written down as not sent", LIMIT, || count(scene.dir.path(), kept) > 0);
     daemon.kill();
 }
 
