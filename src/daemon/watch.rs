@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::domain::record::Record;
 use crate::domain::{AccountView, MarketView, Ms, Readiness, Standing};
-use crate::ops::killfile::{self, Asked};
+use crate::ops::killfile::{self, HaltRequest};
 use crate::ops::notify;
 use crate::risk::{Command, Flatten};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
@@ -139,7 +139,7 @@ pub(super) struct KillWatch {
     /// Caught since the process began: it would end it otherwise.
     pub usr1: Option<tokio::signal::unix::Signal>,
     /// What was found there before; a file is obeyed once.
-    pub seen: Option<Asked>,
+    pub seen: Option<HaltRequest>,
     pub beat: Beat,
 }
 
@@ -169,11 +169,11 @@ impl Actor for KillWatch {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 // Its handler has left a mark by now; a signal whose mark went where nobody finds it is obeyed all the same.
-                () = heard(&mut self.usr1) => self.look().or_else(|| Some((Asked::by_signal(), "signal"))),
+                () = heard(&mut self.usr1) => self.look().or_else(|| Some((HaltRequest::by_signal(), "signal"))),
                 _ = tick.tick() => self.look(),
             };
             self.beat.tick();
-            if let Some((Asked { flatten, why, .. }, who)) = halt {
+            if let Some((HaltRequest { flatten, why, .. }, who)) = halt {
                 let scope = Flatten::default();
                 let halt = Command::Halt { flatten, scope, who: who.into(), why, done: None };
                 self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
@@ -184,7 +184,7 @@ impl Actor for KillWatch {
 
 impl KillWatch {
     /// What is asked for now and was not at the last look, and by what.
-    fn look(&mut self) -> Option<(Asked, &'static str)> {
+    fn look(&mut self) -> Option<(HaltRequest, &'static str)> {
         let found = killfile::asked(&self.dir);
         let before = std::mem::replace(&mut self.seen, found.clone());
         let new = found.filter(|asked| before.as_ref() != Some(asked))?;

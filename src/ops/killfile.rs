@@ -11,16 +11,16 @@ use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::SIGUSR1;
 
-/// What is asked for.
+/// A halt that a file or a signal asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct HaltRequest {
     pub flatten: bool,
     pub why: String,
     /// Signals that have come so far.
     pub signals: u64,
 }
 
-impl Asked {
+impl HaltRequest {
     /// A SIGUSR1 asks for a halt and no more.
     pub fn by_signal() -> Self {
         Self { flatten: false, why: "SIGUSR1".to_owned(), signals: 0 }
@@ -88,11 +88,11 @@ pub fn leave(dir: &Path, flatten: bool, why: &str) -> io::Result<()> {
 
 /// What is asked for, if anything is. A file that is there and cannot be read halts, too; so does whatever else has its name: a
 /// directory, a link that leads nowhere.
-pub fn asked(dir: &Path) -> Option<Asked> {
+pub fn asked(dir: &Path) -> Option<HaltRequest> {
     let signals = std::fs::metadata(mark(dir)).map_or(0, |meta| meta.len());
     let file = path(dir);
     let Ok(meta) = std::fs::symlink_metadata(&file) else {
-        return (signals > 0).then(|| Asked { flatten: false, why: "SIGUSR1".to_owned(), signals });
+        return (signals > 0).then(|| HaltRequest { flatten: false, why: "SIGUSR1".to_owned(), signals });
     };
     // Nothing but a regular file is opened: a pipe would make us wait for ever.
     let regular = meta.is_file() || std::fs::metadata(&file).is_ok_and(|meta| meta.is_file());
@@ -105,7 +105,7 @@ pub fn asked(dir: &Path) -> Option<Asked> {
     let (flatten, word) = (first == "flatten", first == "flatten" || first == "halt");
     let why = if word { text[first.len()..].trim().to_owned() } else { text };
     let why = if why.is_empty() { "the file HALT is in the state directory".to_owned() } else { why };
-    Some(Asked { flatten, why, signals })
+    Some(HaltRequest { flatten, why, signals })
 }
 
 /// Takes both away. `true`: something was there.
@@ -135,7 +135,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(asked(dir.path()), None);
         std::fs::write(path(dir.path()), content).unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten, why: why.into(), signals: 0 }));
+        assert_eq!(asked(dir.path()), Some(HaltRequest { flatten, why: why.into(), signals: 0 }));
         assert!(remove(dir.path()).unwrap() && !remove(dir.path()).unwrap());
     }
 
@@ -143,9 +143,12 @@ mod tests {
     fn a_reason_is_no_wish() {
         let dir = tempfile::tempdir().unwrap();
         leave(dir.path(), false, "flatten not needed").unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten: false, why: "flatten not needed".into(), signals: 0 }));
+        assert_eq!(
+            asked(dir.path()),
+            Some(HaltRequest { flatten: false, why: "flatten not needed".into(), signals: 0 })
+        );
         leave(dir.path(), true, "now").unwrap();
-        assert_eq!(asked(dir.path()), Some(Asked { flatten: true, why: "now".into(), signals: 0 }));
+        assert_eq!(asked(dir.path()), Some(HaltRequest { flatten: true, why: "now".into(), signals: 0 }));
     }
 
     #[test]

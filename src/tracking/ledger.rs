@@ -14,8 +14,8 @@ use crate::domain::order::{Contradiction, Step, Teller};
 use crate::domain::record::{Adjustment, Record, Transition};
 use crate::domain::view::{Guard, Latest, OpenOrder, OrdersView};
 use crate::domain::{
-    ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Side,
-    Stop, Tally, VenueOrdId,
+    ClOrdId, ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
+    Side, Stop, Tally, VenueOrdId,
 };
 use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
@@ -80,8 +80,8 @@ pub struct Ledger {
     instruments: BTreeMap<InstId, Arc<Instrument>>,
     /// The account as our fills make it.
     books: Books,
-    /// The environment's prefix of our client order ids.
-    prefix: String,
+    /// The environment's letter in our client order ids.
+    env: char,
     /// Booked, and told since; see [`Ledger::take_odd`].
     odd: Vec<Odd>,
 }
@@ -101,7 +101,7 @@ impl Ledger {
         known.extend(instruments);
         let mut ledger = Self {
             instruments: known,
-            prefix: format!("{}{env}", crate::domain::ids::CLIENT_ID_PREFIX),
+            env,
             // Such as lived and were not known any more: if one shows again it must go.
             buried: opened
                 .stops
@@ -464,7 +464,7 @@ impl Ledger {
             None => OrderId::from(report.cl_ord_id.as_str()),
         };
         let Some(order) = self.orders.get(&id) else {
-            let ours = report.cl_ord_id.len() == 28 && report.cl_ord_id.starts_with(&self.prefix);
+            let ours = ClOrdId::is_ours(&report.cl_ord_id, self.env);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         };
         if !order.is_told_of(&report.inst, report.side, &report.cl_ord_id) {

@@ -36,7 +36,7 @@ pub(super) enum Action {
     Html,
     /// Half of the answer, then the connection ends.
     CutBody,
-    /// Every price of a push is replaced by `text`.
+    /// Every price of a push, or the field that `field` names, is replaced by `text`.
     Spoil,
     /// The request is carried out twice; a push is sent twice.
     Duplicate,
@@ -74,18 +74,24 @@ impl Action {
     }
 }
 
-/// A pushed frame with every price in it replaced.
-pub(super) fn spoiled(frame: &str, text: &str) -> String {
+/// A pushed frame with every price in it replaced by `text`, or one field of every row. A candle has one named field, `ts`.
+pub(super) fn spoiled(frame: &str, field: &str, text: &str) -> String {
     const PRICES: [&str; 9] = ["last", "askPx", "bidPx", "markPx", "px", "open24h", "high24h", "low24h", "idxPx"];
     let Ok(mut push) = serde_json::from_str::<serde_json::Value>(frame) else { return frame.to_owned() };
     for row in push["data"].as_array_mut().into_iter().flatten() {
         match row {
             serde_json::Value::Object(row) => {
-                let prices = row.iter_mut().filter(|(name, _)| PRICES.contains(&name.as_str()));
-                prices.for_each(|(_, price)| *price = text.into());
+                let is_meant = |name: &str| if field.is_empty() { PRICES.contains(&name) } else { name == field };
+                let spoilt = row.iter_mut().filter(|(name, _)| is_meant(name));
+                spoilt.for_each(|(_, value)| *value = text.into());
             }
             // A candle: time, then four prices.
-            serde_json::Value::Array(row) => row.iter_mut().skip(1).take(4).for_each(|price| *price = text.into()),
+            serde_json::Value::Array(row) if field == "ts" => {
+                row.iter_mut().take(1).for_each(|time| *time = text.into())
+            }
+            serde_json::Value::Array(row) if field.is_empty() => {
+                row.iter_mut().skip(1).take(4).for_each(|price| *price = text.into())
+            }
             _ => {}
         }
     }
@@ -116,6 +122,8 @@ pub(super) struct Rule {
     pub(super) code: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) text: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) field: String,
     #[serde(default)]
     pub(super) status: u16,
     /// How often it struck.

@@ -3,7 +3,7 @@
 use super::{Foreign, Ledger, Odd, OddKind};
 use crate::domain::order::{Contradiction, FillFacts, FillNews, Teller};
 use crate::domain::record::{Correction, Record};
-use crate::domain::{InstId, Ms, Order, OrderId, Qty, Side, Usd, VenueOrdId};
+use crate::domain::{ClOrdId, InstId, Ms, Order, OrderId, Qty, Side, Usd, VenueOrdId};
 use crate::venue::{OrderPush, RawFill};
 
 /// No order and no fill is worth more dollars than this: what is said to be is a mistake of somebody's.
@@ -26,7 +26,7 @@ impl Ledger {
                 }
                 return Ok((id, Vec::new()));
             }
-            let ours = push.cl_ord_id.len() == 28 && push.cl_ord_id.starts_with(&self.prefix);
+            let ours = ClOrdId::is_ours(&push.cl_ord_id, self.env);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         }
         self.descent(push, now)

@@ -72,6 +72,33 @@ fn row_50_prices_that_are_none_are_never_traded_on_and_the_feed_recovers() {
 }
 
 #[test]
+fn row_50_times_of_another_century_make_nothing_after_them_old() {
+    const YEAR_2100: &str = "4102444800000";
+    let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__QUOTE_AGE_MS_MAX", "20000");
+    let daemon = scene.start();
+    scene.wait_for_fill();
+    let spoil = |channel: &str| {
+        json!({"match": {"path": format!("push {channel}")}, "action": "spoil", "field": "ts", "text": YEAR_2100})
+            .to_string()
+    };
+    for (channel, what) in
+        [("tickers", "what=quote"), ("mark-price", "what=\"mark price\""), ("candle1s", "what=candle")]
+    {
+        scene.faults(&spoil(channel));
+        let said = || {
+            let is_it =
+                |line: &str| line.contains("a time ahead of the venue's clock was refused") && line.contains(what);
+            daemon.log().lines().any(is_it)
+        };
+        wait_for(&format!("{channel} of the year 2100 is refused"), LIMIT, said);
+        scene.faults("");
+        scene.wait_for_fill();
+    }
+    daemon.kill();
+    scene.is_whole();
+}
+
+#[test]
 fn row_52_new_rules_of_an_instrument_hold_at_once_and_a_suspended_one_is_not_traded() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();

@@ -474,7 +474,7 @@ impl Session {
                 frames
             }
             Action::CutBody => frames.iter().map(|f| f.chars().take(f.len() / 2).collect()).collect(),
-            Action::Spoil => frames.iter().map(|frame| spoiled(frame, &rule.text)).collect(),
+            Action::Spoil => frames.iter().map(|frame| spoiled(frame, &rule.field, &rule.text)).collect(),
             Action::HalfOpen => return Next::Silence,
             _ => return Next::End,
         })
