@@ -17,7 +17,7 @@ use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
 use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
 use alpha_arena::venue::{
-    AlgoPush, Subject, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Page, Stream, StreamEvent, VenueError,
+    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Page, Stream, StreamEvent, Subject, VenueError,
     create_body, judge_cancel, judge_create, parse_account, parse_algos, parse_fills, parse_orders, read_bills,
     stop_body,
 };
@@ -786,8 +786,9 @@ impl OrderLine for Venue {
                 answer(to.order.as_str(), done)
             })
             .await;
-        reply
-            .map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Subject::ours(asked.as_str()), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| {
+            judge_cancel(Subject::ours(asked.as_str()), &reply)
+        })
     }
 
     async fn room_to_cancel(&self, _: &InstId) {}
