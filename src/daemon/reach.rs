@@ -300,7 +300,7 @@ pub async fn reach_public(config: &Config, patience: Duration) -> Result<PublicS
 
 /// Rows of each kind that the embedded exchange remembers of what has ended: hours at any speed, and no more than the daemon asks
 /// about.
-const LEDGER_ROWS: usize = 2000;
+const LEDGER_ROWS: usize = 1000;
 
 async fn embed(
     config: &Config,

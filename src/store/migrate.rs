@@ -52,6 +52,10 @@ pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> 
     folded.or_else(|error| if is_busy(&error) { Ok(()) } else { Err(error) })
 }
 
+/// Pages that a connection keeps in memory, in KiB. Both databases are written at their ends, a few pages at a time; candles that
+/// are read for a backtest are read once.
+const TRADING_CACHE: u32 = 1024;
+const RESEARCH_CACHE: u32 = 256;
 /// How long a connection waits for another's write.
 const BUSY_MS: u32 = 5000;
 
@@ -63,7 +67,7 @@ pub(super) fn open_trading(
     now_ms: i64,
 ) -> Result<Connection, StoreError> {
     let synchronous = if sabotage::breaks(Promise::Sync) { "NORMAL" } else { "FULL" };
-    let mut db = open(path, synchronous)?;
+    let mut db = open(path, synchronous, TRADING_CACHE)?;
     examine(&db, path)?;
     prepare_trading(&mut db, path, stamp, install_epoch, now_ms)?;
     // In place of SQLite's own, which says nothing when the log cannot be folded back: any error of the disk ends us.
@@ -108,12 +112,12 @@ pub(super) fn prepare_trading(
 
 /// Opens (or makes) `research.db`; any number of processes may.
 pub(super) fn open_research(path: &Path, now_ms: i64) -> Result<Connection, StoreError> {
-    let mut db = open(path, "NORMAL")?;
+    let mut db = open(path, "NORMAL", RESEARCH_CACHE)?;
     migrate(&mut db, path, RESEARCH, now_ms)?;
     Ok(db)
 }
 
-fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
+fn open(path: &Path, synchronous: &str, cache_kib: u32) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < 3_051_003 {
         return Err(StoreError::OldSqlite { found: rusqlite::version().to_owned() });
     }
@@ -130,7 +134,7 @@ fn open(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     let pragmas = format!(
         "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA cell_size_check = ON; PRAGMA cache_size = -2048;"
+         PRAGMA cell_size_check = ON; PRAGMA cache_size = -{cache_kib};"
     );
     let damaged = |detail: String| StoreError::Damaged { path: path.display().to_string(), detail };
     db.execute_batch(&pragmas).map_err(|error| match error.sqlite_error_code() {

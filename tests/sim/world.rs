@@ -263,7 +263,7 @@ impl World {
         if !durable {
             self.violation(format!("P1: {id} reached the venue before its intent was durable"));
         }
-        let seen = CreateSeen { cl_ord_id: id, recv_ms: self.clock.now().0, body: body.clone() };
+        let seen = CreateSeen { cl_ord_id: id, recv_ms: self.clock.now().0, body: body.to_string() };
         self.exchange.ledger.creates.push(seen);
         self.count("creates");
     }

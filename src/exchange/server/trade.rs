@@ -140,7 +140,7 @@ fn run(
     let (inst, ord_id, cl_ord_id) =
         (field(&item, "instId").to_owned(), field(&item, "ordId").to_owned(), field(&item, "clOrdId").to_owned());
     if op == Op::Place {
-        x.ledger.creates.push(CreateSeen { cl_ord_id: cl_ord_id.clone(), recv_ms: received.0, body: item.clone() });
+        x.ledger.creates.push(CreateSeen { cl_ord_id: cl_ord_id.clone(), recv_ms: received.0, body: item.to_string() });
         x.changes.creates += 1;
     }
     if over {
