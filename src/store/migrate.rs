@@ -228,7 +228,7 @@ mod tests {
         for version in 1..=TRADING.len() {
             let dir = tempfile::tempdir().unwrap();
             let path = crate::store::StateDir::trading_db(dir.path());
-            let mut db = open(&path, "FULL").unwrap();
+            let mut db = open(&path, "FULL", TRADING_CACHE).unwrap();
             migrate(&mut db, &path, &TRADING[..version], 0).unwrap();
             drop(db);
             if let Err(error) = crate::store::remembered(dir.path()) {

@@ -410,8 +410,9 @@ impl Ledger {
 
     /// A statement of the venue about an order, from the stream or from a query.
     pub fn on_order(&mut self, push: &OrderPush, channel: &str, now: Ms) -> Result<Outcome, Foreign> {
-        let (id, mut records) = self.identify(push, now)?;
-        self.believable(&id, push)?;
+        let whose = self.identify(push, now)?;
+        self.believable(self.order_of(&whose), push)?;
+        let (id, mut records) = self.take_in(whose);
         Ok(self.join(&id, push, channel, now).map(|more| {
             records.extend(more);
             records

@@ -3,20 +3,36 @@
 use super::{Foreign, Ledger, Odd, OddKind};
 use crate::domain::order::{Contradiction, FillFacts, FillNews, Teller};
 use crate::domain::record::{Correction, Record};
-use crate::domain::{ClOrdId, InstId, Ms, Order, OrderId, Qty, Side, Usd, VenueOrdId};
+use crate::domain::{ClOrdId, InstId, Ms, Order, OrderId, Qty, Side, Stop, Usd, VenueOrdId};
 use crate::venue::{OrderPush, RawFill};
 
 /// No order and no fill is worth more dollars than this: what is said to be is a mistake of somebody's.
 const NOTIONAL_MAX: Usd = Usd(rust_decimal::Decimal::from_parts(1_316_134_912, 2328, 0, false, 0)); // ten trillion
 
+/// The order of ours that a push is about.
+pub(super) enum Whose {
+    Ours(OrderId),
+    /// The venue has made it on our behalf (the child of a stop, a liquidation), and we hear of it for the first time.
+    Descendant(Box<Adoption>),
+}
+
+/// An order to be adopted, and everything that changes with it.
+pub(super) struct Adoption {
+    pub order: Order,
+    pub venue_id: VenueOrdId,
+    /// The stop it came of, triggered.
+    pub stop: Option<Stop>,
+    pub records: Vec<Record>,
+}
+
 impl Ledger {
-    /// Whose is it? Adopts on the way what is ours by descent.
-    pub(super) fn identify(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
+    /// Whose is it? Nothing changes yet: a push that turns out to be impossible must leave no trace, here or in the database.
+    pub(super) fn identify(&self, push: &OrderPush, now: Ms) -> Result<Whose, Foreign> {
         if let Some(order) = self.by_venue.get(&push.report.venue_id).and_then(|id| self.orders.get(id)) {
             if !order.is_told_of(&push.inst, push.side, &push.cl_ord_id) {
                 return Err(mistaken(order, &push.report.venue_id, (&push.inst, push.side, &push.cl_ord_id)));
             }
-            return Ok((order.id.clone(), Vec::new()));
+            return Ok(Whose::Ours(order.id.clone()));
         }
         if !push.cl_ord_id.is_empty() {
             let id = OrderId::from(push.cl_ord_id.as_str());
@@ -24,17 +40,41 @@ impl Ledger {
                 if !order.is_told_of(&push.inst, push.side, &push.cl_ord_id) {
                     return Err(mistaken(order, &push.report.venue_id, (&push.inst, push.side, &push.cl_ord_id)));
                 }
-                return Ok((id, Vec::new()));
+                return Ok(Whose::Ours(id));
             }
             let ours = ClOrdId::is_ours(&push.cl_ord_id, self.env);
             return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
         }
-        self.descent(push, now)
+        self.descent(push, now).map(|adoption| Whose::Descendant(Box::new(adoption)))
+    }
+
+    /// The order that a push is about.
+    pub(super) fn order_of<'a>(&'a self, whose: &'a Whose) -> &'a Order {
+        match whose {
+            Whose::Ours(id) => &self.orders[id],
+            Whose::Descendant(adoption) => &adoption.order,
+        }
+    }
+
+    /// Adopts what is ours by descent. The records go with it: memory and database know it both or neither.
+    pub(super) fn take_in(&mut self, whose: Whose) -> (OrderId, Vec<Record>) {
+        match whose {
+            Whose::Ours(id) => (id, Vec::new()),
+            Whose::Descendant(adoption) => {
+                let Adoption { order, venue_id, stop, records } = *adoption;
+                let id = order.id.clone();
+                self.by_venue.insert(venue_id, id.clone());
+                self.orders.insert(id.clone(), order);
+                if let Some(stop) = stop {
+                    self.stops.insert(stop.id.clone(), stop);
+                }
+                (id, records)
+            }
+        }
     }
 
     /// Can what is told of an order's sizes and prices be true of it?
-    pub(super) fn believable(&self, id: &OrderId, push: &OrderPush) -> Result<(), Foreign> {
-        let Some(order) = self.orders.get(id) else { return Ok(()) };
+    pub(super) fn believable(&self, order: &Order, push: &OrderPush) -> Result<(), Foreign> {
         let fill = push.fill.as_ref();
         if let Some(fill) = fill.filter(|fill| !order.has_fill(&fill.trade_id)) {
             self.fill_believable(order, fill)?;

@@ -1,5 +1,6 @@
 //! Stops: which are ours, which should be alive, which protect nothing any more, and the orders they make.
 
+use super::belief::Adoption;
 use super::{Foreign, Ledger, Outcome};
 use crate::domain::order::Contradiction;
 use crate::domain::record::{AdoptedOrder, AlgoStep, Record};
@@ -153,17 +154,16 @@ impl Ledger {
 
     /// An order without our name that is ours by descent: the child of one of our stops, or the venue's own against
     /// our position. A row with its parent, booked to the sleeve it belongs to.
-    pub(super) fn descent(&mut self, push: &OrderPush, now: Ms) -> Result<(OrderId, Vec<Record>), Foreign> {
+    pub(super) fn descent(&self, push: &OrderPush, now: Ms) -> Result<Adoption, Foreign> {
         let qty = push.qty.filter(|qty| *qty > Qty::ZERO).ok_or(Foreign::Stranger)?;
         let by_venue =
             |stop: &&Stop| !push.venue_algo_id.is_empty() && stop.venue_id.as_ref() == Some(&push.venue_algo_id);
         let stop = self.stops.get(&push.algo_id).or_else(|| self.stops.values().find(by_venue)).cloned();
         if let Some(stop) = stop {
             let by = (stop.run_id, stop.contender.clone(), Purpose::Stop);
-            let (id, adopted) = self.adopt(push, qty, by, Some(stop.trigger), stop.parent.clone(), now);
+            let mut adoption = adoption(push, qty, by, Some(stop.trigger), stop.parent.clone(), now);
             let (from, mut stop) = (stop.state, stop);
-            stop.child = Some(id.clone());
-            let mut records = vec![adopted];
+            stop.child = Some(adoption.order.id.clone());
             // A child proves that it has triggered, unless the venue has said so already or said how it failed.
             if !from.is_final() {
                 stop.state = AlgoState::Effective;
@@ -171,9 +171,9 @@ impl Ledger {
             }
             let evidence = format!("its order {} appeared", push.report.venue_id);
             let step = AlgoStep { stop: stop.clone(), from: Some(from), cause: "descent", evidence, at: now };
-            records.push(Record::Algo(Box::new(step)));
-            self.stops.insert(stop.id.clone(), stop);
-            return Ok((id, records));
+            adoption.records.push(Record::Algo(Box::new(step)));
+            adoption.stop = Some(stop);
+            return Ok(adoption);
         }
         let forced = matches!(push.category.as_str(), "full_liquidation" | "partial_liquidation" | "adl" | "delivery");
         // The newest order of a sleeve that it closes is its parent; without one it is not against anything of ours.
@@ -187,52 +187,10 @@ impl Ledger {
         match parent {
             Some((parent, run_id, bearer)) if forced => {
                 let by = (run_id, bearer, Purpose::Liquidation);
-                let (id, adopted) = self.adopt(push, qty, by, None, parent, now);
-                Ok((id, vec![adopted]))
+                Ok(adoption(push, qty, by, None, parent, now))
             }
             _ => Err(Foreign::Stranger),
         }
-    }
-
-    fn adopt(
-        &mut self,
-        push: &OrderPush,
-        qty: Qty,
-        (run_id, contender, purpose): (RunId, ContenderId, Purpose),
-        trigger: Option<crate::domain::Price>,
-        parent: OrderId,
-        now: Ms,
-    ) -> (OrderId, Record) {
-        let id = OrderId::new(format!("v{}", push.report.venue_id));
-        let intent = OrderIntent {
-            cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
-            run_id,
-            contender,
-            inst: push.inst.clone(),
-            side: push.side,
-            ord_type: OrdType::Market,
-            qty,
-            limit: None,
-            purpose,
-            leg: 0,
-            attempt: 0,
-            reduce_only: true,
-            stop: None,
-            reference: trigger.or(push.report.average).unwrap_or_default(),
-            decided_at: now,
-            ttl: None,
-            slippage: None,
-            moves: None,
-            sleeve: Default::default(),
-            weight: Default::default(),
-            good_for: None,
-        };
-        let mut order = Order::intended(&intent, now, None).remembered(OrderState::Acked, []);
-        order.venue_id = Some(push.report.venue_id.clone());
-        self.orders.insert(id.clone(), order);
-        self.by_venue.insert(push.report.venue_id.clone(), id.clone());
-        let order = AdoptedOrder { order_id: id.clone(), parent, venue_id: push.report.venue_id.clone(), intent };
-        (id, Record::Adopted { order: Box::new(order), at: now })
     }
 
     /// Joins what the venue says in a list: a contradiction in one of them does not hide the others.
@@ -246,4 +204,45 @@ impl Ledger {
         }
         (records, wrong)
     }
+}
+
+/// An order that the venue has made on our behalf, as it is first known.
+fn adoption(
+    push: &OrderPush,
+    qty: Qty,
+    (run_id, contender, purpose): (RunId, ContenderId, Purpose),
+    trigger: Option<crate::domain::Price>,
+    parent: OrderId,
+    now: Ms,
+) -> Adoption {
+    let id = OrderId::new(format!("v{}", push.report.venue_id));
+    let intent = OrderIntent {
+        cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
+        run_id,
+        contender,
+        inst: push.inst.clone(),
+        side: push.side,
+        ord_type: OrdType::Market,
+        qty,
+        limit: None,
+        purpose,
+        leg: 0,
+        attempt: 0,
+        reduce_only: true,
+        stop: None,
+        reference: trigger.or(push.report.average).unwrap_or_default(),
+        decided_at: now,
+        ttl: None,
+        slippage: None,
+        moves: None,
+        sleeve: Default::default(),
+        weight: Default::default(),
+        good_for: None,
+    };
+    let mut order = Order::intended(&intent, now, None).remembered(OrderState::Acked, []);
+    order.venue_id = Some(push.report.venue_id.clone());
+    let venue_id = push.report.venue_id.clone();
+    let row = AdoptedOrder { order_id: id, parent, venue_id: venue_id.clone(), intent };
+    let records = vec![Record::Adopted { order: Box::new(row), at: now }];
+    Adoption { order, venue_id, stop: None, records }
 }

@@ -133,6 +133,21 @@ fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
     assert_eq!(ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(), 0);
 }
 
+#[test]
+fn a_child_that_is_told_impossibly_leaves_no_trace_and_is_adopted_by_the_next_word() {
+    let mut ledger = sent();
+    let filled = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    ledger.on_order(&filled, "x", Ms(2)).unwrap().unwrap();
+    let before = phases(&ledger);
+    let impossible = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 9)), 5);
+    assert!(matches!(ledger.on_order(&impossible, "x", Ms(3)), Err(Foreign::Unbelievable(_))));
+    assert_eq!(phases(&ledger), before, "its stop is as it was");
+    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 5)), 5);
+    let records = ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap();
+    assert!(matches!(records[0], Record::Adopted { .. }), "the database hears of it first: {records:?}");
+    assert_eq!(held(&ledger), Decimal::ZERO);
+}
+
 fn phases(ledger: &Ledger) -> Vec<(StopPhase, Option<Qty>)> {
     ledger.view().stops.iter().map(|shown| (shown.phase, shown.stop.qty)).collect()
 }
