@@ -4,6 +4,8 @@
 //! net's side has one of its own, those nearest to the price first, until the net is covered. What a sleeve has beyond
 //! that is offset by sleeves on the other side; its stop is watched here, and it is taken out by an order of its own.
 
+use std::collections::VecDeque;
+
 use rust_decimal::Decimal;
 
 use crate::domain::view::{Guard, ShownStop, StopPhase};
@@ -131,13 +133,18 @@ pub fn plan(
     let covered = stops.iter().filter(covers).map(|s| size(s)).sum::<Decimal>().min(needed.0);
     let mut acts = Vec::new();
 
-    // Nearest to the price first: they are hit first.
+    // Nearest to the price first: they are hit first. A sleeve that no stop can be placed for (it was not made by an entry of ours)
+    // comes last: it must not use up what the others' stops are to cover.
+    let can_have = |s: &Sleeve<'_>| {
+        s.guard.is_some() || stops.iter().any(|shown| shown.stop.contender == *s.contender && shown.stop.side == out)
+    };
     let mut wanted: Vec<(&Sleeve<'_>, Price)> = sleeves
         .iter()
         .filter(|s| !s.held.is_zero() && s.held.0.is_sign_negative() == net.is_sign_negative())
         .map(|s| (s, trigger(inst, s, default)))
         .collect();
     wanted.sort_by(|a, b| if out == Side::Sell { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) });
+    wanted.sort_by_key(|(sleeve, _)| !can_have(sleeve));
     let mut left = needed.0;
     let mut settled = true;
     let (mut keep, mut extra): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -265,6 +272,35 @@ fn exit(
         qty: qty.min(inst.floor_lot(qty.min(inst.most_at_market(last.unwrap_or(sleeve.average))))),
         why,
     });
+}
+
+/// How much of a position has been without a stop lately.
+#[derive(Debug)]
+pub struct Bare {
+    since: Ms,
+    /// Sizes within the window that may be its least, oldest and smallest first.
+    least: VecDeque<(Ms, Qty)>,
+}
+
+impl Bare {
+    /// Nothing observed yet; it begins at `wall`.
+    pub fn since(wall: Ms) -> Self {
+        Self { since: wall, least: VecDeque::new() }
+    }
+
+    /// Notes what is bare now. The size that has been bare all through the last `window`; `None`: it has not been for so long.
+    /// What has come since the window began has its stop on the way.
+    pub fn all_through(&mut self, open: Qty, wall: Ms, window: Ms) -> Option<Qty> {
+        while self.least.back().is_some_and(|(_, qty)| *qty >= open) {
+            self.least.pop_back();
+        }
+        self.least.push_back((wall, open));
+        while self.least.front().is_some_and(|(at, _)| wall.since(*at) > window) {
+            self.least.pop_front();
+        }
+        let least = self.least.front().map(|(_, qty)| *qty);
+        least.filter(|_| wall.since(self.since) >= window)
+    }
 }
 
 /// Sleeves to be taken out because the venue would not protect them in time: those on the net's side, largest first,

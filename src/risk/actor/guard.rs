@@ -16,7 +16,7 @@ use crate::domain::{
     AlgoState, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrderState, Price,
     Purpose, Qty, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Stop, TradingState, Usd,
 };
-use crate::risk::protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened};
+use crate::risk::protect::{Act, Bare, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened};
 use crate::risk::rules::{Permit, Refused, check_permitted};
 use crate::runtime::StageError;
 
@@ -89,8 +89,8 @@ pub(super) struct Guarding {
     asked: BTreeMap<String, (Ms, u32)>,
     /// Stops on their way, and since when; wall time.
     coming: BTreeMap<String, Ms>,
-    /// Since when a position could have been protected and was not, and what of it was bare all the while.
-    failing: BTreeMap<InstId, (Ms, Qty)>,
+    /// Positions that could have been protected and were not.
+    failing: BTreeMap<InstId, Bare>,
     /// Stops placed by this process so far: each has a name of its own.
     placed: u32,
     shields: BTreeMap<InstId, Shield>,
@@ -237,14 +237,13 @@ impl Gate {
         if !(bare && able) {
             failing.remove(inst);
         }
-        let rescue = if bare && able {
-            let (since, all_the_while) = failing.entry(inst.clone()).or_insert((wall, open));
-            *all_the_while = (*all_the_while).min(open);
-            let late = wall.since(*since) >= self.protecting.unprotected_max;
-            if late && sure { give_up(rules, &sleeves, *all_the_while) } else { Vec::new() }
+        let late = if bare && able {
+            let failing = failing.entry(inst.clone()).or_insert_with(|| Bare::since(wall));
+            failing.all_through(open, wall, self.protecting.unprotected_max)
         } else {
-            Vec::new()
+            None
         };
+        let rescue = late.filter(|_| sure).map_or(Vec::new(), |qty| give_up(rules, &sleeves, qty));
         Some((cover, rescue))
     }
 

@@ -35,12 +35,15 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
             })
             .collect()
     };
+    // `who qty@none`: no entry of ours has made it.
+    let bare: Vec<ContenderId> =
+        pairs(sleeves).iter().filter(|(_, _, at)| at == "none").map(|(who, ..)| who.as_str().into()).collect();
     let held: Vec<(ContenderId, Qty, Guard)> = pairs(sleeves)
         .into_iter()
         .map(|(who, qty, at)| {
             let qty = Qty(d(&qty));
             let side = if qty > Qty::ZERO { Side::Buy } else { Side::Sell };
-            let trigger = (at != "-").then(|| at.parse().unwrap());
+            let trigger = (at != "-" && at != "none").then(|| at.parse().unwrap());
             (
                 who.as_str().into(),
                 qty,
@@ -54,7 +57,7 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
             contender,
             held: *qty,
             average: Price(d("100")),
-            guard: Some(guard),
+            guard: Some(guard).filter(|_| !bare.contains(contender)),
             busy: contender.as_str().ends_with('*'),
         })
         .collect();
@@ -152,6 +155,28 @@ fn the_venue_covers_the_net_and_no_more_whatever_the_signs() {
     // The nearest is covered first.
     check("a 5@90, c 4@95, b -6@110", "", "100", "0/3 place c sell 3@95");
     check("a 5@95, b -5@110", "live a -5@95", "100", "0/0 cancel s0");
+}
+
+#[test]
+fn a_sleeve_that_can_have_no_stop_leaves_the_net_to_those_that_can() {
+    check("a 8.6@none, b -8.6@110, c 3.4@90", "", "100", "0/3.4 place c sell 3.4@90");
+    check("a 1@none, c 3@90", "", "100", "0/4 place c sell 3@90");
+    check("a 1@none, c 3@90", "live c -3@90", "100", "3/4");
+    check("a 1@none", "", "100", "0/1");
+}
+
+#[test]
+fn bare_is_what_was_bare_all_through_the_window() {
+    let mut bare = Bare::since(Ms(0));
+    let mut at = |wall: i64, open: &str| bare.all_through(Qty(d(open)), Ms(wall), Ms(100)).map(|qty| qty.to_string());
+    assert_eq!(at(0, "0.1"), None);
+    assert_eq!(at(50, "3.4"), None, "it has grown");
+    assert_eq!(at(99, "3.4"), None);
+    assert_eq!(at(100, "3.4").as_deref(), Some("0.1"), "what came since has its stop on the way");
+    assert_eq!(at(101, "3.4").as_deref(), Some("3.4"), "now all of it has been bare for as long");
+    assert_eq!(at(150, "2").as_deref(), Some("2"));
+    assert_eq!(at(160, "5").as_deref(), Some("2"));
+    assert_eq!(at(251, "5").as_deref(), Some("5"));
 }
 
 #[test]
