@@ -6,9 +6,13 @@
 //!
 //! and that time is linear in bars (1×, 4×, 16×) and in runs. Nothing here asserts a time.
 
+mod common;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
+
+use common::sized;
 
 use alpha_arena::backtest::ideal::{Brief, Ideal, drive};
 use alpha_arena::backtest::kernel::{self, Streamed};
@@ -22,13 +26,16 @@ use alpha_arena::strategy::{Params, find};
 use rayon::prelude::*;
 use rust_decimal::Decimal;
 
-const YEAR: usize = 525_600;
+/// Minutes of a run.
+fn year() -> usize {
+    sized(525_600, 43_200)
+}
 
 fn main() {
     if std::env::args().any(|arg| arg == "--list" || arg == "--test") {
         return;
     }
-    let columns = walk(1, YEAR);
+    let columns = walk(1, year());
     println!("{} threads", rayon::current_num_threads());
     w1(&columns);
     w2(&columns);
@@ -170,10 +177,10 @@ fn rules() -> Rules {
 
 fn w1(columns: &Columns) {
     let (loop_s, (equity, orders, ..)) = timed(15, || fused(columns, 20, 100));
-    println!("W1 fused loop           {}, {orders} orders, ends with {equity:.2}", rate(YEAR, loop_s));
+    println!("W1 fused loop           {}, {orders} orders, ends with {equity:.2}", rate(year(), loop_s));
     columns.sums();
     let (ideal_s, brief) = timed(15, || sma(columns, 20, 100));
-    println!("W1 ideal fills          {}, {:.2} × the loop", rate(YEAR, ideal_s), ideal_s / loop_s);
+    println!("W1 ideal fills          {}, {:.2} × the loop", rate(year(), ideal_s), ideal_s / loop_s);
     let off = (brief.equity() / equity - 1.0).abs();
     assert!(off < 1e-9 && brief.orders() == orders, "the same run: {} {equity}", brief.equity());
     let (market, rules) = (market(columns.part(0..columns.len())), rules());
@@ -182,7 +189,7 @@ fn w1(columns: &Columns) {
     let fills = outcome.fills.len();
     println!(
         "W1 full engine          {}, {:.2} × the loop, {} orders, {fills} fills, ends with {:.2}, refused {:?}",
-        rate(YEAR, full_s),
+        rate(year(), full_s),
         full_s / loop_s,
         outcome.orders,
         outcome.equity.last().unwrap(),
@@ -196,7 +203,7 @@ fn pairs() -> Vec<(usize, usize)> {
 
 fn w2(columns: &Columns) {
     let pairs = pairs();
-    let bars = pairs.len() * YEAR;
+    let bars = pairs.len() * year();
     let (loop_s, _) = timed(2, || pairs.par_iter().map(|(f, s)| fused(columns, *f, *s).0).collect::<Vec<f64>>());
     println!("W2 fused loops          {}", rate(bars, loop_s));
     let (ours, ranked) = timed(3, || {
@@ -215,7 +222,7 @@ fn w2(columns: &Columns) {
 }
 
 fn w3() {
-    let all: Vec<Columns> = (0..10).map(|seed| walk(seed + 10, YEAR)).collect();
+    let all: Vec<Columns> = (0..10).map(|seed| walk(seed + 10, year())).collect();
     let kinds: [(&str, &[(&str, f64)]); 5] = [
         ("sma_cross", &[("fast", 20.0), ("slow", 100.0)]),
         ("ema_cross", &[("fast", 20.0), ("slow", 100.0)]),
@@ -225,7 +232,7 @@ fn w3() {
     ];
     let jobs: Vec<(&Columns, &str, Params)> =
         all.iter().flat_map(|c| kinds.iter().map(move |(name, given)| (c, *name, params(given)))).collect();
-    let bars = jobs.len() * YEAR;
+    let bars = jobs.len() * year();
     let run = |(columns, name, params): &(&Columns, &str, Params)| {
         let strategy = (find(name).unwrap().build)(params, true);
         let mut brief = Brief::new(IDEAL.cash);
@@ -237,21 +244,22 @@ fn w3() {
     for (name, given) in kinds {
         let job = (&all[0], name, params(given));
         let (seconds, _) = timed(3, || run(&job));
-        println!("   {name:<21} {}", rate(YEAR, seconds));
+        println!("   {name:<21} {}", rate(year(), seconds));
     }
 }
 
 fn linear() {
+    let quarter = sized(131_400, 13_140);
     let rules = rules();
     let told = player("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
     let mut first = None;
     for times in [1, 4, 16] {
-        let market = market(walk(3, 131_400 * times));
+        let market = market(walk(3, quarter * times));
         let (seconds, _) = timed(3, || kernel::run(&market, &told, &rules).fills.len());
         let one = *first.get_or_insert(seconds);
-        println!("full engine, bars × {times:<3} {}, {:.2} × the first", rate(131_400 * times, seconds), seconds / one);
+        println!("full engine, bars × {times:<3} {}, {:.2} × the first", rate(quarter * times, seconds), seconds / one);
     }
-    let columns = walk(4, 131_400);
+    let columns = walk(4, quarter);
     let mut first = None;
     for times in [25, 100, 400] {
         let pairs = &pairs()[..times];

@@ -5,9 +5,13 @@
 //!
 //! Nothing here asserts a time.
 
+mod common;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use common::sized;
 
 use alpha_arena::domain::Ms;
 use alpha_arena::venue::{Secrets, Signer};
@@ -76,7 +80,7 @@ async fn socket(
 }
 
 async fn orders() {
-    const BATCHES: usize = 1000;
+    let batches = sized(1000, 50);
     let exchange = Running::exchange();
     let mut socket = socket(&exchange, "private").await;
     let secrets = Secrets {
@@ -92,7 +96,7 @@ async fn orders() {
     assert!(login.to_text().unwrap().contains(r#""code":"0""#), "{login}");
     let (began, cpu) = (Instant::now(), exchange.cpu());
     let mut done = 0;
-    for n in 0..BATCHES {
+    for n in 0..batches {
         // Far below the market: each is checked, entered, and ends unfilled.
         let place: Vec<Value> = (0..20)
             .map(|i| json!({"instIdCode": 12, "tdMode": "cash", "side": "buy", "ordType": "ioc", "sz": "1", "px": "20.00", "clOrdId": format!("b{n}x{i}")}))
@@ -113,7 +117,7 @@ async fn orders() {
 }
 
 async fn messages() {
-    const WANTED: usize = 100_000;
+    let wanted = sized(100_000, 5_000);
     let exchange = Running::exchange();
     let mut socket = socket(&exchange, "public").await;
     let insts = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "BTC-USDT-SWAP", "ETH-USDT-SWAP", "SOL-USDT-SWAP"];
@@ -126,7 +130,7 @@ async fn messages() {
     socket.send(Message::text(json!({"op": "subscribe", "args": args}).to_string())).await.unwrap();
     let (began, cpu) = (Instant::now(), exchange.cpu());
     let (mut heard, mut bytes) = (0, 0);
-    while heard < WANTED {
+    while heard < wanted {
         bytes += socket.next().await.unwrap().unwrap().len();
         heard += 1;
     }
@@ -143,7 +147,8 @@ fn import_beside_a_run() {
     let dir = std::env::temp_dir().join(format!("alpha-arena-bench-import-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let file = dir.join("big.csv");
-    let rows: String = (0..500_000i64).map(|i| format!("{},100.5,200.5,50.5,101.5,{i}\n", i * 60_000)).collect();
+    let size = sized(500_000, 20_000);
+    let rows: String = (0..size as i64).map(|i| format!("{},100.5,200.5,50.5,101.5,{i}\n", i * 60_000)).collect();
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{rows}")).unwrap();
     let mut child = Command::new(BIN)
         .arg("--state-dir")
@@ -159,7 +164,7 @@ fn import_beside_a_run() {
     let noise = std::thread::spawn(move || {
         log.map_while(Result::ok).filter(|l| l.contains("locked") || l.contains("BUSY")).count()
     });
-    let pause = Duration::from_secs(12);
+    let pause = Duration::from_secs(sized(12, 3) as u64);
     std::thread::sleep(pause);
     let alone = mark(&dir);
     let (began, mut imports) = (Instant::now(), 0);
@@ -182,7 +187,7 @@ fn import_beside_a_run() {
     let quiet = latencies(&dir, 0, alone);
     let loaded = latencies(&dir, alone, beside);
     println!(
-        "7. bar close to decision: p50 {:.2} ms alone, {:.2} ms beside {imports} imports of 500,000 rows; ratio {:.2}; p99 {:.2} and {:.2} ms; SQLITE_BUSY seen: {busy}",
+        "7. bar close to decision: p50 {:.2} ms alone, {:.2} ms beside {imports} imports of {size} rows; ratio {:.2}; p99 {:.2} and {:.2} ms; SQLITE_BUSY seen: {busy}",
         quiet.0,
         loaded.0,
         loaded.0 / quiet.0,

@@ -21,7 +21,7 @@ use alpha_arena::domain::{Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, R
 use alpha_arena::exchange::market::listings;
 use alpha_arena::fills::Costs;
 use alpha_arena::strategy::find;
-use harness::{Daemon, Exchange, WIDE, command, count, wait_for};
+use harness::{Daemon, Exchange, LIMIT, WIDE, command, count, wait_for, wait_within};
 use rust_decimal::Decimal;
 
 /// Instruments, a price each, and of the contender that trades it the seed, how many bars it keeps its mind, its stop in %, and its
@@ -209,9 +209,10 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     let cycles = || count(&state, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
     // Orders that the exchange has not answered yet.
     let leaving = || count(&state, "SELECT COUNT(*) FROM orders WHERE state IN ('created', 'intended', 'sent')") > 0;
-    daemon.wait_log("ready: reconciled", Duration::from_secs(60));
+    daemon.wait_log("ready: reconciled");
     let (mut half, mut begun) = (clock() / 60_000, cycles());
-    wait_for("enough fills", Duration::from_secs(120 + wanted.unsigned_abs() * 2), || {
+    let limit = LIMIT + Duration::from_secs(wanted.unsigned_abs() * 2);
+    wait_within(limit, "enough fills", || {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
         let now = clock();
         if now % 60_000 > 31_000 && now / 60_000 > half {
@@ -221,12 +222,12 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
             half = now / 60_000;
             begun = cycles();
             let read = || command(&state, &["sync-account"]).output().unwrap().status.success();
-            wait_for("a read of the account", Duration::from_secs(20), read);
+            wait_for("a read of the account", read);
             pace(SPEED);
         } else if now % 60_000 < 20_000 && cycles() > begun && leaving() {
             // And until its orders are there: those of one bar are filled by it.
             pace("0.001");
-            wait_for("the orders of a bar", Duration::from_secs(20), || !leaving());
+            wait_for("the orders of a bar", || !leaving());
             pace(SPEED);
         }
         fills() >= wanted

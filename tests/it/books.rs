@@ -1,7 +1,6 @@
 //! Our own books against the exchange's ledger, to the last digit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use alpha_arena::domain::books::Books;
 use alpha_arena::domain::{Fill, Instrument};
@@ -34,9 +33,9 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     let dir = tempfile::tempdir().unwrap();
     let config = busy_config(dir.path());
     let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run"], &exchange.env());
-    daemon.wait_log("ready: reconciled", Duration::from_secs(30));
+    daemon.wait_log("ready: reconciled");
     let sent = "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')";
-    wait_for("2,000 orders", Duration::from_secs(240), || count(dir.path(), sent) >= ORDERS);
+    wait_for("2,000 orders", || count(dir.path(), sent) >= ORDERS);
     assert_eq!(daemon.stop().code(), Some(0));
 
     // A second start, in which nothing new passes the gate, takes back what still rests: then both are at rest. The exchange's time goes
@@ -48,7 +47,7 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
             env.push(("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX".into(), "1".into()));
             env
         });
-        assert_eq!(settle.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", settle.log());
+        assert_eq!(settle.wait_exit().code(), Some(0), "{}", settle.log());
         let ledger = exchange.ledger();
         tries += 1;
         let known: BTreeSet<String> =

@@ -1,7 +1,6 @@
 //! Market history: downloads that are killed, files that are broken, imports beside a run, the tape.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -47,7 +46,7 @@ fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
         let before = rows(dir.path());
         let mut child =
             command(dir.path(), &args).envs(env.iter().map(|(k, v)| (k, v))).stdout(Stdio::null()).spawn().unwrap();
-        wait_for("some pages", Duration::from_secs(20), || rows(dir.path()) >= before + 300);
+        wait_for("some pages", || rows(dir.path()) >= before + 300);
         child.kill().unwrap();
         child.wait().unwrap();
         println!("kill {kill}: {} rows", rows(dir.path()));
@@ -148,17 +147,14 @@ fn an_import_beside_a_run_is_in_nobodys_way() {
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{text}")).unwrap();
     let config = crate::harness::busy_config(dir.path());
     let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run", "--speed", "20"], &[]);
-    daemon.wait_log("ready: reconciled", Duration::from_secs(20));
-    wait_for("cycles", Duration::from_secs(20), || {
-        count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > 20
-    });
+    daemon.wait_log("ready: reconciled");
+    wait_for("cycles", || count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > 20);
     let before = count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
     for name in ["P-A", "P-B"] {
         let (code, out) = verb(dir.path(), &["data", "import", file.to_str().unwrap(), "--inst", name, "--json"], &[]);
         assert_eq!((code, json_of(&out)["rows"].as_i64()), (0, Some(300_000)), "{out}");
     }
-    let after = count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
-    assert!(after > before, "the daemon went on deciding");
+    wait_for("more cycles", || count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > before);
     let log = daemon.log();
     assert_eq!(daemon.stop().code(), Some(0), "{log}");
     for words in ["is locked", " busy", "SQLITE_BUSY", "candles were not kept"] {
@@ -171,17 +167,17 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     let dir = tempfile::tempdir().unwrap();
     let env = [pair("ALPHA_ARENA__TAPE__RECORD", "true"), pair("ALPHA_ARENA__EXCHANGE__SPEED", "5")];
     let mut daemon = Daemon::start(dir.path(), &["run"], &env);
-    daemon.wait_log("ready: reconciled", Duration::from_secs(20));
+    daemon.wait_log("ready: reconciled");
     let messages = || {
         let (_, out) = verb(dir.path(), &["tape", "ls", "--json"], &env);
         serde_json::from_str::<Value>(&out).ok().and_then(|v| v["rows"][0]["messages"].as_i64()).unwrap_or(0)
     };
-    wait_for("a tape", Duration::from_secs(30), || messages() > 200);
+    wait_for("a tape", || messages() > 200);
     daemon.kill();
     let (code, out) = verb(dir.path(), &["tape", "verify"], &env);
     assert!(code == 0 && out.contains("ok, not closed"), "{out}");
     let mut again = Daemon::start(dir.path(), &["run", "--for", "3s"], &env);
-    assert_eq!(again.wait_exit(Duration::from_secs(30)).code(), Some(0));
+    assert_eq!(again.wait_exit().code(), Some(0));
     let (code, out) = verb(dir.path(), &["tape", "verify"], &env);
     assert!(code == 0 && out.lines().count() == 2 && out.trim_end().ends_with(" ok"), "{out}");
     // A changed byte is found.
@@ -204,11 +200,11 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(player.stdout.as_mut().unwrap()), &mut line).unwrap();
     let rest = serde_json::from_str::<Value>(&line).unwrap()["rest"].as_str().unwrap().to_owned();
     let ticker = || crate::harness::raw(&rest, "GET", "/api/v5/market/ticker?instId=BTC-USDT-SWAP", "", "").1;
-    wait_for("a price of the tape", Duration::from_secs(10), || {
+    wait_for("a price of the tape", || {
         serde_json::from_str::<Value>(&ticker())
             .is_ok_and(|v| v["data"][0]["bidPx"].as_str().is_some_and(|px| !px.is_empty()))
     });
-    wait_for("the end of the tape", Duration::from_secs(30), || player.try_wait().unwrap().is_some());
+    wait_for("the end of the tape", || player.try_wait().unwrap().is_some());
     assert_eq!(player.wait().unwrap().code(), Some(0));
 }
 
@@ -252,7 +248,7 @@ fn real_candles_are_imported_whole_and_traded() {
     std::fs::copy(&file, dir.path().join("btc-perp-1m.csv.gz")).unwrap();
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/replay.toml");
     let mut daemon = Daemon::start(dir.path(), &["--config", config, "run", "--cycles", "300"], &[]);
-    assert_eq!(daemon.wait_exit(Duration::from_secs(90)).code(), Some(0), "{}", daemon.log());
+    assert_eq!(daemon.wait_exit().code(), Some(0), "{}", daemon.log());
     assert_eq!(count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"), 300);
     assert!(count(dir.path(), "SELECT COUNT(*) FROM fills") > 0, "{}", daemon.log());
 }

@@ -1,20 +1,18 @@
 //! From nothing to fills that can be traced, and the verbs that show them.
 
-use std::time::Duration;
-
-use crate::harness::{Daemon, Exchange, assert_creates_are_intents, command, count, pair};
+use crate::harness::{Daemon, Exchange, assert_creates_are_intents, command, count, pair, wait_for};
 
 #[test]
 fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(dir.path(), &["run", "--speed", "10"], &[]);
-    daemon.wait_log("ready: reconciled", Duration::from_secs(20));
-    daemon.wait_log(" filled run=", Duration::from_secs(40));
+    daemon.wait_log("ready: reconciled");
+    daemon.wait_log(" filled run=");
     let status = command(dir.path(), &["status", "--json"]).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!(status["trading_state"], "active");
-    let health = command(dir.path(), &["health", "--json"]).output().unwrap();
-    assert_eq!(health.status.code(), Some(0), "{}", String::from_utf8_lossy(&health.stdout));
+    assert_eq!(status["trading_state"], "active", "{status:#}");
+    let health = || command(dir.path(), &["health", "--json"]).output().unwrap();
+    wait_for("health to find nothing wrong", || health().status.code() == Some(0));
     let synced = command(dir.path(), &["sync-account", "--json"]).output().unwrap();
     assert!(synced.status.success());
     let log = daemon.log();
@@ -59,11 +57,11 @@ fn with_trading_off_orders_are_recorded_as_suppressed_and_nothing_reaches_the_ve
     let dir = tempfile::tempdir().unwrap();
     let mut env = exchange.env();
     env.push(pair("TRADING_ENABLED", "false"));
-    let mut daemon = Daemon::start(dir.path(), &["run", "--cycles", "6"], &env);
-    assert_eq!(daemon.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", daemon.log());
-    let suppressed = count(dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'");
-    assert!(suppressed > 0);
-    assert_eq!(suppressed, count(dir.path(), "SELECT COUNT(*) FROM orders"));
+    let daemon = Daemon::start(dir.path(), &["run"], &env);
+    let suppressed = "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'";
+    wait_for("orders that are suppressed", || count(dir.path(), suppressed) > 5);
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(count(dir.path(), suppressed), count(dir.path(), "SELECT COUNT(*) FROM orders"));
     assert_eq!(exchange.ledger()["creates"].as_array().unwrap().len(), 0);
 }
 
@@ -73,20 +71,21 @@ fn orders_travel_over_websocket_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut env = exchange.env();
     env.push(pair("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", "websocket"));
-    let mut daemon = Daemon::start(dir.path(), &["run", "--cycles", "8"], &env);
-    assert_eq!(daemon.wait_exit(Duration::from_secs(60)).code(), Some(0), "{}", daemon.log());
-    let ledger = exchange.ledger();
+    let daemon = Daemon::start(dir.path(), &["run"], &env);
     let by_code = |c: &serde_json::Value| c["body"]["instIdCode"].is_i64();
-    assert!(ledger["creates"].as_array().unwrap().iter().any(by_code), "no create named its instrument by code");
-    assert!(count(dir.path(), "SELECT COUNT(*) FROM fills") > 0);
-    assert_creates_are_intents(&ledger, &daemon.db());
+    let named = || exchange.ledger()["creates"].as_array().unwrap().iter().any(by_code);
+    wait_for("a create that names its instrument by code", named);
+    wait_for("a fill", || count(dir.path(), "SELECT COUNT(*) FROM fills") > 0);
+    let db = daemon.db();
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_creates_are_intents(&exchange.ledger(), &db);
 }
 
 #[test]
 fn a_second_instance_is_refused_and_told_who_is_first() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Daemon::start(dir.path(), &["run"], &[]);
-    first.wait_log("ready: reconciled", Duration::from_secs(20));
+    first.wait_log("ready: reconciled");
     let second = command(dir.path(), &["run", "--once"]).output().unwrap();
     assert_eq!(second.status.code(), Some(75));
     assert!(String::from_utf8_lossy(&second.stderr).contains(&format!("pid {}", first.pid())));

@@ -268,7 +268,7 @@ fn cancel_all_after_takes_what_is_under_its_tag_and_only_that() {
         let row = signed(&exchange, "GET", &format!("/api/v5/trade/order?instId=SOL-USDT-SWAP&clOrdId={id}"), "").1;
         (row["data"][0]["state"].as_str().unwrap_or("").to_owned(), row["data"][0]["cancelSource"].clone())
     };
-    wait_for("the timer", Duration::from_secs(10), || state("mine").0 == "canceled");
+    wait_for("the timer", || state("mine").0 == "canceled");
     assert_eq!(state("mine").1, "20");
     assert_ne!(state("other").1, "20");
 }

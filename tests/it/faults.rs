@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Daemon, pair};
+use crate::harness::{Daemon, LIMIT, pair};
 
 /// What systemd would hear.
 struct Notify {
@@ -27,10 +27,10 @@ impl Notify {
         Some(String::from_utf8_lossy(&buffer[..n]).into_owned())
     }
     #[track_caller]
-    fn wait(&self, words: &str, limit: Duration) {
+    fn wait(&self, words: &str) {
         let began = Instant::now();
         while self.next().is_none_or(|heard| !heard.contains(words)) {
-            assert!(began.elapsed() < limit, "{words} was not heard within {limit:?}");
+            assert!(began.elapsed() < LIMIT, "{words} was not heard within {LIMIT:?}");
         }
     }
     /// Is nothing fed to the watchdog for this long?
@@ -65,14 +65,12 @@ fn restarts(actor: &str, how: &str) {
     let dir = tempfile::tempdir().unwrap();
     let notify = Notify::listen(dir.path());
     let mut daemon = start(dir.path(), &format!("once:{actor}={how}@40"), &notify);
-    notify.wait("READY=1", Duration::from_secs(20));
-    daemon.wait_log("starting it afresh", Duration::from_secs(30));
+    notify.wait("READY=1");
+    daemon.wait_log("starting it afresh");
     while notify.next().is_some() {} // what was fed before
     let before = daemon.log().matches(" filled run=").count();
-    crate::harness::wait_for("it trades on", Duration::from_secs(60), || {
-        daemon.log().matches(" filled run=").count() > before
-    });
-    notify.wait("WATCHDOG=1", Duration::from_secs(5));
+    crate::harness::wait_for("it trades on", || daemon.log().matches(" filled run=").count() > before);
+    notify.wait("WATCHDOG=1");
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
@@ -83,10 +81,10 @@ fn ends(actor: &str, how: &str, code: i32) {
     let notify = Notify::listen(dir.path());
     let fault = format!("once:{actor}={how}@40");
     let mut daemon = start(dir.path(), &fault, &notify);
-    notify.wait("READY=1", Duration::from_secs(20));
-    notify.wait("WATCHDOG=1", Duration::from_secs(5));
+    notify.wait("READY=1");
+    notify.wait("WATCHDOG=1");
     if how == "freeze" {
-        crate::harness::wait_for("the fault", Duration::from_secs(30), || dir.path().join("fault-happened").exists());
+        crate::harness::wait_for("the fault", || dir.path().join("fault-happened").exists());
         // Fed for the last time at most half a freeze after the fault; then silence, for two feeding times.
         let settle = Instant::now();
         while settle.elapsed() < FREEZE / 2 + Duration::from_millis(250) {
@@ -94,13 +92,13 @@ fn ends(actor: &str, how: &str, code: i32) {
         }
         assert!(notify.is_starved_for(Duration::from_millis(700)), "{actor}: the watchdog is fed though it froze");
     }
-    let status = daemon.wait_exit(Duration::from_secs(40));
+    let status = daemon.wait_exit();
     assert_eq!(status.code(), Some(code), "{actor} {how}:\n{}", daemon.log());
     // As systemd would: start it again. The fault happens once, so this is the recovery.
     let mut again = start(dir.path(), &fault, &notify);
-    notify.wait("READY=1", Duration::from_secs(20));
+    notify.wait("READY=1");
     assert!(!again.log().contains("halted"), "{}", again.log());
-    again.wait_log("ready: reconciled", Duration::from_secs(5));
+    again.wait_log("ready: reconciled");
     assert_eq!(again.stop().code(), Some(0));
 }
 
@@ -159,10 +157,10 @@ fn row_17_an_actor_that_panics_again_and_again_ends_the_process() {
     let notify = Notify::listen(dir.path());
     let mut daemon = start(dir.path(), "decision=panic@1", &notify);
     // `@1` without `once:` fires on the first pass only; the budget is shown by a loop of passes below.
-    daemon.wait_log("starting it afresh", Duration::from_secs(30));
+    daemon.wait_log("starting it afresh");
     drop(daemon);
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = start(dir.path(), "decision=panic@always", &notify);
-    assert_eq!(daemon.wait_exit(Duration::from_secs(30)).code(), Some(70), "{}", daemon.log());
+    assert_eq!(daemon.wait_exit().code(), Some(70), "{}", daemon.log());
     assert_eq!(daemon.log().matches("starting it afresh").count(), 3);
 }

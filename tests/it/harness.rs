@@ -1,5 +1,6 @@
 //! Starts the binary and the exchange as processes, waits for conditions, reads what they left.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -18,12 +19,50 @@ use oracle::{Facts, judge};
 /// The binary under test.
 pub const BIN: &str = env!("CARGO_BIN_EXE_alpha-arena");
 
-/// Waits until `met` says so, or fails with what was waited for.
+/// The one limit of every wait: far beyond what a busy machine needs, so that it is reached only by what never comes.
+pub const LIMIT: Duration = Duration::from_secs(240);
+
+thread_local! {
+    /// Logs of the daemons that this test has started, for whoever waits in vain.
+    static LOGS: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The last lines of every daemon's log of this test.
+fn logs() -> String {
+    let last = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        format!("--- {}\n{}\n", path.display(), lines[lines.len().saturating_sub(60)..].join("\n"))
+    };
+    LOGS.with_borrow(|logs| logs.iter().map(last).collect())
+}
+
+/// Waits until `met` says so; at the limit fails with what was waited for and the logs.
 #[track_caller]
-pub fn wait_for(what: &str, limit: Duration, mut met: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, met: impl FnMut() -> bool) {
+    wait_within(LIMIT, what, met);
+}
+
+/// The same for what takes its time by its very size.
+#[track_caller]
+pub fn wait_within(limit: Duration, what: &str, mut met: impl FnMut() -> bool) {
     let began = Instant::now();
     while !met() {
-        assert!(began.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain for: {what}\n{}", logs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a statement counts exactly this many; at the limit fails with what it counts instead and the logs.
+#[track_caller]
+pub fn wait_for_count(what: &str, dir: &Path, statement: &str, wanted: i64) {
+    let began = Instant::now();
+    loop {
+        let counted = count(dir, statement);
+        if counted == wanted {
+            return;
+        }
+        assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} for {wanted}, counted {counted}: {what}\n{}", logs());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -151,6 +190,11 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .expect("the daemon starts");
+        LOGS.with_borrow_mut(|logs| {
+            if !logs.contains(&log) {
+                logs.push(log.clone());
+            }
+        });
         let venue = env.iter().rev().find(|(name, _)| name == "ALPHA_ARENA__VENUE__REST_URL");
         let venue = venue.map(|(_, url)| url.clone()).unwrap_or_default();
         Self { child, dir: dir.to_owned(), log, from, venue, checked: true }
@@ -166,7 +210,7 @@ impl Daemon {
 
     /// Waits for a line in the log.
     #[track_caller]
-    pub fn wait_log(&mut self, words: &str, limit: Duration) {
+    pub fn wait_log(&mut self, words: &str) {
         let began = Instant::now();
         loop {
             if self.log().contains(words) {
@@ -174,7 +218,7 @@ impl Daemon {
             }
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "the daemon ended ({ended:?}) before '{words}':\n{}", self.log());
-            assert!(began.elapsed() < limit, "waited {limit:?} in vain for '{words}' in:\n{}", self.log());
+            assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} in vain for '{words}' in:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -196,18 +240,18 @@ impl Daemon {
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.wait_exit(Duration::from_secs(30))
+        self.wait_exit()
     }
 
     /// Waits for it to end by itself.
     #[track_caller]
-    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+    pub fn wait_exit(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < limit, "it did not end within {limit:?}:\n{}", self.log());
+            assert!(began.elapsed() < LIMIT, "it did not end within {LIMIT:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -288,12 +332,27 @@ pub fn open_db(dir: &Path) -> Connection {
     Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
-/// One number out of the database; zero while the table is not there yet.
+/// One number out of the database; zero while the database or its table is not there yet. Any other error fails the test: a
+/// statement with a mistake in it would count nothing for ever.
+#[track_caller]
 pub fn count(dir: &Path, statement: &str) -> i64 {
     let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else {
         return 0;
     };
-    db.query_row(statement, [], |row| row.get(0)).unwrap_or(0)
+    match db.query_row(statement, [], |row| row.get::<_, Option<i64>>(0)) {
+        Ok(number) => number.unwrap_or(0),
+        Err(error) if error.to_string().contains("no such table") => 0,
+        Err(error) if error.sqlite_error_code().is_some_and(is_passing) => 0,
+        Err(error) => panic!("{statement}: {error}"),
+    }
+}
+
+/// The database is being made, or folds its log back, or a test spoils it: a moment later it may be read.
+fn is_passing(code: rusqlite::ErrorCode) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, SystemIoFailure,
+    };
+    matches!(code, CannotOpen | DatabaseBusy | DatabaseCorrupt | DatabaseLocked | NotADatabase | SystemIoFailure)
 }
 
 pub fn pair(key: &str, value: &str) -> (String, String) {

@@ -6,7 +6,7 @@ use std::process::Output;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{count, signed, wait_for};
 
 const INST: &str = "BTC-USDT-SWAP";
@@ -51,7 +51,7 @@ fn verb(scene: &Scene, args: &[&str]) -> Output {
 fn a_position_that_was_there_before_is_guarded_named_and_closed_when_that_is_asked_for() {
     let scene = scene(INST);
     let _daemon = scene.start();
-    wait_for("a stop for what was there", LIMIT, || covered(&scene) >= Decimal::from(3));
+    wait_for("a stop for what was there", || covered(&scene) >= Decimal::from(3));
 
     let only_ours = verb(&scene, &["halt", "--flatten", "--ours-only"]);
     let said = String::from_utf8_lossy(&only_ours.stdout).into_owned();
@@ -71,14 +71,14 @@ fn a_position_that_was_there_before_is_guarded_named_and_closed_when_that_is_ask
     let said = String::from_utf8_lossy(&everything.stdout).into_owned();
     assert_eq!(everything.status.code(), Some(0), "{said}");
     assert_eq!(held(&scene, INST), Decimal::ZERO, "{said}");
-    wait_for("no stop is left behind", LIMIT, || covered(&scene) == Decimal::ZERO);
+    wait_for("no stop is left behind", || covered(&scene) == Decimal::ZERO);
 }
 
 #[test]
 fn a_position_in_an_instrument_that_is_not_traded_here_is_never_called_flat() {
     let scene = scene(SOL);
     let _daemon = scene.start();
-    wait_for("a read of the account", LIMIT, || {
+    wait_for("a read of the account", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'") > 0
     });
     for flags in [&["halt", "--flatten"][..], &["halt", "--flatten", "--everything"]] {
@@ -98,9 +98,9 @@ fn a_position_of_a_person_is_left_without_a_stop_where_the_configuration_says_so
     let text = std::fs::read_to_string(&scene.config).unwrap();
     std::fs::write(&scene.config, format!("[risk.protection]\nforeign = \"ignore\"\n{text}")).unwrap();
     let daemon = scene.start();
-    wait_for("trading", LIMIT, || {
+    wait_for("trading", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'") > 0
     });
-    wait_for("a decision", LIMIT, || count(scene.dir.path(), "SELECT COUNT(*) FROM decisions") > 2);
+    wait_for("a decision", || count(scene.dir.path(), "SELECT COUNT(*) FROM decisions") > 2);
     assert_eq!(covered(&scene), Decimal::ZERO, "{}", daemon.log());
 }

@@ -5,8 +5,8 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::scene::{LIMIT, Scene};
-use crate::harness::{Daemon, command, count, pair, signed, wait_for};
+use super::scene::Scene;
+use crate::harness::{Daemon, command, count, pair, signed, wait_for, wait_for_count};
 
 const INST: &str = "BTC-USDT-SWAP";
 
@@ -40,7 +40,7 @@ fn position(scene: &Scene) -> f64 {
 }
 
 fn wait_for_case(scene: &Scene, daemon: &mut Daemon, kind: &str) {
-    wait_for(kind, LIMIT, || {
+    wait_for(kind, || {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
         count(scene.dir.path(), &format!("SELECT COUNT(*) FROM halts WHERE kind = '{kind}'")) > 0
     });
@@ -59,14 +59,14 @@ fn accept(scene: &Scene, case: &str) {
     assert!(String::from_utf8_lossy(&nonsense.stderr).contains(case), "it tells what is open");
     let accepted = verb(scene, &["reconcile", "--accept", case]);
     assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stderr));
-    wait_for("the end of the halt", LIMIT, || {
+    wait_for("the end of the halt", || {
         let ended =
             format!("SELECT COUNT(*) FROM trading_state_events WHERE from_state = 'halted' AND why LIKE '{case}%'");
         count(scene.dir.path(), &ended) > 0
     });
     // What else was odd because of it (cash) is accepted too.
     let rest = "SELECT COUNT(*) FROM halts";
-    wait_for("no halt is left", LIMIT, || {
+    wait_for("no halt is left", || {
         if count(scene.dir.path(), rest) > 0 {
             drop(verb(scene, &["reconcile", "--accept", "cash:USDT"]));
         }
@@ -124,7 +124,7 @@ fn while_halted_a_close_by_command_leaves_and_makes_flat() {
     wait_for_case(&scene, &mut daemon, "position");
     let closed = verb(&scene, &["close", INST, "--json"]);
     assert_eq!(closed.status.code(), Some(0), "{}", String::from_utf8_lossy(&closed.stdout));
-    wait_for("flat at the venue", LIMIT, || position(&scene) == 0.0);
+    wait_for("flat at the venue", || position(&scene) == 0.0);
     let purpose =
         "SELECT COUNT(*) FROM orders WHERE purpose = 'flatten' AND contender_id = '_system' AND state = 'filled'";
     assert_eq!(count(scene.dir.path(), purpose), 1);
@@ -155,7 +155,7 @@ fn an_order_unknown_for_too_long_stops_openings_and_goes_on_by_itself_when_the_v
     let health = verb(&scene, &["health", "--json"]);
     assert_eq!(health.status.code(), Some(2), "{}", String::from_utf8_lossy(&health.stdout));
     scene.faults("");
-    wait_for("no halt is left", LIMIT, || count(scene.dir.path(), "SELECT COUNT(*) FROM halts") == 0);
+    wait_for("no halt is left", || count(scene.dir.path(), "SELECT COUNT(*) FROM halts") == 0);
     scene.wait_for_fill();
 }
 
@@ -174,7 +174,7 @@ fn orders_of_a_life_that_the_database_does_not_know_are_cancelled_and_accepted()
     let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
     assert_eq!(reply["code"], "0", "{reply}");
     wait_for_case(&scene, &mut daemon, "stray");
-    wait_for("it is cancelled", LIMIT, || {
+    wait_for("it is cancelled", || {
         let ledger = scene.exchange.ledger();
         ledger["orders"].as_array().unwrap().iter().any(|o| o["clOrdId"] == stray && o["state"] == "canceled")
     });
@@ -192,17 +192,17 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
     std::fs::write(&scene.config, text).unwrap();
     let mut daemon = scene.start();
     let open = "SELECT COUNT(*) FROM orders WHERE state IN ('acked', 'partially_filled') AND ord_type = 'post_only'";
-    wait_for("something rests", LIMIT, || count(scene.dir.path(), open) > 0);
+    wait_for("something rests", || count(scene.dir.path(), open) > 0);
     let source = |wanted: &str| {
         scene.exchange.ledger()["orders"].as_array().unwrap().iter().any(|o| o["cancelSource"] == wanted)
     };
     // What rests may fill before the command comes; then the next one is taken back.
-    wait_for("a cancel by command", LIMIT, || {
+    wait_for("a cancel by command", || {
         let cancelled = verb(&scene, &["cancel", "--all", "--json"]);
         assert_eq!(cancelled.status.code(), Some(0), "{}", String::from_utf8_lossy(&cancelled.stderr));
         source("1")
     });
-    daemon.wait_log("the venue cancels what rests if we fall silent", LIMIT);
+    daemon.wait_log("the venue cancels what rests if we fall silent");
     // Under our tag and far from the market: nothing but the switch ends it.
     let fill = &scene.exchange.ledger()["fills"][0];
     let (inst, last) = (fill["instId"].as_str().unwrap(), fill["fillPx"].as_str().unwrap().parse::<f64>().unwrap());
@@ -221,10 +221,10 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
             .filter(|o| o["state"] == "live" || o["state"] == "partially_filled")
             .count()
     };
-    wait_for("the venue cancels", LIMIT, || rests(&scene) == 0);
+    wait_for("the venue cancels", || rests(&scene) == 0);
     assert!(source("20"), "by the dead man's switch");
     let again = scene.start_with(&[pair("ALPHA_ARENA__TRADING__ENABLED", "false")]);
-    wait_for("the database knows", LIMIT, || count(scene.dir.path(), open) == 0);
+    wait_for("the database knows", || count(scene.dir.path(), open) == 0);
     drop(again);
 }
 
@@ -232,7 +232,7 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
 fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_is_ready() {
     let scene = holder();
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     daemon.kill();
     {
         let db = rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap();
@@ -240,9 +240,9 @@ fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_
         assert_eq!(db.execute(sql, []).unwrap(), 1);
     }
     let mut daemon = scene.start();
-    daemon.wait_log("to=halted", LIMIT);
-    daemon.wait_log("a halt has ended", LIMIT);
+    daemon.wait_log("to=halted");
+    daemon.wait_log("a halt has ended");
     // Whether or not it had told before that it was up and halted.
-    daemon.wait_log("ready: reconciled", LIMIT);
-    assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM halts"), 0);
+    daemon.wait_log("ready: reconciled");
+    wait_for_count("no halt is kept", scene.dir.path(), "SELECT COUNT(*) FROM halts", 0);
 }

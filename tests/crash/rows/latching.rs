@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{BIN, Daemon, command, count, pair, wait_for};
 use crate::shim;
 
@@ -85,11 +85,13 @@ fn signal(pid: u32, name: &str) {
 }
 
 fn frozen(scene: &Scene, point: &str) -> Running {
-    let mut daemon = scene.start_with(&[pair("ALPHA_ARENA_FAULT", &format!("{point}=freeze"))]);
+    let held = scene.dir.path().join("held");
+    std::fs::write(&held, "").unwrap();
+    let hold = pair("ALPHA_ARENA_FAULT_HOLD", &held.display().to_string());
+    let mut daemon = scene.start_with(&[pair("ALPHA_ARENA_FAULT", &format!("{point}=hold")), hold]);
     daemon.checked = false;
-    wait_for("the control socket", LIMIT, || scene.dir.path().join("control.sock").exists());
-    // Well into the freeze: everything before it takes a moment.
-    std::thread::sleep(Duration::from_millis(700));
+    wait_for(point, || std::fs::read_to_string(&held).is_ok_and(|text| !text.is_empty()));
+    wait_for("the control socket", || scene.dir.path().join("control.sock").exists());
     Running::Daemon(daemon)
 }
 
@@ -112,13 +114,13 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
             scene.wait_for_fill();
             signal(daemon.pid(), "-TERM");
             // Its actors have ended when the database's log has been folded back and the writer is gone.
-            wait_for("the end of the actors", LIMIT, || daemon.log().contains("actor=writer"));
+            wait_for("the end of the actors", || daemon.log().contains("actor=writer"));
             Running::Daemon(daemon)
         }
         Moment::DiskFull => {
             let mut daemon = scene.start_with(&shim::disk(&[("SHIM_FULL_AFTER", "400")]));
             daemon.checked = false;
-            wait_for("the full disk", LIMIT, || daemon.ended().is_some());
+            wait_for("the full disk", || daemon.ended().is_some());
             Running::Daemon(daemon)
         }
         Moment::LogStalled => {
@@ -129,8 +131,9 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
             child.env("ALPHA_ARENA_LOG", "debug").stdout(Stdio::null()).stderr(Stdio::piped());
             let child = child.spawn().unwrap();
             scene.wait_for_fill();
-            // The pipe is full by then.
-            std::thread::sleep(Duration::from_secs(3));
+            let pipe = child.stderr.as_ref().unwrap();
+            let waiting = || rustix::io::ioctl_fionread(pipe).unwrap();
+            wait_for("the pipe to be full", || waiting() > 60_000);
             Running::Piped(child)
         }
         Moment::NoDescriptors => {
@@ -196,14 +199,14 @@ fn cell(moment: Moment, way: Way) -> Option<u128> {
         running.kill();
         return None;
     }
-    wait_for(&format!("the latch, {moment:?}, {way:?}"), LIMIT, || is_latched(scene.dir.path()));
+    wait_for(&format!("the latch, {moment:?}, {way:?}"), || is_latched(scene.dir.path()));
     let took = began.elapsed().as_millis();
     running.kill();
     // The next start is halted, before anything else.
     let known = scene.exchange.ledger()["creates"].as_array().unwrap().len();
     let mut next = scene.start();
     next.checked = false;
-    wait_for(&format!("the halt of the next start, {moment:?}, {way:?}"), LIMIT, || {
+    wait_for(&format!("the halt of the next start, {moment:?}, {way:?}"), || {
         assert!(next.ended().is_none(), "{moment:?} {way:?}: {}", next.log());
         count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE scope = 'system' AND cause = 'kill'") > 0
     });

@@ -1,10 +1,9 @@
 //! Rows 1 to 20: the process dies, stops, freezes, or is not alone.
 
 use std::process::Command;
-use std::time::Duration;
 
 use super::proxy::{Deed, Proxy};
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{Daemon, command, count, pair, wait_for};
 use crate::{chain, power, shim};
 
@@ -39,7 +38,7 @@ fn row_04_kill_in_the_middle_of_the_request() {
         let daemon = scene.start();
         scene.wait_for_fill();
         proxy.armed.store(true, std::sync::atomic::Ordering::SeqCst);
-        wait_for("the cut", LIMIT, || proxy.done.load(std::sync::atomic::Ordering::SeqCst) > 0);
+        wait_for("the cut", || proxy.done.load(std::sync::atomic::Ordering::SeqCst) > 0);
         daemon.kill();
         scene.is_whole();
     }
@@ -52,7 +51,7 @@ fn row_05_kill_after_the_venue_accepted_before_its_answer_is_read() {
         let daemon = scene.start();
         scene.wait_for_fill();
         scene.faults(r#"{"match":{"path":"POST trade/order","nth":1},"action":"delay_reply","ms":3000}"#);
-        wait_for("the venue has it", LIMIT, || scene.struck());
+        wait_for("the venue has it", || scene.struck());
         daemon.kill();
         scene.faults("");
         let wrong = crate::settle(&scene.exchange, scene.dir.path());
@@ -92,10 +91,10 @@ fn row_10_power_loss_after_the_commit() {
 #[test]
 fn row_11_sigterm_in_the_middle_of_a_cycle() {
     let scene = Scene::new(&[]);
-    for wait in [0, 130, 370] {
+    for later in [0, 2_600, 7_400] {
         let daemon = scene.start();
         scene.wait_for_fill();
-        std::thread::sleep(Duration::from_millis(wait)); // any moment of a cycle
+        scene.let_pass(later); // any moment of a cycle
         assert_eq!(daemon.stop().code(), Some(0));
         assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'intended'"), 0);
     }
@@ -109,9 +108,9 @@ fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let env: Vec<_> = scene.env.iter().cloned().chain(shim::disk(&[("SHIM_KILL_AT", &sync.to_string())])).collect();
         let mut dead = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &env);
-        dead.wait_exit(LIMIT);
+        dead.wait_exit();
         let mut again = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &scene.env);
-        again.wait_log("ready: reconciled", LIMIT);
+        again.wait_log("ready: reconciled");
         assert_eq!(again.stop().code(), Some(0), "killed at sync {sync}");
     }
 }
@@ -126,7 +125,7 @@ fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
     let signal =
         |name: &str| assert!(Command::new("kill").args([name, &daemon.pid().to_string()]).status().unwrap().success());
     signal("-STOP");
-    std::thread::sleep(Duration::from_secs(3)); // a minute at this speed
+    scene.let_pass(60_000);
     signal("-CONT");
     scene.wait_for_fill();
     // Nothing was sent on a decision older than the limit, which is five seconds here.
@@ -144,9 +143,9 @@ fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
 #[test]
 fn row_14_killed_by_the_kernel_at_any_moment() {
     let scene = Scene::new(&[]);
-    for wait in [50, 400, 900] {
+    for later in [1_000, 8_000, 18_000] {
         let daemon = scene.start();
-        std::thread::sleep(Duration::from_millis(wait));
+        scene.let_pass(later);
         daemon.kill();
     }
     let daemon = scene.start();
@@ -159,7 +158,7 @@ fn row_14_killed_by_the_kernel_at_any_moment() {
 fn row_19_a_second_instance_on_the_same_directory_is_refused() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     let second =
         command(scene.dir.path(), &["--config", &scene.config, "run"]).envs(scene.env.clone()).output().unwrap();
     assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
@@ -169,22 +168,22 @@ fn row_19_a_second_instance_on_the_same_directory_is_refused() {
 fn row_20_a_second_bot_with_the_same_key_does_not_trade_and_goes_on_when_it_is_alone() {
     let scene = Scene::new(&[]);
     let mut first = scene.start();
-    first.wait_log("ready: reconciled", LIMIT);
+    first.wait_log("ready: reconciled");
     scene.wait_for_fill();
     let other = tempfile::tempdir().unwrap();
     // An account that shows orders of ours is no fresh one: a person has to say that this is meant.
     let mut unasked = Daemon::start(other.path(), &["--config", &scene.config, "run"], &scene.env);
     unasked.checked = false;
-    assert_eq!(unasked.wait_exit(LIMIT).code(), Some(78), "{}", unasked.log());
+    assert_eq!(unasked.wait_exit().code(), Some(78), "{}", unasked.log());
     let adopt = ["--config", scene.config.as_str(), "db", "adopt", "--reason", "a second bot"];
     let adopted = command(other.path(), &adopt).envs(scene.env.clone()).output().unwrap();
     assert_eq!(adopted.status.code(), Some(0), "{}", String::from_utf8_lossy(&adopted.stderr));
     let env: Vec<_> = scene.env.iter().cloned().chain([pair("ALPHA_ARENA__TRUTH__RIVAL_MS_MAX", "1000")]).collect();
     let mut second = Daemon::start(other.path(), &["--config", &scene.config, "run"], &env);
     second.checked = false; // the exchange has the first one's creates as well
-    second.wait_log("case=second-instance", LIMIT);
+    second.wait_log("case=second-instance");
     assert_eq!(count(other.path(), "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')"), 0);
     first.kill();
     // It looks again every ten seconds, and is alone.
-    second.wait_log("a halt has ended", Duration::from_secs(40));
+    second.wait_log("a halt has ended");
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{Daemon, command, count, wait_for};
 
 /// How the record is spoilt while nobody runs.
@@ -110,7 +110,7 @@ fn refused(how: Spoilt) {
     let known = creates(&scene);
     let mut refused = scene.start();
     refused.checked = false;
-    let ended = refused.wait_exit(LIMIT);
+    let ended = refused.wait_exit();
     assert!(matches!(ended.code(), Some(65 | 78)), "{how:?}: {ended:?}: {}", refused.log());
     if how != Spoilt::Cut {
         assert!(refused.log().contains("db adopt"), "{how:?} names the way out: {}", refused.log());
@@ -124,7 +124,7 @@ fn refused(how: Spoilt) {
     assert_eq!(adopted.status.code(), Some(0), "{how:?}: {}", String::from_utf8_lossy(&adopted.stderr));
     let mut daemon = scene.start();
     daemon.checked = false;
-    wait_for("the halt", LIMIT, || {
+    wait_for("the halt", || {
         assert!(daemon.ended().is_none(), "{how:?}: {}", daemon.log());
         latched(&scene)
     });
@@ -141,7 +141,7 @@ fn creates_that_open(scene: &Scene, known: usize) -> usize {
 fn halt_and_kill(scene: &Scene, daemon: Daemon) {
     let halted = verb(scene, &["halt"]);
     assert!(matches!(halted.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&halted.stderr));
-    wait_for("the latch", LIMIT, || latched(scene));
+    wait_for("the latch", || latched(scene));
     let mut daemon = daemon;
     daemon.checked = false;
     daemon.kill();
@@ -199,7 +199,7 @@ fn an_account_we_know_needs_its_record() {
     }
     let mut refused = scene.start();
     refused.checked = false;
-    assert_eq!(refused.wait_exit(LIMIT).code(), Some(78), "{}", refused.log());
+    assert_eq!(refused.wait_exit().code(), Some(78), "{}", refused.log());
     assert!(refused.log().contains("db adopt"), "{}", refused.log());
     assert_eq!(creates(&scene), known, "nothing was sent");
 }
@@ -218,7 +218,7 @@ fn ends_at_once_with(set: &[(&str, &str)], take: impl Fn(&Path)) {
     scene.wait_for_fill();
     take(scene.dir.path());
     let known = creates(&scene);
-    let ended = daemon.wait_exit(LIMIT);
+    let ended = daemon.wait_exit();
     assert_eq!(ended.code(), Some(74), "{}", daemon.log());
     assert!(daemon.log().contains("while it was in use"), "{}", daemon.log());
     // One may have been durable the moment before.
@@ -262,7 +262,7 @@ fn a_removed_lock_lets_nobody_else_in() {
     std::fs::remove_file(scene.dir.path().join("lock")).unwrap();
     let mut second = scene.start();
     second.checked = false;
-    let ended = second.wait_exit(LIMIT);
+    let ended = second.wait_exit();
     assert!(matches!(ended.code(), Some(74 | 75)), "{ended:?} {}", second.log());
     assert!(!second.log().contains("ready: reconciled"), "{}", second.log());
 }

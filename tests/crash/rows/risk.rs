@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{Daemon, command, count, pair, signed, wait_for};
 
 fn verb(scene: &Scene, args: &[&str]) -> Output {
@@ -17,11 +17,6 @@ fn verb(scene: &Scene, args: &[&str]) -> Output {
 fn body(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn venue_now(scene: &Scene) -> i64 {
-    let clock: Value = serde_json::from_str(&scene.exchange.http("GET", "/sim/clock", "")).unwrap();
-    clock["now_ms"].as_i64().unwrap()
 }
 
 /// Positions of the exchange's own ledger that are not flat.
@@ -57,14 +52,14 @@ fn row_86_a_halt_in_a_storm_of_orders_lets_no_entry_out_after_a_second() {
     scene.wait_for_fill();
     let before = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry'");
     assert!(before > 0);
-    let asked = (venue_now(&scene), Instant::now());
+    let asked = scene.venue_now();
     let halted = verb(&scene, &["halt", "--reason", "a storm", "--json"]);
     assert_eq!(halted.status.code(), Some(0), "{}", String::from_utf8_lossy(&halted.stdout));
     assert_eq!(body(&halted)["done"], true);
     // Decisions go on and are blocked; 20 venue seconds are one of the wall.
-    std::thread::sleep(Duration::from_secs(3).saturating_sub(asked.1.elapsed()));
-    assert_eq!(entries_since(&scene, asked.0 + 20_000), Vec::<String>::new());
-    wait_for("blocked entries", LIMIT, || {
+    scene.let_pass(60_000);
+    assert_eq!(entries_since(&scene, asked + 20_000), Vec::<String>::new());
+    wait_for("blocked entries", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'trading_halted'") > 0
     });
     assert_eq!(trading_state(&scene).0, "halted");
@@ -76,7 +71,7 @@ fn row_86_a_halt_in_a_storm_of_orders_lets_no_entry_out_after_a_second() {
 fn halt_flatten_ends_flat_and_verified_though_a_close_is_refused_and_stays_halted_until_resumed() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
-    wait_for("positions in two swaps and coins", LIMIT, || {
+    wait_for("positions in two swaps and coins", || {
         let held = "SELECT COUNT(DISTINCT inst_id) FROM fills";
         open_positions(&scene).len() >= 2 && count(scene.dir.path(), held) >= 3
     });
@@ -93,7 +88,7 @@ fn halt_flatten_ends_flat_and_verified_though_a_close_is_refused_and_stays_halte
     assert_eq!(verb(&scene, &["resume", "system/kill"]).status.code(), Some(75));
     daemon.kill();
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     assert_eq!(trading_state(&scene).0, "halted");
     daemon.kill();
     assert_eq!(verb(&scene, &["resume", "system/nothing"]).status.code(), Some(64));
@@ -113,7 +108,7 @@ fn the_file_halts_a_running_daemon_and_the_next_one_before_it_begins() {
     let daemon = scene.start();
     scene.wait_for_fill();
     std::fs::write(scene.dir.path().join("HALT"), "by hand").unwrap();
-    wait_for("the halt", LIMIT, || trading_state(&scene).0 == "halted");
+    wait_for("the halt", || trading_state(&scene).0 == "halted");
     assert!(trading_state(&scene).1.contains("by hand"));
     daemon.kill();
     assert_eq!(verb(&scene, &["resume", "--all"]).status.code(), Some(0));
@@ -122,9 +117,9 @@ fn the_file_halts_a_running_daemon_and_the_next_one_before_it_begins() {
     assert_eq!(verb(&scene, &["halt", "--reason", "nobody there"]).status.code(), Some(1));
     let before = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND state <> 'blocked'");
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     assert_eq!(trading_state(&scene).0, "halted");
-    wait_for("blocked entries", LIMIT, || {
+    wait_for("blocked entries", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'trading_halted'") > 0
     });
     let after = count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND state <> 'blocked'");
@@ -139,7 +134,7 @@ fn a_signal_halts() {
     scene.wait_for_fill();
     let pid = daemon.pid().to_string();
     assert!(std::process::Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
-    wait_for("the halt", LIMIT, || trading_state(&scene) == ("halted".into(), "system/kill: SIGUSR1".into()));
+    wait_for("the halt", || trading_state(&scene) == ("halted".into(), "system/kill: SIGUSR1".into()));
     daemon.kill();
 }
 
@@ -148,18 +143,18 @@ fn a_daily_loss_stays_latched_over_kill_9() {
     // Fees alone lose a hundredth of a percent within moments.
     let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__DAILY_LOSS_PCT_MAX", "0.02");
     let daemon = scene.start();
-    wait_for("the latch", LIMIT, || {
+    wait_for("the latch", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'daily_loss'") == 1
     });
     let event = "SELECT COUNT(*) FROM risk_events WHERE code = 'daily_loss' AND scope = 'system'";
-    wait_for("the event", LIMIT, || count(scene.dir.path(), event) == 1);
+    wait_for("the event", || count(scene.dir.path(), event) == 1);
     daemon.kill();
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     let (state, why) = trading_state(&scene);
     assert_eq!(state, "reduce_only", "{why}");
-    let since = venue_now(&scene);
-    wait_for("blocked entries", LIMIT, || {
+    let since = scene.venue_now();
+    wait_for("blocked entries", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE code = 'reduce_only'") > 0
     });
     assert_eq!(entries_since(&scene, since), Vec::<String>::new());
@@ -179,16 +174,16 @@ fn a_deposit_hides_no_loss_and_a_withdrawal_fakes_none() {
     scene.wait_for_fill();
     let reads = || count(scene.dir.path(), "SELECT COUNT(*) FROM equity_snapshots");
     let seen = reads();
-    wait_for("a read", LIMIT, || reads() > seen);
+    wait_for("a read", || reads() > seen);
     scene.exchange.http("POST", "/sim/deposit", r#"{"ccy":"USDT","amt":"-50000"}"#);
-    wait_for("the withdrawal is seen", LIMIT, || {
+    wait_for("the withdrawal is seen", || {
         count(
             scene.dir.path(),
             "SELECT CAST(CAST(equity AS REAL) AS INTEGER) FROM equity_snapshots ORDER BY as_of_ms DESC LIMIT 1",
         ) < 60_000
     });
     let seen = reads();
-    wait_for("another read", LIMIT, || reads() > seen);
+    wait_for("another read", || reads() > seen);
     assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions"), 0);
     daemon.kill();
     // A loss stays one although twice as much comes in.
@@ -197,7 +192,7 @@ fn a_deposit_hides_no_loss_and_a_withdrawal_fakes_none() {
     let daemon = scene.start();
     scene.wait_for_fill();
     scene.exchange.http("POST", "/sim/deposit", r#"{"ccy":"USDT","amt":"200000"}"#);
-    wait_for("the latch", LIMIT, || {
+    wait_for("the latch", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'daily_loss'") == 1
     });
     daemon.kill();
@@ -242,7 +237,7 @@ fn is_covered(scene: &Scene) -> bool {
 }
 
 fn wait_for_cover(scene: &Scene, daemon: &mut Daemon, what: &str) {
-    wait_for(what, LIMIT, || {
+    wait_for(what, || {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
         is_covered(scene)
     });
@@ -257,7 +252,7 @@ fn a_stop_cancelled_by_hand_is_placed_again_and_one_of_another_size_is_put_right
     let gone = json!([{"instId": SWAP, "algoClOrdId": id}]).to_string();
     let said = signed(&scene.exchange, "POST", "/api/v5/trade/cancel-algos", &gone).1;
     assert_eq!(said["code"], "0", "{said}");
-    wait_for("another stop", LIMIT, || live_stops(&scene, SWAP).iter().any(|(other, ..)| *other != id));
+    wait_for("another stop", || live_stops(&scene, SWAP).iter().any(|(other, ..)| *other != id));
     wait_for_cover(&scene, &mut daemon, "cover");
     // By hand made smaller.
     let (id, ..) = live_stops(&scene, SWAP)[0].clone();
@@ -284,7 +279,7 @@ fn a_position_whose_stop_the_venue_refuses_is_closed_in_time() {
         let gone = json!([{"instId": SWAP, "algoClOrdId": id}]).to_string();
         signed(&scene.exchange, "POST", "/api/v5/trade/cancel-algos", &gone);
     }
-    wait_for("the position is closed", LIMIT, || {
+    wait_for("the position is closed", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE purpose = 'repair' AND state = 'filled'") > 0
     });
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
@@ -303,7 +298,7 @@ fn row_76_a_secret_that_others_may_read_is_refused_at_the_start() {
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
     let named = [pair("OKX_SECRET_FILE", secret.to_str().unwrap())];
     let mut daemon = scene.start_with(&named);
-    assert_eq!(daemon.wait_exit(LIMIT).code(), Some(78), "{}", daemon.log());
+    assert_eq!(daemon.wait_exit().code(), Some(78), "{}", daemon.log());
     assert!(daemon.log().contains("may be read by others"), "{}", daemon.log());
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let daemon = scene.start_with(&named);
@@ -330,7 +325,7 @@ fn row_83_a_strategy_that_flips_at_each_bar_is_stopped_by_repeats_and_by_turnove
     let scene = flipper("turnover_pct_max = \"60\"\nrepeats_per_hour_max = 100000\nduplicate_ms_min = 0\n");
     let daemon = scene.start();
     let hit = "SELECT COUNT(*) FROM risk_events WHERE code = 'turnover'";
-    wait_for("the turnover limit", LIMIT, || count(scene.dir.path(), hit) > 3);
+    wait_for("the turnover limit", || count(scene.dir.path(), hit) > 3);
     let fills = scene.exchange.ledger()["fills"].as_array().unwrap().clone();
     let number = |v: &Value| v.as_str().unwrap().parse::<f64>().unwrap();
     let turned: f64 = fills.iter().map(|f| number(&f["fillSz"]) * 0.01 * number(&f["fillPx"])).sum();
@@ -342,17 +337,17 @@ fn row_83_a_strategy_that_flips_at_each_bar_is_stopped_by_repeats_and_by_turnove
     let scene = flipper("turnover_pct_max = \"1000000\"\nrepeats_per_hour_max = 6\nduplicate_ms_min = 0\n");
     let daemon = scene.start();
     let latched = "SELECT COUNT(*) FROM restrictions WHERE scope = 'contender:flipper' AND cause = 'repeats'";
-    wait_for("it switches itself off", LIMIT, || count(scene.dir.path(), latched) == 1);
+    wait_for("it switches itself off", || count(scene.dir.path(), latched) == 1);
     let sent = "SELECT COUNT(*) FROM orders WHERE purpose = 'entry' AND side = 'buy' AND state NOT IN ('blocked')";
     let before = count(scene.dir.path(), sent);
     assert!(before <= 6, "{before} entries on one side");
     let blocked = "SELECT COUNT(*) FROM risk_events WHERE code = 'reduce_only'";
-    wait_for("its entries are blocked", LIMIT, || count(scene.dir.path(), blocked) > 3);
+    wait_for("its entries are blocked", || count(scene.dir.path(), blocked) > 3);
     assert_eq!(count(scene.dir.path(), sent), before);
     daemon.kill();
     assert_eq!(verb(&scene, &["resume", "contender:flipper/repeats"]).status.code(), Some(0));
     let daemon = scene.start();
-    wait_for("it trades again", LIMIT, || count(scene.dir.path(), sent) > before);
+    wait_for("it trades again", || count(scene.dir.path(), sent) > before);
     daemon.kill();
 }
 
@@ -362,15 +357,15 @@ fn row_95_a_dead_mans_switch_that_the_venue_refuses_halts_and_takes_back_what_re
     let scene = Scene::new(&["--speed", "4"]).with("ALPHA_ARENA__TRUTH__DEADMAN_MS", "20000");
     let scene = scene.with("ALPHA_ARENA__TRUTH__DEADMAN_RENEW_MS", "5000");
     let mut daemon = scene.start();
-    daemon.wait_log("the venue cancels what rests if we fall silent", LIMIT);
+    daemon.wait_log("the venue cancels what rests if we fall silent");
     scene.wait_for_fill();
     scene.faults(
         r#"{"match":{"path":"POST trade/cancel-all-after"},"action":"fail_before","status":200,"code":"51010"}"#,
     );
-    wait_for("the halt", LIMIT, || trading_state(&scene).0 == "halted");
+    wait_for("the halt", || trading_state(&scene).0 == "halted");
     assert!(trading_state(&scene).1.contains("deadman"), "{}", trading_state(&scene).1);
     let resting = |row: &&Value| matches!(row["state"].as_str(), Some("live" | "partially_filled"));
-    wait_for("nothing rests", LIMIT, || {
+    wait_for("nothing rests", || {
         scene.exchange.ledger()["orders"].as_array().unwrap().iter().filter(resting).count() == 0
     });
     scene.faults("");
@@ -385,7 +380,7 @@ fn under_tight_limits_nothing_larger_leaves() {
     let scene = flipper("order_notional_max = \"1000\"\nposition_notional_max = \"2500\"\nduplicate_ms_min = 0\n");
     let daemon = scene.start();
     // An order above the limit is cut to it; where nothing is left of it, it is refused, and again a moment later.
-    wait_for("orders cut to the limit", LIMIT, || {
+    wait_for("orders cut to the limit", || {
         let creates = scene.exchange.ledger()["creates"].as_array().unwrap().len();
         creates > 3 && count(scene.dir.path(), "SELECT COALESCE(SUM(again), 0) FROM refusals") > 3
     });

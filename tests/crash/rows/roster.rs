@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::scene::{LIMIT, Scene};
+use super::scene::Scene;
 use crate::harness::{command, count, wait_for};
 
 const SWAP: &str = "BTC-USDT-SWAP";
@@ -39,7 +39,7 @@ fn with_position() -> Scene {
     let all = [contender("a", "0.2", "live", &[SWAP]), contender("b", "0.2", "live", &[SPOT])];
     config(&scene, "hold", &[SWAP, SPOT], &all);
     let daemon = scene.start();
-    wait_for("a position", LIMIT, || held(&scene, "a", SWAP).abs() > 0.05);
+    wait_for("a position", || held(&scene, "a", SWAP).abs() > 0.05);
     daemon.kill();
     scene
 }
@@ -68,9 +68,9 @@ fn removed_and_held_then_closed() {
     let changes = against_db(&scene);
     assert!(told(&changes, "contender a is gone", "retiring"), "{changes}");
     let mut daemon = scene.start();
-    daemon.wait_log("held by one who trades it no more", LIMIT);
-    daemon.wait_log("ready: reconciled", LIMIT);
-    wait_for("some cycles", LIMIT, || {
+    daemon.wait_log("held by one who trades it no more");
+    daemon.wait_log("ready: reconciled");
+    wait_for("some cycles", || {
         count(scene.dir.path(), "SELECT COUNT(*) FROM decisions WHERE contender_id = 'a' AND reason LIKE 'retired%'")
             > 20
     });
@@ -79,7 +79,7 @@ fn removed_and_held_then_closed() {
     assert!(held(&scene, "a", SWAP).abs() <= before.abs());
     config(&scene, "close", &[SWAP, SPOT], &[contender("b", "0.2", "live", &[SPOT])]);
     let daemon = scene.start();
-    wait_for("it is closed", LIMIT, || held(&scene, "a", SWAP).abs() < 1e-9);
+    wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
 }
 
@@ -98,8 +98,8 @@ fn renamed_the_old_name_retires_and_the_new_one_begins_with_nothing() {
         "{changes}"
     );
     let daemon = scene.start();
-    wait_for("the old name is flat", LIMIT, || held(&scene, "a", SWAP).abs() < 1e-9);
-    wait_for("the new name trades", LIMIT, || held(&scene, "z", SWAP).abs() > 0.05);
+    wait_for("the old name is flat", || held(&scene, "a", SWAP).abs() < 1e-9);
+    wait_for("the new name trades", || held(&scene, "z", SWAP).abs() > 0.05);
     daemon.kill();
 }
 
@@ -116,7 +116,7 @@ fn reweighted_a_transfer_is_booked() {
     assert!(told(&changes, "contender a has weight 0.3", "10 % of equity moves into"), "{changes}");
     let daemon = scene.start();
     let booked = "SELECT COUNT(*) FROM sleeve_ledger WHERE kind = 'transfer'";
-    wait_for("two transfers", LIMIT, || count(scene.dir.path(), booked) == 2);
+    wait_for("two transfers", || count(scene.dir.path(), booked) == 2);
     let sum = "SELECT CAST(ROUND(SUM(CAST(change AS REAL))) AS INTEGER) FROM sleeve_ledger WHERE kind = 'transfer'";
     assert_eq!(count(scene.dir.path(), sum), 0, "what one loses the other gains");
     daemon.kill();
@@ -133,10 +133,10 @@ fn switched_off_and_its_instrument_gone_it_is_still_followed_and_closed() {
     let changes = against_db(&scene);
     assert!(told(&changes, "instrument BTC-USDT-SWAP is gone", "still followed"), "{changes}");
     let daemon = scene.start();
-    wait_for("it is closed", LIMIT, || held(&scene, "a", SWAP).abs() < 1e-9);
+    wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
     let mut daemon = scene.start();
-    daemon.wait_log("ready: reconciled", LIMIT);
+    daemon.wait_log("ready: reconciled");
     let changes = against_db(&scene);
     assert!(!told(&changes, "instrument", "followed"), "nothing is held of it any more: {changes}");
     daemon.kill();
@@ -150,11 +150,11 @@ fn switched_off_it_is_closed_and_switched_on_again_it_trades() {
     let changes = against_db(&scene);
     assert!(told(&changes, "contender a is switched off", "closed at the next decision"), "{changes}");
     let daemon = scene.start();
-    wait_for("it is closed", LIMIT, || held(&scene, "a", SWAP).abs() < 1e-9);
+    wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
     config(&scene, "close", &[SWAP, SPOT], &all("live"));
     assert!(told(&against_db(&scene), "contender a is switched on", "20 %"));
     let daemon = scene.start();
-    wait_for("it trades again", LIMIT, || held(&scene, "a", SWAP).abs() > 0.05);
+    wait_for("it trades again", || held(&scene, "a", SWAP).abs() > 0.05);
     daemon.kill();
 }

@@ -1,13 +1,9 @@
 //! A daemon, an exchange, and what is done to them.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::harness::{Daemon, Exchange, count, pair, wait_for};
 use crate::{scaled_config, settle};
-
-pub const LIMIT: Duration = Duration::from_secs(40);
 
 /// The stage of one row.
 pub struct Scene {
@@ -67,16 +63,20 @@ impl Scene {
 
     pub fn wait_for_fill(&self) {
         let before = self.fills();
-        let began = std::time::Instant::now();
-        while self.fills() <= before {
-            let log = || std::fs::read_to_string(self.dir.path().join("test.log")).unwrap_or_default();
-            if began.elapsed() > LIMIT {
-                let all = log();
-                let lines: Vec<&str> = all.lines().collect();
-                panic!("no fill within {LIMIT:?}:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("a fill", || self.fills() > before);
+    }
+
+    /// The venue's time, in milliseconds.
+    pub fn venue_now(&self) -> i64 {
+        let clock: Value = serde_json::from_str(&self.exchange.http("GET", "/sim/clock", "")).unwrap();
+        clock["now_ms"].as_i64().unwrap()
+    }
+
+    /// So much of the venue's time passes: room for a mistake to show itself.
+    #[track_caller]
+    pub fn let_pass(&self, venue_ms: i64) {
+        let until = self.venue_now() + venue_ms;
+        wait_for("the venue's time to pass", || self.venue_now() >= until);
     }
 
     pub fn faults(&self, rules: &str) {
@@ -96,8 +96,8 @@ impl Scene {
         let daemon = self.start();
         self.wait_for_fill();
         self.faults(rules);
-        wait_for("the fault", LIMIT, || self.struck());
-        wait_for("no clear answer", LIMIT, || daemon.log().contains("no clear answer"));
+        wait_for("the fault", || self.struck());
+        wait_for("no clear answer", || daemon.log().contains("no clear answer"));
         self.faults("");
         self.wait_for_fill();
         daemon.kill();

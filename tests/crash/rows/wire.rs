@@ -131,10 +131,10 @@ fn every_create_and_every_move_carries_a_deadline_over_rest_and_websocket() {
         let hold = |path: &str| scene.faults(&format!(r#"{{"match":{{"path":"{path}"}},"action":"delay","ms":1000}}"#));
         hold(create);
         let late = "to_state = 'rejected' AND evidence LIKE '50036%'";
-        wait_for("a create that comes too late", super::scene::LIMIT, || scene.steps(late) > 0);
+        wait_for("a create that comes too late", || scene.steps(late) > 0);
         hold(amend);
         let late = |log: &str| log.lines().any(|l| l.contains("asked the venue to move") && l.contains("50036"));
-        wait_for("a move that comes too late", super::scene::LIMIT, || late(&daemon.log()));
+        wait_for("a move that comes too late", || late(&daemon.log()));
         scene.faults("");
         daemon.kill();
         scene.is_whole();
@@ -164,7 +164,7 @@ fn working_orders_follow_their_policies() {
             "SELECT COUNT(*) FROM orders WHERE reduce_only = 1 AND purpose = 'exit' AND filled <> '0'",
         ),
     ] {
-        wait_for(what, super::scene::LIMIT, || any(statement));
+        wait_for(what, || any(statement));
     }
     let creates = scene.exchange.ledger()["creates"].to_string();
     assert!(creates.contains("\"slippagePct\":\"0.005\""), "market orders carry their limit");

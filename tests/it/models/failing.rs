@@ -11,7 +11,7 @@ fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
     let system = System::start(&server, "10", "deadline_ms = 500", "");
     system.until("the late reply", "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL");
     system.until("a later answer", "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'");
-    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'"), 1);
+    system.until_count("one timeout", "SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'", 1);
     assert_eq!(system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"), 0);
 }
 
@@ -28,9 +28,10 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
         _ => Say::Http(401, "", b"{\"error\":\"invalid key sk-...\"}".to_vec()),
     });
     let mut system = System::start(&server, "10", "response_format = \"none\"", "");
-    system.daemon.wait_log("not asked again until a restart", LIMIT);
-    let calls = "SELECT COUNT(*) FROM llm_questions";
-    assert_eq!(system.count(calls), 4, "503 and an answer; a cut and 429; prose and an answer; 401");
+    system.daemon.wait_log("not asked again until a restart");
+    // 503 and an answer; a cut and 429; prose and an answer; 401.
+    system.until_count("four questions", "SELECT COUNT(*) FROM llm_questions", 4);
+    system.until_count("their calls", "SELECT COUNT(*) FROM llm_calls", 7);
     let all = server.all();
     assert_eq!(all.len(), 7);
     let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
@@ -42,22 +43,23 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
     };
     assert_eq!(codes, ["http_status", "accepted", "unreachable", "rate_limited", "syntax", "accepted", "forbidden"]);
     let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
-    assert_eq!(system.count(failures), 2, "failures are counted as failures");
+    system.until_count("failures counted as failures", failures, 2);
 }
 
 #[test]
 fn a_server_that_knows_no_such_model_is_left_alone_after_three_questions() {
     let server = ModelServer::start(|_, _| Say::Http(400, "", b"{\"error\":\"no such model\"}".to_vec()));
     let mut system = System::start(&server, "10", "", "");
-    system.daemon.wait_log("not asked again until a restart", LIMIT);
-    assert_eq!(system.count("SELECT COUNT(*) FROM llm_questions"), 3);
+    system.daemon.wait_log("not asked again until a restart");
+    system.until_count("three questions", "SELECT COUNT(*) FROM llm_questions", 3);
     assert_eq!(server.count(), 9, "each in all three ways of asking");
-    assert_eq!(system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'rejected'"), 3);
+    system.until_count("three refusals", "SELECT COUNT(*) FROM llm_items WHERE code = 'rejected'", 3);
     // One that says so in its status at once.
     let server = ModelServer::start(|_, _| Say::Http(404, "", b"{\"error\":\"model not found\"}".to_vec()));
     let mut system = System::start(&server, "10", "", "");
-    system.daemon.wait_log("not asked again until a restart", LIMIT);
-    assert_eq!((server.count(), system.count("SELECT COUNT(*) FROM llm_questions")), (1, 1));
+    system.daemon.wait_log("not asked again until a restart");
+    system.until_count("one question", "SELECT COUNT(*) FROM llm_questions", 1);
+    assert_eq!(server.count(), 1);
 }
 
 /// Good answers until something is held; from then on the provider is ill, for all who ask there.
@@ -90,24 +92,24 @@ fn while_its_provider_fails_a_rule_takes_out_what_it_would_not_hold_and_opens_no
     let attempt = || {
         let server = ill_once_held();
         let mut system = System::start(&server, "20", "response_format = \"none\"", &more);
-        system.daemon.wait_log("the provider fails too often", LIMIT);
+        system.daemon.wait_log("the provider fails too often");
         let over = "SELECT COUNT(*) FROM llm_trades";
-        wait_for("a close by the rule, or by the market", LIMIT, || system.count(&closed) + system.count(over) > 0);
+        wait_for("a close by the rule, or by the market", || system.count(&closed) + system.count(over) > 0);
         (system.count(&closed) > 0).then_some((server, system))
     };
     let (server, system) =
         (0..12).find_map(|_| attempt()).expect("one in twelve positions lives until the rule looks at it");
     let exits = "SELECT COUNT(*) FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross' AND o.purpose = 'exit'";
     let over = "SELECT COUNT(*) FROM llm_trades";
-    wait_for("its order, or the end of it", LIMIT, || system.count(exits) + system.count(over) > 0);
+    wait_for("its order, or the end of it", || system.count(exits) + system.count(over) > 0);
     let asked = server.count();
     let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
     let seen = system.count(syncs);
-    wait_for("some time without the provider", LIMIT, || system.count(syncs) > seen + 2);
+    wait_for("some time without the provider", || system.count(syncs) > seen + 2);
     assert!(server.count() <= asked + 4, "it rests: one question tries it now and then");
     assert_eq!(system.count(ENTRIES), 0, "{}", system.daemon.log());
     assert_eq!(system.count(&format!("{BY_RULE} AND i.action NOT IN ('close', 'leave')")), 0);
-    assert!(system.count("SELECT COUNT(*) FROM llm_calls WHERE status = 503") >= 5);
+    system.until("five refusals", "SELECT COUNT(*) >= 5 FROM llm_calls WHERE status = 503");
     // What the rule named is kept, and judged again to the byte.
     let run: String = {
         let db = system.daemon.db();
@@ -131,7 +133,7 @@ fn on_bars_as_long_as_the_rest_the_rule_decides_when_the_question_has_failed() {
     let system = System { daemon, exchange, config, _dir: dir };
     // Each close asks again, for its rest is over by then; and at each the rule decides all the same.
     let by_rule = "SELECT COUNT(*) FROM llm_questions WHERE model = 'rule:sma_cross'";
-    wait_for("three decisions of the rule", LIMIT, || system.count(by_rule) >= 3);
+    wait_for("three decisions of the rule", || system.count(by_rule) >= 3);
     let after = "SELECT COUNT(*) FROM llm_questions WHERE model NOT LIKE 'rule:%' AND at_ms >
         (SELECT MIN(at_ms) FROM llm_questions WHERE model LIKE 'rule:%')";
     assert!(system.count(after) >= 1, "it was asked in between");
@@ -173,31 +175,19 @@ fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
     let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
     let second = twin(&server);
     let mut system = System::start(&server, "20", "response_format = \"none\"", &second);
-    system.daemon.wait_log("the provider fails too often", LIMIT);
+    system.daemon.wait_log("the provider fails too often");
     // What was on its way when it opened comes back; then nobody for the rest, and after it one question. Each is of two tries.
     let calls = "SELECT COUNT(*) FROM llm_calls";
     let questions = "SELECT COUNT(*) FROM llm_questions";
     let settled = || system.count(calls) == 2 * system.count(questions);
-    wait_for("all of them in the database", LIMIT, settled);
+    wait_for("all of them in the database", settled);
     let before = system.count(questions);
     assert!(before <= 4, "{before} questions until it rested");
     let tried = || system.count(questions) > before && settled();
-    let began = std::time::Instant::now();
-    while !tried() {
-        let told = || {
-            format!("{} questions, {} calls, {} requests", system.count(questions), system.count(calls), server.count())
-        };
-        assert!(
-            began.elapsed() < LIMIT,
-            "waited in vain for a try after the rest: {}\n{}",
-            told(),
-            system.daemon.log()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("a try after the rest", tried);
     let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
     let seen = system.count(syncs);
-    wait_for("some time", LIMIT, || system.count(syncs) > seen + 1);
+    wait_for("some time", || system.count(syncs) > seen + 1);
     assert_eq!(system.count(questions), before + 1, "one of the two");
     assert_eq!(system.daemon.log().matches("the provider fails too often").count(), 1, "told once");
 }
@@ -210,7 +200,7 @@ fn an_outage_that_passes_costs_no_way_of_asking() {
         _ => Say::text(action(asked, "hold").to_string()),
     });
     let _system = System::start(&server, "10", "", "");
-    wait_for("it works", LIMIT, || server.count() > 8);
+    wait_for("it works", || server.count() > 8);
     let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
     let first = ["json_schema", "json_object", "json_object", "none"];
     assert_eq!(formats[..4], first, "two tries a question, and the next begins where it ended");
@@ -226,8 +216,8 @@ fn a_model_that_never_works_does_not_keep_the_provider_from_another_that_does() 
     });
     let second = twin(&server);
     let mut system = System::start(&server, "50", "response_format = \"none\"", &second);
-    system.daemon.wait_log("the provider fails too often", LIMIT);
+    system.daemon.wait_log("the provider fails too often");
     let well = "SELECT COUNT(*) FROM llm_items WHERE contender_id = 'twin' AND code = 'accepted'";
     let before = system.count(well);
-    wait_for("the one that works is asked again", LIMIT, || system.count(well) > before + 3);
+    wait_for("the one that works is asked again", || system.count(well) > before + 3);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::harness::{Daemon, Exchange, WIDE, command, count, pair, wait_for};
+use super::harness::{Daemon, Exchange, WIDE, command, count, pair, wait_for, wait_for_count};
 use super::model_server::{Asked, ModelServer, Say, completion};
 
 #[path = "../../../src/llm/tests/cases.rs"]
@@ -15,7 +15,6 @@ mod cases;
 mod failing;
 mod replayed;
 
-const LIMIT: Duration = Duration::from_secs(60);
 const INST: &str = "ETH-USDT-SWAP";
 
 /// A configuration with one model and one contender; `more` goes into the contender, `model` into the model.
@@ -61,7 +60,7 @@ impl System {
         env.extend(more.iter().map(|(name, value)| pair(name, value)));
         env.push(pair("MODEL_KEY_STUB", "sk-canary-8d1f"));
         let mut daemon = Daemon::start(state, &["--config", config, "run"], &env);
-        daemon.wait_log("ready: reconciled", LIMIT);
+        daemon.wait_log("ready: reconciled");
         daemon
     }
 
@@ -88,11 +87,12 @@ impl System {
 
     #[track_caller]
     fn until(&self, what: &str, statement: &str) {
-        let began = std::time::Instant::now();
-        while self.count(statement) == 0 {
-            assert!(began.elapsed() < LIMIT, "waited in vain for {what}:\n{}", self.daemon.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for(what, || self.count(statement) > 0);
+    }
+
+    #[track_caller]
+    fn until_count(&self, what: &str, statement: &str, wanted: i64) {
+        wait_for_count(what, &self.daemon.dir, statement, wanted);
     }
 
     /// What a verb prints.
@@ -156,7 +156,7 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
     system.until("a fill", "SELECT COUNT(*) FROM fills WHERE contender_id = 'llm' AND side = 'buy'");
     let stops = "SELECT COUNT(*) FROM algo_orders WHERE contender_id = 'llm' AND state = 'live'";
     let gone = "SELECT COUNT(*) FROM llm_trades";
-    wait_for("its stop at the venue, or all of it over", LIMIT, || system.count(stops) + system.count(gone) > 0);
+    wait_for("its stop at the venue, or all of it over", || system.count(stops) + system.count(gone) > 0);
     system.until(
         "an idea that turned out wrong",
         "SELECT COUNT(*) FROM llm_trades WHERE reason LIKE 'invalidated: 1s close%'",
@@ -164,7 +164,7 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
     let left =
         "SELECT COUNT(*) FROM llm_items WHERE action = 'leave' AND json_extract(plan, '$.leaving') LIKE 'invalidated%'";
     assert!(system.count(left) > 0, "what is being left is written down");
-    wait_for("three questions", LIMIT, || server.count() > 5);
+    wait_for("three questions", || server.count() > 5);
     // A 500 may pass: it took two of them, a question apart, to learn what the server knows.
     let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
     assert_eq!(formats[..4], ["json_schema", "json_object", "json_schema", "json_object"], "{formats:?}");
@@ -191,14 +191,14 @@ fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wr
     assert!(shown.contains("=== system ===") && shown.contains(INST), "{shown}");
     // Every request that left is in the database, and what it cost.
     let (asked, kept) = (server.count() as i64, "SELECT COUNT(*) FROM llm_calls");
-    wait_for("every request in the database", LIMIT, || system.count(kept) >= asked);
+    wait_for("every request in the database", || system.count(kept) >= asked);
     assert!(system.count("SELECT COUNT(*) FROM llm_spent WHERE CAST(cost_usd AS REAL) > 0") == 1);
     let bare = "SELECT COUNT(*) FROM orders o WHERE o.contender_id = 'llm' AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.run_id = o.run_id)";
     assert_eq!(system.count(bare), 0, "orders without a decision");
     // The next process knows it too.
     let before = server.count();
     let _system = system.killed_and_started();
-    wait_for("a question after the kill", LIMIT, || server.count() > before + 1);
+    wait_for("a question after the kill", || server.count() > before + 1);
     assert!(server.all()[before..].iter().all(|asked| asked.format() == "json_object"), "asked as it was found out");
 }
 
@@ -262,8 +262,8 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
         "calls_per_day_max = 100000\nopens_per_day_max = 1000\nusd_per_day_max = \"1000\"\ntokens_per_day_max = 1000000000",
     );
     let asked = || server.count() > total + 3;
-    wait_for("all of them", Duration::from_secs(150), asked);
-    wait_for("all of them in the database", LIMIT, || system.count("SELECT COUNT(*) FROM llm_calls") as usize >= total);
+    wait_for("all of them", asked);
+    wait_for("all of them in the database", || system.count("SELECT COUNT(*) FROM llm_calls") as usize >= total);
     // Some of the corpus is sound: what it leads to is an entry with a stop, and the oracle judges each at the end.
     let sound = system.count("SELECT COUNT(*) FROM llm_items WHERE code = 'accepted' AND action LIKE 'open%'");
     let entries = system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm' AND purpose = 'entry'");
@@ -351,22 +351,22 @@ fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_sw
     // `None`: a burst of this market has taken the position out, and it begins anew.
     let story = || -> Option<()> {
         let mut system = System::start_in(&server, "5", "", "every_bars = 3\nopens_per_day_max = 1", &env);
-        wait_for("tightened twice, or over", LIMIT, || system.count(tightened) >= 2 || system.count(over) > 0);
+        wait_for("tightened twice, or over", || system.count(tightened) >= 2 || system.count(over) > 0);
         if system.count(over) > 0 {
             return None;
         }
-        system.daemon.wait_log("models", LIMIT);
-        wait_for("the venue's stop where the model has put it", LIMIT, || same(&system) || gone(&system));
+        system.daemon.wait_log("models");
+        wait_for("the venue's stop where the model has put it", || same(&system) || gone(&system));
         // Slowly from here on, so that it lives to be looked at.
         let mut system = system.killed_and_started_at(Some(1));
-        wait_for("the same after a kill", LIMIT, || same(&system) || gone(&system));
+        wait_for("the same after a kill", || same(&system) || gone(&system));
         // Off: asked no more, and its stop stays.
         let text = std::fs::read_to_string(&system.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
         std::fs::write(&system.config, text).unwrap();
         let before = level(&system);
         system = system.killed_and_started();
         let seen = system.count(cycles);
-        wait_for("some bars without it", LIMIT, || system.count(cycles) > seen + 2);
+        wait_for("some bars without it", || system.count(cycles) > seen + 2);
         if gone(&system) {
             return None;
         }
@@ -394,7 +394,7 @@ fn what_a_model_has_left_is_watched_to_its_end_also_when_it_is_switched_off() {
     // `None`: it was over while the model still took part, or a burst of this market has reached its stop first.
     let story = || -> Option<(System, usize)> {
         let system = System::start(&server, "10", "", "every_bars = 5\nopens_per_day_max = 1");
-        wait_for("something is held", LIMIT, || system.count(held) > 0);
+        wait_for("something is held", || system.count(held) > 0);
         let text = std::fs::read_to_string(&system.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
         std::fs::write(&system.config, text).unwrap();
         let leaving = "SELECT COUNT(*) FROM llm_items WHERE action = 'leave'";
@@ -402,7 +402,7 @@ fn what_a_model_has_left_is_watched_to_its_end_also_when_it_is_switched_off() {
         let system = system.killed_and_started();
         let asked = server.count();
         let left = || system.daemon.log().contains("leaving without asking");
-        wait_for("left without asking, or stopped", LIMIT, || left() || system.count(over) > 0);
+        wait_for("left without asking, or stopped", || left() || system.count(over) > 0);
         (before == 0 && left()).then_some((system, asked))
     };
     let (system, asked) = (0..12).find_map(|_| story()).expect("one in twelve positions lives until its idea is wrong");
@@ -432,9 +432,9 @@ fn what_a_killed_process_has_spent_stays_spent() {
     });
     // Half of the calls are for what is held, and nothing is.
     let system = System::start(&server, "10", "", "calls_per_day_max = 4\nreserve_pct = \"50\"");
-    wait_for("a second request", LIMIT, || server.count() == 2);
+    wait_for("a second request", || server.count() == 2);
     let spent = "SELECT calls FROM llm_spent";
-    wait_for("two calls on disk", LIMIT, || system.count(spent) == 2);
+    wait_for("two calls on disk", || system.count(spent) == 2);
     let system = system.killed_and_started();
     // The question that nobody lived to hear the answer of is a failure like others.
     system.until("the lost question", "SELECT COUNT(*) FROM llm_items WHERE code = 'lost' AND inst_id = ''");
@@ -443,7 +443,7 @@ fn what_a_killed_process_has_spent_stays_spent() {
     assert_eq!(system.count("SELECT COUNT(*) FROM llm_requests"), 2, "each written before it left");
     let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
     let before = system.count(syncs);
-    wait_for("a minute and a half of the venue's time", LIMIT, || system.count(syncs) > before + 3);
+    wait_for("a minute and a half of the venue's time", || system.count(syncs) > before + 3);
     assert_eq!((server.count(), system.count(spent)), (2, 2), "{}", system.daemon.log());
     // What it would be asked can be looked at all the same, with the reason why it is not.
     let shown: Value = serde_json::from_str(&system.verb(&["prompt", "show", "--contender", "llm", "--json"])).unwrap();
@@ -484,7 +484,7 @@ fn with_the_budget_spent_a_contender_may_only_reduce() {
         let before = server.count();
         let system = System::start(&server, "10", "", more);
         let over = || system.count(refused) > 0 || system.daemon.log().contains("calls are made today");
-        wait_for("more of it refused, or nothing left to ask about", LIMIT, over);
+        wait_for("more of it refused, or nothing left to ask about", over);
         (system.count(refused) > 0).then(|| (server.count() - before, system))
     };
     let (calls, system) = (0..12).find_map(|_| attempt()).expect("one in twelve positions lives for three bars");

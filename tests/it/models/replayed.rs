@@ -35,7 +35,7 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     let enough = || {
         system.count(&of("allocation")) >= 200 && system.count(&of("answer")) >= 40 && system.count(&of("gate")) >= 20
     };
-    wait_for("two hundred runs, of rules and of the model", LIMIT, enough);
+    wait_for("two hundred runs, of rules and of the model", enough);
     let System { daemon, exchange: _exchange, config, _dir } = system;
     let dir = daemon.dir.clone();
     assert!(daemon.stop().success());
@@ -202,9 +202,9 @@ fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_agai
         let mut env = exchange.env();
         env.extend(more.iter().map(|(name, value)| pair(name, value)));
         let mut daemon = Daemon::start(&state, &["--config", config, "run"], &env);
-        daemon.wait_log("ready: reconciled", LIMIT);
+        daemon.wait_log("ready: reconciled");
         let before = of("rules");
-        wait_for("cycles", LIMIT, || of("rules") >= before + cycles);
+        wait_for("cycles", || of("rules") >= before + cycles);
         daemon
     };
     live(&busy, &[], 150).kill();
