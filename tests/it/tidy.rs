@@ -137,6 +137,11 @@ const PURE: [&str; 48] = [
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {
+    files("src")
+}
+
+/// Rust files under a directory of this repository, by their paths in it.
+fn files(under: &str) -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -147,7 +152,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(under);
     let mut out = Vec::new();
     walk(&root, &mut out);
     out.into_iter().map(|(path, text)| (path.strip_prefix(&root).unwrap().to_owned(), text)).collect()
@@ -284,6 +289,36 @@ fn the_eleven_crates_are_used() {
     ] {
         assert!(all.contains(&format!("{name}::")), "{name} is not used");
     }
+}
+
+/// Each test that is named after a row of the fault catalogue is in it, and each test that it names is where it says.
+#[test]
+fn the_fault_catalogue_names_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/CATALOGUE.md")).unwrap();
+    let parts: Vec<&str> = text.split('`').collect();
+    let named: BTreeSet<(String, String)> = parts
+        .windows(2)
+        .filter_map(|pair| Some((pair[0], pair[1].strip_prefix(" (")?.split_once(')')?.0)))
+        .filter(|(_, path)| path.ends_with(".rs"))
+        .map(|(name, path)| (name.to_owned(), path.to_owned()))
+        .collect();
+    let there = |name: &str, path: &str| {
+        std::fs::read_to_string(root.join(path)).is_ok_and(|text| text.contains(&format!("fn {name}(")))
+    };
+    let lost: Vec<_> = named.iter().filter(|(name, path)| !there(name, path)).collect();
+    assert!(lost.is_empty(), "the catalogue names tests that are not there: {lost:?}");
+    let mut rows = 0;
+    for under in ["src", "tests"] {
+        for (path, text) in files(under) {
+            for name in names_after(&text, "fn row_") {
+                let row = (format!("row_{name}"), format!("{under}/{}", path.display()));
+                assert!(named.contains(&row), "{row:?} is not in tests/CATALOGUE.md");
+                rows += 1;
+            }
+        }
+    }
+    assert!(rows > 80, "{rows} tests with a row's number");
 }
 
 #[test]
