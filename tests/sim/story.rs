@@ -108,7 +108,11 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
         }
     }
     // Calm: no faults, no new decisions; everything must come to rest and be known.
-    let calm = life == 0 && venue.lock().weather.read_fails == 0;
+    // Reads are answered, each with an answer of its own.
+    let calm = life == 0 && {
+        let weather = venue.lock().weather;
+        weather.read_fails == 0 && weather.mistaken == 0
+    };
     venue.lock().weather = Weather::default();
     daemon.trades.send_replace(false);
     let mut quiet = 0;
