@@ -482,7 +482,7 @@ fn with_the_budget_spent_a_contender_may_only_reduce() {
     let refused = "SELECT COUNT(*) FROM llm_items WHERE code = 'close_only'";
     let attempt = || {
         let before = server.count();
-        let system = System::start(&server, "10", "", more);
+        let system = System::start(&server, "4", "", more);
         let over = || system.count(refused) > 0 || system.daemon.log().contains("calls are made today");
         wait_for("more of it refused, or nothing left to ask about", over);
         (system.count(refused) > 0).then(|| (server.count() - before, system))
