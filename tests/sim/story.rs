@@ -115,7 +115,7 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
     };
     venue.lock().weather = Weather::default();
     daemon.trades.send_replace(false);
-    let mut quiet = 0;
+    let (mut quiet, mut told) = (0, 0);
     for _ in 0..400 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         if let Some(how) = daemon.ended() {
@@ -123,7 +123,10 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             break;
         }
         accept_by_hand(&daemon).await;
-        let settled = {
+        // A stop may go off at the venue at any time; what has just happened there needs a moment to become known.
+        let newest = venue.lock().exchange.ledger.next_id;
+        let silent = std::mem::replace(&mut told, newest) == newest;
+        let settled = silent && {
             let view = daemon.view.borrow();
             let rests = |state| matches!(state, OrderState::Acked | OrderState::PartiallyFilled);
             let still = view.open.values().all(|o| rests(o.state) && (!enabled || o.cancel_after.is_none()));
