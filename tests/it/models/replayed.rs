@@ -207,12 +207,16 @@ fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_agai
         wait_for("cycles", || of("rules") >= before + cycles);
         daemon
     };
-    live(&busy, &[], 150).kill();
+    let first = live(&busy, &[], 150);
+    wait_for("further tries of an order, and fifty judged ones", || of("working") > 0 && of("gate") > 50);
+    first.kill();
     live(&busy, &[], 60).kill();
-    live(&busy, &[("ALPHA_ARENA__TRADING__ENABLED", "false")], 120).kill();
+    let off = live(&busy, &[("ALPHA_ARENA__TRADING__ENABLED", "false")], 120);
+    let suppressed = "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'";
+    wait_for("orders that are suppressed", || count(&state, suppressed) > 0);
+    off.kill();
     assert!(live(&calm, &[], 150).stop().success());
-    assert!(of("working") > 0 && of("gate") > 50 && of("seating") == 4, "{} tries", of("working"));
-    assert!(count(&state, "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'") > 0);
+    assert_eq!(of("seating"), 4, "one for each start");
     let out = command(&state, &["--config", &busy, "replay", "--all", "--json"]).output().unwrap();
     let body: Value = serde_json::from_slice(&out.stdout).unwrap();
     let broken: Vec<&Value> =
