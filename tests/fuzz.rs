@@ -19,7 +19,7 @@ use alpha_arena::execution::{News, Report};
 use alpha_arena::store::Opened;
 use alpha_arena::tracking::{Act, Answer, Ask, Desk, Feed, Heard, Now, Patience, Sweep};
 use alpha_arena::venue::{
-    CreateOutcome, Subject, judge_cancel, judge_create, parse_account, parse_algos, parse_book, parse_candles,
+    CreateOutcome, OrderRef, judge_cancel, judge_create, parse_account, parse_algos, parse_book, parse_candles,
     parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_quote,
     parse_time, parse_trades, read_bills,
 };
@@ -393,7 +393,7 @@ const TARGETS: &[Target] = &[
         || json!({"code": "0", "msg": "", "data": [{"ordId": "9", "clOrdId": ID, "sCode": "0", "sMsg": ""}]}),
         |v, _| {
             drop(judge_create(ID, &v.to_string()));
-            drop(judge_cancel(Subject::ours(ID), &v.to_string()));
+            drop(judge_cancel(OrderRef::ours(ID), &v.to_string()));
         },
     ),
 ];

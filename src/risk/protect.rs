@@ -289,7 +289,7 @@ impl Bare {
     }
 
     /// Notes what is bare now. The size that has been bare all through the last `window`; `None`: it has not been for so long.
-    /// What has come since the window began has its stop on the way.
+    /// Sizes that came since the window began do not count: their stops are on the way.
     pub fn all_through(&mut self, open: Qty, wall: Ms, window: Ms) -> Option<Qty> {
         while self.least.back().is_some_and(|(_, qty)| *qty >= open) {
             self.least.pop_back();

@@ -167,7 +167,7 @@ fn item(body: &str) -> Option<Item> {
 
 /// What an answer says of another question than ours: a connection or a proxy is out of step. `None`: it is ours, or names
 /// nobody, as answers to a whole request do.
-fn stranger(of: Subject<'_>, item: &Item) -> Option<String> {
+fn stranger(of: OrderRef<'_>, item: &Item) -> Option<String> {
     let differs = |said: &str, asked: &str| !said.is_empty() && !asked.is_empty() && said != asked;
     if differs(&item.name, of.name) {
         return Some(format!("an answer about {}, not about {}: it proves nothing", item.name, of.name));
@@ -179,12 +179,12 @@ fn stranger(of: Subject<'_>, item: &Item) -> Option<String> {
 /// The order or stop that a request is about: our name of it and the venue's, as far as we know them. An answer belongs to its
 /// request only if it repeats them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Subject<'a> {
+pub struct OrderRef<'a> {
     pub name: &'a str,
     pub venue_id: &'a str,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> OrderRef<'a> {
     /// Something that goes by our name.
     pub const fn ours(name: &'a str) -> Self {
         Self { name, venue_id: "" }
@@ -196,7 +196,7 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     let Some(item) = item(body) else {
         return CreateOutcome::Unknown(format!("a reply that is not OKX's: {}", excerpt(body)));
     };
-    if let Some(why) = stranger(Subject::ours(name), &item) {
+    if let Some(why) = stranger(OrderRef::ours(name), &item) {
         return CreateOutcome::Unknown(why);
     }
     let Item { code, msg, venue_id, name: said, of_one } = item;
@@ -217,7 +217,7 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
 }
 
 /// Judges the reply to a cancel or a move.
-pub fn judge_cancel(asked: Subject<'_>, body: &str) -> CancelOutcome {
+pub fn judge_cancel(asked: OrderRef<'_>, body: &str) -> CancelOutcome {
     let Some(item) = item(body) else { return CancelOutcome::Again(excerpt(body)) };
     if let Some(why) = stranger(asked, &item) {
         return CancelOutcome::Again(why);
@@ -295,7 +295,7 @@ mod tests {
         let stop = r#"{"code":"0","data":[{"algoId":"7","algoClOrdId":"b","sCode":"0"}]}"#;
         create(stop, "unknown");
         create(&stop.replace("\"b\"", "\"a\""), "accepted 7");
-        let ours = Subject { name: "a", venue_id: "9" };
+        let ours = OrderRef { name: "a", venue_id: "9" };
         assert!(matches!(judge_cancel(ours, &about("b", "0", "9")), CancelOutcome::Again(_)));
         assert!(matches!(judge_cancel(ours, &about("a", "0", "8")), CancelOutcome::Again(_)));
         assert!(matches!(judge_cancel(ours, &about("", "51400", "8")), CancelOutcome::Again(_)));
@@ -318,9 +318,9 @@ mod tests {
 
     #[test]
     fn a_cancel_of_what_is_not_there_is_a_question() {
-        assert!(matches!(judge_cancel(Subject::ours("a"), &one("1", "51400", "")), CancelOutcome::Ask(_)));
-        assert!(matches!(judge_cancel(Subject::ours("a"), &one("0", "0", "9")), CancelOutcome::Accepted));
-        assert!(matches!(judge_cancel(Subject::ours("a"), "gone"), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(Subject::ours("a"), &one("1", "51412", "")), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("1", "51400", "")), CancelOutcome::Ask(_)));
+        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("0", "0", "9")), CancelOutcome::Accepted));
+        assert!(matches!(judge_cancel(OrderRef::ours("a"), "gone"), CancelOutcome::Again(_)));
+        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("1", "51412", "")), CancelOutcome::Again(_)));
     }
 }

@@ -10,7 +10,7 @@ mod sign;
 mod stream;
 mod wire;
 
-pub use codes::{CancelOutcome, Class, CreateOutcome, Subject, class, judge_cancel, judge_create};
+pub use codes::{CancelOutcome, Class, CreateOutcome, OrderRef, class, judge_cancel, judge_create};
 pub use history::{WINDOW, history_window, newest_closed};
 pub use ops::OrderSocket;
 pub use rest::{CandlePage, Trading, Venue, VenueConfig, VenueError, check_clock, sim_clock};

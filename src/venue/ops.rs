@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
-use super::codes::{CancelOutcome, CreateOutcome, Subject, judge_cancel, judge_create};
+use super::codes::{CancelOutcome, CreateOutcome, OrderRef, judge_cancel, judge_create};
 use super::stream::{Stream, StreamConfig, StreamEvent};
 use super::wire::{Op, create_body};
 use crate::domain::{ClOrdId, Instrument, Ms, OrderIntent, Price};
@@ -89,7 +89,7 @@ impl OrderSocket {
         let expires = expires_at.0.to_string();
         let frame = json!({"id": request, "op": "amend-order", "expTime": expires, "args": [arg]});
         match self.ask(request.as_str().to_owned(), &frame).await {
-            Some(reply) => judge_cancel(Subject::ours(id), &reply),
+            Some(reply) => judge_cancel(OrderRef::ours(id), &reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
         }
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::budget::{Budgets, Lane};
-use super::codes::{CancelOutcome, Class, CreateOutcome, Subject, class, excerpt, judge_cancel, judge_create};
+use super::codes::{CancelOutcome, Class, CreateOutcome, OrderRef, class, excerpt, judge_cancel, judge_create};
 use super::sign::Signer;
 use super::wire::{self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page, RefusedRow};
 use crate::domain::{

@@ -17,7 +17,7 @@ use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
 use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
 use alpha_arena::venue::{
-    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, Page, Stream, StreamEvent, Subject, VenueError,
+    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, OrderRef, Page, Stream, StreamEvent, VenueError,
     create_body, judge_cancel, judge_create, parse_account, parse_algos, parse_fills, parse_orders, read_bills,
     stop_body,
 };
@@ -787,7 +787,7 @@ impl OrderLine for Venue {
             })
             .await;
         reply.map_or(CancelOutcome::Again("no answer".into()), |reply| {
-            judge_cancel(Subject::ours(asked.as_str()), &reply)
+            judge_cancel(OrderRef::ours(asked.as_str()), &reply)
         })
     }
 
@@ -801,7 +801,7 @@ impl OrderLine for Venue {
                 answer(&name, w.exchange.cancel(&inst, "", &name).map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Subject::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
     }
 
     async fn room_to_stop(&self, _: &InstId) {}
@@ -835,7 +835,7 @@ impl OrderLine for Venue {
                 answer(&name, done.map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Subject::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
     }
 
     async fn cancel_algo(&self, _: &InstId, id: &str) -> CancelOutcome {
@@ -845,7 +845,7 @@ impl OrderLine for Venue {
                 answer(&name, w.exchange.cancel_algo("", &name).map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(Subject::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
     }
 }
 

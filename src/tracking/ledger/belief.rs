@@ -13,11 +13,11 @@ const NOTIONAL_MAX: Usd = Usd(rust_decimal::Decimal::from_parts(1_316_134_912, 2
 pub(super) enum Whose {
     Ours(OrderId),
     /// The venue has made it on our behalf (the child of a stop, a liquidation), and we hear of it for the first time.
-    Descendant(Box<Adoption>),
+    Descendant(Box<Descendant>),
 }
 
 /// An order to be adopted, and everything that changes with it.
-pub(super) struct Adoption {
+pub(super) struct Descendant {
     pub order: Order,
     pub venue_id: VenueOrdId,
     /// The stop it came of, triggered.
@@ -61,7 +61,7 @@ impl Ledger {
         match whose {
             Whose::Ours(id) => (id, Vec::new()),
             Whose::Descendant(adoption) => {
-                let Adoption { order, venue_id, stop, records } = *adoption;
+                let Descendant { order, venue_id, stop, records } = *adoption;
                 let id = order.id.clone();
                 self.by_venue.insert(venue_id, id.clone());
                 self.orders.insert(id.clone(), order);

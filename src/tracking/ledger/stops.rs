@@ -1,6 +1,6 @@
 //! Stops: which are ours, which should be alive, which protect nothing any more, and the orders they make.
 
-use super::belief::Adoption;
+use super::belief::Descendant;
 use super::{Foreign, Ledger, Outcome};
 use crate::domain::order::Contradiction;
 use crate::domain::record::{AdoptedOrder, AlgoStep, Record};
@@ -154,14 +154,14 @@ impl Ledger {
 
     /// An order without our name that is ours by descent: the child of one of our stops, or the venue's own against
     /// our position. A row with its parent, booked to the sleeve it belongs to.
-    pub(super) fn descent(&self, push: &OrderPush, now: Ms) -> Result<Adoption, Foreign> {
+    pub(super) fn descent(&self, push: &OrderPush, now: Ms) -> Result<Descendant, Foreign> {
         let qty = push.qty.filter(|qty| *qty > Qty::ZERO).ok_or(Foreign::Stranger)?;
         let by_venue =
             |stop: &&Stop| !push.venue_algo_id.is_empty() && stop.venue_id.as_ref() == Some(&push.venue_algo_id);
         let stop = self.stops.get(&push.algo_id).or_else(|| self.stops.values().find(by_venue)).cloned();
         if let Some(stop) = stop {
             let by = (stop.run_id, stop.contender.clone(), Purpose::Stop);
-            let mut adoption = adoption(push, qty, by, Some(stop.trigger), stop.parent.clone(), now);
+            let mut adoption = descendant(push, qty, by, Some(stop.trigger), stop.parent.clone(), now);
             let (from, mut stop) = (stop.state, stop);
             stop.child = Some(adoption.order.id.clone());
             // A child proves that it has triggered, unless the venue has said so already or said how it failed.
@@ -187,7 +187,7 @@ impl Ledger {
         match parent {
             Some((parent, run_id, bearer)) if forced => {
                 let by = (run_id, bearer, Purpose::Liquidation);
-                Ok(adoption(push, qty, by, None, parent, now))
+                Ok(descendant(push, qty, by, None, parent, now))
             }
             _ => Err(Foreign::Stranger),
         }
@@ -207,14 +207,14 @@ impl Ledger {
 }
 
 /// An order that the venue has made on our behalf, as it is first known.
-fn adoption(
+fn descendant(
     push: &OrderPush,
     qty: Qty,
     (run_id, contender, purpose): (RunId, ContenderId, Purpose),
     trigger: Option<crate::domain::Price>,
     parent: OrderId,
     now: Ms,
-) -> Adoption {
+) -> Descendant {
     let id = OrderId::new(format!("v{}", push.report.venue_id));
     let intent = OrderIntent {
         cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
@@ -244,5 +244,5 @@ fn adoption(
     let venue_id = push.report.venue_id.clone();
     let row = AdoptedOrder { order_id: id, parent, venue_id: venue_id.clone(), intent };
     let records = vec![Record::Adopted { order: Box::new(row), at: now }];
-    Adoption { order, venue_id, stop: None, records }
+    Descendant { order, venue_id, stop: None, records }
 }

@@ -63,7 +63,7 @@ impl Trading {
     ) -> CancelOutcome {
         let body = serde_json::json!({"instId": inst, "clOrdId": id, "newPx": limit, "reqId": request}).to_string();
         match self.post("/api/v5/trade/amend-order", body, Some(expires_at)).await {
-            Ok(reply) => judge_cancel(Subject::ours(id), &reply),
+            Ok(reply) => judge_cancel(OrderRef::ours(id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
@@ -110,7 +110,7 @@ impl Trading {
         let body = serde_json::json!({"instId": inst, "algoClOrdId": algo_id, "newSz": qty.to_string(),
             "newSlTriggerPx": trigger.to_string(), "newSlOrdPx": "-1"});
         match self.post("/api/v5/trade/amend-algos", body.to_string(), None).await {
-            Ok(reply) => judge_cancel(Subject::ours(algo_id), &reply),
+            Ok(reply) => judge_cancel(OrderRef::ours(algo_id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }
@@ -120,7 +120,7 @@ impl Trading {
         self.venue.inner.budgets.wait(Lane::CancelAlgo, inst.as_str()).await;
         let body = serde_json::json!([{"instId": inst, "algoClOrdId": algo_id}]).to_string();
         match self.post("/api/v5/trade/cancel-algos", body, None).await {
-            Ok(reply) => judge_cancel(Subject::ours(algo_id), &reply),
+            Ok(reply) => judge_cancel(OrderRef::ours(algo_id), &reply),
             Err(error) => CancelOutcome::Again(error.to_string()),
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
     Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
-use crate::venue::codes::Subject;
+use crate::venue::codes::OrderRef;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -318,10 +318,10 @@ pub fn name_of(id: &str) -> (&'static str, &str) {
 }
 
 /// What an answer about an order of this id must repeat.
-pub fn asked(id: &str) -> Subject<'_> {
+pub fn asked(id: &str) -> OrderRef<'_> {
     match name_of(id) {
-        ("ordId", venue_id) => Subject { name: "", venue_id },
-        (_, name) => Subject::ours(name),
+        ("ordId", venue_id) => OrderRef { name: "", venue_id },
+        (_, name) => OrderRef::ours(name),
     }
 }
 

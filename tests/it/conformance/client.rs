@@ -3,7 +3,7 @@
 
 use alpha_arena::domain::{Ms, Side, VenueStatus};
 use alpha_arena::venue::{
-    CancelOutcome, CreateOutcome, Subject, judge_cancel, judge_create, parse_account, parse_algos, parse_bills,
+    CancelOutcome, CreateOutcome, OrderRef, judge_cancel, judge_create, parse_account, parse_algos, parse_bills,
     parse_book, parse_candles, parse_config, parse_fills, parse_funding, parse_instruments, parse_open_interest,
     parse_orders, parse_positions, parse_quote, parse_time, parse_trades,
 };
@@ -142,7 +142,7 @@ fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
         "cancelled" => {
             let body = json!({"code": "0", "msg": "", "data": value}).to_string();
             let id = value[0]["ordId"].as_str().or_else(|| value[0]["algoId"].as_str()).unwrap_or("-");
-            match judge_cancel(Subject::default(), &body) {
+            match judge_cancel(OrderRef::default(), &body) {
                 CancelOutcome::Accepted => vec!["accepted".into(), id.to_owned(), "0".into()],
                 other => return Err(format!("{other:?}")),
             }
