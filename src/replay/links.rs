@@ -9,8 +9,8 @@ use super::{Replayed, output};
 use crate::allocation;
 use crate::domain::inputs::{Stage, unpack};
 use crate::domain::record::Proposal;
-use crate::domain::{InstId, OrderIntent};
-use crate::store::{KeptInputs, KeptOrder, KeptRun};
+use crate::domain::{InstId, Ms, OrderIntent};
+use crate::store::{KeptInputs, KeptOrder, KeptRefusal, KeptRun};
 use crate::{llm, risk};
 
 /// Everything of a run that does not fit together.
@@ -33,14 +33,14 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
             None => {}
         }
     }
-    let mut intents: BTreeMap<String, OrderIntent> = BTreeMap::new();
+    let mut intents: BTreeMap<String, (OrderIntent, &KeptInputs)> = BTreeMap::new();
     for kept in of(Stage::Allocation) {
         let Ok(seen) = unpack::<allocation::Seen>(&kept.seen) else { continue };
         if wanted.as_deref().is_some_and(|wanted| wanted != seen.proposals()) {
             say("", "what was allocated is not what was wanted".to_owned());
         }
         let (rows, planned): (Vec<Value>, Vec<OrderIntent>) = read(kept).unwrap_or_default();
-        intents.extend(planned.into_iter().map(|intent| (intent.cl_ord_id.to_string(), intent)));
+        intents.extend(planned.into_iter().map(|intent| (intent.cl_ord_id.to_string(), (intent, kept))));
         for row in &rows {
             let key = [&row["inst"], &row["contender"]].map(|name| name.as_str().unwrap_or_default().to_owned());
             if !run.decisions.contains_key(&(key[0].clone(), key[1].clone())) {
@@ -48,7 +48,7 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
             }
         }
     }
-    intents.extend(of(Stage::Working).filter_map(|kept| Some((kept.subject.clone(), read(kept)?))));
+    intents.extend(of(Stage::Working).filter_map(|kept| Some((kept.subject.clone(), (read(kept)?, kept)))));
     let mut judged: BTreeMap<&str, (Option<OrderIntent>, Result<OrderIntent, OrderIntent>)> = BTreeMap::new();
     for kept in of(Stage::Gate) {
         let id = kept.subject.as_str();
@@ -56,19 +56,15 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         // A reduction may be let out smaller than it was asked for; what was asked is what was planned.
         let asked = unpack::<risk::seen::Seen>(&kept.seen).ok().map(|seen| seen.asked().clone());
         match (intents.get(id), &asked) {
-            (Some(planned), Some(asked)) if planned == asked && asked.cl_ord_id.as_str() == id => {}
+            (Some((planned, _)), Some(asked)) if planned == asked && asked.cl_ord_id.as_str() == id => {}
             (Some(_), _) => say(id, "what the gate was asked is not what was planned".to_owned()),
             (None, _) if run.kept_since => say(id, "the gate was asked about an order that nobody planned".to_owned()),
             (None, _) => {} // of before further tries were kept
         }
         judged.insert(id, (asked, verdict));
     }
-    let again = |intent: &OrderIntent| {
-        let side = intent.side.as_str().to_owned();
-        run.refused_again.contains(&(intent.contender.to_string(), intent.inst.to_string(), side))
-    };
     let unjudged = intents.iter().filter(|(id, _)| run.went_on && !judged.contains_key(id.as_str()));
-    for (id, _) in unjudged.filter(|(_, intent)| !again(intent)) {
+    for (id, _) in unjudged.filter(|(_, (intent, kept))| !refused_again(run, intent, kept)) {
         say(id, "it was planned, and there is no verdict of the gate".to_owned());
     }
     for (id, (asked, verdict)) in &judged {
@@ -92,6 +88,22 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         say(id, "there is an order, and no verdict of the gate".to_owned());
     }
     wrong
+}
+
+/// May the gate have counted this order on the row of a refusal that it had made before?
+fn refused_again(run: &KeptRun, intent: &OrderIntent, kept: &KeptInputs) -> bool {
+    run.refused_again.iter().any(|refusal| {
+        refusal.contender == intent.contender.as_str()
+            && refusal.inst == intent.inst.to_string()
+            && refusal.side == intent.side.as_str()
+            && spans(refusal, kept.at, kept.passed)
+    })
+}
+
+/// Could an order that was planned at `planned` have been judged while this refusal was repeated? The gate judged it after that,
+/// and before it `passed` to orders of a later run.
+fn spans(refusal: &KeptRefusal, planned: Ms, passed: Option<Ms>) -> bool {
+    refusal.last >= planned && passed.is_none_or(|passed| refusal.first <= passed)
 }
 
 fn read<T: serde::de::DeserializeOwned>(kept: &KeptInputs) -> Option<T> {
@@ -140,5 +152,26 @@ fn differs(intent: &OrderIntent, order: &KeptOrder) -> Option<String> {
         o if o.limit != limit && !o.moved => told("limit", &shown(limit), &shown(o.limit)),
         o if o.stop != stop => told("stop", &shown(stop), &shown(o.stop)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_refusal_covers_what_was_judged_while_it_stood() {
+        // First refused at, last refused at, planned at, the gate has passed to later orders at.
+        for (first, last, planned, passed, covers) in [
+            (10, 90, 50, Some(60), true),
+            (10, 90, 91, Some(99), false),
+            (70, 90, 50, Some(60), false), // judged by 60, and nothing had been refused then
+            (70, 90, 50, Some(80), true),  // a further try of a run that began before the first refusal
+            (70, 90, 50, None, true),      // the process ended before the gate came to anything later
+        ] {
+            let (contender, inst, side) = ("a".to_owned(), "BTC-USDT-SWAP".to_owned(), "buy".to_owned());
+            let refusal = KeptRefusal { contender, inst, side, first: Ms(first), last: Ms(last) };
+            assert_eq!(spans(&refusal, Ms(planned), passed.map(Ms)), covers, "{first} {last} {planned} {passed:?}");
+        }
     }
 }

@@ -27,7 +27,8 @@ pub use manifest::{Latched, Manifest, Sheet};
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
 pub use read::{
-    KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRun, Opened, OrderStory, Reader, RunStory, Table, remembered,
+    KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRefusal, KeptRun, Opened, OrderStory, Reader, RunStory, Table,
+    remembered,
 };
 pub use research::{
     BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, StoredReply, keep_candles,

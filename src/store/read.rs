@@ -7,7 +7,7 @@ mod replay;
 mod risk;
 
 pub use self::model::RunStory;
-pub use self::replay::{KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRun};
+pub use self::replay::{KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRefusal, KeptRun};
 
 use std::collections::BTreeMap;
 use std::path::Path;

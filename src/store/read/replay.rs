@@ -1,6 +1,6 @@
 //! What runs are made again from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use rust_decimal::Decimal;
@@ -20,6 +20,11 @@ const BEHIND: i64 = 100;
 #[derive(Clone, Debug)]
 pub struct KeptInputs {
     pub stage: Stage,
+    /// When it was decided, venue time.
+    pub at: Ms,
+    /// For what plans orders: when the gate first judged an order of a run that began later. The gate takes orders in turn, so
+    /// by then it had judged all that was planned here. `None`: it did not in the life of this process.
+    pub passed: Option<Ms>,
     pub subject: String,
     pub build: String,
     /// CBOR.
@@ -67,6 +72,17 @@ pub struct KeptOrder {
     pub by_decision: bool,
 }
 
+/// A refusal that was met again and again.
+#[derive(Clone, Debug)]
+pub struct KeptRefusal {
+    pub contender: String,
+    pub inst: String,
+    pub side: String,
+    /// Of the order that has the row, and of the last that was counted on it; venue time.
+    pub first: Ms,
+    pub last: Ms,
+}
+
 /// All that a run can be made again from, and the rows that came of it.
 #[derive(Clone, Debug)]
 pub struct KeptRun {
@@ -82,8 +98,8 @@ pub struct KeptRun {
     pub calls: Vec<KeptCall>,
     /// By client order id.
     pub orders: BTreeMap<String, KeptOrder>,
-    /// What was refused at that time in the same way as before, and has no row of its own: contender, instrument and side.
-    pub refused_again: BTreeSet<(String, String, String)>,
+    /// Refusals from this run on that were counted on the row of their first, and have none of their own.
+    pub refused_again: Vec<KeptRefusal>,
     /// What was decided, by instrument and contender: the target and the stop.
     pub decisions: BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>,
 }
@@ -168,21 +184,33 @@ fn kept(db: &Connection, run_id: RunId) -> Result<KeptRun, ReadFail> {
     })
 }
 
-fn refused_again(db: &Connection, id: &str) -> Result<BTreeSet<(String, String, String)>, ReadFail> {
+fn refused_again(db: &Connection, id: &str) -> Result<Vec<KeptRefusal>, ReadFail> {
     if !has(db, "refusals")? {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
     let mut query = db.prepare(
-        "SELECT f.contender_id, f.inst_id, f.side FROM refusals f JOIN orders o USING (order_id)
-         WHERE (SELECT at_ms FROM runs WHERE run_id = ?1) BETWEEN o.created_ms AND f.last_ms",
+        "SELECT f.contender_id, f.inst_id, f.side, o.created_ms, f.last_ms FROM refusals f JOIN orders o USING (order_id)
+         WHERE f.last_ms >= (SELECT at_ms FROM runs WHERE run_id = ?1)",
     )?;
-    let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows = query.query_map([id], |row| {
+        Ok(KeptRefusal {
+            contender: row.get(0)?,
+            inst: row.get(1)?,
+            side: row.get(2)?,
+            first: Ms(row.get(3)?),
+            last: Ms(row.get(4)?),
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn inputs(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<KeptInputs>, ReadFail> {
     let mut query = db.prepare(
-        "SELECT stage, subject, build, seen_hash, output_hash FROM run_inputs WHERE run_id = ?1 ORDER BY id",
+        "SELECT stage, subject, build, seen_hash, output_hash, at_ms,
+            CASE WHEN stage IN ('allocation', 'working') THEN (SELECT g.at_ms FROM run_inputs g JOIN runs o USING (run_id)
+                WHERE g.id > i.id AND g.stage = 'gate' AND o.at_ms > i.at_ms
+                AND o.caused_by = (SELECT caused_by FROM runs WHERE run_id = ?1) ORDER BY g.id LIMIT 1) END
+         FROM run_inputs i WHERE run_id = ?1 ORDER BY id",
     )?;
     let mut cursor = query.query([id])?;
     let mut inputs = Vec::new();
@@ -194,6 +222,8 @@ fn inputs(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<Kept
             build: text(row, 2)?,
             seen: bodies.get(&row.get::<_, Vec<u8>>(3)?)?,
             output: bodies.text(&row.get::<_, Vec<u8>>(4)?)?,
+            at: Ms(row.get(5)?),
+            passed: row.get::<_, Option<i64>>(6)?.map(Ms),
         });
     }
     Ok(inputs)
