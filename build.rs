@@ -16,7 +16,12 @@ fn main() {
         hash.update(file.to_string_lossy().as_bytes());
         hash.update(std::fs::read(&file).expect("a file that was just listed can be read"));
     }
-    let digits: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     println!("cargo::rustc-env=ARENA_BUILD={digits}");
 }
 
@@ -25,7 +30,9 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
         files.push(path.to_owned());
         return;
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return };
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
     for entry in entries.flatten() {
         collect(&entry.path(), files);
     }

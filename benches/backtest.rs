@@ -1,8 +1,9 @@
-//! Backtests against a fused loop, as bars per second and ratios of one run: `cargo bench --bench backtest`.
+//! Backtests against a fused loop, as bars per second and ratios of one run: `cargo bench --bench
+//! backtest`.
 //!
-//! W1  SMA(20/100) cross, long or flat, all in, 525,600 minutes: ideal fills, and the full engine with every cost and rule
-//! W2  400 (fast, slow) pairs of it on all cores, with return, Sharpe and drawdown of each, ranked
-//! W3  10 instruments × 5 strategies
+//! W1  SMA(20/100) cross, long or flat, all in, 525,600 minutes: ideal fills, and the full engine
+//! with every cost and rule W2  400 (fast, slow) pairs of it on all cores, with return, Sharpe and
+//! drawdown of each, ranked W3  10 instruments × 5 strategies
 //!
 //! and that time is linear in bars (1×, 4×, 16×) and in runs. Nothing here asserts a time.
 
@@ -58,10 +59,14 @@ fn walk(seed: u64, bars: usize) -> Columns {
     for i in 0..bars {
         let open = close;
         let noise = next() + next() + next() + next() - 2.0;
-        close = (open * (1.0 + 0.0008 * noise)).round().clamp(50_000.0, 3_000_000.0);
+        close = (open * (1.0 + 0.0008 * noise))
+            .round()
+            .clamp(50_000.0, 3_000_000.0);
         columns.ts.push(i as i64 * 60_000);
         columns.open.push(open);
-        columns.high.push(open.max(close) + (next() * 200.0).round());
+        columns
+            .high
+            .push(open.max(close) + (next() * 200.0).round());
         columns.low.push(open.min(close) - (next() * 200.0).round());
         columns.close.push(close);
         columns.volume.push((next() * 400_000.0).round());
@@ -82,17 +87,26 @@ fn timed<T>(times: usize, mut work: impl FnMut() -> T) -> (f64, T) {
 }
 
 fn params(pairs: &[(&str, f64)]) -> Params {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).chain([("stop_pct".to_owned(), 0.0)]).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .chain([("stop_pct".to_owned(), 0.0)])
+        .collect()
 }
 
-const IDEAL: Ideal = Ideal { cash: 10_000.0, fee: 0.001, slippage: 0.0005 };
+const IDEAL: Ideal = Ideal {
+    cash: 10_000.0,
+    fee: 0.001,
+    slippage: 0.0005,
+};
 
 /// What the engines are measured against: the whole of W1 in one loop over two arrays.
 fn fused(columns: &Columns, fast: usize, slow: usize) -> (f64, u32, f64, f64) {
     let (open, close) = (&columns.open, &columns.close);
     let (mut quick, mut lazy) = (0.0, 0.0);
     let (mut cash, mut held, mut orders, mut wanted) = (IDEAL.cash, 0.0, 0u32, false);
-    let (mut last, mut sum, mut squares, mut peak, mut fall) = (IDEAL.cash, 0.0, 0.0, IDEAL.cash, 0.0f64);
+    let (mut last, mut sum, mut squares, mut peak, mut fall) =
+        (IDEAL.cash, 0.0, 0.0, IDEAL.cash, 0.0f64);
     for i in 0..close.len() {
         if wanted != (held > 0.0) {
             orders += 1;
@@ -125,7 +139,12 @@ fn fused(columns: &Columns, fast: usize, slow: usize) -> (f64, u32, f64, f64) {
     }
     let n = close.len() as f64;
     let mean = sum / n;
-    (last, orders, mean / ((squares / n - mean * mean).max(1e-300)).sqrt(), fall)
+    (
+        last,
+        orders,
+        mean / ((squares / n - mean * mean).max(1e-300)).sqrt(),
+        fall,
+    )
 }
 
 fn sma(columns: &Columns, fast: usize, slow: usize) -> Brief {
@@ -137,17 +156,28 @@ fn sma(columns: &Columns, fast: usize, slow: usize) -> Brief {
 }
 
 fn rate(bars: usize, seconds: f64) -> String {
-    format!("{:.2} ms, {:.0} M bars/s", seconds * 1e3, bars as f64 / seconds / 1e6)
+    format!(
+        "{:.2} ms, {:.0} M bars/s",
+        seconds * 1e3,
+        bars as f64 / seconds / 1e6
+    )
 }
 
 fn market(columns: Columns) -> Market {
-    let mut inst = listings().into_iter().map(|l| l.inst).find(|i| i.id.as_str() == "BTC-USDT-SWAP").unwrap();
+    let mut inst = listings()
+        .into_iter()
+        .map(|l| l.inst)
+        .find(|i| i.id.as_str() == "BTC-USDT-SWAP")
+        .unwrap();
     (inst.tick, inst.lot) = (Price(columns.tick), Qty(columns.lot));
     let costs = Costs::of(InstKind::Swap);
     Market {
         instrument: Arc::new(inst),
         columns: Arc::new(columns),
-        funding: Arc::new(Funding { history: Vec::new(), otherwise: costs.funding }),
+        funding: Arc::new(Funding {
+            history: Vec::new(),
+            otherwise: costs.funding,
+        }),
         costs: Arc::new(costs),
     }
 }
@@ -170,19 +200,32 @@ fn rules() -> Rules {
         no_trade_band: Decimal::new(5, 2),
         stop_default: Decimal::new(5, 2),
         // Wide, so that it trades to the end whatever it loses; judged all the same.
-        limits: Limits::widest().with(Rule::Drawdown, 100).with(Rule::DailyLoss, 100),
+        limits: Limits::widest()
+            .with(Rule::Drawdown, 100)
+            .with(Rule::DailyLoss, 100),
         begin: Ms::ZERO,
     }
 }
 
 fn w1(columns: &Columns) {
     let (loop_s, (equity, orders, ..)) = timed(15, || fused(columns, 20, 100));
-    println!("W1 fused loop           {}, {orders} orders, ends with {equity:.2}", rate(year(), loop_s));
+    println!(
+        "W1 fused loop           {}, {orders} orders, ends with {equity:.2}",
+        rate(year(), loop_s)
+    );
     columns.sums();
     let (ideal_s, brief) = timed(15, || sma(columns, 20, 100));
-    println!("W1 ideal fills          {}, {:.2} × the loop", rate(year(), ideal_s), ideal_s / loop_s);
+    println!(
+        "W1 ideal fills          {}, {:.2} × the loop",
+        rate(year(), ideal_s),
+        ideal_s / loop_s
+    );
     let off = (brief.equity() / equity - 1.0).abs();
-    assert!(off < 1e-9 && brief.orders() == orders, "the same run: {} {equity}", brief.equity());
+    assert!(
+        off < 1e-9 && brief.orders() == orders,
+        "the same run: {} {equity}",
+        brief.equity()
+    );
     let (market, rules) = (market(columns.part(0..columns.len())), rules());
     let told = player("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
     let (full_s, outcome) = timed(9, || kernel::run(&market, &told, &rules));
@@ -193,21 +236,35 @@ fn w1(columns: &Columns) {
         full_s / loop_s,
         outcome.orders,
         outcome.equity.last().unwrap(),
-        outcome.blocks.iter().map(|(code, block)| (code, block.count)).collect::<Vec<_>>()
+        outcome
+            .blocks
+            .iter()
+            .map(|(code, block)| (code, block.count))
+            .collect::<Vec<_>>()
     );
 }
 
 fn pairs() -> Vec<(usize, usize)> {
-    (0..20).flat_map(|f| (0..20).map(move |s| (5 + 2 * f, 50 + 10 * s))).collect()
+    (0..20)
+        .flat_map(|f| (0..20).map(move |s| (5 + 2 * f, 50 + 10 * s)))
+        .collect()
 }
 
 fn w2(columns: &Columns) {
     let pairs = pairs();
     let bars = pairs.len() * year();
-    let (loop_s, _) = timed(2, || pairs.par_iter().map(|(f, s)| fused(columns, *f, *s).0).collect::<Vec<f64>>());
+    let (loop_s, _) = timed(2, || {
+        pairs
+            .par_iter()
+            .map(|(f, s)| fused(columns, *f, *s).0)
+            .collect::<Vec<f64>>()
+    });
     println!("W2 fused loops          {}", rate(bars, loop_s));
     let (ours, ranked) = timed(3, || {
-        let mut all: Vec<_> = pairs.par_iter().map(|(f, s)| ((*f, *s), sma(columns, *f, *s))).collect();
+        let mut all: Vec<_> = pairs
+            .par_iter()
+            .map(|(f, s)| ((*f, *s), sma(columns, *f, *s)))
+            .collect();
         all.sort_by(|a, b| b.1.sharpe().total_cmp(&a.1.sharpe()));
         all
     });
@@ -226,12 +283,21 @@ fn w3() {
     let kinds: [(&str, &[(&str, f64)]); 5] = [
         ("sma_cross", &[("fast", 20.0), ("slow", 100.0)]),
         ("ema_cross", &[("fast", 20.0), ("slow", 100.0)]),
-        ("rsi_reversion", &[("period", 14.0), ("low", 30.0), ("high", 70.0)]),
+        (
+            "rsi_reversion",
+            &[("period", 14.0), ("low", 30.0), ("high", 70.0)],
+        ),
         ("bollinger_reversion", &[("period", 20.0), ("width", 2.0)]),
         ("donchian", &[("entry", 55.0), ("exit", 20.0)]),
     ];
-    let jobs: Vec<(&Columns, &str, Params)> =
-        all.iter().flat_map(|c| kinds.iter().map(move |(name, given)| (c, *name, params(given)))).collect();
+    let jobs: Vec<(&Columns, &str, Params)> = all
+        .iter()
+        .flat_map(|c| {
+            kinds
+                .iter()
+                .map(move |(name, given)| (c, *name, params(given)))
+        })
+        .collect();
     let bars = jobs.len() * year();
     let run = |(columns, name, params): &(&Columns, &str, Params)| {
         let strategy = (find(name).unwrap().build)(params, true);
@@ -257,15 +323,27 @@ fn linear() {
         let market = market(walk(3, quarter * times));
         let (seconds, _) = timed(3, || kernel::run(&market, &told, &rules).fills.len());
         let one = *first.get_or_insert(seconds);
-        println!("full engine, bars × {times:<3} {}, {:.2} × the first", rate(quarter * times, seconds), seconds / one);
+        println!(
+            "full engine, bars × {times:<3} {}, {:.2} × the first",
+            rate(quarter * times, seconds),
+            seconds / one
+        );
     }
     let columns = walk(4, quarter);
     let mut first = None;
     for times in [25, 100, 400] {
         let pairs = &pairs()[..times];
-        let (seconds, _) = timed(3, || pairs.par_iter().map(|(f, s)| sma(&columns, *f, *s).sharpe()).sum::<f64>());
+        let (seconds, _) = timed(3, || {
+            pairs
+                .par_iter()
+                .map(|(f, s)| sma(&columns, *f, *s).sharpe())
+                .sum::<f64>()
+        });
         let one = *first.get_or_insert(seconds);
-        println!("ideal fills, {times:>3} runs   {:.2} × the first", seconds / one);
+        println!(
+            "ideal fills, {times:>3} runs   {:.2} × the first",
+            seconds / one
+        );
     }
 }
 
@@ -273,5 +351,6 @@ fn linear() {
 fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1024.0)
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok())
+        .map_or(f64::NAN, |kib| kib / 1024.0)
 }

@@ -28,7 +28,10 @@ fn main() {
         return;
     }
     drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(orders());
     runtime.block_on(messages());
     import_beside_a_run();
@@ -55,8 +58,13 @@ impl Running {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        Self { child, info: serde_json::from_str(&line).unwrap() }
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            child,
+            info: serde_json::from_str(&line).unwrap(),
+        }
     }
 
     fn text(&self, name: &str) -> &str {
@@ -67,7 +75,12 @@ impl Running {
     fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let after = stat.rsplit(')').next().unwrap();
-        let fields: Vec<f64> = after.split_whitespace().skip(11).take(2).map(|f| f.parse().unwrap()).collect();
+        let fields: Vec<f64> = after
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|f| f.parse().unwrap())
+            .collect();
         (fields[0] + fields[1]) / 100.0
     }
 }
@@ -76,7 +89,10 @@ async fn socket(
     exchange: &Running,
     url: &str,
 ) -> tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>> {
-    tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws"))).await.unwrap().0
+    tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws")))
+        .await
+        .unwrap()
+        .0
 }
 
 async fn orders() {
@@ -89,11 +105,23 @@ async fn orders() {
         passphrase: exchange.text("passphrase").to_owned().into(),
     };
     // The venue's clock has run ahead; log in by it.
-    let clock: Value =
-        reqwest::get(format!("{}/sim/clock", exchange.text("rest"))).await.unwrap().json().await.unwrap();
-    socket.send(Message::text(Signer::new(secrets).login(Ms(clock["now_ms"].as_i64().unwrap())))).await.unwrap();
+    let clock: Value = reqwest::get(format!("{}/sim/clock", exchange.text("rest")))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    socket
+        .send(Message::text(
+            Signer::new(secrets).login(Ms(clock["now_ms"].as_i64().unwrap())),
+        ))
+        .await
+        .unwrap();
     let login = socket.next().await.unwrap().unwrap();
-    assert!(login.to_text().unwrap().contains(r#""code":"0""#), "{login}");
+    assert!(
+        login.to_text().unwrap().contains(r#""code":"0""#),
+        "{login}"
+    );
     let (began, cpu) = (Instant::now(), exchange.cpu());
     let mut done = 0;
     for n in 0..batches {
@@ -102,10 +130,13 @@ async fn orders() {
             .map(|i| json!({"instIdCode": 12, "tdMode": "cash", "side": "buy", "ordType": "ioc", "sz": "1", "px": "20.00", "clOrdId": format!("b{n}x{i}")}))
             .collect();
         socket
-            .send(Message::text(json!({"id": n.to_string(), "op": "batch-orders", "args": place}).to_string()))
+            .send(Message::text(
+                json!({"id": n.to_string(), "op": "batch-orders", "args": place}).to_string(),
+            ))
             .await
             .unwrap();
-        let reply: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
+        let reply: Value =
+            serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
         done += reply["data"].as_array().map_or(0, Vec::len);
     }
     let (wall, cpu) = (began.elapsed().as_secs_f64(), exchange.cpu() - cpu);
@@ -120,14 +151,27 @@ async fn messages() {
     let wanted = sized(100_000, 5_000);
     let exchange = Running::exchange();
     let mut socket = socket(&exchange, "public").await;
-    let insts = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "BTC-USDT-SWAP", "ETH-USDT-SWAP", "SOL-USDT-SWAP"];
+    let insts = [
+        "BTC-USDT",
+        "ETH-USDT",
+        "SOL-USDT",
+        "BTC-USDT-SWAP",
+        "ETH-USDT-SWAP",
+        "SOL-USDT-SWAP",
+    ];
     let args: Vec<Value> = insts
         .iter()
         .flat_map(|inst| {
-            ["tickers", "trades", "books5", "bbo-tbt"].map(|channel| json!({"channel": channel, "instId": inst}))
+            ["tickers", "trades", "books5", "bbo-tbt"]
+                .map(|channel| json!({"channel": channel, "instId": inst}))
         })
         .collect();
-    socket.send(Message::text(json!({"op": "subscribe", "args": args}).to_string())).await.unwrap();
+    socket
+        .send(Message::text(
+            json!({"op": "subscribe", "args": args}).to_string(),
+        ))
+        .await
+        .unwrap();
     let (began, cpu) = (Instant::now(), exchange.cpu());
     let (mut heard, mut bytes) = (0, 0);
     while heard < wanted {
@@ -148,7 +192,9 @@ fn import_beside_a_run() {
     std::fs::create_dir_all(&dir).unwrap();
     let file = dir.join("big.csv");
     let size = sized(500_000, 20_000);
-    let rows: String = (0..size as i64).map(|i| format!("{},100.5,200.5,50.5,101.5,{i}\n", i * 60_000)).collect();
+    let rows: String = (0..size as i64)
+        .map(|i| format!("{},100.5,200.5,50.5,101.5,{i}\n", i * 60_000))
+        .collect();
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{rows}")).unwrap();
     let mut child = Command::new(BIN)
         .arg("--state-dir")
@@ -162,7 +208,9 @@ fn import_beside_a_run() {
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     while !log.next().unwrap().unwrap().contains("ready: reconciled") {}
     let noise = std::thread::spawn(move || {
-        log.map_while(Result::ok).filter(|l| l.contains("locked") || l.contains("BUSY")).count()
+        log.map_while(Result::ok)
+            .filter(|l| l.contains("locked") || l.contains("BUSY"))
+            .count()
     });
     let pause = Duration::from_secs(sized(12, 3) as u64);
     std::thread::sleep(pause);
@@ -200,15 +248,28 @@ fn import_beside_a_run() {
 /// Venue time of the newest cycle.
 fn mark(dir: &std::path::Path) -> i64 {
     let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-    db.query_row("SELECT MAX(at_ms) FROM runs WHERE kind = 'cycle'", [], |row| row.get(0)).unwrap()
+    db.query_row(
+        "SELECT MAX(at_ms) FROM runs WHERE kind = 'cycle'",
+        [],
+        |row| row.get(0),
+    )
+    .unwrap()
 }
 
-/// p50 and p99 of (decision's time − close of its bar) in wall milliseconds; ten venue seconds are one.
+/// p50 and p99 of (decision's time − close of its bar) in wall milliseconds; ten venue seconds are
+/// one.
 fn latencies(dir: &std::path::Path, from: i64, to: i64) -> (f64, f64) {
     let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
-    let mut query =
-        db.prepare("SELECT at_ms, trigger FROM runs WHERE kind = 'cycle' AND at_ms > ?1 AND at_ms <= ?2").unwrap();
-    let rows = query.query_map([from, to], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).unwrap();
+    let mut query = db
+        .prepare(
+            "SELECT at_ms, trigger FROM runs WHERE kind = 'cycle' AND at_ms > ?1 AND at_ms <= ?2",
+        )
+        .unwrap();
+    let rows = query
+        .query_map([from, to], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
+        .unwrap();
     let mut late: Vec<f64> = rows
         .map(|row| {
             let (at, trigger) = row.unwrap();

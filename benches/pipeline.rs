@@ -49,7 +49,8 @@ fn main() {
 /// p50 and p99 in microseconds.
 fn percentiles(mut samples: Vec<Duration>) -> (f64, f64) {
     samples.sort_unstable();
-    let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    let at =
+        |share: f64| samples[((samples.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
     (at(0.50), at(0.99))
 }
 
@@ -61,7 +62,11 @@ fn seats(insts: &[InstId]) -> Vec<Seat> {
             Seat {
                 contender: name.into(),
                 strategy: spec,
-                params: spec.params.iter().map(|p| (p.name.to_owned(), p.default)).collect(),
+                params: spec
+                    .params
+                    .iter()
+                    .map(|p| (p.name.to_owned(), p.default))
+                    .collect(),
                 instruments: insts.to_vec(),
                 bar: Bar::S1,
             }
@@ -73,7 +78,11 @@ fn pipeline() {
     let market = Market::new(1);
     let listed = market.get("BTC-USDT-SWAP").unwrap();
     let inst = Arc::new(listed.listing.inst.clone());
-    let raw = listed.candles(Bar::S1, 1_780_000_000, 1_780_000_000 + sized(12_000, 4_000) as i64);
+    let raw = listed.candles(
+        Bar::S1,
+        1_780_000_000,
+        1_780_000_000 + sized(12_000, 4_000) as i64,
+    );
     let candles: Vec<Candle> = raw.iter().map(|r| listed.candle(r)).collect();
     let (past, future) = candles.split_at(2000);
     let frames: Vec<String> = future
@@ -102,13 +111,19 @@ fn pipeline() {
                 Sleeve {
                     weight: Decimal::new(2, 1),
                     instruments: vec![inst.id.clone()],
-                    execution: WorkingPolicy::IocLimit { collar: Bps(5), tries: 1 },
+                    execution: WorkingPolicy::IocLimit {
+                        collar: Bps(5),
+                        tries: 1,
+                    },
                 },
             )
         })
         .collect();
-    let retired =
-        Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution: WorkingPolicy::Market { slippage: None } };
+    let retired = Sleeve {
+        weight: Decimal::ZERO,
+        instruments: Vec::new(),
+        execution: WorkingPolicy::Market { slippage: None },
+    };
     let mut table = Table::set(&seats, &view).0;
     let mut account = AccountView {
         other_bills: BTreeMap::new(),
@@ -122,10 +137,22 @@ fn pipeline() {
         unreadable: BTreeMap::new(),
     };
     let limits = Limits::widest();
-    let (mut book, standing, recent) = (EquityBook::default(), Standing::default(), Recent::default());
+    let (mut book, standing, recent) = (
+        EquityBook::default(),
+        Standing::default(),
+        Recent::default(),
+    );
     book.observe(&account);
-    let signer = Signer::new(Secrets { api_key: "k".into(), secret: "s".into(), passphrase: "p".into() });
-    let ids = Ids { env: 's', uid: "1".into(), install_epoch: "bench".into() };
+    let signer = Signer::new(Secrets {
+        api_key: "k".into(),
+        secret: "s".into(),
+        passphrase: "p".into(),
+    });
+    let ids = Ids {
+        env: 's',
+        uid: "1".into(),
+        install_epoch: "bench".into(),
+    };
     let (run_ids, orders, nobody) = (RunIds::seeded(1), OrdersView::default(), BTreeMap::new());
     let mut samples = Vec::with_capacity(frames.len());
     let mut bytes = 0usize;
@@ -181,7 +208,15 @@ fn pipeline() {
                 instrument: &inst,
                 market: &view,
                 account: Some(&account),
-                equity: Some(marked(&account, &view, &Believed { now, age: Ms(5000), jump: Decimal::ONE })),
+                equity: Some(marked(
+                    &account,
+                    &view,
+                    &Believed {
+                        now,
+                        age: Ms(5000),
+                        jump: Decimal::ONE,
+                    },
+                )),
                 book: &book,
                 orders: &orders,
                 readiness: &Readiness::Ready,
@@ -190,8 +225,14 @@ fn pipeline() {
                 in_flight: &[],
             };
             let approved = check(Arc::new(intent), &gate, &limits).expect("within all limits");
-            let body = create_body(approved.intent(), &inst, Op::Rest).unwrap().to_string();
-            bytes += signer.headers(now, "POST", "/api/v5/trade/order", &body).signature.len() + body.len();
+            let body = create_body(approved.intent(), &inst, Op::Rest)
+                .unwrap()
+                .to_string();
+            bytes += signer
+                .headers(now, "POST", "/api/v5/trade/order", &body)
+                .signature
+                .len()
+                + body.len();
             requests += 1;
         }
         samples.push(began.elapsed());
@@ -205,18 +246,38 @@ fn pipeline() {
 
 fn durable_intent(dir: &std::path::Path) {
     let n = sized(1000, 100);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let (ours, raw) = runtime.block_on(async {
-        let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+        let stamp = Stamp {
+            mode: "sim".into(),
+            uid: "1".into(),
+        };
         let (writer, journal) = Writer::open(dir, &stamp, "bench", 0).unwrap();
         let mut guard = writer.start(Pulse::default().beat("writer", true));
         let (run_id, at) = (RunIds::seeded(1).next(Ms(1)), Ms(1));
         let (contender, inst) = (ContenderId::from("c"), InstId::from("BTC-USDT"));
         journal
-            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger: "bench".into(), at, caused_by: None })
+            .post(Record::Run {
+                run_id,
+                kind: RunKind::Cycle,
+                trigger: "bench".into(),
+                at,
+                caused_by: None,
+            })
             .await
             .unwrap();
-        journal.post(Record::Snapshot { run_id, as_of: at, body: "{}".into() }).await.unwrap();
+        journal
+            .post(Record::Snapshot {
+                run_id,
+                as_of: at,
+                body: "{}".into(),
+            })
+            .await
+            .unwrap();
         let proposal = Proposal {
             contender: contender.clone(),
             inst: inst.clone(),
@@ -225,7 +286,14 @@ fn durable_intent(dir: &std::path::Path) {
             reason: String::new(),
             good_for: None,
         };
-        journal.post(Record::Decisions { run_id, at, proposals: vec![proposal] }).await.unwrap();
+        journal
+            .post(Record::Decisions {
+                run_id,
+                at,
+                proposals: vec![proposal],
+            })
+            .await
+            .unwrap();
         let row = Allocation {
             contender: contender.clone(),
             inst: inst.clone(),
@@ -236,7 +304,14 @@ fn durable_intent(dir: &std::path::Path) {
             cl_ord_id: None,
             reason: String::new(),
         };
-        journal.append(Record::Allocations { run_id, at, rows: vec![row] }).await.unwrap();
+        journal
+            .append(Record::Allocations {
+                run_id,
+                at,
+                rows: vec![row],
+            })
+            .await
+            .unwrap();
         let mut file = std::fs::File::create(dir.join("raw")).unwrap();
         let block = vec![7u8; 4096];
         let (mut ours, mut raw) = (Vec::with_capacity(n), Vec::with_capacity(n));
@@ -266,7 +341,11 @@ fn durable_intent(dir: &std::path::Path) {
             });
             // In turn, so that both meet the same disk.
             let began = Instant::now();
-            journal.intend(intent, Ms(5001), at).await.unwrap().expect("a fresh id");
+            journal
+                .intend(intent, Ms(5001), at)
+                .await
+                .unwrap()
+                .expect("a fresh id");
             ours.push(began.elapsed());
             let began = Instant::now();
             file.write_all(&block).unwrap();
@@ -321,7 +400,13 @@ impl Drop for Running {
 
 fn until_ready(command: &mut Command) -> (Running, Duration) {
     let began = Instant::now();
-    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut child = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let log = BufReader::new(child.0.stderr.take().unwrap());
     let mut lines = log.lines();
     while let Some(Ok(line)) = lines.next() {
@@ -337,7 +422,15 @@ fn until_ready(command: &mut Command) -> (Running, Duration) {
 
 fn start_to_ready(dir: &std::path::Path) {
     let samples: Vec<Duration> = (0..sized(5, 2))
-        .map(|i| until_ready(Command::new(BIN).arg("--state-dir").arg(dir.join(format!("start{i}"))).arg("run")).1)
+        .map(|i| {
+            until_ready(
+                Command::new(BIN)
+                    .arg("--state-dir")
+                    .arg(dir.join(format!("start{i}")))
+                    .arg("run"),
+            )
+            .1
+        })
         .collect();
     let (p50, worst) = percentiles(samples);
     println!(
@@ -348,21 +441,30 @@ fn start_to_ready(dir: &std::path::Path) {
 }
 
 fn memory(dir: &std::path::Path) {
-    let mut exchange =
-        Command::new(BIN).args(["exchange", "--json", "--speed", "10"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut exchange = Command::new(BIN)
+        .args(["exchange", "--json", "--speed", "10"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(exchange.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(exchange.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let exchange = Running(exchange);
     let info: serde_json::Value = serde_json::from_str(&line).unwrap();
     let text = |name: &str| info[name].as_str().unwrap().to_owned();
     let mut command = Command::new(BIN);
-    command.arg("--state-dir").arg(dir.join("memory")).arg("run").envs([
-        ("ALPHA_ARENA__VENUE__REST_URL", text("rest")),
-        ("ALPHA_ARENA__VENUE__WS_URL", text("ws")),
-        ("OKX_API_KEY", text("api_key")),
-        ("OKX_SECRET", text("secret")),
-        ("OKX_PASSPHRASE", text("passphrase")),
-    ]);
+    command
+        .arg("--state-dir")
+        .arg(dir.join("memory"))
+        .arg("run")
+        .envs([
+            ("ALPHA_ARENA__VENUE__REST_URL", text("rest")),
+            ("ALPHA_ARENA__VENUE__WS_URL", text("ws")),
+            ("OKX_API_KEY", text("api_key")),
+            ("OKX_SECRET", text("secret")),
+            ("OKX_PASSPHRASE", text("passphrase")),
+        ]);
     let (daemon, _) = until_ready(&mut command);
     let seconds = sized(30, 2);
     std::thread::sleep(Duration::from_secs(seconds as u64));

@@ -28,12 +28,16 @@ use tracing::info;
 
 use self::listener::Listener;
 use self::taping::start_tape;
-use self::watch::{ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals};
+use self::watch::{
+    ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals,
+};
 use crate::allocation::{Allocator, Ids, Sleeve};
 use crate::config::{Config, OrderTransport};
 use crate::decision::Decision;
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Rule, RunId, Standing, WorkingPolicy};
+use crate::domain::{
+    Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Rule, RunId, Standing, WorkingPolicy,
+};
 use crate::execution::{DeadMan, Executor, Line};
 use crate::exit::Exit;
 use crate::llm::desk::{levels, remembered as remembered_plans};
@@ -45,7 +49,8 @@ use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
 use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
 use crate::store::{
-    Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard, examine, keep_candles,
+    Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard,
+    examine, keep_candles,
 };
 use crate::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, VenueWire};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
@@ -65,15 +70,28 @@ pub struct Ledgered {
 }
 
 /// Opens `trading.db` of a held state directory for this account, and loads what it remembers.
-pub fn open_store(config: &Config, reached: &Reached, dir: &Path, beat: Beat) -> Result<Ledgered, StartError> {
-    let stamp = Stamp { mode: config.mode.to_string(), uid: reached.account.uid.clone() };
+pub fn open_store(
+    config: &Config,
+    reached: &Reached,
+    dir: &Path,
+    beat: Beat,
+) -> Result<Ledgered, StartError> {
+    let stamp = Stamp {
+        mode: config.mode.to_string(),
+        uid: reached.account.uid.clone(),
+    };
     let epoch = uuid::Uuid::new_v4().to_string();
     let (writer, journal) = Writer::open(dir, &stamp, &epoch, reached.clock.now().0)?;
     let opened = Reader::open(dir)?.opened()?;
-    Ok(Ledgered { journal, opened, guard: writer.start(beat) })
+    Ok(Ledgered {
+        journal,
+        opened,
+        guard: writer.start(beat),
+    })
 }
 
-/// Bars the paper exchange holds beyond what the daemon asks of it, so that a page never ends early.
+/// Bars the paper exchange holds beyond what the daemon asks of it, so that a page never ends
+/// early.
 const FEED_SPARE_BARS: usize = 50;
 
 /// How long the checks of a start wait for a venue that was there a moment ago.
@@ -82,17 +100,32 @@ const PREFLIGHT_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
-/// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end ends.
-pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) -> Result<Exit, StartError> {
+/// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end
+/// ends.
+pub async fn run(
+    config: Config,
+    dir: &Path,
+    limits: RunLimits,
+    began: Instant,
+) -> Result<Exit, StartError> {
     let state = StateDir::hold(dir)?;
     // From here on a halt is latched whatever comes: by signal, by file, over the socket.
-    killfile::arm(dir).map_err(|source| StartError::Io { what: "arming SIGUSR1", source })?;
+    killfile::arm(dir).map_err(|source| StartError::Io {
+        what: "arming SIGUSR1",
+        source,
+    })?;
     let usr1 = std::sync::Mutex::new(catch_usr1());
     let (door, socket) = control::open(dir, StateDir::socket(dir)).map_err(no_socket(dir))?;
     faults::point("start_held").await;
     let found = examine(dir)?;
     let remembered = remembered(dir)?;
-    let reached = reach(&config, dir, &remembered.instruments(&config), START_PATIENCE).await?;
+    let reached = reach(
+        &config,
+        dir,
+        &remembered.instruments(&config),
+        START_PATIENCE,
+    )
+    .await?;
     if matches!(found, Found::Fresh) && reached.embedded.is_none() {
         refuse_if_known(&reached, config.mode.letter()).await?;
     }
@@ -100,13 +133,21 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
     let pulse = Pulse::default();
     let store = open_store(&config, &reached, dir, pulse.beat("writer", true))?;
     let known = store.opened.instruments.clone();
-    let instruments = chosen(&config, &remembered.instruments(&config), &listed(&reached.venue).await?)?;
+    let instruments = chosen(
+        &config,
+        &remembered.instruments(&config),
+        &listed(&reached.venue).await?,
+    )?;
     remembered.announce(&config);
     let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
     let held = store.journal.held();
-    let tape = config.tape.record.then(|| start_tape(&config, &reached, &instruments, dir, held)).transpose()?;
+    let tape = config
+        .tape
+        .record
+        .then(|| start_tape(&config, &reached, &instruments, dir, held))
+        .transpose()?;
     let (tap, recording) = tape.unzip();
     let preflight = Preflight {
         wanted: config.instruments.clone(),
@@ -137,7 +178,9 @@ pub async fn run(config: Config, dir: &Path, limits: RunLimits, began: Instant) 
         notify::start_watchdog(wiring.pulse.clone(), wiring.config.supervision.freeze);
         tokio::spawn(announce_ready(views, wiring.began, wiring.clock().clone()));
         tokio::spawn(hear_signals(stop.clone(), limits.duration));
-        let exit = supervisor.run(stop.clone(), wiring.config.supervision.stop).await;
+        let exit = supervisor
+            .run(stop.clone(), wiring.config.supervision.stop)
+            .await;
         info!(event = "stopped", exit = exit.code(), "stopped");
         Ok(exit)
     };
@@ -206,7 +249,13 @@ impl Wiring {
         let at = self.clock().now();
         let trigger = format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         journal
-            .post(Record::Run { run_id: self.start_run, kind: RunKind::Start, trigger, at, caused_by: None })
+            .post(Record::Run {
+                run_id: self.start_run,
+                kind: RunKind::Start,
+                trigger,
+                at,
+                caused_by: None,
+            })
             .await?;
         let body = self.config.layers.tree.to_string();
         let hash = {
@@ -214,17 +263,34 @@ impl Wiring {
             data_encoding::HEXLOWER.encode(&Sha256::digest(&body))
         };
         journal.post(Record::Config { hash, body, at }).await?;
-        journal.append(Record::Instruments { rows: self.instruments.clone(), at }).await
+        journal
+            .append(Record::Instruments {
+                rows: self.instruments.clone(),
+                at,
+            })
+            .await
     }
 
-    async fn start(&self, store: Ledgered, dir: &Path, limits: RunLimits) -> Result<(Supervisor, Views), StartError> {
-        let Ledgered { journal, opened, guard } = store;
+    async fn start(
+        &self,
+        store: Ledgered,
+        dir: &Path,
+        limits: RunLimits,
+    ) -> Result<(Supervisor, Views), StartError> {
+        let Ledgered {
+            journal,
+            opened,
+            guard,
+        } = store;
         let config = &self.config;
         self.introduce(&journal).await?;
-        let (restartable, critical) =
-            (RestartPolicy::restartable(config.supervision.freeze), RestartPolicy::critical(config.supervision.freeze));
+        let (restartable, critical) = (
+            RestartPolicy::restartable(config.supervision.freeze),
+            RestartPolicy::critical(config.supervision.freeze),
+        );
 
-        // Forward edges are bounded queues: a full one makes its sender wait, and nothing is dropped.
+        // Forward edges are bounded queues: a full one makes its sender wait, and nothing is
+        // dropped.
         let (closed_tx, closed_rx) = mpsc::channel(1024); // bars: a burst after a gap is repaired
         let (cycles_tx, cycles_rx) = mpsc::channel(8); // a decision that waits grows stale: keep few
         let (intents_tx, intents_rx) = mpsc::channel(8);
@@ -255,7 +321,11 @@ impl Wiring {
         let latch = Latch::new(config.trading_enabled);
         let clock = self.clock().clone();
         let now = clock.now();
-        let by_id: BTreeMap<_, _> = self.instruments.iter().map(|i| (i.id.clone(), Arc::clone(i))).collect();
+        let by_id: BTreeMap<_, _> = self
+            .instruments
+            .iter()
+            .map(|i| (i.id.clone(), Arc::clone(i)))
+            .collect();
         let install_epoch = opened.install_epoch.clone();
         let bills = BillBook::of(&opened);
         let before = opened.contenders.clone();
@@ -265,13 +335,22 @@ impl Wiring {
         // A file that is there before the gate is holds from the first moment.
         let killed = killfile::asked(dir);
         let kept = Manifest::peek(dir).and_then(|sheet| sheet.halt);
-        let asked = killed.as_ref().map(|asked| (asked.flatten, asked.why.clone()));
+        let asked = killed
+            .as_ref()
+            .map(|asked| (asked.flatten, asked.why.clone()));
         if let Some((flatten, why)) = asked.or(kept.map(|why| (false, why)))
             && let Some(record) = memory.kill(flatten, &why, self.start_run, now)
         {
             journal.append(record).await?;
         }
-        let (desk, restored) = Desk::open(opened, by_id, config.mode.letter(), self.start_run, patience, now);
+        let (desk, restored) = Desk::open(
+            opened,
+            by_id,
+            config.mode.letter(),
+            self.start_run,
+            patience,
+            now,
+        );
         faults::point("start_loaded").await;
         for record in restored {
             journal.append(record).await?;
@@ -283,17 +362,34 @@ impl Wiring {
         let beat = |name, critical| self.pulse.beat(name, critical);
 
         let writer = WriterWatch { guard };
-        let writer_beat = self.pulse.all().into_iter().find(|b| b.name == "writer").expect("made with the store");
+        let writer_beat = self
+            .pulse
+            .all()
+            .into_iter()
+            .find(|b| b.name == "writer")
+            .expect("made with the store");
         supervisor.start(writer, writer_beat, critical, self.stop.clone());
-        let probe = Probe { journal: journal.clone(), clock: clock.clone(), beat: beat("probe", true) };
+        let probe = Probe {
+            journal: journal.clone(),
+            clock: clock.clone(),
+            beat: beat("probe", true),
+        };
         supervisor.start_with(probe, |a| a.beat.clone(), critical, &self.stop);
 
-        let paper = self.reached.embedded.as_ref().is_some_and(|embedded| embedded.source.is_some());
+        let paper = self
+            .reached
+            .embedded
+            .as_ref()
+            .is_some_and(|embedded| embedded.source.is_some());
         let market_actor = Market {
             venue: self.reached.venue.clone(),
             ws: self.reached.ws.clone(),
-            // In paper the tape hears the source itself, not what the embedded exchange makes of it.
-            stream: StreamConfig { tap: self.tap.clone().filter(|_| !paper), ..self.stream() },
+            // In paper the tape hears the source itself, not what the embedded exchange makes of
+            // it.
+            stream: StreamConfig {
+                tap: self.tap.clone().filter(|_| !paper),
+                ..self.stream()
+            },
             instruments: self.instruments.clone(),
             bars: config.bars(),
             history_bars: config.history_bars,
@@ -355,8 +451,19 @@ impl Wiring {
             readiness: readiness.clone(),
             standing: standing.clone(),
         };
-        let lines = Lines { due: due_rx, shows: prompts_rx, levels: levels_tx, cycles: cycles_tx };
-        self.start_models(&mut supervisor, (players, retired), (models, book), lines, (journal.clone(), seen));
+        let lines = Lines {
+            due: due_rx,
+            shows: prompts_rx,
+            levels: levels_tx,
+            cycles: cycles_tx,
+        };
+        self.start_models(
+            &mut supervisor,
+            (players, retired),
+            (models, book),
+            lines,
+            (journal.clone(), seen),
+        );
         let allocator = Allocator {
             sleeves: config.live_contenders().map(sleeve).collect(),
             retired: RETIRED,
@@ -426,7 +533,11 @@ impl Wiring {
             beat: beat("executor", true),
         };
         supervisor.start_with(executor, |a| a.beat.clone(), critical, &self.stop);
-        let wire = VenueWire { venue: self.reached.venue.clone(), ws: self.reached.ws.clone(), stream: self.stream() };
+        let wire = VenueWire {
+            venue: self.reached.venue.clone(),
+            ws: self.reached.ws.clone(),
+            stream: self.stream(),
+        };
         let tracker = Tracker {
             wire,
             clock: clock.clone(),
@@ -443,7 +554,9 @@ impl Wiring {
             reload: {
                 let dir = dir.to_owned();
                 Arc::new(move || {
-                    Reader::open(&dir).and_then(|reader| reader.opened()).map_err(|error| error.to_string())
+                    Reader::open(&dir)
+                        .and_then(|reader| reader.opened())
+                        .map_err(|error| error.to_string())
                 })
             },
             beat: beat("tracker", true),
@@ -469,7 +582,11 @@ impl Wiring {
                 stream: self.stream(),
                 signer: self.reached.signer.clone(),
                 clock: clock.clone(),
-                instruments: if paper { Vec::new() } else { self.instruments.clone() },
+                instruments: if paper {
+                    Vec::new()
+                } else {
+                    self.instruments.clone()
+                },
                 beat: beat("tape", false),
             };
             supervisor.start_with(listener, |a| a.beat.clone(), restartable, &self.stop);
@@ -483,7 +600,10 @@ impl Wiring {
         };
         supervisor.start_with(kill, |a| a.beat.clone(), restartable, &self.stop);
         let hourly = Hourly {
-            preflight: Preflight { shields: Some(shields.clone()), ..self.preflight.clone() },
+            preflight: Preflight {
+                shields: Some(shields.clone()),
+                ..self.preflight.clone()
+            },
             commands: commands_tx.clone(),
             asks: preflight_rx,
             every: config.sync.preflight,
@@ -542,7 +662,15 @@ impl Wiring {
                 supervisor.start_with(feed, |a| a.beat.clone(), restartable, &self.stop);
             }
         }
-        Ok((supervisor, Views { market, account, readiness, standing }))
+        Ok((
+            supervisor,
+            Views {
+                market,
+                account,
+                readiness,
+                standing,
+            },
+        ))
     }
 
     fn line(&self) -> Line {
@@ -552,9 +680,16 @@ impl Wiring {
                 signer: Some(self.reached.signer.clone()),
                 ..self.stream()
             };
-            OrderSocket::open(config, self.clock().clone(), self.config.venue.request_timeout)
+            OrderSocket::open(
+                config,
+                self.clock().clone(),
+                self.config.venue.request_timeout,
+            )
         });
-        Line { rest: Trading::over(self.reached.venue.clone()), socket }
+        Line {
+            rest: Trading::over(self.reached.venue.clone()),
+            socket,
+        }
     }
 }
 
@@ -562,7 +697,10 @@ impl Wiring {
 const RETIRED: Sleeve = Sleeve {
     weight: rust_decimal::Decimal::ZERO,
     instruments: Vec::new(),
-    execution: WorkingPolicy::IocLimit { collar: Bps(50), tries: 3 },
+    execution: WorkingPolicy::IocLimit {
+        collar: Bps(50),
+        tries: 3,
+    },
 };
 
 /// How patient reconciliation is at this speed of the venue's clock.
@@ -585,7 +723,12 @@ fn patience(config: &Config, clock: &Clock) -> Patience {
 }
 
 fn protecting(config: &Config) -> Protecting {
-    let unprotected_max = Ms(i64::try_from(config.protection.unprotected_max.as_millis()).unwrap_or(i64::MAX));
+    let unprotected_max =
+        Ms(i64::try_from(config.protection.unprotected_max.as_millis()).unwrap_or(i64::MAX));
     let settings = &config.protection;
-    Protecting { stop_default: settings.stop_default, unprotected_max, foreign: settings.foreign }
+    Protecting {
+        stop_default: settings.stop_default,
+        unprotected_max,
+        foreign: settings.foreign,
+    }
 }

@@ -1,4 +1,5 @@
-//! Alpha Arena: rule strategies and language models trade an OKX account under one allocator and one risk gate.
+//! Alpha Arena: rule strategies and language models trade an OKX account under one allocator and
+//! one risk gate.
 //!
 //! Modules in reading order: the nouns, what every actor needs, the venue, the stages in the order
 //! data flows, what persists it, what people and systemd touch.

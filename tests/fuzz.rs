@@ -1,8 +1,9 @@
-//! Messages of the venue with any value in any place: nothing panics. Each is read as the client reads it, and what is believed of
-//! it goes on to the pure code that would use it: the tracker's mind, equity, exposure, sizes.
+//! Messages of the venue with any value in any place: nothing panics. Each is read as the client
+//! reads it, and what is believed of it goes on to the pure code that would use it: the tracker's
+//! mind, equity, exposure, sizes.
 //!
-//! `FUZZ_RUNS=5000000 cargo test --release --test fuzz -- --nocapture` runs so many in all; `FUZZ_SEED=17 …` begins elsewhere.
-//! Without either a short run takes a fresh seed and prints it.
+//! `FUZZ_RUNS=5000000 cargo test --release --test fuzz -- --nocapture` runs so many in all;
+//! `FUZZ_SEED=17 …` begins elsewhere. Without either a short run takes a fresh seed and prints it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,17 +12,17 @@ use std::sync::Arc;
 use alpha_arena::domain::equity::{Believed, marked};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
-    AccountView, EquityBook, InstId, Instrument, MarketView, Ms, OrdType, Order, OrderIntent, Price, Purpose, Qty,
-    RunId, Side, Usd,
+    AccountView, EquityBook, InstId, Instrument, MarketView, Ms, OrdType, Order, OrderIntent,
+    Price, Purpose, Qty, RunId, Side, Usd,
 };
 use alpha_arena::exchange::market::Market;
 use alpha_arena::execution::{News, Report};
 use alpha_arena::store::Opened;
 use alpha_arena::tracking::{Act, Answer, Ask, Desk, Feed, Heard, Now, Patience, Sweep};
 use alpha_arena::venue::{
-    CreateOutcome, OrderRef, judge_cancel, judge_create, parse_account, parse_algos, parse_book, parse_candles,
-    parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_quote,
-    parse_time, parse_trades, read_bills,
+    CreateOutcome, OrderRef, judge_cancel, judge_create, parse_account, parse_algos, parse_book,
+    parse_candles, parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest,
+    parse_orders, parse_quote, parse_time, parse_trades, read_bills,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -105,8 +106,12 @@ fn count(value: &Value) -> usize {
 
 fn replace(value: &mut Value, at: &mut usize, chance: &mut Chance) -> bool {
     match value {
-        Value::Array(items) if !items.is_empty() => items.iter_mut().any(|item| replace(item, at, chance)),
-        Value::Object(map) if !map.is_empty() => map.values_mut().any(|item| replace(item, at, chance)),
+        Value::Array(items) if !items.is_empty() => {
+            items.iter_mut().any(|item| replace(item, at, chance))
+        }
+        Value::Object(map) if !map.is_empty() => {
+            map.values_mut().any(|item| replace(item, at, chance))
+        }
         leaf => {
             if *at > 0 {
                 *at -= 1;
@@ -129,7 +134,10 @@ fn replace(value: &mut Value, at: &mut usize, chance: &mut Chance) -> bool {
 fn instruments() -> BTreeMap<InstId, Arc<Instrument>> {
     let market = Market::new(1);
     let of = |name: &str| Arc::new(market.get(name).unwrap().listing.inst.clone());
-    [INST, "BTC-USDT"].into_iter().map(|name| (name.into(), of(name))).collect()
+    [INST, "BTC-USDT"]
+        .into_iter()
+        .map(|name| (name.into(), of(name)))
+        .collect()
 }
 
 fn intent() -> OrderIntent {
@@ -183,16 +191,36 @@ impl Reach {
             cash_tolerance: Decimal::ONE,
         };
         let run = RunId(uuid::Uuid::nil());
-        let (desk, _) = Desk::open(Opened::default(), instruments(), 's', run, patience, Ms(NOW));
+        let (desk, _) = Desk::open(
+            Opened::default(),
+            instruments(),
+            's',
+            run,
+            patience,
+            Ms(NOW),
+        );
         let shown = |inst: &Arc<Instrument>| InstMarket {
             instrument: Arc::clone(inst),
             quote: None,
             mark: None,
             series: BTreeMap::new(),
         };
-        let insts = instruments().iter().map(|(id, inst)| (id.clone(), shown(inst))).collect();
-        let market = MarketView { insts, live: true, ..MarketView::default() };
-        let mut reach = Self { desk, book: EquityBook::default(), account: None, market, heard: 0 };
+        let insts = instruments()
+            .iter()
+            .map(|(id, inst)| (id.clone(), shown(inst)))
+            .collect();
+        let market = MarketView {
+            insts,
+            live: true,
+            ..MarketView::default()
+        };
+        let mut reach = Self {
+            desk,
+            book: EquityBook::default(),
+            account: None,
+            market,
+            heard: 0,
+        };
         reach.hear(Heard::Up(Feed::Orders));
         let order = Order::intended(&intent(), Ms(NOW), None);
         let news = News::Intended(Box::new(order), Arc::new(intent()));
@@ -204,11 +232,19 @@ impl Reach {
 
     fn hear(&mut self, heard: Heard) {
         self.heard += 1;
-        let now = Now { venue: Ms(NOW), wall: Ms(self.heard as i64) };
+        let now = Now {
+            venue: Ms(NOW),
+            wall: Ms(self.heard as i64),
+        };
         let mut acts = self.desk.hear(heard, now);
         // A sweep that is asked for is answered with nothing, so that the next may begin.
-        while let Some(at) = acts.iter().position(|act| matches!(act, Act::Ask(Ask::Sweep(_)))) {
-            let Act::Ask(Ask::Sweep(wanted)) = acts.remove(at) else { unreachable!() };
+        while let Some(at) = acts
+            .iter()
+            .position(|act| matches!(act, Act::Ask(Ask::Sweep(_))))
+        {
+            let Act::Ask(Ask::Sweep(wanted)) = acts.remove(at) else {
+                unreachable!()
+            };
             let nothing = Sweep {
                 began: Ms(NOW),
                 pending: Vec::new(),
@@ -220,16 +256,25 @@ impl Reach {
                 refused: Vec::new(),
                 epoch: wanted.epoch,
             };
-            let more = self.desk.hear(Heard::Answer(Answer::Sweep(Ok(nothing))), now);
+            let more = self
+                .desk
+                .hear(Heard::Answer(Answer::Sweep(Ok(nothing))), now);
             // Those that this one asks for are left: they would be the same for ever.
-            acts.extend(more.into_iter().filter(|act| !matches!(act, Act::Ask(Ask::Sweep(_)))));
+            acts.extend(
+                more.into_iter()
+                    .filter(|act| !matches!(act, Act::Ask(Ask::Sweep(_)))),
+            );
         }
     }
 
     /// What others do with what is known now.
     fn use_it(&mut self) {
         let view = self.desk.view();
-        let believed = Believed { now: Ms(NOW), age: Ms(60_000), jump: Decimal::ONE };
+        let believed = Believed {
+            now: Ms(NOW),
+            age: Ms(60_000),
+            jump: Decimal::ONE,
+        };
         if let Some(account) = &self.account {
             let equity = marked(account, &self.market, &believed);
             self.book.observe(account);
@@ -302,7 +347,19 @@ const TARGETS: &[Target] = &[
     ),
     (
         "candle",
-        || json!([[NOW.to_string(), "100", "102", "99", "101", "5", "5", "500", "1"]]),
+        || {
+            json!([[
+                NOW.to_string(),
+                "100",
+                "102",
+                "99",
+                "101",
+                "5",
+                "5",
+                "500",
+                "1"
+            ]])
+        },
         |v, _| drop(parse_candles(&v.to_string())),
     ),
     (
@@ -344,7 +401,10 @@ const TARGETS: &[Target] = &[
         || json!([fill_row()]),
         |v, r| {
             if let Ok(rows) = parse_fills(v) {
-                r.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(rows) }));
+                r.hear(Heard::Answer(Answer::Fills {
+                    id: ID.into(),
+                    result: Ok(rows),
+                }));
             }
         },
     ),
@@ -369,7 +429,9 @@ const TARGETS: &[Target] = &[
         || json!([{"billId": "1", "type": "1", "ccy": "USDT", "balChg": "5", "instId": "", "ordId": "", "tradeId": "", "ts": NOW.to_string()}]),
         |v, r| {
             let Ok(page) = read_bills(v) else { return };
-            let Some(account) = r.account.clone() else { return };
+            let Some(account) = r.account.clone() else {
+                return;
+            };
             let mut account = AccountView::clone(&account);
             for bill in page.rows {
                 *account.transfers.entry(bill.ccy.clone()).or_default() += bill.change;
@@ -386,8 +448,16 @@ const TARGETS: &[Target] = &[
         || json!([{"instId": INST, "fundingRate": "0.0001", "realizedRate": "0.0001", "fundingTime": NOW.to_string(), "nextFundingTime": NOW.to_string()}]),
         |v, _| drop(parse_funding(v)),
     ),
-    ("open interest", || json!([{"instId": INST, "oi": "1000"}]), |v, _| drop(parse_open_interest(v))),
-    ("time", || json!([{"ts": NOW.to_string()}]), |v, _| drop(parse_time(v))),
+    (
+        "open interest",
+        || json!([{"instId": INST, "oi": "1000"}]),
+        |v, _| drop(parse_open_interest(v)),
+    ),
+    (
+        "time",
+        || json!([{"ts": NOW.to_string()}]),
+        |v, _| drop(parse_time(v)),
+    ),
     (
         "answer",
         || json!({"code": "0", "msg": "", "data": [{"ordId": "9", "clOrdId": ID, "sCode": "0", "sMsg": ""}]}),
@@ -400,8 +470,15 @@ const TARGETS: &[Target] = &[
 
 #[test]
 fn no_message_makes_anything_panic() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let fresh = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let fresh = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
     let seed = number("FUZZ_SEED").unwrap_or(fresh % 1_000_000_000);
     let runs = number("FUZZ_RUNS").unwrap_or(30_000);
     println!("seed {seed}, {runs} messages (FUZZ_SEED={seed} FUZZ_RUNS={runs} repeats them)");
@@ -420,8 +497,9 @@ fn no_message_makes_anything_panic() {
             }));
             if let Err(panic) = read {
                 let what = panic.downcast_ref::<String>().cloned();
-                let what =
-                    what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+                let what = what
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                    .unwrap_or_default();
                 wrong.push(format!("{name}, message {run}: {what}: {message}"));
                 reach = Reach::new();
             }
@@ -433,5 +511,10 @@ fn no_message_makes_anything_panic() {
         println!("{name:<16}{each:>10} messages");
     }
     drop(std::panic::take_hook());
-    assert!(wrong.is_empty(), "{} panics:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} panics:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(10)].join("\n")
+    );
 }

@@ -1,8 +1,9 @@
-//! How much a running daemon keeps: the default configuration on the embedded exchange at a hundred times the wall's speed, what
-//! `trading.db` grows by and what the process holds in memory.
+//! How much a running daemon keeps: the default configuration on the embedded exchange at a hundred
+//! times the wall's speed, what `trading.db` grows by and what the process holds in memory.
 //!
-//! `GROWTH_MINUTES=15 cargo test --release --test growth -- --nocapture` is a day of market time and prints both every minute, and the
-//! database by table. Without it a few seconds say what a decision cycle costs; memory is then only printed.
+//! `GROWTH_MINUTES=15 cargo test --release --test growth -- --nocapture` is a day of market time
+//! and prints both every minute, and the database by table. Without it a few seconds say what a
+//! decision cycle costs; memory is then only printed.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,19 +34,29 @@ fn db(dir: &Path) -> Option<Connection> {
 }
 
 fn number(db: &Connection, sql: &str) -> u64 {
-    db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
+    db.query_row(sql, [], |row| row.get::<_, i64>(0))
+        .map_or(0, i64::unsigned_abs)
 }
 
 /// Bytes of the database, and cycles in it.
 fn kept(dir: &Path) -> (u64, u64) {
     let Some(db) = db(dir) else { return (0, 0) };
-    let bytes = number(&db, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
-    (bytes, number(&db, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"))
+    let bytes = number(
+        &db,
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    );
+    (
+        bytes,
+        number(&db, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"),
+    )
 }
 
 fn resident(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
@@ -55,11 +66,16 @@ fn mib(bytes: u64) -> f64 {
 
 fn by_table(dir: &Path) {
     let db = db(dir).unwrap();
-    let Ok(mut query) = db.prepare("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 20")
+    let Ok(mut query) =
+        db.prepare("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 20")
     else {
         return println!("this SQLite has no dbstat");
     };
-    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).unwrap();
+    let rows = query
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })
+        .unwrap();
     println!("{:<36}{:>10}", "table or index", "MiB");
     for (name, bytes) in rows.map(Result::unwrap) {
         println!("{name:<36}{:>10.2}", mib(bytes.unsigned_abs()));
@@ -68,10 +84,18 @@ fn by_table(dir: &Path) {
 
 #[test]
 fn a_day_stays_below_a_hundred_megabytes_and_memory_below_forty() {
-    let minutes: Option<u64> = std::env::var("GROWTH_MINUTES").ok().and_then(|text| text.parse().ok());
+    let minutes: Option<u64> = std::env::var("GROWTH_MINUTES")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let dir = tempfile::tempdir().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_alpha-arena"))
-        .args(["--state-dir", &dir.path().display().to_string(), "run", "--speed", "100"])
+        .args([
+            "--state-dir",
+            &dir.path().display().to_string(),
+            "run",
+            "--speed",
+            "100",
+        ])
         .current_dir(dir.path())
         .env_clear()
         .stdout(Stdio::null())
@@ -82,7 +106,10 @@ fn a_day_stays_below_a_hundred_megabytes_and_memory_below_forty() {
     // What the first cycles cost (schema, instruments, warm-up) is no growth.
     let mut waited = 0;
     while kept(dir.path()).1 < 50 {
-        assert!(run.0.try_wait().unwrap().is_none() && waited < 600, "it does not trade");
+        assert!(
+            run.0.try_wait().unwrap().is_none() && waited < 600,
+            "it does not trade"
+        );
         std::thread::sleep(Duration::from_millis(100));
         waited += 1;
     }
@@ -90,12 +117,19 @@ fn a_day_stays_below_a_hundred_megabytes_and_memory_below_forty() {
     let mut memory = Vec::new();
     match minutes {
         Some(minutes) => {
-            println!("{:>6}{:>12}{:>12}{:>10}", "minute", "memory MiB", "db MiB", "cycles");
+            println!(
+                "{:>6}{:>12}{:>12}{:>10}",
+                "minute", "memory MiB", "db MiB", "cycles"
+            );
             for minute in 1..=minutes {
                 std::thread::sleep(Duration::from_secs(60));
                 memory.push(resident(run.0.id()));
                 let (bytes, cycles) = kept(dir.path());
-                println!("{minute:>6}{:>12.1}{:>12.1}{cycles:>10}", mib(memory[memory.len() - 1]), mib(bytes));
+                println!(
+                    "{minute:>6}{:>12.1}{:>12.1}{cycles:>10}",
+                    mib(memory[memory.len() - 1]),
+                    mib(bytes)
+                );
             }
         }
         None => {
@@ -109,8 +143,15 @@ fn a_day_stays_below_a_hundred_megabytes_and_memory_below_forty() {
     let ended = kept(dir.path());
     by_table(dir.path());
     let cycle = (ended.0 - began.0) / (ended.1 - began.1).max(1);
-    println!("{cycle} bytes a cycle, {:.1} MB a day", (cycle * CYCLES) as f64 / 1e6);
-    assert!(cycle * CYCLES <= DAY, "{cycle} bytes a cycle are {} a day", cycle * CYCLES);
+    println!(
+        "{cycle} bytes a cycle, {:.1} MB a day",
+        (cycle * CYCLES) as f64 / 1e6
+    );
+    assert!(
+        cycle * CYCLES <= DAY,
+        "{cycle} bytes a cycle are {} a day",
+        cycle * CYCLES
+    );
     let most = memory.iter().copied().max().unwrap_or(0);
     assert!(most <= MEMORY, "{:.1} MiB resident", mib(most));
     if memory.len() > 10 {

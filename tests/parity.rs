@@ -1,7 +1,9 @@
-//! One recorded market through the real actors and through the backtest: the same decisions, the same fills, to the last digit.
+//! One recorded market through the real actors and through the backtest: the same decisions, the
+//! same fills, to the last digit.
 //!
-//! The daemon trades three swaps on an exchange that fills by bars (`exchange --fills bar`), which calls the backtest's own fill
-//! function. Then the exact engine runs over the same candles. `PARITY_FILLS=540 cargo test --test parity` is the long run.
+//! The daemon trades three swaps on an exchange that fills by bars (`exchange --fills bar`), which
+//! calls the backtest's own fill function. Then the exact engine runs over the same candles.
+//! `PARITY_FILLS=540 cargo test --test parity` is the long run.
 
 #[path = "it/harness.rs"]
 #[allow(dead_code)]
@@ -17,32 +19,41 @@ use alpha_arena::backtest::margin::Funding;
 use alpha_arena::backtest::{Market, Player, Rules, exact};
 use alpha_arena::config::{Config, Layers, Overrides};
 use alpha_arena::data::{Columns, read_candles};
-use alpha_arena::domain::{Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, Rule, WorkingPolicy};
+use alpha_arena::domain::{
+    Bar, Candle, ContenderId, InstKind, Limits, Ms, Qty, Rule, WorkingPolicy,
+};
 use alpha_arena::exchange::market::listings;
 use alpha_arena::fills::Costs;
 use alpha_arena::strategy::find;
 use harness::{Daemon, Exchange, LIMIT, WIDE, command, count, wait_for, wait_within};
 use rust_decimal::Decimal;
 
-/// Instruments, a price each, and of the contender that trades it the seed, how many bars it keeps its mind, its stop in %, and its
-/// weight. The one whose stop goes off often trades what one bar fills: while an entry takes several, the daemon covers its parts
-/// with stops of their own, which a backtest does not.
+/// Instruments, a price each, and of the contender that trades it the seed, how many bars it keeps
+/// its mind, its stop in %, and its weight. The one whose stop goes off often trades what one bar
+/// fills: while an entry takes several, the daemon covers its parts with stops of their own, which
+/// a backtest does not.
 const SWAPS: [(&str, i64, u32, u32, &str, &str); 3] = [
     ("BTC-USDT-SWAP", 880_000, 1, 1, "0", "0.25"),
     ("ETH-USDT-SWAP", 300_000, 2, 1, "0.4", "0.25"),
     ("SOL-USDT-SWAP", 12_500, 3, 8, "0.1", "0.02"),
 ];
 const SPEED: &str = "120";
-/// Five hours before a midnight: trading begins with it, and there are eight hours until funding is paid, which a backtest counts
-/// before it decides and the daemon reads after.
+/// Five hours before a midnight: trading begins with it, and there are eight hours until funding is
+/// paid, which a backtest counts before it decides and the daemon reads after.
 const START: i64 = 1_750_032_000_000 - 300 * 60_000;
 
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Minutes of a seeded walk with volumes that fill an order of ours in one to six of them. Prices in ticks.
-fn write_walk(path: &Path, (price, seed): (i64, u64), bars: usize, (tick, contract): (Decimal, Decimal)) {
+/// Minutes of a seeded walk with volumes that fill an order of ours in one to six of them. Prices
+/// in ticks.
+fn write_walk(
+    path: &Path,
+    (price, seed): (i64, u64),
+    bars: usize,
+    (tick, contract): (Decimal, Decimal),
+) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = |most: i64| {
         state ^= state << 13;
@@ -55,14 +66,30 @@ fn write_walk(path: &Path, (price, seed): (i64, u64), bars: usize, (tick, contra
     for i in 0..bars as i64 {
         let open = (close + next(price / 4000 + 2) - price / 8000).max(10);
         close = (open + next(price / 500 + 2) - price / 1000).max(10);
-        let (high, low) = (open.max(close) + next(price / 2000 + 1), open.min(close) - next(price / 2000 + 1));
+        let (high, low) = (
+            open.max(close) + next(price / 2000 + 1),
+            open.min(close) - next(price / 2000 + 1),
+        );
         // 40 to 240 thousand dollars a minute, a few minutes nothing.
-        let dollars = if next(25) == 0 { 0 } else { 40_000 + next(200_000) };
-        let contracts = (Decimal::from(dollars) / (Decimal::from(open) * tick * contract)).round_dp(2);
+        let dollars = if next(25) == 0 {
+            0
+        } else {
+            40_000 + next(200_000)
+        };
+        let contracts =
+            (Decimal::from(dollars) / (Decimal::from(open) * tick * contract)).round_dp(2);
         let ts = START + i * 60_000;
         let px = |ticks: i64| (Decimal::from(ticks) * tick).normalize();
         let volume = (contracts * contract).normalize();
-        writeln!(text, "{ts},{},{},{},{},{volume}", px(open), px(high), px(low), px(close)).unwrap();
+        writeln!(
+            text,
+            "{ts},{},{},{},{},{volume}",
+            px(open),
+            px(high),
+            px(low),
+            px(close)
+        )
+        .unwrap();
     }
     std::fs::write(path, text).unwrap();
 }
@@ -92,15 +119,27 @@ fn config(dir: &Path) -> String {
 
 /// The limits that the daemon reads.
 fn limits(file: &str) -> Limits {
-    let overrides = Overrides { config: Some(file.into()), speed: None };
-    Config::check(Layers::read(&overrides, std::collections::HashMap::new()).unwrap()).unwrap().risk
+    let overrides = Overrides {
+        config: Some(file.into()),
+        speed: None,
+    };
+    Config::check(Layers::read(&overrides, std::collections::HashMap::new()).unwrap())
+        .unwrap()
+        .risk
 }
 
 /// The same market for the backtest.
 fn market(path: &Path, inst: &str) -> Market {
-    let inst = listings().into_iter().map(|listing| listing.inst).find(|i| i.id.as_str() == inst).unwrap();
+    let inst = listings()
+        .into_iter()
+        .map(|listing| listing.inst)
+        .find(|i| i.id.as_str() == inst)
+        .unwrap();
     let rows = read_candles(path).unwrap().rows;
-    let contracts = |c: Candle| Candle { volume: Qty(c.volume.0 / inst.contract_value), ..c };
+    let contracts = |c: Candle| Candle {
+        volume: Qty(c.volume.0 / inst.contract_value),
+        ..c
+    };
     let candles: Vec<Candle> = rows.into_iter().map(|row| contracts(row.candle)).collect();
     let columns = Columns::of(Bar::M1, &candles, inst.tick.0, inst.lot.0).unwrap();
     Market {
@@ -113,7 +152,11 @@ fn market(path: &Path, inst: &str) -> Market {
 
 fn player(index: usize) -> Player {
     let (_, _, seed, hold, stop, weight) = SWAPS[index];
-    let params = [("seed", f64::from(seed)), ("hold", f64::from(hold)), ("stop_pct", stop.parse().unwrap())];
+    let params = [
+        ("seed", f64::from(seed)),
+        ("hold", f64::from(hold)),
+        ("stop_pct", stop.parse().unwrap()),
+    ];
     Player {
         id: ContenderId::new(format!("on-{seed}")),
         strategy: find("random").unwrap(),
@@ -135,8 +178,20 @@ fn daemon_fills(daemon: &Daemon) -> Vec<Row> {
     let rows = query.query_map([], |row| {
         let text = |at: usize| row.get::<_, String>(at);
         let number = |at: usize| text(at).map(|text| d(&text).normalize().to_string());
-        let what = format!("{} {} @ {} fee {} {}", text(3)?, number(4)?, number(5)?, number(6)?, text(7)?);
-        Ok((row.get::<_, i64>(0)?.div_euclid(60_000) * 60_000, text(1)?, text(2)?, what))
+        let what = format!(
+            "{} {} @ {} fee {} {}",
+            text(3)?,
+            number(4)?,
+            number(5)?,
+            number(6)?,
+            text(7)?
+        );
+        Ok((
+            row.get::<_, i64>(0)?.div_euclid(60_000) * 60_000,
+            text(1)?,
+            text(2)?,
+            what,
+        ))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }
@@ -182,15 +237,32 @@ fn plain(reason: &str) -> String {
 
 #[test]
 fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
-    let wanted: i64 = std::env::var("PARITY_FILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    let wanted: i64 = std::env::var("PARITY_FILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(150);
     let dir = tempfile::tempdir().unwrap();
     let mut files = BTreeMap::new();
-    let mut args = vec!["--fills".to_owned(), "bar".to_owned(), "--speed".to_owned(), SPEED.to_owned()];
+    let mut args = vec![
+        "--fills".to_owned(),
+        "bar".to_owned(),
+        "--speed".to_owned(),
+        SPEED.to_owned(),
+    ];
     for (inst, price, seed, ..) in SWAPS {
-        let listed = listings().into_iter().map(|l| l.inst).find(|i| i.id.as_str() == inst).unwrap();
+        let listed = listings()
+            .into_iter()
+            .map(|l| l.inst)
+            .find(|i| i.id.as_str() == inst)
+            .unwrap();
         let path = dir.path().join(format!("{inst}.csv"));
         let steps = (listed.tick.0, listed.contract_value);
-        write_walk(&path, (price, u64::from(seed)), 500 + wanted as usize, steps);
+        write_walk(
+            &path,
+            (price, u64::from(seed)),
+            500 + wanted as usize,
+            steps,
+        );
         args.extend(["--candles".to_owned(), format!("{inst}={}", path.display())]);
         files.insert(inst, path);
     }
@@ -201,14 +273,21 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     // The oracle judges by a book that is not what fills here.
     daemon.checked = false;
     let fills = || count(&state, "SELECT COUNT(*) FROM fills");
-    let pace = |rate: &str| drop(exchange.http("POST", "/sim/clock", &format!("{{\"rate\":{rate}}}")));
+    let pace =
+        |rate: &str| drop(exchange.http("POST", "/sim/clock", &format!("{{\"rate\":{rate}}}")));
     let clock = || {
-        let clock: serde_json::Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
+        let clock: serde_json::Value =
+            serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
         clock["now_ms"].as_i64().unwrap()
     };
     let cycles = || count(&state, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
     // Orders that the exchange has not answered yet.
-    let leaving = || count(&state, "SELECT COUNT(*) FROM orders WHERE state IN ('created', 'intended', 'sent')") > 0;
+    let leaving = || {
+        count(
+            &state,
+            "SELECT COUNT(*) FROM orders WHERE state IN ('created', 'intended', 'sent')",
+        ) > 0
+    };
     daemon.wait_log("ready: reconciled");
     let (mut half, mut begun) = (clock() / 60_000, cycles());
     let limit = LIMIT + Duration::from_secs(wanted.unsigned_abs() * 2);
@@ -216,12 +295,19 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
         let now = clock();
         if now % 60_000 > 31_000 && now / 60_000 > half {
-            // A backtest sizes by what there is at the close, the daemon by its last read of the account: time stands still
-            // until it has read what the bar has filled. At this speed its own rhythm is slower than the bars.
+            // A backtest sizes by what there is at the close, the daemon by its last read of the
+            // account: time stands still until it has read what the bar has filled. At this speed
+            // its own rhythm is slower than the bars.
             pace("0.001");
             half = now / 60_000;
             begun = cycles();
-            let read = || command(&state, &["sync-account"]).output().unwrap().status.success();
+            let read = || {
+                command(&state, &["sync-account"])
+                    .output()
+                    .unwrap()
+                    .status
+                    .success()
+            };
             wait_for("a read of the account", read);
             pace(SPEED);
         } else if now % 60_000 < 20_000 && cycles() > begun && leaving() {
@@ -238,7 +324,10 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     let end = told.iter().map(|row| row.0).max().unwrap() - 2 * 60_000;
     daemon.kill();
 
-    let markets: Vec<Market> = SWAPS.iter().map(|(inst, ..)| market(&files[inst], inst)).collect();
+    let markets: Vec<Market> = SWAPS
+        .iter()
+        .map(|(inst, ..)| market(&files[inst], inst))
+        .collect();
     let players: Vec<Player> = (0..SWAPS.len()).map(player).collect();
     let rules = Rules {
         cash: d("100000"),
@@ -255,7 +344,10 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
         .iter()
         .map(|row| {
             let inst = &markets[row.market].instrument;
-            let (qty, price) = (inst.lot.0 * Decimal::from(row.lots), inst.tick.0 * Decimal::from(row.ticks));
+            let (qty, price) = (
+                inst.lot.0 * Decimal::from(row.lots),
+                inst.tick.0 * Decimal::from(row.ticks),
+            );
             let liquidity = if row.maker { "M" } else { "T" };
             let what = format!(
                 "{} {} @ {} fee {} {liquidity}",
@@ -264,17 +356,27 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
                 price.normalize(),
                 (-row.fee).normalize()
             );
-            (row.ts, name(row.market), format!("on-{}", SWAPS[row.player].2), what)
+            (
+                row.ts,
+                name(row.market),
+                format!("on-{}", SWAPS[row.player].2),
+                what,
+            )
         })
         .collect();
     let mut wished: Vec<Row> = decisions
         .iter()
         .map(|row| {
-            let made = row
-                .order
-                .as_ref()
-                .map_or_else(|why| plain(why), |(side, qty)| format!("{} {}", side.as_str(), d(qty).normalize()));
-            (row.at.0, row.inst.to_string(), row.contender.to_string(), format!("{} → {made}", row.target))
+            let made = row.order.as_ref().map_or_else(
+                |why| plain(why),
+                |(side, qty)| format!("{} {}", side.as_str(), d(qty).normalize()),
+            );
+            (
+                row.at.0,
+                row.inst.to_string(),
+                row.contender.to_string(),
+                format!("{} → {made}", row.target),
+            )
         })
         .collect();
     let until = |rows: &mut Vec<Row>, end: i64| {
@@ -291,8 +393,10 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
     compare("decision", &told, &wished);
     // A part is a fill that was not the whole of its order.
     let mut of_order: BTreeMap<u32, usize> = BTreeMap::new();
-    let of_orders =
-        outcome.fills.iter().filter(|row| row.ts <= end && row.cause == alpha_arena::backtest::lane::Cause::Order);
+    let of_orders = outcome
+        .fills
+        .iter()
+        .filter(|row| row.ts <= end && row.cause == alpha_arena::backtest::lane::Cause::Order);
     of_orders.for_each(|row| *of_order.entry(row.order).or_default() += 1);
     let partial: usize = of_order.values().filter(|count| **count > 1).sum();
     let stops = outcome
@@ -306,7 +410,11 @@ fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
         made.len(),
         (end - first) / 60_000
     );
-    assert!(made.len() as i64 >= wanted - 40 && partial * 4 >= made.len(), "{} fills, {partial} partial", made.len());
+    assert!(
+        made.len() as i64 >= wanted - 40 && partial * 4 >= made.len(),
+        "{} fills, {partial} partial",
+        made.len()
+    );
     assert!(stops as i64 * 50 >= wanted, "{stops} fills of stops");
 }
 

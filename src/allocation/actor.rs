@@ -51,7 +51,8 @@ impl Actor for Allocator {
         loop {
             tokio::select! {
                 biased;
-                // Ends when decision has ended and the last cycle is through: shutdown follows the data.
+                // Ends when decision has ended and the last cycle is through: shutdown follows the
+                // data.
                 cycle = self.cycles.recv() => match cycle {
                     Some(cycle) => self.on_cycle(cycle, &mut on_the_way, &mut works).await?,
                     None => return Ok(()),
@@ -85,41 +86,72 @@ impl Allocator {
                 reserve: self.reserve,
                 stop_default: self.stop_default,
             };
-            (allocate(&world, &cycle.proposals), Seen::of(&world, &cycle.proposals))
+            (
+                allocate(&world, &cycle.proposals),
+                Seen::of(&world, &cycle.proposals),
+            )
         };
         let at = cycle.snapshot.as_of_ms;
         let output = written(&plan);
-        debug_assert_eq!(seen.again(), output, "what is taken down is all that was looked at");
+        debug_assert_eq!(
+            seen.again(),
+            output,
+            "what is taken down is all that was looked at"
+        );
         let inputs = RunInputs::new((cycle.run_id, Stage::Allocation), "", &seen, output, at);
         self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         for (intent, row) in plan.intents.iter().filter_map(|i| {
-            let row = plan.allocations.iter().find(|row| row.cl_ord_id.as_ref() == Some(&i.cl_ord_id))?;
+            let row = plan
+                .allocations
+                .iter()
+                .find(|row| row.cl_ord_id.as_ref() == Some(&i.cl_ord_id))?;
             Some((i, row))
         }) {
-            let policy = self.sleeves.get(&intent.contender).unwrap_or(&self.retired).execution;
+            let policy = self
+                .sleeves
+                .get(&intent.contender)
+                .unwrap_or(&self.retired)
+                .execution;
             // A new decision ends the work on the one before.
             let key = (intent.contender.clone(), intent.inst.clone());
             works.insert(key, Work::begun(intent, policy, row.target, at));
         }
-        self.journal.post(Record::Allocations { run_id: cycle.run_id, at, rows: plan.allocations }).await?;
+        self.journal
+            .post(Record::Allocations {
+                run_id: cycle.run_id,
+                at,
+                rows: plan.allocations,
+            })
+            .await?;
         if plan.intents.is_empty() {
             return Ok(());
         }
         let intents: Vec<Arc<OrderIntent>> = plan.intents.into_iter().map(Arc::new).collect();
         for intent in &intents {
-            on_the_way.insert((intent.contender.clone(), intent.inst.clone()), OrderId::from(&intent.cl_ord_id));
+            on_the_way.insert(
+                (intent.contender.clone(), intent.inst.clone()),
+                OrderId::from(&intent.cl_ord_id),
+            );
             info!(event = "intent", run_id = %cycle.run_id, cl_ord_id = %intent.cl_ord_id, contender = %intent.contender,
                 inst = %intent.inst, side = intent.side.as_str(), qty = %intent.qty, purpose = intent.purpose.as_str(),
                 "wants an order");
         }
-        self.hand_on(IntentBatch { run_id: cycle.run_id, intents }).await
+        self.hand_on(IntentBatch {
+            run_id: cycle.run_id,
+            intents,
+        })
+        .await
     }
 
     async fn hand_on(&self, batch: IntentBatch) -> Result<(), StageError> {
-        self.intents.send(batch).await.map_err(|_| StageError::Gone("the risk gate"))
+        self.intents
+            .send(batch)
+            .await
+            .map_err(|_| StageError::Gone("the risk gate"))
     }
 
-    /// Orders that have ended with something left, or rest where nobody comes: the next try, if there is one.
+    /// Orders that have ended with something left, or rest where nobody comes: the next try, if
+    /// there is one.
     async fn work_on(
         &mut self,
         on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
@@ -130,17 +162,42 @@ impl Allocator {
         {
             let (orders, market) = (self.orders.borrow(), self.market.borrow());
             works.retain(|(_, inst), work| {
-                let Some(shown) = market.insts.get(inst) else { return false };
+                let Some(shown) = market.insts.get(inst) else {
+                    return false;
+                };
                 let before = work.clone();
-                match work.next(&orders, &shown.instrument, shown.quote.as_ref(), now, &self.ids) {
+                match work.next(
+                    &orders,
+                    &shown.instrument,
+                    shown.quote.as_ref(),
+                    now,
+                    &self.ids,
+                ) {
                     Next::Wait => true,
                     Next::Over => false,
                     Next::Try(intent) => {
                         work.handed_on(&intent, now);
-                        let seen = Tried::of(&before, &orders, &shown.instrument, shown.quote, now, &self.ids);
-                        debug_assert_eq!(seen.again(), tried(&intent), "what is taken down is all that was looked at");
+                        let seen = Tried::of(
+                            &before,
+                            &orders,
+                            &shown.instrument,
+                            shown.quote,
+                            now,
+                            &self.ids,
+                        );
+                        debug_assert_eq!(
+                            seen.again(),
+                            tried(&intent),
+                            "what is taken down is all that was looked at"
+                        );
                         let about = (intent.run_id, Stage::Working);
-                        let inputs = RunInputs::new(about, intent.cl_ord_id.as_str(), &seen, tried(&intent), now);
+                        let inputs = RunInputs::new(
+                            about,
+                            intent.cl_ord_id.as_str(),
+                            &seen,
+                            tried(&intent),
+                            now,
+                        );
                         tries.push((*intent, inputs));
                         true
                     }
@@ -150,12 +207,19 @@ impl Allocator {
         for (intent, inputs) in tries {
             self.journal.post(Record::Inputs(Box::new(inputs))).await?;
             if intent.moves.is_none() {
-                on_the_way.insert((intent.contender.clone(), intent.inst.clone()), OrderId::from(&intent.cl_ord_id));
+                on_the_way.insert(
+                    (intent.contender.clone(), intent.inst.clone()),
+                    OrderId::from(&intent.cl_ord_id),
+                );
             }
             info!(event = "intent", run_id = %intent.run_id, cl_ord_id = %intent.cl_ord_id, contender = %intent.contender,
                 inst = %intent.inst, side = intent.side.as_str(), qty = %intent.qty, attempt = intent.attempt,
                 moves = intent.moves.is_some(), "tries again");
-            self.hand_on(IntentBatch { run_id: intent.run_id, intents: vec![Arc::new(intent)] }).await?;
+            self.hand_on(IntentBatch {
+                run_id: intent.run_id,
+                intents: vec![Arc::new(intent)],
+            })
+            .await?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Allocation: targets become child orders, one per contender and instrument, each in its own sleeve.
+//! Allocation: targets become child orders, one per contender and instrument, each in its own
+//! sleeve.
 
 mod actor;
 mod seen;

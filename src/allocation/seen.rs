@@ -11,7 +11,8 @@ use super::working::{Next, Work};
 use crate::decision::{InstSnapshot, Snapshot};
 use crate::domain::record::Proposal;
 use crate::domain::{
-    AccountView, Bar, ContenderId, InstId, Instrument, Ms, OrderId, OrderIntent, OrdersView, Quote, RunId, Usd,
+    AccountView, Bar, ContenderId, InstId, Instrument, Ms, OrderId, OrderIntent, OrdersView, Quote,
+    RunId, Usd,
 };
 
 /// Everything [`allocate`] is a function of.
@@ -36,12 +37,18 @@ impl Seen {
     /// Takes down what is looked at.
     pub fn of(world: &World<'_>, proposals: &[Proposal]) -> Self {
         let concerned = |inst: &InstId| proposals.iter().any(|p| p.inst == *inst);
-        let market = world.snapshot.market.iter().filter(|(inst, _)| concerned(inst));
+        let market = world
+            .snapshot
+            .market
+            .iter()
+            .filter(|(inst, _)| concerned(inst));
         Self {
             run_id: world.run_id,
             as_of: world.snapshot.as_of_ms,
             equity: world.snapshot.equity,
-            market: market.map(|(inst, shown)| (inst.clone(), ((*shown.instrument).clone(), shown.quote))).collect(),
+            market: market
+                .map(|(inst, shown)| (inst.clone(), ((*shown.instrument).clone(), shown.quote)))
+                .collect(),
             sleeves: world.sleeves.clone(),
             retired: world.retired.clone(),
             orders: world.orders.clone(),
@@ -63,11 +70,28 @@ impl Seen {
     pub fn again(&self) -> String {
         let market = self.market.iter().map(|(inst, (instrument, quote))| {
             let instrument = Arc::new(instrument.clone());
-            (inst.clone(), InstSnapshot { instrument, bar: None, longer: BTreeMap::new(), quote: *quote })
+            (
+                inst.clone(),
+                InstSnapshot {
+                    instrument,
+                    bar: None,
+                    longer: BTreeMap::new(),
+                    quote: *quote,
+                },
+            )
         });
-        let account = AccountView { equity: self.equity, ..AccountView::default() };
+        let account = AccountView {
+            equity: self.equity,
+            ..AccountView::default()
+        };
         let none = BTreeMap::new();
-        let snapshot = Snapshot::freeze(self.as_of, (Bar::S1, Ms::ZERO), market.collect(), &account, &none);
+        let snapshot = Snapshot::freeze(
+            self.as_of,
+            (Bar::S1, Ms::ZERO),
+            market.collect(),
+            &account,
+            &none,
+        );
         let world = World {
             run_id: self.run_id,
             snapshot: &snapshot,
@@ -105,13 +129,31 @@ impl Tried {
         now: Ms,
         ids: &Ids,
     ) -> Self {
-        let (work, orders, instrument, ids) = (work.clone(), orders.clone(), instrument.clone(), ids.clone());
-        Self { work, orders, instrument, quote, now, ids }
+        let (work, orders, instrument, ids) = (
+            work.clone(),
+            orders.clone(),
+            instrument.clone(),
+            ids.clone(),
+        );
+        Self {
+            work,
+            orders,
+            instrument,
+            quote,
+            now,
+            ids,
+        }
     }
 
     /// Tries again.
     pub fn again(&self) -> String {
-        let next = self.work.next(&self.orders, &self.instrument, self.quote.as_ref(), self.now, &self.ids);
+        let next = self.work.next(
+            &self.orders,
+            &self.instrument,
+            self.quote.as_ref(),
+            self.now,
+            &self.ids,
+        );
         match next {
             Next::Try(intent) => tried(&intent),
             Next::Wait | Next::Over => "null".to_owned(),

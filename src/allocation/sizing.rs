@@ -13,8 +13,8 @@ use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::units::quotient;
 use crate::domain::{
-    ContenderId, GoodFor, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent, OrdersView, Price, Purpose,
-    Qty, Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
+    ContenderId, GoodFor, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent,
+    OrdersView, Price, Purpose, Qty, Quote, RunId, Side, StopSpec, Then, Usd, WorkingPolicy,
 };
 
 /// A contender's capital and how its orders are worked.
@@ -62,11 +62,20 @@ pub struct Plan {
 pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
     let mut plan = Plan::default();
     for proposal in proposals {
-        let sleeve = world.sleeves.get(&proposal.contender).filter(|s| s.instruments.contains(&proposal.inst));
+        let sleeve = world
+            .sleeves
+            .get(&proposal.contender)
+            .filter(|s| s.instruments.contains(&proposal.inst));
         let sleeve = sleeve.unwrap_or(world.retired);
-        let Some(shown) = world.snapshot.market.get(&proposal.inst) else { continue };
-        let equity =
-            Usd(world.snapshot.equity.0.saturating_mul(Decimal::ONE - world.reserve).saturating_mul(sleeve.weight));
+        let Some(shown) = world.snapshot.market.get(&proposal.inst) else {
+            continue;
+        };
+        let equity = Usd(world
+            .snapshot
+            .equity
+            .0
+            .saturating_mul(Decimal::ONE - world.reserve)
+            .saturating_mul(sleeve.weight));
         let key = (proposal.contender.clone(), proposal.inst.clone());
         let current = world.orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
         let mut row = Allocation {
@@ -79,12 +88,25 @@ pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
             cl_ord_id: None,
             reason: String::new(),
         };
-        match child(world, proposal, sleeve, &shown.instrument, shown.quote.as_ref(), equity, current) {
+        match child(
+            world,
+            proposal,
+            sleeve,
+            &shown.instrument,
+            shown.quote.as_ref(),
+            equity,
+            current,
+        ) {
             Ok((target, mut intent)) => {
                 intent.sleeve = row.sleeve;
                 row.target = target;
                 row.cl_ord_id = Some(intent.cl_ord_id.clone());
-                row.reason = format!("{} {} {}", intent.purpose.as_str(), intent.side.as_str(), intent.qty);
+                row.reason = format!(
+                    "{} {} {}",
+                    intent.purpose.as_str(),
+                    intent.side.as_str(),
+                    intent.qty
+                );
                 plan.intents.push(intent);
             }
             Err((target, why)) => {
@@ -108,19 +130,36 @@ fn child(
     equity: Usd,
     current: Qty,
 ) -> Result<(Qty, OrderIntent), Refusal> {
-    let Some(share) = proposal.target else { return Err((current, "keep".into())) };
-    let Some(quote) = quote else { return Err((current, "no quote".into())) };
+    let Some(share) = proposal.target else {
+        return Err((current, "keep".into()));
+    };
+    let Some(quote) = quote else {
+        return Err((current, "no quote".into()));
+    };
     let mid = quote.mid();
-    let slot = Usd(quotient(equity.0, Decimal::from(sleeve.instruments.len().max(1))));
-    let share = if inst.kind == InstKind::Spot { share.fraction().max(Decimal::ZERO) } else { share.fraction() };
+    let slot = Usd(quotient(
+        equity.0,
+        Decimal::from(sleeve.instruments.len().max(1)),
+    ));
+    let share = if inst.kind == InstKind::Spot {
+        share.fraction().max(Decimal::ZERO)
+    } else {
+        share.fraction()
+    };
     let magnitude = inst.size_for(Usd(slot.0.saturating_mul(share.abs())), mid);
-    let target = if share < Decimal::ZERO { Qty(-magnitude.0) } else { magnitude };
+    let target = if share < Decimal::ZERO {
+        Qty(-magnitude.0)
+    } else {
+        magnitude
+    };
     let delta = Qty(target.0.saturating_sub(current.0));
     if let Some(order) = busy(world, proposal) {
         return Err((target, format!("order {order} is still on its way")));
     }
     let qty = inst.floor_lot(delta.abs());
-    let change = inst.notional(qty, mid).ok_or_else(|| (target, "the amount overflows".to_owned()))?;
+    let change = inst
+        .notional(qty, mid)
+        .ok_or_else(|| (target, "the amount overflows".to_owned()))?;
     if qty < inst.min_size {
         return Err((target, "at target".into()));
     }
@@ -128,12 +167,19 @@ fn child(
     if !target.is_zero() && change.0 < world.no_trade_band.saturating_mul(slot.0) {
         return Err((
             target,
-            format!("change of {} USD is inside the no-trade band", change.0.round_dp(2).normalize()),
+            format!(
+                "change of {} USD is inside the no-trade band",
+                change.0.round_dp(2).normalize()
+            ),
         ));
     }
     let side = Side::of(delta);
     let same_direction = current.0.saturating_mul(target.0) >= Decimal::ZERO;
-    let purpose = if same_direction && target.abs() < current.abs() { Purpose::Exit } else { Purpose::Entry };
+    let purpose = if same_direction && target.abs() < current.abs() {
+        Purpose::Exit
+    } else {
+        Purpose::Entry
+    };
     let (ord_type, limit, ttl) = worked(sleeve.execution, side, inst, quote);
     let slippage = match sleeve.execution {
         WorkingPolicy::Market { slippage } => slippage,
@@ -150,11 +196,18 @@ fn child(
         leg: 0,
         attempt: 0,
     };
-    // Whatever the strategy says, an entry on a swap leaves with a stop: the venue makes it, even if we have died.
+    // Whatever the strategy says, an entry on a swap leaves with a stop: the venue makes it, even
+    // if we have died.
     let price = limit.unwrap_or(mid);
     let sized_by_its_stop = purpose == Purpose::Entry && proposal.good_for.is_some();
-    if let Some(trigger) = proposal.stop.filter(|trigger| sized_by_its_stop && !protects(side, *trigger, price)) {
-        return Err((target, format!("the market is beyond its stop at {trigger}"))); // under another it is another bet
+    if let Some(trigger) = proposal
+        .stop
+        .filter(|trigger| sized_by_its_stop && !protects(side, *trigger, price))
+    {
+        return Err((
+            target,
+            format!("the market is beyond its stop at {trigger}"),
+        )); // under another it is another bet
     }
     let stop = proposal
         .stop
@@ -162,7 +215,11 @@ fn child(
         .or_else(|| default_stop(inst, side, price, world.stop_default))
         .filter(|_| purpose == Purpose::Entry)
         .map(|trigger| StopSpec {
-            algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
+            algo_id: ClientIdSeed {
+                purpose: Purpose::Stop,
+                ..seed
+            }
+            .client_order_id(),
             trigger,
             attached: inst.kind == InstKind::Swap,
         });
@@ -180,7 +237,9 @@ fn child(
         purpose,
         leg: 0,
         attempt: 0,
-        reduce_only: purpose == Purpose::Exit && inst.kind == InstKind::Swap && reduces(world.orders, inst, side, qty),
+        reduce_only: purpose == Purpose::Exit
+            && inst.kind == InstKind::Swap
+            && reduces(world.orders, inst, side, qty),
         stop,
         reference: mid,
         decided_at: world.snapshot.as_of_ms,
@@ -194,23 +253,43 @@ fn child(
     Ok((target, intent))
 }
 
-/// Does it take from the venue's position, which is the net of all sleeves and of what is not ours, and no more than there
-/// is? Then the venue may hold it to that. An exit of one sleeve may well open at the venue, if others hold the opposite.
+/// Does it take from the venue's position, which is the net of all sleeves and of what is not ours,
+/// and no more than there is? Then the venue may hold it to that. An exit of one sleeve may well
+/// open at the venue, if others hold the opposite.
 fn reduces(orders: &OrdersView, inst: &Instrument, side: Side, qty: Qty) -> bool {
-    let ours: Decimal = orders.holdings.iter().filter(|((_, on), _)| *on == inst.id).map(|(_, h)| h.qty.0).sum();
-    let net = ours.saturating_add(orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0));
+    let ours: Decimal = orders
+        .holdings
+        .iter()
+        .filter(|((_, on), _)| *on == inst.id)
+        .map(|(_, h)| h.qty.0)
+        .sum();
+    let net = ours.saturating_add(
+        orders
+            .foreign
+            .get(&inst.id)
+            .map_or(Decimal::ZERO, |qty| qty.0),
+    );
     // Nothing else may be on its way that could have taken it first.
-    let others = orders.open.values().any(|o| o.inst == inst.id && o.side == side);
+    let others = orders
+        .open
+        .values()
+        .any(|o| o.inst == inst.id && o.side == side);
     !others && side == Side::of(Qty(-net)) && qty.0 <= net.abs()
 }
 
-/// An order of this contender in this instrument that has not ended, or that the tracker has not seen yet.
+/// An order of this contender in this instrument that has not ended, or that the tracker has not
+/// seen yet.
 fn busy(world: &World<'_>, proposal: &Proposal) -> Option<OrderId> {
-    let working = world.orders.open.values().find(|o| o.contender == proposal.contender && o.inst == proposal.inst);
+    let working = world
+        .orders
+        .open
+        .values()
+        .find(|o| o.contender == proposal.contender && o.inst == proposal.inst);
     let key = (proposal.contender.clone(), proposal.inst.clone());
     working.map(|o| o.id.clone()).or_else(|| {
         let handed_on = world.on_the_way.get(&key)?;
-        (world.orders.latest.get(&key).map(|latest| &latest.id) != Some(handed_on)).then(|| handed_on.clone())
+        (world.orders.latest.get(&key).map(|latest| &latest.id) != Some(handed_on))
+            .then(|| handed_on.clone())
     })
 }
 
@@ -228,12 +307,26 @@ pub(super) fn worked(
                 Side::Buy => quote.ask.0.saturating_mul(Decimal::ONE + collar.fraction()),
                 Side::Sell => quote.bid.0.saturating_mul(Decimal::ONE - collar.fraction()),
             };
-            (OrdType::Ioc, Some(inst.limit_tick(side, Price(limit))), None)
+            (
+                OrdType::Ioc,
+                Some(inst.limit_tick(side, Price(limit))),
+                None,
+            )
         }
-        WorkingPolicy::PostOnly { ttl, then, tries, .. } => {
-            let limit = if side == Side::Buy { quote.bid } else { quote.ask };
+        WorkingPolicy::PostOnly {
+            ttl, then, tries, ..
+        } => {
+            let limit = if side == Side::Buy {
+                quote.bid
+            } else {
+                quote.ask
+            };
             // One that follows the touch lives through all its moves.
-            let lives = if then == Then::Reprice { ttl.0.saturating_mul(i64::from(tries)) } else { ttl.0 };
+            let lives = if then == Then::Reprice {
+                ttl.0.saturating_mul(i64::from(tries))
+            } else {
+                ttl.0
+            };
             (OrdType::PostOnly, Some(limit), Some(Ms(lives)))
         }
     }
@@ -255,7 +348,11 @@ fn default_stop(inst: &Instrument, side: Side, price: Price, share: Decimal) -> 
 }
 
 pub(super) fn protects(side: Side, trigger: Price, entry: Price) -> bool {
-    if side == Side::Buy { trigger < entry } else { trigger > entry }
+    if side == Side::Buy {
+        trigger < entry
+    } else {
+        trigger > entry
+    }
 }
 
 #[cfg(test)]

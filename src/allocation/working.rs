@@ -1,13 +1,13 @@
-//! Working an order after its first try: again, moved, or across the book. Each try is a new intent that passes the gate
-//! like any other, sized from what is left to the target by then. Pure.
+//! Working an order after its first try: again, moved, or across the book. Each try is a new intent
+//! that passes the gate like any other, sized from what is left to the target by then. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::view::OpenOrder;
 use crate::domain::{
-    Instrument, Ms, OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Side, StopSpec, Then,
-    WorkingPolicy,
+    Instrument, Ms, OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Side,
+    StopSpec, Then, WorkingPolicy,
 };
 
 use super::sizing::{Ids, protects, within, worked};
@@ -43,16 +43,38 @@ impl Work {
     /// A decision whose first order is on its way.
     pub fn begun(first: &OrderIntent, policy: WorkingPolicy, target: Qty, now: Ms) -> Self {
         let current = OrderId::from(&first.cl_ord_id);
-        Self { first: first.clone(), policy, target, tries: 1, current, since: now }
+        Self {
+            first: first.clone(),
+            policy,
+            target,
+            tries: 1,
+            current,
+            since: now,
+        }
     }
 
     /// What is to be done now.
-    pub fn next(&self, orders: &OrdersView, inst: &Instrument, quote: Option<&Quote>, now: Ms, ids: &Ids) -> Next {
+    pub fn next(
+        &self,
+        orders: &OrdersView,
+        inst: &Instrument,
+        quote: Option<&Quote>,
+        now: Ms,
+        ids: &Ids,
+    ) -> Next {
         let key = (self.first.contender.clone(), self.first.inst.clone());
-        let Some(latest) = orders.latest.get(&key).filter(|latest| latest.id == self.current) else {
+        let Some(latest) = orders
+            .latest
+            .get(&key)
+            .filter(|latest| latest.id == self.current)
+        else {
             return Next::Wait;
         };
-        if let Some(open) = orders.open.get(&self.current).filter(|open| !open.state.is_final()) {
+        if let Some(open) = orders
+            .open
+            .get(&self.current)
+            .filter(|open| !open.state.is_final())
+        {
             return self.move_to_touch(open, inst, quote, now, ids);
         }
         let spent = matches!(latest.state, OrderState::Canceled | OrderState::Filled);
@@ -62,16 +84,25 @@ impl Work {
         if !latest.settled {
             return Next::Wait;
         }
-        let Some(quote) = quote.filter(|_| self.tries < self.policy.tries()) else { return Next::Over };
+        let Some(quote) = quote.filter(|_| self.tries < self.policy.tries()) else {
+            return Next::Over;
+        };
         let held = orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
         let delta = Qty(self.target.0.saturating_sub(held.0));
         let qty = inst.floor_lot(delta.abs());
-        if Side::of(delta) != self.first.side || qty < inst.min_size || orders.frozen(&self.first.inst).is_some() {
+        if Side::of(delta) != self.first.side
+            || qty < inst.min_size
+            || orders.frozen(&self.first.inst).is_some()
+        {
             return Next::Over;
         }
         let policy = match self.policy {
             // Its time has come to take what is there.
-            WorkingPolicy::PostOnly { then: Then::Cross, collar, .. } => WorkingPolicy::IocLimit { collar, tries: 1 },
+            WorkingPolicy::PostOnly {
+                then: Then::Cross,
+                collar,
+                ..
+            } => WorkingPolicy::IocLimit { collar, tries: 1 },
             other => other,
         };
         let (ord_type, limit, ttl) = worked(policy, self.first.side, inst, quote);
@@ -79,15 +110,38 @@ impl Work {
         if !self.stop_still_protects(limit.unwrap_or_else(|| quote.mid())) {
             return Next::Over; // the market is where it was to be stopped
         }
-        Next::Try(Box::new(OrderIntent { qty, ord_type, limit, ttl, ..self.again(quote, now, ids) }))
+        Next::Try(Box::new(OrderIntent {
+            qty,
+            ord_type,
+            limit,
+            ttl,
+            ..self.again(quote, now, ids)
+        }))
     }
 
-    /// A resting order whose time is over follows the touch, if that is the policy and the touch has moved.
-    fn move_to_touch(&self, open: &OpenOrder, inst: &Instrument, quote: Option<&Quote>, now: Ms, ids: &Ids) -> Next {
-        let WorkingPolicy::PostOnly { ttl, then: Then::Reprice, .. } = self.policy else { return Next::Wait };
+    /// A resting order whose time is over follows the touch, if that is the policy and the touch
+    /// has moved.
+    fn move_to_touch(
+        &self,
+        open: &OpenOrder,
+        inst: &Instrument,
+        quote: Option<&Quote>,
+        now: Ms,
+        ids: &Ids,
+    ) -> Next {
+        let WorkingPolicy::PostOnly {
+            ttl,
+            then: Then::Reprice,
+            ..
+        } = self.policy
+        else {
+            return Next::Wait;
+        };
         let rests = matches!(open.state, OrderState::Acked | OrderState::PartiallyFilled);
         let due = now.since(self.since) >= ttl && self.tries < self.policy.tries();
-        let Some(quote) = quote.filter(|_| rests && due) else { return Next::Wait };
+        let Some(quote) = quote.filter(|_| rests && due) else {
+            return Next::Wait;
+        };
         let (_, limit, _) = worked(self.policy, self.first.side, inst, quote);
         if limit.is_none_or(|limit| Some(limit) == open.limit) {
             return Next::Wait; // it is there already
@@ -97,12 +151,21 @@ impl Work {
             return Next::Wait;
         }
         let moves = Some(self.current.clone());
-        Next::Try(Box::new(OrderIntent { qty: open.leaves, limit, moves, stop: None, ..again }))
+        Next::Try(Box::new(OrderIntent {
+            qty: open.leaves,
+            limit,
+            moves,
+            stop: None,
+            ..again
+        }))
     }
 
     /// Would the stop of the decision still be on the losing side of an entry at this price?
     fn stop_still_protects(&self, price: Price) -> bool {
-        self.first.stop.as_ref().is_none_or(|stop| protects(self.first.side, stop.trigger, price))
+        self.first
+            .stop
+            .as_ref()
+            .is_none_or(|stop| protects(self.first.side, stop.trigger, price))
     }
 
     /// The next try, but for what it is to be.
@@ -120,7 +183,11 @@ impl Work {
             attempt,
         };
         let stop = self.first.stop.as_ref().map(|stop| StopSpec {
-            algo_id: ClientIdSeed { purpose: Purpose::Stop, ..seed }.client_order_id(),
+            algo_id: ClientIdSeed {
+                purpose: Purpose::Stop,
+                ..seed
+            }
+            .client_order_id(),
             trigger: stop.trigger,
             attached: stop.attached,
         });

@@ -1,9 +1,11 @@
-//! A model over history: asked at the same closes, within the same budget, judged by the same checks as in the daemon. Pure: where
-//! its replies come from is somebody else's business, and one that is not there is counted, never invented.
+//! A model over history: asked at the same closes, within the same budget, judged by the same
+//! checks as in the daemon. Pure: where its replies come from is somebody else's business, and one
+//! that is not there is counted, never invented.
 //!
-//! What it is shown differs from what it would have been shown: each question is asked at the very instant of its close, the spread
-//! is the one that is assumed, and nobody knows how deep the book was. So a reply that was given in the daemon is hardly ever the
-//! answer to one of these questions, word for word; those that `--ask` has asked are.
+//! What it is shown differs from what it would have been shown: each question is asked at the very
+//! instant of its close, the spread is the one that is assumed, and nobody knows how deep the book
+//! was. So a reply that was given in the daemon is hardly ever the answer to one of these
+//! questions, word for word; those that `--ask` has asked are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use super::exact::{Advice, Advisor, run_at};
 use crate::data::in_bars_of;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, Bar, Candle, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price, Quote, Series,
+    AccountView, Bar, Candle, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price, Quote,
+    Series,
 };
 use crate::llm::Code;
 use crate::llm::answer::Mode;
@@ -36,7 +39,8 @@ use crate::llm::seat::{Cadence, Seat};
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub at: Ms,
-    /// The request's body for each way of asking for JSON, and its SHA-256: model, parameters and prompt are in it.
+    /// The request's body for each way of asking for JSON, and its SHA-256: model, parameters and
+    /// prompt are in it.
     pub requests: Vec<(Format, String, [u8; 32])>,
 }
 
@@ -110,7 +114,8 @@ pub struct Made {
     pub longer: Vec<Bar>,
     /// Bars of each size that are known at any time.
     pub history_bars: usize,
-    /// How long an answer takes: it is judged at the first close after that, on what is known by then.
+    /// How long an answer takes: it is judged at the first close after that, on what is known by
+    /// then.
     pub think: Ms,
 }
 
@@ -119,11 +124,17 @@ impl<'a> Model<'a> {
     pub fn new(made: Made, markets: &'a [Market], source: &'a mut Source<'a>) -> Self {
         let of = |market: &Market| {
             let base = market.columns.bar;
-            let candles: Vec<Candle> = (0..market.columns.len()).map(|index| candle(market, index)).collect();
+            let candles: Vec<Candle> = (0..market.columns.len())
+                .map(|index| candle(market, index))
+                .collect();
             let series = Series::new(base, candles);
-            let longer =
-                made.longer.iter().filter_map(|bar| Some((*bar, in_bars_of(&series, *bar)?.candles().to_vec())));
-            let sizes: Vec<_> = std::iter::once((base, series.candles().to_vec())).chain(longer).collect();
+            let longer = made
+                .longer
+                .iter()
+                .filter_map(|bar| Some((*bar, in_bars_of(&series, *bar)?.candles().to_vec())));
+            let sizes: Vec<_> = std::iter::once((base, series.candles().to_vec()))
+                .chain(longer)
+                .collect();
             (market.instrument.id.clone(), sizes)
         };
         Self {
@@ -145,7 +156,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The market as it was known at an instant: closed bars only, half the spread on both sides of the last close.
+    /// The market as it was known at an instant: closed bars only, half the spread on both sides of
+    /// the last close.
     fn market(&self, now: Ms) -> MarketView {
         let mut insts = BTreeMap::new();
         for market in self.markets {
@@ -156,7 +168,11 @@ impl<'a> Model<'a> {
                 let known = &all[end.saturating_sub(self.shown_bars)..end];
                 series.insert(*bar, Series::new(*bar, known.to_vec()));
             }
-            let Some(last) = series.values().next().and_then(|series| series.candles().last().copied()) else {
+            let Some(last) = series
+                .values()
+                .next()
+                .and_then(|series| series.candles().last().copied())
+            else {
                 continue;
             };
             let half = (last.close.0 * market.costs.half_spread).max(inst.tick.0);
@@ -169,21 +185,40 @@ impl<'a> Model<'a> {
                 at: now,
             };
             let mark = market.is_swap().then_some((last.close, now));
-            insts
-                .insert(inst.id.clone(), InstMarket { instrument: Arc::clone(inst), quote: Some(quote), mark, series });
+            insts.insert(
+                inst.id.clone(),
+                InstMarket {
+                    instrument: Arc::clone(inst),
+                    quote: Some(quote),
+                    mark,
+                    series,
+                },
+            );
         }
-        MarketView { insts, live: true, ..MarketView::default() }
+        MarketView {
+            insts,
+            live: true,
+            ..MarketView::default()
+        }
     }
 
-    /// What is known beside prices: the rate that was paid last, and when the next falls due. Nobody has recorded depth or open
-    /// interest.
+    /// What is known beside prices: the rate that was paid last, and when the next falls due.
+    /// Nobody has recorded depth or open interest.
     fn extras(&self, now: Ms) -> BTreeMap<InstId, Extras> {
         let of = |market: &Market| {
             let next_funding = Some(market.funding.next(now));
-            let extras = Extras { funding_rate: market.funding.last(now), next_funding, ..Extras::default() };
+            let extras = Extras {
+                funding_rate: market.funding.last(now),
+                next_funding,
+                ..Extras::default()
+            };
             (market.instrument.id.clone(), extras)
         };
-        self.markets.iter().filter(|market| market.is_swap()).map(of).collect()
+        self.markets
+            .iter()
+            .filter(|market| market.is_swap())
+            .map(of)
+            .collect()
     }
 
     fn contract(
@@ -215,10 +250,19 @@ impl<'a> Model<'a> {
     }
 
     /// Puts a question, if the day's budget allows it; its answer is there at `at`.
-    fn ask(&mut self, (now, at): (Ms, Ms), (subject, trigger): (Option<&InstId>, &str), seen: Seen<'_>) {
+    fn ask(
+        &mut self,
+        (now, at): (Ms, Ms),
+        (subject, trigger): (Option<&InstId>, &str),
+        seen: Seen<'_>,
+    ) {
         let render = |model: &Self, close_only: bool| {
             let contract = model.contract(now, (subject, trigger), seen, close_only);
-            model.template.render(model.arm.mode, &contract).map(|prompt| (contract, prompt)).ok()
+            model
+                .template
+                .render(model.arm.mode, &contract)
+                .map(|prompt| (contract, prompt))
+                .ok()
         };
         let Some((mut contract, mut prompt)) = render(self, false) else {
             *self.counts.failures.entry("prompt".to_owned()).or_default() += 1;
@@ -226,7 +270,11 @@ impl<'a> Model<'a> {
         };
         let worst = Worst::of_prompt(&prompt, self.arm.mode, &self.parameters, &self.prices);
         let about_a_position = Seat::holds(&self.arm, subject, seen.0, seen.2);
-        let close_only = match self.seat.spent(now).room(&self.allowance, about_a_position, worst) {
+        let close_only = match self
+            .seat
+            .spent(now)
+            .room(&self.allowance, about_a_position, worst)
+        {
             Ok(Room::Free) => None,
             Ok(Room::Reserve(why)) => match render(self, true) {
                 Some(narrower) => {
@@ -236,7 +284,11 @@ impl<'a> Model<'a> {
                 None => return,
             },
             Err(_) => {
-                *self.counts.not_asked.entry(Code::Budget.to_string()).or_default() += 1;
+                *self
+                    .counts
+                    .not_asked
+                    .entry(Code::Budget.to_string())
+                    .or_default() += 1;
                 return;
             }
         };
@@ -252,18 +304,38 @@ impl<'a> Model<'a> {
                 return;
             };
             if reply.late {
-                *self.counts.failures.entry(Code::Late.to_string()).or_default() += 1;
+                *self
+                    .counts
+                    .failures
+                    .entry(Code::Late.to_string())
+                    .or_default() += 1;
                 self.counts.answered += 1;
                 return;
             }
-            match read(200, reply.body.as_bytes(), self.arm.mode, &contract.data.meta.snap).answer {
+            match read(
+                200,
+                reply.body.as_bytes(),
+                self.arm.mode,
+                &contract.data.meta.snap,
+            )
+            .answer
+            {
                 Ok(items) => {
                     self.counts.answered += 1;
-                    self.pending.push(Pending { at, contract, items, close_only });
+                    self.pending.push(Pending {
+                        at,
+                        contract,
+                        items,
+                        close_only,
+                    });
                     return;
                 }
                 Err(refused) => {
-                    *self.counts.failures.entry(refused.code.to_string()).or_default() += 1;
+                    *self
+                        .counts
+                        .failures
+                        .entry(refused.code.to_string())
+                        .or_default() += 1;
                     if !refused.code.is_form() || tries_left == 0 {
                         self.counts.answered += 1;
                         return;
@@ -274,14 +346,29 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Counts what a question has cost, as far as its server has counted; one that is missing has made a call.
+    /// Counts what a question has cost, as far as its server has counted; one that is missing has
+    /// made a call.
     fn pay(&self, now: Ms, reply: Option<&Replied>) {
-        let body = reply.and_then(|reply| serde_json::from_str::<serde_json::Value>(&reply.body).ok());
+        let body =
+            reply.and_then(|reply| serde_json::from_str::<serde_json::Value>(&reply.body).ok());
         let usage = body.and_then(|body| about(&body).usage).unwrap_or_default();
-        let (tokens, cost) = (usage.prompt.saturating_add(usage.completion), self.prices.cost(usage));
-        let mut spent = self.seat.spent.lock().expect("nobody panics while counting");
-        let none = Worst { tokens: 0, cost_usd: Decimal::ZERO };
-        *spent = spent.on(now).reserved(none).settled((now.utc_day(), none), tokens, cost);
+        let (tokens, cost) = (
+            usage.prompt.saturating_add(usage.completion),
+            self.prices.cost(usage),
+        );
+        let mut spent = self
+            .seat
+            .spent
+            .lock()
+            .expect("nobody panics while counting");
+        let none = Worst {
+            tokens: 0,
+            cost_usd: Decimal::ZERO,
+        };
+        *spent = spent
+            .on(now)
+            .reserved(none)
+            .settled((now.utc_day(), none), tokens, cost);
     }
 
     /// The requests that these words may be sent as.
@@ -293,11 +380,20 @@ impl<'a> Model<'a> {
             let hash: [u8; 32] = Sha256::digest(&body).into();
             (format, body, hash)
         };
-        Asked { at, requests: Format::ALL.map(one).to_vec() }
+        Asked {
+            at,
+            requests: Format::ALL.map(one).to_vec(),
+        }
     }
 
     /// An answer has been thought of: it is judged on the state of now.
-    fn act(&mut self, now: Ms, pending: Pending, (market, account, orders): Seen<'_>, out: &mut Advice) {
+    fn act(
+        &mut self,
+        now: Ms,
+        pending: Pending,
+        (market, account, orders): Seen<'_>,
+        out: &mut Advice,
+    ) {
         let extras = self.extras(now);
         let moment = Moment {
             now,
@@ -316,7 +412,11 @@ impl<'a> Model<'a> {
         let verdicts = judge(&moment, items);
         self.seat.last_decision = Some(now);
         for verdict in verdicts {
-            *self.counts.items.entry(verdict.code.to_string()).or_default() += 1;
+            *self
+                .counts
+                .items
+                .entry(verdict.code.to_string())
+                .or_default() += 1;
             if verdict.code != Code::Accepted {
                 continue;
             }
@@ -325,12 +425,16 @@ impl<'a> Model<'a> {
                 let held = crate::llm::plan::held(orders, market, &self.arm.id, &inst);
                 if !held.is_zero() {
                     // As the desk tells the gate: what is held is under the newest stop at once.
-                    out.stops.push((self.arm.id.clone(), inst.clone(), plan.stop));
+                    out.stops
+                        .push((self.arm.id.clone(), inst.clone(), plan.stop));
                 }
                 self.seat.adopt(plan, held.is_zero(), now);
             }
             if let (Some(stop), Some(plan)) = (verdict.tightened, self.seat.plans.get(&inst)) {
-                let plan = Plan { stop, ..plan.clone() };
+                let plan = Plan {
+                    stop,
+                    ..plan.clone()
+                };
                 self.seat.adopt(plan, false, now);
                 out.stops.push((self.arm.id.clone(), inst, stop));
             }
@@ -348,12 +452,18 @@ impl Advisor for Model<'_> {
         let base = self.markets[0].columns.bar;
         let mut out = Advice::default();
         for trade in self.seat.ended(&self.arm.id, &market, orders, now) {
-            let why = trade.reason.split([':', ' ']).next().unwrap_or_default().to_owned();
+            let why = trade
+                .reason
+                .split([':', ' '])
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             *self.counts.endings.entry(why).or_default() += 1;
         }
         out.proposals = self.seat.exits(&self.arm.id, (base, &market), orders, now);
         let all = std::mem::take(&mut self.pending);
-        let (due, thinking): (Vec<Pending>, Vec<Pending>) = all.into_iter().partition(|pending| now >= pending.at);
+        let (due, thinking): (Vec<Pending>, Vec<Pending>) =
+            all.into_iter().partition(|pending| now >= pending.at);
         self.pending = thinking;
         for pending in due {
             self.act(now, pending, (&market, account, orders), &mut out);
@@ -362,18 +472,35 @@ impl Advisor for Model<'_> {
         // One question after the other; who still thinks at a close is not asked at it.
         let busy = !self.pending.is_empty();
         let mut at = now;
-        for (subject, trigger) in self.seat.due(&self.arm, &self.cadence, now, &market, single) {
+        for (subject, trigger) in self
+            .seat
+            .due(&self.arm, &self.cadence, now, &market, single)
+        {
             let about = |inst: &InstId| subject.as_ref().is_none_or(|only| only == inst);
-            let short = self.arm.instruments.iter().filter(|inst| about(inst)).any(|inst| {
-                market.insts.get(inst).and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar))).is_none()
-            });
+            let short = self
+                .arm
+                .instruments
+                .iter()
+                .filter(|inst| about(inst))
+                .any(|inst| {
+                    market
+                        .insts
+                        .get(inst)
+                        .and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar)))
+                        .is_none()
+                });
             // One question about it at a time.
             if short || busy {
                 continue;
             }
             at = at.plus(self.think);
-            self.seat.note_asked(&self.arm, subject.as_ref(), &market, now);
-            self.ask((now, at), (subject.as_ref(), &trigger), (&market, account, orders));
+            self.seat
+                .note_asked(&self.arm, subject.as_ref(), &market, now);
+            self.ask(
+                (now, at),
+                (subject.as_ref(), &trigger),
+                (&market, account, orders),
+            );
             if self.think <= Ms::ZERO
                 && let Some(pending) = self.pending.pop()
             {

@@ -46,8 +46,17 @@ pub struct Figures {
 
 impl Figures {
     /// Figures that a ranking may go by. Larger is better in all of them.
-    pub const METRICS: [&str; 9] =
-        ["sharpe", "total_return", "cagr", "sortino", "calmar", "omega", "profit_factor", "psr", "drawdown"];
+    pub const METRICS: [&str; 9] = [
+        "sharpe",
+        "total_return",
+        "cagr",
+        "sortino",
+        "calmar",
+        "omega",
+        "profit_factor",
+        "psr",
+        "drawdown",
+    ];
 
     /// One of them by its name; what cannot be computed is the worst there is.
     pub fn metric(&self, name: &str) -> Option<f64> {
@@ -129,9 +138,16 @@ pub fn brief(market: &Market, player: &Player, rules: &Rules) -> (Figures, Vec<(
         invested: 0.0,
         bars: 0.0,
     };
-    let end = kernel::drive(market, player, rules, Streamed::new(player.build(market), columns), &mut daily);
-    let ends = (0..columns.len())
-        .filter(|i| *i + 1 == columns.len() || day(columns.closes(*i).0) != day(columns.closes(*i + 1).0));
+    let end = kernel::drive(
+        market,
+        player,
+        rules,
+        Streamed::new(player.build(market), columns),
+        &mut daily,
+    );
+    let ends = (0..columns.len()).filter(|i| {
+        *i + 1 == columns.len() || day(columns.closes(*i).0) != day(columns.closes(*i + 1).0)
+    });
     daily.prices.extend(ends.map(|i| columns.close[i]));
     let outcome = &daily.outcome;
     let all = trips(outcome, std::slice::from_ref(market));
@@ -155,7 +171,10 @@ pub fn brief(market: &Market, player: &Player, rules: &Rules) -> (Figures, Vec<(
         volatility: p.volatility,
         sharpe: p.sharpe,
         sortino: p.sortino,
-        calmar: p.cagr.filter(|_| daily.deepest > 0.0).map(|cagr| cagr / daily.deepest),
+        calmar: p
+            .cagr
+            .filter(|_| daily.deepest > 0.0)
+            .map(|cagr| cagr / daily.deepest),
         omega: p.omega,
         max_drawdown: daily.deepest,
         max_drawdown_days: daily.longest as f64 / DAY_MS as f64,
@@ -180,7 +199,12 @@ pub fn brief(market: &Market, player: &Player, rules: &Rules) -> (Figures, Vec<(
         funding: end.funding,
         days: outcome.at.len(),
     };
-    let returns = outcome.at.iter().map(|at| day(*at) as i32).zip(p.returns).collect();
+    let returns = outcome
+        .at
+        .iter()
+        .map(|at| day(*at) as i32)
+        .zip(p.returns)
+        .collect();
     (figures, returns)
 }
 
@@ -197,15 +221,36 @@ mod tests {
         // Thirty days of minutes would be slow to make by hand: 43,200 of a wave.
         let price = |i: i64| 20_000 + (2_000.0 * (i as f64 / 900.0).sin()) as i64 + (i * 37) % 50;
         let bars: Vec<[i64; 5]> = (0..43_200)
-            .map(|i| [price(i), price(i).max(price(i + 1)) + 5, price(i).min(price(i + 1)) - 5, price(i + 1), 900])
+            .map(|i| {
+                [
+                    price(i),
+                    price(i).max(price(i + 1)) + 5,
+                    price(i).min(price(i + 1)) - 5,
+                    price(i + 1),
+                    900,
+                ]
+            })
             .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let told = player((0..43_200).step_by(1500).map(|bar| (bar, if bar % 3000 == 0 { 100.0 } else { -60.0 })), 3.0);
+        let told = player(
+            (0..43_200)
+                .step_by(1500)
+                .map(|bar| (bar, if bar % 3000 == 0 { 100.0 } else { -60.0 })),
+            3.0,
+        );
         let rules = rules(5000);
         let (short, returns) = brief(&market, &told, &rules);
-        let (long, _) = figures(std::slice::from_ref(&market), &kernel::run(&market, &told, &rules), 5000.0);
-        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-9 * b.abs().max(1.0), "{a} is not {b}");
-        assert_eq!((long.period, returns.len(), short.trades), ("day", 30, long.trades.trades));
+        let (long, _) = figures(
+            std::slice::from_ref(&market),
+            &kernel::run(&market, &told, &rules),
+            5000.0,
+        );
+        let near =
+            |a: f64, b: f64| assert!((a - b).abs() < 1e-9 * b.abs().max(1.0), "{a} is not {b}");
+        assert_eq!(
+            (long.period, returns.len(), short.trades),
+            ("day", 30, long.trades.trades)
+        );
         near(short.sharpe, long.sharpe);
         near(short.max_drawdown, long.max_drawdown);
         near(short.max_drawdown_days, long.max_drawdown_days);

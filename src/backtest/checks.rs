@@ -26,7 +26,8 @@ pub struct Drift {
     pub differ: usize,
     /// Bars after a beginning until the last difference; `None`: there was none.
     pub longest: Option<usize>,
-    /// Bars on which the later run had no opinion yet although its warm-up was over: a stance it cannot know of.
+    /// Bars on which the later run had no opinion yet although its warm-up was over: a stance it
+    /// cannot know of.
     pub silent: usize,
 }
 
@@ -45,11 +46,15 @@ impl Subject<'_> {
         out
     }
 
-    /// Runs on the whole history and on so many that are cut off: whatever it says must not depend on what came later.
-    /// (Truncate and compare.)
+    /// Runs on the whole history and on so many that are cut off: whatever it says must not depend
+    /// on what came later. (Truncate and compare.)
     pub fn lookahead(&self, columns: &Columns, cuts: usize) -> Lookahead {
         let whole = self.says(columns);
-        let mut found = Lookahead { cuts: 0, compared: 0, differ: Vec::new() };
+        let mut found = Lookahead {
+            cuts: 0,
+            compared: 0,
+            differ: Vec::new(),
+        };
         let tail = 500.min(columns.len());
         for cut in 1..=cuts {
             let end = (columns.len() * cut / (cuts + 1)).max(1);
@@ -58,7 +63,8 @@ impl Subject<'_> {
             // What came long before the end was compared at an earlier cut.
             for index in end.saturating_sub(tail)..end {
                 // Where neither has an opinion there is nothing to compare.
-                found.compared += usize::from((part[index], whole[index]) != (NO_OPINION, NO_OPINION));
+                found.compared +=
+                    usize::from((part[index], whole[index]) != (NO_OPINION, NO_OPINION));
                 if part[index] != whole[index] {
                     found.differ.push(index);
                 }
@@ -69,11 +75,19 @@ impl Subject<'_> {
         found
     }
 
-    /// Runs from the beginning and from later ones: after its declared warm-up it must say the same.
+    /// Runs from the beginning and from later ones: after its declared warm-up it must say the
+    /// same.
     pub fn warmup(&self, columns: &Columns, starts: usize) -> Drift {
         let whole = self.says(columns);
         let declared = (self.spec.build)(self.params, self.long_only).warmup();
-        let mut found = Drift { declared, starts: 0, compared: 0, differ: 0, longest: None, silent: 0 };
+        let mut found = Drift {
+            declared,
+            starts: 0,
+            compared: 0,
+            differ: 0,
+            longest: None,
+            silent: 0,
+        };
         // Both must be warm, and there must be something left to compare.
         let room = columns.len().saturating_sub(2 * declared);
         for start in 1..=starts {
@@ -111,15 +125,21 @@ mod tests {
         let mut columns = Columns::empty(Bar::M1, Decimal::ONE, Decimal::ONE, bars);
         let noise = |i: usize| ((i * i * 7919 + i * 104_729) % 1013) as f64 - 506.0;
         let price = |i: usize| {
-            let waves: f64 =
-                [(37.0, 90.0), (311.0, 400.0), (2_903.0, 2_500.0)].iter().map(|(n, a)| a * (i as f64 / n).sin()).sum();
+            let waves: f64 = [(37.0, 90.0), (311.0, 400.0), (2_903.0, 2_500.0)]
+                .iter()
+                .map(|(n, a)| a * (i as f64 / n).sin())
+                .sum();
             (50_000.0 + waves + noise(i) / 8.0).round()
         };
         for i in 0..bars {
             columns.ts.push(i as i64 * 60_000);
             columns.open.push(price(i));
-            columns.high.push(price(i).max(price(i + 1)) + (i % 17) as f64);
-            columns.low.push(price(i).min(price(i + 1)) - (i % 13) as f64);
+            columns
+                .high
+                .push(price(i).max(price(i + 1)) + (i % 17) as f64);
+            columns
+                .low
+                .push(price(i).min(price(i + 1)) - (i % 13) as f64);
             columns.close.push(price(i + 1));
             columns.volume.push((i % 29) as f64 + 1.0);
         }
@@ -130,11 +150,23 @@ mod tests {
     fn no_strategy_sees_the_future_and_none_depends_on_where_history_begins() {
         let columns = columns(20_000);
         for spec in crate::strategy::all() {
-            let subject = Subject { spec, params: &spec.defaults(), long_only: false };
+            let subject = Subject {
+                spec,
+                params: &spec.defaults(),
+                long_only: false,
+            };
             let ahead = subject.lookahead(&columns, 12);
-            assert!(ahead.differ.is_empty() && ahead.compared > 4_000, "{}: {ahead:?}", spec.name);
+            assert!(
+                ahead.differ.is_empty() && ahead.compared > 4_000,
+                "{}: {ahead:?}",
+                spec.name
+            );
             let drift = subject.warmup(&columns, 7);
-            assert!(drift.differ == 0 && drift.compared > 10_000, "{}: {drift:?}", spec.name);
+            assert!(
+                drift.differ == 0 && drift.compared > 10_000,
+                "{}: {drift:?}",
+                spec.name
+            );
         }
     }
 
@@ -160,7 +192,11 @@ mod tests {
             for (offset, wanted) in out.iter_mut().enumerate() {
                 let now = from + offset;
                 let next = columns.close.get(now + 1).unwrap_or(&columns.close[now]);
-                *wanted = if *next > columns.close[now] { 10_000 } else { 0 };
+                *wanted = if *next > columns.close[now] {
+                    10_000
+                } else {
+                    0
+                };
             }
         }
     }
@@ -187,13 +223,27 @@ mod tests {
 
     #[test]
     fn a_strategy_that_looks_ahead_and_one_that_drifts_are_found() {
-        static CHEAT: Spec =
-            Spec { name: "cheat", about: "", params: &[], validate: |_| Ok(()), build: |_, _| Box::new(Cheat(0)) };
-        static COUNTER: Spec =
-            Spec { name: "counter", about: "", params: &[], validate: |_| Ok(()), build: |_, _| Box::new(Counter(0)) };
+        static CHEAT: Spec = Spec {
+            name: "cheat",
+            about: "",
+            params: &[],
+            validate: |_| Ok(()),
+            build: |_, _| Box::new(Cheat(0)),
+        };
+        static COUNTER: Spec = Spec {
+            name: "counter",
+            about: "",
+            params: &[],
+            validate: |_| Ok(()),
+            build: |_, _| Box::new(Counter(0)),
+        };
         let columns = columns(3_000);
         let params = Params::new();
-        let of = |spec| Subject { spec, params: &params, long_only: false };
+        let of = |spec| Subject {
+            spec,
+            params: &params,
+            long_only: false,
+        };
         assert!(!of(&CHEAT).lookahead(&columns, 20).differ.is_empty());
         assert!(of(&COUNTER).lookahead(&columns, 20).differ.is_empty());
         assert!(of(&COUNTER).warmup(&columns, 5).differ > 100);

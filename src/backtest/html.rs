@@ -1,4 +1,5 @@
-//! A run as one HTML file that needs no network: charts as SVG inside it, style inside it, no script.
+//! A run as one HTML file that needs no network: charts as SVG inside it, style inside it, no
+//! script.
 
 use std::fmt::Write as _;
 
@@ -40,9 +41,16 @@ pub fn page<N: Number>(
 ) -> String {
     let equity: Vec<f64> = outcome.equity.iter().map(|value| value.float()).collect();
     let mut out = String::with_capacity(1 << 18);
-    let title = format!("{} on {} {}", player.strategy.name, market.instrument.id, market.columns.bar);
+    let title = format!(
+        "{} on {} {}",
+        player.strategy.name, market.instrument.id, market.columns.bar
+    );
     let columns = &*market.columns;
-    let params: Vec<String> = player.params.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let params: Vec<String> = player
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
     let ends = [columns.ts[0], columns.closes(columns.len() - 1).0].map(|at| Ms(at).iso());
     write!(
         out,
@@ -63,8 +71,16 @@ pub fn page<N: Number>(
     .ok();
     doubts(&mut out, report);
     figures(&mut out, report);
-    chart(&mut out, "Equity and drawdown", equity_chart(&outcome.at, &equity, report.equity_start));
-    chart(&mut out, "Price, entries and exits", price_chart(market, &report.trips));
+    chart(
+        &mut out,
+        "Equity and drawdown",
+        equity_chart(&outcome.at, &equity, report.equity_start),
+    );
+    chart(
+        &mut out,
+        "Price, entries and exits",
+        price_chart(market, &report.trips),
+    );
     months(&mut out, &outcome.at, &equity, report.equity_start);
     stress(&mut out, report);
     trades(&mut out, market, &report.trips);
@@ -73,7 +89,10 @@ pub fn page<N: Number>(
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn doubts(out: &mut String, report: &Report) {
@@ -87,7 +106,13 @@ fn doubts(out: &mut String, report: &Report) {
             Weight::Warning => "warning",
             Weight::Note => "note",
         };
-        write!(out, "<li class=\"{class}\">{} <small>[{}]</small></li>", escape(&finding.text), finding.code).ok();
+        write!(
+            out,
+            "<li class=\"{class}\">{} <small>[{}]</small></li>",
+            escape(&finding.text),
+            finding.code
+        )
+        .ok();
     }
     out.push_str("</ul>");
 }
@@ -102,10 +127,15 @@ fn plain(value: f64) -> String {
 
 fn figures(out: &mut String, report: &Report) {
     let (p, t) = (&report.performance, &report.performance.trades);
-    let or = |value: Option<f64>, show: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), show);
+    let or =
+        |value: Option<f64>, show: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), show);
     let money = |value: f64| format!("{value:.2}");
     let with = |text: String, interval: Option<&Interval>, show: fn(f64) -> String| match interval {
-        Some(i) => format!("{text} <small>({} to {})</small>", show(i.low), show(i.high)),
+        Some(i) => format!(
+            "{text} <small>({} to {})</small>",
+            show(i.low),
+            show(i.high)
+        ),
         None => text,
     };
     let intervals = report.intervals.as_ref();
@@ -124,11 +154,27 @@ fn figures(out: &mut String, report: &Report) {
         (
             "Risk",
             vec![
-                ("volatility", with(percent(p.volatility), intervals.map(|i| &i.volatility), percent)),
+                (
+                    "volatility",
+                    with(
+                        percent(p.volatility),
+                        intervals.map(|i| &i.volatility),
+                        percent,
+                    ),
+                ),
                 ("largest drawdown", percent(p.max_drawdown)),
-                ("longest drawdown", format!("{:.1} days", p.max_drawdown_days)),
-                ("VaR, CVaR 95 %", format!("{}, {}", percent(p.var_95), percent(p.cvar_95))),
-                ("skew, kurtosis", format!("{}, {}", plain(p.skew), plain(p.kurtosis))),
+                (
+                    "longest drawdown",
+                    format!("{:.1} days", p.max_drawdown_days),
+                ),
+                (
+                    "VaR, CVaR 95 %",
+                    format!("{}, {}", percent(p.var_95), percent(p.cvar_95)),
+                ),
+                (
+                    "skew, kurtosis",
+                    format!("{}, {}", plain(p.skew), plain(p.kurtosis)),
+                ),
                 ("tail ratio", or(p.tail_ratio, plain)),
                 ("exposure", percent(p.exposure)),
             ],
@@ -136,12 +182,18 @@ fn figures(out: &mut String, report: &Report) {
         (
             "Return for risk",
             vec![
-                ("Sharpe", with(plain(p.sharpe), intervals.map(|i| &i.sharpe), plain)),
+                (
+                    "Sharpe",
+                    with(plain(p.sharpe), intervals.map(|i| &i.sharpe), plain),
+                ),
                 ("Sortino", or(p.sortino, plain)),
                 ("Calmar", or(p.calmar, plain)),
                 ("Omega", or(p.omega, plain)),
                 ("chance that Sharpe is above 0", or(p.psr, percent)),
-                ("track record needed", or(p.min_track_record_days, |days| format!("{days:.0} days"))),
+                (
+                    "track record needed",
+                    or(p.min_track_record_days, |days| format!("{days:.0} days")),
+                ),
             ],
         ),
         (
@@ -150,12 +202,31 @@ fn figures(out: &mut String, report: &Report) {
                 ("trades", t.trades.to_string()),
                 ("hit rate", or(t.hit_rate, percent)),
                 ("profit factor", or(t.profit_factor, plain)),
-                ("expectancy", or(t.expectancy, |value| format!("{value:.2}"))),
-                ("average win", or(t.average_win, |value| format!("{value:.2}"))),
-                ("average loss", or(t.average_loss, |value| format!("{value:.2}"))),
+                (
+                    "expectancy",
+                    or(t.expectancy, |value| format!("{value:.2}")),
+                ),
+                (
+                    "average win",
+                    or(t.average_win, |value| format!("{value:.2}")),
+                ),
+                (
+                    "average loss",
+                    or(t.average_loss, |value| format!("{value:.2}")),
+                ),
                 ("turnover a year", format!("{:.0} ×", p.turnover)),
-                ("fees, funding", format!("{}, {}", money(report.paid.fees), money(report.paid.funding))),
-                ("orders, fills", format!("{}, {}", report.orders, report.fills)),
+                (
+                    "fees, funding",
+                    format!(
+                        "{}, {}",
+                        money(report.paid.fees),
+                        money(report.paid.funding)
+                    ),
+                ),
+                (
+                    "orders, fills",
+                    format!("{}, {}", report.orders, report.fills),
+                ),
             ],
         ),
     ];
@@ -180,7 +251,12 @@ fn chart(out: &mut String, name: &str, svg: Result<String, String>) {
     write!(out, "<h2>{name}</h2>").ok();
     match svg {
         Ok(svg) => write!(out, "<figure>{svg}</figure>").ok(),
-        Err(why) => write!(out, "<p class=\"sub\">cannot be drawn: {}</p>", escape(&why)).ok(),
+        Err(why) => write!(
+            out,
+            "<p class=\"sub\">cannot be drawn: {}</p>",
+            escape(&why)
+        )
+        .ok(),
     };
 }
 
@@ -196,7 +272,9 @@ fn thinned(len: usize, most: usize) -> impl Iterator<Item = usize> {
 
 /// A range that is never empty.
 fn around(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     let room = ((high - low) * 0.05).max(high.abs() * 1e-4).max(1e-9);
     low - room..high + room
 }
@@ -221,7 +299,10 @@ fn equity_chart(at: &[i64], equity: &[f64], start: f64) -> Result<String, String
             .x_label_area_size(22)
             .y_label_area_size(70)
             .build_cartesian_2d(days.clone(), around(equity.iter().copied().chain([start])))?;
-        top.configure_mesh().x_label_formatter(&|at| date(*at)).light_line_style(TRANSPARENT).draw()?;
+        top.configure_mesh()
+            .x_label_formatter(&|at| date(*at))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
         top.draw_series(LineSeries::new(
             points.iter().map(|i| (at[*i], equity[*i])),
             RGBColor(31, 98, 163).stroke_width(2),
@@ -231,10 +312,21 @@ fn equity_chart(at: &[i64], equity: &[f64], start: f64) -> Result<String, String
             .x_label_area_size(4)
             .y_label_area_size(70)
             .build_cartesian_2d(days, around(fallen.iter().copied().chain([0.0])))?;
-        under.configure_mesh().disable_x_mesh().y_desc("%").y_labels(4).light_line_style(TRANSPARENT).draw()?;
+        under
+            .configure_mesh()
+            .disable_x_mesh()
+            .y_desc("%")
+            .y_labels(4)
+            .light_line_style(TRANSPARENT)
+            .draw()?;
         let red = RGBColor(179, 38, 30);
         under.draw_series(
-            AreaSeries::new(points.iter().map(|i| (at[*i], fallen[*i])), 0.0, red.mix(0.25)).border_style(red),
+            AreaSeries::new(
+                points.iter().map(|i| (at[*i], fallen[*i])),
+                0.0,
+                red.mix(0.25),
+            )
+            .border_style(red),
         )?;
         root.present()?;
         Ok(())
@@ -249,11 +341,15 @@ fn price_chart(market: &Market, trips: &[Trip]) -> Result<String, String> {
     let step = columns.len().div_ceil(CANDLES).max(1);
     // Longer candles made of what was run on.
     let fold = |part: &[usize]| {
-        let of =
-            |values: &[f64], pick: fn(f64, f64) -> f64| part.iter().map(|i| values[*i]).reduce(pick).unwrap_or(0.0);
+        let of = |values: &[f64], pick: fn(f64, f64) -> f64| {
+            part.iter().map(|i| values[*i]).reduce(pick).unwrap_or(0.0)
+        };
         let (first, last) = (part[0], part[part.len() - 1]);
         let (high, low) = (of(&columns.high, f64::max), of(&columns.low, f64::min));
-        (columns.ts[first], [columns.open[first], high, low, columns.close[last]].map(|price| price * tick))
+        (
+            columns.ts[first],
+            [columns.open[first], high, low, columns.close[last]].map(|price| price * tick),
+        )
     };
     let all: Vec<usize> = (0..columns.len()).collect();
     let candles: Vec<(i64, [f64; 4])> = all.chunks(step).map(fold).collect();
@@ -266,20 +362,43 @@ fn price_chart(market: &Market, trips: &[Trip]) -> Result<String, String> {
             .x_label_area_size(22)
             .y_label_area_size(70)
             .build_cartesian_2d(ends, around(candles.iter().flat_map(|(_, p)| [p[1], p[2]])))?;
-        chart.configure_mesh().x_label_formatter(&|at| date(*at)).light_line_style(TRANSPARENT).draw()?;
+        chart
+            .configure_mesh()
+            .x_label_formatter(&|at| date(*at))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
         let (green, red) = (RGBColor(19, 122, 75), RGBColor(179, 38, 30));
         let width = (850 / candles.len().max(1)).clamp(1, 9) as u32;
         chart.draw_series(candles.iter().map(|(at, [open, high, low, close])| {
-            CandleStick::new(*at, *open, *high, *low, *close, green.filled(), red.filled(), width)
+            CandleStick::new(
+                *at,
+                *open,
+                *high,
+                *low,
+                *close,
+                green.filled(),
+                red.filled(),
+                width,
+            )
         }))?;
-        let marked = thinned(trips.len(), MARKERS / 2).map(|index| &trips[index]).collect::<Vec<_>>();
+        let marked = thinned(trips.len(), MARKERS / 2)
+            .map(|index| &trips[index])
+            .collect::<Vec<_>>();
         let blue = RGBColor(31, 98, 163);
         chart.draw_series(marked.iter().map(|t| {
-            let style = if t.long { blue.filled() } else { RGBColor(200, 110, 0).filled() };
+            let style = if t.long {
+                blue.filled()
+            } else {
+                RGBColor(200, 110, 0).filled()
+            };
             TriangleMarker::new((t.opened, t.entry * tick), 5, style)
         }))?;
-        chart
-            .draw_series(marked.iter().filter(|t| !t.open).map(|t| Cross::new((t.closed, t.exit * tick), 4, BLACK)))?;
+        chart.draw_series(
+            marked
+                .iter()
+                .filter(|t| !t.open)
+                .map(|t| Cross::new((t.closed, t.exit * tick), 4, BLACK)),
+        )?;
         root.present()?;
         Ok(())
     };
@@ -294,7 +413,10 @@ fn price_chart(market: &Market, trips: &[Trip]) -> Result<String, String> {
 }
 
 fn signed(value: f64, text: String) -> String {
-    format!("<td class=\"{}\">{text}</td>", if value < 0.0 { "bad" } else { "good" })
+    format!(
+        "<td class=\"{}\">{text}</td>",
+        if value < 0.0 { "bad" } else { "good" }
+    )
 }
 
 fn months(out: &mut String, at: &[i64], equity: &[f64], start: f64) {
@@ -306,10 +428,22 @@ fn months(out: &mut String, at: &[i64], equity: &[f64], start: f64) {
     for (year, months) in super::months::monthly(at, equity, start) {
         write!(out, "<tr><td>{year}</td>").ok();
         for month in months {
-            out.push_str(&month.map_or_else(|| "<td></td>".into(), |m| signed(m, format!("{:.1}", 100.0 * m))));
+            out.push_str(&month.map_or_else(
+                || "<td></td>".into(),
+                |m| signed(m, format!("{:.1}", 100.0 * m)),
+            ));
         }
-        let whole = months.iter().flatten().fold(1.0, |product, month| product * (1.0 + month)) - 1.0;
-        write!(out, "{}</tr>", signed(whole, format!("{:.1}", 100.0 * whole))).ok();
+        let whole = months
+            .iter()
+            .flatten()
+            .fold(1.0, |product, month| product * (1.0 + month))
+            - 1.0;
+        write!(
+            out,
+            "{}</tr>",
+            signed(whole, format!("{:.1}", 100.0 * whole))
+        )
+        .ok();
     }
     out.push_str("</table>");
 }
@@ -321,8 +455,18 @@ fn stress(out: &mut String, report: &Report) {
     out.push_str("<h2>With other costs</h2><table><tr><th>costs</th><th>total return</th><th>Sharpe</th><th>drawdown</th><th>trades</th></tr>");
     for s in &report.stress {
         let (total, fall) = (percent(s.total_return), percent(s.max_drawdown));
-        let row = format!("<td>{}</td><td>{fall}</td><td>{}</td>", plain(s.sharpe), s.trades);
-        write!(out, "<tr><td>× {}</td>{}{row}</tr>", s.factor, signed(s.total_return, total)).ok();
+        let row = format!(
+            "<td>{}</td><td>{fall}</td><td>{}</td>",
+            plain(s.sharpe),
+            s.trades
+        );
+        write!(
+            out,
+            "<tr><td>× {}</td>{}{row}</tr>",
+            s.factor,
+            signed(s.total_return, total)
+        )
+        .ok();
     }
     out.push_str("</table>");
 }
@@ -364,20 +508,35 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_asks_nobody_for_anything() {
-        let bars: Vec<[i64; 5]> = (0..300i64).map(|i| [20_000 + i, 20_100 + i, 19_900, 20_050 + i, 900]).collect();
+        let bars: Vec<[i64; 5]> = (0..300i64)
+            .map(|i| [20_000 + i, 20_100 + i, 19_900, 20_050 + i, 900])
+            .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
         let told = player([(0, 100.0), (80, -50.0), (200, 0.0)], 0.0);
         let rules = rules(5000);
         let outcome = super::super::kernel::run(&market, &told, &rules);
-        let report = super::super::report::judge(std::slice::from_ref(&market), &told, &rules, &outcome, (1, 1));
+        let report = super::super::report::judge(
+            std::slice::from_ref(&market),
+            &told,
+            &rules,
+            &outcome,
+            (1, 1),
+        );
         let page = page(&market, &told, &rules, &outcome, &report);
         assert_eq!(page.matches("<svg").count(), 2);
         assert_eq!(page.matches("</svg>").count(), 2);
         for outside in ["http://", "https://", "<script", "src=", "@import", "url("] {
-            let found = page.replace("http://www.w3.org/2000/svg", "").contains(outside);
+            let found = page
+                .replace("http://www.w3.org/2000/svg", "")
+                .contains(outside);
             assert!(!found, "{outside}");
         }
-        assert!(page.contains("few_trades") && page.contains(">long<") && page.ends_with("</html>\n"));
-        assert_eq!(page.matches("<table>").count(), page.matches("</table>").count());
+        assert!(
+            page.contains("few_trades") && page.contains(">long<") && page.ends_with("</html>\n")
+        );
+        assert_eq!(
+            page.matches("<table>").count(),
+            page.matches("</table>").count()
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! The simplest world: a wish after the close of a bar is filled at the open of the next, all of it, in any fraction, at a
-//! fixed slippage and fee. For comparisons with other engines and for searching wide before testing true.
+//! The simplest world: a wish after the close of a bar is filled at the open of the next, all of
+//! it, in any fraction, at a fixed slippage and fee. For comparisons with other engines and for
+//! searching wide before testing true.
 //!
-//! Long: all cash buys at `open × (1 + slippage)`, the fee inside it. Flat: all is sold at `open × (1 − slippage)`. Short
-//! wishes count as flat. The end is valued at the last close.
+//! Long: all cash buys at `open × (1 + slippage)`, the fee inside it. Flat: all is sold at `open ×
+//! (1 − slippage)`. Short wishes count as flat. The end is valued at the last close.
 
 use super::kernel::Wishes;
 use crate::data::Columns;
@@ -38,7 +39,15 @@ pub struct Brief {
 impl Brief {
     /// Of a run that begins with so much.
     pub const fn new(cash: f64) -> Self {
-        Self { last: cash, n: 0.0, sum: 0.0, squares: 0.0, peak: cash, fall: 0.0, orders: 0 }
+        Self {
+            last: cash,
+            n: 0.0,
+            sum: 0.0,
+            squares: 0.0,
+            peak: cash,
+            fall: 0.0,
+            orders: 0,
+        }
     }
     /// At the end.
     pub const fn equity(&self) -> f64 {
@@ -48,7 +57,11 @@ impl Brief {
     pub fn sharpe(&self) -> f64 {
         let mean = self.sum / self.n;
         let variance = self.squares / self.n - mean * mean;
-        if variance > 0.0 { mean / variance.sqrt() } else { 0.0 }
+        if variance > 0.0 {
+            mean / variance.sqrt()
+        } else {
+            0.0
+        }
     }
     /// The deepest fall from a peak, as a share of it.
     pub const fn drawdown(&self) -> f64 {
@@ -68,7 +81,11 @@ impl Curve for Brief {
         self.n += 1.0;
         self.sum += change;
         self.squares += change * change;
-        self.peak = if equity > self.peak { equity } else { self.peak };
+        self.peak = if equity > self.peak {
+            equity
+        } else {
+            self.peak
+        };
         let fall = 1.0 - equity / self.peak;
         self.fall = if fall > self.fall { fall } else { self.fall };
     }
@@ -78,7 +95,12 @@ impl Curve for Brief {
 }
 
 /// Runs wishes; the number of orders.
-pub fn drive(columns: &Columns, ideal: Ideal, mut wishes: impl Wishes, curve: &mut impl Curve) -> u32 {
+pub fn drive(
+    columns: &Columns,
+    ideal: Ideal,
+    mut wishes: impl Wishes,
+    curve: &mut impl Curve,
+) -> u32 {
     let tick = crate::strategy::feature(columns.tick);
     let (mut cash, mut held, mut orders) = (ideal.cash, 0.0, 0);
     let mut wanted = false;

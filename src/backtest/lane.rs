@@ -1,4 +1,5 @@
-//! One sleeve in one instrument, bar by bar: what is held, the order that works, the stop. Pure; whole ticks and lots.
+//! One sleeve in one instrument, bar by bar: what is held, the order that works, the stop. Pure;
+//! whole ticks and lots.
 
 use crate::domain::Side;
 use crate::fills::{Guarded, Kind, Number, PartFill, Steps, Terms, Trigger, through, triggered};
@@ -73,7 +74,11 @@ impl Lane {
             return false;
         }
         let Some(guard) = self.guard else { return true };
-        let (below, above) = if self.held > 0 { (guard.stop, guard.target) } else { (guard.target, guard.stop) };
+        let (below, above) = if self.held > 0 {
+            (guard.stop, guard.target)
+        } else {
+            (guard.target, guard.stop)
+        };
         below.is_none_or(|price| low > price) && above.is_none_or(|price| high < price)
     }
 
@@ -104,18 +109,30 @@ impl Lane {
         self.order = Some(order);
     }
 
-    /// Whatever works is taken back, and what is held is to leave by a market order of this name, from a bar on.
+    /// Whatever works is taken back, and what is held is to leave by a market order of this name,
+    /// from a bar on.
     pub fn close(&mut self, id: u32, from: usize) {
         self.order = None;
         if self.held != 0 && self.leaving.is_none() {
             let side = if self.held > 0 { Side::Sell } else { Side::Buy };
             let (kind, lots) = (Kind::Market, self.held.abs());
             let (until, opening) = (usize::MAX, false);
-            self.order = Some(Order { id, side, kind, lots, from, until, opening, stop: None, target: None });
+            self.order = Some(Order {
+                id,
+                side,
+                kind,
+                lots,
+                from,
+                until,
+                opening,
+                stop: None,
+                target: None,
+            });
         }
     }
 
-    /// Lets one bar pass. `room`: lots that the bar may still fill. `purse`: what purchases may cost; none on margin.
+    /// Lets one bar pass. `room`: lots that the bar may still fill. `purse`: what purchases may
+    /// cost; none on margin.
     pub fn pass<N: Number>(
         &mut self,
         (index, bar): (usize, &Steps),
@@ -124,9 +141,17 @@ impl Lane {
         terms: &Terms<N>,
         out: &mut Vec<Done<N>>,
     ) {
-        let mut at = Till { bar, room, purse, terms, out };
+        let mut at = Till {
+            bar,
+            room,
+            purse,
+            terms,
+            out,
+        };
         if self.leaving.is_none()
-            && let Some((trigger, base)) = self.goes_off(bar, true).filter(|(_, base)| *base == bar.open)
+            && let Some((trigger, base)) = self
+                .goes_off(bar, true)
+                .filter(|(_, base)| *base == bar.open)
         {
             // It was there when the bar began, and the bar begins beyond it.
             self.leave(trigger, base, &mut at);
@@ -143,30 +168,64 @@ impl Lane {
 
     fn goes_off(&self, bar: &Steps, at_open: bool) -> Option<(Trigger, i64)> {
         let guard = self.guard.filter(|_| self.held != 0)?;
-        triggered(bar, &Guarded { long: self.held > 0, stop: guard.stop, target: guard.target }, at_open)
+        triggered(
+            bar,
+            &Guarded {
+                long: self.held > 0,
+                stop: guard.stop,
+                target: guard.target,
+            },
+            at_open,
+        )
     }
 
     /// The order's turn.
     fn work<N: Number>(&mut self, index: usize, at: &mut Till<'_, N>) {
-        let Some(mut order) = self.order.filter(|order| index >= order.from) else { return };
+        let Some(mut order) = self.order.filter(|order| index >= order.from) else {
+            return;
+        };
         if index >= order.until {
             return self.end(&order);
         }
         let fresh = index == order.from;
-        let mut matched = through(at.bar, (order.side, order.kind), order.lots, fresh, *at.room, at.terms);
+        let mut matched = through(
+            at.bar,
+            (order.side, order.kind),
+            order.lots,
+            fresh,
+            *at.room,
+            at.terms,
+        );
         if let (Some(fill), Some(purse), Side::Buy) = (matched.fill, at.purse, order.side)
             && fill.value + fill.fee > purse
         {
             // What it costs per lot now it costs at most when it is smaller.
-            let affordable = (purse * N::whole(fill.lots) / (fill.value + fill.fee)).floor().max(0);
+            let affordable = (purse * N::whole(fill.lots) / (fill.value + fill.fee))
+                .floor()
+                .max(0);
             let room = affordable.min(*at.room);
-            matched = through(at.bar, (order.side, order.kind), order.lots, fresh, room, at.terms);
+            matched = through(
+                at.bar,
+                (order.side, order.kind),
+                order.lots,
+                fresh,
+                room,
+                at.terms,
+            );
             // Coins are bought with what there is; the rest of the order would wait for ever.
             matched.over = true;
         }
         if let Some(fill) = matched.fill {
             order.lots -= fill.lots;
-            self.book(Done { cause: Cause::Order, order: order.id, side: order.side, fill }, at);
+            self.book(
+                Done {
+                    cause: Cause::Order,
+                    order: order.id,
+                    side: order.side,
+                    fill,
+                },
+                at,
+            );
         }
         self.order = Some(order);
         if matched.over || order.lots == 0 {
@@ -179,7 +238,11 @@ impl Lane {
         self.order = None;
         let same_side = self.held != 0 && (self.held > 0) == (order.side == Side::Buy);
         if order.opening && same_side {
-            self.guard = Some(Guard { order: order.id, stop: order.stop, target: order.target });
+            self.guard = Some(Guard {
+                order: order.id,
+                stop: order.stop,
+                target: order.target,
+            });
         }
     }
 
@@ -192,8 +255,20 @@ impl Lane {
         let id = self.guard.map_or(0, |guard| guard.order);
         if size > 0 {
             let fill = crate::fills::taker(at.bar, side, base, size, at.terms);
-            let cause = if trigger == Trigger::Stop { Cause::Stop } else { Cause::Target };
-            self.book(Done { cause, order: id, side, fill }, at);
+            let cause = if trigger == Trigger::Stop {
+                Cause::Stop
+            } else {
+                Cause::Target
+            };
+            self.book(
+                Done {
+                    cause,
+                    order: id,
+                    side,
+                    fill,
+                },
+                at,
+            );
         }
         self.leaving = (self.held != 0).then_some((trigger, self.held.abs()));
     }
@@ -207,7 +282,11 @@ impl Lane {
         *at.room -= done.fill.lots;
         if let Some(purse) = &mut at.purse {
             let cost = done.fill.value;
-            *purse = if done.side == Side::Buy { *purse - cost } else { *purse + cost } - done.fill.fee;
+            *purse = if done.side == Side::Buy {
+                *purse - cost
+            } else {
+                *purse + cost
+            } - done.fill.fee;
         }
         at.out.push(done);
     }
@@ -218,7 +297,12 @@ impl Lane {
         debug_assert_eq!(fill.lots, self.held.abs(), "a liquidation takes all");
         let order = self.guard.map_or(0, |guard| guard.order);
         *self = Self::default();
-        out.push(Done { cause: Cause::Liquidation, order, side, fill });
+        out.push(Done {
+            cause: Cause::Liquidation,
+            order,
+            side,
+            fill,
+        });
     }
 }
 

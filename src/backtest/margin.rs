@@ -21,16 +21,26 @@ impl Funding {
     /// Rates due in `(after, until]`, together: what is held pays the sum once.
     pub fn due(&self, after: Ms, until: Ms) -> Option<Decimal> {
         let from = self.history.partition_point(|(at, _)| *at <= after.0);
-        let known: Decimal =
-            self.history[from..].iter().take_while(|(at, _)| *at <= until.0).map(|(_, rate)| *rate).sum();
+        let known: Decimal = self.history[from..]
+            .iter()
+            .take_while(|(at, _)| *at <= until.0)
+            .map(|(_, rate)| *rate)
+            .sum();
         // A record speaks for the instant it is nearest to.
         let spoken_for = |at: i64| {
-            let next = self.history.partition_point(|(known, _)| *known < at - EVERY / 2);
-            self.history.get(next).is_some_and(|(known, _)| *known <= at + EVERY / 2)
+            let next = self
+                .history
+                .partition_point(|(known, _)| *known < at - EVERY / 2);
+            self.history
+                .get(next)
+                .is_some_and(|(known, _)| *known <= at + EVERY / 2)
         };
         let first = after.0.div_euclid(EVERY) + 1;
         let last = until.0.div_euclid(EVERY);
-        let unknown = (first..=last).map(|n| n * EVERY).filter(|at| !spoken_for(*at)).count();
+        let unknown = (first..=last)
+            .map(|n| n * EVERY)
+            .filter(|at| !spoken_for(*at))
+            .count();
         let sum = known + self.otherwise * Decimal::from(unknown as u64);
         (!sum.is_zero()).then_some(sum)
     }
@@ -38,15 +48,23 @@ impl Funding {
     /// The rate that was due last, if one has been.
     pub fn last(&self, now: Ms) -> Option<Decimal> {
         let past = self.history.partition_point(|(at, _)| *at <= now.0);
-        let known = past.checked_sub(1).and_then(|last| self.history.get(last)).filter(|(at, _)| now.0 - at <= EVERY);
-        known.map(|(_, rate)| *rate).or_else(|| (!self.otherwise.is_zero()).then_some(self.otherwise))
+        let known = past
+            .checked_sub(1)
+            .and_then(|last| self.history.get(last))
+            .filter(|(at, _)| now.0 - at <= EVERY);
+        known
+            .map(|(_, rate)| *rate)
+            .or_else(|| (!self.otherwise.is_zero()).then_some(self.otherwise))
     }
 
     /// The next instant after `now` at which something may be due.
     pub fn next(&self, now: Ms) -> Ms {
         let listed = self.history.partition_point(|(at, _)| *at <= now.0);
         let regular = (now.0.div_euclid(EVERY) + 1) * EVERY;
-        Ms(self.history.get(listed).map_or(regular, |(at, _)| (*at).min(regular)))
+        Ms(self
+            .history
+            .get(listed)
+            .map_or(regular, |(at, _)| (*at).min(regular)))
     }
 }
 
@@ -60,9 +78,9 @@ pub struct Exposed<N> {
     pub maintenance: N,
 }
 
-/// How far on the way from the open of every bar to its worst price equity falls to what positions need; `None`: it does not.
-/// All positions are taken to be at their worst together: what is not known of the bar is held against us. Cash is what is
-/// there besides positions valued in full.
+/// How far on the way from the open of every bar to its worst price equity falls to what positions
+/// need; `None`: it does not. All positions are taken to be at their worst together: what is not
+/// known of the bar is held against us. Cash is what is there besides positions valued in full.
 pub fn liquidated_at<N: Number>(cash: N, positions: &[Exposed<N>]) -> Option<N> {
     let (mut open, mut worst) = (cash, cash);
     let mut held = false;
@@ -80,12 +98,21 @@ pub fn liquidated_at<N: Number>(cash: N, positions: &[Exposed<N>]) -> Option<N> 
     if !held || worst >= N::ZERO {
         return None;
     }
-    if open <= N::ZERO { Some(N::ZERO) } else { Some(open / (open - worst)) }
+    if open <= N::ZERO {
+        Some(N::ZERO)
+    } else {
+        Some(open / (open - worst))
+    }
 }
 
-/// The fill of a position that is liquidated so far on the way to its worst price; `fee`: a share of its value.
+/// The fill of a position that is liquidated so far on the way to its worst price; `fee`: a share
+/// of its value.
 pub fn liquidation<N: Number>(p: &Exposed<N>, way: N, fee: N) -> PartFill<N> {
-    let (side, extreme) = if p.held > 0 { (Side::Sell, p.bar.low) } else { (Side::Buy, p.bar.high) };
+    let (side, extreme) = if p.held > 0 {
+        (Side::Sell, p.bar.low)
+    } else {
+        (Side::Buy, p.bar.high)
+    };
     let meant = N::whole(p.bar.open) + way * (N::whole(extreme) - N::whole(p.bar.open));
     let ticks = match side {
         Side::Sell => meant.floor(),
@@ -93,7 +120,13 @@ pub fn liquidation<N: Number>(p: &Exposed<N>, way: N, fee: N) -> PartFill<N> {
     }
     .clamp(p.bar.low, p.bar.high);
     let value = N::whole(ticks) * N::whole(p.held.abs()) * p.unit;
-    PartFill { lots: p.held.abs(), ticks, value, fee: fee * value, maker: false }
+    PartFill {
+        lots: p.held.abs(),
+        ticks,
+        value,
+        fee: fee * value,
+        maker: false,
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +136,10 @@ mod tests {
     #[test]
     fn rates_are_those_of_history_where_it_reaches_and_the_usual_one_elsewhere() {
         let rate = |bps: i64| Decimal::new(bps, 4);
-        let funding = Funding { history: vec![(2 * EVERY, rate(5)), (3 * EVERY, rate(-3))], otherwise: rate(1) };
+        let funding = Funding {
+            history: vec![(2 * EVERY, rate(5)), (3 * EVERY, rate(-3))],
+            otherwise: rate(1),
+        };
         let due = |after: i64, until: i64| funding.due(Ms(after * EVERY), Ms(until * EVERY));
         assert_eq!(due(0, 1), Some(rate(1)));
         assert_eq!(due(1, 2), Some(rate(5)));
@@ -111,7 +147,10 @@ mod tests {
         assert_eq!(due(2, 5), Some(rate(-1)), "one of history, two usual");
         assert_eq!(funding.due(Ms(1), Ms(EVERY - 1)), None);
         // Of a hole in the middle the usual rate is paid.
-        let holes = Funding { history: vec![(2 * EVERY, rate(5)), (9 * EVERY, rate(-3))], otherwise: rate(1) };
+        let holes = Funding {
+            history: vec![(2 * EVERY, rate(5)), (9 * EVERY, rate(-3))],
+            otherwise: rate(1),
+        };
         assert_eq!(holes.due(Ms(2 * EVERY), Ms(8 * EVERY)), Some(rate(6)));
         assert_eq!(funding.next(Ms(2 * EVERY)), Ms(3 * EVERY));
         assert_eq!(funding.next(Ms(5)), Ms(EVERY));

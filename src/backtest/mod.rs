@@ -1,16 +1,20 @@
-//! Backtests: the same strategies, allocator, risk rules and fill model as the daemon, over history.
+//! Backtests: the same strategies, allocator, risk rules and fill model as the daemon, over
+//! history.
 //!
-//! Two engines make the same fills. [`exact`] asks the daemon's own allocator and gate, in decimals, for any number of
-//! contenders and instruments on one account. [`kernel`] runs one strategy on one instrument in floats over columns,
-//! hundreds of times as fast; property tests hold it to the exact one, fill for fill. [`ideal`] is a third, simpler world
-//! for comparisons with other engines: fractions of coins, all of it filled at the next open.
+//! Two engines make the same fills. [`exact`] asks the daemon's own allocator and gate, in
+//! decimals, for any number of contenders and instruments on one account. [`kernel`] runs one
+//! strategy on one instrument in floats over columns, hundreds of times as fast; property tests
+//! hold it to the exact one, fill for fill. [`ideal`] is a third, simpler world for comparisons
+//! with other engines: fractions of coins, all of it filled at the next open.
 //!
-//! Within a bar, in this order: what opens beyond its stop leaves, orders that were decided before fill, stops and targets go
-//! off, what lacks margin is liquidated, funding is paid, all is valued at the close, the strategy sees the bar, and what it
-//! wants is ordered for the next bar, or later if there is latency.
+//! Within a bar, in this order: what opens beyond its stop leaves, orders that were decided before
+//! fill, stops and targets go off, what lacks margin is liquidated, funding is paid, all is valued
+//! at the close, the strategy sees the bar, and what it wants is ordered for the next bar, or later
+//! if there is latency.
 //!
-//! Known differences from the daemon on the venue: spot fees are counted in the quote currency; an order that rests is not
-//! moved, it ends and is decided on anew; a stop is placed when its entry has ended; liquidation is of everything at once.
+//! Known differences from the daemon on the venue: spot fees are counted in the quote currency; an
+//! order that rests is not moved, it ends and is decided on anew; a stop is placed when its entry
+//! has ended; liquidation is of everything at once.
 
 pub mod advised;
 pub mod brief;

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Datelike};
 
 /// Names of the months.
-pub const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+pub const NAMES: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Return of each month (UTC), a row a year. A close at midnight is the month's that it ends.
 pub fn monthly(at: &[i64], equity: &[f64], start: f64) -> Vec<(i32, [Option<f64>; 12])> {
@@ -13,7 +15,9 @@ pub fn monthly(at: &[i64], equity: &[f64], start: f64) -> Vec<(i32, [Option<f64>
     for (at, equity) in at.iter().zip(equity) {
         let today = (at - 1).div_euclid(86_400_000);
         if day != Some(today) {
-            let Some(date) = DateTime::from_timestamp_millis(at - 1) else { continue };
+            let Some(date) = DateTime::from_timestamp_millis(at - 1) else {
+                continue;
+            };
             (day, month) = (Some(today), (date.year(), date.month0() as usize));
         }
         if current != Some(month) {
@@ -45,7 +49,11 @@ mod tests {
         assert_eq!(rows.len(), 1);
         let (year, months) = &rows[0];
         assert_eq!(*year, 1970);
-        let rounded: Vec<i64> = months.iter().flatten().map(|m| (m * 1000.0).round() as i64).collect();
+        let rounded: Vec<i64> = months
+            .iter()
+            .flatten()
+            .map(|m| (m * 1000.0).round() as i64)
+            .collect();
         assert_eq!(rounded, [100, 100, -500]);
     }
 }

@@ -36,13 +36,15 @@ impl Market {
 
     /// How long its bars are together, in years of 365 days.
     pub fn years(&self) -> f64 {
-        self.columns.len() as f64 * self.columns.bar.span().0 as f64 / crate::stats::performance::YEAR_MS
+        self.columns.len() as f64 * self.columns.bar.span().0 as f64
+            / crate::stats::performance::YEAR_MS
     }
 
     /// Are there bars between two instants?
     pub fn has_bars(&self, from: Ms, to: Ms) -> bool {
         let ts = &self.columns.ts;
-        ts.get(ts.partition_point(|at| *at < from.0)).is_some_and(|at| *at < to.0)
+        ts.get(ts.partition_point(|at| *at < from.0))
+            .is_some_and(|at| *at < to.0)
     }
 
     /// The same market between two instants.
@@ -50,7 +52,10 @@ impl Market {
     /// `None`: there are no bars.
     pub fn between(&self, from: Ms, to: Ms) -> Option<Self> {
         let columns = self.columns.between(from, to).checked().ok()?;
-        Some(Self { columns: Arc::new(columns), ..self.clone() })
+        Some(Self {
+            columns: Arc::new(columns),
+            ..self.clone()
+        })
     }
 
     /// Is it held on margin?

@@ -31,7 +31,8 @@ pub struct Ranked {
     pub inst: String,
     pub bar: String,
     pub metric: f64,
-    /// Chance that its true Sharpe ratio is above what the best of all trials without skill would show.
+    /// Chance that its true Sharpe ratio is above what the best of all trials without skill would
+    /// show.
     pub deflated: Option<f64>,
     /// Ninety-five percent, of the Sharpe ratio.
     pub sharpe: Interval,
@@ -46,10 +47,12 @@ pub struct Ranking {
     pub trials: usize,
     pub there: usize,
     pub days: usize,
-    /// Standard deviation of the trials' Sharpe ratios, a year, and what the best of them would show without skill.
+    /// Standard deviation of the trials' Sharpe ratios, a year, and what the best of them would
+    /// show without skill.
     pub spread: f64,
     pub expected_best: f64,
-    /// Probability of backtest overfitting of a choice by Sharpe ratio, among the runs on the winner's market.
+    /// Probability of backtest overfitting of a choice by Sharpe ratio, among the runs on the
+    /// winner's market.
     pub pbo: Option<f64>,
     pub pbo_runs: usize,
     pub rows: Vec<Ranked>,
@@ -66,8 +69,8 @@ const DAYS: f64 = 365.0;
 /// A record of fewer days tells nobody apart.
 const FEW_DAYS: usize = 60;
 
-/// Ranks by a metric and keeps the best. `trials` is how many were tried in all, which may be more than there are here;
-/// `seed` is of the resamples.
+/// Ranks by a metric and keeps the best. `trials` is how many were tried in all, which may be more
+/// than there are here; `seed` is of the resamples.
 ///
 /// # Errors
 /// An unknown metric, or nothing to rank.
@@ -81,7 +84,10 @@ pub fn rank(
         return Err("there are no runs to rank".into());
     }
     if candidates[0].figures.metric(metric).is_none() {
-        return Err(format!("no metric '{metric}'; there are {}", Figures::METRICS.join(", ")));
+        return Err(format!(
+            "no metric '{metric}'; there are {}",
+            Figures::METRICS.join(", ")
+        ));
     }
     let value = |c: &Candidate| c.figures.metric(metric).unwrap_or(f64::NEG_INFINITY);
     let mut order: Vec<&Candidate> = candidates.iter().collect();
@@ -134,12 +140,16 @@ fn values(candidate: &Candidate) -> Vec<f64> {
 /// Cross-validates the choice among the runs over the winner's days on its market.
 fn overfit(winner: &Candidate, all: &[Candidate]) -> (Option<Overfit>, usize) {
     let same = |c: &&Candidate| {
-        (&c.inst, &c.bar, c.span) == (&winner.inst, &winner.bar, winner.span) && c.returns.len() == winner.returns.len()
+        (&c.inst, &c.bar, c.span) == (&winner.inst, &winner.bar, winner.span)
+            && c.returns.len() == winner.returns.len()
     };
     let runs: Vec<Vec<f64>> = all.iter().filter(same).map(values).collect();
     let days = winner.returns.len();
-    let blocks = (1..=BLOCKS / 2).map(|half| 2 * half).rfind(|blocks| days / blocks >= 2);
-    let found = blocks.and_then(|blocks| cscv(&runs.iter().map(Vec::as_slice).collect::<Vec<_>>(), blocks));
+    let blocks = (1..=BLOCKS / 2)
+        .map(|half| 2 * half)
+        .rfind(|blocks| days / blocks >= 2);
+    let found =
+        blocks.and_then(|blocks| cscv(&runs.iter().map(Vec::as_slice).collect::<Vec<_>>(), blocks));
     (found, runs.len())
 }
 
@@ -148,13 +158,22 @@ fn judge(ranking: &mut Ranking) {
     let best = &ranking.rows[0];
     let mut doubts = Vec::new();
     if ranking.days < FEW_DAYS {
-        doubts.push(format!("{} days are too few to judge by; {FEW_DAYS} are the least", ranking.days));
+        doubts.push(format!(
+            "{} days are too few to judge by; {FEW_DAYS} are the least",
+            ranking.days
+        ));
     }
     if ranking.there < ranking.trials {
-        doubts.push(format!("only {} of {} runs are there", ranking.there, ranking.trials));
+        doubts.push(format!(
+            "only {} of {} runs are there",
+            ranking.there, ranking.trials
+        ));
     }
     if ranking.trials > 1 && ranking.pbo.is_none() {
-        doubts.push("whether the choice is overfitted cannot be told: too few runs or days on its market".to_owned());
+        doubts.push(
+            "whether the choice is overfitted cannot be told: too few runs or days on its market"
+                .to_owned(),
+        );
     }
     match best.deflated {
         None => doubts.push("it has no returns that vary".to_owned()),
@@ -174,20 +193,30 @@ fn judge(ranking: &mut Ranking) {
         ));
     }
     if best.sharpe.low <= 0.0 {
-        doubts.push(format!("the 95 % interval of its Sharpe ratio reaches down to {:.2}", best.sharpe.low));
+        doubts.push(format!(
+            "the 95 % interval of its Sharpe ratio reaches down to {:.2}",
+            best.sharpe.low
+        ));
     }
-    let name = format!("{} {} on {} {}", best.strategy, best.params, best.inst, best.bar);
+    let name = format!(
+        "{} {} on {} {}",
+        best.strategy, best.params, best.inst, best.bar
+    );
     ranking.distinguishable = doubts.is_empty();
     ranking.verdict = if doubts.is_empty() {
-        let pbo =
-            ranking.pbo.map_or_else(String::new, |pbo| format!(", probability of overfitting {:.0} %", 100.0 * pbo));
+        let pbo = ranking.pbo.map_or_else(String::new, |pbo| {
+            format!(", probability of overfitting {:.0} %", 100.0 * pbo)
+        });
         format!(
             "The winner, {name}, is distinguishable from luck: deflated Sharpe ratio {:.0} %{pbo}. That is this history; the next is \
              another.",
             100.0 * best.deflated.unwrap_or_default()
         )
     } else {
-        format!("The winner, {name}, is NOT distinguishable from luck: {}.", doubts.join("; "))
+        format!(
+            "The winner, {name}, is NOT distinguishable from luck: {}.",
+            doubts.join("; ")
+        )
     };
 }
 
@@ -213,10 +242,16 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         (0..count)
             .map(|number| {
-                let edge = skilled.filter(|(who, _)| *who == number).map_or(0.0, |(_, edge)| edge);
-                let mut noise =
-                    || (0..4).map(|_| (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64 - 0.5).sum::<f64>();
-                let returns: Vec<(i32, f64)> = (0..300).map(|day| (day, edge + 0.01 * noise())).collect();
+                let edge = skilled
+                    .filter(|(who, _)| *who == number)
+                    .map_or(0.0, |(_, edge)| edge);
+                let mut noise = || {
+                    (0..4)
+                        .map(|_| (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64 - 0.5)
+                        .sum::<f64>()
+                };
+                let returns: Vec<(i32, f64)> =
+                    (0..300).map(|day| (day, edge + 0.01 * noise())).collect();
                 let m = Moments::of(&returns.iter().map(|(_, r)| *r).collect::<Vec<_>>());
                 Candidate {
                     number,
@@ -237,7 +272,11 @@ mod tests {
         let ranking = rank(&runs(200, None), "sharpe", 5, (200, 1)).unwrap();
         assert!(!ranking.distinguishable, "{}", ranking.verdict);
         assert!(ranking.verdict.contains("NOT distinguishable") && ranking.rows.len() == 5);
-        assert!(ranking.rows[0].metric > 1.5, "and yet it looks well: {}", ranking.rows[0].metric);
+        assert!(
+            ranking.rows[0].metric > 1.5,
+            "and yet it looks well: {}",
+            ranking.rows[0].metric
+        );
         assert!(ranking.pbo.unwrap() > 0.2, "{:?}", ranking.pbo);
     }
 
@@ -254,14 +293,26 @@ mod tests {
         let mut few = runs(50, Some((7, 0.02)));
         few.iter_mut().for_each(|run| run.returns.truncate(20));
         let ranking = rank(&few, "sharpe", 1, (50, 1)).unwrap();
-        assert!(!ranking.distinguishable && ranking.verdict.contains("too few"), "{}", ranking.verdict);
+        assert!(
+            !ranking.distinguishable && ranking.verdict.contains("too few"),
+            "{}",
+            ranking.verdict
+        );
         let part = rank(&runs(50, Some((7, 0.02))), "sharpe", 1, (400, 1)).unwrap();
-        assert!(!part.distinguishable && part.verdict.contains("only 50 of 400"), "{}", part.verdict);
+        assert!(
+            !part.distinguishable && part.verdict.contains("only 50 of 400"),
+            "{}",
+            part.verdict
+        );
     }
 
     #[test]
     fn unknown_metrics_are_told_and_nothing_is_no_ranking() {
-        assert!(rank(&runs(3, None), "sharp", 1, (3, 1)).unwrap_err().contains("there are sharpe"));
+        assert!(
+            rank(&runs(3, None), "sharp", 1, (3, 1))
+                .unwrap_err()
+                .contains("there are sharpe")
+        );
         assert!(rank(&[], "sharpe", 1, (1, 1)).is_err());
     }
 }

@@ -131,7 +131,13 @@ impl<N: crate::fills::Number> Tape<N> for Outcome<N> {
         match self.blocks.get_mut(code) {
             Some(block) => block.count += count,
             None => {
-                self.blocks.insert(code.to_owned(), Block { count, first: Some(first) });
+                self.blocks.insert(
+                    code.to_owned(),
+                    Block {
+                        count,
+                        first: Some(first),
+                    },
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! One run, judged: what it was made of, what it earned, how sure that is, what should make one doubt it.
+//! One run, judged: what it was made of, what it earned, how sure that is, what should make one
+//! doubt it.
 
 use rayon::prelude::*;
 use rust_decimal::Decimal;
@@ -24,7 +25,13 @@ impl Stress {
     /// What a run with costs times this factor came to.
     pub const fn of(factor: Decimal, p: &Performance) -> Self {
         let trades = p.trades.trades;
-        Self { factor, total_return: p.total_return, sharpe: p.sharpe, max_drawdown: p.max_drawdown, trades }
+        Self {
+            factor,
+            total_return: p.total_return,
+            sharpe: p.sharpe,
+            max_drawdown: p.max_drawdown,
+            trades,
+        }
     }
 }
 
@@ -67,7 +74,11 @@ pub struct Report {
 const RESAMPLES: usize = 1000;
 
 /// Figures of an outcome on its markets.
-pub fn figures<N: Number>(markets: &[Market], outcome: &Outcome<N>, cash: f64) -> (Performance, Vec<Trip>) {
+pub fn figures<N: Number>(
+    markets: &[Market],
+    outcome: &Outcome<N>,
+    cash: f64,
+) -> (Performance, Vec<Trip>) {
     let (equity, exposure) = (N::floats(&outcome.equity), N::floats(&outcome.exposure));
     let trips = trips(outcome, markets);
     let value = outcome.fills.iter().map(|fill| fill.value.float()).sum();
@@ -77,16 +88,27 @@ pub fn figures<N: Number>(markets: &[Market], outcome: &Outcome<N>, cash: f64) -
         [one] => (one.columns.open[0], &one.columns.close, one.years()),
         several => {
             basket = held_alike(several, &outcome.at);
-            let years = outcome.at.len() as f64 * bar_ms as f64 / crate::stats::performance::YEAR_MS;
+            let years =
+                outcome.at.len() as f64 * bar_ms as f64 / crate::stats::performance::YEAR_MS;
             (1.0, &basket, years)
         }
     };
     let (at, equity, exposure) = (&outcome.at, &equity, &exposure);
-    let curve = Curve { start: cash, at, equity, exposure, first_price, benchmark, bar_ms, years };
+    let curve = Curve {
+        start: cash,
+        at,
+        equity,
+        exposure,
+        first_price,
+        benchmark,
+        bar_ms,
+        years,
+    };
     (performance(&curve, &trips, value), trips)
 }
 
-/// What a unit in equal parts of each market is worth at each close; one that has not begun yet is held as cash.
+/// What a unit in equal parts of each market is worth at each close; one that has not begun yet is
+/// held as cash.
 fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
     let mut next = vec![0; markets.len()];
     let worth = |at: &i64| {
@@ -95,15 +117,16 @@ fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
             while *next < columns.len() && columns.closes(*next).0 <= *at {
                 *next += 1;
             }
-            next.checked_sub(1).map_or(1.0, |last| columns.close[last] / columns.open[0])
+            next.checked_sub(1)
+                .map_or(1.0, |last| columns.close[last] / columns.open[0])
         });
         parts.sum::<f64>() / markets.len() as f64
     };
     at.iter().map(worth).collect()
 }
 
-/// Judges a run of one player on its markets. `trials`: how many combinations its parameters were chosen from; `seed`: of the
-/// bootstrap.
+/// Judges a run of one player on its markets. `trials`: how many combinations its parameters were
+/// chosen from; `seed`: of the bootstrap.
 pub fn judge<N: Number>(
     markets: &[Market],
     player: &Player,
@@ -119,10 +142,21 @@ pub fn judge<N: Number>(
         performance: &performance,
         trips: &trips,
         warmup: player.build(&markets[0]).warmup(),
-        parameters: player.strategy.params.iter().filter(|p| p.name != "stop_pct" && p.name != "seed").count(),
+        parameters: player
+            .strategy
+            .params
+            .iter()
+            .filter(|p| p.name != "stop_pct" && p.name != "seed")
+            .count(),
         trials,
     });
-    let sum = |of: fn(&super::FillRow<N>) -> N| outcome.fills.iter().map(|fill| of(fill).float()).sum::<f64>();
+    let sum = |of: fn(&super::FillRow<N>) -> N| {
+        outcome
+            .fills
+            .iter()
+            .map(|fill| of(fill).float())
+            .sum::<f64>()
+    };
     let paid = Paid {
         fees: sum(|fill| fill.fee),
         value: sum(|fill| fill.value),
@@ -132,12 +166,21 @@ pub fn judge<N: Number>(
     let annual = performance.periods_per_year;
     let statistics = |returns: &[f64]| {
         let m = Moments::of(returns);
-        [m.sharpe() * annual.sqrt(), m.mean * annual, m.deviation * annual.sqrt()]
+        [
+            m.sharpe() * annual.sqrt(),
+            m.mean * annual,
+            m.deviation * annual.sqrt(),
+        ]
     };
     let enough = performance.period == "day";
     let intervals = enough.then(|| {
-        let [sharpe, annual_return, volatility] = intervals(&performance.returns, statistics, (RESAMPLES, 0.95, seed));
-        Intervals { sharpe, annual_return, volatility }
+        let [sharpe, annual_return, volatility] =
+            intervals(&performance.returns, statistics, (RESAMPLES, 0.95, seed));
+        Intervals {
+            sharpe,
+            annual_return,
+            volatility,
+        }
     });
     Report {
         intervals,
@@ -158,11 +201,21 @@ pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decima
     let run = |factor: &Decimal| {
         let mut funding = (*market.funding).clone();
         funding.otherwise *= *factor;
-        funding.history.iter_mut().for_each(|(_, rate)| *rate *= *factor);
+        funding
+            .history
+            .iter_mut()
+            .for_each(|(_, rate)| *rate *= *factor);
         let costs = market.costs.times(*factor);
-        let dearer = Market { costs: costs.into(), funding: funding.into(), ..market.clone() };
+        let dearer = Market {
+            costs: costs.into(),
+            funding: funding.into(),
+            ..market.clone()
+        };
         let outcome = kernel::run(&dearer, player, rules);
-        Stress::of(*factor, &figures(std::slice::from_ref(&dearer), &outcome, f64::of(rules.cash)).0)
+        Stress::of(
+            *factor,
+            &figures(std::slice::from_ref(&dearer), &outcome, f64::of(rules.cash)).0,
+        )
     };
     factors.par_iter().map(run).collect()
 }

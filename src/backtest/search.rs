@@ -1,4 +1,5 @@
-//! What a batch searches: parameters by grid or by chance, markets, windows. Pure: the same search is the same list of runs.
+//! What a batch searches: parameters by grid or by chance, markets, windows. Pure: the same search
+//! is the same list of runs.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +25,9 @@ impl Axis {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (name, values) =
-            text.split_once('=').ok_or_else(|| format!("'{text}': write NAME=A,B,C or NAME=FROM:TO:STEP"))?;
+        let (name, values) = text
+            .split_once('=')
+            .ok_or_else(|| format!("'{text}': write NAME=A,B,C or NAME=FROM:TO:STEP"))?;
         let number = |text: &str| {
             text.trim()
                 .parse::<f64>()
@@ -46,14 +48,21 @@ impl Axis {
                 let count = ((to - from) / step + 1e-9).floor() as usize + 1;
                 (0..count).map(|i| from + i as f64 * step).collect()
             }
-            [_] => values.split(',').map(number).collect::<Result<Vec<f64>, _>>()?,
+            [_] => values
+                .split(',')
+                .map(number)
+                .collect::<Result<Vec<f64>, _>>()?,
             _ => return Err(format!("'{text}': a range is FROM:TO:STEP")),
         };
-        Ok(Self { name: name.trim().to_owned(), values })
+        Ok(Self {
+            name: name.trim().to_owned(),
+            values,
+        })
     }
 }
 
-/// All combinations of a strategy's axes that are valid; what has no axis is at its default. The last axis turns fastest.
+/// All combinations of a strategy's axes that are valid; what has no axis is at its default. The
+/// last axis turns fastest.
 ///
 /// # Errors
 /// An unknown parameter, one out of its bounds, or none that is valid.
@@ -69,16 +78,23 @@ pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
             params.insert(axis.name.clone(), *value);
             params
         };
-        all = all.iter().flat_map(|params| axis.values.iter().map(move |value| with(params, value))).collect();
+        all = all
+            .iter()
+            .flat_map(|params| axis.values.iter().map(move |value| with(params, value)))
+            .collect();
     }
     // One that is named twice is one trial.
     let mut seen = BTreeSet::new();
     all.retain(|params| (spec.validate)(params).is_ok() && seen.insert(format!("{params:?}")));
-    if all.is_empty() { Err(format!("no combination is valid for {}", spec.name)) } else { Ok(all) }
+    if all.is_empty() {
+        Err(format!("no combination is valid for {}", spec.name))
+    } else {
+        Ok(all)
+    }
 }
 
-/// So many different valid combinations drawn from a strategy's ranges; fewer if there are not as many. Axes narrow what is
-/// drawn from.
+/// So many different valid combinations drawn from a strategy's ranges; fewer if there are not as
+/// many. Axes narrow what is drawn from.
 ///
 /// # Errors
 /// As [`grid`].
@@ -93,19 +109,26 @@ pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec
     let mut unit = move || (draw.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
     let mut pick = |p: &ParamSpec| {
         if let Some(axis) = axes.iter().find(|axis| axis.name == p.name) {
-            return axis.values[((unit() * axis.values.len() as f64) as usize).min(axis.values.len() - 1)];
+            return axis.values
+                [((unit() * axis.values.len() as f64) as usize).min(axis.values.len() - 1)];
         }
         // A stop is drawn only if it is asked for: else half of all runs would be about it.
         if p.name == "stop_pct" {
             return p.default;
         }
-        let whole = [p.default, p.min, p.max].iter().all(|value| value.fract() == 0.0);
+        let whole = [p.default, p.min, p.max]
+            .iter()
+            .all(|value| value.fract() == 0.0);
         // Periods by their order of magnitude: from 3 to 2000 half are below 77.
         let value = match p.min > 0.0 && p.max / p.min > 20.0 {
             true => p.min * (p.max / p.min).powf(unit()),
             false => p.min + (p.max - p.min) * unit(),
         };
-        let value = if whole { value.round() } else { (value * 1000.0).round() / 1000.0 };
+        let value = if whole {
+            value.round()
+        } else {
+            (value * 1000.0).round() / 1000.0
+        };
         value.clamp(p.min, p.max)
     };
     let (mut seen, mut all) = (BTreeSet::new(), Vec::new());
@@ -113,21 +136,34 @@ pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec
         if all.len() == count {
             break;
         }
-        let params: Params = spec.params.iter().map(|p| (p.name.to_owned(), pick(p))).collect();
+        let params: Params = spec
+            .params
+            .iter()
+            .map(|p| (p.name.to_owned(), pick(p)))
+            .collect();
         if (spec.validate)(&params).is_ok() && seen.insert(format!("{params:?}")) {
             all.push(params);
         }
     }
-    if all.is_empty() { Err(format!("no combination is valid for {}", spec.name)) } else { Ok(all) }
+    if all.is_empty() {
+        Err(format!("no combination is valid for {}", spec.name))
+    } else {
+        Ok(all)
+    }
 }
 
 /// Is every value of an axis one that its parameter may take?
 fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
     let known = find(spec, &axis.name)?;
-    match axis.values.iter().find(|value| !(known.min..=known.max).contains(*value)) {
-        Some(value) => {
-            Err(format!("{} of {} must be between {} and {}, is {value}", axis.name, spec.name, known.min, known.max))
-        }
+    match axis
+        .values
+        .iter()
+        .find(|value| !(known.min..=known.max).contains(*value))
+    {
+        Some(value) => Err(format!(
+            "{} of {} must be between {} and {}, is {value}",
+            axis.name, spec.name, known.min, known.max
+        )),
         None => Ok(()),
     }
 }
@@ -135,18 +171,27 @@ fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
 fn find<'a>(spec: &'a Spec, name: &str) -> Result<&'a ParamSpec, String> {
     spec.params.iter().find(|p| p.name == name).ok_or_else(|| {
         let names: Vec<&str> = spec.params.iter().map(|p| p.name).collect();
-        format!("{} has no parameter '{name}'; it has {}", spec.name, names.join(", "))
+        format!(
+            "{} has no parameter '{name}'; it has {}",
+            spec.name,
+            names.join(", ")
+        )
     })
 }
 
 /// A number of a name (FNV-1a): two strategies of one seed draw apart.
 fn crc(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
-/// Windows of a length that begin a step apart, the last one that is whole included; all of it if no length is given.
+/// Windows of a length that begin a step apart, the last one that is whole included; all of it if
+/// no length is given.
 pub fn windows((from, to): (Ms, Ms), length: Option<Ms>, step: Option<Ms>) -> Vec<(Ms, Ms)> {
-    let Some(length) = length.filter(|length| length.0 > 0) else { return vec![(from, to)] };
+    let Some(length) = length.filter(|length| length.0 > 0) else {
+        return vec![(from, to)];
+    };
     let step = step.filter(|step| step.0 > 0).unwrap_or(length);
     let mut all = Vec::new();
     let mut begin = from;
@@ -154,7 +199,11 @@ pub fn windows((from, to): (Ms, Ms), length: Option<Ms>, step: Option<Ms>) -> Ve
         all.push((begin, begin.plus(length)));
         begin = begin.plus(step);
     }
-    if all.is_empty() { vec![(from, to)] } else { all }
+    if all.is_empty() {
+        vec![(from, to)]
+    } else {
+        all
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +212,10 @@ mod tests {
     use super::*;
 
     fn axes(texts: &[&str]) -> Vec<Axis> {
-        texts.iter().map(|text| Axis::parse(text).unwrap()).collect()
+        texts
+            .iter()
+            .map(|text| Axis::parse(text).unwrap())
+            .collect()
     }
 
     #[test]
@@ -171,7 +223,14 @@ mod tests {
         assert_eq!(Axis::parse("fast=5:9:2").unwrap().values, [5.0, 7.0, 9.0]);
         assert_eq!(Axis::parse("width=0.1:0.3:0.1").unwrap().values.len(), 3);
         assert_eq!(Axis::parse("x=3,1").unwrap().values, [3.0, 1.0]);
-        for wrong in ["fast", "fast=a", "fast=1:2", "fast=5:1:1", "fast=1:2:0", "fast=inf"] {
+        for wrong in [
+            "fast",
+            "fast=a",
+            "fast=1:2",
+            "fast=5:1:1",
+            "fast=1:2:0",
+            "fast=inf",
+        ] {
             assert!(Axis::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -183,10 +242,26 @@ mod tests {
         let pairs: Vec<(f64, f64)> = all.iter().map(|p| (p["fast"], p["slow"])).collect();
         assert_eq!(pairs, [(10.0, 20.0), (10.0, 40.0), (30.0, 40.0)]);
         assert_eq!(grid(spec, &axes(&["fast=10,10"])).unwrap().len(), 1);
-        assert!(random(spec, &axes(&["slow=1000000"]), 5, 1).unwrap_err().contains("must be between"));
-        assert!(grid(spec, &axes(&["fasst=1"])).unwrap_err().contains("has no parameter"));
-        assert!(grid(spec, &axes(&["fast=1"])).unwrap_err().contains("must be between"));
-        assert!(grid(spec, &axes(&["fast=50", "slow=20"])).unwrap_err().contains("no combination"));
+        assert!(
+            random(spec, &axes(&["slow=1000000"]), 5, 1)
+                .unwrap_err()
+                .contains("must be between")
+        );
+        assert!(
+            grid(spec, &axes(&["fasst=1"]))
+                .unwrap_err()
+                .contains("has no parameter")
+        );
+        assert!(
+            grid(spec, &axes(&["fast=1"]))
+                .unwrap_err()
+                .contains("must be between")
+        );
+        assert!(
+            grid(spec, &axes(&["fast=50", "slow=20"]))
+                .unwrap_err()
+                .contains("no combination")
+        );
     }
 
     #[test]
@@ -196,13 +271,26 @@ mod tests {
             assert_eq!(all, random(spec, &[], 40, 7).unwrap());
             let different: BTreeSet<String> = all.iter().map(|p| format!("{p:?}")).collect();
             assert_eq!(different.len(), all.len());
-            for (params, p) in all.iter().flat_map(|params| spec.params.iter().map(move |p| (params, p))) {
-                assert!((p.min..=p.max).contains(&params[p.name]), "{} {}", spec.name, p.name);
+            for (params, p) in all
+                .iter()
+                .flat_map(|params| spec.params.iter().map(move |p| (params, p)))
+            {
+                assert!(
+                    (p.min..=p.max).contains(&params[p.name]),
+                    "{} {}",
+                    spec.name,
+                    p.name
+                );
             }
         }
         let spec = crate::strategy::find("sma_cross").unwrap();
         assert_ne!(random(spec, &[], 9, 1), random(spec, &[], 9, 2));
-        assert!(random(spec, &axes(&["slow=50"]), 9, 1).unwrap().iter().all(|p| p["slow"] == 50.0));
+        assert!(
+            random(spec, &axes(&["slow=50"]), 9, 1)
+                .unwrap()
+                .iter()
+                .all(|p| p["slow"] == 50.0)
+        );
     }
 
     #[test]
@@ -210,6 +298,10 @@ mod tests {
         let all = windows((Ms(0), Ms(100)), Some(Ms(40)), Some(Ms(30)));
         assert_eq!(all, [(Ms(0), Ms(40)), (Ms(30), Ms(70)), (Ms(60), Ms(100))]);
         assert_eq!(windows((Ms(0), Ms(100)), None, None), [(Ms(0), Ms(100))]);
-        assert_eq!(windows((Ms(0), Ms(10)), Some(Ms(40)), None), [(Ms(0), Ms(10))], "shorter than one: all there is");
+        assert_eq!(
+            windows((Ms(0), Ms(10)), Some(Ms(40)), None),
+            [(Ms(0), Ms(10))],
+            "shorter than one: all there is"
+        );
     }
 }

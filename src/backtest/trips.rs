@@ -7,7 +7,8 @@ use super::{FillRow, Market, Outcome};
 use crate::fills::Number;
 use crate::stats::Trip;
 
-/// Trades of a run, in the order they ended; what is open at the end is valued at its market's last close.
+/// Trades of a run, in the order they ended; what is open at the end is valued at its market's last
+/// close.
 pub fn trips<N: Number>(outcome: &Outcome<N>, markets: &[Market]) -> Vec<Trip> {
     let mut open: BTreeMap<(usize, usize), Open> = BTreeMap::new();
     let mut done = Vec::new();
@@ -16,7 +17,11 @@ pub fn trips<N: Number>(outcome: &Outcome<N>, markets: &[Market]) -> Vec<Trip> {
         let closes = row.ts + market.columns.bar.span().0;
         let of = open.entry((row.player, row.market)).or_default();
         let (lots, before) = (signed(row.side, row.lots), of.held);
-        let leaving = if before.signum() * lots.signum() < 0 { lots.abs().min(before.abs()) } else { 0 };
+        let leaving = if before.signum() * lots.signum() < 0 {
+            lots.abs().min(before.abs())
+        } else {
+            0
+        };
         let share = |part: i64| part as f64 / row.lots as f64;
         if leaving > 0 {
             of.take(row, share(leaving), leaving);
@@ -29,7 +34,11 @@ pub fn trips<N: Number>(outcome: &Outcome<N>, markets: &[Market]) -> Vec<Trip> {
         let entering = row.lots - leaving;
         if entering > 0 {
             if of.held == 0 {
-                *of = Open { opened: row.ts, long: lots > 0, ..Open::default() };
+                *of = Open {
+                    opened: row.ts,
+                    long: lots > 0,
+                    ..Open::default()
+                };
             }
             of.add(row, share(entering), entering);
             of.held += entering * lots.signum();
@@ -80,7 +89,11 @@ impl Open {
     }
     fn trip(&self, closed: i64, open: bool) -> Trip {
         let long = self.long;
-        let gross = if long { self.left - self.entered } else { self.entered - self.left };
+        let gross = if long {
+            self.left - self.entered
+        } else {
+            self.entered - self.left
+        };
         Trip {
             opened: self.opened,
             closed,
@@ -104,10 +117,14 @@ mod tests {
 
     #[test]
     fn a_turn_is_two_trades_and_all_profits_together_are_what_equity_has_gained() {
-        let bars: Vec<[i64; 5]> =
-            (0..40i64).map(|i| [20_000 + i * i, 20_100 + i * i, 19_900, 20_050 + i * i, 900]).collect();
+        let bars: Vec<[i64; 5]> = (0..40i64)
+            .map(|i| [20_000 + i * i, 20_100 + i * i, 19_900, 20_050 + i * i, 900])
+            .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let told = player([(0, 100.0), (8, -150.0), (16, -50.0), (24, 0.0), (30, 80.0)], 0.0);
+        let told = player(
+            [(0, 100.0), (8, -150.0), (16, -50.0), (24, 0.0), (30, 80.0)],
+            0.0,
+        );
         let rules = rules(5000);
         let outcome = super::super::kernel::run(&market, &told, &rules);
         let trips = trips(&outcome, std::slice::from_ref(&market));

@@ -1,8 +1,9 @@
 //! Walk-forward: choose on one stretch of days, earn on the next, go on. Pure.
 //!
-//! Every run of a batch is causal, so its returns of some days are what it would have earned then, whoever chose it
-//! afterwards. Days between the two stretches are purged: what a choice was made on must not touch what it is judged by
-//! (López de Prado, Advances in Financial Machine Learning, 2018, chapter 7).
+//! Every run of a batch is causal, so its returns of some days are what it would have earned then,
+//! whoever chose it afterwards. Days between the two stretches are purged: what a choice was made
+//! on must not touch what it is judged by (López de Prado, Advances in Financial Machine Learning,
+//! 2018, chapter 7).
 
 use serde::Serialize;
 
@@ -56,29 +57,56 @@ pub struct Walk {
 pub fn walk(runs: &[&Candidate], folds: Folds) -> Result<Walk, String> {
     let first = runs.first().ok_or("there are no runs")?;
     let days: Vec<i32> = first.returns.iter().map(|(day, _)| *day).collect();
-    let same = |run: &&Candidate| run.returns.iter().map(|(day, _)| *day).eq(days.iter().copied());
+    let same = |run: &&Candidate| {
+        run.returns
+            .iter()
+            .map(|(day, _)| *day)
+            .eq(days.iter().copied())
+    };
     if !runs.iter().all(same) {
         return Err("runs are over different days".into());
     }
     if folds.train < 2 || folds.test < 1 {
         return Err("at least two days to choose on and one to judge by are needed".into());
     }
-    let whole = folds.train.saturating_add(folds.purge).saturating_add(folds.test);
+    let whole = folds
+        .train
+        .saturating_add(folds.purge)
+        .saturating_add(folds.test);
     if days.len() < whole {
-        return Err(format!("{} days are fewer than one fold of {whole}", days.len()));
+        return Err(format!(
+            "{} days are fewer than one fold of {whole}",
+            days.len()
+        ));
     }
     let sharpe = |run: &Candidate, range: std::ops::Range<usize>| {
-        Moments::of(&run.returns[range].iter().map(|(_, r)| *r).collect::<Vec<_>>()).sharpe() * 365f64.sqrt()
+        Moments::of(
+            &run.returns[range]
+                .iter()
+                .map(|(_, r)| *r)
+                .collect::<Vec<_>>(),
+        )
+        .sharpe()
+            * 365f64.sqrt()
     };
     let (mut made, mut returns) = (Vec::new(), Vec::new());
     let mut begin = 0;
     while begin + whole <= days.len() {
-        let (train, from) = (begin..begin + folds.train, begin + folds.train + folds.purge);
+        let (train, from) = (
+            begin..begin + folds.train,
+            begin + folds.train + folds.purge,
+        );
         let test = from..from + folds.test;
         let scored: Vec<f64> = runs.iter().map(|run| sharpe(run, train.clone())).collect();
-        let best = (0..runs.len()).reduce(|a, b| if scored[b] > scored[a] { b } else { a }).unwrap_or_default();
-        let earned =
-            |run: &Candidate| run.returns[test.clone()].iter().fold(1.0, |product, (_, r)| product * (1.0 + r)) - 1.0;
+        let best = (0..runs.len())
+            .reduce(|a, b| if scored[b] > scored[a] { b } else { a })
+            .unwrap_or_default();
+        let earned = |run: &Candidate| {
+            run.returns[test.clone()]
+                .iter()
+                .fold(1.0, |product, (_, r)| product * (1.0 + r))
+                - 1.0
+        };
         let own = earned(runs[best]);
         let place = 1 + runs.iter().filter(|run| earned(run) > own).count();
         returns.extend_from_slice(&runs[best].returns[test.clone()]);
@@ -96,7 +124,10 @@ pub fn walk(runs: &[&Candidate], folds: Folds) -> Result<Walk, String> {
         begin += folds.test;
     }
     let mean = |of: fn(&Fold) -> f64| made.iter().map(of).sum::<f64>() / made.len() as f64;
-    let (trained, tested) = (mean(|fold| fold.train_sharpe), mean(|fold| fold.test_sharpe));
+    let (trained, tested) = (
+        mean(|fold| fold.train_sharpe),
+        mean(|fold| fold.test_sharpe),
+    );
     let all: Vec<f64> = returns.iter().map(|(_, r)| *r).collect();
     Ok(Walk {
         runs: runs.len(),
@@ -117,7 +148,9 @@ mod tests {
     use crate::fills::Costs;
 
     fn candidates() -> Vec<Candidate> {
-        let bars: Vec<[i64; 5]> = (0..200).map(|_| [20_000, 20_001, 19_999, 20_000, 900]).collect();
+        let bars: Vec<[i64; 5]> = (0..200)
+            .map(|_| [20_000, 20_001, 19_999, 20_000, 900])
+            .collect();
         let of = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
         let (figures, _) = brief(&of, &player([(0, 0.0)], 0.0), &rules(1000));
         // Run 0 earns in the first half, run 1 in the second.
@@ -132,7 +165,14 @@ mod tests {
                 figures: figures.clone(),
                 returns: (0..40)
                     .map(|day| {
-                        (day, if (day < 20) == (number == 0) { 0.01 } else { -0.01 } + f64::from(day % 3) * 0.001)
+                        (
+                            day,
+                            if (day < 20) == (number == 0) {
+                                0.01
+                            } else {
+                                -0.01
+                            } + f64::from(day % 3) * 0.001,
+                        )
                     })
                     .collect(),
             })
@@ -143,10 +183,22 @@ mod tests {
     fn what_was_best_before_is_judged_by_what_came_after() {
         let all = candidates();
         let runs: Vec<&Candidate> = all.iter().collect();
-        let found = walk(&runs, Folds { train: 10, purge: 2, test: 8 }).unwrap();
-        let chosen: Vec<(i32, i32, i64, usize)> =
-            found.folds.iter().map(|f| (f.test_from, f.test_to, f.number, f.test_place)).collect();
-        // 0–9 → 12–19; 8–17 → 20–27, where the first one is wrong; 16–25 → 28–35, chosen by six days of ten.
+        let found = walk(
+            &runs,
+            Folds {
+                train: 10,
+                purge: 2,
+                test: 8,
+            },
+        )
+        .unwrap();
+        let chosen: Vec<(i32, i32, i64, usize)> = found
+            .folds
+            .iter()
+            .map(|f| (f.test_from, f.test_to, f.number, f.test_place))
+            .collect();
+        // 0–9 → 12–19; 8–17 → 20–27, where the first one is wrong; 16–25 → 28–35, chosen by six
+        // days of ten.
         assert_eq!(chosen, [(12, 19, 0, 1), (20, 27, 0, 2), (28, 35, 1, 1)]);
         assert_eq!(found.returns.len(), 24);
         assert!(found.folds[1].test_return < 0.0 && found.efficiency.unwrap() < 1.0);
@@ -157,7 +209,16 @@ mod tests {
         let all = candidates();
         let runs: Vec<&Candidate> = all.iter().collect();
         assert!(
-            walk(&runs, Folds { train: 30, purge: 5, test: 10 }).unwrap_err().contains("fewer than one fold of 45")
+            walk(
+                &runs,
+                Folds {
+                    train: 30,
+                    purge: 5,
+                    test: 10
+                }
+            )
+            .unwrap_err()
+            .contains("fewer than one fold of 45")
         );
     }
 }

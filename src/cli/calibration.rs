@@ -43,13 +43,23 @@ pub(super) fn run(global: &Global, args: &CalibrationArgs) -> Result<Exit, Failu
     let research = Research::open(&global.state_dir(&config), wall_ms())?;
     let mut models: BTreeMap<String, Ideas> = BTreeMap::new();
     for (model, contender, plan) in reader(global)?.ideas()? {
-        if args.contender.as_ref().is_some_and(|only| *only != contender) {
+        if args
+            .contender
+            .as_ref()
+            .is_some_and(|only| *only != contender)
+        {
             continue;
         }
         let ideas = models.entry(model).or_default();
-        let plan: Plan = serde_json::from_str(&plan)
-            .map_err(|error| Failure::new(Exit::Data, format!("a plan in the database cannot be read: {error}")))?;
-        let (Some(minutes), Some(p), Some(_)) = (plan.horizon_min, plan.p_target_first, plan.target) else {
+        let plan: Plan = serde_json::from_str(&plan).map_err(|error| {
+            Failure::new(
+                Exit::Data,
+                format!("a plan in the database cannot be read: {error}"),
+            )
+        })?;
+        let (Some(minutes), Some(p), Some(_)) =
+            (plan.horizon_min, plan.p_target_first, plan.target)
+        else {
             ideas.unsaid += 1;
             continue;
         };
@@ -76,7 +86,8 @@ pub(super) fn run(global: &Global, args: &CalibrationArgs) -> Result<Exit, Failu
     if told.is_empty() {
         output::say("no idea of a model has been acted on yet");
     }
-    told.iter().for_each(|(model, ideas, found)| page(model, ideas, found));
+    told.iter()
+        .for_each(|(model, ideas, found)| page(model, ideas, found));
     Ok(Exit::Ok)
 }
 
@@ -87,7 +98,12 @@ fn scored(research: &Research, plan: &Plan, minutes: u32) -> Result<Option<Endin
         if research.find_series(&plan.inst, bar)?.is_none() {
             continue;
         }
-        let series = research.history(&plan.inst, bar, plan.opened, until.plus(Ms(2 * bar.span().0)))?;
+        let series = research.history(
+            &plan.inst,
+            bar,
+            plan.opened,
+            until.plus(Ms(2 * bar.span().0)),
+        )?;
         if let Some(found) = series.and_then(|series| ending(plan, bar, series.candles())) {
             return Ok(Some(found));
         }
@@ -100,15 +116,29 @@ const FEW: u32 = 50;
 
 fn page(model: &str, ideas: &Ideas, found: &Calibration) {
     let shown = |value: Option<Decimal>| {
-        value.map_or_else(|| "-".to_owned(), |value| value.round_dp(4).normalize().to_string())
+        value.map_or_else(
+            || "-".to_owned(),
+            |value| value.round_dp(4).normalize().to_string(),
+        )
     };
     output::say(format_args!(
         "{model}: {} ideas scored ({} came true, {} were stopped first, {} did neither in time), {} not over yet, {} without a probability",
         found.ideas, found.target_first, found.stop_first, found.neither, ideas.open, ideas.unsaid
     ));
-    let mut table = output::sheet(&["it says", "ideas", "mean said", "came true", "95 % interval"]);
+    let mut table = output::sheet(&[
+        "it says",
+        "ideas",
+        "mean said",
+        "came true",
+        "95 % interval",
+    ]);
     for bin in &found.bins {
-        let percent = |value: Decimal| format!("{} %", (value * Decimal::ONE_HUNDRED).round_dp(1).normalize());
+        let percent = |value: Decimal| {
+            format!(
+                "{} %",
+                (value * Decimal::ONE_HUNDRED).round_dp(1).normalize()
+            )
+        };
         table.add_row([
             format!("{} to {}", percent(bin.from), percent(bin.to)),
             bin.ideas.to_string(),

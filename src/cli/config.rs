@@ -14,7 +14,8 @@ pub(super) enum ConfigVerb {
         after_help = "Examples:\n  alpha-arena config check\n  alpha-arena --config new.toml config check --against-db   what a restart with it would change"
     )]
     Check {
-        /// Also compare with what the state directory's database remembers: what is different, and what follows.
+        /// Also compare with what the state directory's database remembers: what is different, and
+        /// what follows.
         #[arg(long)]
         against_db: bool,
         /// JSON for scripts instead of a table for people.
@@ -43,7 +44,11 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
                 );
                 return Ok(Exit::Ok);
             }
-            output::say(format_args!("ok: mode {}, {} contenders", config.mode, config.contenders.len()));
+            output::say(format_args!(
+                "ok: mode {}, {} contenders",
+                config.mode,
+                config.contenders.len()
+            ));
             if *against_db && changes.is_empty() {
                 output::say("nothing is different from the last start");
             } else if *against_db {
@@ -55,12 +60,16 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
             }
         }
         ConfigVerb::Show { json: true } => {
-            output::say(json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources}));
+            output::say(
+                json!({"schema": "config/1", "config": config.layers.tree, "sources": config.layers.sources}),
+            );
         }
         ConfigVerb::Show { json: false } => {
             let mut table = output::sheet(&["key", "value", "from"]);
             for (key, source) in &config.layers.sources {
-                let value = key.split('.').fold(&config.layers.tree, |at, part| &at[part]);
+                let value = key
+                    .split('.')
+                    .fold(&config.layers.tree, |at, part| &at[part]);
                 for (key, shown) in leaves(key, value) {
                     table.add_row([key.as_str(), &shown, source]);
                 }
@@ -74,10 +83,15 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
 /// A list of tables as one line for each of its values: `contender[0].weight`.
 fn leaves(key: &str, value: &Value) -> Vec<(String, String)> {
     match value {
-        Value::Array(rows) if rows.iter().any(Value::is_object) => {
-            rows.iter().enumerate().flat_map(|(i, row)| leaves(&format!("{key}[{i}]"), row)).collect()
-        }
-        Value::Object(map) => map.iter().flat_map(|(name, value)| leaves(&format!("{key}.{name}"), value)).collect(),
+        Value::Array(rows) if rows.iter().any(Value::is_object) => rows
+            .iter()
+            .enumerate()
+            .flat_map(|(i, row)| leaves(&format!("{key}[{i}]"), row))
+            .collect(),
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(name, value)| leaves(&format!("{key}.{name}"), value))
+            .collect(),
         Value::String(text) => vec![(key.to_owned(), text.clone())],
         other => vec![(key.to_owned(), other.to_string())],
     }

@@ -10,7 +10,8 @@ use crate::store::{StateDir, adopt};
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum DbVerb {
-    /// Take what is in the state directory as the record from now on, after a loss; trading stays halted until `resume`.
+    /// Take what is in the state directory as the record from now on, after a loss; trading stays
+    /// halted until `resume`.
     Adopt(AdoptArgs),
 }
 
@@ -33,7 +34,11 @@ pub(super) fn run(global: &Global, verb: &DbVerb) -> Result<Exit, Failure> {
     let _held = StateDir::hold(&dir)?;
     let adopted = adopt(&dir, &args.reason)?;
     if args.json {
-        let latched: Vec<_> = adopted.latched.iter().map(|l| json!({"name": l.name, "why": l.why})).collect();
+        let latched: Vec<_> = adopted
+            .latched
+            .iter()
+            .map(|l| json!({"name": l.name, "why": l.why}))
+            .collect();
         output::say(
             json!({"schema": "db-adopt/1", "as_of_ms": wall_ms(), "database": adopted.database, "latched": latched}),
         );
@@ -44,7 +49,10 @@ pub(super) fn run(global: &Global, verb: &DbVerb) -> Result<Exit, Failure> {
         false => output::say("adopted: there is no database here; the next start makes a new one"),
     }
     for latch in &adopted.latched {
-        output::say(format_args!("was latched before: {} ({})", latch.name, latch.why));
+        output::say(format_args!(
+            "was latched before: {} ({})",
+            latch.name, latch.why
+        ));
     }
     output::say(
         "trading is halted at the next start; `alpha-arena resume system/kill` ends that while the daemon is stopped",

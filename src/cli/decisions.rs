@@ -1,4 +1,5 @@
-//! `decisions`: what contenders wanted; `decisions show`: one run from what it saw to what was filled.
+//! `decisions`: what contenders wanted; `decisions show`: one run from what it saw to what was
+//! filled.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -66,7 +67,10 @@ fn show(global: &Global, id: &str, full: bool, json_wanted: bool) -> Result<Exit
 }
 
 fn as_json(story: &RunStory) -> Value {
-    let parsed = |text: &Option<String>| text.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed = |text: &Option<String>| {
+        text.as_ref()
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+    };
     let bodies: Vec<Value> = story
         .bodies
         .iter()
@@ -95,13 +99,26 @@ fn page(story: &RunStory, full: bool) {
     for (index, (request, reply)) in story.bodies.iter().enumerate() {
         let request: Value = serde_json::from_str(request).unwrap_or_default();
         if full || index > 0 {
-            for message in request["messages"].as_array().into_iter().flatten().skip(if full { 0 } else { 2 }) {
+            for message in request["messages"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .skip(if full { 0 } else { 2 })
+            {
                 let part = |name: &str| message[name].as_str().unwrap_or_default();
-                output::say(format_args!("\n--- {} ---\n{}", part("role"), output::plain(part("content"))));
+                output::say(format_args!(
+                    "\n--- {} ---\n{}",
+                    part("role"),
+                    output::plain(part("content"))
+                ));
             }
         }
         if let Some(reply) = reply {
-            output::say(format_args!("\n--- reply {} ---\n{}", index + 1, output::plain(&said(reply))));
+            output::say(format_args!(
+                "\n--- reply {} ---\n{}",
+                index + 1,
+                output::plain(&said(reply))
+            ));
         }
     }
     section("items of the answer", &without(&story.items, "said"));
@@ -114,7 +131,9 @@ fn page(story: &RunStory, full: bool) {
 
 /// A table without one of its columns.
 fn without(table: &Table, column: &str) -> Table {
-    let kept: Vec<usize> = (0..table.columns.len()).filter(|at| table.columns[*at] != column).collect();
+    let kept: Vec<usize> = (0..table.columns.len())
+        .filter(|at| table.columns[*at] != column)
+        .collect();
     let row = |row: &Vec<Value>| kept.iter().map(|at| row[*at].clone()).collect();
     Table {
         columns: kept.iter().map(|at| table.columns[*at].clone()).collect(),
@@ -124,12 +143,21 @@ fn without(table: &Table, column: &str) -> Table {
 
 /// One row, a line a column.
 fn facts(title: &str, table: &Table) {
-    let Some(row) = table.rows.first() else { return };
+    let Some(row) = table.rows.first() else {
+        return;
+    };
     let mut sheet = output::sheet(&[title, ""]);
-    for (name, value) in table.columns.iter().zip(row).filter(|(_, value)| !value.is_null()) {
+    for (name, value) in table
+        .columns
+        .iter()
+        .zip(row)
+        .filter(|(_, value)| !value.is_null())
+    {
         let value = match value.as_i64().filter(|_| name.ends_with("_ms")) {
             Some(ms) => Ms(ms).iso(),
-            None => value.as_str().map_or_else(|| value.to_string(), output::plain),
+            None => value
+                .as_str()
+                .map_or_else(|| value.to_string(), output::plain),
         };
         sheet.add_row([name.trim_end_matches("_ms").replace('_', " "), value]);
     }
@@ -168,7 +196,10 @@ fn snapshot(text: &str, full: bool) {
             word(&quote["last"]),
         ]);
     }
-    output::say(format_args!("\nsnapshot: equity {} USD", body["equity"].as_str().unwrap_or("-")));
+    output::say(format_args!(
+        "\nsnapshot: equity {} USD",
+        body["equity"].as_str().unwrap_or("-")
+    ));
     output::say(sheet);
 }
 
@@ -184,10 +215,18 @@ fn outline(text: &str) -> String {
         .into_iter()
         .flatten()
         .map(|(inst, bars)| {
-            let bars: Vec<&str> = bars.as_object().into_iter().flatten().map(|(bar, _)| bar.as_str()).collect();
+            let bars: Vec<&str> = bars
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(bar, _)| bar.as_str())
+                .collect();
             format!("{inst} {}", bars.join(" "))
         })
         .collect();
-    out.push_str(&format!("series: {} (--full shows all of it)", series.join(", ")));
+    out.push_str(&format!(
+        "series: {} (--full shows all of it)",
+        series.join(", ")
+    ));
     out
 }

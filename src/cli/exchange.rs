@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, output};
-use crate::exchange::{CandleFile, Endpoint, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve};
+use crate::exchange::{
+    CandleFile, Endpoint, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve,
+};
 use crate::exit::Exit;
 use crate::telemetry;
 
@@ -34,7 +36,8 @@ pub(super) struct ExchangeArgs {
     /// Venue seconds per wall second.
     #[arg(long, default_value_t = 1.0, value_name = "R")]
     speed: f64,
-    /// Play recorded candles instead of a seeded market: ts_ms,open,high,low,close,volume, plain or .gz. Repeatable; the instrument is BTC-USDT-SWAP unless named.
+    /// Play recorded candles instead of a seeded market: ts_ms,open,high,low,close,volume, plain or
+    /// .gz. Repeatable; the instrument is BTC-USDT-SWAP unless named.
     #[arg(long, value_name = "[INST=]FILE")]
     candles: Vec<CandleFile>,
     /// What fills orders: the book, or whole bars by the backtest's own model.
@@ -59,30 +62,64 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
     if !args.listen.ip().is_loopback() {
         return Err(Failure::new(
             Exit::Usage,
-            format!("--listen {}: only loopback addresses; the simulation has no real security", args.listen),
+            format!(
+                "--listen {}: only loopback addresses; the simulation has no real security",
+                args.listen
+            ),
         ));
     }
     if !args.speed.is_finite() || !(0.1..=10_000.0).contains(&args.speed) {
-        return Err(Failure::new(Exit::Usage, "--speed must be between 0.1 and 10000"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--speed must be between 0.1 and 10000",
+        ));
     }
-    let io = |error: std::io::Error| Failure::new(Exit::Io, format!("the exchange cannot start: {error}"));
-    let prices = if args.candles.is_empty() { Prices::Seeded } else { Prices::Recorded(args.candles) };
+    let io = |error: std::io::Error| {
+        Failure::new(Exit::Io, format!("the exchange cannot start: {error}"))
+    };
+    let prices = if args.candles.is_empty() {
+        Prices::Seeded
+    } else {
+        Prices::Recorded(args.candles)
+    };
     let by_bar = args.fills == FillsBy::Bar;
-    let config =
-        EngineConfig { seed: args.seed, speed: args.speed, state: args.state, prices, by_bar, ..Default::default() };
+    let config = EngineConfig {
+        seed: args.seed,
+        speed: args.speed,
+        state: args.state,
+        prices,
+        by_bar,
+        ..Default::default()
+    };
     let engine = Engine::start(&config).map_err(|error| match error.kind() {
         std::io::ErrorKind::InvalidData => Failure::new(Exit::Data, error.to_string()),
         _ => io(error),
     })?;
-    let tls = args.tls.as_deref().map(self_signed).transpose().map_err(io)?;
-    let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(io)?;
+    let tls = args
+        .tls
+        .as_deref()
+        .map(self_signed)
+        .transpose()
+        .map_err(io)?;
+    let listener = tokio::net::TcpListener::bind(args.listen)
+        .await
+        .map_err(io)?;
     let stop = engine.ended.clone();
-    let (endpoint, server) =
-        serve(engine, ServerConfig { demo: args.demo, tls }, listener, stop.clone()).map_err(io)?;
+    let (endpoint, server) = serve(
+        engine,
+        ServerConfig {
+            demo: args.demo,
+            tls,
+        },
+        listener,
+        stop.clone(),
+    )
+    .map_err(io)?;
     announce(&endpoint, args.json);
     std::io::stdout().flush().map_err(io)?;
     tokio::select! {
-        // The server ends by itself only with the engine, and the engine only when its ledger fails.
+        // The server ends by itself only with the engine, and the engine only when its ledger
+        // fails.
         served = server => served.map(|()| Exit::Io).map_err(io),
         () = asked_to_stop() => {
             stop.cancel();
@@ -98,16 +135,25 @@ pub(super) fn announce(endpoint: &Endpoint, json: bool) {
         return;
     }
     output::say(format_args!("REST        {}", endpoint.rest));
-    output::say(format_args!("WebSocket   {}/{{public,private,business}}", endpoint.ws));
+    output::say(format_args!(
+        "WebSocket   {}/{{public,private,business}}",
+        endpoint.ws
+    ));
     output::say(format_args!("key         {}", endpoint.credentials.api_key));
     output::say(format_args!("secret      {}", endpoint.credentials.secret));
-    output::say(format_args!("passphrase  {}", endpoint.credentials.passphrase));
+    output::say(format_args!(
+        "passphrase  {}",
+        endpoint.credentials.passphrase
+    ));
     output::say(format_args!("uid         {}", endpoint.credentials.uid));
 }
 
 async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut term), Ok(mut int)) => {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         }

@@ -26,7 +26,11 @@ pub(super) struct HaltArgs {
     #[arg(long, requires = "flatten")]
     everything: bool,
     /// Why; it is kept with the halt.
-    #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "asked for on the command line"
+    )]
     reason: String,
     /// JSON for scripts instead of words for people.
     #[arg(long)]
@@ -45,7 +49,11 @@ pub(super) struct ResumeArgs {
     #[arg(long)]
     all: bool,
     /// Why; it is kept.
-    #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "asked for on the command line"
+    )]
     reason: String,
     /// JSON for scripts instead of words for people.
     #[arg(long)]
@@ -63,7 +71,10 @@ pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failur
     };
     match answer.clone() {
         Some(Ok(report)) if report["latched"] == true => {
-            let state = report["state"].as_str().unwrap_or("it did not answer in time").to_owned();
+            let state = report["state"]
+                .as_str()
+                .unwrap_or("it did not answer in time")
+                .to_owned();
             if args.json {
                 output::say(
                     json!({"schema": "halt/1", "as_of_ms": wall_ms(), "done": false, "latched": true, "state": state}),
@@ -78,20 +89,30 @@ pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failur
         }
         Some(Ok(report)) => Ok(print_report("halt", report, args.json)),
         // It has heard, and nothing may leave.
-        Some(Err((_, why))) if why.starts_with("halted") => Err(Failure::new(Exit::Unavailable, why)),
+        Some(Err((_, why))) if why.starts_with("halted") => {
+            Err(Failure::new(Exit::Unavailable, why))
+        }
         None | Some(Err(_)) => {
-            killfile::leave(&dir, args.flatten, &args.reason)
-                .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", killfile::path(&dir).display())))?;
+            killfile::leave(&dir, args.flatten, &args.reason).map_err(|error| {
+                Failure::new(
+                    Exit::Io,
+                    format!("{}: {error}", killfile::path(&dir).display()),
+                )
+            })?;
             let file = killfile::path(&dir);
             if args.json {
-                output::say(json!({"schema": "halt/1", "as_of_ms": wall_ms(), "done": false, "file": file}));
+                output::say(
+                    json!({"schema": "halt/1", "as_of_ms": wall_ms(), "done": false, "file": file}),
+                );
             } else {
                 let heard = match &answer {
                     Some(Err((_, why))) => format!("the daemon could not do it ({why})"),
                     _ => "no daemon answered".to_owned(),
                 };
                 output::say(format_args!("{heard}; left {} for it", file.display()));
-                output::say("nothing was cancelled or verified: look at the venue's page if positions are open");
+                output::say(
+                    "nothing was cancelled or verified: look at the venue's page if positions are open",
+                );
             }
             Ok(Exit::Warn)
         }
@@ -122,10 +143,25 @@ pub(super) fn print_report(verb: &str, mut report: Value, json_wanted: bool) -> 
     let mut table = output::sheet(&["inst", "held", "whose", "still working", "tries", ""]);
     let left: Vec<&Value> = report["left"].as_array().into_iter().flatten().collect();
     for row in &left {
-        let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_owned);
+        let text = |name: &str| {
+            row[name]
+                .as_str()
+                .map_or_else(|| row[name].to_string(), str::to_owned)
+        };
         let working = row["working"].as_array().map_or(0, Vec::len).to_string();
-        let whose = if row["ours"] == false { "not ours" } else { "ours" };
-        table.add_row([text("inst"), text("held"), whose.to_owned(), working, text("tries"), text("why")]);
+        let whose = if row["ours"] == false {
+            "not ours"
+        } else {
+            "ours"
+        };
+        table.add_row([
+            text("inst"),
+            text("held"),
+            whose.to_owned(),
+            working,
+            text("tries"),
+            text("why"),
+        ]);
     }
     if !left.is_empty() {
         output::say(table);
@@ -146,12 +182,22 @@ pub(super) async fn resume(global: &Global, args: ResumeArgs) -> Result<Exit, Fa
         (None, false) => release::Wanted::Nothing,
     };
     let found = release::resume(&dir, &wanted, &args.reason).await?;
-    let open: Vec<Value> = found.left.iter().map(|r| json!({"restriction": r.id(), "why": r.why})).collect();
-    let exit = if open.is_empty() { Exit::Ok } else { Exit::Warn };
+    let open: Vec<Value> = found
+        .left
+        .iter()
+        .map(|r| json!({"restriction": r.id(), "why": r.why}))
+        .collect();
+    let exit = if open.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Warn
+    };
     if args.json {
         let ended: Vec<String> = found.ended.iter().map(|r| r.id()).collect();
-        output::say(json!({"schema": "resume/1", "as_of_ms": wall_ms(), "resumed": ended, "restricted": open,
-            "halt_file_removed": found.file_removed}));
+        output::say(
+            json!({"schema": "resume/1", "as_of_ms": wall_ms(), "resumed": ended, "restricted": open,
+            "halt_file_removed": found.file_removed}),
+        );
         return Ok(exit);
     }
     for restriction in &found.ended {
@@ -161,8 +207,15 @@ pub(super) async fn resume(global: &Global, args: ResumeArgs) -> Result<Exit, Fa
         output::say("the file HALT is gone");
     }
     for restriction in &found.left {
-        let until = restriction.until.map_or("until resumed".to_owned(), |at| format!("until {}", at.iso()));
-        output::say(format_args!("{}  {} {until}: {}", restriction.id(), restriction.state, restriction.why));
+        let until = restriction.until.map_or("until resumed".to_owned(), |at| {
+            format!("until {}", at.iso())
+        });
+        output::say(format_args!(
+            "{}  {} {until}: {}",
+            restriction.id(),
+            restriction.state,
+            restriction.why
+        ));
     }
     if found.ended.is_empty() && found.left.is_empty() {
         output::say("nothing is restricted");

@@ -13,7 +13,11 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
     let running = match status::ask(global).await {
         Ok(running) => running,
         Err(failure) => {
-            let finding = Finding { check: "configuration", verdict: Verdict::Fail, detail: failure.message };
+            let finding = Finding {
+                check: "configuration",
+                verdict: Verdict::Fail,
+                detail: failure.message,
+            };
             return Ok(show(&[finding], None, None, json));
         }
     };
@@ -22,7 +26,14 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
             (Ok(verdict), Ok(table)) => (
                 verdict,
                 table.rows.first().map(|row| {
-                    Value::Object(table.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
+                    Value::Object(
+                        table
+                            .columns
+                            .iter()
+                            .cloned()
+                            .zip(row.iter().cloned())
+                            .collect::<Map<_, _>>(),
+                    )
                 }),
             ),
             (Err(error), _) | (_, Err(error)) => (error.to_string(), None),
@@ -34,15 +45,28 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         && let Ok(restricted) = list::reader(global).and_then(|reader| Ok(reader.restrictions()?))
     {
         for r in restricted {
-            let verdict = if r.state == TradingState::Halted { Verdict::Fail } else { Verdict::Warn };
+            let verdict = if r.state == TradingState::Halted {
+                Verdict::Fail
+            } else {
+                Verdict::Warn
+            };
             let detail = format!("{} {}: {}; `resume` ends it", r.id(), r.state, r.why);
-            findings.push(Finding { check: "restricted", verdict, detail });
+            findings.push(Finding {
+                check: "restricted",
+                verdict,
+                detail,
+            });
         }
     }
     Ok(show(&findings, running.as_ref(), summary.as_ref(), json))
 }
 
-fn show(findings: &[Finding], running: Option<&Value>, summary: Option<&Value>, json: bool) -> Exit {
+fn show(
+    findings: &[Finding],
+    running: Option<&Value>,
+    summary: Option<&Value>,
+    json: bool,
+) -> Exit {
     let verdict = overall(findings);
     if json {
         let body = json!({"schema": "health/1", "as_of_ms": wall_ms(), "verdict": verdict, "findings": findings,
@@ -51,7 +75,11 @@ fn show(findings: &[Finding], running: Option<&Value>, summary: Option<&Value>, 
     } else {
         let mut table = output::sheet(&["check", "verdict", "detail"]);
         for finding in findings {
-            table.add_row([finding.check, &format!("{:?}", finding.verdict).to_lowercase(), &finding.detail]);
+            table.add_row([
+                finding.check,
+                &format!("{:?}", finding.verdict).to_lowercase(),
+                &finding.detail,
+            ]);
         }
         output::say(table);
     }

@@ -51,7 +51,10 @@ pub(super) fn reader(global: &Global) -> Result<Reader, Failure> {
     let config = global.load(None)?;
     let dir = global.state_dir(&config);
     if !StateDir::trading_db(&dir).exists() {
-        let message = format!("there is no database in {}: nothing has run there yet (see --state-dir)", dir.display());
+        let message = format!(
+            "there is no database in {}: nothing has run there yet (see --state-dir)",
+            dir.display()
+        );
         return Err(Failure::new(Exit::Unavailable, message));
     }
     Ok(Reader::open(&dir)?)
@@ -71,13 +74,17 @@ fn show(
 pub(super) fn orders(global: &Global, args: &OrdersArgs) -> Result<Exit, Failure> {
     match &args.verb {
         Some(OrdersVerb::Show { id, json }) => show_order(global, id, *json),
-        None => show(global, "orders", args.list.json, |r| r.orders(args.open, args.list.limit)),
+        None => show(global, "orders", args.list.json, |r| {
+            r.orders(args.open, args.list.limit)
+        }),
     }
 }
 
 fn show_order(global: &Global, id: &str, json: bool) -> Result<Exit, Failure> {
     let Some(story) = reader(global)?.order(id)? else {
-        let why = format!("there is no order '{id}', or more than one begins so; see `alpha-arena orders`");
+        let why = format!(
+            "there is no order '{id}', or more than one begins so; see `alpha-arena orders`"
+        );
         return Err(Failure::new(Exit::Usage, why));
     };
     if json {
@@ -91,9 +98,14 @@ fn show_order(global: &Global, id: &str, json: bool) -> Result<Exit, Failure> {
     let mut facts = output::sheet(&["order", ""]);
     for (name, value) in story.order.columns.iter().zip(&story.order.rows[0]) {
         if !value.is_null() {
-            let value = match value.as_i64().filter(|_| matches!(name.as_str(), "created_ms" | "expires_ms")) {
+            let value = match value
+                .as_i64()
+                .filter(|_| matches!(name.as_str(), "created_ms" | "expires_ms"))
+            {
                 Some(ms) => Ms(ms).iso(),
-                None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+                None => value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
             };
             facts.add_row([name.trim_end_matches("_ms").replace('_', " "), value]);
         }

@@ -150,7 +150,10 @@ pub struct Failure {
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), exit }
+        Self {
+            message: message.into(),
+            exit,
+        }
     }
 }
 
@@ -158,7 +161,10 @@ impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         let count = problems.0.len();
         let noun = if count == 1 { "problem" } else { "problems" };
-        Self::new(Exit::Config, format!("{count} {noun} in the configuration:\n{problems}"))
+        Self::new(
+            Exit::Config,
+            format!("{count} {noun} in the configuration:\n{problems}"),
+        )
     }
 }
 
@@ -176,16 +182,28 @@ impl From<crate::store::StoreError> for Failure {
 
 impl Global {
     fn load(&self, speed: Option<f64>) -> Result<Config, Failure> {
-        // A value that is not text is kept in some form, so that a broken switch is a problem and not absent.
+        // A value that is not text is kept in some form, so that a broken switch is a problem and
+        // not absent.
         let env: HashMap<String, String> = std::env::vars_os()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string_lossy().into_owned(),
+                    value.to_string_lossy().into_owned(),
+                )
+            })
             .collect();
-        let overrides = Overrides { config: self.config.clone(), speed };
-        Ok(Config::check(Layers::read(&overrides, env).map_err(Problems::from)?)?)
+        let overrides = Overrides {
+            config: self.config.clone(),
+            speed,
+        };
+        Ok(Config::check(
+            Layers::read(&overrides, env).map_err(Problems::from)?,
+        )?)
     }
 
     fn state_dir(&self, config: &Config) -> PathBuf {
-        self.named_dir().unwrap_or_else(|| PathBuf::from("var").join(config.mode.as_str()))
+        self.named_dir()
+            .unwrap_or_else(|| PathBuf::from("var").join(config.mode.as_str()))
     }
 
     /// The state directory, even of a configuration that has become wrong since, where it is named.
@@ -201,7 +219,10 @@ impl Global {
         // systemd may name several, colon-separated; ours is the first.
         let from_systemd = || {
             let dirs = std::env::var("STATE_DIRECTORY").ok()?;
-            dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
+            dirs.split(':')
+                .next()
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from)
         };
         given.or_else(from_systemd)
     }
@@ -214,20 +235,35 @@ pub fn main() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and clap prints them to stdout.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            return if error.print().is_err() && exit == Exit::Ok { Exit::Io } else { exit };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            return if error.print().is_err() && exit == Exit::Ok {
+                Exit::Io
+            } else {
+                exit
+            };
         }
     };
     if matches!(cli.verb, None | Some(Verb::Run(_))) {
-        // Before a signal is caught: one that comes until then ends the process, and is never swallowed.
+        // Before a signal is caught: one that comes until then ends the process, and is never
+        // swallowed.
         run::with_one_heap();
     }
     crate::ops::killfile::catch_early();
     crate::venue::install_tls();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            telemetry::tell(format_args!("alpha-arena: the runtime cannot be started: {error}"));
+            telemetry::tell(format_args!(
+                "alpha-arena: the runtime cannot be started: {error}"
+            ));
             return Exit::Software;
         }
     };
@@ -246,7 +282,9 @@ pub fn main() -> Exit {
         Some(error) => {
             // Whoever closed his end (`| head`) knows; anything else is news.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
-                telemetry::tell(format_args!("alpha-arena: the output cannot be written: {error}"));
+                telemetry::tell(format_args!(
+                    "alpha-arena: the output cannot be written: {error}"
+                ));
             }
             // Half of an answer is none, whatever it would have said.
             Exit::Io
@@ -290,7 +328,9 @@ async fn dispatch(cli: Cli, began: std::time::Instant) -> Result<Exit, Failure> 
 
 /// `90`, `90s`, `15m`, `24h`, `250ms`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit {
         "ms" => 0.001,
@@ -300,7 +340,9 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => return Err(format!("unknown unit '{unit}'; use ms, s, m, h or d")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration; try 60s"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is not a duration; try 60s"))?;
     Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
 }
 
@@ -319,13 +361,21 @@ mod tests {
         assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert!(duration("soon").is_err() && duration("5 parsecs").is_err() && duration("-1s").is_err());
+        assert!(
+            duration("soon").is_err() && duration("5 parsecs").is_err() && duration("-1s").is_err()
+        );
     }
 
     #[test]
     fn global_flags_stand_before_or_after_the_verb() {
-        for line in [["alpha-arena", "--state-dir", "x", "status"], ["alpha-arena", "status", "--state-dir", "x"]] {
-            assert_eq!(Cli::try_parse_from(line).unwrap().global.state_dir, Some(PathBuf::from("x")));
+        for line in [
+            ["alpha-arena", "--state-dir", "x", "status"],
+            ["alpha-arena", "status", "--state-dir", "x"],
+        ] {
+            assert_eq!(
+                Cli::try_parse_from(line).unwrap().global.state_dir,
+                Some(PathBuf::from("x"))
+            );
         }
     }
 }

@@ -21,10 +21,18 @@ pub(super) async fn run(global: &Global, args: OutputArgs) -> Result<Exit, Failu
         Some(Err((_, why))) => return Err(Failure::new(Exit::Unavailable, why)),
         None => {
             let checks = alone(config, &dir).await?;
-            (serde_json::to_value(&checks).unwrap_or_default(), "without a daemon")
+            (
+                serde_json::to_value(&checks).unwrap_or_default(),
+                "without a daemon",
+            )
         }
     };
-    let worst = |word: &str| rows.as_array().into_iter().flatten().any(|row| row["verdict"] == word);
+    let worst = |word: &str| {
+        rows.as_array()
+            .into_iter()
+            .flatten()
+            .any(|row| row["verdict"] == word)
+    };
     let exit = match (worst("fail"), worst("warn")) {
         (true, _) => Exit::Fail,
         (false, true) => Exit::Warn,

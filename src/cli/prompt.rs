@@ -45,7 +45,11 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
     let args = match verb {
         PromptVerb::Show(args) => args,
         PromptVerb::Schema { mode } => {
-            let mode = if mode == "single" { Mode::Single } else { Mode::Portfolio };
+            let mode = if mode == "single" {
+                Mode::Single
+            } else {
+                Mode::Portfolio
+            };
             output::say(serde_json::to_string_pretty(&mode.schema()).unwrap_or_default());
             return Ok(Exit::Ok);
         }
@@ -53,7 +57,14 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
     let config = global.load(None)?;
     let dir = global.state_dir(&config);
     let asked = match Client::of(&StateDir::socket(&dir)) {
-        Some(client) => client.ask("prompt", &json!({"contender": args.contender, "inst": args.inst})).await,
+        Some(client) => {
+            client
+                .ask(
+                    "prompt",
+                    &json!({"contender": args.contender, "inst": args.inst}),
+                )
+                .await
+        }
         None => None,
     };
     let reply = match asked {
@@ -88,11 +99,17 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
         text("prompt_hash")
     ));
     if let Some(why) = reply["not_asked"].as_str() {
-        output::say(format_args!("nobody would be asked now: {why}; this is what it would be"));
+        output::say(format_args!(
+            "nobody would be asked now: {why}; this is what it would be"
+        ));
     }
     for message in reply["messages"].as_array().into_iter().flatten() {
         let part = |name: &str| message[name].as_str().unwrap_or_default();
-        output::say(format_args!("\n=== {} ===\n{}", part("role"), output::plain(part("content"))));
+        output::say(format_args!(
+            "\n=== {} ===\n{}",
+            part("role"),
+            output::plain(part("content"))
+        ));
     }
     Ok(Exit::Ok)
 }

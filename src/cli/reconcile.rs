@@ -1,5 +1,5 @@
-//! `reconcile`, `close`, `cancel`: what a person does about orders and positions. The daemon does it; without one there is
-//! nobody who may.
+//! `reconcile`, `close`, `cancel`: what a person does about orders and positions. The daemon does
+//! it; without one there is nobody who may.
 
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,14 @@ async fn ask(global: &Global, what: &str, body: Value) -> Result<Value, Failure>
     };
     match answer {
         Some(Ok(reply)) => Ok(reply),
-        Some(Err((unnamed, why))) => Err(Failure::new(if unnamed { Exit::Usage } else { Exit::Unavailable }, why)),
+        Some(Err((unnamed, why))) => Err(Failure::new(
+            if unnamed {
+                Exit::Usage
+            } else {
+                Exit::Unavailable
+            },
+            why,
+        )),
         None => {
             let why = format!(
                 "no daemon runs on {}; start it (a start reconciles and stays up while halted), then ask again",
@@ -110,7 +117,10 @@ pub(super) async fn reconcile(global: &Global, args: ReconcileArgs) -> Result<Ex
         return Ok(exit);
     }
     if let Some(case) = reply["accepted"].as_str() {
-        output::say(format_args!("accepted {case} (run {})", reply["run_id"].as_str().unwrap_or("?")));
+        output::say(format_args!(
+            "accepted {case} (run {})",
+            reply["run_id"].as_str().unwrap_or("?")
+        ));
         return Ok(Exit::Ok);
     }
     if open == 0 {
@@ -119,8 +129,14 @@ pub(super) async fn reconcile(global: &Global, args: ReconcileArgs) -> Result<Ex
     }
     for case in reply["halts"].as_array().into_iter().flatten() {
         let text = |name: &str| case[name].as_str().unwrap_or("everything").to_owned();
-        let since = case["opened_ms"].as_i64().map_or(String::new(), |ms| Ms(ms).iso());
-        output::say(format_args!("{}  ({} halted since {since})", text("case"), text("inst")));
+        let since = case["opened_ms"]
+            .as_i64()
+            .map_or(String::new(), |ms| Ms(ms).iso());
+        output::say(format_args!(
+            "{}  ({} halted since {since})",
+            text("case"),
+            text("inst")
+        ));
         output::say(format_args!("    {}", text("why")));
         output::say(format_args!("    {}\n", text("cure")));
     }
@@ -129,21 +145,39 @@ pub(super) async fn reconcile(global: &Global, args: ReconcileArgs) -> Result<Ex
 
 pub(super) async fn close(global: &Global, args: CloseArgs) -> Result<Exit, Failure> {
     if args.inst.is_none() && !args.all {
-        return Err(Failure::new(Exit::Usage, "name an instrument, or say --all"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "name an instrument, or say --all",
+        ));
     }
-    let report =
-        ask(global, "close", json!({"inst": args.inst, "ours_only": args.ours_only, "everything": args.everything}))
-            .await?;
+    let report = ask(
+        global,
+        "close",
+        json!({"inst": args.inst, "ours_only": args.ours_only, "everything": args.everything}),
+    )
+    .await?;
     Ok(print_report("close", report, args.json))
 }
 
 pub(super) async fn cancel(global: &Global, args: CancelArgs) -> Result<Exit, Failure> {
     if args.order.is_none() && args.inst.is_none() && !args.all {
-        return Err(Failure::new(Exit::Usage, "name an order or an instrument, or say --all"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "name an order or an instrument, or say --all",
+        ));
     }
-    let mut reply = ask(global, "cancel", json!({"order": args.order, "inst": args.inst})).await?;
-    let asked: Vec<String> =
-        reply["asked"].as_array().into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    let mut reply = ask(
+        global,
+        "cancel",
+        json!({"order": args.order, "inst": args.inst}),
+    )
+    .await?;
+    let asked: Vec<String> = reply["asked"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|id| id.as_str().map(str::to_owned))
+        .collect();
     let reader = reader(global)?;
     let began = Instant::now();
     let left = loop {
@@ -154,14 +188,21 @@ pub(super) async fn cancel(global: &Global, args: CancelArgs) -> Result<Exit, Fa
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let exit = if left.is_empty() { Exit::Ok } else { Exit::Warn };
+    let exit = if left.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Warn
+    };
     if args.json {
         reply["left"] = json!(left);
         reply["schema"] = json!("cancel/1");
         reply["as_of_ms"] = json!(wall_ms());
         output::say(reply);
     } else if left.is_empty() {
-        output::say(format_args!("{} cancelled, or filled before it could be", asked.len()));
+        output::say(format_args!(
+            "{} cancelled, or filled before it could be",
+            asked.len()
+        ));
     } else {
         output::say(format_args!("still open: {}", left.join(", ")));
     }

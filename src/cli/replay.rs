@@ -45,21 +45,34 @@ impl Run {
     fn of(reader: &Reader, replay: &mut Replay, id: RunId) -> Result<Self, Failure> {
         let made = reader.kept_run(id).and_then(|kept| {
             if let Some(start) = replay.lacks(&kept) {
-                reader.heard_before(start, id, &mut |stage, subject, seen| replay.hear(start, stage, subject, seen))?;
+                reader.heard_before(start, id, &mut |stage, subject, seen| {
+                    replay.hear(start, stage, subject, seen)
+                })?;
             }
             Ok(replay.again(&kept))
         });
         match made {
-            Ok(decisions) => Ok(Self { id, decisions, unreadable: None }),
+            Ok(decisions) => Ok(Self {
+                id,
+                decisions,
+                unreadable: None,
+            }),
             // Bytes that are not what they were: that is what this is for.
-            Err(StoreError::Value(why)) => Ok(Self { id, decisions: Vec::new(), unreadable: Some(why) }),
+            Err(StoreError::Value(why)) => Ok(Self {
+                id,
+                decisions: Vec::new(),
+                unreadable: Some(why),
+            }),
             Err(error) => Err(error.into()),
         }
     }
     fn is_same(&self) -> bool {
         self.unreadable.is_none()
             && !self.is_bare()
-            && self.decisions.iter().all(|decision| decision.outcome == Outcome::Same)
+            && self
+                .decisions
+                .iter()
+                .all(|decision| decision.outcome == Outcome::Same)
     }
     /// Nothing of it was kept: its process ended first.
     fn is_bare(&self) -> bool {
@@ -75,21 +88,26 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
             match id {
                 Some(id) if reader.has_run(id)? => vec![id],
                 _ => {
-                    let why = format!("there is no run '{text}'; see the last column of `alpha-arena decisions`");
+                    let why = format!(
+                        "there is no run '{text}'; see the last column of `alpha-arena decisions`"
+                    );
                     return Err(Failure::new(Exit::Usage, why));
                 }
             }
         }
         None => {
-            let since = match args.since {
-                None => Ms::ZERO,
-                Some(span) => Ms(reader.newest_inputs()?.0 - i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
-            };
+            let since =
+                match args.since {
+                    None => Ms::ZERO,
+                    Some(span) => Ms(reader.newest_inputs()?.0
+                        - i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+                };
             reader.replayable(since)?
         }
     };
     let bar = if ids.len() > 200 && std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left").expect("a fixed template");
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left")
+            .expect("a fixed template");
         ProgressBar::new(ids.len() as u64).with_style(style)
     } else {
         ProgressBar::hidden()
@@ -106,10 +124,17 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     if let ([run], Some(_)) = (&runs[..], &args.run_id)
         && run.is_bare()
     {
-        let why = format!("nothing was decided in the run {}, or its process ended before it was kept", run.id);
+        let why = format!(
+            "nothing was decided in the run {}, or its process ended before it was kept",
+            run.id
+        );
         return Err(Failure::new(Exit::Usage, why));
     }
-    let exit = if same + bare == runs.len() { Exit::Ok } else { Exit::Data };
+    let exit = if same + bare == runs.len() {
+        Exit::Ok
+    } else {
+        Exit::Data
+    };
     if args.json {
         output::say(as_json(&runs, same, bare));
     } else {
@@ -121,7 +146,10 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
 fn told(outcome: &Outcome) -> (&'static str, String) {
     match outcome {
         Outcome::Same => ("same", String::new()),
-        Outcome::Different { at, kept, now } => ("different", format!("from byte {at} on: kept …{kept}…, now …{now}…")),
+        Outcome::Different { at, kept, now } => (
+            "different",
+            format!("from byte {at} on: kept …{kept}…, now …{now}…"),
+        ),
         Outcome::Broken(why) => ("broken", why.clone()),
     }
 }
@@ -150,16 +178,32 @@ fn page(runs: &[Run], same: usize, bare: usize, one: bool) {
     let mut rows = 0;
     for run in runs {
         if let Some(why) = &run.unreadable {
-            table.add_row([run.id.to_string(), String::new(), String::new(), "unreadable".to_owned(), why.clone()]);
+            table.add_row([
+                run.id.to_string(),
+                String::new(),
+                String::new(),
+                "unreadable".to_owned(),
+                why.clone(),
+            ]);
             rows += 1;
         }
-        for decision in run.decisions.iter().filter(|d| one || d.outcome != Outcome::Same) {
+        for decision in run
+            .decisions
+            .iter()
+            .filter(|d| one || d.outcome != Outcome::Same)
+        {
             let (word, mut detail) = told(&decision.outcome);
             if decision.other_build && decision.outcome != Outcome::Same {
                 detail = format!("made by another build; {detail}");
             }
             let about = decision.subject.clone();
-            table.add_row([run.id.to_string(), decision.stage.to_owned(), about, word.to_owned(), detail]);
+            table.add_row([
+                run.id.to_string(),
+                decision.stage.to_owned(),
+                about,
+                word.to_owned(),
+                detail,
+            ]);
             rows += 1;
         }
     }
@@ -167,8 +211,13 @@ fn page(runs: &[Run], same: usize, bare: usize, one: bool) {
         output::say(table);
     }
     let decisions: usize = runs.iter().map(|run| run.decisions.len()).sum();
-    output::say(format_args!("{} runs with {decisions} decisions made again: {same} the same to the byte", runs.len()));
+    output::say(format_args!(
+        "{} runs with {decisions} decisions made again: {same} the same to the byte",
+        runs.len()
+    ));
     if bare > 0 {
-        output::say(format_args!("{bare} decided something that was not kept: their process ended first"));
+        output::say(format_args!(
+            "{bare} decided something that was not kept: their process ended first"
+        ));
     }
 }

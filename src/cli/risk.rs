@@ -24,11 +24,21 @@ pub(super) fn run(global: &Global, verb: &RiskVerb) -> Result<Exit, Failure> {
     match verb {
         RiskVerb::Rules(args) => rules(global, args.json),
         RiskVerb::Events(args) => {
-            output::print(&reader(global)?.risk_events(args.limit)?, "risk events", args.json, Ms(wall_ms()));
+            output::print(
+                &reader(global)?.risk_events(args.limit)?,
+                "risk events",
+                args.json,
+                Ms(wall_ms()),
+            );
             Ok(Exit::Ok)
         }
         RiskVerb::States(args) => {
-            output::print(&reader(global)?.trading_states(args.limit)?, "risk states", args.json, Ms(wall_ms()));
+            output::print(
+                &reader(global)?.trading_states(args.limit)?,
+                "risk states",
+                args.json,
+                Ms(wall_ms()),
+            );
             Ok(Exit::Ok)
         }
     }
@@ -49,10 +59,16 @@ fn rules(global: &Global, json_wanted: bool) -> Result<Exit, Failure> {
         output::say(json!({"schema": "risk rules/1", "as_of_ms": wall_ms(), "rows": rows}));
         return Ok(Exit::Ok);
     }
-    let mut table = output::sheet(&["rule", "limit", "at most", "leads to", "ends", "of", "compares"]);
+    let mut table = output::sheet(&[
+        "rule", "limit", "at most", "leads to", "ends", "of", "compares",
+    ]);
     for rule in Rule::ALL {
         let (spec, limit) = (rule.spec(), limits.of(*rule));
-        let ends = if limit.action == crate::domain::Action::Block { "" } else { limit.release.as_str() };
+        let ends = if limit.action == crate::domain::Action::Block {
+            ""
+        } else {
+            limit.release.as_str()
+        };
         table.add_row([
             rule.as_str(),
             format!("{} {}", limit.value.normalize(), spec.unit).trim(),

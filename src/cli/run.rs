@@ -31,20 +31,35 @@ pub(super) struct RunArgs {
     speed: Option<f64>,
 }
 
-/// glibc gives each thread a heap of its own and hands little of it back; with one heap for all of them the daemon stays a third
-/// smaller. It reads that when a process begins, so this one begins anew, under the same pid; where it cannot, it goes on as it is.
-/// Source: mallopt(3), `M_ARENA_MAX`, `M_MMAP_THRESHOLD`.
+/// glibc gives each thread a heap of its own and hands little of it back; with one heap for all of
+/// them the daemon stays a third smaller. It reads that when a process begins, so this one begins
+/// anew, under the same pid; where it cannot, it goes on as it is. Source: mallopt(3),
+/// `M_ARENA_MAX`, `M_MMAP_THRESHOLD`.
 pub(super) fn with_one_heap() {
     const HEAPS: &str = "MALLOC_ARENA_MAX";
     if std::env::var_os(HEAPS).is_some() {
         return;
     }
     // What is large has pages of its own, which are given back at once.
-    let large = [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "262144")];
-    let Ok(program) = std::env::current_exe() else { return };
+    let large = [
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "262144"),
+    ];
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
     let mut words = std::env::args_os();
-    let name = words.next().unwrap_or_else(|| program.clone().into_os_string());
-    drop(Command::new(program).arg0(name).args(words).env(HEAPS, "1").envs(large).exec());
+    let name = words
+        .next()
+        .unwrap_or_else(|| program.clone().into_os_string());
+    drop(
+        Command::new(program)
+            .arg0(name)
+            .args(words)
+            .env(HEAPS, "1")
+            .envs(large)
+            .exec(),
+    );
 }
 
 pub(super) async fn run(global: &Global, args: RunArgs, began: Instant) -> Result<Exit, Failure> {
@@ -52,14 +67,20 @@ pub(super) async fn run(global: &Global, args: RunArgs, began: Instant) -> Resul
     let dir = global.state_dir(&config);
     telemetry::init();
     banner(&config, &dir);
-    let limits = RunLimits { cycles: if args.once { Some(1) } else { args.cycles }, duration: args.duration };
+    let limits = RunLimits {
+        cycles: if args.once { Some(1) } else { args.cycles },
+        duration: args.duration,
+    };
     Ok(daemon::run(config, &dir, limits, began).await?)
 }
 
 fn banner(config: &Config, dir: &std::path::Path) {
     let venue = match (config.mode, config.venue.rest_url.as_str()) {
         (Mode::Sim, "") => {
-            format!("embedded exchange, seed {}, speed ×{}", config.exchange.seed, config.exchange.speed)
+            format!(
+                "embedded exchange, seed {}, speed ×{}",
+                config.exchange.seed, config.exchange.speed
+            )
         }
         (_, url) => url.to_owned(),
     };
@@ -79,7 +100,11 @@ fn banner(config: &Config, dir: &std::path::Path) {
     ));
     for contender in &config.contenders {
         let on: Vec<&str> = contender.instruments.iter().map(|i| i.as_str()).collect();
-        let stage = if contender.stage == Stage::Live { "live" } else { "off" };
+        let stage = if contender.stage == Stage::Live {
+            "live"
+        } else {
+            "off"
+        };
         crate::telemetry::tell(format_args!(
             "  contender    {} ({}, {stage}, weight {}) on {}",
             contender.id,

@@ -53,12 +53,19 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
     }
     for row in status["restrictions"].as_array().into_iter().flatten() {
         let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
-        table.add_row([text("restriction"), format!("{}: {}; ends {}", text("state"), text("why"), text("ends"))]);
+        table.add_row([
+            text("restriction"),
+            format!("{}: {}; ends {}", text("state"), text("why"), text("ends")),
+        ]);
     }
     for (inst, shield) in status["protection"].as_object().into_iter().flatten() {
         let text = |name: &str| shield[name].as_str().unwrap_or("?").to_owned();
-        let told =
-            format!("{} of {} covered, {} ms without in all", text("covered"), text("needed"), shield["total_ms"]);
+        let told = format!(
+            "{} of {} covered, {} ms without in all",
+            text("covered"),
+            text("needed"),
+            shield["total_ms"]
+        );
         table.add_row([format!("stops {inst}"), told]);
     }
     for feed in status["feeds"].as_array().into_iter().flatten() {
@@ -67,7 +74,13 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
     }
     for actor in status["actors"].as_array().into_iter().flatten() {
         let label = format!("actor {}", actor["actor"].as_str().unwrap_or("?"));
-        table.add_row([label, format!("{} ms ago, {} restarts", actor["beat_age_ms"], actor["restarts"])]);
+        table.add_row([
+            label,
+            format!(
+                "{} ms ago, {} restarts",
+                actor["beat_age_ms"], actor["restarts"]
+            ),
+        ]);
     }
     output::say(table);
     Ok(Exit::Ok)

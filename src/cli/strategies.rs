@@ -25,10 +25,21 @@ pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     for spec in strategy::all() {
-        output::say(format_args!("{}\n  {}\n  warm-up at the defaults: {} bars", spec.name, spec.about, warmup(spec)));
+        output::say(format_args!(
+            "{}\n  {}\n  warm-up at the defaults: {} bars",
+            spec.name,
+            spec.about,
+            warmup(spec)
+        ));
         let mut table = output::sheet(&["parameter", "default", "min", "max", ""]);
         for p in spec.params {
-            table.add_row([p.name, &p.default.to_string(), &p.min.to_string(), &p.max.to_string(), p.about]);
+            table.add_row([
+                p.name,
+                &p.default.to_string(),
+                &p.min.to_string(),
+                &p.max.to_string(),
+                p.about,
+            ]);
         }
         output::say(format_args!("{table}\n"));
     }

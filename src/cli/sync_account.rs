@@ -1,5 +1,5 @@
-//! `sync-account`: read balances and positions now. Through the daemon if one runs; otherwise it takes
-//! the state directory's lock and does it itself. A failed read leaves the rows as they are.
+//! `sync-account`: read balances and positions now. Through the daemon if one runs; otherwise it
+//! takes the state directory's lock and does it itself. A failed read leaves the rows as they are.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +45,9 @@ pub(super) async fn run(global: &Global, args: SyncArgs) -> Result<Exit, Failure
         match once(&config, &dir).await {
             Ok(account) => print(&account, args.json),
             // What a person must mend ends it; the rest may pass.
-            Err(failure) if matches!(failure.exit, Exit::NoPermission | Exit::Config | Exit::Data) => {
+            Err(failure)
+                if matches!(failure.exit, Exit::NoPermission | Exit::Config | Exit::Data) =>
+            {
                 return Err(failure);
             }
             Err(failure) => {
@@ -65,7 +67,10 @@ async fn once(config: &Config, dir: &Path) -> Result<Value, Failure> {
     {
         return match answer {
             Ok(body) => Ok(body["account"].clone()),
-            Err(why) => Err(Failure::new(Exit::Unavailable, format!("the daemon could not read the account: {why}"))),
+            Err(why) => Err(Failure::new(
+                Exit::Unavailable,
+                format!("the daemon could not read the account: {why}"),
+            )),
         };
     }
     let account = alone(config, dir).await?;
@@ -81,9 +86,21 @@ async fn alone(config: &Config, dir: &Path) -> Result<AccountView, StartError> {
     let (view, bills) = sync_once(&reached.venue, &book).await?;
     let view = Arc::new(view);
     let run_id = RunIds::random().next(reached.clock.now());
-    keep_account(&store.journal, run_id, "sync-account", &view, bills, &mut book).await?;
+    keep_account(
+        &store.journal,
+        run_id,
+        "sync-account",
+        &view,
+        bills,
+        &mut book,
+    )
+    .await?;
     drop(store.journal);
-    store.guard.ended().await.map_err(crate::runtime::StageError::Store)?;
+    store
+        .guard
+        .ended()
+        .await
+        .map_err(crate::runtime::StageError::Store)?;
     drop(held);
     Ok(Arc::unwrap_or_clone(view))
 }
@@ -97,18 +114,48 @@ fn print(account: &Value, as_json: bool) {
         return;
     }
     let text = |value: &Value| {
-        value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+        value.as_str().map_or_else(
+            || {
+                if value.is_null() {
+                    String::new()
+                } else {
+                    value.to_string()
+                }
+            },
+            str::to_owned,
+        )
     };
-    output::say(format_args!("equity {} USD, available {} USD", text(&account["equity"]), text(&account["available"])));
+    output::say(format_args!(
+        "equity {} USD, available {} USD",
+        text(&account["equity"]),
+        text(&account["available"])
+    ));
     let mut balances = output::sheet(&["currency", "cash", "equity", "available", "frozen", "USD"]);
-    for row in account["balances"].as_object().into_iter().flat_map(|m| m.values()) {
-        balances.add_row(["ccy", "cash", "equity", "available", "frozen", "equity_usd"].map(|name| text(&row[name])));
+    for row in account["balances"]
+        .as_object()
+        .into_iter()
+        .flat_map(|m| m.values())
+    {
+        balances.add_row(
+            ["ccy", "cash", "equity", "available", "frozen", "equity_usd"]
+                .map(|name| text(&row[name])),
+        );
     }
     output::say(balances);
-    let mut positions = output::sheet(&["instrument", "size", "entry", "mark", "unrealised", "leverage"]);
+    let mut positions = output::sheet(&[
+        "instrument",
+        "size",
+        "entry",
+        "mark",
+        "unrealised",
+        "leverage",
+    ]);
     let rows = account["positions"].as_object();
     for row in rows.into_iter().flat_map(|m| m.values()) {
-        positions.add_row(["inst", "qty", "average", "mark", "unrealised", "leverage"].map(|name| text(&row[name])));
+        positions.add_row(
+            ["inst", "qty", "average", "mark", "unrealised", "leverage"]
+                .map(|name| text(&row[name])),
+        );
     }
     match rows.is_none_or(serde_json::Map::is_empty) {
         true => output::say(format_args!("no swap positions")),

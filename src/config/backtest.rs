@@ -29,7 +29,9 @@ pub(super) fn read_backtest(s: &mut Section<'_>) -> BacktestSettings {
     let bps = |s: &mut Section<'_>, name, least: i64, most: i64| {
         s.decimal(name, Decimal::from(least), Decimal::from(most)) / Decimal::from(10_000)
     };
-    let percent = |s: &mut Section<'_>, name| s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED;
+    let percent = |s: &mut Section<'_>, name| {
+        s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED
+    };
     let half_spread = bps(s, "half_spread_bps", 0, 1000);
     let impact = bps(s, "impact_bps", 0, 10_000);
     let participation = percent(s, "participation_pct");
@@ -42,14 +44,21 @@ pub(super) fn read_backtest(s: &mut Section<'_>) -> BacktestSettings {
     let liquidation_fee = percent(s, "liquidation_fee_pct");
     let tiers = |s: &mut Section<'_>, name| {
         let tiers = s.list(name, |s| Tier {
-            volume_30d: s.decimal("volume_30d_usdt", Decimal::ZERO, Decimal::from(1_000_000_000_000i64)),
+            volume_30d: s.decimal(
+                "volume_30d_usdt",
+                Decimal::ZERO,
+                Decimal::from(1_000_000_000_000i64),
+            ),
             maker: bps(s, "maker_bps", -100, 1000),
             taker: bps(s, "taker_bps", -100, 1000),
         });
         if tiers.first().is_none_or(|tier| !tier.volume_30d.is_zero()) {
             s.problem(name, "must begin with a tier of volume_30d_usdt = 0");
         }
-        if tiers.windows(2).any(|pair| pair[0].volume_30d >= pair[1].volume_30d) {
+        if tiers
+            .windows(2)
+            .any(|pair| pair[0].volume_30d >= pair[1].volume_30d)
+        {
             s.problem(name, "must ascend by volume_30d_usdt");
         }
         tiers
@@ -65,7 +74,11 @@ pub(super) fn read_backtest(s: &mut Section<'_>) -> BacktestSettings {
         maintenance,
         liquidation_fee,
     };
-    BacktestSettings { cash, spot: costs(spot, Decimal::ZERO), swap: costs(swap, funding) }
+    BacktestSettings {
+        cash,
+        spot: costs(spot, Decimal::ZERO),
+        swap: costs(swap, funding),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_file_and_the_code_have_the_same_defaults() {
-        let config = Config::check(Layers::read(&Overrides::default(), HashMap::new()).unwrap()).unwrap();
+        let config =
+            Config::check(Layers::read(&Overrides::default(), HashMap::new()).unwrap()).unwrap();
         for kind in [InstKind::Spot, InstKind::Swap] {
             let (file, code) = (config.backtest.costs(kind), Costs::of(kind));
             assert_eq!(*file, code);
@@ -89,12 +103,22 @@ mod tests {
         let file = dir.path().join("tiers.toml");
         let problem = |tiers: &str| {
             std::fs::write(&file, format!("[backtest]\nswap_tiers = [{tiers}]\n")).unwrap();
-            let overrides = Overrides { config: Some(file.clone()), speed: None };
-            Config::check(Layers::read(&overrides, HashMap::new()).unwrap()).map(drop).map_err(|p| p.to_string())
+            let overrides = Overrides {
+                config: Some(file.clone()),
+                speed: None,
+            };
+            Config::check(Layers::read(&overrides, HashMap::new()).unwrap())
+                .map(drop)
+                .map_err(|p| p.to_string())
         };
-        let tier = |volume: i64| format!("{{ volume_30d_usdt = {volume}, maker_bps = 1, taker_bps = 2 }}");
+        let tier =
+            |volume: i64| format!("{{ volume_30d_usdt = {volume}, maker_bps = 1, taker_bps = 2 }}");
         assert_eq!(problem(&format!("{}, {}", tier(0), tier(100))), Ok(()));
         assert!(problem(&tier(5)).unwrap_err().contains("must begin with"));
-        assert!(problem(&format!("{}, {}", tier(0), tier(0))).unwrap_err().contains("must ascend"));
+        assert!(
+            problem(&format!("{}, {}", tier(0), tier(0)))
+                .unwrap_err()
+                .contains("must ascend")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The checked configuration: every value in range, every reference resolved, or a list of problems.
+//! The checked configuration: every value in range, every reference resolved, or a list of
+//! problems.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -205,10 +206,12 @@ impl Config {
         });
         let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
         let models: Vec<ModelEndpoint> = root.list("model", read_model);
-        let contenders: Vec<Option<Contender>> =
-            root.list("contender", |s| read_contender(s, &instruments, (market.0, &market.3), &models));
-        let percent =
-            |s: &mut Section<'_>, name| s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED;
+        let contenders: Vec<Option<Contender>> = root.list("contender", |s| {
+            read_contender(s, &instruments, (market.0, &market.3), &models)
+        });
+        let percent = |s: &mut Section<'_>, name| {
+            s.decimal(name, Decimal::ZERO, Decimal::from(100)) / Decimal::ONE_HUNDRED
+        };
         let allocation = root.table("allocation", |s| AllocationSettings {
             no_trade_band: percent(s, "no_trade_band_pct"),
             reserve: percent(s, "reserve_pct"),
@@ -226,8 +229,10 @@ impl Config {
             stop: millis(s.int("stop_ms", 100, 29_000)),
         });
         let backtest = root.table("backtest", read_backtest);
-        let tape =
-            root.table("tape", |s| TapeSettings { record: s.truth("record"), keep_days: s.int("keep_days", 1, 3650) });
+        let tape = root.table("tape", |s| TapeSettings {
+            record: s.truth("record"),
+            keep_days: s.int("keep_days", 1, 3650),
+        });
         if instruments.is_empty() {
             root.problem("instrument", "at least one is needed");
         }
@@ -237,7 +242,10 @@ impl Config {
         // Relations between values are worth a word only once each value is one.
         let sound = root.is_sound();
         if sound && risk.value(Rule::OrderNotionalMin) > risk.value(Rule::OrderNotionalMax) {
-            root.problem("risk.order_notional_min", "is more than order_notional_max: no order would pass");
+            root.problem(
+                "risk.order_notional_min",
+                "is more than order_notional_max: no order would pass",
+            );
         }
         if sound && supervision.freeze <= venue.request_timeout {
             root.problem(
@@ -248,9 +256,18 @@ impl Config {
         let contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
         check_contenders(&mut root, &contenders);
         if sound && risk.ms(Rule::AccountAge) <= sync.account {
-            root.problem("risk.account_age_ms_max", "must be more than sync.account_ms, or no order ever passes");
+            root.problem(
+                "risk.account_age_ms_max",
+                "must be more than sync.account_ms, or no order ever passes",
+            );
         }
-        if models.iter().map(|model| &model.id).collect::<BTreeSet<_>>().len() < models.len() {
+        if models
+            .iter()
+            .map(|model| &model.id)
+            .collect::<BTreeSet<_>>()
+            .len()
+            < models.len()
+        {
             root.problem("model", "two models have one id");
         }
         // A model is asked at the close of its own bar, whatever the rules' cycles are.
@@ -265,20 +282,32 @@ impl Config {
             }
         }
         for contender in &contenders {
-            let Plays::Model(settings) = &contender.plays else { continue };
-            let warmup =
-                settings.fallback.as_ref().map_or(0, |rule| (rule.strategy.build)(&rule.params, false).warmup());
+            let Plays::Model(settings) = &contender.plays else {
+                continue;
+            };
+            let warmup = settings.fallback.as_ref().map_or(0, |rule| {
+                (rule.strategy.build)(&rule.params, false).warmup()
+            });
             // It is fed from the history that is at hand when it is needed.
             if sound && warmup > market.1.unsigned_abs() as usize {
-                let why = format!("the fallback of {} needs {warmup} bars before it says anything", contender.id);
+                let why = format!(
+                    "the fallback of {} needs {warmup} bars before it says anything",
+                    contender.id
+                );
                 root.problem("market.history_bars", why);
             }
         }
         if mode != Mode::Sim && !exchange.candles.is_empty() {
-            root.problem("exchange.candles", format!("recorded candles are a market of mode sim; the mode is {mode}"));
+            root.problem(
+                "exchange.candles",
+                format!("recorded candles are a market of mode sim; the mode is {mode}"),
+            );
         }
         if mode != Mode::Sim && market.0 == Bar::S1 && !is_local(&venue.ws_url, "ws://") {
-            root.problem("market.bar", "OKX has 1s bars only as history; use 1m or longer");
+            root.problem(
+                "market.bar",
+                "OKX has 1s bars only as history; use 1m or longer",
+            );
         }
         if allocation.reserve >= Decimal::ONE {
             root.problem("allocation.reserve_pct", "leaves nothing to trade with");
@@ -317,7 +346,9 @@ impl Config {
 
     /// Every bar size that is followed, shortest first.
     pub fn bars(&self) -> Vec<Bar> {
-        std::iter::once(self.bar).chain(self.more_bars.iter().copied()).collect()
+        std::iter::once(self.bar)
+            .chain(self.more_bars.iter().copied())
+            .collect()
     }
 
     /// Contenders that trade.
@@ -345,9 +376,15 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
     let mut bars = Vec::new();
     for word in s.texts("more_bars") {
         match word.parse::<Bar>() {
-            Ok(bar) if bar <= base => s.problem("more_bars", format!("{bar} is not longer than bar = {base}")),
+            Ok(bar) if bar <= base => s.problem(
+                "more_bars",
+                format!("{bar} is not longer than bar = {base}"),
+            ),
             Ok(bar) if bar.span().0 % base.span().0 != 0 => {
-                s.problem("more_bars", format!("{bar} is not a whole number of bar = {base}"));
+                s.problem(
+                    "more_bars",
+                    format!("{bar} is not a whole number of bar = {base}"),
+                );
             }
             Ok(bar) if bars.contains(&bar) => s.problem("more_bars", format!("names {bar} twice")),
             Ok(bar) => bars.push(bar),
@@ -360,12 +397,21 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
 
 /// Is this address on this machine, in clear text?
 pub(super) fn is_local(url: &str, plain: &str) -> bool {
-    let Some(rest) = url.strip_prefix(plain) else { return false };
-    // Up to where the path begins; a name and password before an `@` would make of the rest another host.
+    let Some(rest) = url.strip_prefix(plain) else {
+        return false;
+    };
+    // Up to where the path begins; a name and password before an `@` would make of the rest another
+    // host.
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let port =
-        |after: &str| after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| authority.strip_prefix(host).is_some_and(port))
+    let port = |after: &str| {
+        after.is_empty()
+            || after
+                .strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok())
+    };
+    ["127.0.0.1", "localhost", "[::1]"]
+        .iter()
+        .any(|host| authority.strip_prefix(host).is_some_and(port))
 }
 
 fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
@@ -380,11 +426,15 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
         silence: millis(s.int("silence_ms", 500, 600_000)),
     };
     if settings.rest_url.is_empty() != settings.ws_url.is_empty() {
-        s.problem("ws_url", "rest_url and ws_url belong together: give both or neither");
+        s.problem(
+            "ws_url",
+            "rest_url and ws_url belong together: give both or neither",
+        );
     }
-    for (name, url, plain, sealed) in
-        [("rest_url", &settings.rest_url, "http://", "https://"), ("ws_url", &settings.ws_url, "ws://", "wss://")]
-    {
+    for (name, url, plain, sealed) in [
+        ("rest_url", &settings.rest_url, "http://", "https://"),
+        ("ws_url", &settings.ws_url, "ws://", "wss://"),
+    ] {
         if !url.is_empty() && !url.starts_with(sealed) && !is_local(url, plain) {
             s.problem(
                 name,
@@ -396,7 +446,8 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
         s.problem("ws_url", "must end with /ws/v5");
     }
     // OKX tells demo from live by the host; an exchange on this machine goes by the header.
-    let host_tells = matches!(mode, Mode::Live | Mode::OkxDemo) && !is_local(&settings.ws_url, "ws://");
+    let host_tells =
+        matches!(mode, Mode::Live | Mode::OkxDemo) && !is_local(&settings.ws_url, "ws://");
     if host_tells && settings.ws_url.contains("pap.okx.com") != (mode == Mode::OkxDemo) {
         s.problem(
             "ws_url",
@@ -404,26 +455,41 @@ fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
         );
     }
     if settings.rest_url.is_empty() && mode != Mode::Sim {
-        s.problem("rest_url", format!("mode {mode} needs the venue's address, e.g. https://www.okx.com"));
+        s.problem(
+            "rest_url",
+            format!("mode {mode} needs the venue's address, e.g. https://www.okx.com"),
+        );
     }
     if mode == Mode::Live && settings.uid.is_none() {
-        s.problem("uid", "mode live needs the account pinned: the uid that `account/config` shows");
+        s.problem(
+            "uid",
+            "mode live needs the account pinned: the uid that `account/config` shows",
+        );
     }
     settings
 }
 
 /// Trading is on only if no source says off. Only `true` and `false` are spellings.
-fn trading_switch(root: &mut Section<'_>, mode: Mode, enabled: bool, layers: &Layers) -> (bool, Option<String>) {
+fn trading_switch(
+    root: &mut Section<'_>,
+    mode: Mode,
+    enabled: bool,
+    layers: &Layers,
+) -> (bool, Option<String>) {
     for (who, word) in &layers.trading {
         if who.starts_with("TRADING_ENABLED") && word != "true" && word != "false" {
-            root.problem("TRADING_ENABLED", format!("must be exactly true or false, is '{word}'"));
+            root.problem(
+                "TRADING_ENABLED",
+                format!("must be exactly true or false, is '{word}'"),
+            );
         }
     }
     match layers.trading.iter().find(|(_, word)| word == "false") {
         Some((who, _)) => (false, Some(format!("{who} says false"))),
-        None if mode == Mode::Live && layers.trading_word.as_deref() != Some("true") => {
-            (false, Some("mode live without TRADING_ENABLED=true in the environment".to_owned()))
-        }
+        None if mode == Mode::Live && layers.trading_word.as_deref() != Some("true") => (
+            false,
+            Some("mode live without TRADING_ENABLED=true in the environment".to_owned()),
+        ),
         None => (enabled, None),
     }
 }
@@ -441,13 +507,21 @@ mod tests {
     use std::collections::HashMap;
 
     fn check(env: &[(&str, &str)]) -> Result<Config, Problems> {
-        let env: HashMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let env: HashMap<String, String> = env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         Config::check(Layers::read(&Overrides::default(), env)?)
     }
 
     #[test]
     fn only_this_machine_is_this_machine() {
-        for local in ["http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:1/", "http://localhost/v1?x"] {
+        for local in [
+            "http://127.0.0.1:8080/v1",
+            "http://localhost",
+            "http://[::1]:1/",
+            "http://localhost/v1?x",
+        ] {
             assert!(is_local(local, "http://"), "{local}");
         }
         for other in [
@@ -476,8 +550,14 @@ mod tests {
         let on = |env: &[(&str, &str)]| check(env).unwrap().trading_enabled;
         assert!(on(&[("TRADING_ENABLED", "true")]));
         assert!(!on(&[("TRADING_ENABLED", "false")]));
-        assert!(!on(&[("TRADING_ENABLED", "true"), ("ALPHA_ARENA__TRADING__ENABLED", "false")]));
-        assert!(!on(&[("TRADING_ENABLED", "false"), ("ALPHA_ARENA__TRADING__ENABLED", "true")]));
+        assert!(!on(&[
+            ("TRADING_ENABLED", "true"),
+            ("ALPHA_ARENA__TRADING__ENABLED", "false")
+        ]));
+        assert!(!on(&[
+            ("TRADING_ENABLED", "false"),
+            ("ALPHA_ARENA__TRADING__ENABLED", "true")
+        ]));
         for word in ["TRUE", "1", "yes", "", "false "] {
             let problems = check(&[("TRADING_ENABLED", word)]).unwrap_err();
             assert_eq!(problems.0[0].key, "TRADING_ENABLED", "{word}");
@@ -489,9 +569,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("off.toml");
         std::fs::write(&file, "[trading]\nenabled = false\n").unwrap();
-        let overrides = Overrides { config: Some(file), speed: None };
-        let env = [("ALPHA_ARENA__TRADING__ENABLED", "true"), ("TRADING_ENABLED", "true")];
-        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let overrides = Overrides {
+            config: Some(file),
+            speed: None,
+        };
+        let env = [
+            ("ALPHA_ARENA__TRADING__ENABLED", "true"),
+            ("TRADING_ENABLED", "true"),
+        ];
+        let env = env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         let config = Config::check(Layers::read(&overrides, env).unwrap()).unwrap();
         assert!(!config.trading_enabled);
         assert!(config.trading_off_by.unwrap().contains("off.toml"));
@@ -522,8 +611,16 @@ mod tests {
         ])
         .unwrap_err();
         let keys: Vec<&str> = problems.0.iter().map(|p| p.key.as_str()).collect();
-        assert_eq!(keys, ["exchange.speed", "market.bar", "risk.open_order_max"]);
-        assert!(problems.to_string().contains("did you mean 'open_orders_max'"), "{problems}");
+        assert_eq!(
+            keys,
+            ["exchange.speed", "market.bar", "risk.open_order_max"]
+        );
+        assert!(
+            problems
+                .to_string()
+                .contains("did you mean 'open_orders_max'"),
+            "{problems}"
+        );
     }
 
     #[test]
@@ -543,10 +640,22 @@ mod tests {
             ];
             check(&env).map(drop).map_err(|p| p.0[0].key.clone())
         };
-        assert_eq!(demo("https://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"), Ok(()));
-        assert_eq!(demo("http://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"), Err("venue.rest_url".into()));
-        assert_eq!(demo("https://www.okx.com", "wss://ws.okx.com:8443/ws/v5"), Err("venue.ws_url".into()));
-        assert_eq!(demo("https://www.okx.com", "wss://wspap.okx.com:8443"), Err("venue.ws_url".into()));
+        assert_eq!(
+            demo("https://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"),
+            Ok(())
+        );
+        assert_eq!(
+            demo("http://www.okx.com", "wss://wspap.okx.com:8443/ws/v5"),
+            Err("venue.rest_url".into())
+        );
+        assert_eq!(
+            demo("https://www.okx.com", "wss://ws.okx.com:8443/ws/v5"),
+            Err("venue.ws_url".into())
+        );
+        assert_eq!(
+            demo("https://www.okx.com", "wss://wspap.okx.com:8443"),
+            Err("venue.ws_url".into())
+        );
     }
 
     #[test]
@@ -564,10 +673,18 @@ mod tests {
         let file = dir.path().join("bars.toml");
         let with = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            let overrides = Overrides { config: Some(file.clone()), speed: None };
-            Config::check(Layers::read(&overrides, HashMap::new()).unwrap()).map(drop).map_err(|p| p.0[0].key.clone())
+            let overrides = Overrides {
+                config: Some(file.clone()),
+                speed: None,
+            };
+            Config::check(Layers::read(&overrides, HashMap::new()).unwrap())
+                .map(drop)
+                .map_err(|p| p.0[0].key.clone())
         };
-        assert_eq!(with("[market]\nbar = \"3m\"\nmore_bars = [\"5m\"]\n"), Err("market.more_bars".into()));
+        assert_eq!(
+            with("[market]\nbar = \"3m\"\nmore_bars = [\"5m\"]\n"),
+            Err("market.more_bars".into())
+        );
         let contender = |every: i64| {
             format!(
                 "[market]\nbar = \"1m\"\nmore_bars = [\"3m\"]\n[decision]\nevery_bars = {every}\n[[contender]]\nid = \"x\"\nkind = \"rule\"\n\
@@ -581,19 +698,36 @@ mod tests {
 
     #[test]
     fn no_file_can_raise_a_limit_over_the_ceiling() {
-        let problems = check(&[("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX", "1000000000")]).unwrap_err();
+        let problems =
+            check(&[("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX", "1000000000")]).unwrap_err();
         assert_eq!(problems.0[0].key, "risk.order_notional_max");
     }
 
     #[test]
     fn the_files_in_config_are_valid_as_far_as_they_can_be() {
-        for (file, missing) in [("paper", None), ("replay", None), ("okx-demo", None), ("live", Some("venue.uid"))] {
+        for (file, missing) in [
+            ("paper", None),
+            ("replay", None),
+            ("okx-demo", None),
+            ("live", Some("venue.uid")),
+        ] {
             let path = format!("{}/config/{file}.toml", env!("CARGO_MANIFEST_DIR"));
-            let overrides = Overrides { config: Some(path.into()), speed: None };
+            let overrides = Overrides {
+                config: Some(path.into()),
+                speed: None,
+            };
             let checked = Config::check(Layers::read(&overrides, HashMap::new()).unwrap());
             match missing {
                 None => drop(checked.unwrap()),
-                Some(key) => assert_eq!(checked.unwrap_err().0.iter().map(|p| &p.key).collect::<Vec<_>>(), [key]),
+                Some(key) => assert_eq!(
+                    checked
+                        .unwrap_err()
+                        .0
+                        .iter()
+                        .map(|p| &p.key)
+                        .collect::<Vec<_>>(),
+                    [key]
+                ),
             }
         }
     }

@@ -31,7 +31,10 @@ impl FromStr for Stage {
 /// What a contender decides by.
 #[derive(Clone, Debug)]
 pub enum Plays {
-    Rule { strategy: &'static Spec, params: Params },
+    Rule {
+        strategy: &'static Spec,
+        params: Params,
+    },
     Model(Box<ModelSettings>),
 }
 
@@ -53,7 +56,10 @@ impl Contender {
     pub fn exact_params(&self) -> BTreeMap<String, Decimal> {
         let exact = |value: &f64| Decimal::try_from(*value).unwrap_or_default();
         match &self.plays {
-            Plays::Rule { params, .. } => params.iter().map(|(name, value)| (name.clone(), exact(value))).collect(),
+            Plays::Rule { params, .. } => params
+                .iter()
+                .map(|(name, value)| (name.clone(), exact(value)))
+                .collect(),
             Plays::Model(_) => BTreeMap::new(),
         }
     }
@@ -83,8 +89,16 @@ pub(super) fn read_contender(
     models: &[ModelEndpoint],
 ) -> Option<Contender> {
     let id = s.text("id");
-    if id.is_empty() || id.starts_with('_') || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-        s.problem("id", "must be letters, digits, - or _, and not begin with _");
+    if id.is_empty()
+        || id.starts_with('_')
+        || !id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    {
+        s.problem(
+            "id",
+            "must be letters, digits, - or _, and not begin with _",
+        );
     }
     let kind = s.text("kind");
     if kind != "rule" && kind != "llm" {
@@ -92,9 +106,16 @@ pub(super) fn read_contender(
     }
     let stage = s.parse("stage", Stage::Off);
     let weight = s.decimal("weight", Decimal::ZERO, Decimal::ONE);
-    let instruments: Vec<InstId> = s.texts("instruments").into_iter().map(InstId::new).collect();
+    let instruments: Vec<InstId> = s
+        .texts("instruments")
+        .into_iter()
+        .map(InstId::new)
+        .collect();
     for inst in instruments.iter().filter(|inst| !known.contains(inst)) {
-        s.problem("instruments", format!("'{inst}' is not among [[instrument]]"));
+        s.problem(
+            "instruments",
+            format!("'{inst}' is not among [[instrument]]"),
+        );
     }
     if instruments.is_empty() {
         s.problem("instruments", "at least one is needed");
@@ -107,7 +128,10 @@ pub(super) fn read_contender(
         given => match given.as_str().and_then(|word| word.parse().ok()) {
             Some(bar) if bar == base || longer.contains(&bar) => bar,
             _ => {
-                s.problem("bar", format!("must be market.bar ({base}) or one of market.more_bars, is {given}"));
+                s.problem(
+                    "bar",
+                    format!("must be market.bar ({base}) or one of market.more_bars, is {given}"),
+                );
                 base
             }
         },
@@ -117,7 +141,15 @@ pub(super) fn read_contender(
         _ => read_rule(s).map(|(strategy, params)| Plays::Rule { strategy, params }),
     };
     let execution = s.table("execution", read_execution);
-    Some(Contender { id: ContenderId::new(id), plays: plays?, stage, weight, instruments, bar, execution })
+    Some(Contender {
+        id: ContenderId::new(id),
+        plays: plays?,
+        stage,
+        weight,
+        instruments,
+        bar,
+        execution,
+    })
 }
 
 /// A strategy by its name, and its parameters.
@@ -126,7 +158,10 @@ pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> 
     let spec = strategy::find(&name);
     if spec.is_none() {
         let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
-        s.problem("strategy", format!("no strategy '{name}'; there are: {}", all.join(", ")));
+        s.problem(
+            "strategy",
+            format!("no strategy '{name}'; there are: {}", all.join(", ")),
+        );
     }
     let params = match spec {
         Some(spec) => s.table("params", |s| {
@@ -142,7 +177,10 @@ pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> 
                     Some(value) if value.is_finite() && value >= p.min && value <= p.max => {
                         params.insert(p.name.to_owned(), value);
                     }
-                    _ => s.problem(p.name, format!("must be between {} and {}, is {given}", p.min, p.max)),
+                    _ => s.problem(
+                        p.name,
+                        format!("must be between {} and {}, is {given}", p.min, p.max),
+                    ),
                 }
             }
             params
@@ -163,9 +201,14 @@ pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> 
 /// How its orders are worked. Only the policy must be named; the rest has defaults.
 fn read_execution(s: &mut Section<'_>) -> WorkingPolicy {
     let policy = s.text("policy");
-    let bps = |s: &mut Section<'_>, name, default| Bps(i32::try_from(s.int_or(name, default, 0, 500)).unwrap_or(0));
+    let bps = |s: &mut Section<'_>, name, default| {
+        Bps(i32::try_from(s.int_or(name, default, 0, 500)).unwrap_or(0))
+    };
     match policy.as_str() {
-        "ioc_limit" => WorkingPolicy::IocLimit { collar: bps(s, "collar_bps", 5), tries: tries(s, 1) },
+        "ioc_limit" => WorkingPolicy::IocLimit {
+            collar: bps(s, "collar_bps", 5),
+            tries: tries(s, 1),
+        },
         "post_only" => {
             let ttl = Ms(s.int_or("ttl_ms", 20_000, 500, 86_400_000));
             let then = match s.take("then") {
@@ -175,29 +218,46 @@ fn read_execution(s: &mut Section<'_>) -> WorkingPolicy {
                     Some("reprice") => Then::Reprice,
                     Some("cross") => Then::Cross,
                     _ => {
-                        s.problem("then", format!("must be cancel, reprice or cross, is {word}"));
+                        s.problem(
+                            "then",
+                            format!("must be cancel, reprice or cross, is {word}"),
+                        );
                         Then::Cancel
                     }
                 },
             };
             let collar = bps(s, "collar_bps", 5);
             let default = if then == Then::Cancel { 1 } else { 3 };
-            WorkingPolicy::PostOnly { ttl, then, collar, tries: tries(s, default) }
+            WorkingPolicy::PostOnly {
+                ttl,
+                then,
+                collar,
+                tries: tries(s, default),
+            }
         }
         "market" => {
             let given = s.take("slippage_bps");
-            let slippage = match (given.is_null(), given.as_i64().or_else(|| given.as_str()?.parse().ok())) {
+            let slippage = match (
+                given.is_null(),
+                given.as_i64().or_else(|| given.as_str()?.parse().ok()),
+            ) {
                 (true, _) => None,
                 (false, Some(bps)) if (1..=500).contains(&bps) => i32::try_from(bps).ok().map(Bps),
                 _ => {
-                    s.problem("slippage_bps", format!("must be between 1 and 500, is {given}"));
+                    s.problem(
+                        "slippage_bps",
+                        format!("must be between 1 and 500, is {given}"),
+                    );
                     None
                 }
             };
             WorkingPolicy::Market { slippage }
         }
         other => {
-            s.problem("policy", format!("must be ioc_limit, post_only or market, is '{other}'"));
+            s.problem(
+                "policy",
+                format!("must be ioc_limit, post_only or market, is '{other}'"),
+            );
             WorkingPolicy::Market { slippage: None }
         }
     }
@@ -212,11 +272,21 @@ pub(super) fn check_contenders(root: &mut Section<'_>, contenders: &[Contender])
     let mut seen = BTreeSet::new();
     for contender in contenders {
         if !seen.insert(&contender.id) {
-            root.problem("contender", format!("two contenders are called '{}'", contender.id));
+            root.problem(
+                "contender",
+                format!("two contenders are called '{}'", contender.id),
+            );
         }
     }
-    let total: Decimal = contenders.iter().filter(|c| c.stage == Stage::Live).map(|c| c.weight).sum();
+    let total: Decimal = contenders
+        .iter()
+        .filter(|c| c.stage == Stage::Live)
+        .map(|c| c.weight)
+        .sum();
     if total > Decimal::ONE {
-        root.problem("contender", format!("the weights of live contenders sum to {total}; at most 1"));
+        root.problem(
+            "contender",
+            format!("the weights of live contenders sum to {total}; at most 1"),
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Where values come from: built-in defaults ← a file ← `.env` ← the environment. Each value remembers
-//! its source.
+//! Where values come from: built-in defaults ← a file ← `.env` ← the environment. Each value
+//! remembers its source.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,13 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Environment variables with this prefix are configuration: `ALPHA_ARENA__RISK__OPEN_ORDERS_MAX`.
 const PREFIX: &str = "ALPHA_ARENA";
 /// Variables with the prefix that are not configuration keys.
-const NOT_CONFIG: [&str; 5] =
-    ["ALPHA_ARENA_CONFIG", "ALPHA_ARENA_LOG", "ALPHA_ARENA_FAULT", "ALPHA_ARENA_FAULT_ONCE", "ALPHA_ARENA_FAULT_HOLD"];
+const NOT_CONFIG: [&str; 5] = [
+    "ALPHA_ARENA_CONFIG",
+    "ALPHA_ARENA_LOG",
+    "ALPHA_ARENA_FAULT",
+    "ALPHA_ARENA_FAULT_ONCE",
+    "ALPHA_ARENA_FAULT_HOLD",
+];
 
 /// What the command line says, stronger than every layer.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +63,15 @@ impl Layers {
             trading_word: env.get("TRADING_ENABLED").cloned(),
         };
         layers.add("default", toml_layer("the built-in defaults", DEFAULTS)?);
-        let file = overrides.config.clone().or_else(|| env.get("ALPHA_ARENA_CONFIG").map(PathBuf::from));
+        let file = overrides
+            .config
+            .clone()
+            .or_else(|| env.get("ALPHA_ARENA_CONFIG").map(PathBuf::from));
         if let Some(path) = file {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| Problem::new("--config", format!("{name} cannot be read: {error}")))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Problem::new("--config", format!("{name} cannot be read: {error}"))
+            })?;
             layers.add(&name, toml_layer(&name, &text)?);
             layers.file = Some(path);
             layers.file_text = text;
@@ -75,7 +84,9 @@ impl Layers {
         }
         for (name, source) in [(&dotenv, ".env"), (&env, "environment")] {
             if let Some(word) = name.get("TRADING_ENABLED") {
-                layers.trading.push((format!("TRADING_ENABLED in {source}"), word.clone()));
+                layers
+                    .trading
+                    .push((format!("TRADING_ENABLED in {source}"), word.clone()));
             }
         }
         layers.env = dotenv;
@@ -86,8 +97,12 @@ impl Layers {
     fn add(&mut self, source: &str, layer: Value) {
         match &layer["trading"]["enabled"] {
             Value::Null => {}
-            Value::String(word) => self.trading.push((format!("trading.enabled in {source}"), word.clone())),
-            other => self.trading.push((format!("trading.enabled in {source}"), other.to_string())),
+            Value::String(word) => self
+                .trading
+                .push((format!("trading.enabled in {source}"), word.clone())),
+            other => self
+                .trading
+                .push((format!("trading.enabled in {source}"), other.to_string())),
         }
         merge(&mut self.tree, layer, "", source, &mut self.sources);
     }
@@ -95,8 +110,8 @@ impl Layers {
 
 fn toml_layer(name: &str, text: &str) -> Result<Value, Problem> {
     // Parsed by `toml` first for its message, which has line, column and a picture of the line.
-    let parsed: toml::Table =
-        toml::from_str(text).map_err(|error| Problem::new(name, error.to_string().trim_end().to_owned()))?;
+    let parsed: toml::Table = toml::from_str(text)
+        .map_err(|error| Problem::new(name, error.to_string().trim_end().to_owned()))?;
     only_plain_values(name, "", &toml::Value::Table(parsed))?;
     config::Config::builder()
         .add_source(File::from_str(text, FileFormat::Toml))
@@ -105,39 +120,55 @@ fn toml_layer(name: &str, text: &str) -> Result<Value, Problem> {
         .map_err(|error| Problem::new(name, error.to_string()))
 }
 
-/// Refuses what TOML can say and no key here means: `nan`, `inf` and dates. Further on they would be lost on the way to JSON and
-/// read as "not given", so that a default would stand in without a word.
+/// Refuses what TOML can say and no key here means: `nan`, `inf` and dates. Further on they would
+/// be lost on the way to JSON and read as "not given", so that a default would stand in without a
+/// word.
 fn only_plain_values(name: &str, at: &str, value: &toml::Value) -> Result<(), Problem> {
-    let key = |part: &str| if at.is_empty() { part.to_owned() } else { format!("{at}.{part}") };
+    let key = |part: &str| {
+        if at.is_empty() {
+            part.to_owned()
+        } else {
+            format!("{at}.{part}")
+        }
+    };
     let refuse = |what: &str| Err(Problem::new(at, format!("{what} in {name}")));
     match value {
         toml::Value::Float(number) if !number.is_finite() => refuse(&format!(
             "must be a finite number, is {number}; write a number, or leave the key out for its default"
         )),
-        toml::Value::Datetime(when) => {
-            refuse(&format!("must be text or a number, is the date {when}; put quotes around it"))
-        }
-        toml::Value::Table(table) => {
-            table.iter().try_for_each(|(part, inner)| only_plain_values(name, &key(part), inner))
-        }
-        toml::Value::Array(items) => items
+        toml::Value::Datetime(when) => refuse(&format!(
+            "must be text or a number, is the date {when}; put quotes around it"
+        )),
+        toml::Value::Table(table) => table
             .iter()
-            .enumerate()
-            .try_for_each(|(index, inner)| only_plain_values(name, &format!("{at}[{index}]"), inner)),
+            .try_for_each(|(part, inner)| only_plain_values(name, &key(part), inner)),
+        toml::Value::Array(items) => items.iter().enumerate().try_for_each(|(index, inner)| {
+            only_plain_values(name, &format!("{at}[{index}]"), inner)
+        }),
         _ => Ok(()),
     }
 }
 
 fn env_layer(env: &HashMap<String, String>) -> Result<Value, Problem> {
     let ours = |name: &String| name.starts_with(PREFIX) && !NOT_CONFIG.contains(&name.as_str());
-    if let Some(odd) = env.keys().find(|name| ours(name) && !name.starts_with("ALPHA_ARENA__")) {
+    if let Some(odd) = env
+        .keys()
+        .find(|name| ours(name) && !name.starts_with("ALPHA_ARENA__"))
+    {
         return Err(Problem::new(
             odd,
             "is no configuration key: two underscores follow ALPHA_ARENA and part its sections, as in ALPHA_ARENA__RISK__OPEN_ORDERS_MAX",
         ));
     }
-    let ours = env.iter().filter(|(name, _)| ours(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
-    let source = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours));
+    let ours = env
+        .iter()
+        .filter(|(name, _)| ours(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let source = Environment::with_prefix(PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(ours));
     config::Config::builder()
         .add_source(source)
         .build()
@@ -155,17 +186,23 @@ fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {
         Err(error) => return Err(Problem::new(".env", format!("cannot be read: {error}"))),
     };
     if !meta.is_file() || meta.len() > DOTENV_MAX {
-        return Err(Problem::new(".env", "must be a regular file of at most one MiB"));
+        return Err(Problem::new(
+            ".env",
+            "must be a regular file of at most one MiB",
+        ));
     }
     // dotenvy's own words repeat the line, which may hold a secret.
     let bad = |error: dotenvy::Error| match error {
         dotenvy::Error::Io(error) => Problem::new(".env", error.to_string()),
-        _ => {
-            Problem::new(".env", "a line cannot be read; write NAME=value, with quotes around a value that has spaces")
-        }
+        _ => Problem::new(
+            ".env",
+            "a line cannot be read; write NAME=value, with quotes around a value that has spaces",
+        ),
     };
-    let found: HashMap<String, String> =
-        dotenvy::from_path_iter(path).map_err(bad)?.collect::<Result<_, _>>().map_err(bad)?;
+    let found: HashMap<String, String> = dotenvy::from_path_iter(path)
+        .map_err(bad)?
+        .collect::<Result<_, _>>()
+        .map_err(bad)?;
     if let Some(name) = found.keys().find(|name| super::secrets::is_secret(name))
         && super::secrets::is_open_to_others(&meta)
     {
@@ -175,11 +212,21 @@ fn dotenv(path: &Path) -> Result<HashMap<String, String>, Problem> {
     Ok(found)
 }
 
-fn merge(into: &mut Value, layer: Value, at: &str, source: &str, sources: &mut BTreeMap<String, String>) {
+fn merge(
+    into: &mut Value,
+    layer: Value,
+    at: &str,
+    source: &str,
+    sources: &mut BTreeMap<String, String>,
+) {
     match (into, layer) {
         (Value::Object(into), Value::Object(layer)) => {
             for (key, value) in layer {
-                let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                let path = if at.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{at}.{key}")
+                };
                 let slot = into.entry(key).or_insert_with(|| match value {
                     Value::Object(_) => Value::Object(Default::default()),
                     _ => Value::Null,
@@ -200,19 +247,33 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
-        let found = toml_layer("a.toml", text).err().map(|problem| problem.to_string());
+        let found = toml_layer("a.toml", text)
+            .err()
+            .map(|problem| problem.to_string());
         match expected {
             None => assert_eq!(found, None, "{text}"),
-            Some(key) => assert!(found.as_deref().is_some_and(|said| said.starts_with(key)), "{text}: {found:?}"),
+            Some(key) => assert!(
+                found.as_deref().is_some_and(|said| said.starts_with(key)),
+                "{text}: {found:?}"
+            ),
         }
     }
 
     #[test]
     fn infinite_numbers_and_dates_are_refused_anywhere() {
         for word in ["nan", "-nan", "inf", "-inf", "+inf"] {
-            check(&format!("[risk]\ndaily_loss_pct_max = {word}"), Some("risk.daily_loss_pct_max: must be a finite"));
-            check(&format!("[[contender]]\nparams = {{ seed = {word} }}"), Some("contender[0].params.seed: must be"));
-            check(&format!("a = [1.0, {word}]"), Some("a[1]: must be a finite"));
+            check(
+                &format!("[risk]\ndaily_loss_pct_max = {word}"),
+                Some("risk.daily_loss_pct_max: must be a finite"),
+            );
+            check(
+                &format!("[[contender]]\nparams = {{ seed = {word} }}"),
+                Some("contender[0].params.seed: must be"),
+            );
+            check(
+                &format!("a = [1.0, {word}]"),
+                Some("a[1]: must be a finite"),
+            );
         }
         check("day = 2026-12-01", Some("day: must be text or a number"));
         check("a = 1.5\nb = 'nan'", None);
@@ -229,12 +290,33 @@ mod tests {
             dotenv(&path).err().map(|problem| problem.to_string())
         };
         assert_eq!(check("OKX_SECRET=x\n", 0o600), None);
-        assert_eq!(check("TRADING_ENABLED=false\n", 0o644), None, "no secret in it");
-        assert!(check("OKX_SECRET=x\n", 0o644).unwrap().contains("chmod 600"));
-        assert!(check("MODEL_KEY_A=x\n", 0o604).unwrap().contains("chmod 600"));
-        assert_eq!(check("OKX_SECRET_FILE=/run/x\n", 0o644), None, "the name of a file is none");
+        assert_eq!(
+            check("TRADING_ENABLED=false\n", 0o644),
+            None,
+            "no secret in it"
+        );
+        assert!(
+            check("OKX_SECRET=x\n", 0o644)
+                .unwrap()
+                .contains("chmod 600")
+        );
+        assert!(
+            check("MODEL_KEY_A=x\n", 0o604)
+                .unwrap()
+                .contains("chmod 600")
+        );
+        assert_eq!(
+            check("OKX_SECRET_FILE=/run/x\n", 0o644),
+            None,
+            "the name of a file is none"
+        );
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(dotenv(&path).unwrap_err().to_string().contains("regular file"));
+        assert!(
+            dotenv(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("regular file")
+        );
     }
 }

@@ -13,8 +13,8 @@ mod truth;
 
 pub use backtest::BacktestSettings;
 pub use check::{
-    AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings, TapeSettings,
-    VenueSettings,
+    AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings,
+    TapeSettings, VenueSettings,
 };
 pub use contender::{Contender, Plays, Stage};
 pub use layers::{Layers, Overrides};

@@ -1,4 +1,5 @@
-//! Reads values out of the merged tree, noting every problem with its key instead of stopping at the first.
+//! Reads values out of the merged tree, noting every problem with its key instead of stopping at
+//! the first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,10 @@ pub struct Problem {
 impl Problem {
     /// A problem at a key.
     pub fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into() }
+        Self {
+            key: key.into(),
+            what: what.into(),
+        }
     }
 }
 
@@ -37,7 +41,11 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(path: impl Into<String>, value: Value, problems: &'a mut Vec<Problem>) -> Self {
+    pub(super) fn new(
+        path: impl Into<String>,
+        value: Value,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
         let path = path.into();
         let map = match value {
             Value::Object(map) => map,
@@ -47,11 +55,20 @@ impl<'a> Section<'a> {
                 Map::new()
             }
         };
-        Self { path, map, asked: Vec::new(), problems }
+        Self {
+            path,
+            map,
+            asked: Vec::new(),
+            problems,
+        }
     }
 
     fn key(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 
     pub(super) fn problem(&mut self, name: &str, what: impl Into<String>) {
@@ -71,7 +88,11 @@ impl<'a> Section<'a> {
     }
 
     /// A table inside this one, read by `read`.
-    pub(super) fn table<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    pub(super) fn table<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
         let value = self.take(name);
         let mut section = Section::new(self.key(name), value, self.problems);
         let result = read(&mut section);
@@ -80,7 +101,11 @@ impl<'a> Section<'a> {
     }
 
     /// Each table of a list, with its place in the key: `contender[2].weight`.
-    pub(super) fn list<T>(&mut self, name: &'static str, mut read: impl FnMut(&mut Section<'_>) -> T) -> Vec<T> {
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Vec<T> {
         let rows = match self.take(name) {
             Value::Array(rows) => rows,
             Value::Null => Vec::new(),
@@ -116,9 +141,10 @@ impl<'a> Section<'a> {
 
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
         match self.take(name) {
-            Value::Array(items) if items.iter().all(Value::is_string) => {
-                items.into_iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
-            }
+            Value::Array(items) if items.iter().all(Value::is_string) => items
+                .into_iter()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect(),
             Value::Null => Vec::new(),
             other => {
                 self.problem(name, format!("must be a list of names, is {other}"));
@@ -140,7 +166,11 @@ impl<'a> Section<'a> {
     }
 
     /// Something that reads itself from text, such as a bar or a mode.
-    pub(super) fn parse<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str, otherwise: T) -> T {
+    pub(super) fn parse<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        name: &'static str,
+        otherwise: T,
+    ) -> T {
         let text = self.text(name);
         text.parse().unwrap_or_else(|error: T::Err| {
             self.problem(name, error.to_string());
@@ -149,7 +179,11 @@ impl<'a> Section<'a> {
     }
 
     /// The same for something that may be absent.
-    pub(super) fn parse_or<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str, otherwise: T) -> T {
+    pub(super) fn parse_or<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        name: &'static str,
+        otherwise: T,
+    ) -> T {
         if self.map.get(name).is_none_or(Value::is_null) {
             self.take(name);
             return otherwise;
@@ -170,18 +204,30 @@ impl<'a> Section<'a> {
         match value {
             Some(value) if (least..=most).contains(&value) => value,
             Some(value) => {
-                self.problem(name, format!("must be between {least} and {most}, is {value}"));
+                self.problem(
+                    name,
+                    format!("must be between {least} and {most}, is {value}"),
+                );
                 least
             }
             None => {
-                self.problem(name, format!("must be a whole number between {least} and {most}"));
+                self.problem(
+                    name,
+                    format!("must be a whole number between {least} and {most}"),
+                );
                 least
             }
         }
     }
 
     /// A whole number that may be absent.
-    pub(super) fn int_or(&mut self, name: &'static str, otherwise: i64, least: i64, most: i64) -> i64 {
+    pub(super) fn int_or(
+        &mut self,
+        name: &'static str,
+        otherwise: i64,
+        least: i64,
+        most: i64,
+    ) -> i64 {
         if self.map.get(name).is_none_or(Value::is_null) {
             self.take(name);
             return otherwise;
@@ -255,11 +301,17 @@ impl<'a> Section<'a> {
         match text.parse::<Decimal>() {
             Ok(value) if value >= least && value <= most => value,
             Ok(value) => {
-                self.problem(name, format!("must be between {least} and {most}, is {value}"));
+                self.problem(
+                    name,
+                    format!("must be between {least} and {most}, is {value}"),
+                );
                 least
             }
             Err(_) => {
-                self.problem(name, format!("must be a decimal number between {least} and {most}, is '{text}'"));
+                self.problem(
+                    name,
+                    format!("must be a decimal number between {least} and {most}, is '{text}'"),
+                );
                 least
             }
         }
@@ -278,8 +330,13 @@ impl<'a> Section<'a> {
                 Some((_, known)) => format!("; did you mean '{known}'?"),
                 None => format!("; known here are: {}", self.asked.join(", ")),
             };
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            self.problems.push(Problem::new(path, format!("unknown key{hint}")));
+            let path = if self.path.is_empty() {
+                key.clone()
+            } else {
+                format!("{}.{key}", self.path)
+            };
+            self.problems
+                .push(Problem::new(path, format!("unknown key{hint}")));
         }
     }
 }

@@ -17,7 +17,8 @@ pub struct ProtectionSettings {
     pub foreign: ProtectForeign,
 }
 
-/// `[risk]`: every rule's number under its key, then `[risk.actions]` and `[risk.releases]` by code.
+/// `[risk]`: every rule's number under its key, then `[risk.actions]` and `[risk.releases]` by
+/// code.
 pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
     let numbers: Vec<(Rule, Decimal)> = Rule::ALL
         .iter()
@@ -40,17 +41,28 @@ pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
             })
             .collect()
     });
-    let releases: Vec<Release> =
-        s.table("releases", |s| Rule::ALL.iter().map(|rule| s.parse_or(rule.as_str(), rule.spec().release)).collect());
+    let releases: Vec<Release> = s.table("releases", |s| {
+        Rule::ALL
+            .iter()
+            .map(|rule| s.parse_or(rule.as_str(), rule.spec().release))
+            .collect()
+    });
     let protection = s.table("protection", |s| ProtectionSettings {
-        stop_default: s.decimal("stop_default_pct", Decimal::new(1, 1), Decimal::from(50)) / Decimal::ONE_HUNDRED,
-        unprotected_max: std::time::Duration::from_millis(s.int("unprotected_ms_max", 1000, 600_000).unsigned_abs()),
+        stop_default: s.decimal("stop_default_pct", Decimal::new(1, 1), Decimal::from(50))
+            / Decimal::ONE_HUNDRED,
+        unprotected_max: std::time::Duration::from_millis(
+            s.int("unprotected_ms_max", 1000, 600_000).unsigned_abs(),
+        ),
         foreign: s.parse("foreign", ProtectForeign::Protect),
     });
     let mut each = numbers.into_iter().zip(actions).zip(releases);
     let limits = Limits::from_each(|_| {
         let (((_, value), action), release) = each.next().expect("one of each for each rule");
-        Limit { value, action, release }
+        Limit {
+            value,
+            action,
+            release,
+        }
     });
     (limits, protection)
 }

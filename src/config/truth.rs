@@ -25,19 +25,29 @@ pub struct TruthSettings {
     pub rival_max: Ms,
     /// Dollars of a currency that may be unexplained.
     pub cash_tolerance: Decimal,
-    /// The dead man's switch: venue time after which the venue cancels, and between two renewals. `None`: not used.
+    /// The dead man's switch: venue time after which the venue cancels, and between two renewals.
+    /// `None`: not used.
     pub deadman: Option<(Ms, Ms)>,
 }
 
 pub(super) fn read_truth(s: &mut Section<'_>) -> TruthSettings {
     let texts = s.texts("ask_at_ms");
-    let ask_at: Vec<Ms> = texts.iter().filter_map(|text| text.parse().ok().map(Ms)).collect();
+    let ask_at: Vec<Ms> = texts
+        .iter()
+        .filter_map(|text| text.parse().ok().map(Ms))
+        .collect();
     if ask_at.len() != texts.len() || ask_at.iter().any(|ms| !(50..=60_000).contains(&ms.0)) {
-        s.problem("ask_at_ms", "must be milliseconds between 50 and 60000, as texts");
+        s.problem(
+            "ask_at_ms",
+            "must be milliseconds between 50 and 60000, as texts",
+        );
     }
     let after = s.int("deadman_ms", 0, 120_000);
     if after != 0 && after < 10_000 {
-        s.problem("deadman_ms", "must be 0 (off) or between 10000 and 120000: what the venue takes");
+        s.problem(
+            "deadman_ms",
+            "must be 0 (off) or between 10000 and 120000: what the venue takes",
+        );
     }
     let every = s.int("deadman_renew_ms", 1000, 60_000);
     if after != 0 && every * 3 > after {

@@ -22,9 +22,16 @@ pub(super) struct Listener {
 
 impl Actor for Listener {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let trades: Vec<_> = self.instruments.iter().map(|i| Subscription::quiet("trades", i.id.as_str())).collect();
+        let trades: Vec<_> = self
+            .instruments
+            .iter()
+            .map(|i| Subscription::quiet("trades", i.id.as_str()))
+            .collect();
         let mut public = (!trades.is_empty()).then(|| self.open("public", trades, None));
-        let account = vec![Subscription::private("account", ""), Subscription::private("positions", "ANY")];
+        let account = vec![
+            Subscription::private("account", ""),
+            Subscription::private("positions", "ANY"),
+        ];
         let mut private = self.open("private", account, Some(self.signer.clone()));
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -63,7 +70,12 @@ async fn next_of(stream: &mut Option<Stream>) -> Option<StreamEvent> {
 
 impl Listener {
     fn open(&self, url: &str, subscriptions: Vec<Subscription>, signer: Option<Signer>) -> Stream {
-        let config = StreamConfig { url: format!("{}/{url}", self.ws), subscriptions, signer, ..self.stream.clone() };
+        let config = StreamConfig {
+            url: format!("{}/{url}", self.ws),
+            subscriptions,
+            signer,
+            ..self.stream.clone()
+        };
         Stream::open(config, self.clock.clone())
     }
 }

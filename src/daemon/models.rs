@@ -12,7 +12,8 @@ use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find
 use crate::decision::{Cycle, Due};
 use crate::domain::model::{ModelFormat, ModelMemory};
 use crate::domain::{
-    AccountView, Bar, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness, Rule, Standing,
+    AccountView, Bar, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness,
+    Rule, Standing,
 };
 use crate::fills::Tier;
 use crate::llm::answer::Mode;
@@ -40,7 +41,8 @@ pub(super) struct Lines {
 }
 
 impl Wiring {
-    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no contender is a model and none has left anything.
+    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no
+    /// contender is a model and none has left anything.
     pub(super) fn start_models(
         &self,
         supervisor: &mut Supervisor,
@@ -54,11 +56,20 @@ impl Wiring {
         }
         let policy = RestartPolicy::restartable(self.config.supervision.freeze);
         let (extras_tx, extras) = views::channel(BTreeMap::<InstId, Extras>::new());
-        let traded = |inst: &InstId| players.iter().any(|player| player.arm.instruments.contains(inst));
+        let traded = |inst: &InstId| {
+            players
+                .iter()
+                .any(|player| player.arm.instruments.contains(inst))
+        };
         let reader = ExtrasReader {
             venue: self.reached.venue.clone(),
             clock: self.clock().clone(),
-            instruments: self.instruments.iter().filter(|inst| traded(&inst.id)).cloned().collect(),
+            instruments: self
+                .instruments
+                .iter()
+                .filter(|inst| traded(&inst.id))
+                .cloned()
+                .collect(),
             view: extras_tx,
             beat: self.pulse.beat("extras", false),
         };
@@ -104,10 +115,14 @@ pub(super) struct DeskViews {
 /// Plans that are remembered of contenders that take part no more.
 pub fn retired(players: &[Player], memory: &ModelMemory) -> Vec<Plan> {
     let plays = |plan: &Plan| players.iter().any(|player| player.arm.id == plan.contender);
-    remembered(memory).into_iter().filter(|plan| !plays(plan)).collect()
+    remembered(memory)
+        .into_iter()
+        .filter(|plan| !plays(plan))
+        .collect()
 }
 
-/// Every live contender that is a model, ready to be asked. Models that two of them share are one, with one pace.
+/// Every live contender that is a model, ready to be asked. Models that two of them share are one,
+/// with one pace.
 ///
 /// # Errors
 /// A key or a prompt that cannot be read, a TLS stack that cannot be set up.
@@ -115,9 +130,14 @@ pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<Player>, Sta
     let mut models: Vec<Arc<Model>> = Vec::new();
     let mut players = Vec::new();
     for contender in config.live_contenders() {
-        let Plays::Model(settings) = &contender.plays else { continue };
-        let endpoint =
-            config.models.iter().find(|model| model.id == settings.model).expect("the configuration was checked");
+        let Plays::Model(settings) = &contender.plays else {
+            continue;
+        };
+        let endpoint = config
+            .models
+            .iter()
+            .find(|model| model.id == settings.model)
+            .expect("the configuration was checked");
         let known = models.iter().find(|model| model.id == endpoint.id).cloned();
         let model = match known {
             Some(model) => model,
@@ -132,7 +152,11 @@ pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<Player>, Sta
     Ok(players)
 }
 
-fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Result<Model, StartError> {
+fn model(
+    config: &Config,
+    endpoint: &ModelEndpoint,
+    memory: &ModelMemory,
+) -> Result<Model, StartError> {
     let key = find_model_key(&config.layers.env, &endpoint.id).map_err(StartError::Config)?;
     if key.is_none() && endpoint.base_url.starts_with("https://") {
         let name = endpoint.id.to_uppercase().replace('-', "_");
@@ -147,14 +171,26 @@ fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Res
         listen: endpoint.listen,
         calls_per_minute: endpoint.calls_per_minute,
     });
-    let configured = endpoint.response_format.parse::<Format>().expect("the configuration was checked");
-    let formats = |mode: Mode| (mode, Mutex::new(Known::remembered(configured, &spoken(endpoint, mode, memory))));
+    let configured = endpoint
+        .response_format
+        .parse::<Format>()
+        .expect("the configuration was checked");
+    let formats = |mode: Mode| {
+        (
+            mode,
+            Mutex::new(Known::remembered(
+                configured,
+                &spoken(endpoint, mode, memory),
+            )),
+        )
+    };
     Ok(Model {
         id: endpoint.id.clone(),
         parameters: parameters(endpoint),
         prices: prices(endpoint),
         deadline: endpoint.deadline,
-        client: client.map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
+        client: client
+            .map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
         provider: provider(&endpoint.base_url),
         formats: [Mode::Single, Mode::Portfolio].map(formats).into(),
     })
@@ -162,16 +198,32 @@ fn model(config: &Config, endpoint: &ModelEndpoint, memory: &ModelMemory) -> Res
 
 /// How a model was asked for JSON in one mode, question by question.
 fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec<Spoken>> {
-    let ours = memory.formats.iter().filter(|call| call.model == endpoint.id && call.mode == mode.as_str());
+    let ours = memory
+        .formats
+        .iter()
+        .filter(|call| call.model == endpoint.id && call.mode == mode.as_str());
     let calls: Vec<&ModelFormat> = ours.collect();
-    let one =
-        |call: &&ModelFormat| Some(Spoken { format: call.format.parse().ok()?, status: call.status, at: call.at });
-    calls.chunk_by(|a, b| a.run_id == b.run_id).map(|calls| calls.iter().filter_map(one).collect()).collect()
+    let one = |call: &&ModelFormat| {
+        Some(Spoken {
+            format: call.format.parse().ok()?,
+            status: call.status,
+            at: call.at,
+        })
+    };
+    calls
+        .chunk_by(|a, b| a.run_id == b.run_id)
+        .map(|calls| calls.iter().filter_map(one).collect())
+        .collect()
 }
 
 fn prices(endpoint: &ModelEndpoint) -> Prices {
     let [input, cached, output] = endpoint.prices;
-    Prices { version: endpoint.price_version.clone(), input, cached, output }
+    Prices {
+        version: endpoint.price_version.clone(),
+        input,
+        cached,
+        output,
+    }
 }
 
 /// What a contender may spend in a day.
@@ -201,10 +253,16 @@ fn parameters(endpoint: &ModelEndpoint) -> Parameters {
 /// It is a rule, or its prompt cannot be read.
 pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoint), StartError> {
     let Plays::Model(settings) = &contender.plays else {
-        return Err(StartError::Config(format!("contender {} is a rule, not a model", contender.id)));
+        return Err(StartError::Config(format!(
+            "contender {} is a rule, not a model",
+            contender.id
+        )));
     };
-    let endpoint =
-        config.models.iter().find(|model| model.id == settings.model).expect("the configuration was checked");
+    let endpoint = config
+        .models
+        .iter()
+        .find(|model| model.id == settings.model)
+        .expect("the configuration was checked");
     let (mut arm, cadence, template) = seated(config, contender, settings)?;
     // Nobody has recorded how deep the book was.
     arm.limits.depth_times = Decimal::ZERO;
@@ -259,13 +317,18 @@ fn seated(
     contender: &Contender,
     settings: &ModelSettings,
 ) -> Result<(Arm, Cadence, Template), StartError> {
-    let mode = if settings.mode == "portfolio" { Mode::Portfolio } else { Mode::Single };
+    let mode = if settings.mode == "portfolio" {
+        Mode::Portfolio
+    } else {
+        Mode::Single
+    };
     let template = match &settings.prompt {
         None => Template::built_in(mode),
         Some(path) => {
             let shown = path.display().to_string();
-            let source = std::fs::read_to_string(path)
-                .map_err(|error| StartError::Config(format!("the prompt of {}: {shown}: {error}", contender.id)))?;
+            let source = std::fs::read_to_string(path).map_err(|error| {
+                StartError::Config(format!("the prompt of {}: {shown}: {error}", contender.id))
+            })?;
             Template::new(shown, source)
         }
     };
@@ -275,7 +338,9 @@ fn seated(
     let cadence = Cadence {
         every_bars: settings.every_bars,
         material_atr: settings.material_atr,
-        least: settings.least.min(floor_of(contender.bar, settings.every_bars)),
+        least: settings
+            .least
+            .min(floor_of(contender.bar, settings.every_bars)),
     };
     Ok((arm, cadence, template))
 }
@@ -300,7 +365,10 @@ fn rendered_once(template: &Template, arm: &Arm) -> Result<(), String> {
         llm_cost_today: Decimal::ZERO,
         close_only: false,
     };
-    template.render(arm.mode, &build(&nothing)).map(drop).map_err(|error| error.to_string())
+    template
+        .render(arm.mode, &build(&nothing))
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// What is asked by the bar must not be held up by the least time between two questions.
@@ -309,7 +377,11 @@ fn floor_of(bar: Bar, every: i64) -> Ms {
 }
 
 fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: Mode) -> Arm {
-    let fees = |tiers: &[Tier]| tiers.first().map_or([Decimal::ZERO; 2], |tier| [tier.taker, tier.maker]);
+    let fees = |tiers: &[Tier]| {
+        tiers
+            .first()
+            .map_or([Decimal::ZERO; 2], |tier| [tier.taker, tier.maker])
+    };
     Arm {
         id: contender.id.clone(),
         mode,
@@ -333,7 +405,10 @@ fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: M
             gross_exposure: config.risk.share(Rule::GrossExposure),
             depth_times: Decimal::TWO,
             // The price may move on the way to the gate.
-            position_usd: config.risk.value(Rule::OrderNotionalMax).min(config.risk.value(Rule::Position))
+            position_usd: config
+                .risk
+                .value(Rule::OrderNotionalMax)
+                .min(config.risk.value(Rule::Position))
                 * Decimal::new(97, 2),
         },
         spot_fees: fees(&config.backtest.costs(InstKind::Spot).tiers),

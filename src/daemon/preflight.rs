@@ -22,8 +22,13 @@ use crate::store::{Reader, StateDir, StoreError};
 use crate::venue::{AccountConfig, Venue, VenueError};
 
 /// Limits that nobody should leave to us where money is real.
-const OWN_LIMITS: [&str; 5] =
-    ["order_notional_max", "open_orders_max", "position_notional_max", "daily_loss_pct_max", "drawdown_pct_max"];
+const OWN_LIMITS: [&str; 5] = [
+    "order_notional_max",
+    "open_orders_max",
+    "position_notional_max",
+    "daily_loss_pct_max",
+    "drawdown_pct_max",
+];
 
 /// What does not change while a process runs, and how to ask for the rest.
 #[derive(Clone)]
@@ -46,13 +51,20 @@ impl Preflight {
 
     async fn facts(&self) -> Facts {
         let config = &self.config;
-        let shields = self.shields.as_ref().map(|shields| shields.borrow().clone());
+        let shields = self
+            .shields
+            .as_ref()
+            .map(|shields| shields.borrow().clone());
         let follows = matches!(config.mode, Mode::Sim | Mode::Paper);
         Facts {
             live: config.mode == Mode::Live,
             embedded: self.embedded,
             mode: config.mode.to_string(),
-            skew: if follows { Ok(None) } else { said(self.skew().await).map(Some) },
+            skew: if follows {
+                Ok(None)
+            } else {
+                said(self.skew().await).map(Some)
+            },
             account: said(self.venue.account_config().await).map(account),
             pinned_uid: config.venue.uid.clone(),
             instruments: said(listed(&self.venue).await),
@@ -84,13 +96,27 @@ impl Preflight {
     async fn fees(&self) -> Result<BTreeMap<InstId, rust_decimal::Decimal>, VenueError> {
         let mut rates = BTreeMap::new();
         for inst in &self.wanted {
-            let kind = if inst.as_str().ends_with("-SWAP") { InstKind::Swap } else { InstKind::Spot };
+            let kind = if inst.as_str().ends_with("-SWAP") {
+                InstKind::Swap
+            } else {
+                InstKind::Spot
+            };
             if !rates.contains_key(kind.okx()) {
                 rates.insert(kind.okx(), self.venue.taker_fee(kind).await?);
             }
         }
-        let rate = |inst: &InstId| if inst.as_str().ends_with("-SWAP") { InstKind::Swap } else { InstKind::Spot };
-        Ok(self.wanted.iter().filter_map(|inst| Some((inst.clone(), *rates.get(rate(inst).okx())?))).collect())
+        let rate = |inst: &InstId| {
+            if inst.as_str().ends_with("-SWAP") {
+                InstKind::Swap
+            } else {
+                InstKind::Spot
+            }
+        };
+        Ok(self
+            .wanted
+            .iter()
+            .filter_map(|inst| Some((inst.clone(), *rates.get(rate(inst).okx())?)))
+            .collect())
     }
 }
 
@@ -100,7 +126,10 @@ fn said<T>(answer: Result<T, VenueError>) -> Result<T, String> {
 
 fn account(said: AccountConfig) -> AccountFacts {
     let list = |text: &str| -> Vec<String> {
-        text.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+        text.split(',')
+            .map(|word| word.trim().to_owned())
+            .filter(|word| !word.is_empty())
+            .collect()
     };
     AccountFacts {
         permissions: list(&said.permissions),
@@ -130,11 +159,18 @@ fn files(config: &Config, dir: &Path) -> Vec<FileFacts> {
     paths
         .into_iter()
         .filter_map(|(path, secret)| {
-            let symlink = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_symlink());
+            let symlink =
+                std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_symlink());
             let meta = std::fs::metadata(&path).ok()?;
             let ours = meta.uid() == me || meta.uid() == 0;
             let mode = meta.permissions().mode() & 0o777;
-            Some(FileFacts { path: path.display().to_string(), mode, ours, symlink, secret })
+            Some(FileFacts {
+                path: path.display().to_string(),
+                mode,
+                ours,
+                symlink,
+                secret,
+            })
         })
         .collect()
 }
@@ -156,23 +192,40 @@ fn database(dir: &Path) -> String {
 
 /// An edited file has no effect until a restart; that it waits is told.
 fn file_unchanged(config: &Config) -> Result<bool, String> {
-    let Some(path) = &config.layers.file else { return Ok(true) };
-    let now = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let Some(path) = &config.layers.file else {
+        return Ok(true);
+    };
+    let now = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok(now == config.layers.file_text)
 }
 
 fn default_limits(config: &Config) -> Vec<&'static str> {
-    let source = |key: &&str| config.layers.sources.get(&format!("risk.{key}")).map(String::as_str);
-    OWN_LIMITS.into_iter().filter(|key| source(key).is_none_or(|source| source == "default")).collect()
+    let source = |key: &&str| {
+        config
+            .layers
+            .sources
+            .get(&format!("risk.{key}"))
+            .map(String::as_str)
+    };
+    OWN_LIMITS
+        .into_iter()
+        .filter(|key| source(key).is_none_or(|source| source == "default"))
+        .collect()
 }
 
-/// Checks before a start: what fails ends it, with a code that says what kind of person is needed. A venue that does not
-/// answer is asked again for `patience`.
-pub(super) async fn before_start(preflight: &Preflight, patience: Duration) -> Result<(), StartError> {
+/// Checks before a start: what fails ends it, with a code that says what kind of person is needed.
+/// A venue that does not answer is asked again for `patience`.
+pub(super) async fn before_start(
+    preflight: &Preflight,
+    patience: Duration,
+) -> Result<(), StartError> {
     let began = tokio::time::Instant::now();
     let checks = loop {
         let checks = preflight.check().await;
-        let mute = checks.iter().any(|c| c.verdict == Verdict::Fail && c.exit == Exit::Unavailable);
+        let mute = checks
+            .iter()
+            .any(|c| c.verdict == Verdict::Fail && c.exit == Exit::Unavailable);
         if !mute || began.elapsed() >= patience {
             break checks;
         }
@@ -180,15 +233,34 @@ pub(super) async fn before_start(preflight: &Preflight, patience: Duration) -> R
     };
     for check in checks.iter().filter(|c| c.verdict == Verdict::Warn) {
         let (found, fix) = (&check.found, &check.fix);
-        warn!(event = "preflight", check = check.check, found, fix, "a warning before trading");
+        warn!(
+            event = "preflight",
+            check = check.check,
+            found,
+            fix,
+            "a warning before trading"
+        );
     }
-    let failed: Vec<&Checked> = checks.iter().filter(|c| c.verdict == Verdict::Fail).collect();
+    let failed: Vec<&Checked> = checks
+        .iter()
+        .filter(|c| c.verdict == Verdict::Fail)
+        .collect();
     let Some(first) = failed.first() else {
-        info!(event = "preflight_ok", checks = checks.len(), "the checks before trading passed");
+        info!(
+            event = "preflight_ok",
+            checks = checks.len(),
+            "the checks before trading passed"
+        );
         return Ok(());
     };
-    let lines: Vec<String> = failed.iter().map(|c| format!("{}: {}; {}", c.check, c.found, c.fix)).collect();
-    Err(StartError::Preflight { what: lines.join("\n"), exit: first.exit })
+    let lines: Vec<String> = failed
+        .iter()
+        .map(|c| format!("{}: {}; {}", c.check, c.found, c.fix))
+        .collect();
+    Err(StartError::Preflight {
+        what: lines.join("\n"),
+        exit: first.exit,
+    })
 }
 
 /// The same each hour. What fails then halts trading until a person resumes it.
@@ -219,29 +291,52 @@ impl Actor for Hourly {
                 continue;
             }
             next = tokio::time::Instant::now() + self.every;
-            let checks = self.beat.clone().while_waiting(self.preflight.check()).await;
+            let checks = self
+                .beat
+                .clone()
+                .while_waiting(self.preflight.check())
+                .await;
             for check in checks {
                 if check.verdict == Verdict::Warn {
                     let (found, fix) = (&check.found, &check.fix);
-                    warn!(event = "preflight", check = check.check, found, fix, "a warning while trading");
+                    warn!(
+                        event = "preflight",
+                        check = check.check,
+                        found,
+                        fix,
+                        "a warning while trading"
+                    );
                 }
                 // A venue that does not answer now is somebody else's watch: feeds and account age.
                 let passing = matches!(check.exit, Exit::Unavailable);
                 if check.verdict == Verdict::Fail && !passing {
                     let why = format!("{}: {}; {}", check.check, check.found, check.fix);
-                    let halt = Command::Restrict { cause: format!("preflight:{}", check.check.replace(' ', "_")), why };
-                    self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
+                    let halt = Command::Restrict {
+                        cause: format!("preflight:{}", check.check.replace(' ', "_")),
+                        why,
+                    };
+                    self.commands
+                        .send(halt)
+                        .await
+                        .map_err(|_| StageError::Gone("the gate"))?;
                 }
             }
         }
     }
 }
 
-/// The checks as a verb: without a daemon, holding the directory meanwhile. What keeps them from being made is a finding, too.
+/// The checks as a verb: without a daemon, holding the directory meanwhile. What keeps them from
+/// being made is a finding, too.
 pub async fn alone(config: Config, dir: &Path) -> Result<Vec<Checked>, StartError> {
     let failed = |check, found: String, fix: &str, exit| {
         let fix = fix.to_owned();
-        Ok(vec![Checked { check, verdict: Verdict::Fail, found, fix, exit }])
+        Ok(vec![Checked {
+            check,
+            verdict: Verdict::Fail,
+            found,
+            fix,
+            exit,
+        }])
     };
     let _held = match StateDir::hold(dir) {
         Ok(held) => held,
@@ -251,8 +346,11 @@ pub async fn alone(config: Config, dir: &Path) -> Result<Vec<Checked>, StartErro
         }
         Err(error) => return Err(error.into()),
     };
-    let remembered =
-        if StateDir::trading_db(dir).exists() { Reader::open(dir)?.opened()?.instruments } else { Vec::new() };
+    let remembered = if StateDir::trading_db(dir).exists() {
+        Reader::open(dir)?.opened()?.instruments
+    } else {
+        Vec::new()
+    };
     let config = Arc::new(config);
     let reached: Reached = match reach_whoever(&config, dir, &[], Duration::ZERO).await {
         Ok(reached) => reached,

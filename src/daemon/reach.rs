@@ -1,4 +1,5 @@
-//! Reaching the venue: whose time we live on, with which key, and whether the account is the one we expect.
+//! Reaching the venue: whose time we live on, with which key, and whether the account is the one we
+//! expect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +36,10 @@ pub enum StartError {
     #[error("{0}")]
     Unnamed(String),
     #[error("{what}: {source}")]
-    Io { what: &'static str, source: std::io::Error },
+    Io {
+        what: &'static str,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Stage(#[from] StageError),
 }
@@ -104,10 +108,11 @@ pub async fn reach(
     Ok(reached)
 }
 
-/// Reaches the venue of this configuration, whoever's account it is: starts the embedded exchange if that is the venue, and
-/// takes its time.
+/// Reaches the venue of this configuration, whoever's account it is: starts the embedded exchange
+/// if that is the venue, and takes its time.
 ///
-/// Instruments that are `retiring` are followed though no longer configured. A venue that does not answer is asked again for `patience`; what a person must mend ends it at once.
+/// Instruments that are `retiring` are followed though no longer configured. A venue that does not
+/// answer is asked again for `patience`; what a person must mend ends it at once.
 pub(super) async fn reach_whoever(
     config: &Config,
     state_dir: &Path,
@@ -116,13 +121,23 @@ pub(super) async fn reach_whoever(
 ) -> Result<Reached, StartError> {
     crate::venue::install_tls();
     let settings = &config.venue;
-    let venue_config = |rest: String, demo| VenueConfig { rest, timeout: settings.request_timeout, demo };
+    let venue_config = |rest: String, demo| VenueConfig {
+        rest,
+        timeout: settings.request_timeout,
+        demo,
+    };
     let (rest, ws, clock, secrets, embedded) = match config.mode {
         Mode::Sim | Mode::Paper if config.mode == Mode::Paper || settings.rest_url.is_empty() => {
             let source = match config.mode {
-                Mode::Paper => {
-                    Some(find_source(config, venue_config(settings.rest_url.clone(), false), retiring, patience).await?)
-                }
+                Mode::Paper => Some(
+                    find_source(
+                        config,
+                        venue_config(settings.rest_url.clone(), false),
+                        retiring,
+                        patience,
+                    )
+                    .await?,
+                ),
                 _ => None,
             };
             let (endpoint, clock, embedded) = embed(config, Some(state_dir), source).await?;
@@ -138,26 +153,57 @@ pub(super) async fn reach_whoever(
             let ask = || sim_clock(&settings.rest_url, settings.request_timeout);
             let (now, rate) = patiently(patience, ask).await?;
             let secrets = find_secrets(&config.layers.env)?;
-            (settings.rest_url.clone(), settings.ws_url.clone(), Clock::start(now, rate), secrets, None)
+            (
+                settings.rest_url.clone(),
+                settings.ws_url.clone(),
+                Clock::start(now, rate),
+                secrets,
+                None,
+            )
         }
         Mode::OkxDemo | Mode::Live => {
             let secrets = find_secrets(&config.layers.env)?;
             let clock = Clock::start(Ms(wall_ms()), 1.0);
-            let venue =
-                Venue::new(venue_config(settings.rest_url.clone(), config.mode == Mode::OkxDemo), None, clock.clone())?;
+            let venue = Venue::new(
+                venue_config(settings.rest_url.clone(), config.mode == Mode::OkxDemo),
+                None,
+                clock.clone(),
+            )?;
             let now = patiently(patience, || venue.server_time()).await?;
-            info!(event = "clock", skew_ms = now.since(clock.now()).0, "this machine's clock against the venue's");
+            info!(
+                event = "clock",
+                skew_ms = now.since(clock.now()).0,
+                "this machine's clock against the venue's"
+            );
             clock.anchor(now);
-            (settings.rest_url.clone(), settings.ws_url.clone(), clock, secrets, None)
+            (
+                settings.rest_url.clone(),
+                settings.ws_url.clone(),
+                clock,
+                secrets,
+                None,
+            )
         }
     };
     let signer = Signer::new(secrets);
-    let venue = Venue::new(venue_config(rest, config.mode == Mode::OkxDemo), Some(signer.clone()), clock.clone())?;
+    let venue = Venue::new(
+        venue_config(rest, config.mode == Mode::OkxDemo),
+        Some(signer.clone()),
+        clock.clone(),
+    )?;
     let account = patiently(patience, || venue.account_config()).await?;
-    Ok(Reached { venue, clock, ws, account, signer, embedded })
+    Ok(Reached {
+        venue,
+        clock,
+        ws,
+        account,
+        signer,
+        embedded,
+    })
 }
 
-/// Asks again, with growing pauses, until `patience` is over or the answer is one that asking cannot change.
+/// Asks again, with growing pauses, until `patience` is over or the answer is one that asking
+/// cannot change.
 async fn patiently<T, F: Future<Output = Result<T, VenueError>>>(
     patience: Duration,
     ask: impl Fn() -> F,
@@ -187,7 +233,10 @@ async fn find_source(
     let venue = Venue::new(at, None, clock.clone())?;
     clock.anchor(patiently(patience, || venue.server_time()).await?);
     let instruments = patiently(patience, || listed(&venue)).await?;
-    Ok(Source { instruments: chosen(config, retiring, &instruments)?, venue })
+    Ok(Source {
+        instruments: chosen(config, retiring, &instruments)?,
+        venue,
+    })
 }
 
 /// Every instrument the venue lists that we could trade.
@@ -197,28 +246,39 @@ pub(super) async fn listed(venue: &Venue) -> Result<Vec<Instrument>, VenueError>
     Ok(listed)
 }
 
-/// A state directory that has never kept anything, on an account where this program has traded lately: its record is somewhere
-/// else, or lost. Starting beside what it left would take it for somebody else's.
+/// A state directory that has never kept anything, on an account where this program has traded
+/// lately: its record is somewhere else, or lost. Starting beside what it left would take it for
+/// somebody else's.
 pub(super) async fn refuse_if_known(reached: &Reached, env: char) -> Result<(), StartError> {
     let venue = &reached.venue;
     let ours = |name: &str| ClOrdId::is_ours(name, env);
     let mut found: Option<String> = None;
     for push in venue.orders_pending().await? {
-        found = found.or_else(|| ours(&push.cl_ord_id).then(|| format!("the open order {}", push.cl_ord_id)));
+        found = found.or_else(|| {
+            ours(&push.cl_ord_id).then(|| format!("the open order {}", push.cl_ord_id))
+        });
     }
     for push in venue.algos_pending().await? {
-        found = found.or_else(|| ours(&push.algo_id).then(|| format!("the live stop {}", push.algo_id)));
+        found = found
+            .or_else(|| ours(&push.algo_id).then(|| format!("the live stop {}", push.algo_id)));
     }
     for kind in [InstKind::Spot, InstKind::Swap] {
         for push in venue.orders_history(kind).await? {
             found = found.or_else(|| {
-                ours(&push.cl_ord_id).then(|| format!("order {} of {}", push.cl_ord_id, push.report.at.iso()))
+                ours(&push.cl_ord_id)
+                    .then(|| format!("order {} of {}", push.cl_ord_id, push.report.at.iso()))
             });
         }
     }
     for fill in venue.newest_fills().await? {
         found = found.or_else(|| {
-            ours(&fill.cl_ord_id).then(|| format!("a fill of order {} at {}", fill.cl_ord_id, fill.fill.at.iso()))
+            ours(&fill.cl_ord_id).then(|| {
+                format!(
+                    "a fill of order {} at {}",
+                    fill.cl_ord_id,
+                    fill.fill.at.iso()
+                )
+            })
         });
     }
     match found {
@@ -235,7 +295,8 @@ pub(super) async fn refuse_if_known(reached: &Reached, env: char) -> Result<(), 
 /// Currencies that are counted as dollars.
 const DOLLARS: [&str; 3] = ["USDT", "USDC", "USD"];
 
-/// Limits and equity are in dollars; what is quoted in anything else would be counted as if it were.
+/// Limits and equity are in dollars; what is quoted in anything else would be counted as if it
+/// were.
 fn in_dollars(inst: &Instrument) -> Result<(), StartError> {
     match DOLLARS.contains(&inst.quote.as_str()) {
         true => Ok(()),
@@ -255,11 +316,22 @@ pub(super) fn chosen(
     listed: &[Instrument],
 ) -> Result<Vec<Arc<Instrument>>, StartError> {
     let find = |id: &InstId| {
-        listed.iter().find(|i| i.id == *id).cloned().map(Arc::new).ok_or_else(|| {
-            StartError::Config(format!("instrument {id}: the venue does not list it, or not as something we trade"))
-        })
+        listed
+            .iter()
+            .find(|i| i.id == *id)
+            .cloned()
+            .map(Arc::new)
+            .ok_or_else(|| {
+                StartError::Config(format!(
+                    "instrument {id}: the venue does not list it, or not as something we trade"
+                ))
+            })
     };
-    let mut all = config.instruments.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let mut all = config
+        .instruments
+        .iter()
+        .map(find)
+        .collect::<Result<Vec<_>, _>>()?;
     all.iter().try_for_each(|inst| in_dollars(inst))?;
     for inst in retiring {
         match find(inst) {
@@ -279,27 +351,37 @@ pub struct PublicSide {
     _embedded: Option<Embedded>,
 }
 
-/// Reaches the public side of the configured venue: without keys, without a state directory. In `sim`
-/// without an address an exchange of the configuration's seed or recording is started for it.
+/// Reaches the public side of the configured venue: without keys, without a state directory. In
+/// `sim` without an address an exchange of the configuration's seed or recording is started for it.
 ///
 /// # Errors
 /// When the venue does not answer within `patience`.
 pub async fn reach_public(config: &Config, patience: Duration) -> Result<PublicSide, StartError> {
     crate::venue::install_tls();
     let settings = &config.venue;
-    let at = |rest| VenueConfig { rest, timeout: settings.request_timeout, demo: config.mode == Mode::OkxDemo };
+    let at = |rest| VenueConfig {
+        rest,
+        timeout: settings.request_timeout,
+        demo: config.mode == Mode::OkxDemo,
+    };
     if config.mode == Mode::Sim && settings.rest_url.is_empty() {
         let (endpoint, clock, embedded) = embed(config, None, None).await?;
-        return Ok(PublicSide { venue: Venue::new(at(endpoint.rest), None, clock)?, _embedded: Some(embedded) });
+        return Ok(PublicSide {
+            venue: Venue::new(at(endpoint.rest), None, clock)?,
+            _embedded: Some(embedded),
+        });
     }
     let clock = Clock::start(Ms(wall_ms()), 1.0);
     let venue = Venue::new(at(settings.rest_url.clone()), None, clock.clone())?;
     clock.anchor(patiently(patience, || venue.server_time()).await?);
-    Ok(PublicSide { venue, _embedded: None })
+    Ok(PublicSide {
+        venue,
+        _embedded: None,
+    })
 }
 
-/// Rows of each kind that the embedded exchange remembers of what has ended: hours at any speed, and no more than the daemon asks
-/// about.
+/// Rows of each kind that the embedded exchange remembers of what has ended: hours at any speed,
+/// and no more than the daemon asks about.
 const LEDGER_ROWS: usize = 1000;
 
 async fn embed(
@@ -308,10 +390,21 @@ async fn embed(
     source: Option<Source>,
 ) -> Result<(Endpoint, Clock, Embedded), StartError> {
     let io = |what| move |source| StartError::Io { what, source };
-    let candles = || config.exchange.candles.iter().filter_map(|file| file.parse().ok()).collect();
+    let candles = || {
+        config
+            .exchange
+            .candles
+            .iter()
+            .filter_map(|file| file.parse().ok())
+            .collect()
+    };
     let (prices, begin, speed) = match &source {
         Some(source) => {
-            let listings = source.instruments.iter().map(|inst| listed_as(Instrument::clone(inst))).collect();
+            let listings = source
+                .instruments
+                .iter()
+                .map(|inst| listed_as(Instrument::clone(inst)))
+                .collect();
             // The source's market moves at its own pace, which is the wall clock's.
             (Prices::Fed(listings), Some(source.venue.clock().now()), 1.0)
         }
@@ -329,18 +422,31 @@ async fn embed(
         begin,
     })
     .map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => StartError::Config(format!("the embedded exchange cannot start: {error}")),
+        std::io::ErrorKind::InvalidData => {
+            StartError::Config(format!("the embedded exchange cannot start: {error}"))
+        }
         _ => io("starting the embedded exchange")(error),
     })?;
     if let Some(source) = &source {
         engine.clock.set(Some(source.venue.clock().now()), 1.0);
     }
     let held = engine.clone();
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(io("listening on loopback"))?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .map_err(io("listening on loopback"))?;
     let (clock, stop) = (engine.clock.clone(), engine.ended.clone());
-    let (endpoint, server) =
-        serve(engine, ServerConfig::default(), listener, stop.clone()).map_err(io("starting the embedded exchange"))?;
-    Ok((endpoint, clock, Embedded { server: tokio::spawn(server), stop, engine: held, source }))
+    let (endpoint, server) = serve(engine, ServerConfig::default(), listener, stop.clone())
+        .map_err(io("starting the embedded exchange"))?;
+    Ok((
+        endpoint,
+        clock,
+        Embedded {
+            server: tokio::spawn(server),
+            stop,
+            engine: held,
+            source,
+        },
+    ))
 }
 
 fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartError> {
@@ -348,7 +454,10 @@ fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartEr
     if let Some(pinned) = &config.venue.uid
         && *pinned != account.uid
     {
-        return wrong(format!("the key belongs to account {}, venue.uid pins {pinned}: nothing was sent", account.uid));
+        return wrong(format!(
+            "the key belongs to account {}, venue.uid pins {pinned}: nothing was sent",
+            account.uid
+        ));
     }
     if account.position_mode != "net_mode" {
         return wrong(format!(
@@ -357,7 +466,10 @@ fn check_account(config: &Config, account: &AccountConfig) -> Result<(), StartEr
         ));
     }
     if account.level != "2" {
-        return wrong(format!("the account's level is {}; this release trades futures mode (acctLv 2)", account.level));
+        return wrong(format!(
+            "the account's level is {}; this release trades futures mode (acctLv 2)",
+            account.level
+        ));
     }
     let may = |what: &str| account.permissions.split(',').any(|p| p.trim() == what);
     if !may("trade") {
@@ -377,7 +489,11 @@ mod tests {
     #[test]
     fn what_is_not_quoted_in_dollars_is_refused() {
         assert!(in_dollars(&swap()).is_ok());
-        let said = in_dollars(&Instrument { quote: "EUR".into(), ..swap() }).unwrap_err();
+        let said = in_dollars(&Instrument {
+            quote: "EUR".into(),
+            ..swap()
+        })
+        .unwrap_err();
         assert_eq!(said.exit(), Exit::Config);
         assert!(said.to_string().contains("quoted in EUR"), "{said}");
     }

@@ -28,7 +28,10 @@ pub struct Resumed {
 
 /// The note from when on something of a contender is counted anew.
 fn anew(what: &str, contender: &ContenderId, after: Option<Ms>) -> Record {
-    Record::Note { key: format!("{what}_after:{contender}"), value: after.unwrap_or_default().0.to_string() }
+    Record::Note {
+        key: format!("{what}_after:{contender}"),
+        value: after.unwrap_or_default().0.to_string(),
+    }
 }
 
 /// Does a halt wait for the next start, by file, by signal or in the manifest?
@@ -46,7 +49,10 @@ fn clear(dir: &Path) -> Result<bool, StartError> {
     if let Some(manifest) = Manifest::open(dir)?
         && manifest.sheet().halt.is_some()
     {
-        let io = |source| StartError::Io { what: "writing the manifest", source };
+        let io = |source| StartError::Io {
+            what: "writing the manifest",
+            source,
+        };
         manifest.change(|sheet| sheet.halt = None).map_err(io)?;
     }
     Ok(waited)
@@ -58,17 +64,31 @@ fn clear(dir: &Path) -> Result<bool, StartError> {
 /// When a daemon holds it, the restriction does not exist, or the database cannot be written.
 pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, StartError> {
     if *wanted == Wanted::Nothing {
-        let left = if StateDir::trading_db(dir).exists() { Reader::open(dir)?.restrictions()? } else { Vec::new() };
-        return Ok(Resumed { left, ..Resumed::default() });
+        let left = if StateDir::trading_db(dir).exists() {
+            Reader::open(dir)?.restrictions()?
+        } else {
+            Vec::new()
+        };
+        return Ok(Resumed {
+            left,
+            ..Resumed::default()
+        });
     }
     let _held = StateDir::hold(dir)?;
     if !StateDir::trading_db(dir).exists() {
-        return Ok(Resumed { file_removed: clear(dir)?, ..Resumed::default() });
+        return Ok(Resumed {
+            file_removed: clear(dir)?,
+            ..Resumed::default()
+        });
     }
     let reader = Reader::open(dir)?;
     let opened = reader.opened()?;
-    let (ended, left): (Vec<Restriction>, Vec<Restriction>) =
-        opened.standing.0.iter().cloned().partition(|r| match wanted {
+    let (ended, left): (Vec<Restriction>, Vec<Restriction>) = opened
+        .standing
+        .0
+        .iter()
+        .cloned()
+        .partition(|r| match wanted {
             Wanted::Named(id) => r.id() == *id,
             Wanted::All => true,
             Wanted::Nothing => false,
@@ -79,17 +99,34 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
         && !(kill_file && id == "system/kill")
     {
         let there: Vec<String> = left.iter().map(Restriction::id).collect();
-        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-        return Err(StartError::Unnamed(format!("nothing named {id} is restricted; in force: {there}")));
+        let there = if there.is_empty() {
+            "none".to_owned()
+        } else {
+            there.join(", ")
+        };
+        return Err(StartError::Unnamed(format!(
+            "nothing named {id} is restricted; in force: {there}"
+        )));
     }
-    // The venue's clock is not known here; nothing that is recorded may be younger than what it follows.
-    let known = ended.iter().map(|r| r.since).chain(opened.orders.iter().map(|o| o.created_at)).max();
+    // The venue's clock is not known here; nothing that is recorded may be younger than what it
+    // follows.
+    let known = ended
+        .iter()
+        .map(|r| r.since)
+        .chain(opened.orders.iter().map(|o| o.created_at))
+        .max();
     let now = Ms(wall_ms()).max(known.unwrap_or_default());
     let (writer, journal) = Writer::open(dir, &reader.stamp()?, &opened.install_epoch, now.0)?;
     let mut guard = writer.start(Pulse::default().beat("writer", true));
     let run_id = RunIds::random().next(now);
     let trigger = format!("resume: {why}");
-    let mut rows = vec![Record::Run { run_id, kind: RunKind::Command, trigger, at: now, caused_by: None }];
+    let mut rows = vec![Record::Run {
+        run_id,
+        kind: RunKind::Command,
+        trigger,
+        at: now,
+        caused_by: None,
+    }];
     let mut standing = opened.standing.clone();
     let mut book = opened.book.clone();
     for restriction in &ended {
@@ -98,15 +135,29 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
             (Ok(Rule::Drawdown), _) => book.forget_peak(),
             (Ok(Rule::DailyLoss), _) => book.forget_day(),
             (Ok(Rule::Repeats), Scope::Contender(contender)) => {
-                rows.push(anew("repeats", contender, opened.orders.iter().map(|o| o.created_at).max()));
+                rows.push(anew(
+                    "repeats",
+                    contender,
+                    opened.orders.iter().map(|o| o.created_at).max(),
+                ));
             }
             (Ok(Rule::LossStreak), Scope::Contender(contender)) => {
-                rows.push(anew("streak", contender, opened.fills.iter().map(|fill| fill.at).max()));
+                rows.push(anew(
+                    "streak",
+                    contender,
+                    opened.fills.iter().map(|fill| fill.at).max(),
+                ));
             }
             _ => {}
         }
         let (to, by) = (standing.state(&restriction.scope), "resume".to_owned());
-        rows.push(Record::Released { restriction: restriction.clone(), to, by, run_id, at: now });
+        rows.push(Record::Released {
+            restriction: restriction.clone(),
+            to,
+            by,
+            run_id,
+            at: now,
+        });
     }
     if book != opened.book {
         rows.push(Record::Equity(Box::new(book)));
@@ -114,8 +165,14 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
     journal.append(Record::Together(rows)).await?;
     drop(journal);
     guard.ended().await.map_err(StageError::Store)?;
-    let kills = ended.iter().any(|r| r.cause == crate::domain::trading::KILL);
+    let kills = ended
+        .iter()
+        .any(|r| r.cause == crate::domain::trading::KILL);
     let named = *wanted == Wanted::All || *wanted == Wanted::Named("system/kill".into());
     let file_removed = (kills || named) && clear(dir)?;
-    Ok(Resumed { ended, left, file_removed })
+    Ok(Resumed {
+        ended,
+        left,
+        file_removed,
+    })
 }

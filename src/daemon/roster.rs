@@ -1,4 +1,5 @@
-//! What the database remembers, held against the configuration: who is retiring, and what a change leads to.
+//! What the database remembers, held against the configuration: who is retiring, and what a change
+//! leads to.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +33,10 @@ pub fn remembered(dir: &Path) -> Result<Remembered, StartError> {
     match store::remembered(dir)? {
         Some(opened) => {
             let contenders = opened.contenders.clone();
-            Ok(Remembered { contenders, held: Ledger::held(opened) })
+            Ok(Remembered {
+                contenders,
+                held: Ledger::held(opened),
+            })
         }
         None => Ok(Remembered::default()),
     }
@@ -41,19 +45,29 @@ pub fn remembered(dir: &Path) -> Result<Remembered, StartError> {
 impl Remembered {
     /// Instruments that are not configured any more and still hold something or have an order.
     pub fn instruments(&self, config: &Config) -> Vec<InstId> {
-        let gone: BTreeSet<&InstId> =
-            self.held.keys().map(|(_, inst)| inst).filter(|inst| !config.instruments.contains(inst)).collect();
+        let gone: BTreeSet<&InstId> = self
+            .held
+            .keys()
+            .map(|(_, inst)| inst)
+            .filter(|inst| !config.instruments.contains(inst))
+            .collect();
         gone.into_iter().cloned().collect()
     }
 
     /// What is different from the last start, and what follows.
     pub fn changes(&self, config: &Config) -> Vec<Change> {
         let entrants: Vec<Entrant> = config.contenders.iter().map(entrant).collect();
-        let mut out = changes(&self.contenders, &entrants, &self.held, config.allocation.retire);
+        let mut out = changes(
+            &self.contenders,
+            &entrants,
+            &self.held,
+            config.allocation.retire,
+        );
         for inst in self.instruments(config) {
             out.push(Change {
                 what: format!("instrument {inst} is gone from the configuration"),
-                effect: "still followed, reconciled and protected until nothing of it is held".into(),
+                effect: "still followed, reconciled and protected until nothing of it is held"
+                    .into(),
             });
         }
         out
@@ -62,7 +76,12 @@ impl Remembered {
     /// Says so at a start.
     pub(super) fn announce(&self, config: &Config) {
         for change in self.changes(config) {
-            info!(event = "config_change", what = change.what, effect = change.effect, "the configuration has changed");
+            info!(
+                event = "config_change",
+                what = change.what,
+                effect = change.effect,
+                "the configuration has changed"
+            );
         }
         let entrants: Vec<Entrant> = config.contenders.iter().map(entrant).collect();
         for ((contender, inst), qty) in retiring(&entrants, &self.held) {
@@ -83,7 +102,9 @@ pub(super) fn entrant(contender: &Contender) -> Entrant {
 
 /// A rule's place at the table; a model has none there.
 pub(super) fn seat(contender: &Contender) -> Option<Seat> {
-    let Plays::Rule { strategy, params } = &contender.plays else { return None };
+    let Plays::Rule { strategy, params } = &contender.plays else {
+        return None;
+    };
     Some(Seat {
         contender: contender.id.clone(),
         strategy,
@@ -95,7 +116,11 @@ pub(super) fn seat(contender: &Contender) -> Option<Seat> {
 
 pub(super) fn sleeve(contender: &Contender) -> (ContenderId, Sleeve) {
     let (instruments, execution) = (contender.instruments.clone(), contender.execution);
-    let sleeve = Sleeve { weight: contender.weight, instruments, execution };
+    let sleeve = Sleeve {
+        weight: contender.weight,
+        instruments,
+        execution,
+    };
     (contender.id.clone(), sleeve)
 }
 
@@ -104,7 +129,11 @@ pub(super) fn contender_row(contender: &Contender) -> ContenderRow {
         id: contender.id.clone(),
         kind: contender.kind().into(),
         strategy: contender.played(),
-        stage: if contender.stage == Stage::Live { "live".into() } else { "off".into() },
+        stage: if contender.stage == Stage::Live {
+            "live".into()
+        } else {
+            "off".into()
+        },
         weight: contender.weight,
         params: contender.exact_params(),
     }

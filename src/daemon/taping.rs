@@ -29,12 +29,19 @@ pub(super) fn start_tape(
         keep_days: config.tape.keep_days,
         held,
     };
-    let recording =
-        tape::record(recorder, clock.now()).map_err(|source| StartError::Io { what: "opening the tape", source })?;
+    let recording = tape::record(recorder, clock.now()).map_err(|source| StartError::Io {
+        what: "opening the tape",
+        source,
+    })?;
     let writer = recording.clone();
     let tap = Tap(Arc::new(move |channel, subject, data| {
         let (channel, subject) = (channel.to_owned(), subject.to_owned());
-        writer.hear(Heard { at: clock.now(), channel, subject, data: data.to_owned() });
+        writer.hear(Heard {
+            at: clock.now(),
+            channel,
+            subject,
+            data: data.to_owned(),
+        });
     }));
     Ok((tap, recording))
 }

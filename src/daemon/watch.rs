@@ -24,7 +24,8 @@ pub(super) struct Views {
     pub standing: watch::Receiver<Standing>,
 }
 
-/// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or when the disk fails.
+/// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or
+/// when the disk fails.
 pub(super) struct WriterWatch {
     pub guard: WriterGuard,
 }
@@ -35,8 +36,8 @@ impl Actor for WriterWatch {
     }
 }
 
-/// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends, and we with it.
-/// When the recording it plays is over, the run is over, in good order.
+/// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends,
+/// and we with it. When the recording it plays is over, the run is over, in good order.
 pub(super) struct ExchangeWatch {
     pub ended: Stop,
     pub market_ends: Option<Ms>,
@@ -55,7 +56,10 @@ impl Actor for ExchangeWatch {
                 _ = tick.tick() => self.beat.tick(),
             }
             if self.market_ends.is_some_and(|end| self.clock.now() >= end) {
-                info!(event = "recording_over", "the recording is played to its end");
+                info!(
+                    event = "recording_over",
+                    "the recording is played to its end"
+                );
                 return Ok(());
             }
         }
@@ -83,14 +87,15 @@ impl Actor for Probe {
     }
 }
 
-/// Tells systemd and the log when everything is in place: reconciled, history complete, account known; and the log again when a
-/// halt that it came up with has ended.
+/// Tells systemd and the log when everything is in place: reconciled, history complete, account
+/// known; and the log again when a halt that it came up with has ended.
 pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Clock) {
     let mut told = false;
     loop {
         let ready = async {
             // Halted is a state to stay up in, not a failed start.
-            let waits = |r: &Readiness| matches!(r, Readiness::Reconciling(_)) || (told && is_halted(r));
+            let waits =
+                |r: &Readiness| matches!(r, Readiness::Reconciling(_)) || (told && is_halted(r));
             views.readiness.wait_for(|r| !waits(r)).await.ok()?;
             views.market.wait_for(|m| m.live).await.ok()?;
             views.account.wait_for(Option::is_some).await.ok()?;
@@ -102,10 +107,17 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let halted = is_halted(&views.readiness.borrow());
         match &*views.readiness.borrow() {
-            Readiness::Halted(why) => warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens"),
+            Readiness::Halted(why) => {
+                warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens")
+            }
             _ if !views.standing.borrow().0.is_empty() => {
-                let restricted: Vec<String> =
-                    views.standing.borrow().0.iter().map(|r| format!("{} {}", r.id(), r.state)).collect();
+                let restricted: Vec<String> = views
+                    .standing
+                    .borrow()
+                    .0
+                    .iter()
+                    .map(|r| format!("{} {}", r.id(), r.state))
+                    .collect();
                 warn!(
                     event = "ready",
                     after_ms = ms,
@@ -115,7 +127,12 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
             }
             _ => {
                 let venue_time = clock.now().iso();
-                info!(event = "ready", after_ms = ms, venue_time, "ready: reconciled and trading as configured");
+                info!(
+                    event = "ready",
+                    after_ms = ms,
+                    venue_time,
+                    "ready: reconciled and trading as configured"
+                );
             }
         }
         if !told {
@@ -168,15 +185,25 @@ impl Actor for KillWatch {
             let halt = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                // Its handler has left a mark by now; a signal whose mark went where nobody finds it is obeyed all the same.
+                // Its handler has left a mark by now; a signal whose mark went where nobody finds
+                // it is obeyed all the same.
                 () = heard(&mut self.usr1) => self.look().or_else(|| Some((HaltRequest::by_signal(), "signal"))),
                 _ = tick.tick() => self.look(),
             };
             self.beat.tick();
             if let Some((HaltRequest { flatten, why, .. }, who)) = halt {
                 let scope = Flatten::default();
-                let halt = Command::Halt { flatten, scope, who: who.into(), why, done: None };
-                self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
+                let halt = Command::Halt {
+                    flatten,
+                    scope,
+                    who: who.into(),
+                    why,
+                    done: None,
+                };
+                self.commands
+                    .send(halt)
+                    .await
+                    .map_err(|_| StageError::Gone("the gate"))?;
             }
         }
     }
@@ -189,7 +216,11 @@ impl KillWatch {
         let before = std::mem::replace(&mut self.seen, found.clone());
         let new = found.filter(|asked| before.as_ref() != Some(asked))?;
         let signals = before.map_or(0, |asked| asked.signals);
-        let who = if new.signals > signals { "signal" } else { "file" };
+        let who = if new.signals > signals {
+            "signal"
+        } else {
+            "file"
+        };
         Some((new, who))
     }
 }
@@ -197,16 +228,26 @@ impl KillWatch {
 /// Stops on SIGTERM, Ctrl-C or when the time is up.
 pub(super) async fn hear_signals(stop: Stop, duration: Option<Duration>) {
     use tokio::signal::unix::{SignalKind, signal};
-    // A terminal that closes is no wish to stop: positions are open, and `SIGTERM` is how it is said.
+    // A terminal that closes is no wish to stop: positions are open, and `SIGTERM` is how it is
+    // said.
     if let Ok(mut hangup) = signal(SignalKind::hangup()) {
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                warn!(event = "hangup", "the terminal is gone; trading goes on, SIGTERM stops it");
+                warn!(
+                    event = "hangup",
+                    "the terminal is gone; trading goes on, SIGTERM stops it"
+                );
             }
         });
     }
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        warn!(event = "signals", "signals cannot be heard; stop with the control of your system");
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        warn!(
+            event = "signals",
+            "signals cannot be heard; stop with the control of your system"
+        );
         return;
     };
     let why = tokio::select! {
@@ -214,7 +255,10 @@ pub(super) async fn hear_signals(stop: Stop, duration: Option<Duration>) {
         _ = int.recv() => "Ctrl-C",
         () = tokio::time::sleep(duration.unwrap_or(Duration::MAX)), if duration.is_some() => "the time is up",
     };
-    info!(event = "stopping", why, "stopping: no new decisions; what is on its way is brought to an end");
+    info!(
+        event = "stopping",
+        why, "stopping: no new decisions; what is on its way is brought to an end"
+    );
     stop.cancel();
     notify::tell(notify::Word::Stopping);
 }

@@ -27,7 +27,10 @@ pub enum Fault {
 impl Fault {
     /// Can it be mended without inventing a value?
     pub fn is_mendable(&self) -> bool {
-        matches!(self, Fault::OutOfOrder | Fault::Duplicate { same: true, .. })
+        matches!(
+            self,
+            Fault::OutOfOrder | Fault::Duplicate { same: true, .. }
+        )
     }
 }
 
@@ -36,8 +39,14 @@ impl fmt::Display for Fault {
         match self {
             Fault::Gap { missing: 1 } => f.write_str("gap: the bar before it is missing"),
             Fault::Gap { missing } => write!(f, "gap: {missing} bars before it are missing"),
-            Fault::Duplicate { same: true, first_line } => write!(f, "duplicate of line {first_line}"),
-            Fault::Duplicate { same: false, first_line } => {
+            Fault::Duplicate {
+                same: true,
+                first_line,
+            } => write!(f, "duplicate of line {first_line}"),
+            Fault::Duplicate {
+                same: false,
+                first_line,
+            } => {
                 write!(f, "same time as line {first_line} with other values")
             }
             Fault::OutOfOrder => f.write_str("out of order: older than the row before it"),
@@ -60,7 +69,9 @@ pub struct Finding {
 pub fn infer_bar(rows: &[Row]) -> Option<Bar> {
     let mut steps: BTreeMap<i64, usize> = BTreeMap::new();
     for pair in rows.windows(2) {
-        *steps.entry(pair[1].candle.ts.0 - pair[0].candle.ts.0).or_default() += 1;
+        *steps
+            .entry(pair[1].candle.ts.0 - pair[0].candle.ts.0)
+            .or_default() += 1;
     }
     // Of steps as common as each other the shortest: the others are its gaps.
     let known = steps.into_iter().filter(|(step, _)| *step > 0);
@@ -94,7 +105,13 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
     let mut newest: Option<Ms> = None;
     for row in rows {
         let ts = row.candle.ts;
-        let mut note = |fault| found.push(Finding { line: row.line, ts, fault });
+        let mut note = |fault| {
+            found.push(Finding {
+                line: row.line,
+                ts,
+                fault,
+            })
+        };
         if let Some(rule) = impossible(&row.candle) {
             note(Fault::Impossible(rule));
         }
@@ -103,7 +120,10 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
         }
         match first_at.get(&ts) {
             Some(first) => {
-                note(Fault::Duplicate { same: first.candle == row.candle, first_line: first.line });
+                note(Fault::Duplicate {
+                    same: first.candle == row.candle,
+                    first_line: first.line,
+                });
             }
             None => {
                 first_at.insert(ts, row);
@@ -122,7 +142,11 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
             && ts > last.plus(span)
         {
             let missing = (ts.since(last).0 - 1) / span.0;
-            found.push(Finding { line: row.line, ts, fault: Fault::Gap { missing } });
+            found.push(Finding {
+                line: row.line,
+                ts,
+                fault: Fault::Gap { missing },
+            });
         }
         last = Some(ts);
     }
@@ -141,14 +165,20 @@ pub struct Repaired {
     pub gaps: Vec<Finding>,
 }
 
-/// Sorts, drops repeats and what is impossible, and says what is then missing. Sound rows of one time
-/// with different values are all dropped: nobody can say which is true.
+/// Sorts, drops repeats and what is impossible, and says what is then missing. Sound rows of one
+/// time with different values are all dropped: nobody can say which is true.
 pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
     let mut out = Repaired::default();
     let mut by_time: BTreeMap<Ms, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let ts = row.candle.ts;
-        let mut drop = |fault| out.dropped.push(Finding { line: row.line, ts, fault });
+        let mut drop = |fault| {
+            out.dropped.push(Finding {
+                line: row.line,
+                ts,
+                fault,
+            })
+        };
         match impossible(&row.candle) {
             Some(rule) => drop(Fault::Impossible(rule)),
             None if ts.floor(bar.span()) != ts => drop(Fault::OffGrid),
@@ -159,18 +189,36 @@ pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
     for (ts, same_time) in by_time {
         let first = same_time[0];
         let same = same_time.iter().all(|row| row.candle == first.candle);
-        let doubtful = if same { &same_time[1..] } else { &same_time[..] };
+        let doubtful = if same {
+            &same_time[1..]
+        } else {
+            &same_time[..]
+        };
         for row in doubtful {
             // Of rows that contradict each other the first is as doubtful as the others.
-            let other = if row.line == first.line { same_time[1].line } else { first.line };
-            out.dropped.push(Finding { line: row.line, ts, fault: Fault::Duplicate { same, first_line: other } });
+            let other = if row.line == first.line {
+                same_time[1].line
+            } else {
+                first.line
+            };
+            out.dropped.push(Finding {
+                line: row.line,
+                ts,
+                fault: Fault::Duplicate {
+                    same,
+                    first_line: other,
+                },
+            });
         }
         if same {
             kept.push(*first);
         }
     }
     out.dropped.sort_by_key(|finding| finding.line);
-    out.gaps = check(&kept, bar).into_iter().filter(|f| matches!(f.fault, Fault::Gap { .. })).collect();
+    out.gaps = check(&kept, bar)
+        .into_iter()
+        .filter(|f| matches!(f.fault, Fault::Gap { .. }))
+        .collect();
     out.candles = kept.into_iter().map(|row| row.candle).collect();
     out
 }
@@ -200,31 +248,57 @@ mod tests {
 
     #[track_caller]
     fn found(spec: &[(i64, i64, i64)], expected: &[&str]) {
-        let got: Vec<String> = check(&rows(spec), Bar::M1).iter().map(|f| format!("{} {}", f.line, f.fault)).collect();
+        let got: Vec<String> = check(&rows(spec), Bar::M1)
+            .iter()
+            .map(|f| format!("{} {}", f.line, f.fault))
+            .collect();
         assert_eq!(got, expected);
     }
 
     #[test]
     fn each_fault_is_named_on_its_line() {
         found(&[(1, 11, 9), (2, 11, 9)], &[]);
-        found(&[(1, 11, 9), (4, 11, 9)], &["3 gap: 2 bars before it are missing"]);
+        found(
+            &[(1, 11, 9), (4, 11, 9)],
+            &["3 gap: 2 bars before it are missing"],
+        );
         found(&[(1, 11, 9), (1, 11, 9)], &["3 duplicate of line 2"]);
-        found(&[(1, 11, 9), (1, 12, 9)], &["3 same time as line 2 with other values"]);
-        found(&[(2, 11, 9), (1, 11, 9)], &["3 out of order: older than the row before it"]);
+        found(
+            &[(1, 11, 9), (1, 12, 9)],
+            &["3 same time as line 2 with other values"],
+        );
+        found(
+            &[(2, 11, 9), (1, 11, 9)],
+            &["3 out of order: older than the row before it"],
+        );
         found(&[(1, 8, 12)], &["2 impossible: high is below low"]);
         found(&[(1, 9, 9)], &["2 impossible: high is below open or close"]);
-        found(&[(1, 12, 11)], &["2 impossible: low is above open or close"]);
+        found(
+            &[(1, 12, 11)],
+            &["2 impossible: low is above open or close"],
+        );
         found(&[(1, 12, 0)], &["2 impossible: a price is not positive"]);
     }
 
     #[test]
     fn mending_sorts_and_drops_and_invents_nothing() {
-        let broken =
-            rows(&[(1, 11, 9), (3, 11, 9), (2, 11, 9), (2, 11, 9), (5, 8, 12), (6, 11, 9), (6, 12, 9), (7, 11, 9)]);
+        let broken = rows(&[
+            (1, 11, 9),
+            (3, 11, 9),
+            (2, 11, 9),
+            (2, 11, 9),
+            (5, 8, 12),
+            (6, 11, 9),
+            (6, 12, 9),
+            (7, 11, 9),
+        ]);
         let mended = repair(&broken, Bar::M1);
         let minutes: Vec<i64> = mended.candles.iter().map(|c| c.ts.0 / 60_000).collect();
         assert_eq!(minutes, [1, 2, 3, 7]);
-        assert_eq!(mended.dropped.iter().map(|f| f.line).collect::<Vec<_>>(), [5, 6, 7, 8]);
+        assert_eq!(
+            mended.dropped.iter().map(|f| f.line).collect::<Vec<_>>(),
+            [5, 6, 7, 8]
+        );
         assert_eq!(mended.candles.len() + mended.dropped.len(), broken.len());
         assert_eq!(mended.gaps.len(), 1);
         assert_eq!(mended.gaps[0].fault, Fault::Gap { missing: 3 });
@@ -232,9 +306,16 @@ mod tests {
 
     #[test]
     fn the_bar_is_the_commonest_step() {
-        assert_eq!(infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (3, 11, 9), (9, 11, 9)])), Some(Bar::M1));
+        assert_eq!(
+            infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (3, 11, 9), (9, 11, 9)])),
+            Some(Bar::M1)
+        );
         assert_eq!(infer_bar(&rows(&[(5, 11, 9), (10, 11, 9)])), Some(Bar::M5));
-        assert_eq!(infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (5, 11, 9)])), Some(Bar::M1), "a gap is as common");
+        assert_eq!(
+            infer_bar(&rows(&[(1, 11, 9), (2, 11, 9), (5, 11, 9)])),
+            Some(Bar::M1),
+            "a gap is as common"
+        );
         assert_eq!(infer_bar(&rows(&[(7, 11, 9)])), None);
     }
 }

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{Bar, Candle, Ms};
 
-/// Bars of one size, ascending, as columns. Prices are whole ticks, volumes whole lots (what is finer is left off), all of them
-/// exact in an `f64`.
+/// Bars of one size, ascending, as columns. Prices are whole ticks, volumes whole lots (what is
+/// finer is left off), all of them exact in an `f64`.
 #[derive(Debug)]
 pub struct Columns {
     pub bar: Bar,
@@ -30,11 +30,19 @@ pub struct Columns {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ColumnsError {
     #[error("{value} at {at} is not a whole number of steps of {step}; finer steps are needed")]
-    Finer { value: Decimal, step: Decimal, at: String },
+    Finer {
+        value: Decimal,
+        step: Decimal,
+        at: String,
+    },
     #[error(
         "{value} at {at} is more steps of {step} than can be counted exactly; the file has more digits than a market"
     )]
-    TooMany { value: Decimal, step: Decimal, at: String },
+    TooMany {
+        value: Decimal,
+        step: Decimal,
+        at: String,
+    },
     #[error(
         "the bar at {0} is impossible: its prices are not positive, or its high and low are not around open and close"
     )]
@@ -51,16 +59,36 @@ impl Columns {
     ///
     /// # Errors
     /// None at all, one that is impossible, or a price that is not a whole number of ticks.
-    pub fn of(bar: Bar, candles: &[Candle], tick: Decimal, lot: Decimal) -> Result<Self, ColumnsError> {
+    pub fn of(
+        bar: Bar,
+        candles: &[Candle],
+        tick: Decimal,
+        lot: Decimal,
+    ) -> Result<Self, ColumnsError> {
         let mut columns = Self::empty(bar, tick, lot, candles.len());
         for candle in candles {
             if !candle.is_sane() {
                 return Err(ColumnsError::Impossible(candle.ts.iso()));
             }
             let steps = |value: Decimal, step: Decimal| {
-                let count = value.checked_div(step).filter(Decimal::is_integer).and_then(|count| count.to_f64());
-                let count = count.ok_or_else(|| ColumnsError::Finer { value, step, at: candle.ts.iso() })?;
-                if count < EXACT { Ok(count) } else { Err(ColumnsError::TooMany { value, step, at: candle.ts.iso() }) }
+                let count = value
+                    .checked_div(step)
+                    .filter(Decimal::is_integer)
+                    .and_then(|count| count.to_f64());
+                let count = count.ok_or_else(|| ColumnsError::Finer {
+                    value,
+                    step,
+                    at: candle.ts.iso(),
+                })?;
+                if count < EXACT {
+                    Ok(count)
+                } else {
+                    Err(ColumnsError::TooMany {
+                        value,
+                        step,
+                        at: candle.ts.iso(),
+                    })
+                }
             };
             let prices = [candle.open, candle.high, candle.low, candle.close];
             let [open, high, low, close] = prices.map(|price| steps(price.0, tick));
@@ -100,7 +128,11 @@ impl Columns {
 
     /// Adds what comes after, in the same steps.
     pub fn append(&mut self, later: &Self) {
-        assert_eq!((self.bar, self.tick, self.lot), (later.bar, later.tick, later.lot), "the same steps");
+        assert_eq!(
+            (self.bar, self.tick, self.lot),
+            (later.bar, later.tick, later.lot),
+            "the same steps"
+        );
         self.ts.extend_from_slice(&later.ts);
         self.open.extend_from_slice(&later.open);
         self.high.extend_from_slice(&later.high);
@@ -117,8 +149,15 @@ impl Columns {
     /// # Panics
     /// If times do not ascend: whoever reads history orders it.
     pub fn checked(self) -> Result<Self, ColumnsError> {
-        assert!(self.ts.windows(2).all(|w| w[0] < w[1]), "history must ascend");
-        if self.ts.is_empty() { Err(ColumnsError::Empty) } else { Ok(self) }
+        assert!(
+            self.ts.windows(2).all(|w| w[0] < w[1]),
+            "history must ascend"
+        );
+        if self.ts.is_empty() {
+            Err(ColumnsError::Empty)
+        } else {
+            Ok(self)
+        }
     }
 
     /// How many bars.
@@ -162,8 +201,8 @@ impl Columns {
         }
     }
 
-    /// Sums of all closes before each index, and one more of all: the sum of any window is a difference of two. `None` if
-    /// they would not be exact.
+    /// Sums of all closes before each index, and one more of all: the sum of any window is a
+    /// difference of two. `None` if they would not be exact.
     pub fn sums(&self) -> Option<&[f64]> {
         let made = self.sums.get_or_init(|| {
             let mut sum = 0.0;
@@ -181,7 +220,11 @@ impl Columns {
     /// Stretches in which bars are missing, as how many there are and how many bars they lack.
     pub fn gaps(&self) -> (usize, i64) {
         let span = self.bar.span().0;
-        let missing = self.ts.windows(2).map(|w| (w[1] - w[0]) / span - 1).filter(|missing| *missing > 0);
+        let missing = self
+            .ts
+            .windows(2)
+            .map(|w| (w[1] - w[0]) / span - 1)
+            .filter(|missing| *missing > 0);
         missing.fold((0, 0), |(count, sum), missing| (count + 1, sum + missing))
     }
 
@@ -216,24 +259,40 @@ mod tests {
 
     fn candle(minute: i64, close: &str) -> Candle {
         let p: Price = close.parse().unwrap();
-        Candle { ts: Ms(minute * 60_000), open: p, high: p, low: p, close: p, volume: Qty(Decimal::ONE) }
+        Candle {
+            ts: Ms(minute * 60_000),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: Qty(Decimal::ONE),
+        }
     }
 
     fn columns(rows: &[(i64, &str)]) -> Result<Columns, ColumnsError> {
-        let candles: Vec<Candle> = rows.iter().map(|(minute, close)| candle(*minute, close)).collect();
+        let candles: Vec<Candle> = rows
+            .iter()
+            .map(|(minute, close)| candle(*minute, close))
+            .collect();
         Columns::of(Bar::M1, &candles, Decimal::new(5, 1), Decimal::ONE)
     }
 
     #[test]
     fn prices_are_counted_in_steps_or_refused() {
-        assert_eq!(columns(&[(0, "100"), (1, "100.5")]).unwrap().close, [200.0, 201.0]);
+        assert_eq!(
+            columns(&[(0, "100"), (1, "100.5")]).unwrap().close,
+            [200.0, 201.0]
+        );
         let refused = columns(&[(0, "100.2")]).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "100.2 at 1970-01-01T00:00:00.000Z is not a whole number of steps of 0.5; finer steps are needed"
         );
         assert_eq!(columns(&[]).unwrap_err(), ColumnsError::Empty);
-        assert!(matches!(columns(&[(0, "-1")]), Err(ColumnsError::Impossible(_))));
+        assert!(matches!(
+            columns(&[(0, "-1")]),
+            Err(ColumnsError::Impossible(_))
+        ));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Market history as data: files of candles, what can be wrong with a series, and longer bars made of
-//! shorter ones. Pure but for opening a file; `store` keeps series, this room judges them.
+//! Market history as data: files of candles, what can be wrong with a series, and longer bars made
+//! of shorter ones. Pure but for opening a file; `store` keeps series, this room judges them.
 
 mod check;
 mod columns;

@@ -2,8 +2,8 @@
 
 use crate::domain::{Bar, Candle, Series};
 
-/// Folds `candles` of `from` into bars of `to`, oldest first. A long bar of which any part is missing
-/// is left out: half a bar is not a bar.
+/// Folds `candles` of `from` into bars of `to`, oldest first. A long bar of which any part is
+/// missing is left out: half a bar is not a bar.
 ///
 /// Returns `None` if `to` is not a whole multiple of `from`.
 pub fn resample(candles: &[Candle], from: Bar, to: Bar) -> Option<Vec<Candle>> {
@@ -30,8 +30,8 @@ pub fn resample(candles: &[Candle], from: Bar, to: Bar) -> Option<Vec<Candle>> {
     Some(groups.filter(whole).map(fold).collect())
 }
 
-/// The same history in longer bars; a bar of which a part is missing is left out. `None` if `bar` is not
-/// a whole multiple.
+/// The same history in longer bars; a bar of which a part is missing is left out. `None` if `bar`
+/// is not a whole multiple.
 pub fn in_bars_of(series: &Series, bar: Bar) -> Option<Series> {
     if bar == series.bar {
         return Some(series.clone());
@@ -63,8 +63,14 @@ mod tests {
         let bars = resample(&minutes, Bar::M1, Bar::M5).unwrap();
         assert_eq!(bars.len(), 2);
         let p = |v: i64| Price(Decimal::from(v));
-        assert_eq!((bars[0].ts, bars[0].open, bars[0].high), (Ms(100 * 60_000), p(100), p(109)));
-        assert_eq!((bars[0].low, bars[0].close, bars[0].volume.0), (p(95), p(105), Decimal::from(5)));
+        assert_eq!(
+            (bars[0].ts, bars[0].open, bars[0].high),
+            (Ms(100 * 60_000), p(100), p(109))
+        );
+        assert_eq!(
+            (bars[0].low, bars[0].close, bars[0].volume.0),
+            (p(95), p(105), Decimal::from(5))
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::snapshot::{InstSnapshot, Snapshot};
 use super::table::{Seat, Short, Table};
 use crate::domain::record::{ContenderRow, Proposal, Record, RunKind};
 use crate::domain::{
-    AccountView, Bar, Bps, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId, Usd,
+    AccountView, Bar, Bps, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId,
+    Usd,
 };
 use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
@@ -31,7 +32,8 @@ pub struct Cycle {
     pub proposals: Vec<Proposal>,
 }
 
-/// The bar of an instant has closed everywhere, or is late: models are asked, and what they hold is looked after.
+/// The bar of an instant has closed everywhere, or is late: models are asked, and what they hold is
+/// looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// When the bar opened.
@@ -47,7 +49,8 @@ pub struct Decision {
     /// Who takes part, and what becomes of what others still hold.
     pub entrants: Vec<Entrant>,
     pub retire: Retire,
-    /// Contenders as the database has them, until who takes part now is written over them, with what that moves.
+    /// Contenders as the database has them, until who takes part now is written over them, with
+    /// what that moves.
     pub before: Option<Vec<ContenderRow>>,
     pub roster: Vec<ContenderRow>,
     pub bar: Bar,
@@ -78,7 +81,9 @@ impl Actor for Decision {
         let mut barrier = Barrier::new(board.table.series(), self.bar, self.barrier);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
-            let deadline = barrier.deadline().map(|at| self.clock.wall_span(at.since(self.clock.now())));
+            let deadline = barrier
+                .deadline()
+                .map(|at| self.clock.wall_span(at.since(self.clock.now())));
             let release = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -120,8 +125,8 @@ struct Board {
 }
 
 impl Board {
-    /// A bar was heard. `false`: it does not follow the last one, or nothing has been decided for so long that it is shorter to
-    /// begin anew; everybody must be seated again.
+    /// A bar was heard. `false`: it does not follow the last one, or nothing has been decided for
+    /// so long that it is shorter to begin anew; everybody must be seated again.
     fn hear(&mut self, (inst, bar): &Series, candle: Candle) -> bool {
         self.notes.heard(inst, *bar, candle);
         self.table.on_bar(inst, *bar, candle) && !self.notes.are_long()
@@ -148,20 +153,37 @@ impl Decision {
 
     /// Seats everybody on the history that is there now.
     fn seat(&mut self) -> Board {
-        let id = SeatingId { start: self.start_run, nth: self.seatings };
+        let id = SeatingId {
+            start: self.start_run,
+            nth: self.seatings,
+        };
         self.seatings += 1;
         let market = self.market.borrow().clone();
         let (table, short) = Table::set(&self.seats, &market);
-        for Short { contender, inst, have, need } in short {
+        for Short {
+            contender,
+            inst,
+            have,
+            need,
+        } in short
+        {
             warn!(event = "warmup_short", %contender, %inst, have, need,
                 "history is shorter than the warm-up; raise market.history_bars");
         }
-        Board { notes: Notes::begun(id, &self.seats, &market, &table), table, told: BTreeMap::new() }
+        Board {
+            notes: Notes::begun(id, &self.seats, &market, &table),
+            table,
+            told: BTreeMap::new(),
+        }
     }
 
     async fn on_release(&mut self, board: &mut Board, release: Release) -> Result<(), StageError> {
         if !release.late.is_empty() {
-            let late: Vec<String> = release.late.iter().map(|(inst, bar)| format!("{inst} {bar}")).collect();
+            let late: Vec<String> = release
+                .late
+                .iter()
+                .map(|(inst, bar)| format!("{inst} {bar}"))
+                .collect();
             warn!(
                 event = "bar_late",
                 ts_ms = release.ts.0,
@@ -173,15 +195,23 @@ impl Decision {
         if !asked && self.due.is_none() {
             return Ok(());
         }
-        // A bar that comes long after its close, or while the market is not whole, is history: it has
-        // warmed the strategies up, but nobody decides on it.
+        // A bar that comes long after its close, or while the market is not whole, is history: it
+        // has warmed the strategies up, but nobody decides on it.
         let late = self.clock.now().since(release.ts.plus(self.bar.span()));
-        if late > self.barrier.plus(self.bar.span()).plus(STALE_AFTER) || !self.market.borrow().live {
-            debug!(event = "cycle_skipped", bar_ts = release.ts.0, late_ms = late.0, "the bar is not fresh");
+        if late > self.barrier.plus(self.bar.span()).plus(STALE_AFTER) || !self.market.borrow().live
+        {
+            debug!(
+                event = "cycle_skipped",
+                bar_ts = release.ts.0,
+                late_ms = late.0,
+                "the bar is not fresh"
+            );
             return Ok(());
         }
         if let Some(due) = &self.due {
-            due.send(Due { bar_ts: release.ts }).await.map_err(|_| StageError::Gone("whoever asks models"))?;
+            due.send(Due { bar_ts: release.ts })
+                .await
+                .map_err(|_| StageError::Gone("whoever asks models"))?;
         }
         if !asked || self.cycles_left == Some(0) {
             return Ok(());
@@ -197,11 +227,20 @@ impl Decision {
         let run_id = self.ids.next(now);
         let market = self.freeze_market(&board.table, release.ts);
         let holdings = self.orders.borrow().holdings.clone();
-        let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, release.ts), market, &account, &holdings));
+        let snapshot = Arc::new(Snapshot::freeze(
+            now,
+            (self.bar, release.ts),
+            market,
+            &account,
+            &holdings,
+        ));
         let asked = Asked {
             bar: (self.bar, release.ts),
             entrants: self.entrants.clone(),
-            held: holdings.iter().map(|(key, held)| (key.clone(), held.qty)).collect(),
+            held: holdings
+                .iter()
+                .map(|(key, held)| (key.clone(), held.qty))
+                .collect(),
             retire: self.retire,
             market: snapshot.market.keys().cloned().collect(),
         };
@@ -210,33 +249,69 @@ impl Decision {
         for p in &proposals {
             let Some(target) = p.target else { continue };
             // Only changes of mind: every decision is in the database, the log is for people.
-            if board.told.insert((p.contender.clone(), p.inst.clone()), target) != Some(target) {
+            if board
+                .told
+                .insert((p.contender.clone(), p.inst.clone()), target)
+                != Some(target)
+            {
                 info!(event = "decided", %run_id, contender = %p.contender, inst = %p.inst, target = %target, why = %p.reason, "decided");
             }
         }
         let trigger = format!("{} bar {}", self.bar, release.ts.0);
         // One commit: a cycle is there with all it was made from, or not at all.
         let mut rows = vec![
-            Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) },
-            Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
-            Record::Decisions { run_id, at: now, proposals: proposals.clone() },
+            Record::Run {
+                run_id,
+                kind: RunKind::Cycle,
+                trigger,
+                at: now,
+                caused_by: Some(self.start_run),
+            },
+            Record::Snapshot {
+                run_id,
+                as_of: now,
+                body: snapshot.canonical(),
+            },
+            Record::Decisions {
+                run_id,
+                at: now,
+                proposals: proposals.clone(),
+            },
         ];
         let kept = board.notes.cycle(run_id, asked, &proposals, now);
-        rows.extend(kept.into_iter().map(|inputs| Record::Inputs(Box::new(inputs))));
+        rows.extend(
+            kept.into_iter()
+                .map(|inputs| Record::Inputs(Box::new(inputs))),
+        );
         self.journal.post(Record::Together(rows)).await?;
-        let cycle = Cycle { run_id, snapshot, proposals };
-        self.cycles.send(cycle).await.map_err(|_| StageError::Gone("the allocator"))?;
+        let cycle = Cycle {
+            run_id,
+            snapshot,
+            proposals,
+        };
+        self.cycles
+            .send(cycle)
+            .await
+            .map_err(|_| StageError::Gone("the allocator"))?;
         self.cycles_left = self.cycles_left.map(|left| left.saturating_sub(1));
         Ok(())
     }
 
-    /// Writes who takes part, together with the money that changed weights move: a process that ends before has
-    /// changed neither, and the next start sees the same difference.
+    /// Writes who takes part, together with the money that changed weights move: a process that
+    /// ends before has changed neither, and the next start sees the same difference.
     async fn enter(&self, before: &[ContenderRow], equity: Usd, at: Ms) -> Result<(), StageError> {
-        let mut rows = vec![Record::Contenders { rows: self.roster.clone(), at }];
+        let mut rows = vec![Record::Contenders {
+            rows: self.roster.clone(),
+            at,
+        }];
         for (contender, amount, reason) in transfers(before, &self.entrants, equity) {
             info!(event = "transfer", %contender, %amount, reason, "a changed weight moves money between sleeves");
-            rows.push(Record::Transfer { contender, amount, reason, at });
+            rows.push(Record::Transfer {
+                contender,
+                amount,
+                reason,
+                at,
+            });
         }
         self.journal.post(Record::Together(rows)).await
     }
@@ -249,9 +324,19 @@ impl Decision {
             .map(|(inst, market)| {
                 let bar = table.closed_at(inst, self.bar, close);
                 let sizes = market.series.keys().filter(|bar| **bar != self.bar);
-                let longer = sizes.filter_map(|bar| Some((*bar, table.closed_at(inst, *bar, close)?))).collect();
+                let longer = sizes
+                    .filter_map(|bar| Some((*bar, table.closed_at(inst, *bar, close)?)))
+                    .collect();
                 let instrument = Arc::clone(&market.instrument);
-                (inst.clone(), InstSnapshot { instrument, bar, longer, quote: market.quote })
+                (
+                    inst.clone(),
+                    InstSnapshot {
+                        instrument,
+                        bar,
+                        longer,
+                        quote: market.quote,
+                    },
+                )
             })
             .collect()
     }

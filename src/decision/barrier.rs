@@ -1,5 +1,5 @@
-//! The candle barrier: a cycle begins when every bar that closes at that instant has closed, or when
-//! the wait is over, and then it says who was late.
+//! The candle barrier: a cycle begins when every bar that closes at that instant has closed, or
+//! when the wait is over, and then it says who was late.
 
 use std::collections::BTreeSet;
 
@@ -33,14 +33,23 @@ pub struct Barrier {
 impl Barrier {
     /// A barrier over these series that waits at most `patience` after the first bar of an instant.
     pub fn new(all: impl IntoIterator<Item = Series>, base: Bar, patience: Ms) -> Self {
-        Self { all: all.into_iter().collect(), base, patience, waiting: None, done: None }
+        Self {
+            all: all.into_iter().collect(),
+            base,
+            patience,
+            waiting: None,
+            done: None,
+        }
     }
 
-    /// A bar that opened at `ts` has closed: releases an older instant that still waits, before anybody
-    /// is told of the new bar.
+    /// A bar that opened at `ts` has closed: releases an older instant that still waits, before
+    /// anybody is told of the new bar.
     pub fn overtake(&mut self, series: &Series, ts: Ms) -> Option<Release> {
         let close = ts.plus(series.1.span());
-        let older = self.waiting.as_ref().is_some_and(|(waiting, ..)| *waiting < close);
+        let older = self
+            .waiting
+            .as_ref()
+            .is_some_and(|(waiting, ..)| *waiting < close);
         if older { self.release() } else { None }
     }
 
@@ -51,17 +60,29 @@ impl Barrier {
             return None;
         }
         // Older than what is waited for, yet not released: its instant went by without a base bar.
-        if self.waiting.as_ref().is_some_and(|(waiting, ..)| *waiting > close) {
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|(waiting, ..)| *waiting > close)
+        {
             return None;
         }
-        let (_, _, arrived) = self.waiting.get_or_insert_with(|| (close, now.plus(self.patience), BTreeSet::new()));
+        let (_, _, arrived) = self
+            .waiting
+            .get_or_insert_with(|| (close, now.plus(self.patience), BTreeSet::new()));
         arrived.insert(series);
-        if self.missing().is_empty() { self.release() } else { None }
+        if self.missing().is_empty() {
+            self.release()
+        } else {
+            None
+        }
     }
 
     /// Time has passed: releases the waiting instant once the wait is over.
     pub fn elapse(&mut self, now: Ms) -> Option<Release> {
-        self.waiting.as_ref().filter(|(_, deadline, _)| now >= *deadline)?;
+        self.waiting
+            .as_ref()
+            .filter(|(_, deadline, _)| now >= *deadline)?;
         self.release()
     }
 
@@ -72,16 +93,26 @@ impl Barrier {
 
     /// Series with a bar that closes at the waiting instant and has not come.
     fn missing(&self) -> Vec<Series> {
-        let Some((close, _, arrived)) = &self.waiting else { return Vec::new() };
+        let Some((close, _, arrived)) = &self.waiting else {
+            return Vec::new();
+        };
         let closes = |(_, bar): &&Series| close.floor(bar.span()) == *close;
-        self.all.iter().filter(closes).filter(|series| !arrived.contains(*series)).cloned().collect()
+        self.all
+            .iter()
+            .filter(closes)
+            .filter(|series| !arrived.contains(*series))
+            .cloned()
+            .collect()
     }
 
     fn release(&mut self) -> Option<Release> {
         let late = self.missing();
         let (close, ..) = self.waiting.take()?;
         self.done = Some(close);
-        Some(Release { ts: Ms(close.0 - self.base.span().0), late })
+        Some(Release {
+            ts: Ms(close.0 - self.base.span().0),
+            late,
+        })
     }
 }
 
@@ -93,12 +124,24 @@ mod tests {
 
     fn barrier(more: &[(&str, Bar)]) -> Barrier {
         let more = more.iter().map(|(inst, bar)| (InstId::from(*inst), *bar));
-        Barrier::new([("A".into(), Bar::M1), ("B".into(), Bar::M1)].into_iter().chain(more), Bar::M1, Ms(500))
+        Barrier::new(
+            [("A".into(), Bar::M1), ("B".into(), Bar::M1)]
+                .into_iter()
+                .chain(more),
+            Bar::M1,
+            Ms(500),
+        )
     }
 
     fn shown(releases: Vec<Release>) -> String {
         let name = |(inst, bar): &Series| format!("{inst} {bar}");
-        let one = |r: &Release| format!("{} late {:?}", r.ts.0 / MINUTE, r.late.iter().map(name).collect::<Vec<_>>());
+        let one = |r: &Release| {
+            format!(
+                "{} late {:?}",
+                r.ts.0 / MINUTE,
+                r.late.iter().map(name).collect::<Vec<_>>()
+            )
+        };
         releases.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 
@@ -106,7 +149,12 @@ mod tests {
     fn arrive(b: &mut Barrier, inst: &str, bar: Bar, minute: i64, now: i64) -> String {
         let (series, ts) = ((InstId::from(inst), bar), Ms(minute * MINUTE));
         let older = b.overtake(&series, ts);
-        shown(older.into_iter().chain(b.arrive(series, ts, Ms(now))).collect())
+        shown(
+            older
+                .into_iter()
+                .chain(b.arrive(series, ts, Ms(now)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -121,7 +169,10 @@ mod tests {
         let mut b = barrier(&[]);
         arrive(&mut b, "A", Bar::M1, 1, 0);
         assert_eq!(b.elapse(Ms(499)), None);
-        assert_eq!(shown(b.elapse(Ms(500)).into_iter().collect()), r#"1 late ["B 1m"]"#);
+        assert_eq!(
+            shown(b.elapse(Ms(500)).into_iter().collect()),
+            r#"1 late ["B 1m"]"#
+        );
         assert_eq!(arrive(&mut b, "B", Bar::M1, 1, 600), "");
     }
 
@@ -139,7 +190,11 @@ mod tests {
         arrive(&mut b, "A", Bar::M1, 3, 0);
         assert_eq!(arrive(&mut b, "B", Bar::M1, 3, 0), "3 late []");
         arrive(&mut b, "A", Bar::M1, 4, 0);
-        assert_eq!(arrive(&mut b, "B", Bar::M1, 4, 0), "", "the five minutes end here too");
+        assert_eq!(
+            arrive(&mut b, "B", Bar::M1, 4, 0),
+            "",
+            "the five minutes end here too"
+        );
         assert_eq!(arrive(&mut b, "A", Bar::M5, 0, 0), "4 late []");
         assert_eq!(arrive(&mut b, "A", Bar::M5, 0, 0), "", "once");
     }

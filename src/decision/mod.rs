@@ -1,4 +1,5 @@
-//! Decision: wait for the bars of an instant, freeze one snapshot, ask every contender on the same one.
+//! Decision: wait for the bars of an instant, freeze one snapshot, ask every contender on the same
+//! one.
 
 mod actor;
 mod barrier;

@@ -1,7 +1,8 @@
-//! Who takes part, compared with who did: what a change of the configuration means for what is held. Pure.
+//! Who takes part, compared with who did: what a change of the configuration means for what is
+//! held. Pure.
 //!
-//! A contender or an instrument that is removed, renamed or switched off while it holds something is *retiring*: still
-//! reconciled and protected, never larger, held or closed as configured.
+//! A contender or an instrument that is removed, renamed or switched off while it holds something
+//! is *retiring*: still reconciled and protected, never larger, held or closed as configured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,15 +34,22 @@ pub type Held = BTreeMap<(ContenderId, InstId), Qty>;
 /// What is held by those who may not add to it any more.
 pub fn retiring(entrants: &[Entrant], held: &Held) -> Held {
     let takes_part = |contender: &ContenderId, inst: &InstId| {
-        entrants.iter().any(|e| e.id == *contender && e.live && e.instruments.contains(inst))
+        entrants
+            .iter()
+            .any(|e| e.id == *contender && e.live && e.instruments.contains(inst))
     };
-    held.iter().filter(|((who, inst), _)| !takes_part(who, inst)).map(|(key, qty)| (key.clone(), *qty)).collect()
+    held.iter()
+        .filter(|((who, inst), _)| !takes_part(who, inst))
+        .map(|(key, qty)| (key.clone(), *qty))
+        .collect()
 }
 
 /// What retiring contenders are made to propose: nothing, or the way out.
 pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
     let system = ContenderId::system();
-    let leaving = retiring.iter().filter(|((who, _), qty)| *who != system && !qty.is_zero());
+    let leaving = retiring
+        .iter()
+        .filter(|((who, _), qty)| *who != system && !qty.is_zero());
     leaving
         .map(|((contender, inst), qty)| Proposal {
             contender: contender.clone(),
@@ -49,7 +57,9 @@ pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
             target: (retire == Retire::Close).then_some(Bps(0)),
             stop: None,
             reason: match retire {
-                Retire::Hold => format!("retired: {} held until its stop or a person closes it", qty),
+                Retire::Hold => {
+                    format!("retired: {} held until its stop or a person closes it", qty)
+                }
                 Retire::Close => format!("retired: {} to be closed", qty),
             },
             good_for: None,
@@ -58,7 +68,12 @@ pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
 }
 
 /// Everything that is different from the last start, in words, with its effect.
-pub fn changes(before: &[ContenderRow], entrants: &[Entrant], held: &Held, retire: Retire) -> Vec<Change> {
+pub fn changes(
+    before: &[ContenderRow],
+    entrants: &[Entrant],
+    held: &Held,
+    retire: Retire,
+) -> Vec<Change> {
     let mut out = Vec::new();
     let fate = |contender: &ContenderId| -> String {
         let open: Vec<String> = held
@@ -68,29 +83,47 @@ pub fn changes(before: &[ContenderRow], entrants: &[Entrant], held: &Held, retir
             .collect();
         match (open.is_empty(), retire) {
             (true, _) => "holds nothing".to_owned(),
-            (false, Retire::Hold) => format!("retiring: {} held, protected, never added to", open.join(", ")),
-            (false, Retire::Close) => format!("retiring: {} closed at the next decision", open.join(", ")),
+            (false, Retire::Hold) => format!(
+                "retiring: {} held, protected, never added to",
+                open.join(", ")
+            ),
+            (false, Retire::Close) => {
+                format!("retiring: {} closed at the next decision", open.join(", "))
+            }
         }
     };
     for old in before {
         let Some(new) = entrants.iter().find(|e| e.id == old.id) else {
-            out.push(Change { what: format!("contender {} is gone", old.id), effect: fate(&old.id) });
+            out.push(Change {
+                what: format!("contender {} is gone", old.id),
+                effect: fate(&old.id),
+            });
             continue;
         };
         match (old.stage == "live", new.live) {
             (true, false) => {
-                out.push(Change { what: format!("contender {} is switched off", old.id), effect: fate(&old.id) });
+                out.push(Change {
+                    what: format!("contender {} is switched off", old.id),
+                    effect: fate(&old.id),
+                });
             }
             (false, true) => out.push(Change {
                 what: format!("contender {} is switched on", old.id),
                 effect: format!("trades {} of equity", percent(new.weight)),
             }),
             (true, true) if old.weight != new.weight => out.push(Change {
-                what: format!("contender {} has weight {} instead of {}", old.id, new.weight, old.weight),
+                what: format!(
+                    "contender {} has weight {} instead of {}",
+                    old.id, new.weight, old.weight
+                ),
                 effect: format!(
                     "{} of equity moves {} its sleeve",
                     percent((new.weight - old.weight).abs()),
-                    if new.weight > old.weight { "into" } else { "out of" }
+                    if new.weight > old.weight {
+                        "into"
+                    } else {
+                        "out of"
+                    }
                 ),
             }),
             _ => {}
@@ -104,7 +137,10 @@ pub fn changes(before: &[ContenderRow], entrants: &[Entrant], held: &Held, retir
             .collect();
         for what in left {
             out.push(Change {
-                what: format!("contender {} no longer trades what it holds: {what}", old.id),
+                what: format!(
+                    "contender {} no longer trades what it holds: {what}",
+                    old.id
+                ),
                 effect: format!(
                     "retiring: {}",
                     if retire == Retire::Hold {
@@ -116,21 +152,45 @@ pub fn changes(before: &[ContenderRow], entrants: &[Entrant], held: &Held, retir
             });
         }
     }
-    for new in entrants.iter().filter(|e| !before.is_empty() && before.iter().all(|old| old.id != e.id)) {
-        let effect = if new.live { format!("trades {} of equity", percent(new.weight)) } else { "is off".to_owned() };
-        out.push(Change { what: format!("contender {} is new", new.id), effect });
+    for new in entrants
+        .iter()
+        .filter(|e| !before.is_empty() && before.iter().all(|old| old.id != e.id))
+    {
+        let effect = if new.live {
+            format!("trades {} of equity", percent(new.weight))
+        } else {
+            "is off".to_owned()
+        };
+        out.push(Change {
+            what: format!("contender {} is new", new.id),
+            effect,
+        });
     }
     out
 }
 
 /// Money that changed weights move between sleeves, at this equity.
-pub fn transfers(before: &[ContenderRow], entrants: &[Entrant], equity: Usd) -> Vec<(ContenderId, Usd, String)> {
-    let weight = |entrant: Option<&Entrant>| entrant.filter(|e| e.live).map_or(Decimal::ZERO, |e| e.weight);
-    let ids: BTreeSet<&ContenderId> = before.iter().map(|old| &old.id).chain(entrants.iter().map(|e| &e.id)).collect();
+pub fn transfers(
+    before: &[ContenderRow],
+    entrants: &[Entrant],
+    equity: Usd,
+) -> Vec<(ContenderId, Usd, String)> {
+    let weight = |entrant: Option<&Entrant>| {
+        entrant
+            .filter(|e| e.live)
+            .map_or(Decimal::ZERO, |e| e.weight)
+    };
+    let ids: BTreeSet<&ContenderId> = before
+        .iter()
+        .map(|old| &old.id)
+        .chain(entrants.iter().map(|e| &e.id))
+        .collect();
     ids.into_iter()
         .filter_map(|id| {
-            let old =
-                before.iter().find(|old| old.id == *id && old.stage == "live").map_or(Decimal::ZERO, |o| o.weight);
+            let old = before
+                .iter()
+                .find(|old| old.id == *id && old.stage == "live")
+                .map_or(Decimal::ZERO, |o| o.weight);
             let new = weight(entrants.iter().find(|e| e.id == *id));
             let amount = ((new - old) * equity.0).round_dp(8);
             (!before.is_empty() && !amount.is_zero())
@@ -160,7 +220,12 @@ mod tests {
 
     fn entrant(id: &str, live: bool, weight: i64, insts: &[&str]) -> Entrant {
         let instruments = insts.iter().map(|i| (*i).into()).collect();
-        Entrant { id: id.into(), live, weight: Decimal::new(weight, 2), instruments }
+        Entrant {
+            id: id.into(),
+            live,
+            weight: Decimal::new(weight, 2),
+            instruments,
+        }
     }
 
     fn held() -> Held {
@@ -181,10 +246,20 @@ mod tests {
     #[test]
     fn each_change_is_told_with_its_effect() {
         let before = [row("a", "live", 10), row("b", "live", 20)];
-        check(&before, &[entrant("a", true, 10, &["X"]), entrant("b", true, 20, &["X"])], &[]);
         check(
             &before,
-            &[entrant("c", true, 10, &["X"]), entrant("b", false, 20, &["X"])],
+            &[
+                entrant("a", true, 10, &["X"]),
+                entrant("b", true, 20, &["X"]),
+            ],
+            &[],
+        );
+        check(
+            &before,
+            &[
+                entrant("c", true, 10, &["X"]),
+                entrant("b", false, 20, &["X"]),
+            ],
             &[
                 "contender a is gone: retiring: 5 X held, protected, never added to",
                 "contender b is switched off: retiring: -2 X held, protected, never added to",
@@ -193,7 +268,10 @@ mod tests {
         );
         check(
             &before,
-            &[entrant("a", true, 15, &["Z"]), entrant("b", true, 20, &["X"])],
+            &[
+                entrant("a", true, 15, &["Z"]),
+                entrant("b", true, 20, &["X"]),
+            ],
             &[
                 "contender a has weight 0.15 instead of 0.10: 5 % of equity moves into its sleeve",
                 "contender a no longer trades what it holds: 5 X: retiring: held, protected, never added to",
@@ -203,11 +281,31 @@ mod tests {
 
     #[test]
     fn who_may_not_add_any_more_is_retiring_and_proposes_nothing_or_the_way_out() {
-        let now = [entrant("a", false, 10, &["X"]), entrant("b", true, 20, &["X"])];
+        let now = [
+            entrant("a", false, 10, &["X"]),
+            entrant("b", true, 20, &["X"]),
+        ];
         let left = retiring(&now, &held());
-        assert_eq!(left.keys().map(|(who, inst)| format!("{who} {inst}")).collect::<Vec<_>>(), ["a X", "b Y"]);
-        assert_eq!(proposals(&left, Retire::Hold).iter().map(|p| p.target).collect::<Vec<_>>(), [None]);
-        assert_eq!(proposals(&left, Retire::Close).iter().map(|p| p.target).collect::<Vec<_>>(), [Some(Bps(0))]);
+        assert_eq!(
+            left.keys()
+                .map(|(who, inst)| format!("{who} {inst}"))
+                .collect::<Vec<_>>(),
+            ["a X", "b Y"]
+        );
+        assert_eq!(
+            proposals(&left, Retire::Hold)
+                .iter()
+                .map(|p| p.target)
+                .collect::<Vec<_>>(),
+            [None]
+        );
+        assert_eq!(
+            proposals(&left, Retire::Close)
+                .iter()
+                .map(|p| p.target)
+                .collect::<Vec<_>>(),
+            [Some(Bps(0))]
+        );
     }
 
     #[test]
@@ -215,8 +313,14 @@ mod tests {
         let before = [row("a", "live", 10), row("b", "live", 20)];
         let now = [entrant("a", true, 20, &[]), entrant("c", true, 10, &[])];
         let moved = transfers(&before, &now, Usd(Decimal::from(1000)));
-        let shown: Vec<String> = moved.iter().map(|(who, usd, _)| format!("{who} {}", usd.0.normalize())).collect();
+        let shown: Vec<String> = moved
+            .iter()
+            .map(|(who, usd, _)| format!("{who} {}", usd.0.normalize()))
+            .collect();
         assert_eq!(shown, ["a 100", "b -200", "c 100"]);
-        assert!(transfers(&[], &now, Usd(Decimal::from(1000))).is_empty(), "a first start moves nothing");
+        assert!(
+            transfers(&[], &now, Usd(Decimal::from(1000))).is_empty(),
+            "a first start moves nothing"
+        );
     }
 }

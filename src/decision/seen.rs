@@ -1,7 +1,9 @@
-//! What the rules were seated on and what they have heard since, so that they can be asked again. Pure.
+//! What the rules were seated on and what they have heard since, so that they can be asked again.
+//! Pure.
 //!
-//! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history everybody was warmed
-//! up with, each cycle the bars that were heard since the one before, and whoever asks again hears them all in order.
+//! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history
+//! everybody was warmed up with, each cycle the bars that were heard since the one before, and
+//! whoever asks again hears them all in order.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +50,10 @@ impl Seating {
             instruments: seat.instruments.clone(),
             bar: seat.bar,
         };
-        Self { seats: seats.iter().map(named).collect(), market: market.clone() }
+        Self {
+            seats: seats.iter().map(named).collect(),
+            market: market.clone(),
+        }
     }
 
     /// Sets the table again.
@@ -59,10 +64,26 @@ impl Seating {
         let seat = |named: &Named| {
             let strategy = strategy::find(&named.strategy)
                 .ok_or_else(|| format!("this build has no strategy '{}'", named.strategy))?;
-            let Named { contender, params, instruments, bar, .. } = named.clone();
-            Ok(Seat { contender, strategy, params, instruments, bar })
+            let Named {
+                contender,
+                params,
+                instruments,
+                bar,
+                ..
+            } = named.clone();
+            Ok(Seat {
+                contender,
+                strategy,
+                params,
+                instruments,
+                bar,
+            })
         };
-        let seats = self.seats.iter().map(seat).collect::<Result<Vec<_>, String>>()?;
+        let seats = self
+            .seats
+            .iter()
+            .map(seat)
+            .collect::<Result<Vec<_>, String>>()?;
         Ok(Table::set(&seats, &self.market).0)
     }
 }
@@ -85,7 +106,11 @@ impl Asked {
         let mut all = table.propose(self.bar);
         let leaving = proposals(&retiring(&self.entrants, &self.held), self.retire);
         // Only what the market shows can be decided on.
-        all.extend(leaving.into_iter().filter(|proposal| self.market.contains(&proposal.inst)));
+        all.extend(
+            leaving
+                .into_iter()
+                .filter(|proposal| self.market.contains(&proposal.inst)),
+        );
         all
     }
 }
@@ -117,7 +142,12 @@ pub struct Notes {
 impl Notes {
     /// Begins with a table that has just been set.
     pub fn begun(id: SeatingId, seats: &[Seat], market: &MarketView, table: &Table) -> Self {
-        Self { id, ordinal: 0, bars: Vec::new(), unwritten: Some((Seating::of(seats, market), signals(table))) }
+        Self {
+            id,
+            ordinal: 0,
+            bars: Vec::new(),
+            unwritten: Some((Seating::of(seats, market), signals(table))),
+        }
     }
 
     /// A bar was heard.
@@ -130,13 +160,30 @@ impl Notes {
         self.bars.len() > MOST_BARS
     }
 
-    /// What is to be kept of a cycle: the seating before its first one, then what was heard and what came of it.
-    pub fn cycle(&mut self, run_id: RunId, asked: Asked, decided: &[Proposal], at: Ms) -> Vec<RunInputs> {
+    /// What is to be kept of a cycle: the seating before its first one, then what was heard and
+    /// what came of it.
+    pub fn cycle(
+        &mut self,
+        run_id: RunId,
+        asked: Asked,
+        decided: &[Proposal],
+        at: Ms,
+    ) -> Vec<RunInputs> {
         let seating = self.unwritten.take().map(|(seating, said)| {
-            RunInputs::new((self.id.start, Stage::Seating), self.id.nth.to_string(), &seating, said, at)
+            RunInputs::new(
+                (self.id.start, Stage::Seating),
+                self.id.nth.to_string(),
+                &seating,
+                said,
+                at,
+            )
         });
-        let heard =
-            Heard { seating: self.id.clone(), ordinal: self.ordinal, bars: std::mem::take(&mut self.bars), asked };
+        let heard = Heard {
+            seating: self.id.clone(),
+            ordinal: self.ordinal,
+            bars: std::mem::take(&mut self.bars),
+            asked,
+        };
         self.ordinal += 1;
         let cycle = RunInputs::new((run_id, Stage::Rules), "", &heard, written(decided), at);
         seating.into_iter().chain([cycle]).collect()
@@ -168,14 +215,17 @@ impl Again {
         if self.start != Some(start) {
             (self.start, self.tables) = (Some(start), BTreeMap::new());
         }
-        let nth = nth.parse().map_err(|_| format!("'{nth}' is no number of a table"))?;
+        let nth = nth
+            .parse()
+            .map_err(|_| format!("'{nth}' is no number of a table"))?;
         let table = unpack::<Seating>(seating)?.table()?;
         let said = signals(&table);
         self.tables.insert(nth, (table, 0));
         Ok(said)
     }
 
-    /// The start whose seating and earlier cycles must be heard before this cycle can be asked again, if any.
+    /// The start whose seating and earlier cycles must be heard before this cycle can be asked
+    /// again, if any.
     ///
     /// # Errors
     /// What was kept cannot be read.
@@ -186,7 +236,10 @@ impl Again {
 
     /// How many cycles a table has been asked in.
     fn so_far(&self, id: &SeatingId) -> Option<u64> {
-        self.tables.get(&id.nth).filter(|_| self.start == Some(id.start)).map(|(_, ordinal)| *ordinal)
+        self.tables
+            .get(&id.nth)
+            .filter(|_| self.start == Some(id.start))
+            .map(|(_, ordinal)| *ordinal)
     }
 
     /// Hears a cycle's bars and asks again.
@@ -194,18 +247,35 @@ impl Again {
     /// # Errors
     /// What was kept cannot be read, or cycles before it are missing.
     pub fn ask(&mut self, cycle: &[u8]) -> Result<String, String> {
-        let Heard { seating, ordinal, bars, asked } = unpack(cycle)?;
+        let Heard {
+            seating,
+            ordinal,
+            bars,
+            asked,
+        } = unpack(cycle)?;
         let so_far = self.so_far(&seating);
         if so_far != Some(ordinal) {
             return Err(match so_far {
-                None => format!("what its strategies were warmed up with at the start {} is not there", seating.start),
-                Some(n) => format!("{n} cycles before it were kept, and it was number {}", ordinal + 1),
+                None => format!(
+                    "what its strategies were warmed up with at the start {} is not there",
+                    seating.start
+                ),
+                Some(n) => format!(
+                    "{n} cycles before it were kept, and it was number {}",
+                    ordinal + 1
+                ),
             });
         }
-        let (table, ordinal) = self.tables.get_mut(&seating.nth).expect("it has heard so far");
+        let (table, ordinal) = self
+            .tables
+            .get_mut(&seating.nth)
+            .expect("it has heard so far");
         for (inst, bar, candle) in bars {
             if !table.on_bar(&inst, bar, candle) {
-                return Err(format!("the {bar} bar of {inst} at {} does not follow the one before", candle.ts.0));
+                return Err(format!(
+                    "the {bar} bar of {inst} at {} does not follow the one before",
+                    candle.ts.0
+                ));
             }
         }
         *ordinal += 1;

@@ -21,7 +21,8 @@ pub struct InstSnapshot {
     pub quote: Option<Quote>,
 }
 
-/// The world at one instant. Does not name the run or the mode: the same state gives the same bytes.
+/// The world at one instant. Does not name the run or the mode: the same state gives the same
+/// bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
     pub schema: &'static str,
@@ -55,13 +56,17 @@ impl Snapshot {
             equity: account.equity,
             available: account.available,
             account_as_of_ms: account.as_of,
-            holdings: open.map(|((c, i), h)| (format!("{c}/{i}"), h.clone())).collect(),
+            holdings: open
+                .map(|((c, i), h)| (format!("{c}/{i}"), h.clone()))
+                .collect(),
         }
     }
 
     /// Canonical JSON: ordered keys, decimals as strings.
     pub fn canonical(&self) -> Arc<str> {
-        serde_json::to_string(self).expect("a snapshot has only text keys").into()
+        serde_json::to_string(self)
+            .expect("a snapshot has only text keys")
+            .into()
     }
 }
 
@@ -76,8 +81,12 @@ pub(crate) fn test_snapshot(inst: Instrument, bid: &str, ask: &str, equity: &str
         last: bid.parse().unwrap(),
         at: Ms(1000),
     };
-    let shown =
-        InstSnapshot { instrument: Arc::new(inst.clone()), bar: None, longer: BTreeMap::new(), quote: Some(quote) };
+    let shown = InstSnapshot {
+        instrument: Arc::new(inst.clone()),
+        bar: None,
+        longer: BTreeMap::new(),
+        quote: Some(quote),
+    };
     Snapshot {
         schema: "snapshot/1",
         as_of_ms: Ms(1000),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use crate::domain::record::Proposal;
-use crate::domain::{Bar, Bps, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side};
+use crate::domain::{
+    Bar, Bps, Candle, ContenderId, InstId, InstKind, Instrument, MarketView, Ms, Price, Qty, Side,
+};
 use crate::strategy::{Ohlcv, Params, Signal, Spec, Strategy, feature};
 
 /// A contender's place at the table: what it runs and on what.
@@ -36,7 +38,8 @@ impl Player {
     }
 }
 
-/// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the history.
+/// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the
+/// history.
 pub struct Table {
     seats: Vec<Seat>,
     players: BTreeMap<(ContenderId, InstId), Player>,
@@ -53,28 +56,51 @@ pub struct Short {
 }
 
 impl Table {
-    /// Fresh strategies, warmed up on the history of the market view; and whose history is too short.
+    /// Fresh strategies, warmed up on the history of the market view; and whose history is too
+    /// short.
     pub fn set(seats: &[Seat], view: &MarketView) -> (Self, Vec<Short>) {
-        let mut table = Self { seats: seats.to_vec(), players: BTreeMap::new(), last: BTreeMap::new() };
+        let mut table = Self {
+            seats: seats.to_vec(),
+            players: BTreeMap::new(),
+            last: BTreeMap::new(),
+        };
         let mut short = Vec::new();
         for (inst, market) in &view.insts {
             for (bar, history) in &market.series {
-                table.last.extend(history.candles().last().map(|newest| ((inst.clone(), *bar), *newest)));
+                table.last.extend(
+                    history
+                        .candles()
+                        .last()
+                        .map(|newest| ((inst.clone(), *bar), *newest)),
+                );
             }
         }
         for seat in seats {
             for inst in &seat.instruments {
-                let Some(market) = view.insts.get(inst) else { continue };
+                let Some(market) = view.insts.get(inst) else {
+                    continue;
+                };
                 let long_only = market.instrument.kind == InstKind::Spot;
                 let strategy = (seat.strategy.build)(&seat.params, long_only);
-                let mut player = Player { bar: seat.bar, instrument: market.instrument.clone(), strategy };
+                let mut player = Player {
+                    bar: seat.bar,
+                    instrument: market.instrument.clone(),
+                    strategy,
+                };
                 let history = market.history(seat.bar);
                 history.iter().for_each(|bar| player.hear(bar));
                 let (have, need) = (history.len(), player.strategy.warmup());
                 if have < need {
-                    short.push(Short { contender: seat.contender.clone(), inst: inst.clone(), have, need });
+                    short.push(Short {
+                        contender: seat.contender.clone(),
+                        inst: inst.clone(),
+                        have,
+                        need,
+                    });
                 }
-                table.players.insert((seat.contender.clone(), inst.clone()), player);
+                table
+                    .players
+                    .insert((seat.contender.clone(), inst.clone()), player);
             }
         }
         (table, short)
@@ -87,7 +113,10 @@ impl Table {
 
     /// The bar of an instrument that closed at `close`; `None` if it is late.
     pub fn closed_at(&self, inst: &InstId, bar: Bar, close: Ms) -> Option<Candle> {
-        self.last.get(&(inst.clone(), bar)).copied().filter(|c| c.ts.plus(bar.span()) == close)
+        self.last
+            .get(&(inst.clone(), bar))
+            .copied()
+            .filter(|c| c.ts.plus(bar.span()) == close)
     }
 
     /// Feeds one bar. `false`: it does not follow the last one; the table must be set again.
@@ -99,17 +128,30 @@ impl Table {
             Some(last) if candle.ts != last.ts.plus(bar.span()) => return false,
             _ => {}
         }
-        let concerned = self.players.iter_mut().filter(|((_, on), player)| on == inst && player.bar == bar);
+        let concerned = self
+            .players
+            .iter_mut()
+            .filter(|((_, on), player)| on == inst && player.bar == bar);
         concerned.for_each(|(_, player)| player.hear(&candle));
         self.last.insert(key, candle);
         true
     }
 
-    /// What every contender wants whose bar closes together with the bar of this size that opened at `ts`.
+    /// What every contender wants whose bar closes together with the bar of this size that opened
+    /// at `ts`.
     pub fn propose(&self, (bar, ts): (Bar, Ms)) -> Vec<Proposal> {
         let close = ts.plus(bar.span());
-        let asked = self.seats.iter().filter(|seat| close.floor(seat.bar.span()) == close);
-        asked.flat_map(|seat| seat.instruments.iter().map(move |inst| self.one(seat, inst, bar, close))).collect()
+        let asked = self
+            .seats
+            .iter()
+            .filter(|seat| close.floor(seat.bar.span()) == close);
+        asked
+            .flat_map(|seat| {
+                seat.instruments
+                    .iter()
+                    .map(move |inst| self.one(seat, inst, bar, close))
+            })
+            .collect()
     }
 
     fn one(&self, seat: &Seat, inst: &InstId, bar: Bar, close: Ms) -> Proposal {
@@ -121,26 +163,45 @@ impl Table {
             reason: reason.to_owned(),
             good_for: None,
         };
-        let (shown, own) = (self.closed_at(inst, bar, close), self.closed_at(inst, seat.bar, close));
-        let (Some(shown), Some(_)) = (shown, own) else { return said(None, None, "its bar is late") };
+        let (shown, own) = (
+            self.closed_at(inst, bar, close),
+            self.closed_at(inst, seat.bar, close),
+        );
+        let (Some(shown), Some(_)) = (shown, own) else {
+            return said(None, None, "its bar is late");
+        };
         let player = self.players.get(&(seat.contender.clone(), inst.clone()));
-        let Some((player, signal)) = player.and_then(|player| Some((player, player.signal()?))) else {
+        let Some((player, signal)) = player.and_then(|player| Some((player, player.signal()?)))
+        else {
             return said(None, None, "warming up");
         };
-        let stop = stop_price(signal.target, signal.stop_distance, &player.instrument, shown.close);
+        let stop = stop_price(
+            signal.target,
+            signal.stop_distance,
+            &player.instrument,
+            shown.close,
+        );
         said(Some(signal.target), stop, &signal.reason)
     }
 
-    /// What every strategy would say now, whenever its bar closes: `contender/instrument` and the share it wants.
+    /// What every strategy would say now, whenever its bar closes: `contender/instrument` and the
+    /// share it wants.
     pub fn signals(&self) -> BTreeMap<String, Option<Bps>> {
         let said = |player: &Player| player.strategy.target();
-        self.players.iter().map(|((contender, inst), player)| (format!("{contender}/{inst}"), said(player))).collect()
+        self.players
+            .iter()
+            .map(|((contender, inst), player)| (format!("{contender}/{inst}"), said(player)))
+            .collect()
     }
 }
 
-/// A stop's trigger from its distance to the last close, on the tick that is nearer to the price. `None`: none is wanted.
+/// A stop's trigger from its distance to the last close, on the tick that is nearer to the price.
+/// `None`: none is wanted.
 pub fn stop_price(target: Bps, distance: f64, inst: &Instrument, close: Price) -> Option<Price> {
-    let distance = Decimal::try_from(distance).ok().filter(|d| *d > Decimal::ZERO)?.round_dp(6);
+    let distance = Decimal::try_from(distance)
+        .ok()
+        .filter(|d| *d > Decimal::ZERO)?
+        .round_dp(6);
     if target.0 == 0 {
         return None;
     }
@@ -171,18 +232,38 @@ mod tests {
 
     fn seat(name: &str, bar: Bar) -> Seat {
         let strategy = crate::strategy::find("sma_cross").unwrap();
-        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)].map(|(k, v)| (k.to_owned(), v)).into();
-        Seat { contender: name.into(), strategy, params, instruments: vec![swap().id], bar }
+        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)]
+            .map(|(k, v)| (k.to_owned(), v))
+            .into();
+        Seat {
+            contender: name.into(),
+            strategy,
+            params,
+            instruments: vec![swap().id],
+            bar,
+        }
     }
 
     #[test]
     fn a_contender_on_longer_bars_is_asked_only_when_one_closes_and_late_if_it_has_not_come() {
         let inst = swap();
-        let series = [(Bar::M1, 60), (Bar::M5, 12)]
-            .map(|(bar, n)| (bar, Series::new(bar, (0..n).map(|i| candle(bar, i)).collect())));
-        let market = InstMarket { instrument: Arc::new(inst.clone()), quote: None, mark: None, series: series.into() };
-        let view =
-            MarketView { insts: BTreeMap::from([(inst.id.clone(), market)]), live: true, ..MarketView::default() };
+        let series = [(Bar::M1, 60), (Bar::M5, 12)].map(|(bar, n)| {
+            (
+                bar,
+                Series::new(bar, (0..n).map(|i| candle(bar, i)).collect()),
+            )
+        });
+        let market = InstMarket {
+            instrument: Arc::new(inst.clone()),
+            quote: None,
+            mark: None,
+            series: series.into(),
+        };
+        let view = MarketView {
+            insts: BTreeMap::from([(inst.id.clone(), market)]),
+            live: true,
+            ..MarketView::default()
+        };
         let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
         let (mut table, short) = Table::set(&seats, &view);
         assert!(short.is_empty());
@@ -191,9 +272,22 @@ mod tests {
             if let Some(five) = five {
                 assert!(table.on_bar(&inst.id, Bar::M5, candle(Bar::M5, five)));
             }
-            let shown =
-                |p: Proposal| format!("{} {}", p.contender, if p.target.is_some() { "decides" } else { &p.reason });
-            table.propose((Bar::M1, Ms(minute * 60_000))).into_iter().map(shown).collect::<Vec<_>>()
+            let shown = |p: Proposal| {
+                format!(
+                    "{} {}",
+                    p.contender,
+                    if p.target.is_some() {
+                        "decides"
+                    } else {
+                        &p.reason
+                    }
+                )
+            };
+            table
+                .propose((Bar::M1, Ms(minute * 60_000)))
+                .into_iter()
+                .map(shown)
+                .collect::<Vec<_>>()
         };
         assert_eq!(asked(60, None), ["minutes decides"]);
         for minute in 61..64 {
@@ -203,6 +297,9 @@ mod tests {
         for minute in 65..69 {
             assert_eq!(asked(minute, None), ["minutes decides"]);
         }
-        assert_eq!(asked(69, None), ["minutes decides", "fives its bar is late"]);
+        assert_eq!(
+            asked(69, None),
+            ["minutes decides", "fives its bar is late"]
+        );
     }
 }

@@ -62,14 +62,15 @@ pub struct Bill {
 pub struct AccountView {
     /// Venue time at which the read began: what it says may be older, never newer.
     pub as_of: Ms,
-    /// Sum of all bills by currency that are not trades, since this database began: what transfers, funding and the like
-    /// have done to the cash.
+    /// Sum of all bills by currency that are not trades, since this database began: what transfers,
+    /// funding and the like have done to the cash.
     #[serde(default)]
     pub other_bills: BTreeMap<String, Decimal>,
     /// Sum of all transfers in (out: negative) by currency, since this database began.
     #[serde(default)]
     pub transfers: BTreeMap<String, Decimal>,
-    /// Sum of all funding payments by instrument, since this database began, in its settle currency; negative is paid.
+    /// Sum of all funding payments by instrument, since this database began, in its settle
+    /// currency; negative is paid.
     #[serde(default)]
     pub funding: BTreeMap<InstId, Decimal>,
     /// All currencies and positions in dollars.
@@ -78,8 +79,8 @@ pub struct AccountView {
     pub available: Usd,
     pub balances: BTreeMap<String, Balance>,
     pub positions: BTreeMap<InstId, Position>,
-    /// Currencies and instruments of which the venue said something that cannot be believed, and what. They are missing above,
-    /// which says nothing of what is held.
+    /// Currencies and instruments of which the venue said something that cannot be believed, and
+    /// what. They are missing above, which says nothing of what is held.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
 }
@@ -99,12 +100,22 @@ impl Bill {
 const PRICE_MAX: Decimal = Decimal::from_parts(1_410_065_408, 2, 0, false, 0); // ten billion
 
 impl AccountView {
-    /// Dollars for one unit of a currency, as the venue values it; USDT and USDC count as dollars. `None`: not known.
+    /// Dollars for one unit of a currency, as the venue values it; USDT and USDC count as dollars.
+    /// `None`: not known.
     pub fn price_of(&self, ccy: &str) -> Option<Decimal> {
-        let valued = self.balances.get(ccy).filter(|balance| !balance.equity.is_zero());
+        let valued = self
+            .balances
+            .get(ccy)
+            .filter(|balance| !balance.equity.is_zero());
         // Of a speck that was left over the quotient may be anything.
         let plausible = |price: &Decimal| !price.is_sign_negative() && *price <= PRICE_MAX;
-        let rate = valued.and_then(|balance| balance.equity_usd.0.checked_div(balance.equity)).filter(plausible);
-        rate.or_else(|| ["USDT", "USDC", "USD"].contains(&ccy).then_some(Decimal::ONE))
+        let rate = valued
+            .and_then(|balance| balance.equity_usd.0.checked_div(balance.equity))
+            .filter(plausible);
+        rate.or_else(|| {
+            ["USDT", "USDC", "USD"]
+                .contains(&ccy)
+                .then_some(Decimal::ONE)
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! The life of a stop at the venue: seven states and the moves between them. Like an order's, the pairs are in the database
-//! too, with a trigger that refuses any other.
+//! The life of a stop at the venue: seven states and the moves between them. Like an order's, the
+//! pairs are in the database too, with a trigger that refuses any other.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,15 @@ use AlgoState::*;
 
 impl AlgoState {
     /// All of them, in the order of a life.
-    pub const ALL: [AlgoState; 7] = [Intended, Live, Effective, Canceled, OrderFailed, PartiallyFailed, Unborn];
+    pub const ALL: [AlgoState; 7] = [
+        Intended,
+        Live,
+        Effective,
+        Canceled,
+        OrderFailed,
+        PartiallyFailed,
+        Unborn,
+    ];
 
     /// The database's word for it; OKX's for those it knows.
     pub const fn as_str(self) -> &'static str {
@@ -58,9 +66,14 @@ impl AlgoState {
     /// May it go there?
     pub const fn may_become(self, to: AlgoState) -> bool {
         match (self, to) {
-            (Intended, Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn) => true,
+            (Intended, Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn) => {
+                true
+            }
             (Live, Effective | Canceled | OrderFailed | PartiallyFailed) => true,
-            (Intended | Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn, _) => false,
+            (
+                Intended | Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn,
+                _,
+            ) => false,
         }
     }
 }
@@ -132,12 +145,14 @@ impl Stop {
         self.shaped_at = at.or(self.shaped_at);
         let before = (self.qty, self.trigger);
         self.qty = qty.filter(|qty| *qty > Qty::ZERO).or(self.qty);
-        self.trigger = trigger.filter(|trigger| *trigger > Price::ZERO).unwrap_or(self.trigger);
+        self.trigger = trigger
+            .filter(|trigger| *trigger > Price::ZERO)
+            .unwrap_or(self.trigger);
         before != (self.qty, self.trigger)
     }
 
-    /// Joins one statement of the venue. `Ok(false)`: nothing new. Any order and any repetition end the same: a final
-    /// state absorbs.
+    /// Joins one statement of the venue. `Ok(false)`: nothing new. Any order and any repetition end
+    /// the same: a final state absorbs.
     ///
     /// # Errors
     /// Two different ends, or an end of what was never made.
@@ -146,7 +161,11 @@ impl Stop {
             return Ok(false);
         }
         if !self.state.may_become(said) {
-            return Err(Contradiction::TwoStopEnds { stop: self.id.clone(), known: self.state, said });
+            return Err(Contradiction::TwoStopEnds {
+                stop: self.id.clone(),
+                known: self.state,
+                said,
+            });
         }
         self.state = said;
         Ok(true)
@@ -180,8 +199,16 @@ mod tests {
 
     #[test]
     fn final_states_lead_nowhere_and_the_table_has_ten_moves() {
-        let moves = AlgoState::ALL.iter().flat_map(|from| AlgoState::ALL.iter().map(move |to| (*from, *to)));
-        assert_eq!(moves.clone().filter(|(from, to)| from.may_become(*to)).count(), 10);
+        let moves = AlgoState::ALL
+            .iter()
+            .flat_map(|from| AlgoState::ALL.iter().map(move |to| (*from, *to)));
+        assert_eq!(
+            moves
+                .clone()
+                .filter(|(from, to)| from.may_become(*to))
+                .count(),
+            10
+        );
         for (from, to) in moves {
             assert!(!(from.is_final() && from.may_become(to)), "{from} {to}");
             assert_eq!(AlgoState::parse(from.as_str()), Some(from));
@@ -192,13 +219,27 @@ mod tests {
     fn a_stop_is_written_ahead_with_the_entry_it_hangs_on() {
         let mut entry = crate::domain::intent::tests::entry();
         assert_eq!(Stop::ahead(&entry), None, "no stop was decided on");
-        let spec = |attached| crate::domain::StopSpec { algo_id: "st".into(), trigger: Price(5.into()), attached };
+        let spec = |attached| crate::domain::StopSpec {
+            algo_id: "st".into(),
+            trigger: Price(5.into()),
+            attached,
+        };
         entry.stop = Some(spec(false));
-        assert_eq!(Stop::ahead(&entry), None, "one on spot is made when there are coins");
+        assert_eq!(
+            Stop::ahead(&entry),
+            None,
+            "one on spot is made when there are coins"
+        );
         entry.stop = Some(spec(true));
         let stop = Stop::ahead(&entry).unwrap();
-        assert_eq!((stop.id.as_str(), stop.side, stop.trigger), ("st", entry.side.opposite(), Price(5.into())));
-        assert_eq!((stop.parent, stop.qty, stop.state), (OrderId::from(&entry.cl_ord_id), None, Intended));
+        assert_eq!(
+            (stop.id.as_str(), stop.side, stop.trigger),
+            ("st", entry.side.opposite(), Price(5.into()))
+        );
+        assert_eq!(
+            (stop.parent, stop.qty, stop.state),
+            (OrderId::from(&entry.cl_ord_id), None, Intended)
+        );
     }
 
     /// Words `qty@trigger/at` (`-`: not said) one after the other; then what is known.
@@ -213,7 +254,10 @@ mod tests {
             let new = stop.shaped(qty.parse().ok(), trigger.parse().ok(), at);
             news.push(if new { '+' } else { '.' });
         }
-        assert_eq!(format!("{news} {}@{}", stop.qty.unwrap_or_default(), stop.trigger), expected);
+        assert_eq!(
+            format!("{news} {}@{}", stop.qty.unwrap_or_default(), stop.trigger),
+            expected
+        );
     }
 
     #[test]
@@ -236,7 +280,10 @@ mod tests {
         let mut stop = stop();
         assert_eq!(stop.merge(Effective), Ok(true));
         assert_eq!(stop.merge(Live), Ok(false));
-        assert!(matches!(stop.merge(Canceled), Err(Contradiction::TwoStopEnds { .. })));
+        assert!(matches!(
+            stop.merge(Canceled),
+            Err(Contradiction::TwoStopEnds { .. })
+        ));
         assert_eq!(stop.state, Effective);
     }
 

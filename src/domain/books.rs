@@ -1,7 +1,7 @@
 //! Our own books: positions and balances folded from fills, fees and funding, and nothing else.
 //!
-//! Average entry price and realised profit are rounded half-even to [`SCALE`] decimals at each fill,
-//! so two folds over the same fills agree to the last digit.
+//! Average entry price and realised profit are rounded half-even to [`SCALE`] decimals at each
+//! fill, so two folds over the same fills agree to the last digit.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,9 @@ pub const SCALE: u32 = 12;
 
 /// Half-even to [`SCALE`] decimals.
 pub fn settle(value: Decimal) -> Decimal {
-    value.round_dp_with_strategy(SCALE, RoundingStrategy::MidpointNearestEven).normalize()
+    value
+        .round_dp_with_strategy(SCALE, RoundingStrategy::MidpointNearestEven)
+        .normalize()
 }
 
 /// A position of one owner (the account, or one contender) in one instrument.
@@ -28,7 +30,8 @@ pub struct Holding {
     pub average: Price,
     /// Profit of what was closed, before fees, in the quote currency.
     pub realised: Decimal,
-    /// Fees in the quote currency (fees in the coin are valued at the fill's price); negative is paid.
+    /// Fees in the quote currency (fees in the coin are valued at the fill's price); negative is
+    /// paid.
     pub fees: Decimal,
 }
 
@@ -40,7 +43,10 @@ impl Holding {
             self.fees = self.fees.saturating_add(fill.fee);
         } else {
             self.qty = Qty(self.qty.0.saturating_add(fill.fee).normalize());
-            self.fees = settle(self.fees.saturating_add(fill.fee.saturating_mul(fill.price.0)));
+            self.fees = settle(
+                self.fees
+                    .saturating_add(fill.fee.saturating_mul(fill.price.0)),
+            );
         }
         if self.qty.is_zero() {
             self.average = Price::ZERO;
@@ -48,20 +54,27 @@ impl Holding {
         profit
     }
 
-    /// Adds `signed` at `price`, without a fee: the trade half of a fill, or a move between sleeves.
-    /// Returns the profit it realised, in the quote currency.
+    /// Adds `signed` at `price`, without a fee: the trade half of a fill, or a move between
+    /// sleeves. Returns the profit it realised, in the quote currency.
     pub fn shift(&mut self, inst: &Instrument, signed: Qty, price: Price) -> Decimal {
         let (signed, held) = (signed.0, self.qty.0);
         let profit = if held.is_zero() || held.is_sign_negative() == signed.is_sign_negative() {
             let total = held.saturating_add(signed);
             self.average = Price(settle(quotient(
-                self.average.0.saturating_mul(held).saturating_add(price.0.saturating_mul(signed)),
+                self.average
+                    .0
+                    .saturating_mul(held)
+                    .saturating_add(price.0.saturating_mul(signed)),
                 total,
             )));
             Decimal::ZERO
         } else {
             let closed = held.abs().min(signed.abs());
-            let direction = if held.is_sign_negative() { Decimal::NEGATIVE_ONE } else { Decimal::ONE };
+            let direction = if held.is_sign_negative() {
+                Decimal::NEGATIVE_ONE
+            } else {
+                Decimal::ONE
+            };
             let profit = settle(
                 price
                     .0
@@ -85,7 +98,11 @@ impl Holding {
 
     /// Profit of what is open at `mark`, in the quote currency.
     pub fn unrealised(&self, inst: &Instrument, mark: Price) -> Usd {
-        Usd(mark.0.saturating_sub(self.average.0).saturating_mul(self.qty.0).saturating_mul(inst.contract_value))
+        Usd(mark
+            .0
+            .saturating_sub(self.average.0)
+            .saturating_mul(self.qty.0)
+            .saturating_mul(inst.contract_value))
     }
 }
 
@@ -160,9 +177,20 @@ mod tests {
         let (inst, mut holding) = (swap(), Holding::default());
         for line in story.split("; ") {
             let words: Vec<&str> = line.split(' ').collect();
-            holding.apply(&inst, &fill(Side::parse(words[0]).unwrap(), words[1], words[3], "0"));
+            holding.apply(
+                &inst,
+                &fill(Side::parse(words[0]).unwrap(), words[1], words[3], "0"),
+            );
         }
-        assert_eq!(format!("{} @ {} won {}", holding.qty, holding.average, holding.realised.normalize()), expected);
+        assert_eq!(
+            format!(
+                "{} @ {} won {}",
+                holding.qty,
+                holding.average,
+                holding.realised.normalize()
+            ),
+            expected
+        );
     }
 
     #[test]
@@ -183,7 +211,11 @@ mod tests {
 
     #[test]
     fn a_fee_in_the_coin_comes_out_of_the_holding() {
-        let inst = Instrument { kind: InstKind::Spot, contract_value: Decimal::ONE, ..swap() };
+        let inst = Instrument {
+            kind: InstKind::Spot,
+            contract_value: Decimal::ONE,
+            ..swap()
+        };
         let mut books = Books::default();
         let mut buy = fill(Side::Buy, "2", "100", "-0.002");
         buy.fee_ccy = "ETH".into();
@@ -192,6 +224,10 @@ mod tests {
         assert_eq!(books.cash["USDT"].to_string(), "-200");
         let mut sleeve = Holding::default();
         sleeve.apply(&inst, &buy);
-        assert_eq!(sleeve.qty.to_string(), "1.998", "a sleeve can sell what is left, not what it bought");
+        assert_eq!(
+            sleeve.qty.to_string(),
+            "1.998",
+            "a sleeve can sell what is left, not what it bought"
+        );
     }
 }

@@ -26,8 +26,20 @@ pub enum Bar {
 
 impl Bar {
     /// Every size, shortest first.
-    pub const ALL: [Bar; 12] =
-        [Bar::S1, Bar::M1, Bar::M3, Bar::M5, Bar::M15, Bar::M30, Bar::H1, Bar::H2, Bar::H4, Bar::H6, Bar::H12, Bar::D1];
+    pub const ALL: [Bar; 12] = [
+        Bar::S1,
+        Bar::M1,
+        Bar::M3,
+        Bar::M5,
+        Bar::M15,
+        Bar::M30,
+        Bar::H1,
+        Bar::H2,
+        Bar::H4,
+        Bar::H6,
+        Bar::H12,
+        Bar::D1,
+    ];
 
     /// OKX's spelling; six hours and more in the `utc` form, which is aligned to midnight UTC.
     pub const fn okx(self) -> &'static str {
@@ -80,7 +92,10 @@ pub struct UnknownBar(pub String);
 impl FromStr for Bar {
     type Err = UnknownBar;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Bar::ALL.into_iter().find(|bar| bar.okx() == text).ok_or_else(|| UnknownBar(text.to_owned()))
+        Bar::ALL
+            .into_iter()
+            .find(|bar| bar.okx() == text)
+            .ok_or_else(|| UnknownBar(text.to_owned()))
     }
 }
 
@@ -92,7 +107,9 @@ impl Serialize for Bar {
 
 impl<'de> Deserialize<'de> for Bar {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -108,7 +125,8 @@ pub struct Candle {
 }
 
 impl Candle {
-    /// Is it possible at all: positive prices, high and low around open and close, volume not negative?
+    /// Is it possible at all: positive prices, high and low around open and close, volume not
+    /// negative?
     pub fn is_sane(&self) -> bool {
         self.low > Price::ZERO
             && self.low <= self.open.min(self.close)
@@ -126,6 +144,11 @@ mod tests {
         for bar in Bar::ALL {
             assert_eq!(bar.okx().parse::<Bar>().unwrap(), bar);
         }
-        assert!("7m".parse::<Bar>().unwrap_err().to_string().contains("1Dutc"));
+        assert!(
+            "7m".parse::<Bar>()
+                .unwrap_err()
+                .to_string()
+                .contains("1Dutc")
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Equity for limits: marked to market, and counted like a fund's. Pure.
 //!
-//! Money that comes in or goes out buys or sells units at the value of the moment, so the value of one unit (`nav`) moves
-//! by profit and loss alone: a deposit cannot hide a loss, a withdrawal cannot fake one. (Unit accounting, as funds do
-//! for time-weighted returns.)
+//! Money that comes in or goes out buys or sells units at the value of the moment, so the value of
+//! one unit (`nav`) moves by profit and loss alone: a deposit cannot hide a loss, a withdrawal
+//! cannot fake one. (Unit accounting, as funds do for time-weighted returns.)
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ const SCALE: u32 = 16;
 pub struct EquityBook {
     /// Units outstanding; zero before the first read.
     pub units: Decimal,
-    /// The UTC day, with what a unit was worth as it began, at its lowest and highest, and at the last read.
+    /// The UTC day, with what a unit was worth as it began, at its lowest and highest, and at the
+    /// last read.
     pub day: i64,
     pub open: Decimal,
     pub low: Decimal,
@@ -28,15 +29,16 @@ pub struct EquityBook {
     pub nav: Decimal,
     /// The most a unit was ever worth, or since a person released a drawdown.
     pub peak: Decimal,
-    /// Transfers in and out that are booked, by currency, and what each currency was worth last: one that is gone has no
-    /// price any more.
+    /// Transfers in and out that are booked, by currency, and what each currency was worth last:
+    /// one that is gone has no price any more.
     pub flows: BTreeMap<String, Decimal>,
     pub prices: BTreeMap<String, Decimal>,
     pub updated: Ms,
 }
 
 impl EquityBook {
-    /// Books one complete read of the account. `false`: it is not newer than the last, or worth nothing that can be booked.
+    /// Books one complete read of the account. `false`: it is not newer than the last, or worth
+    /// nothing that can be booked.
     pub fn observe(&mut self, account: &AccountView) -> bool {
         if account.as_of <= self.updated && !self.units.is_zero() {
             return false;
@@ -50,14 +52,16 @@ impl EquityBook {
         let closed_at = self.nav;
         self.nav = settle(quotient(before, self.units));
         if equity <= Decimal::ZERO && flow < Decimal::ZERO {
-            // All of it was taken out: that is no loss. What comes in next buys units at what they were worth.
+            // All of it was taken out: that is no loss. What comes in next buys units at what they
+            // were worth.
             (self.nav, self.units) = (closed_at, Decimal::ZERO);
         } else if !flow.is_zero() && self.nav > Decimal::ZERO {
             self.units = settle(quotient(equity, self.nav));
         }
         let day = account.as_of.utc_day();
         if day != self.day {
-            // The day begins with what the last one ended with: what happened while nobody looked is this day's.
+            // The day begins with what the last one ended with: what happened while nobody looked
+            // is this day's.
             (self.day, self.open, self.low, self.high) = (day, closed_at, closed_at, closed_at);
         }
         self.low = self.low.min(self.nav);
@@ -78,7 +82,8 @@ impl EquityBook {
             (self.open, self.low, self.high, self.peak) = (self.nav, self.nav, self.nav, self.nav);
         }
         if account.as_of.utc_day() != self.day {
-            (self.day, self.open, self.low, self.high) = (account.as_of.utc_day(), self.nav, self.nav, self.nav);
+            (self.day, self.open, self.low, self.high) =
+                (account.as_of.utc_day(), self.nav, self.nav, self.nav);
         }
         self.units = settle(quotient(equity, self.nav));
         self.note(account);
@@ -104,7 +109,10 @@ impl EquityBook {
             .map(|(ccy, sum)| {
                 let moved = (*sum).saturating_sub(self.flows.get(ccy).copied().unwrap_or_default());
                 let now = account.price_of(ccy).filter(|price| !price.is_zero());
-                moved.saturating_mul(now.or_else(|| self.prices.get(ccy).copied()).unwrap_or_default())
+                moved.saturating_mul(
+                    now.or_else(|| self.prices.get(ccy).copied())
+                        .unwrap_or_default(),
+                )
             })
             .sum()
     }
@@ -116,7 +124,11 @@ impl EquityBook {
 
     /// Loss since the UTC day of `now` began, as a share of what there was; never negative.
     pub fn daily_loss(&self, equity: Usd, now: Ms) -> Option<Decimal> {
-        let open = if now.utc_day() == self.day { self.open } else { self.nav };
+        let open = if now.utc_day() == self.day {
+            self.open
+        } else {
+            self.nav
+        };
         fall(open, self.nav_at(equity)?)
     }
 
@@ -154,25 +166,38 @@ pub struct Believed {
     pub jump: Decimal,
 }
 
-/// Equity now: the last read, with what is held revalued, swaps at the venue's mark if it is fresh, the rest at mids. Where
-/// no price is believed the read's own value stands; each coin is revalued once.
+/// Equity now: the last read, with what is held revalued, swaps at the venue's mark if it is fresh,
+/// the rest at mids. Where no price is believed the read's own value stands; each coin is revalued
+/// once.
 pub fn marked(account: &AccountView, market: &MarketView, believed: &Believed) -> Usd {
     let mut equity = account.equity.0;
     let mut revalued = std::collections::BTreeSet::new();
     let fresh = |at: Ms| believed.now.since(at).0.abs() <= believed.age.0;
     for (id, shown) in &market.insts {
         let inst = &shown.instrument;
-        let mid = shown.quote.filter(|quote| fresh(quote.at)).map(|quote| quote.mid().0);
-        let mark = shown.mark.filter(|(_, at)| inst.kind == InstKind::Swap && fresh(*at)).map(|(price, _)| price.0);
+        let mid = shown
+            .quote
+            .filter(|quote| fresh(quote.at))
+            .map(|quote| quote.mid().0);
+        let mark = shown
+            .mark
+            .filter(|(_, at)| inst.kind == InstKind::Swap && fresh(*at))
+            .map(|(price, _)| price.0);
         let Some(price) = mark.or(mid) else { continue };
-        let close = shown.series.values().find_map(|series| series.candles().last()).map(|bar| bar.close.0);
+        let close = shown
+            .series
+            .values()
+            .find_map(|series| series.candles().last())
+            .map(|bar| bar.close.0);
         if close.is_some_and(|close| (price - close).abs() > believed.jump.saturating_mul(close)) {
             continue;
         }
         let change = match inst.kind {
             InstKind::Swap => account.positions.get(id).and_then(|position| {
                 let then = position.mark?.0;
-                (price - then).checked_mul(position.qty.0)?.checked_mul(inst.contract_value)
+                (price - then)
+                    .checked_mul(position.qty.0)?
+                    .checked_mul(inst.contract_value)
             }),
             InstKind::Spot if !revalued.insert(inst.base.clone()) => None,
             InstKind::Spot => account.balances.get(&inst.base).and_then(|balance| {
@@ -180,7 +205,9 @@ pub fn marked(account: &AccountView, market: &MarketView, believed: &Believed) -
                 (price - then).checked_mul(balance.equity)
             }),
         };
-        equity = equity.checked_add(change.unwrap_or_default()).unwrap_or(equity);
+        equity = equity
+            .checked_add(change.unwrap_or_default())
+            .unwrap_or(equity);
     }
     Usd(equity)
 }
@@ -192,10 +219,16 @@ mod tests {
 
     fn read(at: i64, equity: i64, transfers: i64) -> AccountView {
         let transfers = [("USDT".to_owned(), Decimal::from(transfers))].into();
-        AccountView { as_of: Ms(at), equity: Usd(Decimal::from(equity)), transfers, ..AccountView::default() }
+        AccountView {
+            as_of: Ms(at),
+            equity: Usd(Decimal::from(equity)),
+            transfers,
+            ..AccountView::default()
+        }
     }
 
-    /// Reads `equity/transfers` one minute apart, `|` is midnight; then the daily loss and the drawdown in percent.
+    /// Reads `equity/transfers` one minute apart, `|` is midnight; then the daily loss and the
+    /// drawdown in percent.
     #[track_caller]
     fn check(story: &str, expected: &str) {
         let (mut book, mut at, mut equity) = (EquityBook::default(), 1000, 0);
@@ -209,9 +242,20 @@ mod tests {
             assert!(book.observe(&read(at, equity, moved.parse().unwrap())));
             at += 60_000;
         }
-        let percent = |share: Option<Decimal>| (share.unwrap() * Decimal::ONE_HUNDRED).round_dp(4).normalize();
+        let percent = |share: Option<Decimal>| {
+            (share.unwrap() * Decimal::ONE_HUNDRED)
+                .round_dp(4)
+                .normalize()
+        };
         let (equity, now) = (Usd(Decimal::from(equity)), Ms(at));
-        assert_eq!(format!("{} {}", percent(book.daily_loss(equity, now)), percent(book.drawdown(equity))), expected);
+        assert_eq!(
+            format!(
+                "{} {}",
+                percent(book.daily_loss(equity, now)),
+                percent(book.drawdown(equity))
+            ),
+            expected
+        );
     }
 
     #[test]
@@ -263,7 +307,10 @@ mod tests {
         let mut book = EquityBook::default();
         book.observe(&with(1, 1, 0));
         book.observe(&with(2, 0, -1));
-        assert_eq!(book.drawdown(Usd(Decimal::from(50_000))), Some(Decimal::ZERO));
+        assert_eq!(
+            book.drawdown(Usd(Decimal::from(50_000))),
+            Some(Decimal::ZERO)
+        );
     }
 
     #[test]
@@ -278,7 +325,10 @@ mod tests {
         assert_eq!(book.drawdown(Usd::ZERO), Some(Decimal::ONE));
         // And what comes in then buys no units at a worthless price.
         assert!(book.observe(&read(4, 500, 500)));
-        assert_eq!(book.drawdown(Usd(Decimal::from(500))), Some(Decimal::new(5, 1)));
+        assert_eq!(
+            book.drawdown(Usd(Decimal::from(500))),
+            Some(Decimal::new(5, 1))
+        );
     }
 
     #[test]
@@ -334,15 +384,22 @@ mod tests {
         assert_eq!(loss(&book), Decimal::ZERO);
     }
 
-    /// 10 000 USD read, with a position of 20 contracts of 0.1 coin at a mark of 100, and 3 coins at 100 each; what is it
-    /// worth when the swap's mark, its mid and the coin's mid are these (`-`: not known), the last bars closed at 100?
+    /// 10 000 USD read, with a position of 20 contracts of 0.1 coin at a mark of 100, and 3 coins
+    /// at 100 each; what is it worth when the swap's mark, its mid and the coin's mid are these
+    /// (`-`: not known), the last bars closed at 100?
     #[track_caller]
     fn worth(kind: &str, mark: &str, mid: &str, age: i64, jump: i64, expected: i64) {
         use crate::domain::instrument::tests::swap;
         use crate::domain::view::InstMarket;
-        use crate::domain::{Balance, Bar, Candle, Instrument, Position, Price, Qty, Quote, Series};
+        use crate::domain::{
+            Balance, Bar, Candle, Instrument, Position, Price, Qty, Quote, Series,
+        };
         let now = Ms(1_000_000);
-        let kind = if kind == "swap" { InstKind::Swap } else { InstKind::Spot };
+        let kind = if kind == "swap" {
+            InstKind::Swap
+        } else {
+            InstKind::Spot
+        };
         let inst = Instrument { kind, ..swap() };
         let quote = mid.parse().ok().map(|mid: Price| Quote {
             bid: mid,
@@ -354,7 +411,14 @@ mod tests {
         });
         let mark = mark.parse().ok().map(|mark: Price| (mark, now));
         let close: Price = "100".parse().unwrap();
-        let bar = Candle { ts: Ms(0), open: close, high: close, low: close, close, volume: Qty(Decimal::ONE) };
+        let bar = Candle {
+            ts: Ms(0),
+            open: close,
+            high: close,
+            low: close,
+            close,
+            volume: Qty(Decimal::ONE),
+        };
         let series = [(Bar::M1, Series::new(Bar::M1, vec![bar]))].into();
         let shown = |inst: &Instrument| InstMarket {
             instrument: std::sync::Arc::new(inst.clone()),
@@ -362,12 +426,26 @@ mod tests {
             mark,
             series: std::collections::BTreeMap::clone(&series),
         };
-        // Coins traded against two currencies are the same coins: the first price that is believed counts.
-        let twin = Instrument { id: "ETH-USDC".into(), ..inst.clone() };
-        let other = |quote: Quote| Quote { bid: Price(105.into()), ask: Price(105.into()), ..quote };
+        // Coins traded against two currencies are the same coins: the first price that is believed
+        // counts.
+        let twin = Instrument {
+            id: "ETH-USDC".into(),
+            ..inst.clone()
+        };
+        let other = |quote: Quote| Quote {
+            bid: Price(105.into()),
+            ask: Price(105.into()),
+            ..quote
+        };
         let mut insts: BTreeMap<_, _> = [(inst.id.clone(), shown(&inst))].into();
         if kind == InstKind::Spot {
-            insts.insert(twin.id.clone(), InstMarket { quote: quote.map(other), ..shown(&twin) });
+            insts.insert(
+                twin.id.clone(),
+                InstMarket {
+                    quote: quote.map(other),
+                    ..shown(&twin)
+                },
+            );
         }
         let mut account = read(1, 10_000, 0);
         let position = Position {
@@ -392,9 +470,20 @@ mod tests {
             equity_usd: Usd(Decimal::from(300)),
         };
         account.balances.insert(inst.base.clone(), balance);
-        let believed = Believed { now, age: Ms(5000), jump: Decimal::new(jump, 2) };
-        let market = MarketView { insts, live: true, ..MarketView::default() };
-        assert_eq!(marked(&account, &market, &believed), Usd(Decimal::from(expected)));
+        let believed = Believed {
+            now,
+            age: Ms(5000),
+            jump: Decimal::new(jump, 2),
+        };
+        let market = MarketView {
+            insts,
+            live: true,
+            ..MarketView::default()
+        };
+        assert_eq!(
+            marked(&account, &market, &believed),
+            Usd(Decimal::from(expected))
+        );
     }
 
     #[test]

@@ -72,13 +72,19 @@ impl Trouble {
 
     /// May what takes risk off still leave while it lasts?
     pub const fn lets_reduce(self) -> bool {
-        matches!(self, Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::Corrected)
+        matches!(
+            self,
+            Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::Corrected
+        )
     }
 
     /// Does it end without a person once the venue's word no longer supports it?
     pub const fn passes(self) -> bool {
         use Trouble as T;
-        matches!(self, T::UnknownLong | T::UnknownMany | T::Unconverged | T::SecondInstance | T::Corrected)
+        matches!(
+            self,
+            T::UnknownLong | T::UnknownMany | T::Unconverged | T::SecondInstance | T::Corrected
+        )
     }
 
     /// What a person does about it, and what accepting the case means.
@@ -102,12 +108,16 @@ impl Trouble {
             Trouble::UnknownMany => {
                 "ends by itself when the venue answers; `reconcile --accept` lifts it for the orders open now"
             }
-            Trouble::Unconverged => "`reconcile --accept` counts anew; look at the named orders on the venue's page",
+            Trouble::Unconverged => {
+                "`reconcile --accept` counts anew; look at the named orders on the venue's page"
+            }
             Trouble::Position => {
                 "somebody else traded here: `reconcile --accept` takes the venue's position as it is (what is missing is taken \
                  from the sleeves, what is too much is counted as not ours); or `close` makes the instrument flat"
             }
-            Trouble::Cash => "look at the venue's bills; `reconcile --accept` takes the venue's balance as it is",
+            Trouble::Cash => {
+                "look at the venue's bills; `reconcile --accept` takes the venue's balance as it is"
+            }
             Trouble::SecondInstance => {
                 "stop the other one; ends by itself once we listen alone, `reconcile --accept` looks again"
             }
@@ -145,7 +155,11 @@ pub struct Case {
 impl Case {
     /// Its name on the command line: `position:BTC-USDT-SWAP`.
     pub fn id(&self) -> String {
-        if self.subject.is_empty() { self.kind.to_string() } else { format!("{}:{}", self.kind, self.subject) }
+        if self.subject.is_empty() {
+            self.kind.to_string()
+        } else {
+            format!("{}:{}", self.kind, self.subject)
+        }
     }
 }
 

@@ -64,11 +64,13 @@ impl From<&ClOrdId> for OrderId {
 }
 
 impl ClOrdId {
-    /// Has this text the form of an id that [`ClientIdSeed::client_order_id`] makes in this environment?
+    /// Has this text the form of an id that [`ClientIdSeed::client_order_id`] makes in this
+    /// environment?
     pub fn is_ours(text: &str, env: char) -> bool {
         let mut letters = text.chars();
         let head = letters.next() == Some(CLIENT_ID_PREFIX) && letters.next() == Some(env);
-        head && text.len() == 28 && letters.all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c))
+        head && text.len() == 28
+            && letters.all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c))
     }
 }
 
@@ -165,9 +167,14 @@ mod tests {
         let (c, i) = (ContenderId::from("trend"), InstId::from("BTC-USDT"));
         let id = seed(&c, &i, 0).client_order_id();
         assert_eq!(id.as_str().len(), 28);
-        assert!(id.as_str().starts_with("as") && id.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
+        assert!(
+            id.as_str().starts_with("as") && id.as_str().chars().all(|c| c.is_ascii_alphanumeric())
+        );
         assert!(ClOrdId::is_ours(id.as_str(), 's') && !ClOrdId::is_ours(id.as_str(), 'l'));
-        assert!(!ClOrdId::is_ours("as-byhand", 's') && !ClOrdId::is_ours("as1234567890123456789012345!", 's'));
+        assert!(
+            !ClOrdId::is_ours("as-byhand", 's')
+                && !ClOrdId::is_ours("as1234567890123456789012345!", 's')
+        );
         assert_eq!(id, seed(&c, &i, 0).client_order_id());
         assert_ne!(id, seed(&c, &i, 1).client_order_id());
         let mut exit = seed(&c, &i, 0);

@@ -1,4 +1,5 @@
-//! What a stage looked at when it decided, kept so that the decision can be made again and compared byte for byte.
+//! What a stage looked at when it decided, kept so that the decision can be made again and compared
+//! byte for byte.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +38,14 @@ impl Stage {
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Self> {
         use Stage as S;
-        let all = [S::Seating, S::Rules, S::Answer, S::Allocation, S::Working, S::Gate];
+        let all = [
+            S::Seating,
+            S::Rules,
+            S::Answer,
+            S::Allocation,
+            S::Working,
+            S::Gate,
+        ];
         all.into_iter().find(|stage| stage.as_str() == text)
     }
 }
@@ -67,7 +75,14 @@ impl RunInputs {
     ) -> Self {
         let mut bytes = Vec::new();
         ciborium::into_writer(seen, &mut bytes).expect("writing to memory does not fail");
-        Self { run_id, stage, subject: subject.into(), seen: bytes, output, at }
+        Self {
+            run_id,
+            stage,
+            subject: subject.into(),
+            seen: bytes,
+            output,
+            at,
+        }
     }
 }
 

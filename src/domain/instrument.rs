@@ -48,8 +48,8 @@ pub struct Instrument {
     pub min_size: Qty,
     /// Largest size of one limit order.
     pub max_limit_size: Qty,
-    /// Most of one market order: contracts of a swap, worth in the quote currency on spot (OKX `maxMktSz`); see
-    /// [`Instrument::most_at_market`].
+    /// Most of one market order: contracts of a swap, worth in the quote currency on spot (OKX
+    /// `maxMktSz`); see [`Instrument::most_at_market`].
     #[serde(default = "unbounded")]
     pub max_market_size: Qty,
     /// Base units in one contract (ctVal × ctMult); 1 for spot.
@@ -67,16 +67,23 @@ fn unbounded() -> Qty {
 }
 
 impl Instrument {
-    /// How many steps a value is; `None`: more than a decimal can count, so that rounding would change nothing.
-    fn steps(&self, value: rust_decimal::Decimal, step: rust_decimal::Decimal) -> Option<rust_decimal::Decimal> {
+    /// How many steps a value is; `None`: more than a decimal can count, so that rounding would
+    /// change nothing.
+    fn steps(
+        &self,
+        value: rust_decimal::Decimal,
+        step: rust_decimal::Decimal,
+    ) -> Option<rust_decimal::Decimal> {
         value.checked_div(step)
     }
     /// Size rounded **toward zero** to the lot: never more than was meant.
     pub fn floor_lot(&self, qty: Qty) -> Qty {
-        Qty(self.steps(qty.0, self.lot.0).map_or(qty.0, |lots| lots.trunc().saturating_mul(self.lot.0)))
+        Qty(self
+            .steps(qty.0, self.lot.0)
+            .map_or(qty.0, |lots| lots.trunc().saturating_mul(self.lot.0)))
     }
-    /// The most that one market order may be, in base units or contracts, at about this price: on spot the venue says it in the
-    /// quote currency. Without a price, what a limit order may be.
+    /// The most that one market order may be, in base units or contracts, at about this price: on
+    /// spot the venue says it in the quote currency. Without a price, what a limit order may be.
     pub fn most_at_market(&self, price: Price) -> Qty {
         match self.kind {
             InstKind::Swap => self.max_market_size,
@@ -89,11 +96,17 @@ impl Instrument {
     }
     /// Price rounded **down** to the tick.
     pub fn floor_tick(&self, price: Price) -> Price {
-        Price(self.steps(price.0, self.tick.0).map_or(price.0, |ticks| ticks.floor().saturating_mul(self.tick.0)))
+        Price(
+            self.steps(price.0, self.tick.0)
+                .map_or(price.0, |ticks| ticks.floor().saturating_mul(self.tick.0)),
+        )
     }
     /// Price rounded **up** to the tick.
     pub fn ceil_tick(&self, price: Price) -> Price {
-        Price(self.steps(price.0, self.tick.0).map_or(price.0, |ticks| ticks.ceil().saturating_mul(self.tick.0)))
+        Price(
+            self.steps(price.0, self.tick.0)
+                .map_or(price.0, |ticks| ticks.ceil().saturating_mul(self.tick.0)),
+        )
     }
     /// A limit price rounded so that it is never worse for us than what was asked.
     pub fn limit_tick(&self, side: Side, price: Price) -> Price {
@@ -104,34 +117,56 @@ impl Instrument {
     }
     /// Is it a whole number of lots?
     pub fn on_lot(&self, qty: Qty) -> bool {
-        qty.0.checked_rem(self.lot.0).is_some_and(|rest| rest.is_zero())
+        qty.0
+            .checked_rem(self.lot.0)
+            .is_some_and(|rest| rest.is_zero())
     }
     /// Is it a whole number of ticks?
     pub fn on_tick(&self, price: Price) -> bool {
-        price.0.checked_rem(self.tick.0).is_some_and(|rest| rest.is_zero())
+        price
+            .0
+            .checked_rem(self.tick.0)
+            .is_some_and(|rest| rest.is_zero())
     }
-    /// Why the venue's rules, as they are here, have no room for an order of this size and limit price. `None`: it can be sent.
+    /// Why the venue's rules, as they are here, have no room for an order of this size and limit
+    /// price. `None`: it can be sent.
     pub fn why_unfit(&self, qty: Qty, limit: Option<Price>) -> Option<String> {
         if let InstState::Other(state) = &self.state {
             return Some(format!("{} is not live: {state}", self.id));
         }
         if qty < self.min_size || !self.on_lot(qty) {
-            return Some(format!("its size of {qty} is not at least {} in steps of {}", self.min_size, self.lot));
+            return Some(format!(
+                "its size of {qty} is not at least {} in steps of {}",
+                self.min_size, self.lot
+            ));
         }
         let limit = limit.filter(|limit| limit.0 <= Decimal::ZERO || !self.on_tick(*limit));
-        limit.map(|limit| format!("its price of {limit} is not above 0 in steps of {}", self.tick))
+        limit.map(|limit| {
+            format!(
+                "its price of {limit} is not above 0 in steps of {}",
+                self.tick
+            )
+        })
     }
     /// Value of `qty` at `price`, without sign. `None` on overflow.
     pub fn notional(&self, qty: Qty, price: Price) -> Option<Usd> {
-        qty.0.abs().checked_mul(self.contract_value)?.checked_mul(price.0).map(Usd)
+        qty.0
+            .abs()
+            .checked_mul(self.contract_value)?
+            .checked_mul(price.0)
+            .map(Usd)
     }
-    /// The size whose value at `price` is `value`, rounded toward zero to the lot. Zero if price is not positive.
+    /// The size whose value at `price` is `value`, rounded toward zero to the lot. Zero if price is
+    /// not positive.
     pub fn size_for(&self, value: Usd, price: Price) -> Qty {
         let unit = match price.0.checked_mul(self.contract_value) {
             Some(unit) if unit > Decimal::ZERO => unit,
             _ => return Qty::ZERO,
         };
-        value.0.checked_div(unit).map_or(Qty::ZERO, |raw| self.floor_lot(Qty(raw)))
+        value
+            .0
+            .checked_div(unit)
+            .map_or(Qty::ZERO, |raw| self.floor_lot(Qty(raw)))
     }
     /// The currency that margin, profit and swap fees are counted in.
     pub fn settle(&self) -> &str {
@@ -167,12 +202,27 @@ pub mod tests {
     fn the_most_of_a_market_order_is_worth_so_much_on_spot_and_so_many_contracts_on_a_swap() {
         let price = |text: &str| Price(text.parse().unwrap());
         let most = |inst: &Instrument, at: &str| inst.most_at_market(price(at)).to_string();
-        let most_of = |kind: InstKind| Instrument { kind, max_market_size: Qty(Decimal::from(1_000_000)), ..swap() };
+        let most_of = |kind: InstKind| Instrument {
+            kind,
+            max_market_size: Qty(Decimal::from(1_000_000)),
+            ..swap()
+        };
         assert_eq!(most(&most_of(InstKind::Swap), "40000"), "1000000");
         assert_eq!(most(&most_of(InstKind::Spot), "40000"), "25");
-        let cheap = Instrument { max_limit_size: Qty(Decimal::MAX), ..most_of(InstKind::Spot) };
-        assert_eq!(most(&cheap, "0.00001"), "100000000000", "a million dollars of a coin worth nothing");
-        assert_eq!(most(&most_of(InstKind::Spot), "0"), swap().max_limit_size.to_string(), "no price");
+        let cheap = Instrument {
+            max_limit_size: Qty(Decimal::MAX),
+            ..most_of(InstKind::Spot)
+        };
+        assert_eq!(
+            most(&cheap, "0.00001"),
+            "100000000000",
+            "a million dollars of a coin worth nothing"
+        );
+        assert_eq!(
+            most(&most_of(InstKind::Spot), "0"),
+            swap().max_limit_size.to_string(),
+            "no price"
+        );
     }
 
     proptest! {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bps, ClOrdId, ContenderId, InstId, Ms, Price, Qty, RunId, Usd};
 
-/// Until when, and how near to the price it was thought of at, an entry may leave. After that it is over, not chased.
+/// Until when, and how near to the price it was thought of at, an entry may leave. After that it is
+/// over, not chased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoodFor {
     /// Last instant, venue time.
@@ -19,13 +20,20 @@ impl GoodFor {
     /// Why an entry may not leave any more, with the price of now; `None`: it may.
     pub fn over(&self, now: Ms, price: Option<Price>) -> Option<String> {
         if now > self.until {
-            return Some(format!("its time was over {} ms ago", now.since(self.until).0));
+            return Some(format!(
+                "its time was over {} ms ago",
+                now.since(self.until).0
+            ));
         }
         let Some(moved) = price.and_then(|price| self.moved(price)) else {
             return Some("there is no price to hold it to".to_owned());
         };
-        (moved > Decimal::from(self.within.0))
-            .then(|| format!("the price has moved {moved} bps since; at most {}", self.within.0))
+        (moved > Decimal::from(self.within.0)).then(|| {
+            format!(
+                "the price has moved {moved} bps since; at most {}",
+                self.within.0
+            )
+        })
     }
 
     /// How far a price is from the one it was thought of at, in hundredths of a percent.
@@ -67,7 +75,11 @@ impl Side {
     }
     /// The side that moves a position by `delta`.
     pub fn of(delta: Qty) -> Side {
-        if delta < Qty::ZERO { Side::Sell } else { Side::Buy }
+        if delta < Qty::ZERO {
+            Side::Sell
+        } else {
+            Side::Buy
+        }
     }
     /// Reads `buy` or `sell`.
     pub fn parse(text: &str) -> Option<Side> {
@@ -105,7 +117,14 @@ impl OrdType {
     }
     /// Reads OKX's `ordType`; `None` for the kinds we never send.
     pub fn parse(text: &str) -> Option<OrdType> {
-        [OrdType::Limit, OrdType::Ioc, OrdType::PostOnly, OrdType::Market].into_iter().find(|t| t.okx() == text)
+        [
+            OrdType::Limit,
+            OrdType::Ioc,
+            OrdType::PostOnly,
+            OrdType::Market,
+        ]
+        .into_iter()
+        .find(|t| t.okx() == text)
     }
 }
 
@@ -137,7 +156,16 @@ impl Purpose {
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Purpose> {
         use Purpose as P;
-        [P::Entry, P::Exit, P::Stop, P::Flatten, P::Repair, P::Liquidation].into_iter().find(|p| p.as_str() == text)
+        [
+            P::Entry,
+            P::Exit,
+            P::Stop,
+            P::Flatten,
+            P::Repair,
+            P::Liquidation,
+        ]
+        .into_iter()
+        .find(|p| p.as_str() == text)
     }
 }
 
@@ -158,7 +186,12 @@ pub enum WorkingPolicy {
     /// Limit at the far touch plus a collar, immediate or cancel; what is left is tried again.
     IocLimit { collar: Bps, tries: u32 },
     /// Rest at the near touch; when `ttl` has passed on the venue's clock, do what `then` says.
-    PostOnly { ttl: Ms, then: Then, collar: Bps, tries: u32 },
+    PostOnly {
+        ttl: Ms,
+        then: Then,
+        collar: Bps,
+        tries: u32,
+    },
     /// Market order that the venue stops at `slippage` from the touch, if one is given.
     Market { slippage: Option<Bps> },
 }
@@ -206,7 +239,8 @@ impl std::str::FromStr for Retire {
     }
 }
 
-/// One order somebody wants, complete to the last digit. Nothing after this point changes its size or price.
+/// One order somebody wants, complete to the last digit. Nothing after this point changes its size
+/// or price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderIntent {
     pub cl_ord_id: ClOrdId,
@@ -249,7 +283,8 @@ impl OrderIntent {
         self.purpose == Purpose::Entry
     }
 
-    /// Under whose name its progress is told: a repair is not the contender's own and does not stand in the way of its own.
+    /// Under whose name its progress is told: a repair is not the contender's own and does not
+    /// stand in the way of its own.
     pub fn lane(&self) -> ContenderId {
         lane(self.purpose, &self.contender)
     }
@@ -257,7 +292,11 @@ impl OrderIntent {
 
 /// See [`OrderIntent::lane`].
 pub fn lane(purpose: Purpose, contender: &ContenderId) -> ContenderId {
-    if purpose == Purpose::Repair { ContenderId::system() } else { contender.clone() }
+    if purpose == Purpose::Repair {
+        ContenderId::system()
+    } else {
+        contender.clone()
+    }
 }
 
 #[cfg(test)]
@@ -294,7 +333,11 @@ pub mod tests {
 
     #[test]
     fn an_entry_is_over_when_its_time_or_its_price_is() {
-        let good_for = GoodFor { until: Ms(100), price: Price(Decimal::ONE_HUNDRED), within: Bps(20) };
+        let good_for = GoodFor {
+            until: Ms(100),
+            price: Price(Decimal::ONE_HUNDRED),
+            within: Bps(20),
+        };
         let check = |now: i64, price: Option<&str>, expected: Option<&str>| {
             let found = good_for.over(Ms(now), price.map(|price| price.parse().unwrap()));
             assert_eq!(found.as_deref(), expected);
@@ -303,8 +346,16 @@ pub mod tests {
         check(101, Some("100"), Some("its time was over 1 ms ago"));
         check(50, Some("100.20"), None);
         check(50, Some("99.80"), None);
-        check(50, Some("100.21"), Some("the price has moved 21 bps since; at most 20"));
-        check(50, Some("99.79"), Some("the price has moved 21 bps since; at most 20"));
+        check(
+            50,
+            Some("100.21"),
+            Some("the price has moved 21 bps since; at most 20"),
+        );
+        check(
+            50,
+            Some("99.79"),
+            Some("the price has moved 21 bps since; at most 20"),
+        );
         check(50, None, Some("there is no price to hold it to"));
     }
 }

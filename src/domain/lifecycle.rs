@@ -1,8 +1,8 @@
 //! The life of an order: thirteen states and the moves between them.
 //!
-//! [`OrderState::on`] is the whole table: (state, event) → state. The database holds the same pairs in
-//! `order_transitions`, with a trigger that refuses any other (a test compares the two), so a bug cannot
-//! write an illegal step.
+//! [`OrderState::on`] is the whole table: (state, event) → state. The database holds the same pairs
+//! in `order_transitions`, with a trigger that refuses any other (a test compares the two), so a
+//! bug cannot write an illegal step.
 
 use serde::{Deserialize, Serialize};
 
@@ -92,12 +92,18 @@ impl OrderState {
 
     /// Nothing more can happen, except that a cancelled order may still learn of a late fill.
     pub const fn is_final(self) -> bool {
-        matches!(self, Suppressed | Blocked | Filled | Canceled | Rejected | Expired)
+        matches!(
+            self,
+            Suppressed | Blocked | Filled | Canceled | Rejected | Expired
+        )
     }
 
     /// May it be alive at the venue, as far as we know?
     pub const fn may_be_live(self) -> bool {
-        matches!(self, Intended | Sent | Unknown | Acked | PartiallyFilled | CancelRequested)
+        matches!(
+            self,
+            Intended | Sent | Unknown | Acked | PartiallyFilled | CancelRequested
+        )
     }
 
     /// What becomes of an order when something happens to it: the whole table.
@@ -116,22 +122,36 @@ impl OrderState {
             (Intended | Sent, H::Doubted) => true,
             (
                 Intended | Sent | Unknown,
-                H::Lapsed | H::Refused | H::Shown | H::PartFilled | H::CancelAsked | H::Filled | H::Canceled,
+                H::Lapsed
+                | H::Refused
+                | H::Shown
+                | H::PartFilled
+                | H::CancelAsked
+                | H::Filled
+                | H::Canceled,
             ) => true,
             // Once the venue has it, it is never refused and never lapses.
             (Acked, H::PartFilled | H::CancelAsked | H::Filled | H::Canceled | H::Doubted) => true,
             (PartiallyFilled, H::CancelAsked | H::Filled | H::Canceled | H::Doubted) => true,
             // A cancel may be refused, or lose against fills.
-            (CancelRequested, H::Shown | H::PartFilled | H::Filled | H::Canceled | H::Doubted) => true,
+            (CancelRequested, H::Shown | H::PartFilled | H::Filled | H::Canceled | H::Doubted) => {
+                true
+            }
             (Intended | Sent | Unknown | Acked | PartiallyFilled | CancelRequested, _) => false,
             (Suppressed | Blocked | Filled | Canceled | Rejected | Expired, _) => false,
         };
-        if legal { Ok(to) } else { Err(IllegalMove { from: self, to }) }
+        if legal {
+            Ok(to)
+        } else {
+            Err(IllegalMove { from: self, to })
+        }
     }
 
     /// Where it may go from here.
     pub fn next(self) -> impl Iterator<Item = OrderState> {
-        Happened::ALL.into_iter().filter_map(move |event| self.on(event).ok())
+        Happened::ALL
+            .into_iter()
+            .filter_map(move |event| self.on(event).ok())
     }
 
     /// One step, or why not.
@@ -139,7 +159,10 @@ impl OrderState {
     /// # Errors
     /// When nothing that can happen in this state leads there.
     pub fn go(self, to: OrderState) -> Result<OrderState, IllegalMove> {
-        match Happened::ALL.into_iter().find(|event| event.leads_to() == to) {
+        match Happened::ALL
+            .into_iter()
+            .find(|event| event.leads_to() == to)
+        {
             Some(event) => self.on(event),
             None => Err(IllegalMove { from: self, to }),
         }
@@ -244,13 +267,19 @@ mod tests {
                 }
             }
         }
-        assert_eq!(legal, 43, "the table changed: change order_transitions in a new migration too");
+        assert_eq!(
+            legal, 43,
+            "the table changed: change order_transitions in a new migration too"
+        );
     }
 
     #[test]
     fn nothing_is_rejected_once_the_venue_has_it() {
         for state in [Acked, PartiallyFilled, CancelRequested] {
-            assert!(state.go(Rejected).is_err() && state.go(Expired).is_err(), "{state}");
+            assert!(
+                state.go(Rejected).is_err() && state.go(Expired).is_err(),
+                "{state}"
+            );
         }
     }
 }

@@ -32,7 +32,9 @@ pub use equity::EquityBook;
 pub use halt::{Case, Trouble};
 pub use ids::{ClOrdId, ContenderId, InstId, OrderId, RunId, TradeId, VenueOrdId};
 pub use instrument::{InstKind, InstState, Instrument};
-pub use intent::{GoodFor, OrdType, OrderIntent, Purpose, Retire, Side, StopSpec, Then, WorkingPolicy};
+pub use intent::{
+    GoodFor, OrdType, OrderIntent, Purpose, Retire, Side, StopSpec, Then, WorkingPolicy,
+};
 pub use lifecycle::{Happened, IllegalMove, OrderState};
 pub use order::{Fill, Liquidity, Order, VenueReport, VenueStatus};
 pub use rule::{Action, Limit, Limits, Reach, Release, Rule, Unit};

@@ -2,7 +2,8 @@
 //!
 //! Venue reports may come late, twice and in any order. Joining them is commutative, associative
 //! and idempotent: quantities only grow, a final state absorbs, fills are a set. Two different
-//! final states, or more filled than was ordered, cannot be joined: that is an error which stops trading.
+//! final states, or more filled than was ordered, cannot be joined: that is an error which stops
+//! trading.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::units::quotient;
 use super::{
-    AlgoState, ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
-    RunId, Side, TradeId, VenueOrdId,
+    AlgoState, ContenderId, IllegalMove, InstId, Ms, OrdType, OrderId, OrderIntent, OrderState,
+    Price, Purpose, Qty, RunId, Side, TradeId, VenueOrdId,
 };
 
 /// Did the fill add to the book or take from it?
@@ -125,11 +126,16 @@ pub struct FillFacts {
 impl FillFacts {
     /// What a fill says.
     pub fn of(fill: &Fill) -> Self {
-        Self { qty: fill.qty, price: fill.price, fee: fill.fee }
+        Self {
+            qty: fill.qty,
+            price: fill.price,
+            fee: fill.fee,
+        }
     }
 }
 
-/// Who tells of an execution. The venue's list is its ledger; a push is a message that may be spoilt on its way.
+/// Who tells of an execution. The venue's list is its ledger; a push is a message that may be
+/// spoilt on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Teller {
     Push,
@@ -160,19 +166,43 @@ pub enum FillNews {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     #[error("order {order} is {known:?} at the venue and now said to be {said:?}")]
-    TwoEnds { order: OrderId, known: VenueStatus, said: VenueStatus },
+    TwoEnds {
+        order: OrderId,
+        known: VenueStatus,
+        said: VenueStatus,
+    },
     #[error("order {order} over {qty} is said to have filled {filled}")]
-    Overfill { order: OrderId, qty: Qty, filled: Qty },
+    Overfill {
+        order: OrderId,
+        qty: Qty,
+        filled: Qty,
+    },
     #[error("order {order} is known as {known} and now called {said}")]
-    TwoNames { order: OrderId, known: VenueOrdId, said: VenueOrdId },
+    TwoNames {
+        order: OrderId,
+        known: VenueOrdId,
+        said: VenueOrdId,
+    },
     #[error("the venue's order {venue_id} is {order} and is now said to be {said}")]
-    OtherOrder { order: OrderId, venue_id: VenueOrdId, said: String },
+    OtherOrder {
+        order: OrderId,
+        venue_id: VenueOrdId,
+        said: String,
+    },
     #[error("order {order}: {source}")]
     Move { order: OrderId, source: IllegalMove },
     #[error("order {order} is {known} and is said to have filled {filled}")]
-    FilledAfterAll { order: OrderId, known: OrderState, filled: Qty },
+    FilledAfterAll {
+        order: OrderId,
+        known: OrderState,
+        filled: Qty,
+    },
     #[error("stop {stop} is {known} and now said to be {said}")]
-    TwoStopEnds { stop: String, known: AlgoState, said: AlgoState },
+    TwoStopEnds {
+        stop: String,
+        known: AlgoState,
+        said: AlgoState,
+    },
 }
 
 /// A change of state worth a row.
@@ -218,8 +248,23 @@ impl Order {
     }
 
     /// The same order as the database remembers it, in `state`, with the fills it has.
-    pub fn remembered(mut self, state: OrderState, fills: impl IntoIterator<Item = (TradeId, FillFacts)>) -> Self {
-        self.fills = fills.into_iter().map(|(trade, facts)| (trade, Told { facts, listed: false })).collect();
+    pub fn remembered(
+        mut self,
+        state: OrderState,
+        fills: impl IntoIterator<Item = (TradeId, FillFacts)>,
+    ) -> Self {
+        self.fills = fills
+            .into_iter()
+            .map(|(trade, facts)| {
+                (
+                    trade,
+                    Told {
+                        facts,
+                        listed: false,
+                    },
+                )
+            })
+            .collect();
         self.cancel_requested = state == OrderState::CancelRequested;
         self.venue = match state {
             OrderState::Acked | OrderState::CancelRequested => Some(VenueStatus::Live),
@@ -247,7 +292,8 @@ impl Order {
         }
     }
 
-    /// The worst price it may fill at: its limit, or the one it is being moved to; else the decision's reference.
+    /// The worst price it may fill at: its limit, or the one it is being moved to; else the
+    /// decision's reference.
     pub fn worst_price(&self) -> Price {
         match (self.limit, self.moving, self.side) {
             (Some(limit), Some(moving), Side::Buy) => limit.max(moving),
@@ -267,7 +313,8 @@ impl Order {
         Qty(self.fills.values().map(|told| told.facts.qty.0).sum())
     }
 
-    /// Is a statement about this instrument, side and client order id (empty: none is told) about this order?
+    /// Is a statement about this instrument, side and client order id (empty: none is told) about
+    /// this order?
     pub fn is_told_of(&self, inst: &InstId, side: Side, cl_ord_id: &str) -> bool {
         // What the venue has made itself has no name of ours to compare.
         let nameless = matches!(self.purpose, Purpose::Stop | Purpose::Liquidation);
@@ -275,22 +322,40 @@ impl Order {
         self.inst == *inst && self.side == side && named
     }
 
-    /// Can an execution have come about at this price? One worse than the order's limit cannot, nor one that is far from all the
-    /// market has been when it was decided.
+    /// Can an execution have come about at this price? One worse than the order's limit cannot, nor
+    /// one that is far from all the market has been when it was decided.
     pub fn may_fill_at(&self, price: Price) -> bool {
         let limit = self.limit.map(|_| self.worst_price());
-        let within = limit.is_none_or(|limit| if self.side == Side::Buy { price <= limit } else { price >= limit });
+        let within = limit.is_none_or(|limit| {
+            if self.side == Side::Buy {
+                price <= limit
+            } else {
+                price >= limit
+            }
+        });
         let near = |price: Price| {
             let reference = self.reference.0;
-            reference.is_zero() || (price.0 >= quotient(reference, FAR) && price.0 <= reference.saturating_mul(FAR))
+            reference.is_zero()
+                || (price.0 >= quotient(reference, FAR) && price.0 <= reference.saturating_mul(FAR))
         };
         price > Price::ZERO && within && near(price)
     }
 
-    /// Does a push agree with itself: do the fills we hold and the one it tells make the size and the average that it tells? Only
-    /// where they are all the fills there are; `None`: it does not tell enough.
-    pub fn adds_up(&self, trade: &TradeId, told: &FillFacts, filled: Qty, average: Option<Price>) -> Option<bool> {
-        let others = self.fills.iter().filter(|(id, _)| *id != trade).map(|(_, told)| &told.facts);
+    /// Does a push agree with itself: do the fills we hold and the one it tells make the size and
+    /// the average that it tells? Only where they are all the fills there are; `None`: it does not
+    /// tell enough.
+    pub fn adds_up(
+        &self,
+        trade: &TradeId,
+        told: &FillFacts,
+        filled: Qty,
+        average: Option<Price>,
+    ) -> Option<bool> {
+        let others = self
+            .fills
+            .iter()
+            .filter(|(id, _)| *id != trade)
+            .map(|(_, told)| &told.facts);
         let mut sums = Some((Decimal::ZERO, Decimal::ZERO));
         for facts in others.chain([told]) {
             sums = sums.and_then(|(qty, value): (Decimal, Decimal)| {
@@ -298,7 +363,9 @@ impl Order {
                 Some((qty.checked_add(facts.qty.0)?, value.checked_add(worth)?))
             });
         }
-        let Some((qty, value)) = sums else { return Some(false) };
+        let Some((qty, value)) = sums else {
+            return Some(false);
+        };
         if qty > filled.max(self.filled).0 {
             return Some(false);
         }
@@ -323,7 +390,8 @@ impl Order {
         self.fills.contains_key(trade)
     }
 
-    /// Takes a word on an execution. One that fills more than was ordered counts all the same: it is there.
+    /// Takes a word on an execution. One that fills more than was ordered counts all the same: it
+    /// is there.
     pub fn add_fill(&mut self, trade: TradeId, facts: FillFacts, by: Teller) -> FillNews {
         let listed = by == Teller::List;
         let news = match self.fills.get_mut(&trade) {
@@ -331,7 +399,11 @@ impl Order {
                 told.listed |= listed;
                 return FillNews::Known;
             }
-            Some(told) if !listed => return FillNews::Doubtful { booked: told.facts.clone() },
+            Some(told) if !listed => {
+                return FillNews::Doubtful {
+                    booked: told.facts.clone(),
+                };
+            }
             Some(told) => {
                 let was = std::mem::replace(&mut told.facts, facts.clone());
                 told.listed = true;
@@ -351,8 +423,8 @@ impl Order {
         news
     }
 
-    /// Proven absent at the venue, which may have known it once and forgotten it: an order that ended
-    /// without a fill is forgotten after two hours. Its fills, if any, were booked before.
+    /// Proven absent at the venue, which may have known it once and forgotten it: an order that
+    /// ended without a fill is forgotten after two hours. Its fills, if any, were booked before.
     pub fn forgotten(&mut self) -> Result<Option<Step>, Contradiction> {
         let from = self.state();
         if from.is_final() {
@@ -371,9 +443,16 @@ impl Order {
             Some(_) => OrderState::Canceled,
             None => OrderState::Expired,
         };
-        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+        from.go(to).map_err(|source| Contradiction::Move {
+            order: self.id.clone(),
+            source,
+        })?;
         self.venue = end;
-        self.local = if to == OrderState::Expired { to } else { OrderState::Intended };
+        self.local = if to == OrderState::Expired {
+            to
+        } else {
+            OrderState::Intended
+        };
         Ok(Some(Step { from, to }))
     }
 
@@ -390,7 +469,10 @@ impl Order {
         if to == OrderState::Sent && from != OrderState::Intended {
             return Ok(None);
         }
-        from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+        from.go(to).map_err(|source| Contradiction::Move {
+            order: self.id.clone(),
+            source,
+        })?;
         self.local = to;
         Ok(Some(Step { from, to }))
     }
@@ -411,14 +493,15 @@ impl Order {
         self.unwanted = true;
     }
 
-    /// Was it ended by somebody's wish, ours to let it rest no longer aside? OKX: cancelSource 1 is the user, 20 the dead
-    /// man's switch.
+    /// Was it ended by somebody's wish, ours to let it rest no longer aside? OKX: cancelSource 1 is
+    /// the user, 20 the dead man's switch.
     pub fn is_given_up(&self) -> bool {
         let by_hand = matches!(self.cancel_source.as_deref(), Some("1" | "20"));
         self.unwanted || (by_hand && !self.cancel_requested)
     }
 
-    /// It is being moved: until the venue speaks it may rest at the worst of all the prices it was moved to.
+    /// It is being moved: until the venue speaks it may rest at the worst of all the prices it was
+    /// moved to.
     pub fn moving_to(&mut self, limit: Price) {
         self.moving = Some(match (self.moving, self.side) {
             (Some(other), Side::Buy) => other.max(limit),
@@ -445,7 +528,8 @@ impl Order {
         }
         let from = self.state();
         let joined = match (self.venue, report.status) {
-            (Some(VenueStatus::Filled), VenueStatus::Canceled) | (Some(VenueStatus::Canceled), VenueStatus::Filled) => {
+            (Some(VenueStatus::Filled), VenueStatus::Canceled)
+            | (Some(VenueStatus::Canceled), VenueStatus::Filled) => {
                 return Err(Contradiction::TwoEnds {
                     order: self.id.clone(),
                     known: self.venue.expect("matched as Some"),
@@ -474,7 +558,10 @@ impl Order {
         next.local = OrderState::Intended;
         let to = next.state();
         if from != to {
-            from.go(to).map_err(|source| Contradiction::Move { order: self.id.clone(), source })?;
+            from.go(to).map_err(|source| Contradiction::Move {
+                order: self.id.clone(),
+                source,
+            })?;
         }
         *self = next;
         Ok((from != to).then_some(Step { from, to }))

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::inputs::RunInputs;
 use super::model::ModelFact;
 use super::{
-    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, GoodFor, InstId, Instrument, Ms, OrderId,
-    OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop, TradingState, Usd, VenueOrdId,
+    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, GoodFor, InstId,
+    Instrument, Ms, OrderId, OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop,
+    TradingState, Usd, VenueOrdId,
 };
 
 /// What began a run.
@@ -233,7 +234,8 @@ pub enum Record {
         reason: String,
         at: Ms,
     },
-    /// What the venue holds of a position (`BTC-USDT-SWAP`) or a currency (`USDT`) that is not ours.
+    /// What the venue holds of a position (`BTC-USDT-SWAP`) or a currency (`USDT`) that is not
+    /// ours.
     Baseline {
         subject: String,
         amount: Decimal,

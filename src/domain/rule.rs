@@ -1,5 +1,5 @@
-//! The rules of the risk gate: a closed list, each with its code, unit, key, default, bounds and what a breach leads to.
-//! DESIGN's list; what each compares is in `risk/`.
+//! The rules of the risk gate: a closed list, each with its code, unit, key, default, bounds and
+//! what a breach leads to. DESIGN's list; what each compares is in `risk/`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -196,8 +196,16 @@ impl Limits {
     pub fn widest() -> Self {
         Self::from_each(|rule| {
             let spec = rule.spec();
-            let bound = if spec.key.ends_with("_min") { spec.bounds.0 } else { spec.bounds.1 };
-            Limit { value: Decimal::from(bound), action: spec.action, release: spec.release }
+            let bound = if spec.key.ends_with("_min") {
+                spec.bounds.0
+            } else {
+                spec.bounds.1
+            };
+            Limit {
+                value: Decimal::from(bound),
+                action: spec.action,
+                release: spec.release,
+            }
         })
     }
     /// A rule's limit.
@@ -219,7 +227,10 @@ impl Limits {
     /// The same with one number changed.
     #[must_use]
     pub fn with(mut self, rule: Rule, value: impl Into<Decimal>) -> Self {
-        self.0.get_mut(&rule).expect("made with one for each rule").value = value.into();
+        self.0
+            .get_mut(&rule)
+            .expect("made with one for each rule")
+            .value = value.into();
         self
     }
     /// The same with another consequence.
@@ -240,7 +251,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for rule in Rule::ALL {
             let spec = rule.spec();
-            assert!(seen.insert(rule.as_str()) && seen.insert(spec.key) | (rule.as_str() == spec.key), "{rule}");
+            assert!(
+                seen.insert(rule.as_str()) && seen.insert(spec.key) | (rule.as_str() == spec.key),
+                "{rule}"
+            );
             assert!(spec.bounds.0 < spec.bounds.1, "{rule}");
             assert_eq!(rule.as_str().parse(), Ok(*rule));
         }

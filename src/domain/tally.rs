@@ -1,5 +1,6 @@
-//! What each contender has done, counted from its fills: trades and turnover of the UTC day, losses in a row, when it
-//! last traded or lost. A fold over the same fills gives the same counts, so a restart forgets nothing.
+//! What each contender has done, counted from its fills: trades and turnover of the UTC day, losses
+//! in a row, when it last traded or lost. A fold over the same fills gives the same counts, so a
+//! restart forgets nothing.
 
 use std::collections::BTreeMap;
 
@@ -73,15 +74,25 @@ pub struct Tally {
 impl Tally {
     /// Counts one fill.
     pub fn count(&mut self, fill: &Counted<'_>) {
-        let counts = self.counts.entry((fill.contender.clone(), fill.inst.clone())).or_default();
+        let counts = self
+            .counts
+            .entry((fill.contender.clone(), fill.inst.clone()))
+            .or_default();
         let day = fill.at.utc_day();
         if day > counts.day {
-            (counts.day, counts.trades, counts.turnover, counts.fees) = (day, 0, Usd::ZERO, Decimal::ZERO);
+            (counts.day, counts.trades, counts.turnover, counts.fees) =
+                (day, 0, Usd::ZERO, Decimal::ZERO);
         }
         // A late word of yesterday counts for nothing of today.
         let today = day == counts.day;
-        counts.turnover = Usd(counts.turnover.0.saturating_add(if today { fill.value.0 } else { Decimal::ZERO }));
-        counts.fees = counts.fees.saturating_add(if today { fill.fee } else { Decimal::ZERO });
+        counts.turnover =
+            Usd(counts
+                .turnover
+                .0
+                .saturating_add(if today { fill.value.0 } else { Decimal::ZERO }));
+        counts.fees = counts
+            .fees
+            .saturating_add(if today { fill.fee } else { Decimal::ZERO });
         counts.last_fill = Some(fill.at);
         let (before, after) = fill.held;
         let adds = after.abs() > before.abs() || before.saturating_mul(after) < Decimal::ZERO;
@@ -90,25 +101,38 @@ impl Tally {
             counts.adding = Some(fill.order.clone());
         }
         counts.open_profit = counts.open_profit.saturating_add(fill.profit);
-        let closed = !before.is_zero() && (after.is_zero() || before.saturating_mul(after) < Decimal::ZERO);
+        let closed =
+            !before.is_zero() && (after.is_zero() || before.saturating_mul(after) < Decimal::ZERO);
         if closed {
-            let (of, streak) = self.losses_in_a_row.entry(fill.contender.clone()).or_default();
+            let (of, streak) = self
+                .losses_in_a_row
+                .entry(fill.contender.clone())
+                .or_default();
             if day > *of {
                 (*of, *streak) = (day, 0);
             }
             if counts.open_profit < Decimal::ZERO {
                 // One that a person has released is not counted again.
-                *streak += u32::from(self.forgiven.get(fill.contender).is_none_or(|until| fill.at > *until));
+                *streak += u32::from(
+                    self.forgiven
+                        .get(fill.contender)
+                        .is_none_or(|until| fill.at > *until),
+                );
                 counts.last_loss = Some(fill.at);
             } else {
                 *streak = 0;
             }
-            counts.last_over = Some(Over { at: fill.at, profit: counts.open_profit, by: fill.purpose });
+            counts.last_over = Some(Over {
+                at: fill.at,
+                profit: counts.open_profit,
+                by: fill.purpose,
+            });
             counts.open_profit = Decimal::ZERO;
         }
     }
 
-    /// A person has released the losing streaks of contenders: losses up to then do not count towards one.
+    /// A person has released the losing streaks of contenders: losses up to then do not count
+    /// towards one.
     pub fn forgive(&mut self, until: impl IntoIterator<Item = (ContenderId, Ms)>) {
         self.forgiven.extend(until);
     }
@@ -120,7 +144,10 @@ impl Tally {
 
     /// Orders of a contender that added to its sleeves in the UTC day of `now`.
     pub fn trades(&self, contender: &ContenderId, now: Ms) -> u32 {
-        self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.trades).sum()
+        self.of_day(now)
+            .filter(|((who, _), _)| who == contender)
+            .map(|(_, counts)| counts.trades)
+            .sum()
     }
 
     /// Value of all fills in the UTC day of `now`.
@@ -130,23 +157,36 @@ impl Tally {
 
     /// Value of a contender's fills in the UTC day of `now`.
     pub fn turnover_of(&self, contender: &ContenderId, now: Ms) -> Usd {
-        Usd(self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.turnover.0).sum())
+        Usd(self
+            .of_day(now)
+            .filter(|((who, _), _)| who == contender)
+            .map(|(_, counts)| counts.turnover.0)
+            .sum())
     }
 
-    /// Fees of a contender's fills in the UTC day of `now`, in the quote currency; negative is paid.
+    /// Fees of a contender's fills in the UTC day of `now`, in the quote currency; negative is
+    /// paid.
     pub fn fees_of(&self, contender: &ContenderId, now: Ms) -> Decimal {
-        self.of_day(now).filter(|((who, _), _)| who == contender).map(|(_, counts)| counts.fees).sum()
+        self.of_day(now)
+            .filter(|((who, _), _)| who == contender)
+            .map(|(_, counts)| counts.fees)
+            .sum()
     }
 
     /// Trades of a contender closed at a loss, one after the other, in the UTC day of `now`.
     pub fn losses_in_a_row(&self, contender: &ContenderId, now: Ms) -> u32 {
-        let today = self.losses_in_a_row.get(contender).filter(|(day, _)| *day == now.utc_day());
+        let today = self
+            .losses_in_a_row
+            .get(contender)
+            .filter(|(day, _)| *day == now.utc_day());
         today.map_or(0, |(_, streak)| *streak)
     }
 
     fn of_day(&self, now: Ms) -> impl Iterator<Item = (&(ContenderId, InstId), &Counts)> {
         let day = now.utc_day();
-        self.counts.iter().filter(move |(_, counts)| counts.day == day)
+        self.counts
+            .iter()
+            .filter(move |(_, counts)| counts.day == day)
     }
 }
 
@@ -154,7 +194,8 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// Fills of one contender, each `held-before>held-after profit`, one second apart; then `trades streak`.
+    /// Fills of one contender, each `held-before>held-after profit`, one second apart; then `trades
+    /// streak`.
     #[track_caller]
     fn check(story: &str, expected: &str) {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
@@ -178,11 +219,25 @@ mod tests {
         let now = Ms(3_600_000);
         let fills = Decimal::from(story.split("; ").count() as u64);
         assert_eq!(
-            (tally.fees_of(&contender, now), tally.fees_of(&contender, now.plus(Ms::days(1)))),
+            (
+                tally.fees_of(&contender, now),
+                tally.fees_of(&contender, now.plus(Ms::days(1)))
+            ),
             (-fills, Decimal::ZERO)
         );
-        assert_eq!(format!("{} {}", tally.trades(&contender, now), tally.losses_in_a_row(&contender, now)), expected);
-        assert_eq!(tally.trades(&contender, now.plus(Ms::days(1))), 0, "another day");
+        assert_eq!(
+            format!(
+                "{} {}",
+                tally.trades(&contender, now),
+                tally.losses_in_a_row(&contender, now)
+            ),
+            expected
+        );
+        assert_eq!(
+            tally.trades(&contender, now.plus(Ms::days(1))),
+            0,
+            "another day"
+        );
     }
 
     #[test]
@@ -209,7 +264,10 @@ mod tests {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
         let mut fill = |order: &str, at: Ms, held: (i64, i64), profit: i64| {
-            let (order, held) = (OrderId::from(order), (Decimal::from(held.0), Decimal::from(held.1)));
+            let (order, held) = (
+                OrderId::from(order),
+                (Decimal::from(held.0), Decimal::from(held.1)),
+            );
             let (value, profit) = (Usd(Decimal::TEN), Decimal::from(profit));
             let (contender, inst) = (&contender, &inst);
             tally.count(&Counted {
@@ -223,8 +281,13 @@ mod tests {
                 held,
                 at,
             });
-            let shown =
-                |at: Ms| (tally.trades(contender, at), tally.turnover(at), tally.losses_in_a_row(contender, at));
+            let shown = |at: Ms| {
+                (
+                    tally.trades(contender, at),
+                    tally.turnover(at),
+                    tally.losses_in_a_row(contender, at),
+                )
+            };
             shown(at)
         };
         let (day, next) = (Ms::days(3), Ms::days(4));
@@ -241,44 +304,99 @@ mod tests {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
         tally.forgive([(contender.clone(), Ms(2000))]);
-        for (at, held) in [(1000, (0, 5)), (2000, (5, 0)), (3000, (0, 5)), (4000, (5, 0))] {
+        for (at, held) in [
+            (1000, (0, 5)),
+            (2000, (5, 0)),
+            (3000, (0, 5)),
+            (4000, (5, 0)),
+        ] {
             let order = OrderId::new(format!("o{at}"));
             let held = (Decimal::from(held.0), Decimal::from(held.1));
             let (value, profit, at) = (Usd(Decimal::ONE), -Decimal::ONE, Ms(at));
             let (contender, inst, fee, purpose) = (&contender, &inst, Decimal::ZERO, None);
-            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
+            tally.count(&Counted {
+                contender,
+                inst,
+                order: &order,
+                value,
+                profit,
+                fee,
+                purpose,
+                held,
+                at,
+            });
         }
         assert_eq!(tally.losses_in_a_row(&contender, Ms(5000)), 1);
-        assert_eq!(tally.of(&contender, &inst).unwrap().last_loss, Some(Ms(4000)));
+        assert_eq!(
+            tally.of(&contender, &inst).unwrap().last_loss,
+            Some(Ms(4000))
+        );
     }
 
     #[test]
     fn a_trade_that_is_over_is_told_with_what_it_made_and_what_closed_it() {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
-        let story =
-            [("o1", (0, 5), -1, Purpose::Entry), ("o2", (5, 2), 4, Purpose::Exit), ("s", (2, 0), -9, Purpose::Stop)];
+        let story = [
+            ("o1", (0, 5), -1, Purpose::Entry),
+            ("o2", (5, 2), 4, Purpose::Exit),
+            ("s", (2, 0), -9, Purpose::Stop),
+        ];
         for (at, (order, held, profit, purpose)) in (1..).zip(story) {
             let held = (Decimal::from(held.0), Decimal::from(held.1));
             let (order, profit) = (OrderId::from(order), Decimal::from(profit));
             let (value, purpose, at) = (Usd(Decimal::ONE), Some(purpose), Ms(at));
             let (contender, inst, fee) = (&contender, &inst, -Decimal::ONE);
-            assert_eq!(tally.of(contender, inst).and_then(|counts| counts.last_over), None, "not before it is");
-            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
+            assert_eq!(
+                tally
+                    .of(contender, inst)
+                    .and_then(|counts| counts.last_over),
+                None,
+                "not before it is"
+            );
+            tally.count(&Counted {
+                contender,
+                inst,
+                order: &order,
+                value,
+                profit,
+                fee,
+                purpose,
+                held,
+                at,
+            });
         }
-        let over = Over { at: Ms(3), profit: Decimal::from(-6), by: Some(Purpose::Stop) };
+        let over = Over {
+            at: Ms(3),
+            profit: Decimal::from(-6),
+            by: Some(Purpose::Stop),
+        };
         assert_eq!(tally.of(&contender, &inst).unwrap().last_over, Some(over));
     }
 
     #[test]
     fn two_fills_of_one_order_are_one_trade() {
-        let (contender, inst, order) = (ContenderId::from("a"), InstId::from("X"), OrderId::from("o"));
+        let (contender, inst, order) = (
+            ContenderId::from("a"),
+            InstId::from("X"),
+            OrderId::from("o"),
+        );
         let mut tally = Tally::default();
         for held in [(0, 2), (2, 5)] {
             let held = (Decimal::from(held.0), Decimal::from(held.1));
             let (value, profit, at) = (Usd(Decimal::ONE), Decimal::ZERO, Ms(0));
             let (contender, inst, fee, purpose) = (&contender, &inst, Decimal::ZERO, None);
-            tally.count(&Counted { contender, inst, order: &order, value, profit, fee, purpose, held, at });
+            tally.count(&Counted {
+                contender,
+                inst,
+                order: &order,
+                value,
+                profit,
+                fee,
+                purpose,
+                held,
+                at,
+            });
         }
         assert_eq!(tally.trades(&contender, Ms(0)), 1);
         assert_eq!(tally.turnover(Ms(0)), Usd(Decimal::TWO));

@@ -29,7 +29,9 @@ impl TradingState {
     }
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::ReduceOnly, Self::Halted].into_iter().find(|state| state.as_str() == text)
+        [Self::Active, Self::ReduceOnly, Self::Halted]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 
@@ -126,7 +128,8 @@ pub const KILL: &str = "kill";
 pub struct Standing(pub Vec<Restriction>);
 
 impl Standing {
-    /// The strictest state for an order of a contender in an instrument, with the restriction that says so.
+    /// The strictest state for an order of a contender in an instrument, with the restriction that
+    /// says so.
     pub fn of(&self, contender: &ContenderId, inst: &InstId) -> Option<&Restriction> {
         let covering = self.0.iter().filter(|r| r.scope.covers(contender, inst));
         // Of two alike the one that is judged on the venue's position.
@@ -135,25 +138,46 @@ impl Standing {
 
     /// The strictest state for a contender as a whole: the system's or its own.
     pub fn of_contender(&self, contender: &ContenderId) -> TradingState {
-        self.state(&Scope::System).max(self.state(&Scope::Contender(contender.clone())))
+        self.state(&Scope::System)
+            .max(self.state(&Scope::Contender(contender.clone())))
     }
 
     /// The strictest state of a scope itself.
     pub fn state(&self, scope: &Scope) -> TradingState {
-        self.0.iter().filter(|r| r.scope == *scope).map(|r| r.state).max().unwrap_or_default()
+        self.0
+            .iter()
+            .filter(|r| r.scope == *scope)
+            .map(|r| r.state)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Puts a restriction in force. `false`: one of its name, at least as strict, is already.
     pub fn latch(&mut self, new: Restriction) -> bool {
-        if let Some(old) = self.0.iter_mut().find(|r| r.scope == new.scope && r.cause == new.cause) {
+        if let Some(old) = self
+            .0
+            .iter_mut()
+            .find(|r| r.scope == new.scope && r.cause == new.cause)
+        {
             // For ever is longer than until any day.
             let ends = |r: &Restriction| r.until.map_or(i64::MAX, |until| until.0);
             let flatten = new.flatten && !old.flatten && !old.flattened;
             let stricter = new.state > old.state || flatten || ends(&new) > ends(old);
             if stricter {
-                let until = if ends(&new) > ends(old) { new.until } else { old.until };
+                let until = if ends(&new) > ends(old) {
+                    new.until
+                } else {
+                    old.until
+                };
                 let (state, flatten) = (new.state.max(old.state), flatten || old.flatten);
-                *old = Restriction { since: old.since, state, until, flatten, flattened: old.flattened, ..new };
+                *old = Restriction {
+                    since: old.since,
+                    state,
+                    until,
+                    flatten,
+                    flattened: old.flattened,
+                    ..new
+                };
             }
             return stricter;
         }
@@ -189,7 +213,12 @@ pub struct Shield {
 mod tests {
     use super::*;
 
-    fn restriction(scope: &str, cause: &str, state: TradingState, until: Option<i64>) -> Restriction {
+    fn restriction(
+        scope: &str,
+        cause: &str,
+        state: TradingState,
+        until: Option<i64>,
+    ) -> Restriction {
         let scope = Scope::parse(scope).unwrap();
         let until = until.map(Ms);
         Restriction {
@@ -207,8 +236,18 @@ mod tests {
     #[test]
     fn the_strictest_restriction_that_covers_an_order_decides() {
         let mut standing = Standing::default();
-        assert!(standing.latch(restriction("contender:a", "repeats", TradingState::ReduceOnly, None)));
-        assert!(standing.latch(restriction("instrument:X", "kill", TradingState::Halted, None)));
+        assert!(standing.latch(restriction(
+            "contender:a",
+            "repeats",
+            TradingState::ReduceOnly,
+            None
+        )));
+        assert!(standing.latch(restriction(
+            "instrument:X",
+            "kill",
+            TradingState::Halted,
+            None
+        )));
         let of = |who: &str, inst: &str| standing.of(&who.into(), &inst.into()).map(|r| r.state);
         assert_eq!(of("a", "X"), Some(TradingState::Halted));
         assert_eq!(of("a", "Y"), Some(TradingState::ReduceOnly));
@@ -220,14 +259,32 @@ mod tests {
         let mut standing = Standing::default();
         let daily = || restriction("system", "daily_loss", TradingState::ReduceOnly, Some(100));
         assert!(standing.latch(daily()) && !standing.latch(daily()));
-        assert!(standing.latch(Restriction { state: TradingState::Halted, ..daily() }));
+        assert!(standing.latch(Restriction {
+            state: TradingState::Halted,
+            ..daily()
+        }));
         assert!(!standing.latch(daily()), "never laxer");
         let manual = restriction("contender:a", "repeats", TradingState::ReduceOnly, None);
         assert!(standing.latch(manual.clone()));
-        assert!(!standing.latch(Restriction { until: Some(Ms(500)), ..manual.clone() }), "for ever stays for ever");
-        assert!(standing.latch(Restriction { flatten: true, ..manual.clone() }));
+        assert!(
+            !standing.latch(Restriction {
+                until: Some(Ms(500)),
+                ..manual.clone()
+            }),
+            "for ever stays for ever"
+        );
+        assert!(standing.latch(Restriction {
+            flatten: true,
+            ..manual.clone()
+        }));
         (standing.0[1].flatten, standing.0[1].flattened) = (false, true);
-        assert!(!standing.latch(Restriction { flatten: true, ..manual }), "seen flat once is enough");
+        assert!(
+            !standing.latch(Restriction {
+                flatten: true,
+                ..manual
+            }),
+            "seen flat once is enough"
+        );
         assert_eq!(standing.state(&Scope::System), TradingState::Halted);
         assert!(standing.expire(Ms(99)).is_empty());
         assert_eq!(standing.expire(Ms(100)).len(), 1);
@@ -245,10 +302,17 @@ mod tests {
         let of = |state, until| restriction("system", "daily_loss", state, until);
         let (reduce, halt) = (TradingState::ReduceOnly, TradingState::Halted);
         // Longer, but laxer: the state stays, the end moves.
-        let longer = Restriction { since: Ms(50), why: "again".into(), ..of(reduce, Some(300)) };
+        let longer = Restriction {
+            since: Ms(50),
+            why: "again".into(),
+            ..of(reduce, Some(300))
+        };
         let (grown, kept) = put(of(halt, Some(100)), longer);
         assert!(grown);
-        assert_eq!((kept.state, kept.since, kept.until, kept.why.as_str()), (halt, Ms(1), Some(Ms(300)), "again"));
+        assert_eq!(
+            (kept.state, kept.since, kept.until, kept.why.as_str()),
+            (halt, Ms(1), Some(Ms(300)), "again")
+        );
         // Stricter, but shorter: the end stays.
         let (grown, kept) = put(of(reduce, Some(300)), of(halt, Some(100)));
         assert_eq!((grown, kept.state, kept.until), (true, halt, Some(Ms(300))));
@@ -257,26 +321,47 @@ mod tests {
         // As strict and as long: nothing new.
         assert!(!put(of(reduce, Some(300)), of(reduce, Some(300))).0);
         // A wish to be flat is kept until it was seen, and what was seen stays seen.
-        let flat = |until| Restriction { flatten: true, ..of(halt, until) };
+        let flat = |until| Restriction {
+            flatten: true,
+            ..of(halt, until)
+        };
         assert!(put(flat(Some(100)), of(halt, Some(300))).1.flatten);
         let (grown, kept) = put(of(halt, Some(300)), flat(Some(300)));
         assert!(grown && kept.flatten && !kept.flattened);
-        let seen = Restriction { flattened: true, ..of(halt, Some(100)) };
+        let seen = Restriction {
+            flattened: true,
+            ..of(halt, Some(100))
+        };
         let (grown, kept) = put(seen, flat(Some(300)));
         assert!(grown && !kept.flatten && kept.flattened);
         // Another cause or scope is a latch of its own.
         let mut two = Standing::default();
         two.latch(of(reduce, None));
         assert!(two.latch(restriction("system", "drawdown", reduce, None)) && two.0.len() == 2);
-        assert!(two.latch(restriction("contender:a", "daily_loss", reduce, None)) && two.0.len() == 3);
+        assert!(
+            two.latch(restriction("contender:a", "daily_loss", reduce, None)) && two.0.len() == 3
+        );
     }
 
     #[test]
     fn of_two_alike_the_one_that_is_judged_on_the_venues_position_decides() {
         let mut standing = Standing::default();
-        standing.latch(restriction("system", "daily_loss", TradingState::ReduceOnly, None));
-        standing.latch(restriction("contender:a", "repeats", TradingState::ReduceOnly, None));
-        assert_eq!(standing.of(&"a".into(), &"X".into()).map(Restriction::id), Some("system/daily_loss".to_owned()));
+        standing.latch(restriction(
+            "system",
+            "daily_loss",
+            TradingState::ReduceOnly,
+            None,
+        ));
+        standing.latch(restriction(
+            "contender:a",
+            "repeats",
+            TradingState::ReduceOnly,
+            None,
+        ));
+        assert_eq!(
+            standing.of(&"a".into(), &"X".into()).map(Restriction::id),
+            Some("system/daily_loss".to_owned())
+        );
     }
 
     #[test]
@@ -286,7 +371,10 @@ mod tests {
             (TradingState::ReduceOnly, "reduce_only"),
             (TradingState::Halted, "halted"),
         ] {
-            assert_eq!((state.as_str(), TradingState::parse(word)), (word, Some(state)));
+            assert_eq!(
+                (state.as_str(), TradingState::parse(word)),
+                (word, Some(state))
+            );
         }
         assert_eq!(TradingState::parse("open"), None);
     }

@@ -43,7 +43,8 @@ decimal_unit! {
     Price
 }
 decimal_unit! {
-    /// Size as the venue counts it: base units for spot, contracts for swaps. Signed where it is a position.
+    /// Size as the venue counts it: base units for spot, contracts for swaps. Signed where it is a
+    /// position.
     Qty
 }
 decimal_unit! {
@@ -52,7 +53,9 @@ decimal_unit! {
 }
 
 /// Hundredths of a percent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Bps(pub i32);
 
@@ -69,11 +72,15 @@ impl fmt::Display for Bps {
     }
 }
 
-/// A quotient that is always a number: what is divided by nothing, or by next to nothing, is as large as a decimal can be, so that
-/// whatever is compared with a limit is beyond it; nothing divided by nothing is nothing.
+/// A quotient that is always a number: what is divided by nothing, or by next to nothing, is as
+/// large as a decimal can be, so that whatever is compared with a limit is beyond it; nothing
+/// divided by nothing is nothing.
 pub fn quotient(value: Decimal, by: Decimal) -> Decimal {
     value.checked_div(by).unwrap_or_else(|| {
-        match (value.is_zero(), value.is_sign_negative() == by.is_sign_negative()) {
+        match (
+            value.is_zero(),
+            value.is_sign_negative() == by.is_sign_negative(),
+        ) {
             (true, _) => Decimal::ZERO,
             (false, true) => Decimal::MAX,
             (false, false) => Decimal::MIN,
@@ -88,7 +95,9 @@ pub fn quotient(value: Decimal, by: Decimal) -> Decimal {
 pub fn parse_decimal(text: &str) -> Result<Decimal, rust_decimal::Error> {
     match Decimal::from_str_exact(text) {
         Ok(value) => Ok(value),
-        Err(_) if text.contains('.') => Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')),
+        Err(_) if text.contains('.') => {
+            Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.'))
+        }
         Err(error) => Err(error),
     }
 }
@@ -99,21 +108,37 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
-        assert_eq!(parse_decimal(text).ok().map(|d| d.normalize().to_string()).as_deref(), expected, "{text}");
+        assert_eq!(
+            parse_decimal(text)
+                .ok()
+                .map(|d| d.normalize().to_string())
+                .as_deref(),
+            expected,
+            "{text}"
+        );
     }
 
     #[test]
     fn a_quotient_is_always_a_number() {
         let d = |text: &str| text.parse::<Decimal>().unwrap();
         assert_eq!(quotient(d("6"), d("4")), d("1.5"));
-        assert_eq!((quotient(d("0"), d("0")), quotient(d("1"), d("0"))), (Decimal::ZERO, Decimal::MAX));
-        assert_eq!(quotient(d("-10000000000"), d("0.0000000000000000000000000001")), Decimal::MIN);
+        assert_eq!(
+            (quotient(d("0"), d("0")), quotient(d("1"), d("0"))),
+            (Decimal::ZERO, Decimal::MAX)
+        );
+        assert_eq!(
+            quotient(d("-10000000000"), d("0.0000000000000000000000000001")),
+            Decimal::MIN
+        );
     }
 
     #[test]
     fn decimals_parse_as_the_venue_writes_them() {
         check("9999999999.0000000000000000", Some("9999999999"));
-        check("99999999999999.0000000000000000000000000", Some("99999999999999"));
+        check(
+            "99999999999999.0000000000000000000000000",
+            Some("99999999999999"),
+        );
         check("-0.001", Some("-0.001"));
         check("", None);
         check("1e5", None);

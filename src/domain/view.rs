@@ -1,4 +1,5 @@
-//! What the later stages see of the world: the newest market, the newest orders, and whether we may trade.
+//! What the later stages see of the world: the newest market, the newest orders, and whether we may
+//! trade.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::books::Holding;
 use super::units::quotient;
 use super::{
-    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId, Series, Side, Stop,
-    Tally,
+    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId,
+    Series, Side, Stop, Tally,
 };
 
 /// Best bid and ask, with the venue's own time.
@@ -27,7 +28,10 @@ pub struct Quote {
 impl Quote {
     /// Half way between bid and ask.
     pub fn mid(&self) -> Price {
-        Price(quotient(self.bid.0.saturating_add(self.ask.0), Decimal::TWO))
+        Price(quotient(
+            self.bid.0.saturating_add(self.ask.0),
+            Decimal::TWO,
+        ))
     }
     /// Positive, and bid below ask.
     pub fn is_sane(&self) -> bool {
@@ -49,7 +53,9 @@ pub struct InstMarket {
 impl InstMarket {
     /// What a position is worth by: the venue's mark, else the mid.
     pub fn mark_or_mid(&self) -> Option<Price> {
-        self.mark.map(|(price, _)| price).or_else(|| self.quote.map(|quote| quote.mid()))
+        self.mark
+            .map(|(price, _)| price)
+            .or_else(|| self.quote.map(|quote| quote.mid()))
     }
 
     /// The last closed bars of one size, oldest first; empty if that size is not followed.
@@ -64,7 +70,8 @@ pub struct MarketView {
     pub insts: BTreeMap<InstId, InstMarket>,
     /// Are all streams up and every instrument backfilled?
     pub live: bool,
-    /// What was said with a time ahead of the venue's clock, and was refused: how often, and when last.
+    /// What was said with a time ahead of the venue's clock, and was refused: how often, and when
+    /// last.
     #[serde(skip)]
     pub ahead: BTreeMap<InstId, (u64, Ms)>,
 }
@@ -80,7 +87,8 @@ pub struct Extras {
     /// Between two payments; `None`: not known.
     #[serde(default)]
     pub funding_every: Option<Ms>,
-    /// Dollars in all open contracts, and the change of their number over a day as a share; swaps only.
+    /// Dollars in all open contracts, and the change of their number over a day as a share; swaps
+    /// only.
     #[serde(default)]
     pub open_interest_usd: Option<Decimal>,
     #[serde(default)]
@@ -98,7 +106,8 @@ pub struct OpenOrder {
     pub state: OrderState,
     /// Still to be filled.
     pub leaves: Qty,
-    /// Worst price it may fill at: its limit, or one it may have been moved to; else the decision's reference.
+    /// Worst price it may fill at: its limit, or one it may have been moved to; else the decision's
+    /// reference.
     pub price: Price,
     /// Where it rests, as the venue said last.
     pub limit: Option<Price>,
@@ -165,7 +174,8 @@ pub struct OrdersView {
     pub strays: Vec<Stray>,
     /// What the venue holds of each instrument that is not ours.
     pub foreign: BTreeMap<InstId, Qty>,
-    /// Instruments in which the last read of the account does not fit our fills, until it does or is a case.
+    /// Instruments in which the last read of the account does not fit our fills, until it does or
+    /// is a case.
     pub doubts: BTreeMap<InstId, String>,
 }
 
@@ -191,16 +201,28 @@ pub struct Stray {
 impl OrdersView {
     /// Orders whose outcome is not proven.
     pub fn unknown(&self) -> impl Iterator<Item = &OpenOrder> {
-        self.open.values().filter(|order| order.state == OrderState::Unknown)
+        self.open
+            .values()
+            .filter(|order| order.state == OrderState::Unknown)
     }
-    /// Is the instrument frozen: an unknown order in it, a halt on it, or a doubt about what it holds? What halts
-    /// everything is in [`Readiness`].
+    /// Is the instrument frozen: an unknown order in it, a halt on it, or a doubt about what it
+    /// holds? What halts everything is in [`Readiness`].
     pub fn frozen(&self, inst: &InstId) -> Option<String> {
         if let Some(order) = self.unknown().find(|order| order.inst == *inst) {
-            return Some(format!("the outcome of order {} is not known yet", order.id));
+            return Some(format!(
+                "the outcome of order {} is not known yet",
+                order.id
+            ));
         }
-        if let Some(order) = self.open.values().find(|order| order.inst == *inst && order.state.is_final()) {
-            return Some(format!("fills of order {} are still being fetched", order.id));
+        if let Some(order) = self
+            .open
+            .values()
+            .find(|order| order.inst == *inst && order.state.is_final())
+        {
+            return Some(format!(
+                "fills of order {} are still being fetched",
+                order.id
+            ));
         }
         self.halts
             .iter()
@@ -211,21 +233,36 @@ impl OrdersView {
 
     /// What all sleeves hold of an instrument together.
     pub fn net(&self, inst: &InstId) -> Decimal {
-        self.holdings.iter().filter(|((_, on), _)| on == inst).map(|(_, held)| held.qty.0).sum()
+        self.holdings
+            .iter()
+            .filter(|((_, on), _)| on == inst)
+            .map(|(_, held)| held.qty.0)
+            .sum()
     }
 
-    /// The most and the least the account may come to hold of an instrument if every order that may be alive fills in
-    /// full on its side: worst case for exposure, unknown orders included. What is not ours counts too.
+    /// The most and the least the account may come to hold of an instrument if every order that may
+    /// be alive fills in full on its side: worst case for exposure, unknown orders included. What
+    /// is not ours counts too.
     pub fn worst_case(&self, inst: &InstId) -> (Qty, Qty) {
-        let net = self.net(inst).saturating_add(self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0));
+        let net = self
+            .net(inst)
+            .saturating_add(self.foreign.get(inst).map_or(Decimal::ZERO, |qty| qty.0));
         let leaves = |side: Side| -> Decimal {
-            self.open.values().filter(|o| o.inst == *inst && o.side == side).map(|o| o.leaves.0).sum()
+            self.open
+                .values()
+                .filter(|o| o.inst == *inst && o.side == side)
+                .map(|o| o.leaves.0)
+                .sum()
         };
-        (Qty(net.saturating_add(leaves(Side::Buy))), Qty(net.saturating_sub(leaves(Side::Sell))))
+        (
+            Qty(net.saturating_add(leaves(Side::Buy))),
+            Qty(net.saturating_sub(leaves(Side::Sell))),
+        )
     }
 }
 
-/// May opening orders leave? Set by the tracker and the supervisor, read by the gate and the executor.
+/// May opening orders leave? Set by the tracker and the supervisor, read by the gate and the
+/// executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// Not reconciled with the venue (yet, or any more).
@@ -250,7 +287,9 @@ impl Readiness {
     /// Why it is not ready.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Readiness::Reconciling(why) | Readiness::ReduceOnly(why) | Readiness::Halted(why) => Some(why),
+            Readiness::Reconciling(why) | Readiness::ReduceOnly(why) | Readiness::Halted(why) => {
+                Some(why)
+            }
             Readiness::Ready => None,
         }
     }

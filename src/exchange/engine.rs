@@ -37,16 +37,19 @@ pub struct EngineConfig {
     pub seed: u64,
     /// Venue seconds per wall second.
     pub speed: f64,
-    /// So many ended orders, fills, bills and the like are kept, the newest; `None`: all of them. What is open stays.
+    /// So many ended orders, fills, bills and the like are kept, the newest; `None`: all of them.
+    /// What is open stays.
     pub keep: Option<usize>,
     /// Where the ledger is kept; `None` keeps nothing.
     pub state: Option<PathBuf>,
     /// USDT in the account when it is new.
     pub deposit: Decimal,
     pub prices: Prices,
-    /// Orders are filled by whole bars (those of the recording, else minutes), as backtests fill them.
+    /// Orders are filled by whole bars (those of the recording, else minutes), as backtests fill
+    /// them.
     pub by_bar: bool,
-    /// Venue time at the first start; the present if none is given. A recording begins where it begins.
+    /// Venue time at the first start; the present if none is given. A recording begins where it
+    /// begins.
     pub begin: Option<Ms>,
 }
 
@@ -108,16 +111,31 @@ pub struct Interest(Mutex<BTreeMap<(String, String), usize>>);
 impl Interest {
     fn change(&self, channel: &str, inst: &str, up: bool) {
         let mut counts = self.0.lock().expect("no holder of this lock can panic");
-        let count = counts.entry((channel.to_owned(), inst.to_owned())).or_default();
-        *count = if up { *count + 1 } else { count.saturating_sub(1) };
+        let count = counts
+            .entry((channel.to_owned(), inst.to_owned()))
+            .or_default();
+        *count = if up {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
         counts.retain(|_, count| *count > 0);
     }
     /// Channels wanted of one instrument.
     fn of(&self, inst: &str) -> std::collections::BTreeSet<String> {
-        self.list().into_iter().filter(|(_, of)| of == inst).map(|(channel, _)| channel).collect()
+        self.list()
+            .into_iter()
+            .filter(|(_, of)| of == inst)
+            .map(|(channel, _)| channel)
+            .collect()
     }
     fn list(&self) -> Vec<(String, String)> {
-        self.0.lock().expect("no holder of this lock can panic").keys().cloned().collect()
+        self.0
+            .lock()
+            .expect("no holder of this lock can panic")
+            .keys()
+            .cloned()
+            .collect()
     }
 }
 
@@ -147,13 +165,29 @@ impl Engine {
         });
         // Never back, whatever the wall clock did: not before the last second that was matched.
         let matched = Ms::secs(recovered.ledger.matched_to);
-        let begin = recorded::first_moment(&market).or(config.begin).unwrap_or(Ms(wall));
+        let begin = recorded::first_moment(&market)
+            .or(config.begin)
+            .unwrap_or(Ms(wall));
         // A feed has its own time; everything else goes on over the downtime at the speed it had.
-        let went_on = recovered.clock.filter(|_| !matches!(config.prices, Prices::Fed(_)));
+        let went_on = recovered
+            .clock
+            .filter(|_| !matches!(config.prices, Prices::Fed(_)));
         let venue = went_on.map_or(begin, |line| line.at(wall)).max(matched);
-        log.stamp(&identity, ClockLine { wall_ms: wall, venue_ms: venue.0, rate: config.speed })?;
+        log.stamp(
+            &identity,
+            ClockLine {
+                wall_ms: wall,
+                venue_ms: venue.0,
+                rate: config.speed,
+            },
+        )?;
         let clock = Clock::start(venue, config.speed);
-        if let Some(unlisted) = recovered.ledger.in_use().into_iter().find(|inst| market.get(inst).is_none()) {
+        if let Some(unlisted) = recovered
+            .ledger
+            .in_use()
+            .into_iter()
+            .find(|inst| market.get(inst).is_none())
+        {
             let why = format!(
                 "the ledger has an open order, a stop or a position in {unlisted}, which is not listed now; \
                  list it again until it is closed"
@@ -163,7 +197,10 @@ impl Engine {
         let mut exchange = Exchange::new(Arc::clone(&market), recovered.ledger, venue);
         if config.by_bar {
             let span = market.recorded_span().max(60);
-            let bar = Bar::ALL.into_iter().find(|bar| bar.span() == Ms::secs(span)).unwrap_or(Bar::M1);
+            let bar = Bar::ALL
+                .into_iter()
+                .find(|bar| bar.span() == Ms::secs(span))
+                .unwrap_or(Bar::M1);
             exchange.fill_by_bars(bar);
         }
         if exchange.ledger.cash.is_empty() {
@@ -172,7 +209,15 @@ impl Engine {
         let (jobs, inbox) = sync_channel(QUEUE);
         let (pushes, _) = broadcast::channel(PUSH_BACKLOG);
         let interest = Arc::new(Interest::default());
-        let engine = Self { jobs, market, clock: clock.clone(), identity, ended: Stop::new(), pushes, interest };
+        let engine = Self {
+            jobs,
+            market,
+            clock: clock.clone(),
+            identity,
+            ended: Stop::new(),
+            pushes,
+            interest,
+        };
         let shop = Shop {
             exchange,
             log,
@@ -187,12 +232,14 @@ impl Engine {
         };
         // Cancels on drop: also when the thread panics.
         let ended = engine.ended.clone().drop_guard();
-        std::thread::Builder::new().name("exchange".into()).spawn(move || {
-            let _ended = ended;
-            if let Err(error) = shop.run() {
-                tracing::error!(%error, "the exchange's ledger cannot be written; it stops");
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("exchange".into())
+            .spawn(move || {
+                let _ended = ended;
+                if let Err(error) = shop.run() {
+                    tracing::error!(%error, "the exchange's ledger cannot be written; it stops");
+                }
+            })?;
         Ok(engine)
     }
 
@@ -277,12 +324,21 @@ impl Shop {
             self.log.append(&self.exchange.ledger, &changes)?;
             if let Some(keep) = self.keep {
                 self.exchange.ledger.forget(keep);
-                let line = ClockLine { wall_ms: wall_ms(), venue_ms: self.clock.now().0, rate: self.clock.rate() };
-                self.log.compact(COMPACT_AT, &self.identity, line, &self.exchange.ledger)?;
+                let line = ClockLine {
+                    wall_ms: wall_ms(),
+                    venue_ms: self.clock.now().0,
+                    rate: self.clock.rate(),
+                };
+                self.log
+                    .compact(COMPACT_AT, &self.identity, line, &self.exchange.ledger)?;
             }
             if self.clock.version() != version {
                 version = self.clock.version();
-                let line = ClockLine { wall_ms: wall_ms(), venue_ms: self.clock.now().0, rate: self.clock.rate() };
+                let line = ClockLine {
+                    wall_ms: wall_ms(),
+                    venue_ms: self.clock.now().0,
+                    rate: self.clock.rate(),
+                };
                 self.log.stamp(&self.identity, line)?;
             }
             replies.into_iter().for_each(|reply| reply());
@@ -310,25 +366,44 @@ impl Shop {
     fn tell(&mut self) {
         let (mut account, mut traded) = (false, Vec::new());
         // Telling may find more to tell: a book that was shown on the way.
-        let mut news: std::collections::VecDeque<Event> = std::mem::take(&mut self.exchange.events).into();
+        let mut news: std::collections::VecDeque<Event> =
+            std::mem::take(&mut self.exchange.events).into();
         while let Some(event) = news.pop_front() {
             match event {
                 Event::Order(order, fill) => {
                     traded.extend(fill.as_deref().cloned());
-                    self.push_row("orders", &order.inst, render::order(&order, fill.as_deref()));
+                    self.push_row(
+                        "orders",
+                        &order.inst,
+                        render::order(&order, fill.as_deref()),
+                    );
                 }
                 Event::Amended(order, req_id) => {
-                    self.push_row("orders", &order.inst, render::order_amended(&order, &req_id));
+                    self.push_row(
+                        "orders",
+                        &order.inst,
+                        render::order_amended(&order, &req_id),
+                    );
                 }
                 Event::Algo(algo) => {
                     let trailing = algo.kind == AlgoKind::Trailing;
-                    let channel = if trailing { "algo-advance" } else { "orders-algo" };
+                    let channel = if trailing {
+                        "algo-advance"
+                    } else {
+                        "orders-algo"
+                    };
                     self.push_row(channel, &algo.inst, render::algo(&algo));
                 }
                 Event::Depth(inst, change) => {
                     let data = format!("[{}]", render::depth(&self.exchange, &change));
                     let inst_type = render::inst_type(&inst);
-                    self.send(Push { channel: "books".into(), inst_type, inst, data, seq: Some(change.seq) });
+                    self.send(Push {
+                        channel: "books".into(),
+                        inst_type,
+                        inst,
+                        data,
+                        seq: Some(change.seq),
+                    });
                 }
                 Event::Book(inst) => self.show_fed_book(&inst),
                 Event::Trade(inst, trade) => {
@@ -368,8 +443,15 @@ impl Shop {
             let moved = self.exchange.cash_version();
             if moved != self.told_cash {
                 self.told_cash = moved;
-                let event = if traded.is_empty() { "transferred" } else { "filled" };
-                let data = format!("[{}]", render::balance_and_position(&self.exchange, event, &traded));
+                let event = if traded.is_empty() {
+                    "transferred"
+                } else {
+                    "filled"
+                };
+                let data = format!(
+                    "[{}]",
+                    render::balance_and_position(&self.exchange, event, &traded)
+                );
                 self.push("balance_and_position", "", String::new(), data);
             }
         }
@@ -378,11 +460,21 @@ impl Shop {
     /// A feed's book is shown when it comes.
     fn show_fed_book(&mut self, inst: &str) {
         let market = Arc::clone(&self.exchange.market);
-        let Some(listed) = market.get(inst) else { return };
+        let Some(listed) = market.get(inst) else {
+            return;
+        };
         let wanted = self.interest.of(inst);
-        for channel in ["tickers", "books5", "bbo-tbt", "mark-price"].into_iter().filter(|c| wanted.contains(*c)) {
+        for channel in ["tickers", "books5", "bbo-tbt", "mark-price"]
+            .into_iter()
+            .filter(|c| wanted.contains(*c))
+        {
             if let Some(data) = render::push(&self.exchange, listed, channel) {
-                self.push(channel, listed.listing.inst.kind.okx(), inst.to_owned(), data);
+                self.push(
+                    channel,
+                    listed.listing.inst.kind.okx(),
+                    inst.to_owned(),
+                    data,
+                );
             }
         }
         if wanted.contains("books") {
@@ -400,7 +492,9 @@ impl Shop {
         let from = self.shown_to.max(now - 3600);
         let mut depths = Vec::new();
         for (channel, inst) in self.interest.list() {
-            let Some(listed) = self.exchange.market.get(&inst) else { continue };
+            let Some(listed) = self.exchange.market.get(&inst) else {
+                continue;
+            };
             let inst_type = listed.listing.inst.kind.okx();
             if listed.is_fed() && !matches!(channel.as_str(), "funding-rate" | "price-limit") {
                 continue;
@@ -414,11 +508,16 @@ impl Shop {
             {
                 continue; // once a minute is what OKX does at most
             }
-            if let Some(bar) = channel.strip_prefix("candle").and_then(|bar| bar.parse::<Bar>().ok()) {
+            if let Some(bar) = channel
+                .strip_prefix("candle")
+                .and_then(|bar| bar.parse::<Bar>().ok())
+            {
                 for data in render::candle_pushes(&self.exchange, listed, bar, from, now) {
                     self.push(&channel, inst_type, inst.clone(), data);
                 }
-            } else if let Some(bar) = channel.strip_prefix("mark-price-candle").and_then(|bar| bar.parse::<Bar>().ok())
+            } else if let Some(bar) = channel
+                .strip_prefix("mark-price-candle")
+                .and_then(|bar| bar.parse::<Bar>().ok())
             {
                 for data in render::mark_candle_pushes(&self.exchange, listed, bar, from, now) {
                     self.push(&channel, inst_type, inst.clone(), data);
@@ -437,16 +536,29 @@ impl Shop {
             }
         }
         self.shown_to = now;
-        depths.iter().for_each(|inst| self.exchange.show_depth(inst));
+        depths
+            .iter()
+            .for_each(|inst| self.exchange.show_depth(inst));
         self.tell();
     }
 
     fn push_row(&self, channel: &str, inst: &str, row: serde_json::Value) {
-        self.push(channel, render::inst_type(inst), inst.to_owned(), format!("[{row}]"));
+        self.push(
+            channel,
+            render::inst_type(inst),
+            inst.to_owned(),
+            format!("[{row}]"),
+        );
     }
 
     fn push(&self, channel: &str, inst_type: &'static str, inst: String, data: String) {
-        self.send(Push { channel: channel.to_owned(), inst_type, inst, data, seq: None });
+        self.send(Push {
+            channel: channel.to_owned(),
+            inst_type,
+            inst,
+            data,
+            seq: None,
+        });
     }
 
     fn send(&self, push: Push) {

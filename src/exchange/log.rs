@@ -1,4 +1,5 @@
-//! The ledger on disk: one JSON line per batch of changes, synced before any reply that rests on it.
+//! The ledger on disk: one JSON line per batch of changes, synced before any reply that rests on
+//! it.
 //!
 //! A line holds the rows that changed, whole; reading the file from top to bottom and letting later
 //! rows replace earlier ones gives the ledger. A torn last line was never answered for and is
@@ -63,15 +64,47 @@ impl Line {
         Line {
             next_id: ledger.next_id,
             matched_to: ledger.matched_to,
-            orders: changes.orders.iter().map(|id| ledger.orders[id].clone()).collect(),
-            executions: changes.executions.iter().map(|id| ledger.executions[id].clone()).collect(),
-            algos: changes.algos.iter().map(|id| ledger.algos[id].clone()).collect(),
-            bills: changes.bills.iter().map(|id| ledger.bills[id].clone()).collect(),
-            cash: changes.cash.iter().map(|ccy| (ccy.clone(), ledger.cash[ccy])).collect(),
-            positions: changes.positions.iter().map(|i| (i.clone(), ledger.positions[i].clone())).collect(),
-            leverage: if changes.leverage { ledger.leverage.clone().into_iter().collect() } else { Vec::new() },
+            orders: changes
+                .orders
+                .iter()
+                .map(|id| ledger.orders[id].clone())
+                .collect(),
+            executions: changes
+                .executions
+                .iter()
+                .map(|id| ledger.executions[id].clone())
+                .collect(),
+            algos: changes
+                .algos
+                .iter()
+                .map(|id| ledger.algos[id].clone())
+                .collect(),
+            bills: changes
+                .bills
+                .iter()
+                .map(|id| ledger.bills[id].clone())
+                .collect(),
+            cash: changes
+                .cash
+                .iter()
+                .map(|ccy| (ccy.clone(), ledger.cash[ccy]))
+                .collect(),
+            positions: changes
+                .positions
+                .iter()
+                .map(|i| (i.clone(), ledger.positions[i].clone()))
+                .collect(),
+            leverage: if changes.leverage {
+                ledger.leverage.clone().into_iter().collect()
+            } else {
+                Vec::new()
+            },
             creates: ledger.creates[new_creates..].to_vec(),
-            shifts: if changes.shifts { ledger.shifts.clone() } else { Vec::new() },
+            shifts: if changes.shifts {
+                ledger.shifts.clone()
+            } else {
+                Vec::new()
+            },
             timers: changes.timers.then(|| ledger.timers.clone()),
             ..Default::default()
         }
@@ -98,10 +131,18 @@ impl Line {
     fn apply(self, ledger: &mut Ledger) {
         ledger.next_id = ledger.next_id.max(self.next_id);
         ledger.matched_to = ledger.matched_to.max(self.matched_to);
-        ledger.orders.extend(self.orders.into_iter().map(|o| (o.id, o)));
-        ledger.executions.extend(self.executions.into_iter().map(|x| (x.id, x)));
-        ledger.algos.extend(self.algos.into_iter().map(|a| (a.id, a)));
-        ledger.bills.extend(self.bills.into_iter().map(|b| (b.id, b)));
+        ledger
+            .orders
+            .extend(self.orders.into_iter().map(|o| (o.id, o)));
+        ledger
+            .executions
+            .extend(self.executions.into_iter().map(|x| (x.id, x)));
+        ledger
+            .algos
+            .extend(self.algos.into_iter().map(|a| (a.id, a)));
+        ledger
+            .bills
+            .extend(self.bills.into_iter().map(|b| (b.id, b)));
         ledger.cash.extend(self.cash);
         ledger.positions.extend(self.positions);
         ledger.leverage.extend(self.leverage);
@@ -137,9 +178,21 @@ pub struct Recovered {
 impl Log {
     /// Reads `path` if it exists and opens it for appending, rewritten to its present content.
     pub fn open(path: Option<&Path>) -> io::Result<(Self, Recovered)> {
-        let mut recovered = Recovered { identity: None, clock: None, ledger: Ledger::default() };
+        let mut recovered = Recovered {
+            identity: None,
+            clock: None,
+            ledger: Ledger::default(),
+        };
         let Some(path) = path else {
-            return Ok((Self { file: None, held: None, path: None, grown: 0 }, recovered));
+            return Ok((
+                Self {
+                    file: None,
+                    held: None,
+                    path: None,
+                    grown: 0,
+                },
+                recovered,
+            ));
         };
         if path.exists() {
             let mut reader = BufReader::new(File::open(path)?);
@@ -152,31 +205,63 @@ impl Log {
                         recovered.clock = line.clock.or(recovered.clock);
                         line.apply(&mut recovered.ledger);
                     }
-                    // Torn at the end: it was never acknowledged. Broken though whole: the disk lied, or it is no ledger.
+                    // Torn at the end: it was never acknowledged. Broken though whole: the disk
+                    // lied, or it is no ledger.
                     _ if !text.ends_with(b"\n") => break,
                     _ => {
                         return Err(io::Error::new(
                             io::ErrorKind::InvalidData,
-                            format!("{}: line {number} cannot be read; restore the file or remove it", path.display()),
+                            format!(
+                                "{}: line {number} cannot be read; restore the file or remove it",
+                                path.display()
+                            ),
                         ));
                     }
                 }
                 text.clear();
             }
         }
-        let mut log = Self { file: None, held: None, path: Some(path.to_owned()), grown: 0 };
-        log.rewrite(recovered.identity.as_ref(), recovered.clock, &recovered.ledger)?;
+        let mut log = Self {
+            file: None,
+            held: None,
+            path: Some(path.to_owned()),
+            grown: 0,
+        };
+        log.rewrite(
+            recovered.identity.as_ref(),
+            recovered.clock,
+            &recovered.ledger,
+        )?;
         Ok((log, recovered))
     }
 
     /// Writes the file anew without what was replaced; durable on return.
-    fn rewrite(&mut self, identity: Option<&Identity>, clock: Option<ClockLine>, ledger: &Ledger) -> io::Result<()> {
-        let Some(path) = self.path.clone() else { return Ok(()) };
+    fn rewrite(
+        &mut self,
+        identity: Option<&Identity>,
+        clock: Option<ClockLine>,
+        ledger: &Ledger,
+    ) -> io::Result<()> {
+        let Some(path) = self.path.clone() else {
+            return Ok(());
+        };
         let fresh = path.with_extension("new");
-        // What the old name leads to is checked once more: a file that was taken away is not made again.
+        // What the old name leads to is checked once more: a file that was taken away is not made
+        // again.
         self.held.take().map_or(Ok(()), |held| held.check())?;
-        self.file = Some(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?);
-        self.write(&Line { identity: identity.cloned(), clock, ..Line::all(ledger) })?;
+        self.file = Some(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&fresh)?,
+        );
+        self.write(&Line {
+            identity: identity.cloned(),
+            clock,
+            ..Line::all(ledger)
+        })?;
         fs::rename(&fresh, &path)?;
         sync_dir(&path)?;
         self.file = Some(OpenOptions::new().append(true).open(&path)?);
@@ -186,13 +271,27 @@ impl Log {
     }
 
     /// Rewrites a file that has grown by so many bytes since it was last rewritten.
-    pub fn compact(&mut self, beyond: u64, identity: &Identity, clock: ClockLine, ledger: &Ledger) -> io::Result<()> {
-        if self.grown <= beyond { Ok(()) } else { self.rewrite(Some(identity), Some(clock), ledger) }
+    pub fn compact(
+        &mut self,
+        beyond: u64,
+        identity: &Identity,
+        clock: ClockLine,
+        ledger: &Ledger,
+    ) -> io::Result<()> {
+        if self.grown <= beyond {
+            Ok(())
+        } else {
+            self.rewrite(Some(identity), Some(clock), ledger)
+        }
     }
 
     /// Says who we are and what time it is; durable on return.
     pub fn stamp(&mut self, identity: &Identity, clock: ClockLine) -> io::Result<()> {
-        self.write(&Line { identity: Some(identity.clone()), clock: Some(clock), ..Default::default() })
+        self.write(&Line {
+            identity: Some(identity.clone()),
+            clock: Some(clock),
+            ..Default::default()
+        })
     }
 
     /// Writes what changed; durable on return.
@@ -204,7 +303,9 @@ impl Log {
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
         bytes.push(b'\n');
         file.write_all(&bytes)?;
@@ -216,15 +317,23 @@ impl Log {
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {
-    let dir: PathBuf = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { &dir })?.sync_all()
+    let dir: PathBuf = path
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    File::open(if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        &dir
+    })?
+    .sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Two lines as the first release wrote them: a stop was its trigger alone, and much was not kept yet.
+    /// Two lines as the first release wrote them: a stop was its trigger alone, and much was not
+    /// kept yet.
     const FIRST_RELEASE: &str = concat!(
         r#"{"identity":{"seed":1,"uid":"440000000000000001"},"clock":{"wall_ms":5,"venue_ms":5,"rate":1.0},"next_id":0,"matched_to":0}"#,
         "\n",
@@ -242,7 +351,10 @@ mod tests {
             drop(log);
             let algo = recovered.ledger.algos.values().next().unwrap();
             let stop = algo.stop.as_ref().unwrap();
-            assert_eq!((stop.trigger.to_string().as_str(), stop.price), ("80000.5", None));
+            assert_eq!(
+                (stop.trigger.to_string().as_str(), stop.price),
+                ("80000.5", None)
+            );
             assert!(algo.reduce_only && algo.kind == super::super::core::AlgoKind::Conditional);
             let order = recovered.ledger.orders.values().next().unwrap();
             assert_eq!(order.attached[0].stop.as_ref(), Some(stop));

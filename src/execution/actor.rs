@@ -17,8 +17,8 @@ use super::line::{Move, OrderLine};
 use super::stops::StopErrand;
 use crate::domain::record::Record;
 use crate::domain::{
-    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price, Readiness, RunId, Standing,
-    algo,
+    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price,
+    Readiness, RunId, Standing, algo,
 };
 use crate::risk::{Approved, CancelAsk, Latch, StopWork, Verdict};
 use crate::runtime::sabotage::{self, Promise};
@@ -43,7 +43,8 @@ pub enum News {
     Stopped(Arc<OrderIntent>),
     /// The attempt to send begins.
     Sending(OrderId),
-    /// The attempt to move a resting order begins; until the venue speaks it may rest at either price.
+    /// The attempt to move a resting order begins; until the venue speaks it may rest at either
+    /// price.
     Moving(OrderId, Price),
     /// It did not leave us, for this reason.
     NotSent(OrderId, String),
@@ -126,7 +127,10 @@ fn lost(error: tokio::task::JoinError) -> StageError {
 
 impl<L: OrderLine> Executor<L> {
     async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
-        self.reports.send(Report { run_id, news }).await.map_err(|_| StageError::Gone("the tracker"))
+        self.reports
+            .send(Report { run_id, news })
+            .await
+            .map_err(|_| StageError::Gone("the tracker"))
     }
 
     fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
@@ -140,9 +144,16 @@ impl<L: OrderLine> Executor<L> {
         }
     }
 
-    /// Carries out what protects: places, moves and cancels of stops. Off means that nothing leaves at all.
+    /// Carries out what protects: places, moves and cancels of stops. Off means that nothing leaves
+    /// at all.
     fn stop(&self, work: StopWork, sends: &mut JoinSet<Result<(), StageError>>) {
-        let Some(instrument) = self.market.borrow().insts.get(work.inst()).map(|m| Arc::clone(&m.instrument)) else {
+        let Some(instrument) = self
+            .market
+            .borrow()
+            .insts
+            .get(work.inst())
+            .map(|m| Arc::clone(&m.instrument))
+        else {
             return;
         };
         if self.latch.is_on() {
@@ -160,7 +171,13 @@ impl<L: OrderLine> Executor<L> {
 
     fn dispatch(&self, approved: &Approved, sends: &mut JoinSet<Result<(), StageError>>) {
         let intent = approved.intent();
-        let Some(instrument) = self.market.borrow().insts.get(&intent.inst).map(|m| Arc::clone(&m.instrument)) else {
+        let Some(instrument) = self
+            .market
+            .borrow()
+            .insts
+            .get(&intent.inst)
+            .map(|m| Arc::clone(&m.instrument))
+        else {
             return; // the gate has just seen it; an instrument is never removed while running
         };
         let send = Send {
@@ -182,7 +199,11 @@ impl<L: OrderLine> Executor<L> {
     }
 
     /// Cancels what has rested too long, and what is ours by name only.
-    fn tidy_up(&self, sends: &mut JoinSet<Result<(), StageError>>, asked: &mut BTreeMap<String, Instant>) {
+    fn tidy_up(
+        &self,
+        sends: &mut JoinSet<Result<(), StageError>>,
+        asked: &mut BTreeMap<String, Instant>,
+    ) {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
         // Off means that nothing leaves at all, not even a cancel.
@@ -191,15 +212,22 @@ impl<L: OrderLine> Executor<L> {
         }
         let orders = self.orders.borrow();
         let due = orders.open.values().filter(|o| {
-            matches!(o.state, OrderState::Acked | OrderState::PartiallyFilled | OrderState::CancelRequested)
-                && (o.state == OrderState::CancelRequested || o.cancel_after.is_some_and(|at| now >= at))
+            matches!(
+                o.state,
+                OrderState::Acked | OrderState::PartiallyFilled | OrderState::CancelRequested
+            ) && (o.state == OrderState::CancelRequested
+                || o.cancel_after.is_some_and(|at| now >= at))
         });
         for order in due {
             if asked.contains_key(order.id.as_str()) {
                 continue;
             }
             asked.insert(order.id.as_str().to_owned(), Instant::now());
-            let ask = CancelAsk { inst: order.inst.clone(), order: order.id.clone(), run_id: order.run_id };
+            let ask = CancelAsk {
+                inst: order.inst.clone(),
+                order: order.id.clone(),
+                run_id: order.run_id,
+            };
             sends.spawn(cancel(
                 (Arc::clone(&self.line), self.latch.clone()),
                 self.reports.clone(),
@@ -232,17 +260,30 @@ async fn cancel<L: OrderLine>(
     market: watch::Receiver<MarketView>,
     ask: CancelAsk,
 ) -> Result<(), StageError> {
-    let CancelAsk { order, inst, run_id } = ask;
-    let instrument = market.borrow().insts.get(&inst).map(|m| Arc::clone(&m.instrument));
+    let CancelAsk {
+        order,
+        inst,
+        run_id,
+    } = ask;
+    let instrument = market
+        .borrow()
+        .insts
+        .get(&inst)
+        .map(|m| Arc::clone(&m.instrument));
     line.room_to_cancel(&inst).await;
     if !latch.is_on() {
         return Ok(()); // off since: nothing leaves at all
     }
-    let outcome = line.cancel(&inst, instrument.as_deref(), order.as_str()).await;
+    let outcome = line
+        .cancel(&inst, instrument.as_deref(), order.as_str())
+        .await;
     faults::point("executor_cancelled").await;
     info!(event = "cancel_asked", %run_id, cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");
     reports
-        .send(Report { run_id, news: News::CancelAsked(order, outcome) })
+        .send(Report {
+            run_id,
+            news: News::CancelAsked(order, outcome),
+        })
         .await
         .map_err(|_| StageError::Gone("the tracker"))
 }
@@ -274,14 +315,19 @@ impl<L: OrderLine> Send<L> {
         let now = self.clock.now();
         let expires_at = now.plus(self.expiry);
         faults::point("intent_before").await;
-        let Some(receipt) = self.journal.intend(Arc::clone(&self.intent), expires_at, now).await? else {
+        let Some(receipt) = self
+            .journal
+            .intend(Arc::clone(&self.intent), expires_at, now)
+            .await?
+        else {
             warn!(event = "order_duplicate", cl_ord_id = %id, "this decision was carried out before; not sent again");
             return self.report(News::Stopped(self.intent.clone())).await;
         };
         faults::point("intent_durable").await;
         let order = Order::intended(&self.intent, now, Some(expires_at));
         // The tracker must know the order before the venue can speak of it.
-        self.report(News::Intended(Box::new(order), Arc::clone(&self.intent))).await?;
+        self.report(News::Intended(Box::new(order), Arc::clone(&self.intent)))
+            .await?;
         self.line.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_to_stop(expires_at) {
             warn!(event = "order_not_sent", cl_ord_id = %id, %why, "stopped at the last moment");
@@ -309,14 +355,23 @@ impl<L: OrderLine> Send<L> {
     /// The instrument under the rules of now; they may have changed while the order waited.
     fn instrument(&self) -> Arc<crate::domain::Instrument> {
         let market = self.market.borrow();
-        market.insts.get(&self.intent.inst).map_or_else(|| Arc::clone(&self.instrument), |m| Arc::clone(&m.instrument))
+        market.insts.get(&self.intent.inst).map_or_else(
+            || Arc::clone(&self.instrument),
+            |m| Arc::clone(&m.instrument),
+        )
     }
 
     fn reason_to_stop(&self, expires_at: Ms) -> Option<String> {
         if sabotage::breaks(Promise::P5) {
             return None;
         }
-        let price = || self.market.borrow().insts.get(&self.intent.inst)?.mark_or_mid();
+        let price = || {
+            self.market
+                .borrow()
+                .insts
+                .get(&self.intent.inst)?
+                .mark_or_mid()
+        };
         let instrument = self.instrument();
         let leaving = Leaving {
             opening: self.intent.is_opening(),
@@ -329,20 +384,29 @@ impl<L: OrderLine> Send<L> {
         reason_not_to_send(
             self.latch.is_on(),
             &self.readiness.borrow(),
-            self.standing.borrow().of(&self.intent.contender, &self.intent.inst),
+            self.standing
+                .borrow()
+                .of(&self.intent.contender, &self.intent.inst),
             leaving,
             self.clock.now(),
             expires_at,
         )
     }
 
-    /// Moves a resting order to another price: written ahead, looked at once more, asked for once. Whatever comes back,
-    /// the venue's next word on the order says where it rests.
+    /// Moves a resting order to another price: written ahead, looked at once more, asked for once.
+    /// Whatever comes back, the venue's next word on the order says where it rests.
     async fn move_order(&self, order: &OrderId) -> Result<(), StageError> {
-        let Some(limit) = self.intent.limit else { return Ok(()) };
+        let Some(limit) = self.intent.limit else {
+            return Ok(());
+        };
         let now = self.clock.now();
         let expires_at = now.plus(self.expiry);
-        let ahead = Record::MoveAhead { order_id: order.clone(), run_id: self.intent.run_id, limit, at: now };
+        let ahead = Record::MoveAhead {
+            order_id: order.clone(),
+            run_id: self.intent.run_id,
+            limit,
+            at: now,
+        };
         self.journal.append(ahead).await?;
         faults::point("move_ahead").await;
         self.report(News::Moving(order.clone(), limit)).await?;
@@ -351,26 +415,53 @@ impl<L: OrderLine> Send<L> {
             warn!(event = "move_not_sent", cl_ord_id = %order, %why, "stopped at the last moment");
             return self.report(News::NotMoved(order.clone())).await;
         }
-        let asked = Move { order: order.clone(), limit, request: self.intent.cl_ord_id.clone() };
-        let outcome = self.line.amend(&self.instrument(), &asked, expires_at).await;
-        self.report(News::MoveAsked(order.clone(), limit, outcome)).await
+        let asked = Move {
+            order: order.clone(),
+            limit,
+            request: self.intent.cl_ord_id.clone(),
+        };
+        let outcome = self
+            .line
+            .amend(&self.instrument(), &asked, expires_at)
+            .await;
+        self.report(News::MoveAsked(order.clone(), limit, outcome))
+            .await
     }
 
     async fn report(&self, news: News) -> Result<(), StageError> {
-        let report = Report { run_id: self.intent.run_id, news };
-        self.reports.send(report).await.map_err(|_| StageError::Gone("the tracker"))
+        let report = Report {
+            run_id: self.intent.run_id,
+            news,
+        };
+        self.reports
+            .send(report)
+            .await
+            .map_err(|_| StageError::Gone("the tracker"))
     }
 
     /// Sends it. Consumes the receipt: there is no second time.
     async fn create(&self, receipt: IntentReceipt, expires_at: Ms) -> CreateOutcome {
-        assert_eq!(receipt.cl_ord_id(), &self.intent.cl_ord_id, "a receipt stands for its own intent only");
-        let outcome = self.line.create(&self.intent, &self.instrument(), expires_at).await;
+        assert_eq!(
+            receipt.cl_ord_id(),
+            &self.intent.cl_ord_id,
+            "a receipt stands for its own intent only"
+        );
+        let outcome = self
+            .line
+            .create(&self.intent, &self.instrument(), expires_at)
+            .await;
         match outcome {
             CreateOutcome::Unknown(_) if sabotage::breaks(Promise::P2) => {
-                self.line.create(&self.intent, &self.instrument(), expires_at).await
+                self.line
+                    .create(&self.intent, &self.instrument(), expires_at)
+                    .await
             }
             CreateOutcome::Unknown(why) if sabotage::breaks(Promise::P3) => {
-                CreateOutcome::Rejected { code: "sabotage".into(), msg: why, stop: false }
+                CreateOutcome::Rejected {
+                    code: "sabotage".into(),
+                    msg: why,
+                    stop: false,
+                }
             }
             outcome => outcome,
         }

@@ -1,5 +1,6 @@
-//! The dead man's switch: the venue cancels our resting orders unless we say again and again that we live. The word is
-//! given only while every critical actor makes progress, by the same look that feeds the watchdog.
+//! The dead man's switch: the venue cancels our resting orders unless we say again and again that
+//! we live. The word is given only while every critical actor makes progress, by the same look that
+//! feeds the watchdog.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::risk::{Command, Latch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
 use crate::venue::Trading;
 
-/// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for long.
+/// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for
+/// long.
 pub struct DeadMan {
     pub line: Trading,
     /// Off: what rests is nobody's to renew.
@@ -77,7 +79,12 @@ impl Actor for DeadMan {
             }
             next = Instant::now() + every;
             let seconds = self.after.0 / 1000;
-            match self.beat.clone().while_waiting(self.line.cancel_all_after(seconds)).await {
+            match self
+                .beat
+                .clone()
+                .while_waiting(self.line.cancel_all_after(seconds))
+                .await
+            {
                 Ok(at) if !armed => {
                     (armed, refused) = (true, None);
                     info!(
@@ -93,9 +100,17 @@ impl Actor for DeadMan {
                     warn!(event = "deadman_refused", %error, "the venue refuses to renew the dead man's switch");
                     let since = *refused.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.clock.wall_span(self.after) {
-                        let why = format!("the venue has refused the dead man's switch for {seconds} s: {error}");
-                        let halt = Command::Restrict { cause: "deadman".to_owned(), why };
-                        self.commands.send(halt).await.map_err(|_| StageError::Gone("the gate"))?;
+                        let why = format!(
+                            "the venue has refused the dead man's switch for {seconds} s: {error}"
+                        );
+                        let halt = Command::Restrict {
+                            cause: "deadman".to_owned(),
+                            why,
+                        };
+                        self.commands
+                            .send(halt)
+                            .await
+                            .map_err(|_| StageError::Gone("the gate"))?;
                         refused = None;
                     }
                 }

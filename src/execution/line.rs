@@ -16,7 +16,8 @@ pub struct Move {
 
 /// The power to trade. Each call goes out once; what is not a clear answer comes back as unknown.
 pub trait OrderLine: Send + Sync + 'static {
-    /// Waits for room in the budget of new orders, before the deadline is stamped and the latch is looked at.
+    /// Waits for room in the budget of new orders, before the deadline is stamped and the latch is
+    /// looked at.
     fn room_to_create(&self, inst: &InstId) -> impl Future<Output = ()> + Send;
     /// Sends a create.
     fn create(
@@ -26,16 +27,29 @@ pub trait OrderLine: Send + Sync + 'static {
         expires_at: Ms,
     ) -> impl Future<Output = CreateOutcome> + Send;
     /// Asks for a move.
-    fn amend(&self, inst: &Instrument, to: &Move, expires_at: Ms) -> impl Future<Output = CancelOutcome> + Send;
+    fn amend(
+        &self,
+        inst: &Instrument,
+        to: &Move,
+        expires_at: Ms,
+    ) -> impl Future<Output = CancelOutcome> + Send;
     /// Waits for room in the budget of cancels.
     fn room_to_cancel(&self, inst: &InstId) -> impl Future<Output = ()> + Send;
     /// Asks for a cancel, by our id. Without the instrument's rules only REST can.
-    fn cancel(&self, inst: &InstId, rules: Option<&Instrument>, id: &str)
-    -> impl Future<Output = CancelOutcome> + Send;
+    fn cancel(
+        &self,
+        inst: &InstId,
+        rules: Option<&Instrument>,
+        id: &str,
+    ) -> impl Future<Output = CancelOutcome> + Send;
     /// Waits for room in the budget of new stops.
     fn room_to_stop(&self, inst: &InstId) -> impl Future<Output = ()> + Send;
     /// Places a stop that stands alone.
-    fn place_stop(&self, stop: &Stop, inst: &Instrument) -> impl Future<Output = CreateOutcome> + Send;
+    fn place_stop(
+        &self,
+        stop: &Stop,
+        inst: &Instrument,
+    ) -> impl Future<Output = CreateOutcome> + Send;
     /// Asks for a stop's new size and trigger, by our id.
     fn amend_stop(
         &self,
@@ -67,7 +81,12 @@ impl OrderLine for Line {
         self.rest.room_to_create(inst).await;
     }
 
-    async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
+    async fn create(
+        &self,
+        intent: &OrderIntent,
+        inst: &Instrument,
+        expires_at: Ms,
+    ) -> CreateOutcome {
         match self.socket() {
             Some(socket) => socket.create(intent, inst, expires_at).await,
             None => self.rest.create(intent, inst, expires_at).await,
@@ -76,8 +95,22 @@ impl OrderLine for Line {
 
     async fn amend(&self, inst: &Instrument, to: &Move, expires_at: Ms) -> CancelOutcome {
         match self.socket() {
-            Some(socket) => socket.amend(inst, to.order.as_str(), to.limit, &to.request, expires_at).await,
-            None => self.rest.amend(&inst.id, to.order.as_str(), to.limit, &to.request, expires_at).await,
+            Some(socket) => {
+                socket
+                    .amend(inst, to.order.as_str(), to.limit, &to.request, expires_at)
+                    .await
+            }
+            None => {
+                self.rest
+                    .amend(
+                        &inst.id,
+                        to.order.as_str(),
+                        to.limit,
+                        &to.request,
+                        expires_at,
+                    )
+                    .await
+            }
         }
     }
 

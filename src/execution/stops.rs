@@ -1,4 +1,5 @@
-//! One errand for protection: a stop placed, moved or cancelled. A stop is written ahead like any order.
+//! One errand for protection: a stop placed, moved or cancelled. A stop is written ahead like any
+//! order.
 
 use std::sync::Arc;
 
@@ -27,7 +28,13 @@ impl<L: OrderLine> StopErrand<L> {
     pub(super) async fn run(self, work: StopWork) -> Result<(), StageError> {
         match work {
             StopWork::Place(placing) => self.place(placing.stop()).await,
-            StopWork::Amend { inst, id, qty, trigger, run_id } => {
+            StopWork::Amend {
+                inst,
+                id,
+                qty,
+                trigger,
+                run_id,
+            } => {
                 let outcome = self.line.amend_stop(&inst, &id, qty, trigger).await;
                 info!(event = "stop_amend", %run_id, %inst, algo_id = id, %qty, %trigger, ?outcome, "asked the venue to move a stop");
                 self.report(run_id, News::StopAsked(id, outcome)).await
@@ -41,20 +48,40 @@ impl<L: OrderLine> StopErrand<L> {
     }
 
     async fn place(&self, stop: &Stop) -> Result<(), StageError> {
-        let evidence = format!("{} {} at {}", stop.side.as_str(), stop.qty.unwrap_or_default(), stop.trigger);
+        let evidence = format!(
+            "{} {} at {}",
+            stop.side.as_str(),
+            stop.qty.unwrap_or_default(),
+            stop.trigger
+        );
         let at = self.clock.now();
-        let step = AlgoStep { stop: stop.clone(), from: None, cause: "gate", evidence, at };
+        let step = AlgoStep {
+            stop: stop.clone(),
+            from: None,
+            cause: "gate",
+            evidence,
+            at,
+        };
         faults::point("stop_before").await;
         let receipt = self.journal.intend_stop(step).await?;
         faults::point("stop_durable").await;
-        self.report(stop.run_id, News::StopIntended(Box::new(stop.clone()))).await?;
+        self.report(stop.run_id, News::StopIntended(Box::new(stop.clone())))
+            .await?;
         self.line.room_to_stop(&stop.inst).await;
         let outcome = if self.latch.is_on() {
-            assert_eq!(receipt.cl_ord_id().as_str(), stop.id, "a receipt stands for its own stop only");
+            assert_eq!(
+                receipt.cl_ord_id().as_str(),
+                stop.id,
+                "a receipt stands for its own stop only"
+            );
             self.line.place_stop(stop, &self.instrument).await
         } else {
             let msg = "trading was switched off".to_owned();
-            CreateOutcome::Rejected { code: "local".into(), msg, stop: false }
+            CreateOutcome::Rejected {
+                code: "local".into(),
+                msg,
+                stop: false,
+            }
         };
         faults::point("stop_answered").await;
         match &outcome {
@@ -69,10 +96,14 @@ impl<L: OrderLine> StopErrand<L> {
                 warn!(event = "stop_unknown", run_id = %stop.run_id, algo_id = stop.id, inst = %stop.inst, %why, "no clear answer to a stop; asking the venue");
             }
         }
-        self.report(stop.run_id, News::StopAnswered(stop.id.clone(), outcome)).await
+        self.report(stop.run_id, News::StopAnswered(stop.id.clone(), outcome))
+            .await
     }
 
     async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
-        self.reports.send(Report { run_id, news }).await.map_err(|_| StageError::Gone("the tracker"))
+        self.reports
+            .send(Report { run_id, news })
+            .await
+            .map_err(|_| StageError::Gone("the tracker"))
     }
 }

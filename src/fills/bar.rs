@@ -52,10 +52,17 @@ pub fn room<N: Number>(bar: &Steps, terms: &Terms<N>) -> i64 {
     (terms.participation * N::whole(bar.volume)).floor().max(0)
 }
 
-/// Takes so many lots from a price on: worse by half the spread and by impact, on the next tick, inside the bar.
+/// Takes so many lots from a price on: worse by half the spread and by impact, on the next tick,
+/// inside the bar.
 ///
 /// The bar must have volume.
-pub fn taker<N: Number>(bar: &Steps, side: Side, base: i64, lots: i64, terms: &Terms<N>) -> PartFill<N> {
+pub fn taker<N: Number>(
+    bar: &Steps,
+    side: Side,
+    base: i64,
+    lots: i64,
+    terms: &Terms<N>,
+) -> PartFill<N> {
     debug_assert!(lots > 0 && bar.volume > 0, "nothing is taken of nothing");
     let (lots_n, base_n) = (N::whole(lots), N::whole(base));
     let slip = terms.half_spread + terms.impact * (lots_n / N::whole(bar.volume)).root();
@@ -67,16 +74,29 @@ pub fn taker<N: Number>(bar: &Steps, side: Side, base: i64, lots: i64, terms: &T
     let value = N::whole(ticks) * lots_n * terms.unit;
     // Nobody traded there: it is paid all the same.
     let beyond = N::whole((meant - ticks).abs()) * lots_n * terms.unit;
-    PartFill { lots, ticks, value, fee: terms.taker * value + beyond, maker: false }
+    PartFill {
+        lots,
+        ticks,
+        value,
+        fee: terms.taker * value + beyond,
+        maker: false,
+    }
 }
 
 fn maker<N: Number>(bar: &Steps, limit: i64, lots: i64, terms: &Terms<N>) -> PartFill<N> {
     let ticks = limit.clamp(bar.low, bar.high);
     let value = N::whole(ticks) * N::whole(lots) * terms.unit;
-    PartFill { lots, ticks, value, fee: terms.maker * value, maker: true }
+    PartFill {
+        lots,
+        ticks,
+        value,
+        fee: terms.maker * value,
+        maker: true,
+    }
 }
 
-/// An order that is there while a bar trades; `fresh`: it is its first. `room` is what is left of the bar for it.
+/// An order that is there while a bar trades; `fresh`: it is its first. `room` is what is left of
+/// the bar for it.
 pub fn through<N: Number>(
     bar: &Steps,
     (side, kind): (Side, Kind),
@@ -103,9 +123,12 @@ pub fn through<N: Number>(
         Kind::Market => (take(), false),
         Kind::Ioc(limit) => (take().filter(|fill| within(limit, fill.ticks)), true),
         Kind::PostOnly(limit) if fresh && touches(bar.open, side, limit, terms) => (None, true),
-        Kind::Limit(limit) if fresh && touches(bar.open, side, limit, terms) => {
-            (take().filter(|fill| within(limit, fill.ticks)).or_else(|| rest(limit)), false)
-        }
+        Kind::Limit(limit) if fresh && touches(bar.open, side, limit, terms) => (
+            take()
+                .filter(|fill| within(limit, fill.ticks))
+                .or_else(|| rest(limit)),
+            false,
+        ),
         Kind::PostOnly(limit) | Kind::Limit(limit) => (rest(limit), false),
     };
     Matched { fill, over }
@@ -135,18 +158,41 @@ pub enum Trigger {
     Target,
 }
 
-/// What goes off in a bar, and the price its market order starts from. At the open the price is known, whichever it reaches;
-/// inside the bar the way is not, so of two the stop. `at_open`: it was there when the bar began; only then can the bar
-/// open beyond it.
+/// What goes off in a bar, and the price its market order starts from. At the open the price is
+/// known, whichever it reaches; inside the bar the way is not, so of two the stop. `at_open`: it
+/// was there when the bar began; only then can the bar open beyond it.
 pub fn triggered(bar: &Steps, guarded: &Guarded, at_open: bool) -> Option<(Trigger, i64)> {
-    let lost = |price: i64, stop: i64| if guarded.long { price <= stop } else { price >= stop };
-    let won = |price: i64, target: i64| if guarded.long { price >= target } else { price <= target };
-    let (worst, best) = if guarded.long { (bar.low, bar.high) } else { (bar.high, bar.low) };
+    let lost = |price: i64, stop: i64| {
+        if guarded.long {
+            price <= stop
+        } else {
+            price >= stop
+        }
+    };
+    let won = |price: i64, target: i64| {
+        if guarded.long {
+            price >= target
+        } else {
+            price <= target
+        }
+    };
+    let (worst, best) = if guarded.long {
+        (bar.low, bar.high)
+    } else {
+        (bar.high, bar.low)
+    };
     let stop = guarded.stop.filter(|stop| lost(worst, *stop));
-    let target = guarded.target.filter(|target| won(best, *target) && best != *target);
+    let target = guarded
+        .target
+        .filter(|target| won(best, *target) && best != *target);
     let opens = |hit: bool, what: Trigger| (at_open && hit).then_some((what, bar.open));
     opens(stop.is_some_and(|stop| lost(bar.open, stop)), Trigger::Stop)
-        .or_else(|| opens(target.is_some_and(|target| won(bar.open, target)), Trigger::Target))
+        .or_else(|| {
+            opens(
+                target.is_some_and(|target| won(bar.open, target)),
+                Trigger::Target,
+            )
+        })
         .or_else(|| stop.map(|stop| (Trigger::Stop, stop.clamp(bar.low, bar.high))))
         .or_else(|| target.map(|target| (Trigger::Target, target.clamp(bar.low, bar.high))))
 }

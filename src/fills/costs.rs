@@ -15,20 +15,23 @@ pub struct Tier {
     pub taker: Decimal,
 }
 
-/// What trading costs, as configured. Shares are plain fractions: 0.0005 is five hundredths of a percent.
+/// What trading costs, as configured. Shares are plain fractions: 0.0005 is five hundredths of a
+/// percent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Costs {
     /// Ascending by volume; the first holds from nothing on.
     pub tiers: Vec<Tier>,
     /// Half the distance between bid and ask, as a share of the price.
     pub half_spread: Decimal,
-    /// Slippage of an order as large as all the bar's volume, as a share of the price; smaller ones by the square root.
+    /// Slippage of an order as large as all the bar's volume, as a share of the price; smaller ones
+    /// by the square root.
     pub impact: Decimal,
     /// The largest share of a bar's volume that may be filled.
     pub participation: Decimal,
     /// Bars between a decision and the first bar that may fill it, beyond the next.
     pub latency_bars: u32,
-    /// What longs pay shorts every eight hours where the data has no rate, as a share of the position.
+    /// What longs pay shorts every eight hours where the data has no rate, as a share of the
+    /// position.
     pub funding: Decimal,
     /// Equity that a position needs, as a share of its value; below it is liquidated.
     pub maintenance: Decimal,
@@ -37,16 +40,21 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// What OKX takes of an ordinary account (fee schedule Lv1: spot 0.08 % and 0.10 %, swaps 0.02 % and 0.05 %), with
-    /// half a spread of half a basis point, ten basis points of impact for a whole bar's volume, a tenth of it at most, funding
-    /// of 0.01 % each eight hours on swaps, and 0.4 % maintenance margin (OKX's first tier for BTC).
+    /// What OKX takes of an ordinary account (fee schedule Lv1: spot 0.08 % and 0.10 %, swaps 0.02
+    /// % and 0.05 %), with half a spread of half a basis point, ten basis points of impact for a
+    /// whole bar's volume, a tenth of it at most, funding of 0.01 % each eight hours on swaps, and
+    /// 0.4 % maintenance margin (OKX's first tier for BTC).
     pub fn of(kind: InstKind) -> Self {
         let (maker, taker, funding) = match kind {
             InstKind::Spot => (Decimal::new(8, 4), Decimal::new(10, 4), Decimal::ZERO),
             InstKind::Swap => (Decimal::new(2, 4), Decimal::new(5, 4), Decimal::new(1, 4)),
         };
         Self {
-            tiers: vec![Tier { volume_30d: Decimal::ZERO, maker, taker }],
+            tiers: vec![Tier {
+                volume_30d: Decimal::ZERO,
+                maker,
+                taker,
+            }],
             half_spread: Decimal::new(5, 5),
             impact: Decimal::new(10, 4),
             participation: Decimal::new(10, 2),
@@ -57,11 +65,15 @@ impl Costs {
         }
     }
 
-    /// The same with what is paid multiplied: fees, spread, impact and funding. Zero is a world without friction, two one
-    /// that is twice as dear.
+    /// The same with what is paid multiplied: fees, spread, impact and funding. Zero is a world
+    /// without friction, two one that is twice as dear.
     #[must_use]
     pub fn times(&self, factor: Decimal) -> Self {
-        let tier = |t: &Tier| Tier { maker: t.maker * factor, taker: t.taker * factor, ..*t };
+        let tier = |t: &Tier| Tier {
+            maker: t.maker * factor,
+            taker: t.taker * factor,
+            ..*t
+        };
         Self {
             tiers: self.tiers.iter().map(tier).collect(),
             half_spread: self.half_spread * factor,
@@ -73,12 +85,19 @@ impl Costs {
 
     /// The tier of a trailing volume.
     pub fn tier(&self, volume_30d: Decimal) -> Tier {
-        let reached = self.tiers.iter().rev().find(|tier| tier.volume_30d <= volume_30d);
-        reached.or_else(|| self.tiers.first()).copied().unwrap_or(Tier {
-            volume_30d: Decimal::ZERO,
-            maker: Decimal::ZERO,
-            taker: Decimal::ZERO,
-        })
+        let reached = self
+            .tiers
+            .iter()
+            .rev()
+            .find(|tier| tier.volume_30d <= volume_30d);
+        reached
+            .or_else(|| self.tiers.first())
+            .copied()
+            .unwrap_or(Tier {
+                volume_30d: Decimal::ZERO,
+                maker: Decimal::ZERO,
+                taker: Decimal::ZERO,
+            })
     }
 }
 
@@ -110,7 +129,11 @@ impl<N: Number> Terms<N> {
 
 /// What one lot gains by one tick.
 fn unit(inst: &Instrument) -> Decimal {
-    let value = inst.tick.0.checked_mul(inst.lot.0).and_then(|step| step.checked_mul(inst.contract_value));
+    let value = inst
+        .tick
+        .0
+        .checked_mul(inst.lot.0)
+        .and_then(|step| step.checked_mul(inst.contract_value));
     value.unwrap_or_default().normalize()
 }
 
@@ -125,17 +148,32 @@ mod tests {
             maker: Decimal::ZERO,
             taker: Decimal::new(taker, 4),
         };
-        let costs = Costs { tiers: vec![tier(0, 5), tier(1000, 4), tier(5000, 3)], ..Costs::of(InstKind::Swap) };
+        let costs = Costs {
+            tiers: vec![tier(0, 5), tier(1000, 4), tier(5000, 3)],
+            ..Costs::of(InstKind::Swap)
+        };
         let taker = |volume: i64| costs.tier(Decimal::from(volume)).taker;
-        assert_eq!([0, 999, 1000, 4999, 5000, 9999].map(taker), [5, 5, 4, 4, 3, 3].map(|bps| Decimal::new(bps, 4)));
+        assert_eq!(
+            [0, 999, 1000, 4999, 5000, 9999].map(taker),
+            [5, 5, 4, 4, 3, 3].map(|bps| Decimal::new(bps, 4))
+        );
     }
 
     #[test]
     fn stress_multiplies_what_is_paid_and_nothing_else() {
-        let (once, twice) = (Costs::of(InstKind::Swap), Costs::of(InstKind::Swap).times(Decimal::TWO));
+        let (once, twice) = (
+            Costs::of(InstKind::Swap),
+            Costs::of(InstKind::Swap).times(Decimal::TWO),
+        );
         assert_eq!(twice.tiers[0].taker, once.tiers[0].taker * Decimal::TWO);
-        assert_eq!((twice.participation, twice.maintenance), (once.participation, once.maintenance));
+        assert_eq!(
+            (twice.participation, twice.maintenance),
+            (once.participation, once.maintenance)
+        );
         let free = once.times(Decimal::ZERO);
-        assert_eq!((free.impact, free.half_spread, free.funding), Default::default());
+        assert_eq!(
+            (free.impact, free.half_spread, free.funding),
+            Default::default()
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! What one bar would have filled: the fill model that backtests and the embedded exchange's `--fills bar` share. Pure.
+//! What one bar would have filled: the fill model that backtests and the embedded exchange's
+//! `--fills bar` share. Pure.
 //!
-//! Prices are whole ticks and sizes whole lots, so the exact path ([`Decimal`]) and the fast one (`f64`) of one source
-//! agree on every fill; only money is computed in one or the other.
+//! Prices are whole ticks and sizes whole lots, so the exact path ([`Decimal`]) and the fast one
+//! (`f64`) of one source agree on every fill; only money is computed in one or the other.
 //!
 //! | what | how, and on whose side the doubt falls |
 //! | --- | --- |

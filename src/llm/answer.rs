@@ -5,7 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-/// A number as text: digits with at most one point, perhaps a minus before them. No exponent, no separators, no words.
+/// A number as text: digits with at most one point, perhaps a minus before them. No exponent, no
+/// separators, no words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Plain(pub Decimal);
@@ -17,12 +18,20 @@ impl Plain {
     /// Reads one; `None` if it is written in any other way.
     pub fn read(text: &str) -> Option<Self> {
         let unsigned = text.strip_prefix('-').unwrap_or(text);
-        let digits = |part: &str| (1..=DIGITS).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let digits = |part: &str| {
+            (1..=DIGITS).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+        };
         let sound = match unsigned.split_once('.') {
             Some((whole, fraction)) => digits(whole) && digits(fraction),
             None => digits(unsigned),
         };
-        sound.then(|| Decimal::from_str_exact(text).ok().map(|value| Self(value.normalize()))).flatten()
+        sound
+            .then(|| {
+                Decimal::from_str_exact(text)
+                    .ok()
+                    .map(|value| Self(value.normalize()))
+            })
+            .flatten()
     }
 }
 
@@ -78,7 +87,9 @@ version!(SingleV1, "single.v1");
 version!(PortfolioV1, "portfolio.v1");
 
 /// A key that must be there, even if it is null.
-fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
@@ -113,7 +124,8 @@ pub enum Op {
     Gt,
 }
 
-/// A condition on a closed bar under which the idea is wrong: the position is then closed, without asking again.
+/// A condition on a closed bar under which the idea is wrong: the position is then closed, without
+/// asking again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
@@ -150,13 +162,15 @@ pub struct Single {
     /// Minutes within which stop or target should be reached; null unless opening.
     #[serde(deserialize_with = "required")]
     pub horizon_min: Option<u32>,
-    /// Probability from 0 to 1 that target_px is reached before stop_px and within horizon_min; it is scored. Null unless opening.
+    /// Probability from 0 to 1 that target_px is reached before stop_px and within horizon_min; it
+    /// is scored. Null unless opening.
     #[serde(deserialize_with = "required")]
     pub p_target_first: Option<Plain>,
     /// Condition under which the idea is wrong; null: only the stop.
     #[serde(deserialize_with = "required")]
     pub invalidation: Option<Predicate>,
-    /// What in the data it rests on, each as path=value, e.g. market.BTC-USDT-SWAP.last=64000.1; they are checked.
+    /// What in the data it rests on, each as path=value, e.g. market.BTC-USDT-SWAP.last=64000.1;
+    /// they are checked.
     pub evidence: Vec<String>,
     /// At most 400 characters.
     pub reason: String,
@@ -187,7 +201,8 @@ pub struct Target {
     /// Minutes within which stop or target should be reached; null with weight 0.
     #[serde(deserialize_with = "required")]
     pub horizon_min: Option<u32>,
-    /// Probability from 0 to 1 that target_px is reached before stop_px and within horizon_min; it is scored.
+    /// Probability from 0 to 1 that target_px is reached before stop_px and within horizon_min; it
+    /// is scored.
     #[serde(deserialize_with = "required")]
     pub p_target_first: Option<Plain>,
     /// Condition under which the idea is wrong; null: only the stop.
@@ -233,15 +248,20 @@ impl Mode {
 
     /// Reads its word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Mode::Single, Mode::Portfolio].into_iter().find(|mode| mode.as_str() == text)
+        [Mode::Single, Mode::Portfolio]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
     }
 
     /// The JSON Schema of its answer, strict: every key required, no others.
     pub fn schema(self) -> Value {
-        let generator = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.meta_schema = None);
+        let generator =
+            schemars::generate::SchemaSettings::draft2020_12().with(|s| s.meta_schema = None);
         let schema = match self {
             Mode::Single => generator.into_generator().into_root_schema_for::<Single>(),
-            Mode::Portfolio => generator.into_generator().into_root_schema_for::<Portfolio>(),
+            Mode::Portfolio => generator
+                .into_generator()
+                .into_root_schema_for::<Portfolio>(),
         };
         let mut value = schema.to_value();
         strict(&mut value);
@@ -254,7 +274,10 @@ fn strict(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if let Some(names) = map.get("properties").and_then(Value::as_object) {
-                let names: Vec<Value> = names.keys().map(|name| Value::String(name.clone())).collect();
+                let names: Vec<Value> = names
+                    .keys()
+                    .map(|name| Value::String(name.clone()))
+                    .collect();
                 map.insert("required".to_owned(), Value::Array(names));
             }
             map.values_mut().for_each(strict);
@@ -271,7 +294,12 @@ mod tests {
     #[test]
     fn numbers_are_plain_digits_and_nothing_else() {
         let shown = |text: &str| Plain::read(text).map(|plain| plain.0.to_string());
-        for (text, expected) in [("1", "1"), ("0.50", "0.5"), ("-12.5", "-12.5"), ("000.1", "0.1")] {
+        for (text, expected) in [
+            ("1", "1"),
+            ("0.50", "0.5"),
+            ("-12.5", "-12.5"),
+            ("000.1", "0.1"),
+        ] {
             assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
         }
         let refused = "|1e5|1,000|+1| 1|1 |.5|5.|--1|1.2.3|0x10|NaN|inf|１２|一|~100k|1_000|1234567890123|0.1234567890123|½|1\u{a0}";
@@ -285,7 +313,11 @@ mod tests {
         fn objects(value: &Value, found: &mut usize) {
             if let Some(names) = value.get("properties").and_then(Value::as_object) {
                 *found += 1;
-                assert_eq!(value["required"].as_array().unwrap().len(), names.len(), "{value}");
+                assert_eq!(
+                    value["required"].as_array().unwrap().len(),
+                    names.len(),
+                    "{value}"
+                );
                 assert_eq!(value["additionalProperties"], false, "{value}");
             }
             match value {
@@ -298,7 +330,10 @@ mod tests {
             let (schema, mut found) = (mode.schema(), 0);
             objects(&schema, &mut found);
             assert_eq!(found, expected, "{schema:#}");
-            assert!(!schema.to_string().contains("$ref"), "servers that know no references must read it: {schema:#}");
+            assert!(
+                !schema.to_string().contains("$ref"),
+                "servers that know no references must read it: {schema:#}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! One question from the first request to its outcome: tries, one more question if the form was wrong, lower formats. Every
-//! request and every reply is handed to the writer before anybody acts on it.
+//! One question from the first request to its outcome: tries, one more question if the form was
+//! wrong, lower formats. Every request and every reply is handed to the writer before anybody acts
+//! on it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -116,7 +117,12 @@ impl Asking {
         let this = Arc::new(self);
         loop {
             match this.ask(&mut course, spent).await? {
-                Next::Over(answer) => return Ok(Outcome { answer, worked: course.worked }),
+                Next::Over(answer) => {
+                    return Ok(Outcome {
+                        answer,
+                        worked: course.worked,
+                    });
+                }
                 Next::After(pause) => sleep(pause).await,
             }
         }
@@ -124,31 +130,58 @@ impl Asking {
 
     /// What is known of the ways the server can be asked.
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.model.formats[&self.mode].lock().expect("nobody panics while looking")
+        self.model.formats[&self.mode]
+            .lock()
+            .expect("nobody panics while looking")
     }
 
     /// One request, if there is room for it, and what follows from it.
-    async fn ask(self: &Arc<Self>, course: &mut Course, spent: &Mutex<Spent>) -> Result<Next, StageError> {
+    async fn ask(
+        self: &Arc<Self>,
+        course: &mut Course,
+        spent: &Mutex<Spent>,
+    ) -> Result<Next, StageError> {
         course.attempt += 1;
         let name = format!("{}_v1", self.mode.as_str());
-        let body = request(&self.model.parameters, &course.messages, course.format, &self.mode.schema(), &name);
-        let worst = Worst::of(body.len(), self.model.parameters.max_tokens, &self.model.prices);
-        let so_far = spent.lock().expect("nobody panics while counting").on(self.clock.now());
+        let body = request(
+            &self.model.parameters,
+            &course.messages,
+            course.format,
+            &self.mode.schema(),
+            &name,
+        );
+        let worst = Worst::of(
+            body.len(),
+            self.model.parameters.max_tokens,
+            &self.model.prices,
+        );
+        let so_far = spent
+            .lock()
+            .expect("nobody panics while counting")
+            .on(self.clock.now());
         if let Err(why) = so_far.may(&self.allowance, self.from_the_reserve, worst) {
             return Ok(Next::Over(Err(Refused::new(Code::Budget, why))));
         }
-        if timeout_at(course.deadline, self.model.client.room()).await.is_err() {
+        if timeout_at(course.deadline, self.model.client.room())
+            .await
+            .is_err()
+        {
             let why = "the rate allowed for this model leaves no room before the deadline";
             return Ok(Next::Over(Err(Refused::new(Code::RateLimited, why))));
         }
-        // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows that it was asked.
+        // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows
+        // that it was asked.
         let now = self.clock.now();
         let reserved = changed(spent, |spent| spent.on(now).reserved(worst));
         let mut call = self.call(course.attempt, course.format, &body, now);
         let leaving = Record::Model(Box::new(ModelFact::Request(call.clone())));
-        self.journal.append(Record::Together(vec![self.spent(reserved), leaving])).await?;
+        self.journal
+            .append(Record::Together(vec![self.spent(reserved), leaving]))
+            .await?;
         let settle = |tokens, cost| {
-            let settled = changed(spent, |spent| spent.settled((reserved.day, worst), tokens, cost));
+            let settled = changed(spent, |spent| {
+                spent.settled((reserved.day, worst), tokens, cost)
+            });
             self.journal.post(self.spent(settled))
         };
         let client = self.model.client.clone();
@@ -156,13 +189,17 @@ impl Asking {
         match timeout_at(course.deadline, &mut sending).await {
             Err(_) => {
                 course.worked.push(false);
-                let refused = Refused::new(Code::Timeout, format!("no answer in {:?}", self.model.deadline));
+                let refused = Refused::new(
+                    Code::Timeout,
+                    format!("no answer in {:?}", self.model.deadline),
+                );
                 self.keep(&mut call, &refused).await?;
                 Arc::clone(self).listen(sending, call);
                 Ok(Next::Over(Err(refused)))
             }
             Ok(Err(gone)) => {
-                let refused = Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
+                let refused =
+                    Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
                 self.unheard(course, &mut call, refused).await
             }
             Ok(Ok(Err(refused))) => {
@@ -182,13 +219,19 @@ impl Asking {
     }
 
     /// Nothing has come back.
-    async fn unheard(&self, course: &mut Course, call: &mut ModelCall, refused: Refused) -> Result<Next, StageError> {
+    async fn unheard(
+        &self,
+        course: &mut Course,
+        call: &mut ModelCall,
+        refused: Refused,
+    ) -> Result<Next, StageError> {
         course.worked.push(false);
         self.keep(call, &refused).await?;
         Ok(self.after(course, refused, Duration::ZERO))
     }
 
-    /// A reply has come: an answer, one that is not in the form asked for, or a refusal, perhaps of the way of asking.
+    /// A reply has come: an answer, one that is not in the form asked for, or a refusal, perhaps of
+    /// the way of asking.
     async fn heard(
         &self,
         course: &mut Course,
@@ -203,35 +246,45 @@ impl Asking {
         if let Some(lower) = lower.filter(|_| !doubtful || course.failed + 1 < TRIES) {
             course.stepped.get_or_insert((asked_in, raw.status));
             let why = format!("perhaps it does not know {}", asked_in.as_str());
-            self.keep(&mut call, &Refused::new(Code::HttpStatus, why)).await?;
+            self.keep(&mut call, &Refused::new(Code::HttpStatus, why))
+                .await?;
             course.format = lower;
             if !doubtful {
                 return Ok(Next::After(Duration::ZERO));
             }
             // As likely an outage: that was the first try.
             course.failed += 1;
-            let pause = jitter(self.run_id, course.attempt).max(raw.retry_after.unwrap_or_default());
+            let pause =
+                jitter(self.run_id, course.attempt).max(raw.retry_after.unwrap_or_default());
             if course.has_time_after(pause) {
                 return Ok(Next::After(pause));
             }
             course.worked.push(false);
-            return Ok(Next::Over(Err(Refused::new(Code::HttpStatus, format!("HTTP {}", raw.status)))));
+            return Ok(Next::Over(Err(Refused::new(
+                Code::HttpStatus,
+                format!("HTTP {}", raw.status),
+            ))));
         }
         course.worked.push(reply.provider_worked);
         let refused = match reply.answer {
             Ok(items) => {
                 call.outcome = Code::Accepted.as_str().to_owned();
-                self.journal.post(Record::Model(Box::new(ModelFact::Call(call)))).await?;
-                self.known().worked(asked_in, course.stepped, self.clock.now());
+                self.journal
+                    .post(Record::Model(Box::new(ModelFact::Call(call))))
+                    .await?;
+                self.known()
+                    .worked(asked_in, course.stepped, self.clock.now());
                 return Ok(Next::Over(Ok(items)));
             }
             Err(refused) => refused,
         };
         self.keep(&mut call, &refused).await?;
         if reply.provider_worked && (200..300).contains(&raw.status) {
-            self.known().worked(asked_in, course.stepped, self.clock.now());
+            self.known()
+                .worked(asked_in, course.stepped, self.clock.now());
         }
-        // Only if there is time for as long as the first took: what runs out of it says nothing of the server.
+        // Only if there is time for as long as the first took: what runs out of it says nothing of
+        // the server.
         if refused.code.is_form() && !course.asked_again && course.has_time_after(raw.done) {
             course.asked_again = true;
             course.messages.extend(once_more(&raw.body, &refused));
@@ -240,7 +293,8 @@ impl Asking {
         Ok(self.after(course, refused, raw.retry_after.unwrap_or_default()))
     }
 
-    /// What follows from a failure: another try if it may pass, as late as the server asks for, if there is time.
+    /// What follows from a failure: another try if it may pass, as late as the server asks for, if
+    /// there is time.
     fn after(&self, course: &mut Course, refused: Refused, wait: Duration) -> Next {
         course.failed += 1;
         let pause = jitter(self.run_id, course.attempt).max(wait);
@@ -259,7 +313,11 @@ impl Asking {
         (call.first_byte_ms, call.done_ms) = (ms(raw.first_byte), ms(raw.done));
         let reply = match &raw.cut {
             // What has come of it is kept; that it is not whole says enough.
-            Some(why) => Reply { about: About::default(), answer: Err(why.clone()), provider_worked: false },
+            Some(why) => Reply {
+                about: About::default(),
+                answer: Err(why.clone()),
+                provider_worked: false,
+            },
             None => read(raw.status, &raw.body, self.mode, &self.snap),
         };
         self.note(call, reply.about.clone());
@@ -267,32 +325,64 @@ impl Asking {
     }
 
     fn note(&self, call: &mut ModelCall, about: About) {
-        call.usage = about.usage.map(|u| [u.prompt, u.cached, u.completion, u.reasoning]);
-        call.cost_usd = about.usage.map_or(Decimal::ZERO, |usage| self.model.prices.cost(usage));
+        call.usage = about
+            .usage
+            .map(|u| [u.prompt, u.cached, u.completion, u.reasoning]);
+        call.cost_usd = about
+            .usage
+            .map_or(Decimal::ZERO, |usage| self.model.prices.cost(usage));
         call.model_returned = about.model;
         call.fingerprint = about.fingerprint;
         call.finish_reason = about.finish_reason;
     }
 
     fn call(&self, attempt: u32, format: Format, body: &str, sent: Ms) -> ModelCall {
-        let names = (self.model.id.clone(), format.as_str().to_owned(), self.model.prices.version.clone());
-        ModelCall::leaving((self.run_id, self.contender.clone()), attempt, names, body.into(), sent)
+        let names = (
+            self.model.id.clone(),
+            format.as_str().to_owned(),
+            self.model.prices.version.clone(),
+        );
+        ModelCall::leaving(
+            (self.run_id, self.contender.clone()),
+            attempt,
+            names,
+            body.into(),
+            sent,
+        )
     }
 
     fn spent(&self, spent: Spent) -> Record {
-        let Spent { day, calls, tokens, cost_usd } = spent;
-        let row = ModelSpent { contender: self.contender.clone(), day, calls, tokens, cost_usd };
+        let Spent {
+            day,
+            calls,
+            tokens,
+            cost_usd,
+        } = spent;
+        let row = ModelSpent {
+            contender: self.contender.clone(),
+            day,
+            calls,
+            tokens,
+            cost_usd,
+        };
         Record::Model(Box::new(ModelFact::Spent(row)))
     }
 
     async fn keep(&self, call: &mut ModelCall, refused: &Refused) -> Result<(), StageError> {
         call.outcome = refused.code.as_str().to_owned();
         call.detail.clone_from(&refused.detail);
-        self.journal.post(Record::Model(Box::new(ModelFact::Call(call.clone())))).await
+        self.journal
+            .post(Record::Model(Box::new(ModelFact::Call(call.clone()))))
+            .await
     }
 
-    /// Goes on listening for an answer that nobody waits for any more: it is kept, and never acted on.
-    fn listen(self: Arc<Self>, sending: tokio::task::JoinHandle<Result<Raw, Refused>>, mut call: ModelCall) {
+    /// Goes on listening for an answer that nobody waits for any more: it is kept, and never acted
+    /// on.
+    fn listen(
+        self: Arc<Self>,
+        sending: tokio::task::JoinHandle<Result<Raw, Refused>>,
+        mut call: ModelCall,
+    ) {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             let sent = tokio::select! {
@@ -317,8 +407,8 @@ fn changed(spent: &Mutex<Spent>, change: impl FnOnce(Spent) -> Spent) -> Spent {
     *spent
 }
 
-/// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused or was too ill to think. A
-/// gateway that lost its server (502, 504) may have been billed.
+/// Tokens and dollars of a call, if they are known: counted by the server, or none where it refused
+/// or was too ill to think. A gateway that lost its server (502, 504) may have been billed.
 fn counted(usage: Option<[u64; 4]>, cost: Decimal, status: u16) -> Option<(u64, Decimal)> {
     match (usage, status) {
         (Some([prompt, _, completion, _]), _) => Some((prompt.saturating_add(completion), cost)),
@@ -341,12 +431,23 @@ mod tests {
     #[test]
     fn what_was_not_thought_costs_nothing_and_what_may_have_been_stays_at_its_worst() {
         let usage = Some([1000, 400, 100, 90]);
-        assert_eq!(counted(usage, Decimal::TEN, 200), Some((1100, Decimal::TEN)));
+        assert_eq!(
+            counted(usage, Decimal::TEN, 200),
+            Some((1100, Decimal::TEN))
+        );
         for status in [400, 401, 429, 500, 503, 529] {
-            assert_eq!(counted(None, Decimal::ZERO, status), Some((0, Decimal::ZERO)), "{status}");
+            assert_eq!(
+                counted(None, Decimal::ZERO, status),
+                Some((0, Decimal::ZERO)),
+                "{status}"
+            );
         }
         for status in [200, 502, 504] {
-            assert_eq!(counted(None, Decimal::ZERO, status), None, "{status}: it may have been billed");
+            assert_eq!(
+                counted(None, Decimal::ZERO, status),
+                None,
+                "{status}: it may have been billed"
+            );
         }
     }
 }

@@ -31,10 +31,13 @@ impl Breaker {
     /// It is open, or the one that tries has not come back.
     pub fn may(&self, now: Ms) -> Result<(), String> {
         match self.until {
-            Some(until) if now < until => {
-                Err(format!("its provider fails; tried again in {} s", until.since(now).0 / 1000 + 1))
+            Some(until) if now < until => Err(format!(
+                "its provider fails; tried again in {} s",
+                until.since(now).0 / 1000 + 1
+            )),
+            Some(_) if self.trying => {
+                Err("its provider has failed, and another question is trying it".to_owned())
             }
-            Some(_) if self.trying => Err("its provider has failed, and another question is trying it".to_owned()),
             _ => Ok(()),
         }
     }
@@ -53,12 +56,14 @@ impl Breaker {
         self.until.is_some()
     }
 
-    /// When this asker's question tried last: who has waited longest is the next, or one that never works keeps it shut for all.
+    /// When this asker's question tried last: who has waited longest is the next, or one that never
+    /// works keeps it shut for all.
     pub fn tried(&self, asker: usize) -> Option<Ms> {
         self.tried.get(&asker).copied()
     }
 
-    /// The question that tries is over, however it went; [`Breaker::note`] is told of each of its calls.
+    /// The question that tries is over, however it went; [`Breaker::note`] is told of each of its
+    /// calls.
     pub fn over(&mut self) {
         self.trying = false;
     }
@@ -122,9 +127,16 @@ mod tests {
         assert!(breaker.asked(0, later));
         assert!(breaker.may(later).is_err(), "not a second one beside it");
         breaker.over();
-        assert!(breaker.may(later).is_ok(), "nothing was sent: the next one may");
+        assert!(
+            breaker.may(later).is_ok(),
+            "nothing was sent: the next one may"
+        );
         assert!(breaker.asked(1, later));
-        assert_eq!((breaker.tried(1), breaker.tried(2)), (Some(later), None), "the third has waited longest");
+        assert_eq!(
+            (breaker.tried(1), breaker.tried(2)),
+            (Some(later), None),
+            "the third has waited longest"
+        );
         breaker.note(false, later, REST);
         breaker.over();
         assert!(breaker.may(later).is_err() && breaker.may(later.plus(REST)).is_ok());
@@ -132,15 +144,24 @@ mod tests {
         breaker.note(true, later.plus(REST), REST);
         breaker.over();
         assert!(!breaker.asked(0, later), "nothing to try");
-        assert!(breaker.may(later.plus(REST)).is_ok(), "closed: as many as come");
+        assert!(
+            breaker.may(later.plus(REST)).is_ok(),
+            "closed: as many as come"
+        );
     }
 
     #[test]
     fn more_than_a_fifth_of_many_open_it() {
         let mut breaker = Breaker::default();
-        let opened = (0..50).map(|i| breaker.note(i % 5 != 4, Ms(i), REST)).filter(|opened| *opened).count();
+        let opened = (0..50)
+            .map(|i| breaker.note(i % 5 != 4, Ms(i), REST))
+            .filter(|opened| *opened)
+            .count();
         assert_eq!(opened, 0, "a fifth is not more than a fifth");
-        let opened = (50..60).map(|i| breaker.note(i % 2 == 0, Ms(i), REST)).filter(|opened| *opened).count();
+        let opened = (50..60)
+            .map(|i| breaker.note(i % 2 == 0, Ms(i), REST))
+            .filter(|opened| *opened)
+            .count();
         assert_eq!(opened, 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What a contender may spend on questions in a UTC day, and what it has spent. Pure.
 //!
-//! The worst a question can cost is written down before it is sent, and corrected when the server has counted: a process that dies
-//! in between has spent too much on paper, never too little.
+//! The worst a question can cost is written down before it is sent, and corrected when the server
+//! has counted: a process that dies in between has spent too much on paper, never too little.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -26,10 +26,13 @@ pub struct Prices {
 impl Prices {
     /// What these tokens cost, in dollars.
     pub fn cost(&self, usage: Usage) -> Decimal {
-        let of = |tokens: u64, price: Decimal| Decimal::from(tokens) * price / Decimal::from(1_000_000);
+        let of =
+            |tokens: u64, price: Decimal| Decimal::from(tokens) * price / Decimal::from(1_000_000);
         let cached = usage.cached.min(usage.prompt);
-        (of(usage.prompt - cached, self.input) + of(cached, self.cached) + of(usage.completion, self.output))
-            .normalize()
+        (of(usage.prompt - cached, self.input)
+            + of(cached, self.cached)
+            + of(usage.completion, self.output))
+        .normalize()
     }
 }
 
@@ -61,16 +64,37 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// Of a question in these words, before it is written out as a request: more than its bytes can be.
-    pub fn of_prompt(prompt: &Prompt, mode: Mode, parameters: &Parameters, prices: &Prices) -> Self {
-        let bytes: usize = prompt.messages.iter().map(|message| message.content.len() * 2 + 200).sum();
-        Self::of(bytes + mode.schema().to_string().len() + 1000, parameters.max_tokens, prices)
+    /// Of a question in these words, before it is written out as a request: more than its bytes can
+    /// be.
+    pub fn of_prompt(
+        prompt: &Prompt,
+        mode: Mode,
+        parameters: &Parameters,
+        prices: &Prices,
+    ) -> Self {
+        let bytes: usize = prompt
+            .messages
+            .iter()
+            .map(|message| message.content.len() * 2 + 200)
+            .sum();
+        Self::of(
+            bytes + mode.schema().to_string().len() + 1000,
+            parameters.max_tokens,
+            prices,
+        )
     }
 
     /// Of a request of so many bytes: no tokenizer makes more tokens than bytes of text.
     pub fn of(bytes: usize, max_tokens: u32, prices: &Prices) -> Self {
-        let usage = Usage { prompt: bytes as u64, completion: u64::from(max_tokens), ..Usage::default() };
-        Self { tokens: usage.prompt + usage.completion, cost_usd: prices.cost(usage) }
+        let usage = Usage {
+            prompt: bytes as u64,
+            completion: u64::from(max_tokens),
+            ..Usage::default()
+        };
+        Self {
+            tokens: usage.prompt + usage.completion,
+            cost_usd: prices.cost(usage),
+        }
     }
 }
 
@@ -87,10 +111,17 @@ impl Spent {
     ///
     /// # Errors
     /// What is spent, in words.
-    pub fn room(&self, allowance: &Allowance, about_a_position: bool, worst: Worst) -> Result<Room, String> {
+    pub fn room(
+        &self,
+        allowance: &Allowance,
+        about_a_position: bool,
+        worst: Worst,
+    ) -> Result<Room, String> {
         match self.may(allowance, false, worst) {
             Ok(()) => Ok(Room::Free),
-            Err(why) if about_a_position => self.may(allowance, true, worst).map(|()| Room::Reserve(why)),
+            Err(why) if about_a_position => self
+                .may(allowance, true, worst)
+                .map(|()| Room::Reserve(why)),
             Err(why) => Err(why),
         }
     }
@@ -99,21 +130,45 @@ impl Spent {
     #[must_use]
     pub fn on(self, now: Ms) -> Self {
         let day = now.utc_day();
-        if self.day == day { self } else { Self { day, ..Self::default() } }
+        if self.day == day {
+            self
+        } else {
+            Self {
+                day,
+                ..Self::default()
+            }
+        }
     }
 
     /// May a call be made that comes to this at worst?
     ///
     /// # Errors
     /// What is spent, in words.
-    pub fn may(&self, allowance: &Allowance, about_a_position: bool, worst: Worst) -> Result<(), String> {
-        let share = if about_a_position { Decimal::ONE } else { Decimal::ONE - allowance.reserve };
+    pub fn may(
+        &self,
+        allowance: &Allowance,
+        about_a_position: bool,
+        worst: Worst,
+    ) -> Result<(), String> {
+        let share = if about_a_position {
+            Decimal::ONE
+        } else {
+            Decimal::ONE - allowance.reserve
+        };
         let part = |most: Decimal| most * share;
         if Decimal::from(self.calls + 1) > part(Decimal::from(allowance.calls)) {
-            return Err(format!("{} of {} calls are made today", self.calls, allowance.calls));
+            return Err(format!(
+                "{} of {} calls are made today",
+                self.calls, allowance.calls
+            ));
         }
-        if Decimal::from(self.tokens.saturating_add(worst.tokens)) > part(Decimal::from(allowance.tokens)) {
-            return Err(format!("{} of {} tokens are spent today", self.tokens, allowance.tokens));
+        if Decimal::from(self.tokens.saturating_add(worst.tokens))
+            > part(Decimal::from(allowance.tokens))
+        {
+            return Err(format!(
+                "{} of {} tokens are spent today",
+                self.tokens, allowance.tokens
+            ));
         }
         if self.cost_usd + worst.cost_usd > part(allowance.cost_usd) {
             return Err(format!(
@@ -128,8 +183,16 @@ impl Spent {
     /// With a call about to be made.
     #[must_use]
     pub fn reserved(self, worst: Worst) -> Self {
-        let (calls, tokens) = (self.calls.saturating_add(1), self.tokens.saturating_add(worst.tokens));
-        Self { calls, tokens, cost_usd: self.cost_usd + worst.cost_usd, ..self }
+        let (calls, tokens) = (
+            self.calls.saturating_add(1),
+            self.tokens.saturating_add(worst.tokens),
+        );
+        Self {
+            calls,
+            tokens,
+            cost_usd: self.cost_usd + worst.cost_usd,
+            ..self
+        }
     }
 
     /// With what the call really came to in place of its worst, which was reserved on this UTC day.
@@ -139,8 +202,15 @@ impl Spent {
         if self.day != day {
             return self;
         }
-        let tokens = self.tokens.saturating_add(tokens).saturating_sub(worst.tokens);
-        Self { tokens, cost_usd: (self.cost_usd + cost_usd - worst.cost_usd).max(Decimal::ZERO), ..self }
+        let tokens = self
+            .tokens
+            .saturating_add(tokens)
+            .saturating_sub(worst.tokens);
+        Self {
+            tokens,
+            cost_usd: (self.cost_usd + cost_usd - worst.cost_usd).max(Decimal::ZERO),
+            ..self
+        }
     }
 }
 
@@ -154,37 +224,130 @@ mod tests {
     }
 
     fn prices() -> Prices {
-        Prices { version: "v".into(), input: d("3"), cached: d("0.3"), output: d("15") }
+        Prices {
+            version: "v".into(),
+            input: d("3"),
+            cached: d("0.3"),
+            output: d("15"),
+        }
     }
 
     #[test]
     fn what_is_cached_costs_less_and_reasoning_costs_as_output() {
-        let usage = Usage { prompt: 1_000_000, cached: 400_000, completion: 100_000, reasoning: 90_000 };
-        assert_eq!(prices().cost(usage), d("3.42"), "0.6 × 3 + 0.4 × 0.3 + 0.1 × 15");
-        let strange = Usage { prompt: 10, cached: 20, ..Usage::default() };
-        assert_eq!(prices().cost(strange), d("0.000003"), "more cached than there was counts as all");
+        let usage = Usage {
+            prompt: 1_000_000,
+            cached: 400_000,
+            completion: 100_000,
+            reasoning: 90_000,
+        };
+        assert_eq!(
+            prices().cost(usage),
+            d("3.42"),
+            "0.6 × 3 + 0.4 × 0.3 + 0.1 × 15"
+        );
+        let strange = Usage {
+            prompt: 10,
+            cached: 20,
+            ..Usage::default()
+        };
+        assert_eq!(
+            prices().cost(strange),
+            d("0.000003"),
+            "more cached than there was counts as all"
+        );
     }
 
     #[test]
     fn the_reserve_is_for_what_is_held() {
-        let allowance = Allowance { calls: 10, tokens: 1000, cost_usd: d("1"), reserve: d("0.2") };
-        let spent = Spent { day: 1, calls: 8, tokens: 0, cost_usd: Decimal::ZERO };
-        let worst = Worst { tokens: 1, cost_usd: Decimal::ZERO };
-        assert_eq!(spent.may(&allowance, false, worst), Err("8 of 10 calls are made today".into()));
+        let allowance = Allowance {
+            calls: 10,
+            tokens: 1000,
+            cost_usd: d("1"),
+            reserve: d("0.2"),
+        };
+        let spent = Spent {
+            day: 1,
+            calls: 8,
+            tokens: 0,
+            cost_usd: Decimal::ZERO,
+        };
+        let worst = Worst {
+            tokens: 1,
+            cost_usd: Decimal::ZERO,
+        };
+        assert_eq!(
+            spent.may(&allowance, false, worst),
+            Err("8 of 10 calls are made today".into())
+        );
         assert_eq!(spent.may(&allowance, true, worst), Ok(()));
-        let spent = Spent { tokens: 700, calls: 0, ..spent };
-        assert!(spent.may(&allowance, false, Worst { tokens: 100, ..worst }).is_ok());
-        assert!(spent.may(&allowance, false, Worst { tokens: 101, ..worst }).is_err());
-        assert!(spent.may(&allowance, true, Worst { tokens: 300, ..worst }).is_ok());
-        assert!(spent.may(&allowance, true, Worst { tokens: 301, ..worst }).is_err());
-        let settled = spent.on(Ms(2 * 86_400_000)).settled((spent.day, worst), 1, Decimal::ONE);
-        assert_eq!((settled.tokens, settled.cost_usd), (0, Decimal::ZERO), "of a day that is over");
+        let spent = Spent {
+            tokens: 700,
+            calls: 0,
+            ..spent
+        };
+        assert!(
+            spent
+                .may(
+                    &allowance,
+                    false,
+                    Worst {
+                        tokens: 100,
+                        ..worst
+                    }
+                )
+                .is_ok()
+        );
+        assert!(
+            spent
+                .may(
+                    &allowance,
+                    false,
+                    Worst {
+                        tokens: 101,
+                        ..worst
+                    }
+                )
+                .is_err()
+        );
+        assert!(
+            spent
+                .may(
+                    &allowance,
+                    true,
+                    Worst {
+                        tokens: 300,
+                        ..worst
+                    }
+                )
+                .is_ok()
+        );
+        assert!(
+            spent
+                .may(
+                    &allowance,
+                    true,
+                    Worst {
+                        tokens: 301,
+                        ..worst
+                    }
+                )
+                .is_err()
+        );
+        let settled = spent
+            .on(Ms(2 * 86_400_000))
+            .settled((spent.day, worst), 1, Decimal::ONE);
+        assert_eq!(
+            (settled.tokens, settled.cost_usd),
+            (0, Decimal::ZERO),
+            "of a day that is over"
+        );
         let next = spent.on(Ms(2 * 86_400_000));
         assert_eq!((next.day, next.tokens), (2, 0), "a new day");
     }
 
     proptest! {
-        /// However calls come and end, or the process dies between, no day's allowance is ever exceeded by what was counted.
+        /// However calls come and end, or the process dies between, no day's allowance is ever
+        /// exceeded by what was counted.
         #[test]
         fn a_day_never_costs_more_than_its_allowance(calls in proptest::collection::vec((0..5000usize, 0..400u64, any::<bool>(), any::<bool>()), 1..60)) {
             let allowance = Allowance { calls: 30, tokens: 60_000, cost_usd: d("0.5"), reserve: d("0.1") };

@@ -1,4 +1,5 @@
-//! The dialect of OpenAI-compatible chat endpoints: what is asked, what an answer must look like. Pure.
+//! The dialect of OpenAI-compatible chat endpoints: what is asked, what an answer must look like.
+//! Pure.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -29,25 +30,36 @@ pub struct Message {
 }
 
 /// The body of a request. Keys are in order, so the same question has the same bytes.
-pub fn request(parameters: &Parameters, messages: &[Message], format: Format, schema: &Value, name: &str) -> String {
+pub fn request(
+    parameters: &Parameters,
+    messages: &[Message],
+    format: Format,
+    schema: &Value,
+    name: &str,
+) -> String {
     let mut body = json!({
         "model": parameters.model,
         "messages": messages,
         "stream": false,
     });
     let map = body.as_object_mut().expect("it is one");
-    map.insert(parameters.max_tokens_key.clone(), parameters.max_tokens.into());
+    map.insert(
+        parameters.max_tokens_key.clone(),
+        parameters.max_tokens.into(),
+    );
     if let Some(temperature) = &parameters.temperature {
         map.insert("temperature".into(), Value::Number(temperature.clone()));
     }
     match format {
         Format::JsonSchema => {
-            let schema =
-                json!({ "type": "json_schema", "json_schema": { "name": name, "strict": true, "schema": schema } });
+            let schema = json!({ "type": "json_schema", "json_schema": { "name": name, "strict": true, "schema": schema } });
             map.insert("response_format".into(), schema);
         }
         Format::JsonObjectSchema => {
-            map.insert("response_format".into(), json!({ "type": "json_object", "schema": schema }));
+            map.insert(
+                "response_format".into(),
+                json!({ "type": "json_object", "schema": schema }),
+            );
         }
         Format::JsonObject => {
             map.insert("response_format".into(), json!({ "type": "json_object" }));
@@ -84,11 +96,17 @@ pub struct About {
 
 /// Reads what can be read of a completion, whatever else is wrong with it.
 pub fn about(body: &Value) -> About {
-    let text = |value: &Value| value.as_str().map(|text| text.chars().take(120).collect::<String>());
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map(|text| text.chars().take(120).collect::<String>())
+    };
     let usage = &body["usage"];
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     // Half of a count is none: what it cost stays at its worst.
-    let both = usage["prompt_tokens"].as_u64().zip(usage["completion_tokens"].as_u64());
+    let both = usage["prompt_tokens"]
+        .as_u64()
+        .zip(usage["completion_tokens"].as_u64());
     About {
         model: text(&body["model"]),
         fingerprint: text(&body["system_fingerprint"]),
@@ -107,23 +125,42 @@ pub fn about(body: &Value) -> About {
 /// # Errors
 /// Of another shape, cut off, refused, empty.
 pub fn content(body: &Value) -> Result<&str, Refused> {
-    let choices = body["choices"].as_array().filter(|choices| choices.len() == 1);
+    let choices = body["choices"]
+        .as_array()
+        .filter(|choices| choices.len() == 1);
     let Some(choice) = choices.and_then(|choices| choices.first()) else {
-        return Err(Refused::new(Code::Shape, "no chat completion: choices must be one"));
+        return Err(Refused::new(
+            Code::Shape,
+            "no chat completion: choices must be one",
+        ));
     };
     let message = &choice["message"];
     if !message.is_object() {
-        return Err(Refused::new(Code::Shape, "no chat completion: the choice has no message"));
+        return Err(Refused::new(
+            Code::Shape,
+            "no chat completion: the choice has no message",
+        ));
     }
     if let Some(refusal) = message["refusal"].as_str().filter(|text| !text.is_empty()) {
-        return Err(Refused::new(Code::Refusal, refusal.chars().take(120).collect::<String>()));
+        return Err(Refused::new(
+            Code::Refusal,
+            refusal.chars().take(120).collect::<String>(),
+        ));
     }
-    if message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()) {
+    if message["tool_calls"]
+        .as_array()
+        .is_some_and(|calls| !calls.is_empty())
+    {
         return Err(Refused::new(Code::Unfinished, "it wants a tool"));
     }
     match choice["finish_reason"].as_str() {
         Some("stop") => {}
-        Some(other) => return Err(Refused::new(Code::Unfinished, format!("finish_reason {other:.40}"))),
+        Some(other) => {
+            return Err(Refused::new(
+                Code::Unfinished,
+                format!("finish_reason {other:.40}"),
+            ));
+        }
         None => return Err(Refused::new(Code::Unfinished, "no finish_reason")),
     }
     match message["content"].as_str() {
@@ -134,16 +171,30 @@ pub fn content(body: &Value) -> Result<&str, Refused> {
     }
 }
 
-/// What is said after an answer that was refused for its form: the answer, as far as it is worth repeating, and the one further
-/// question.
+/// What is said after an answer that was refused for its form: the answer, as far as it is worth
+/// repeating, and the one further question.
 pub fn once_more(reply: &[u8], refused: &Refused) -> [Message; 2] {
     let body: Value = serde_json::from_slice(reply).unwrap_or_default();
-    let said = body["choices"][0]["message"]["content"].as_str().unwrap_or_default().chars().take(4000).collect();
+    let said = body["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default()
+        .chars()
+        .take(4000)
+        .collect();
     let question = format!(
         "Your last answer was refused: {} ({}). The data has not changed. Answer once more with one JSON object of the form asked for and nothing else.",
         refused.code, refused.detail
     );
-    [Message { role: "assistant", content: said }, Message { role: "user", content: question }]
+    [
+        Message {
+            role: "assistant",
+            content: said,
+        },
+        Message {
+            role: "user",
+            content: question,
+        },
+    ]
 }
 
 /// What an HTTP status means for the question. `None`: there is an answer to read.
@@ -164,22 +215,55 @@ mod tests {
 
     #[track_caller]
     fn check(body: &Value, expected: Result<&str, Code>) {
-        assert_eq!(content(body).map_err(|refused| refused.code), expected, "{body}");
+        assert_eq!(
+            content(body).map_err(|refused| refused.code),
+            expected,
+            "{body}"
+        );
     }
 
     #[test]
     fn only_a_whole_answer_is_read() {
-        let choice =
-            |finish: Value, message: Value| json!({ "choices": [{ "finish_reason": finish, "message": message }] });
+        let choice = |finish: Value, message: Value| json!({ "choices": [{ "finish_reason": finish, "message": message }] });
         check(&choice(json!("stop"), json!({ "content": "{}" })), Ok("{}"));
-        check(&choice(json!("length"), json!({ "content": "{}" })), Err(Code::Unfinished));
-        check(&choice(json!("content_filter"), json!({ "content": "" })), Err(Code::Unfinished));
-        check(&choice(Value::Null, json!({ "content": "{}" })), Err(Code::Unfinished));
-        check(&choice(json!("stop"), json!({ "content": " \n" })), Err(Code::Empty));
-        check(&choice(json!("stop"), json!({ "content": null, "reasoning_content": "{}" })), Err(Code::Empty));
-        check(&choice(json!("stop"), json!({ "content": [{ "text": "{}" }] })), Err(Code::Shape));
-        check(&choice(json!("stop"), json!({ "content": "x", "refusal": "I can't" })), Err(Code::Refusal));
-        check(&choice(json!("stop"), json!({ "content": "x", "tool_calls": [{}] })), Err(Code::Unfinished));
+        check(
+            &choice(json!("length"), json!({ "content": "{}" })),
+            Err(Code::Unfinished),
+        );
+        check(
+            &choice(json!("content_filter"), json!({ "content": "" })),
+            Err(Code::Unfinished),
+        );
+        check(
+            &choice(Value::Null, json!({ "content": "{}" })),
+            Err(Code::Unfinished),
+        );
+        check(
+            &choice(json!("stop"), json!({ "content": " \n" })),
+            Err(Code::Empty),
+        );
+        check(
+            &choice(
+                json!("stop"),
+                json!({ "content": null, "reasoning_content": "{}" }),
+            ),
+            Err(Code::Empty),
+        );
+        check(
+            &choice(json!("stop"), json!({ "content": [{ "text": "{}" }] })),
+            Err(Code::Shape),
+        );
+        check(
+            &choice(
+                json!("stop"),
+                json!({ "content": "x", "refusal": "I can't" }),
+            ),
+            Err(Code::Refusal),
+        );
+        check(
+            &choice(json!("stop"), json!({ "content": "x", "tool_calls": [{}] })),
+            Err(Code::Unfinished),
+        );
         check(&json!({ "error": { "message": "no" } }), Err(Code::Shape));
         check(&json!({ "choices": [] }), Err(Code::Shape));
         check(&json!([]), Err(Code::Shape));
@@ -195,8 +279,19 @@ mod tests {
             max_tokens: 9,
             extra: Map::from_iter([("reasoning".to_owned(), json!({ "effort": "low" }))]),
         };
-        let messages = [Message { role: "user", content: "q".into() }];
-        let of = |format| request(&parameters, &messages, format, &json!({ "type": "object" }), "single_v1");
+        let messages = [Message {
+            role: "user",
+            content: "q".into(),
+        }];
+        let of = |format| {
+            request(
+                &parameters,
+                &messages,
+                format,
+                &json!({ "type": "object" }),
+                "single_v1",
+            )
+        };
         assert_eq!(of(Format::JsonSchema), of(Format::JsonSchema));
         assert!(of(Format::JsonSchema).contains(r#""strict":true"#));
         assert!(!of(Format::None).contains("response_format"));

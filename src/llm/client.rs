@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::code::Code;
 use super::parse::Refused;
 
-/// Longest body that is read, bytes. An answer has a few thousand; what is longer is cut off and refused.
+/// Longest body that is read, bytes. An answer has a few thousand; what is longer is cut off and
+/// refused.
 pub const BODY_MAX: usize = 1024 * 1024;
 
 /// Where a model is asked.
@@ -60,7 +61,11 @@ impl Client {
             .retry(reqwest::retry::never())
             .build()?;
         let pace = RateLimiter::direct(Quota::per_minute(endpoint.calls_per_minute));
-        Ok(Self { endpoint: Arc::new(endpoint), http, pace: Arc::new(pace) })
+        Ok(Self {
+            endpoint: Arc::new(endpoint),
+            http,
+            pace: Arc::new(pace),
+        })
     }
 
     /// Waits until the model's rate allows another call.
@@ -75,7 +80,11 @@ impl Client {
     pub async fn send(&self, body: String) -> Result<Raw, Refused> {
         let began = std::time::Instant::now();
         let url = format!("{}/chat/completions", self.endpoint.base_url);
-        let mut request = self.http.post(url).header("content-type", "application/json").body(body);
+        let mut request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
         if let Some(key) = &self.endpoint.key {
             request = request.bearer_auth(key.expose_secret());
         }
@@ -101,7 +110,10 @@ impl Client {
             let room = BODY_MAX - raw.body.len();
             raw.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
-                raw.cut = Some(Refused::new(Code::TooLong, format!("more than {BODY_MAX} bytes")));
+                raw.cut = Some(Refused::new(
+                    Code::TooLong,
+                    format!("more than {BODY_MAX} bytes"),
+                ));
                 break;
             }
         }
@@ -117,7 +129,10 @@ impl Client {
 fn asked_to_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text.trim()).ok()?.duration_since(now).unwrap_or_default(),
+        Err(_) => httpdate::parse_http_date(text.trim())
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
     };
     Some(wait.min(Duration::from_secs(3600)))
 }
@@ -125,7 +140,10 @@ fn asked_to_wait(text: &str, now: SystemTime) -> Option<Duration> {
 /// Scheme, host and port of an address; its path and what else may be in it are nobody's business.
 pub fn provider(base_url: &str) -> String {
     let url = reqwest::Url::parse(base_url);
-    url.map_or_else(|_| "an address that cannot be read".to_owned(), |url| url.origin().ascii_serialization())
+    url.map_or_else(
+        |_| "an address that cannot be read".to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
 }
 
 /// Takes a key out of what a server says: some repeat what they were sent.
@@ -134,7 +152,10 @@ fn scrub(body: &mut [u8], key: &[u8]) {
         return;
     }
     let mut from = 0;
-    while let Some(at) = body[from..].windows(key.len()).position(|window| window == key) {
+    while let Some(at) = body[from..]
+        .windows(key.len())
+        .position(|window| window == key)
+    {
         body[from + at..from + at + key.len()].fill(b'*');
         from += at + key.len();
     }
@@ -169,14 +190,24 @@ mod tests {
         assert_eq!(asked("7"), Some(7));
         assert_eq!(asked("99999999999999999"), Some(3600), "an hour at most");
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(30));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), Some(0), "it is over");
+        assert_eq!(
+            asked("Sun, 06 Nov 1994 08:49:00 GMT"),
+            Some(0),
+            "it is over"
+        );
         assert_eq!((asked("soon"), asked("-1"), asked("")), (None, None, None));
     }
 
     #[test]
     fn a_provider_is_named_by_where_it_is_and_by_nothing_secret() {
-        assert_eq!(provider("https://user:key@api.example.com/v1?k=sk-1"), "https://api.example.com");
-        assert_eq!(provider("http://127.0.0.1:11434/v1"), "http://127.0.0.1:11434");
+        assert_eq!(
+            provider("https://user:key@api.example.com/v1?k=sk-1"),
+            "https://api.example.com"
+        );
+        assert_eq!(
+            provider("http://127.0.0.1:11434/v1"),
+            "http://127.0.0.1:11434"
+        );
     }
 
     #[test]

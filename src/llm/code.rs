@@ -1,4 +1,5 @@
-//! Why a reply, or one item of it, is not acted on. Stable words: they are in the database and in statistics.
+//! Why a reply, or one item of it, is not acted on. Stable words: they are in the database and in
+//! statistics.
 
 use std::fmt;
 
@@ -132,6 +133,9 @@ impl Code {
     }
     /// Asking again after a while may help: the server or the way to it failed, not the model.
     pub const fn is_passing(self) -> bool {
-        matches!(self, Code::Timeout | Code::Unsent | Code::Unreachable | Code::HttpStatus | Code::RateLimited)
+        matches!(
+            self,
+            Code::Timeout | Code::Unsent | Code::Unreachable | Code::HttpStatus | Code::RateLimited
+        )
     }
 }

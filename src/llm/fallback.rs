@@ -1,5 +1,6 @@
-//! What a rule does in a model's place while its provider fails: it takes out what it would not hold, and opens only where the
-//! configuration says so. Its wishes are judged like those of a model. Pure.
+//! What a rule does in a model's place while its provider fails: it takes out what it would not
+//! hold, and opens only where the configuration says so. Its wishes are judged like those of a
+//! model. Pure.
 
 use rust_decimal::Decimal;
 
@@ -24,9 +25,19 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// What it wants of what it is asked about, fed with the bars that are known. Nothing: it holds, or is still warming up.
-    pub fn items(&self, arm: &Arm, subject: Option<&InstId>, market: &MarketView, orders: &OrdersView) -> Vec<Item> {
-        let asked = arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst));
+    /// What it wants of what it is asked about, fed with the bars that are known. Nothing: it
+    /// holds, or is still warming up.
+    pub fn items(
+        &self,
+        arm: &Arm,
+        subject: Option<&InstId>,
+        market: &MarketView,
+        orders: &OrdersView,
+    ) -> Vec<Item> {
+        let asked = arm
+            .instruments
+            .iter()
+            .filter(|inst| subject.is_none_or(|only| only == *inst));
         asked
             .filter_map(|inst| {
                 let shown = market.insts.get(inst)?;
@@ -38,8 +49,12 @@ impl Fallback {
 
     fn signal(&self, arm: &Arm, shown: &InstMarket) -> Option<Signal> {
         let inst = &shown.instrument;
-        let mut rule = (self.strategy.build)(&self.params, inst.kind == crate::domain::InstKind::Spot);
-        shown.history(arm.bar).iter().for_each(|candle| rule.on_bar(&Ohlcv::of(candle, inst)));
+        let mut rule =
+            (self.strategy.build)(&self.params, inst.kind == crate::domain::InstKind::Spot);
+        shown
+            .history(arm.bar)
+            .iter()
+            .for_each(|candle| rule.on_bar(&Ohlcv::of(candle, inst)));
         rule.signal(feature(inst.tick.0))
     }
 
@@ -52,11 +67,21 @@ impl Fallback {
             let last = shown.history(arm.bar).last()?.close;
             let own = stop_price(Bps(wants), signal.stop_distance, &shown.instrument, last);
             let away = atr(shown.history(arm.bar))? * STOP_ATR;
-            let stop = own.map_or(if wants > 0 { last.0 - away } else { last.0 + away }, |stop| stop.0);
+            let stop = own.map_or(
+                if wants > 0 {
+                    last.0 - away
+                } else {
+                    last.0 + away
+                },
+                |stop| stop.0,
+            );
             // All of it risks what one trade may.
             let share = Decimal::from(wants.clamp(-10_000, 10_000)) / Decimal::from(10_000);
             let weight = (share * arm.limits.risk_per_trade).checked_div(arm.limits.risk_budget)?;
-            (Want::Weight(weight.clamp(Decimal::NEGATIVE_ONE, Decimal::ONE)), Some(stop))
+            (
+                Want::Weight(weight.clamp(Decimal::NEGATIVE_ONE, Decimal::ONE)),
+                Some(stop),
+            )
         } else if wants == 0 || (wants > 0) != (held > Decimal::ZERO) {
             (Want::Close, None)
         } else {
@@ -90,17 +115,30 @@ mod tests {
         let mut scene = Scene::new(Mode::Single).holding(holding);
         let shown = scene.market.insts.get_mut(&swap().id).unwrap();
         let mut candles = shown.history(Bar::M1).to_vec();
-        candles.iter_mut().rev().take(5).for_each(|c| c.close = px(if rises { "100.4" } else { "99.6" }));
+        candles
+            .iter_mut()
+            .rev()
+            .take(5)
+            .for_each(|c| c.close = px(if rises { "100.4" } else { "99.6" }));
         shown.series.insert(Bar::M1, Series::new(Bar::M1, candles));
         let strategy = crate::strategy::find("sma_cross").unwrap();
-        let params = [("fast", 2.0), ("slow", 20.0), ("stop_pct", 0.0)].map(|(k, v)| (k.to_owned(), v)).into();
-        let fallback = Fallback { strategy, params, may_open };
+        let params = [("fast", 2.0), ("slow", 20.0), ("stop_pct", 0.0)]
+            .map(|(k, v)| (k.to_owned(), v))
+            .into();
+        let fallback = Fallback {
+            strategy,
+            params,
+            may_open,
+        };
         let items = fallback.items(&scene.arm, Some(&swap().id), &scene.market, &scene.orders);
         items
             .iter()
             .map(|item| {
                 assert!(item.reason.starts_with("sma_cross: "), "{}", item.reason);
-                let stop = item.stop.map(|stop| stop.round_dp(1).normalize().to_string()).unwrap_or_default();
+                let stop = item
+                    .stop
+                    .map(|stop| stop.round_dp(1).normalize().to_string())
+                    .unwrap_or_default();
                 match item.want {
                     Want::Weight(weight) => format!("{} stopped at {stop}", weight.round_dp(4)),
                     _ => item.action().to_owned(),
@@ -113,10 +151,15 @@ mod tests {
     fn a_rule_takes_out_what_it_would_not_hold_and_opens_only_where_it_may() {
         let nothing: [&str; 0] = [];
         assert_eq!(wants(false, "10", false), ["close"]);
-        assert_eq!(wants(true, "-10", false), ["close"], "the other side: out, and no further");
+        assert_eq!(
+            wants(true, "-10", false),
+            ["close"],
+            "the other side: out, and no further"
+        );
         assert_eq!(wants(true, "10", true), nothing, "it would hold it too");
         assert_eq!(wants(true, "0", false), nothing);
-        // A third of the risk budget is what one trade may risk; three average true ranges are close to three.
+        // A third of the risk budget is what one trade may risk; three average true ranges are
+        // close to three.
         assert_eq!(wants(true, "0", true), ["0.3333 stopped at 97.4"]);
         assert_eq!(wants(false, "0", true), ["-0.3333 stopped at 102.6"]);
     }

@@ -1,7 +1,8 @@
 //! How a server is asked for JSON, and what is found out about that. Pure.
 //!
-//! A server that does not know a way of asking says 400 or 422, and some say 500, which may as well be an outage that passes. So a
-//! way that has worked is not given up for a 500, and one that has not is given up for two of them, a question apart.
+//! A server that does not know a way of asking says 400 or 422, and some say 500, which may as well
+//! be an outage that passes. So a way that has worked is not given up for a 500, and one that has
+//! not is given up for two of them, a question apart.
 
 use serde::Serialize;
 
@@ -10,12 +11,14 @@ use crate::domain::Ms;
 /// What was found out holds for so long, venue time: the server may have learned since.
 const BELIEVED: Ms = Ms::days(1);
 
-/// How a server is asked for JSON. Not every server knows each of them; the text is validated the same way whatever it promised.
+/// How a server is asked for JSON. Not every server knows each of them; the text is validated the
+/// same way whatever it promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     JsonSchema,
-    /// Only where it is configured: some servers (llama-cpp-python) take a schema with the simple word and none with the other.
+    /// Only where it is configured: some servers (llama-cpp-python) take a schema with the simple
+    /// word and none with the other.
     JsonObjectSchema,
     JsonObject,
     None,
@@ -23,7 +26,12 @@ pub enum Format {
 
 impl Format {
     /// Each of them, best first.
-    pub const ALL: [Format; 4] = [Format::JsonSchema, Format::JsonObjectSchema, Format::JsonObject, Format::None];
+    pub const ALL: [Format; 4] = [
+        Format::JsonSchema,
+        Format::JsonObjectSchema,
+        Format::JsonObject,
+        Format::None,
+    ];
 
     /// Its word in the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -50,7 +58,9 @@ impl std::str::FromStr for Format {
         Format::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
-            .ok_or_else(|| format!("must be json_schema, json_object_schema, json_object or none, is '{text}'"))
+            .ok_or_else(|| {
+                format!("must be json_schema, json_object_schema, json_object or none, is '{text}'")
+            })
     }
 }
 
@@ -99,7 +109,8 @@ pub struct Known {
     sure: bool,
     /// A lower one has worked once where a higher one met a 500.
     doubt: Option<Format>,
-    /// The last question met a 500 in each format it was asked in: the next begins with the last of these.
+    /// The last question met a 500 in each format it was asked in: the next begins with the last of
+    /// these.
     begin: Option<Format>,
     /// 500s in a row where nothing was in doubt.
     ill: u32,
@@ -108,15 +119,24 @@ pub struct Known {
 impl Known {
     /// Nothing but the configuration's word.
     pub const fn new(configured: Format) -> Self {
-        Self { configured, lower: None, sure: false, doubt: None, begin: None, ill: 0 }
+        Self {
+            configured,
+            lower: None,
+            sure: false,
+            doubt: None,
+            begin: None,
+            ill: 0,
+        }
     }
 
-    /// What an earlier process has found out, by the requests of its questions, oldest first. Questions that were not asked as
-    /// this configuration would have had them say nothing.
+    /// What an earlier process has found out, by the requests of its questions, oldest first.
+    /// Questions that were not asked as this configuration would have had them say nothing.
     pub fn remembered(configured: Format, questions: &[Vec<Spoken>]) -> Self {
         let mut known = Self::new(configured);
         for question in questions {
-            let Some(first) = question.first() else { continue };
+            let Some(first) = question.first() else {
+                continue;
+            };
             if known.get(first.at) != first.format {
                 continue;
             }
@@ -141,7 +161,10 @@ impl Known {
 
     /// What a question begins with.
     pub fn get(&mut self, now: Ms) -> Format {
-        if self.lower.is_some_and(|(_, since)| now.since(since) >= BELIEVED) {
+        if self
+            .lower
+            .is_some_and(|(_, since)| now.since(since) >= BELIEVED)
+        {
             *self = Self::new(self.configured);
         }
         self.begin.unwrap_or(self.top())
@@ -156,7 +179,8 @@ impl Known {
         }
     }
 
-    /// Is this status as likely an outage as a way of asking that is not known? Then the next request is a further try.
+    /// Is this status as likely an outage as a way of asking that is not known? Then the next
+    /// request is a further try.
     pub fn is_doubtful(status: u16) -> bool {
         hint(status) == Hint::Perhaps
     }
@@ -173,14 +197,20 @@ impl Known {
             }
         } else {
             // From the lowest it begins again at the top.
-            self.begin = format.lower().is_some().then_some(format).filter(|format| *format > self.top());
+            self.begin = format
+                .lower()
+                .is_some()
+                .then_some(format)
+                .filter(|format| *format > self.top());
         }
     }
 
-    /// A reply has come to a question in this format, which `first` was asked in another, and met this status.
+    /// A reply has come to a question in this format, which `first` was asked in another, and met
+    /// this status.
     pub fn worked(&mut self, format: Format, first: Option<(Format, u16)>, now: Ms) {
         (self.begin, self.ill) = (None, 0);
-        let likely = first.is_some_and(|(asked, status)| asked < format && hint(status) == Hint::Likely);
+        let likely =
+            first.is_some_and(|(asked, status)| asked < format && hint(status) == Hint::Likely);
         if format <= self.top() {
             (self.sure, self.doubt) = (true, None);
         } else if likely || self.doubt == Some(format) {
@@ -197,8 +227,9 @@ mod tests {
 
     const DAY: i64 = 86_400_000;
 
-    /// A question to a server that says these statuses one after the other: the formats it is asked in, and how it ends. As in the
-    /// daemon: a doubtful status is followed by one more request at most.
+    /// A question to a server that says these statuses one after the other: the formats it is asked
+    /// in, and how it ends. As in the daemon: a doubtful status is followed by one more request at
+    /// most.
     #[track_caller]
     fn story(known: &mut Known, at: Ms, statuses: &[u16], expected: &str) {
         let (shown, _) = told(known, at, statuses);
@@ -210,7 +241,11 @@ mod tests {
         let (mut first, mut doubts) = (None, 0);
         let (mut shown, mut spoken) = (vec![format.as_str()], Vec::new());
         for status in statuses {
-            spoken.push(Spoken { format, status: *status, at });
+            spoken.push(Spoken {
+                format,
+                status: *status,
+                at,
+            });
             if *status == 200 {
                 known.worked(format, first, at);
                 shown.push("ok");
@@ -259,7 +294,8 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_two_requests_a_question_and_a_server_that_knows_nothing_is_found_out_all_the_same() {
+    fn an_outage_is_two_requests_a_question_and_a_server_that_knows_nothing_is_found_out_all_the_same()
+     {
         let mut down = fresh();
         story(&mut down, Ms(0), &[500, 500], "json_schema json_object no");
         story(&mut down, Ms(1), &[500, 500], "json_object none no");
@@ -267,7 +303,12 @@ mod tests {
         story(&mut down, Ms(3), &[200], "json_schema ok");
         let mut plain = fresh();
         for at in [0, 2] {
-            story(&mut plain, Ms(at), &[500, 500], "json_schema json_object no");
+            story(
+                &mut plain,
+                Ms(at),
+                &[500, 500],
+                "json_schema json_object no",
+            );
             story(&mut plain, Ms(at + 1), &[500, 200], "json_object none ok");
         }
         story(&mut plain, Ms(4), &[200], "none ok");
@@ -289,17 +330,29 @@ mod tests {
     fn each_has_a_word_and_steps_down_to_none() {
         for format in Format::ALL {
             assert_eq!(format.as_str().parse(), Ok(format));
-            assert_eq!(std::iter::successors(Some(format), |f| f.lower()).last(), Some(Format::None));
+            assert_eq!(
+                std::iter::successors(Some(format), |f| f.lower()).last(),
+                Some(Format::None)
+            );
         }
         assert!("xml".parse::<Format>().is_err());
         let mut known = Known::new(Format::JsonObjectSchema);
-        story(&mut known, Ms(0), &[400, 200], "json_object_schema json_object ok");
+        story(
+            &mut known,
+            Ms(0),
+            &[400, 200],
+            "json_object_schema json_object ok",
+        );
     }
 
     #[test]
-    fn a_start_knows_what_was_found_out_before_and_believes_nothing_that_another_configuration_has_said() {
+    fn a_start_knows_what_was_found_out_before_and_believes_nothing_that_another_configuration_has_said()
+     {
         let questions = |known: &mut Known, stories: &[&[u16]]| -> Vec<Vec<Spoken>> {
-            stories.iter().map(|statuses| told(known, Ms(0), statuses).1).collect()
+            stories
+                .iter()
+                .map(|statuses| told(known, Ms(0), statuses).1)
+                .collect()
         };
         let found = questions(&mut fresh(), &[&[400, 200], &[200]]);
         let mut known = Known::remembered(Format::JsonSchema, &found);

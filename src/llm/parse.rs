@@ -1,13 +1,15 @@
 //! A reply's text → an answer, or the code that says why not. Pure.
 //!
-//! The only cleaning is taking off one code fence or white space around it. Numbers, quotes and cut-off text are never mended, and
-//! the reasoning of a model is never read.
+//! The only cleaning is taking off one code fence or white space around it. Numbers, quotes and
+//! cut-off text are never mended, and the reasoning of a model is never read.
 
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Action, ITEM_REASON, Mode, NUMBER, Plain, Portfolio, Predicate, REASON, Single, Target, VERSION};
+use super::answer::{
+    Action, ITEM_REASON, Mode, NUMBER, Plain, Portfolio, Predicate, REASON, Single, Target, VERSION,
+};
 use super::code::Code;
 use crate::domain::InstId;
 
@@ -24,7 +26,10 @@ pub struct Refused {
 
 impl Refused {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -64,7 +69,10 @@ pub struct Item {
 /// The first thing that is wrong with it, in the order syntax, schema.
 pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
     if text.len() > LONGEST {
-        return Err(Refused::new(Code::TooLong, format!("{} bytes; at most {LONGEST}", text.len())));
+        return Err(Refused::new(
+            Code::TooLong,
+            format!("{} bytes; at most {LONGEST}", text.len()),
+        ));
     }
     let bare = unfenced(text.trim());
     if bare.is_empty() {
@@ -72,7 +80,10 @@ pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
     }
     if !bare.starts_with('{') {
         let shown: String = bare.chars().take(40).collect();
-        return Err(Refused::new(Code::Syntax, format!("not a JSON object: {shown:?}")));
+        return Err(Refused::new(
+            Code::Syntax,
+            format!("not a JSON object: {shown:?}"),
+        ));
     }
     let (echoed, items) = match mode {
         Mode::Single => {
@@ -83,33 +94,60 @@ pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
         Mode::Portfolio => {
             let answer: Portfolio = read(bare)?;
             length(&answer.reason, REASON)?;
-            answer.targets.iter().try_for_each(|target| length(&target.reason, ITEM_REASON))?;
-            let sum: Decimal = answer.targets.iter().map(|target| target.weight.0.abs()).sum();
+            answer
+                .targets
+                .iter()
+                .try_for_each(|target| length(&target.reason, ITEM_REASON))?;
+            let sum: Decimal = answer
+                .targets
+                .iter()
+                .map(|target| target.weight.0.abs())
+                .sum();
             if sum > Decimal::ONE {
-                return Err(Refused::new(Code::RiskSize, format!("the weights sum to {sum}; at most 1")));
+                return Err(Refused::new(
+                    Code::RiskSize,
+                    format!("the weights sum to {sum}; at most 1"),
+                ));
             }
-            (answer.snap, answer.targets.into_iter().map(of_target).collect())
+            (
+                answer.snap,
+                answer.targets.into_iter().map(of_target).collect(),
+            )
         }
     };
     if echoed != snap {
-        return Err(Refused::new(Code::Snap, format!("answers {echoed:.20}, asked {snap}")));
+        return Err(Refused::new(
+            Code::Snap,
+            format!("answers {echoed:.20}, asked {snap}"),
+        ));
     }
     Ok(items)
 }
 
 /// Takes one code fence off, if it is around everything.
 fn unfenced(text: &str) -> &str {
-    let inner = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
+    let inner = text
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"));
     let Some(inner) = inner else { return text };
     let inner = inner.strip_prefix("json").unwrap_or(inner);
-    if inner.contains("```") { text } else { inner.trim() }
+    if inner.contains("```") {
+        text
+    } else {
+        inner.trim()
+    }
 }
 
 /// JSON first, then its form: a text that is no JSON says nothing about what its keys were to be.
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
-    let refused =
-        |code, error: serde_json::Error| Refused::new(code, error.to_string().chars().take(200).collect::<String>());
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| refused(Code::Syntax, error))?;
+    let refused = |code, error: serde_json::Error| {
+        Refused::new(
+            code,
+            error.to_string().chars().take(200).collect::<String>(),
+        )
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map_err(|error| refused(Code::Syntax, error))?;
     serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
         let known = [
@@ -119,8 +157,10 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
             (NUMBER, Code::NumberFormat),
             (VERSION, Code::Version),
         ];
-        let code =
-            known.into_iter().find(|(begins, _)| said.starts_with(begins)).map_or(Code::BadValue, |(_, code)| code);
+        let code = known
+            .into_iter()
+            .find(|(begins, _)| said.starts_with(begins))
+            .map_or(Code::BadValue, |(_, code)| code);
         refused(code, error)
     })
 }
@@ -128,7 +168,10 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
 fn length(reason: &str, most: usize) -> Result<(), Refused> {
     let count = reason.chars().count();
     if count > most {
-        Err(Refused::new(Code::BadValue, format!("a reason of {count} characters; at most {most}")))
+        Err(Refused::new(
+            Code::BadValue,
+            format!("a reason of {count} characters; at most {most}"),
+        ))
     } else {
         Ok(())
     }
@@ -164,7 +207,11 @@ fn single(answer: Single) -> Item {
 fn of_target(target: Target) -> Item {
     Item {
         inst: InstId::new(target.symbol),
-        want: if target.weight.0.is_zero() { Want::Close } else { Want::Weight(target.weight.0) },
+        want: if target.weight.0.is_zero() {
+            Want::Close
+        } else {
+            Want::Weight(target.weight.0)
+        },
         stop: plain(target.stop_px),
         target: plain(target.target_px),
         deviation_bps: None,

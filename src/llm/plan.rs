@@ -1,4 +1,5 @@
-//! What a model meant to do with what it opened: the prices and conditions that end it, watched by the daemon on each bar. Pure.
+//! What a model meant to do with what it opened: the prices and conditions that end it, watched by
+//! the daemon on each bar. Pure.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,8 @@ pub struct Plan {
     pub risk_usd: Decimal,
     /// Dollars in the position, as sized.
     pub worth_usd: Decimal,
-    /// Sum of the account's funding in the instrument when it was accepted, negative is paid; `None`: not noted.
+    /// Sum of the account's funding in the instrument when it was accepted, negative is paid;
+    /// `None`: not noted.
     #[serde(default)]
     pub funding_before: Option<Decimal>,
     /// Why the daemon takes it out, once it does: from then on nothing else is done with it.
@@ -46,7 +48,11 @@ impl Plan {
     /// Its target, if this bar of the base size has reached it. The stop is the venue's business.
     pub fn reached(&self, bar: &Candle) -> Option<String> {
         let target = self.target?;
-        let reached = if self.long { bar.high >= target } else { bar.low <= target };
+        let reached = if self.long {
+            bar.high >= target
+        } else {
+            bar.low <= target
+        };
         reached.then(|| format!("target {target} reached"))
     }
 
@@ -60,33 +66,56 @@ impl Plan {
                 Field::Rsi14 => "rsi14",
                 Field::Ema20DistBps => "ema20_dist_bps",
             };
-            format!("invalidated: {} {field} {op} {}", condition.tf, condition.value.0)
+            format!(
+                "invalidated: {} {field} {op} {}",
+                condition.tf, condition.value.0
+            )
         })
     }
 
     /// Profit at a price in units of what was risked: the distance from entry to the first stop.
     pub fn r_at(&self, price: Price) -> Option<Decimal> {
         let risked = (self.entry.0 - self.first_stop.0).abs();
-        let made = if self.long { price.0 - self.entry.0 } else { self.entry.0 - price.0 };
+        let made = if self.long {
+            price.0 - self.entry.0
+        } else {
+            self.entry.0 - price.0
+        };
         made.checked_div(risked).map(|r| r.round_dp(2).normalize())
     }
 }
 
-/// What an arm holds of an instrument; what is below the smallest order counts as nothing, for it cannot be sold.
+/// What an arm holds of an instrument; what is below the smallest order counts as nothing, for it
+/// cannot be sold.
 pub fn held(orders: &OrdersView, market: &MarketView, arm: &ContenderId, inst: &InstId) -> Decimal {
-    let qty = orders.holdings.get(&(arm.clone(), inst.clone())).map_or(Decimal::ZERO, |held| held.qty.0);
-    let least = market.insts.get(inst).map_or(Decimal::ZERO, |shown| shown.instrument.min_size.0);
-    if qty.abs() < least { Decimal::ZERO } else { qty }
+    let qty = orders
+        .holdings
+        .get(&(arm.clone(), inst.clone()))
+        .map_or(Decimal::ZERO, |held| held.qty.0);
+    let least = market
+        .insts
+        .get(inst)
+        .map_or(Decimal::ZERO, |shown| shown.instrument.min_size.0);
+    if qty.abs() < least {
+        Decimal::ZERO
+    } else {
+        qty
+    }
 }
 
 /// An order of the arm's in an instrument that may still fill.
 pub fn works(orders: &OrdersView, arm: &ContenderId, inst: &InstId) -> bool {
-    orders.open.values().any(|order| order.contender == *arm && order.inst == *inst)
+    orders
+        .open
+        .values()
+        .any(|order| order.contender == *arm && order.inst == *inst)
 }
 
 /// Does a condition hold on the last bar of a history? One that cannot be told yet does not.
 pub fn holds(condition: &Predicate, history: &[Candle]) -> bool {
-    let Some((close, rsi, distance)) = latest(history) else { return false };
+    let Some((close, rsi, distance)) = latest(history) else {
+        return false;
+    };
     let value = match condition.field {
         Field::Close => Some(close.0),
         Field::Rsi14 => rsi,

@@ -1,5 +1,5 @@
-//! A reply as it came → what it says of itself, and an answer or the code that says why not. Pure: the same when it comes and
-//! whenever it is read again.
+//! A reply as it came → what it says of itself, and an answer or the code that says why not. Pure:
+//! the same when it comes and whenever it is read again.
 
 use serde_json::Value;
 
@@ -19,7 +19,11 @@ pub struct Reply {
 
 /// Reads a reply to the question `snap`.
 pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
-    let refused = |about, refused, provider_worked| Reply { about, answer: Err(refused), provider_worked };
+    let refused = |about, refused, provider_worked| Reply {
+        about,
+        answer: Err(refused),
+        provider_worked,
+    };
     if let Some(code) = status(http_status) {
         let said: String = String::from_utf8_lossy(body).chars().take(120).collect();
         // Of a request that it will not take the server says so rightly.
@@ -28,7 +32,13 @@ pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
     }
     let parsed: Value = match serde_json::from_slice(body) {
         Ok(parsed) => parsed,
-        Err(error) => return refused(About::default(), Refused::new(Code::Shape, format!("no JSON: {error}")), false),
+        Err(error) => {
+            return refused(
+                About::default(),
+                Refused::new(Code::Shape, format!("no JSON: {error}")),
+                false,
+            );
+        }
     };
     let about = about(&parsed);
     match content(&parsed) {
@@ -36,14 +46,18 @@ pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
             let provider_worked = why.code != Code::Shape;
             refused(about, why, provider_worked)
         }
-        Ok(text) => Reply { about, answer: parse(mode, text, snap), provider_worked: true },
+        Ok(text) => Reply {
+            about,
+            answer: parse(mode, text, snap),
+            provider_worked: true,
+        },
     }
 }
 
 /// Says otherwise than what was made of a reply when it came, if reading it again does.
 pub fn otherwise(outcome: &str, detail: &str, reply: &Reply, http_status: u16) -> Option<String> {
-    // Whatever a late one says: it came too late. And whether a status meant that the format is not known was decided by
-    // what was known of the server.
+    // Whatever a late one says: it came too late. And whether a status meant that the format is not
+    // known was decided by what was known of the server.
     let by_the_moment = outcome == Code::Late.as_str()
         || !(200..300).contains(&http_status) && outcome == Code::HttpStatus.as_str()
         // It was not whole.
@@ -53,7 +67,8 @@ pub fn otherwise(outcome: &str, detail: &str, reply: &Reply, http_status: u16) -
         Ok(_) => (Code::Accepted, ""),
         Err(refused) => (refused.code, refused.detail.as_str()),
     };
-    let same = by_the_moment || code.as_str() == outcome && (why == detail || code == Code::Accepted);
+    let same =
+        by_the_moment || code.as_str() == outcome && (why == detail || code == Code::Accepted);
     (!same).then(|| format!("kept as {outcome} {detail}, and read again it is {code} {why}"))
 }
 
@@ -65,20 +80,39 @@ mod tests {
     #[test]
     fn a_reply_reads_the_same_again_and_another_one_does_not() {
         let body = |content: &str| {
-            json!({"choices": [{"finish_reason": "stop", "message": {"content": content}}]}).to_string()
+            json!({"choices": [{"finish_reason": "stop", "message": {"content": content}}]})
+                .to_string()
         };
         let reads = |status, body: &str| read(status, body.as_bytes(), Mode::Single, "s");
         let prose = reads(200, &body("Let me think."));
         let refused = prose.answer.as_ref().unwrap_err().clone();
         assert_eq!(refused.code, Code::Syntax);
         assert_eq!(otherwise("syntax", &refused.detail, &prose, 200), None);
-        for (outcome, detail) in [("accepted", ""), ("empty", &*refused.detail), ("syntax", "something else")] {
-            assert!(otherwise(outcome, detail, &prose, 200).is_some(), "{outcome}");
+        for (outcome, detail) in [
+            ("accepted", ""),
+            ("empty", &*refused.detail),
+            ("syntax", "something else"),
+        ] {
+            assert!(
+                otherwise(outcome, detail, &prose, 200).is_some(),
+                "{outcome}"
+            );
         }
         assert_eq!(otherwise("late", "came after 61s", &prose, 200), None);
         let ill = reads(503, "no");
-        assert_eq!(otherwise("http_status", "perhaps it does not know json_schema", &ill, 503), None);
+        assert_eq!(
+            otherwise(
+                "http_status",
+                "perhaps it does not know json_schema",
+                &ill,
+                503
+            ),
+            None
+        );
         assert!(otherwise("rejected", "HTTP 503: no", &ill, 503).is_some());
-        assert_eq!((ill.provider_worked, reads(400, "no").provider_worked), (false, true));
+        assert_eq!(
+            (ill.provider_worked, reads(400, "no").provider_worked),
+            (false, true)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What an answer was judged by, so that it can be judged again from the reply as it was kept. Pure.
+//! What an answer was judged by, so that it can be judged again from the reply as it was kept.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use super::plan::Plan;
 use super::prompt::{Arm, Contract};
 use crate::domain::{AccountView, Extras, InstId, MarketView, Ms, OrdersView, RunId};
 
-/// Everything [`judge`] is a function of, besides what was asked and what was answered: those are kept by themselves.
+/// Everything [`judge`] is a function of, besides what was asked and what was answered: those are
+/// kept by themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
     now: Ms,
@@ -40,7 +42,9 @@ impl Seen {
             run_id: moment.run_id,
             arm: moment.arm.clone(),
             market: MarketView {
-                insts: insts.map(|(inst, shown)| (inst.clone(), shown.clone())).collect(),
+                insts: insts
+                    .map(|(inst, shown)| (inst.clone(), shown.clone()))
+                    .collect(),
                 live: moment.market.live,
                 ..MarketView::default()
             },
@@ -87,8 +91,10 @@ impl Seen {
     }
 
     fn read(&self, asked: &Contract, reply: &str) -> Result<Vec<Item>, String> {
-        let body: Value = serde_json::from_str(reply).map_err(|error| format!("the reply is no JSON: {error}"))?;
-        let text = content(&body).map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
+        let body: Value = serde_json::from_str(reply)
+            .map_err(|error| format!("the reply is no JSON: {error}"))?;
+        let text = content(&body)
+            .map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
         parse(self.arm.mode, text, &asked.data.meta.snap)
             .map_err(|refused| format!("the answer: {} {}", refused.code, refused.detail))
     }

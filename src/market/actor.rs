@@ -10,12 +10,14 @@ use tracing::{debug, info, warn};
 
 use super::bars::{Bars, Pushed};
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId};
+use crate::domain::{
+    Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId,
+};
 use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::venue::{
-    Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles, parse_mark,
-    parse_quote, read_instruments,
+    Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles,
+    parse_mark, parse_quote, read_instruments,
 };
 
 /// A bar that has closed, in order and without a gap.
@@ -66,14 +68,22 @@ pub struct Market {
 
 impl Actor for Market {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        let keys = self.instruments.iter().flat_map(|i| self.bars.iter().map(|bar| (i.id.clone(), *bar)));
-        let mut bars: BTreeMap<Key, Bars> =
-            keys.map(|key| (key.clone(), Bars::new(key.1, self.history_bars))).collect();
+        let keys = self
+            .instruments
+            .iter()
+            .flat_map(|i| self.bars.iter().map(|bar| (i.id.clone(), *bar)));
+        let mut bars: BTreeMap<Key, Bars> = keys
+            .map(|key| (key.clone(), Bars::new(key.1, self.history_bars)))
+            .collect();
         self.view.send_modify(|view| {
             view.live = false;
             for inst in &self.instruments {
-                let fresh =
-                    || InstMarket { instrument: Arc::clone(inst), quote: None, mark: None, series: BTreeMap::new() };
+                let fresh = || InstMarket {
+                    instrument: Arc::clone(inst),
+                    quote: None,
+                    mark: None,
+                    series: BTreeMap::new(),
+                };
                 view.insts.entry(inst.id.clone()).or_insert_with(fresh);
             }
         });
@@ -88,7 +98,8 @@ impl Actor for Market {
                 event = candles.next() => match event {
                     Some(StreamEvent::Up) => self.catch_up(&mut bars).await?,
                     Some(StreamEvent::Down(_)) => {
-                        // What REST would say now is not followed by pushes: it is read when the stream is up.
+                        // What REST would say now is not followed by pushes: it is read when the
+                        // stream is up.
                         self.behind = None;
                         self.view.send_modify(|view| view.live = false);
                     }
@@ -140,8 +151,8 @@ impl Actor for Market {
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
 
 impl Market {
-    /// Is this time one that can be, by the venue's clock? One that is ahead is counted and not taken: it would make everything
-    /// that comes after it old.
+    /// Is this time one that can be, by the venue's clock? One that is ahead is counted and not
+    /// taken: it would make everything that comes after it old.
     fn is_ahead(&mut self, inst: &InstId, what: &str, at: Ms) -> bool {
         let now = self.venue.clock().now();
         let ahead = at.since(now);
@@ -159,15 +170,24 @@ impl Market {
             warn!(event = "time_ahead", %inst, what, at_ms = at.0, ahead_ms = ahead.0, count,
                 "a time ahead of the venue's clock was refused");
         }
-        self.doubt.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
+        self.doubt
+            .get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
         true
     }
 
     /// Reads the rules of our instruments again.
     async fn ask_for_rules(&mut self) {
-        let kinds: BTreeSet<&'static str> = self.instruments.iter().map(|inst| inst.kind.okx()).collect();
+        let kinds: BTreeSet<&'static str> = self
+            .instruments
+            .iter()
+            .map(|inst| inst.kind.okx())
+            .collect();
         for kind in kinds {
-            let kind = if kind == InstKind::Spot.okx() { InstKind::Spot } else { InstKind::Swap };
+            let kind = if kind == InstKind::Spot.okx() {
+                InstKind::Spot
+            } else {
+                InstKind::Swap
+            };
             let (venue, beat) = (self.venue.clone(), self.beat.clone());
             match beat.while_waiting(venue.instrument_rules(kind)).await {
                 Ok(page) => self.take_rules(page),
@@ -185,7 +205,8 @@ impl Market {
         self.view.send_modify(|view| view.live = false);
     }
 
-    /// A bar that should have closed a while ago and has not come: its channel may be dead among live ones.
+    /// A bar that should have closed a while ago and has not come: its channel may be dead among
+    /// live ones.
     fn look_for_overdue(&mut self, bars: &BTreeMap<Key, Bars>) {
         if !self.view.borrow().live || self.behind.is_some() {
             return;
@@ -194,7 +215,9 @@ impl Market {
         // A minute of wall time, whatever the speed, is not a venue that is merely slow.
         let grace = Ms((60_000.0 * self.venue.clock().rate()) as i64);
         let overdue = bars.iter().find(|((_, bar), series)| {
-            series.last().is_some_and(|last| now > last.plus(bar.span()).plus(bar.span()).plus(grace))
+            series
+                .last()
+                .is_some_and(|last| now > last.plus(bar.span()).plus(bar.span()).plus(grace))
         });
         if let Some(((inst, bar), _)) = overdue {
             warn!(event = "bar_overdue", %inst, %bar, "a bar has not come though its stream is up; reading history");
@@ -202,7 +225,8 @@ impl Market {
         }
     }
 
-    /// Completes every instrument's history; while that fails, for want of the venue, the view is not live.
+    /// Completes every instrument's history; while that fails, for want of the venue, the view is
+    /// not live.
     async fn catch_up(&mut self, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
         let keys: Vec<Key> = bars.keys().cloned().collect();
         for key in keys {
@@ -237,11 +261,26 @@ impl Market {
     /// Quotes of everything, what the venue marks swaps by, and the rules orders are held to.
     fn open_quotes(&self) -> Stream {
         let insts = self.instruments.iter().map(|inst| &inst.id);
-        let mut config = self.stream.of_market(&self.ws, "public", insts, &["tickers".to_owned()]);
-        let swaps = self.instruments.iter().filter(|inst| inst.kind == InstKind::Swap);
-        config.subscriptions.extend(swaps.map(|inst| Subscription::market("mark-price", inst.id.as_str())));
-        let kinds: BTreeSet<&str> = self.instruments.iter().map(|inst| inst.kind.okx()).collect();
-        config.subscriptions.extend(kinds.into_iter().map(|kind| Subscription::of_type("instruments", kind)));
+        let mut config = self
+            .stream
+            .of_market(&self.ws, "public", insts, &["tickers".to_owned()]);
+        let swaps = self
+            .instruments
+            .iter()
+            .filter(|inst| inst.kind == InstKind::Swap);
+        config
+            .subscriptions
+            .extend(swaps.map(|inst| Subscription::market("mark-price", inst.id.as_str())));
+        let kinds: BTreeSet<&str> = self
+            .instruments
+            .iter()
+            .map(|inst| inst.kind.okx())
+            .collect();
+        config.subscriptions.extend(
+            kinds
+                .into_iter()
+                .map(|kind| Subscription::of_type("instruments", kind)),
+        );
         Stream::open(config, self.venue.clock().clone())
     }
 
@@ -249,15 +288,18 @@ impl Market {
         match parse_mark(data) {
             Ok((inst, _, at)) if self.is_ahead(&inst, "mark price", at) => {}
             Ok((inst, price, at)) => {
-                self.view.send_if_modified(|view| match view.insts.get_mut(&inst) {
-                    Some(market) if market.mark.is_none_or(|(_, old)| at >= old) => {
-                        market.mark = Some((price, at));
-                        true
-                    }
-                    _ => false,
-                });
+                self.view
+                    .send_if_modified(|view| match view.insts.get_mut(&inst) {
+                        Some(market) if market.mark.is_none_or(|(_, old)| at >= old) => {
+                            market.mark = Some((price, at));
+                            true
+                        }
+                        _ => false,
+                    });
             }
-            Err(error) => warn!(event = "mark_refused", %error, "a mark price that cannot be right; the old one ages"),
+            Err(error) => {
+                warn!(event = "mark_refused", %error, "a mark price that cannot be right; the old one ages")
+            }
         }
     }
 
@@ -269,8 +311,12 @@ impl Market {
         match page {
             Ok(page) => self.take_rules(page),
             Err(error) => {
-                warn!(event = "rules_refused", error, "rules of instruments that cannot be read; the old ones stay");
-                self.rules_again.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
+                warn!(
+                    event = "rules_refused",
+                    error, "rules of instruments that cannot be read; the old ones stay"
+                );
+                self.rules_again
+                    .get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
             }
         }
     }
@@ -281,12 +327,18 @@ impl Market {
             if !self.view.borrow().insts.contains_key(&inst) {
                 continue;
             }
-            // Whatever they are, they are not what we know: nothing opens there until they can be read.
-            self.rules_again.get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
+            // Whatever they are, they are not what we know: nothing opens there until they can be
+            // read.
+            self.rules_again
+                .get_or_insert_with(|| Instant::now() + DOUBT_EVERY);
             self.view.send_modify(|view| {
                 if let Some(market) = view.insts.get_mut(&inst) {
-                    let state = InstState::Other(format!("its rules cannot be right: {}", refused.why));
-                    market.instrument = Arc::new(Instrument { state, ..Instrument::clone(&market.instrument) });
+                    let state =
+                        InstState::Other(format!("its rules cannot be right: {}", refused.why));
+                    market.instrument = Arc::new(Instrument {
+                        state,
+                        ..Instrument::clone(&market.instrument)
+                    });
                 }
             });
             warn!(event = "rules_refused", %inst, why = refused.why, "rules of an instrument that cannot be right; asking again");
@@ -294,7 +346,9 @@ impl Market {
         for new in page.rows {
             let mut changed = None;
             self.view.send_if_modified(|view| {
-                let Some(market) = view.insts.get_mut(&new.id) else { return false };
+                let Some(market) = view.insts.get_mut(&new.id) else {
+                    return false;
+                };
                 let rules = Arc::new(new_rules(&market.instrument, new));
                 if market.instrument == rules {
                     return false;
@@ -316,20 +370,28 @@ impl Market {
         match parse_quote(data) {
             Ok((inst, quote)) if self.is_ahead(&inst, "quote", quote.at) => {}
             Ok((inst, quote)) => {
-                self.view.send_if_modified(|view| match view.insts.get_mut(&inst) {
-                    // A ticker that is older than the one we have came late; it is not news.
-                    Some(market) if market.quote.is_none_or(|old| quote.at >= old.at) => {
-                        market.quote = Some(quote);
-                        true
-                    }
-                    _ => false,
-                });
+                self.view
+                    .send_if_modified(|view| match view.insts.get_mut(&inst) {
+                        // A ticker that is older than the one we have came late; it is not news.
+                        Some(market) if market.quote.is_none_or(|old| quote.at >= old.at) => {
+                            market.quote = Some(quote);
+                            true
+                        }
+                        _ => false,
+                    });
             }
-            Err(error) => warn!(event = "quote_refused", %error, "a quote that cannot be right; the old one ages"),
+            Err(error) => {
+                warn!(event = "quote_refused", %error, "a quote that cannot be right; the old one ages")
+            }
         }
     }
 
-    async fn on_candles(&mut self, key: &Key, data: &str, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+    async fn on_candles(
+        &mut self,
+        key: &Key,
+        data: &str,
+        bars: &mut BTreeMap<Key, Bars>,
+    ) -> Result<(), StageError> {
         let inst = &key.0;
         let rows = match parse_candles(data) {
             Ok(rows) => rows,
@@ -346,7 +408,9 @@ impl Market {
             if self.is_ahead(inst, "candle", candle.ts.plus(key.1.span())) {
                 continue;
             }
-            let Some(series) = bars.get_mut(key) else { continue };
+            let Some(series) = bars.get_mut(key) else {
+                continue;
+            };
             match series.push(candle) {
                 Pushed::Next => self.publish(key, series, vec![candle]).await?,
                 Pushed::Known => {}
@@ -376,7 +440,11 @@ impl Market {
     }
 
     /// Reads what is missing up to now from REST, and passes it on in order.
-    async fn repair(&mut self, key: &Key, bars: &mut BTreeMap<Key, Bars>) -> Result<(), StageError> {
+    async fn repair(
+        &mut self,
+        key: &Key,
+        bars: &mut BTreeMap<Key, Bars>,
+    ) -> Result<(), StageError> {
         let (inst, bar) = (&key.0, key.1);
         let series = bars.get_mut(key).expect("one series per key");
         let missing = match series.last() {
@@ -393,7 +461,11 @@ impl Market {
         let reading = newest_closed(&self.venue, inst, bar, missing.min(self.history_bars));
         let fetched = self.beat.while_waiting(reading).await?;
         let mut news = Vec::new();
-        let limit = self.venue.clock().now().plus(ahead_limit(self.ahead_max, self.venue.clock()));
+        let limit = self
+            .venue
+            .clock()
+            .now()
+            .plus(ahead_limit(self.ahead_max, self.venue.clock()));
         for candle in fetched {
             if candle.ts.plus(bar.span()) > limit {
                 return Err(StageError::Venue(format!(
@@ -414,7 +486,8 @@ impl Market {
                             to.iso()
                         )));
                     }
-                    // The venue means it. Nothing is invented: the series begins anew after the hole.
+                    // The venue means it. Nothing is invented: the series begins anew after the
+                    // hole.
                     warn!(event = "history_hole", %inst, %bar, from_ms = from.0, to_ms = to.0, "the venue has no bars there; history begins after them");
                     series.clear();
                     news.clear();
@@ -423,7 +496,10 @@ impl Market {
                     }
                 }
                 Pushed::Misplaced => {
-                    return Err(StageError::Venue(format!("{inst}: a bar at {} is off its grid", candle.ts)));
+                    return Err(StageError::Venue(format!(
+                        "{inst}: a bar at {} is off its grid",
+                        candle.ts
+                    )));
                 }
             }
         }
@@ -441,8 +517,16 @@ impl Market {
         });
         if self.view.borrow().live {
             for candle in &news {
-                let event = BarClosed { run_id: self.start_run, inst: inst.clone(), bar, candle: *candle };
-                self.closed.send(event).await.map_err(|_| StageError::Gone("decision"))?;
+                let event = BarClosed {
+                    run_id: self.start_run,
+                    inst: inst.clone(),
+                    bar,
+                    candle: *candle,
+                };
+                self.closed
+                    .send(event)
+                    .await
+                    .map_err(|_| StageError::Gone("decision"))?;
             }
         }
         // Research is never in the way of trading; what is dropped here can be downloaded again.
@@ -453,17 +537,18 @@ impl Market {
     }
 }
 
-/// How far ahead of the venue's clock a time may be: as configured, and never less than a second of the wall's, which messages
-/// take when that clock runs fast.
+/// How far ahead of the venue's clock a time may be: as configured, and never less than a second of
+/// the wall's, which messages take when that clock runs fast.
 pub fn ahead_limit(configured: Ms, clock: &Clock) -> Ms {
     configured.max(clock.venue_span(Duration::from_secs(1)))
 }
 
-/// The rules that hold from now on. A contract that is worth something else makes every size we know mean something else:
-/// nothing is traded there until a restart has read it all anew.
+/// The rules that hold from now on. A contract that is worth something else makes every size we
+/// know mean something else: nothing is traded there until a restart has read it all anew.
 fn new_rules(old: &Instrument, new: Instrument) -> Instrument {
     if (new.contract_value, &new.base, &new.quote) == (old.contract_value, &old.base, &old.quote) {
-        // What a row leaves out is not news: without its code no order could be cancelled, and no size would be too large.
+        // What a row leaves out is not news: without its code no order could be cancelled, and no
+        // size would be too large.
         let told = |new: Qty, old: Qty| if new == Qty(Decimal::MAX) { old } else { new };
         return Instrument {
             code: new.code.or(old.code),
@@ -472,9 +557,14 @@ fn new_rules(old: &Instrument, new: Instrument) -> Instrument {
             ..new
         };
     }
-    let state =
-        InstState::Other(format!("contract value {} became {}: restart", old.contract_value, new.contract_value));
-    Instrument { state, ..old.clone() }
+    let state = InstState::Other(format!(
+        "contract value {} became {}: restart",
+        old.contract_value, new.contract_value
+    ));
+    Instrument {
+        state,
+        ..old.clone()
+    }
 }
 
 #[cfg(test)]
@@ -485,12 +575,30 @@ mod tests {
     #[test]
     fn new_steps_hold_at_once_and_another_contract_stops_trading_there() {
         let old = swap();
-        let finer = Instrument { min_size: "5".parse().unwrap(), ..old.clone() };
+        let finer = Instrument {
+            min_size: "5".parse().unwrap(),
+            ..old.clone()
+        };
         assert_eq!(new_rules(&old, finer.clone()), finer);
         let bare = Qty(Decimal::MAX);
-        let poor = Instrument { code: None, max_limit_size: bare, max_market_size: bare, ..finer.clone() };
-        assert_eq!(new_rules(&old, poor), finer, "what a row leaves out is kept");
-        let larger = new_rules(&old, Instrument { contract_value: "10".parse().unwrap(), ..old.clone() });
+        let poor = Instrument {
+            code: None,
+            max_limit_size: bare,
+            max_market_size: bare,
+            ..finer.clone()
+        };
+        assert_eq!(
+            new_rules(&old, poor),
+            finer,
+            "what a row leaves out is kept"
+        );
+        let larger = new_rules(
+            &old,
+            Instrument {
+                contract_value: "10".parse().unwrap(),
+                ..old.clone()
+            },
+        );
         assert_eq!(larger.contract_value, old.contract_value);
         assert!(matches!(larger.state, InstState::Other(_)));
     }

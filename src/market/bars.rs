@@ -28,7 +28,11 @@ pub struct Bars {
 impl Bars {
     /// Nothing yet; at most `keep` bars.
     pub fn new(bar: Bar, keep: usize) -> Self {
-        Self { bar, keep, closed: Arc::default() }
+        Self {
+            bar,
+            keep,
+            closed: Arc::default(),
+        }
     }
 
     /// The bars we have, shared.
@@ -50,13 +54,17 @@ impl Bars {
         match self.last() {
             Some(last) if candle.ts <= last => return Pushed::Known,
             Some(last) if candle.ts > last.plus(span) => {
-                return Pushed::Gap { from: last.plus(span), to: candle.ts };
+                return Pushed::Gap {
+                    from: last.plus(span),
+                    to: candle.ts,
+                };
             }
             _ => {}
         }
         let closed = Arc::make_mut(&mut self.closed);
         if closed.len() >= self.keep + self.keep / 4 {
-            // Cut in strides: moving the whole history for each bar would cost more than keeping it.
+            // Cut in strides: moving the whole history for each bar would cost more than keeping
+            // it.
             closed.drain(..closed.len() - self.keep);
         }
         closed.push(candle);
@@ -77,7 +85,14 @@ mod tests {
 
     fn bar(ts: i64) -> Candle {
         let p = Price(Decimal::ONE);
-        Candle { ts: Ms::secs(ts), open: p, high: p, low: p, close: p, volume: Qty::ZERO }
+        Candle {
+            ts: Ms::secs(ts),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: Qty::ZERO,
+        }
     }
 
     #[track_caller]
@@ -85,14 +100,35 @@ mod tests {
         let mut bars = Bars::new(Bar::S1, 4);
         let got: Vec<Pushed> = seconds.iter().map(|s| bars.push(bar(*s))).collect();
         assert_eq!(got, expected);
-        assert_eq!(bars.history().candles().iter().map(|c| c.ts.0 / 1000).collect::<Vec<_>>(), kept);
+        assert_eq!(
+            bars.history()
+                .candles()
+                .iter()
+                .map(|c| c.ts.0 / 1000)
+                .collect::<Vec<_>>(),
+            kept
+        );
     }
 
     #[test]
     fn row_49_bars_join_repeat_and_gap() {
         use Pushed::*;
-        check(&[1, 2, 2, 1, 3], &[Next, Next, Known, Known, Next], &[1, 2, 3]);
-        check(&[1, 4], &[Next, Gap { from: Ms::secs(2), to: Ms::secs(4) }], &[1]);
+        check(
+            &[1, 2, 2, 1, 3],
+            &[Next, Next, Known, Known, Next],
+            &[1, 2, 3],
+        );
+        check(
+            &[1, 4],
+            &[
+                Next,
+                Gap {
+                    from: Ms::secs(2),
+                    to: Ms::secs(4),
+                },
+            ],
+            &[1],
+        );
         check(&[1, 2, 3, 4, 5, 6, 7], &[Next; 7], &[3, 4, 5, 6, 7]);
     }
 

@@ -1,5 +1,5 @@
-//! What is not on a stream and changes slowly: depth of the book, funding, open interest. Read now and then for those who look at it; a read that
-//! fails leaves what was there, and its age ends it.
+//! What is not on a stream and changes slowly: depth of the book, funding, open interest. Read now
+//! and then for those who look at it; a read that fails leaves what was there, and its age ends it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -42,10 +42,13 @@ impl Actor for ExtrasReader {
             }
             for inst in self.instruments.clone() {
                 self.beat.tick();
-                if let Some((mut extras, contracts)) = self.beat.while_waiting(self.read(&inst)).await {
+                if let Some((mut extras, contracts)) =
+                    self.beat.while_waiting(self.read(&inst)).await
+                {
                     let now = self.clock.now();
-                    extras.open_interest_24h =
-                        contracts.and_then(|read| interest.entry(inst.id.clone()).or_default().note(now, read));
+                    extras.open_interest_24h = contracts.and_then(|read| {
+                        interest.entry(inst.id.clone()).or_default().note(now, read)
+                    });
                     read_at.insert(inst.id.clone(), tokio::time::Instant::now());
                     self.view.send_modify(|all| {
                         all.insert(inst.id.clone(), extras);
@@ -64,23 +67,45 @@ impl ExtrasReader {
     /// What is read now; and the contracts that are open.
     async fn read(&self, inst: &Instrument) -> Option<(Extras, Option<Qty>)> {
         let failed = |error: crate::venue::VenueError| debug!(event = "extras", inst = %inst.id, %error, "not read");
-        let book = self.venue.book(&inst.id, LEVELS).await.map_err(failed).ok()?;
+        let book = self
+            .venue
+            .book(&inst.id, LEVELS)
+            .await
+            .map_err(failed)
+            .ok()?;
         let (funding, contracts) = match inst.kind {
             InstKind::Swap => (
                 // What cannot be read is not known; the book is worth showing without it.
-                self.venue.funding_rate(&inst.id).await.map_err(failed).ok().flatten(),
-                self.venue.open_interest(&inst.id).await.map_err(failed).ok().flatten(),
+                self.venue
+                    .funding_rate(&inst.id)
+                    .await
+                    .map_err(failed)
+                    .ok()
+                    .flatten(),
+                self.venue
+                    .open_interest(&inst.id)
+                    .await
+                    .map_err(failed)
+                    .ok()
+                    .flatten(),
             ),
             InstKind::Spot => (None, None),
         };
         let now = self.clock.now();
-        let mid = book.bids.first().zip(book.asks.first()).map(|(bid, ask)| Price((bid.0.0 + ask.0.0) / Decimal::TWO));
+        let mid = book
+            .bids
+            .first()
+            .zip(book.asks.first())
+            .map(|(bid, ask)| Price((bid.0.0 + ask.0.0) / Decimal::TWO));
         let extras = Extras {
             depth_usd: depth(inst, &book.bids, &book.asks),
             funding_rate: funding.as_ref().map(|rate| rate.rate),
             funding_every: funding.as_ref().and_then(|rate| rate.every),
             next_funding: funding.map(|rate| rate.at).filter(|at: &Ms| *at > now),
-            open_interest_usd: contracts.zip(mid).and_then(|(qty, mid)| inst.notional(qty, mid)).map(|usd| usd.0),
+            open_interest_usd: contracts
+                .zip(mid)
+                .and_then(|(qty, mid)| inst.notional(qty, mid))
+                .map(|usd| usd.0),
             open_interest_24h: None,
         };
         Some((extras, contracts))
@@ -94,9 +119,14 @@ struct Interest(VecDeque<(Ms, Qty)>);
 impl Interest {
     const SAMPLE: Ms = Ms::secs(900);
 
-    /// Notes a reading; the change over a day as a share, if it has been followed for so long without a gap.
+    /// Notes a reading; the change over a day as a share, if it has been followed for so long
+    /// without a gap.
     fn note(&mut self, now: Ms, contracts: Qty) -> Option<Decimal> {
-        if self.0.back().is_none_or(|(at, _)| now.since(*at) >= Self::SAMPLE) {
+        if self
+            .0
+            .back()
+            .is_none_or(|(at, _)| now.since(*at) >= Self::SAMPLE)
+        {
             self.0.push_back((now, contracts));
         }
         let day = now.plus(Ms(-Ms::days(1).0));
@@ -106,7 +136,9 @@ impl Interest {
         }
         let (at, then) = *self.0.front()?;
         let is_a_day = at <= day && day.since(at) < Ms(2 * Self::SAMPLE.0);
-        (contracts.0 - then.0).checked_div(then.0).filter(|_| is_a_day)
+        (contracts.0 - then.0)
+            .checked_div(then.0)
+            .filter(|_| is_a_day)
     }
 }
 
@@ -114,8 +146,12 @@ impl Interest {
 fn depth(inst: &Instrument, bids: &[(Price, Qty)], asks: &[(Price, Qty)]) -> Option<Decimal> {
     let mid = (bids.first()?.0.0 + asks.first()?.0.0) / Decimal::TWO;
     let reach = mid * Decimal::new(1, 3);
-    let near = bids.iter().chain(asks).filter(|(price, _)| (price.0 - mid).abs() <= reach);
-    near.map(|(price, qty)| inst.notional(*qty, *price).map(|usd| usd.0)).sum()
+    let near = bids
+        .iter()
+        .chain(asks)
+        .filter(|(price, _)| (price.0 - mid).abs() <= reach);
+    near.map(|(price, qty)| inst.notional(*qty, *price).map(|usd| usd.0))
+        .sum()
 }
 
 #[cfg(test)]
@@ -126,25 +162,41 @@ mod tests {
     #[test]
     fn the_change_of_open_interest_is_known_after_a_day() {
         let mut interest = Interest::default();
-        let mut note =
-            |minutes: i64, contracts: i64| interest.note(Ms(minutes * 60_000), Qty(Decimal::from(contracts)));
+        let mut note = |minutes: i64, contracts: i64| {
+            interest.note(Ms(minutes * 60_000), Qty(Decimal::from(contracts)))
+        };
         for quarter in 0..96 {
             assert_eq!(note(quarter * 15, 100 + quarter), None, "less than a day");
         }
         assert_eq!(note(24 * 60, 150), Some("0.5".parse().unwrap()));
-        assert_eq!(note(24 * 60 + 5, 120), Some("0.2".parse().unwrap()), "against the sample of a day ago");
-        assert_eq!(note(24 * 60 + 15, 101), Some(Decimal::ZERO), "against the next");
+        assert_eq!(
+            note(24 * 60 + 5, 120),
+            Some("0.2".parse().unwrap()),
+            "against the sample of a day ago"
+        );
+        assert_eq!(
+            note(24 * 60 + 15, 101),
+            Some(Decimal::ZERO),
+            "against the next"
+        );
         assert_eq!(note(60 * 60, 101), None, "after a gap nothing is a day old");
     }
 
     #[test]
     fn depth_is_what_lies_within_ten_basis_points() {
         let level = |price: &str, qty: &str| (price.parse().unwrap(), qty.parse().unwrap());
-        let bids = [level("99.95", "1"), level("99.90", "2"), level("99.85", "100")];
+        let bids = [
+            level("99.95", "1"),
+            level("99.90", "2"),
+            level("99.85", "100"),
+        ];
         let asks = [level("100.05", "1"), level("100.15", "100")];
         // Ten contracts to the coin: (99.95 + 99.90 × 2 + 100.05) × 0.1.
         let expected: Decimal = "39.98".parse().unwrap();
-        assert_eq!(depth(&swap(), &bids, &asks).map(|usd| usd.normalize()), Some(expected));
+        assert_eq!(
+            depth(&swap(), &bids, &asks).map(|usd| usd.normalize()),
+            Some(expected)
+        );
         assert_eq!(depth(&swap(), &[], &asks), None);
     }
 }

@@ -1,8 +1,9 @@
-//! The control socket: a Unix socket in the state directory, guarded by file permission. HTTP over it,
-//! so that `curl --unix-socket` works too. Nothing here can enable trading.
+//! The control socket: a Unix socket in the state directory, guarded by file permission. HTTP over
+//! it, so that `curl --unix-socket` works too. Nothing here can enable trading.
 //!
-//! It is there from the moment the state directory is held until the process ends. Before the actors are up, and after they have
-//! ended, it answers for them: a halt is latched for whoever comes next.
+//! It is there from the moment the state directory is held until the process ends. Before the
+//! actors are up, and after they have ended, it answers for them: a halt is latched for whoever
+//! comes next.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +26,8 @@ use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield, Standing, TradingState,
+    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield,
+    Standing, TradingState,
 };
 use crate::llm::desk::ShowPrompt;
 use crate::risk::{Answer, CancelAsk, Command, Flatten, Latch};
@@ -62,7 +64,8 @@ pub struct Shared {
     pub journal: Journal,
 }
 
-/// The running daemon behind the socket: opens it to the actors, and closes it when they are to stop.
+/// The running daemon behind the socket: opens it to the actors, and closes it when they are to
+/// stop.
 pub struct Control {
     pub door: Door,
     pub shared: Shared,
@@ -77,7 +80,9 @@ const COMMAND_WAIT: Duration = Duration::from_secs(90);
 
 impl Actor for Control {
     async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
-        self.door.inside.send_replace(Inside::Running(Box::new(self.shared.clone())));
+        self.door
+            .inside
+            .send_replace(Inside::Running(Box::new(self.shared.clone())));
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
@@ -128,7 +133,10 @@ pub fn open(dir: &Path, path: PathBuf) -> std::io::Result<(Door, OpenSocket)> {
     drop(std::fs::remove_file(&path));
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let door = Door { dir: dir.to_owned(), inside: Arc::new(watch::Sender::new(Inside::Starting)) };
+    let door = Door {
+        dir: dir.to_owned(),
+        inside: Arc::new(watch::Sender::new(Inside::Starting)),
+    };
     let router = Router::new()
         .route("/status", get(shown_status))
         .route("/sync", post(sync))
@@ -140,7 +148,13 @@ pub fn open(dir: &Path, path: PathBuf) -> std::io::Result<(Door, OpenSocket)> {
         .route("/prompt", post(prompt))
         .with_state(door.clone());
     let serving = Doorway::new(listener, router).serve();
-    Ok((door, OpenSocket { path, _serving: serving }))
+    Ok((
+        door,
+        OpenSocket {
+            path,
+            _serving: serving,
+        },
+    ))
 }
 
 /// The running daemon, for what only it can answer.
@@ -177,7 +191,10 @@ pub fn status(s: &Shared) -> Value {
     let now = s.clock.now();
     let (state, why) = {
         let readiness = s.readiness.borrow();
-        (readiness.name(), readiness.why().unwrap_or_default().to_owned())
+        (
+            readiness.name(),
+            readiness.why().unwrap_or_default().to_owned(),
+        )
     };
     let market = s.market.borrow();
     let feeds: Vec<Value> = market
@@ -207,13 +224,17 @@ pub fn status(s: &Shared) -> Value {
         .map(|b| json!({"actor": b.name, "critical": b.critical, "beat_age_ms": b.age().as_millis() as u64, "restarts": b.restarts()}))
         .collect();
     let account = s.account.borrow();
-    // What the account may come to hold if everything that may be alive fills: unknown orders count in full.
+    // What the account may come to hold if everything that may be alive fills: unknown orders count
+    // in full.
     let exposure: serde_json::Map<String, Value> = market
         .insts
         .keys()
         .map(|inst| {
             let (most, least) = orders.worst_case(inst);
-            (inst.to_string(), json!({"most": most, "least": least, "frozen": orders.frozen(inst)}))
+            (
+                inst.to_string(),
+                json!({"most": most, "least": least, "frozen": orders.frozen(inst)}),
+            )
         })
         .collect();
     json!({
@@ -229,9 +250,15 @@ pub fn status(s: &Shared) -> Value {
 
 /// The stricter of what reconciliation and what the gate say of the system.
 fn strictest(state: &'static str, why: String, standing: &Standing) -> (&'static str, String) {
-    let system = standing.0.iter().filter(|r| r.scope == Scope::System).max_by_key(|r| r.state);
+    let system = standing
+        .0
+        .iter()
+        .filter(|r| r.scope == Scope::System)
+        .max_by_key(|r| r.state);
     match system {
-        Some(r) if state != "halted" && (state != "reconciling" || r.state == TradingState::Halted) => {
+        Some(r)
+            if state != "halted" && (state != "reconciling" || r.state == TradingState::Halted) =>
+        {
             (r.state.as_str(), format!("{}: {}", r.id(), r.why))
         }
         _ => (state, why),
@@ -258,7 +285,10 @@ async fn sync(Live(s): Live) -> (StatusCode, Json<Value>) {
         return failed("the daemon is stopping".to_owned());
     }
     match tokio::time::timeout(SYNC_WAIT, answer).await {
-        Ok(Ok(Ok((run_id, view)))) => (StatusCode::OK, Json(json!({"run_id": run_id, "account": &*view}))),
+        Ok(Ok(Ok((run_id, view)))) => (
+            StatusCode::OK,
+            Json(json!({"run_id": run_id, "account": &*view})),
+        ),
         Ok(Ok(Err(why))) => failed(why),
         Ok(Err(_)) => failed("account sync ended before it answered".to_owned()),
         Err(_) => failed(format!("no answer within {} s", SYNC_WAIT.as_secs())),
@@ -289,7 +319,11 @@ async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let Some(case) = body["accept"].as_str().map(str::to_owned) else {
         let (done, answer) = oneshot::channel();
         let compare = body["compare"].as_bool().unwrap_or(false);
-        if s.truth.send(TruthAsk::Cases { compare, done }).await.is_err() {
+        if s.truth
+            .send(TruthAsk::Cases { compare, done })
+            .await
+            .is_err()
+        {
             return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
         }
         return match tokio::time::timeout(SYNC_WAIT, answer).await {
@@ -298,11 +332,21 @@ async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
         };
     };
     let (done, answer) = oneshot::channel();
-    if s.truth.send(TruthAsk::Accept { case: case.clone(), done }).await.is_err() {
+    if s.truth
+        .send(TruthAsk::Accept {
+            case: case.clone(),
+            done,
+        })
+        .await
+        .is_err()
+    {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
     }
     match tokio::time::timeout(SYNC_WAIT, answer).await {
-        Ok(Ok(Ok(run_id))) => (StatusCode::OK, Json(json!({"accepted": case, "run_id": run_id}))),
+        Ok(Ok(Ok(run_id))) => (
+            StatusCode::OK,
+            Json(json!({"accepted": case, "run_id": run_id})),
+        ),
         Ok(Ok(Err(why))) => refused(StatusCode::NOT_FOUND, why),
         _ => refused(StatusCode::GATEWAY_TIMEOUT, "the tracker did not answer"),
     }
@@ -311,8 +355,17 @@ async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
 /// `{"inst": "BTC-USDT-SWAP"}`, or nothing: all that hold something.
 async fn close(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let inst = body["inst"].as_str().map(InstId::from);
-    if let Some(inst) = inst.as_ref().filter(|inst| !s.market.borrow().insts.contains_key(*inst)) {
-        let known: Vec<String> = s.market.borrow().insts.keys().map(ToString::to_string).collect();
+    if let Some(inst) = inst
+        .as_ref()
+        .filter(|inst| !s.market.borrow().insts.contains_key(*inst))
+    {
+        let known: Vec<String> = s
+            .market
+            .borrow()
+            .insts
+            .keys()
+            .map(ToString::to_string)
+            .collect();
         let why = format!("{inst} is not traded here; there are: {}", known.join(", "));
         return refused(StatusCode::NOT_FOUND, why);
     }
@@ -323,24 +376,46 @@ async fn close(Live(s): Live, Json(body): Json<Value>) -> Answered {
     command(&s, |done| Command::Close { inst, scope, done }).await
 }
 
-/// `{"flatten": true, "why": "…", "who": "…"}`: stops trading until a person resumes it while the daemon is stopped. Whatever
-/// becomes of the rest, it is latched when this answers.
+/// `{"flatten": true, "why": "…", "who": "…"}`: stops trading until a person resumes it while the
+/// daemon is stopped. Whatever becomes of the rest, it is latched when this answers.
 async fn halt(State(door): State<Door>, Json(body): Json<Value>) -> Answered {
     let flatten = body["flatten"].as_bool().unwrap_or(false);
     let scope = Flatten {
         everything: body["everything"].as_bool().unwrap_or(false),
         ours_only: body["ours_only"].as_bool().unwrap_or(false),
     };
-    let text = |name: &str, otherwise: &str| body[name].as_str().unwrap_or(otherwise).chars().take(400).collect();
+    let text = |name: &str, otherwise: &str| {
+        body[name]
+            .as_str()
+            .unwrap_or(otherwise)
+            .chars()
+            .take(400)
+            .collect()
+    };
     let (who, why): (String, String) = (text("who", "control socket"), text("why", "asked for"));
     let inside = door.inside.borrow().clone();
     let state = match inside {
         Inside::Running(shared) => {
             let reason = why.clone();
-            match command(&shared, |done| Command::Halt { flatten, scope, who, why, done: Some(done) }).await {
-                (StatusCode::SERVICE_UNAVAILABLE, _) => return latch(&door.dir, flatten, &reason, STOPPING),
+            match command(&shared, |done| Command::Halt {
+                flatten,
+                scope,
+                who,
+                why,
+                done: Some(done),
+            })
+            .await
+            {
+                (StatusCode::SERVICE_UNAVAILABLE, _) => {
+                    return latch(&door.dir, flatten, &reason, STOPPING);
+                }
                 (StatusCode::GATEWAY_TIMEOUT, _) => {
-                    return latch(&door.dir, flatten, &reason, "the gate did not answer in time; it goes on by itself");
+                    return latch(
+                        &door.dir,
+                        flatten,
+                        &reason,
+                        "the gate did not answer in time; it goes on by itself",
+                    );
                 }
                 answer => return answer,
             }
@@ -355,14 +430,23 @@ async fn halt(State(door): State<Door>, Json(body): Json<Value>) -> Answered {
 fn latch(dir: &Path, flatten: bool, why: &str, state: &str) -> Answered {
     match killfile::leave(dir, flatten, why) {
         Ok(()) => {
-            info!(event = "halt_latched", state, why, "a halt is latched for the gate");
+            info!(
+                event = "halt_latched",
+                state, why, "a halt is latched for the gate"
+            );
             let body = json!({"done": false, "latched": true, "state": state, "file": killfile::path(dir), "cancelled": 0,
                 "closes": 0, "took_ms": 0, "left": []});
             (StatusCode::OK, Json(body))
         }
         Err(error) => {
-            let why = format!("{state}, and {} cannot be written: {error}", killfile::path(dir).display());
-            warn!(event = "halt_not_latched", why, "a halt could not be latched by file");
+            let why = format!(
+                "{state}, and {} cannot be written: {error}",
+                killfile::path(dir).display()
+            );
+            warn!(
+                event = "halt_not_latched",
+                why, "a halt could not be latched by file"
+            );
             refused(StatusCode::INTERNAL_SERVER_ERROR, why)
         }
     }
@@ -383,12 +467,23 @@ async fn preflight(Live(s): Live) -> Answered {
 /// `{"contender": "…", "inst": "…"}`: what its model would be asked now.
 async fn prompt(Live(s): Live, Json(body): Json<Value>) -> Answered {
     let Some(prompts) = &s.prompts else {
-        return refused(StatusCode::NOT_FOUND, "no live contender is a model (kind = \"llm\")");
+        return refused(
+            StatusCode::NOT_FOUND,
+            "no live contender is a model (kind = \"llm\")",
+        );
     };
     let (reply, answer) = oneshot::channel();
     let contender = crate::domain::ContenderId::new(body["contender"].as_str().unwrap_or_default());
     let inst = body["inst"].as_str().map(InstId::from);
-    if prompts.send(ShowPrompt { contender, inst, reply }).await.is_err() {
+    if prompts
+        .send(ShowPrompt {
+            contender,
+            inst,
+            reply,
+        })
+        .await
+        .is_err()
+    {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
     }
     match tokio::time::timeout(SYNC_WAIT, answer).await {
@@ -399,7 +494,10 @@ async fn prompt(Live(s): Live, Json(body): Json<Value>) -> Answered {
             (StatusCode::OK, Json(body))
         }
         Ok(Ok(Err(why))) => refused(StatusCode::NOT_FOUND, why),
-        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the desk did not answer in time"),
+        _ => refused(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the desk did not answer in time",
+        ),
     }
 }
 
@@ -416,14 +514,20 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
             (StatusCode::OK, Json(body))
         }
         Ok(Ok(Err(why))) => refused(StatusCode::CONFLICT, why),
-        _ => refused(StatusCode::GATEWAY_TIMEOUT, "the gate did not answer in time; it goes on by itself"),
+        _ => refused(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the gate did not answer in time; it goes on by itself",
+        ),
     }
 }
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
 async fn cancel(Live(s): Live, Json(body): Json<Value>) -> Answered {
     if !s.latch.is_on() {
-        return refused(StatusCode::CONFLICT, "trading is off: nothing leaves, not even a cancel");
+        return refused(
+            StatusCode::CONFLICT,
+            "trading is off: nothing leaves, not even a cancel",
+        );
     }
     let (order, inst) = (body["order"].as_str(), body["inst"].as_str());
     let wanted: Vec<(InstId, crate::domain::OrderId)> = s
@@ -431,30 +535,57 @@ async fn cancel(Live(s): Live, Json(body): Json<Value>) -> Answered {
         .borrow()
         .open
         .values()
-        .filter(|o| order.is_none_or(|id| o.id.as_str() == id) && inst.is_none_or(|id| o.inst.as_str() == id))
+        .filter(|o| {
+            order.is_none_or(|id| o.id.as_str() == id)
+                && inst.is_none_or(|id| o.inst.as_str() == id)
+        })
         .filter(|o| !o.state.is_final())
         .map(|o| (o.inst.clone(), o.id.clone()))
         .collect();
-    if let Some(inst) = inst.filter(|inst| !s.market.borrow().insts.contains_key(&InstId::from(*inst))) {
+    if let Some(inst) =
+        inst.filter(|inst| !s.market.borrow().insts.contains_key(&InstId::from(*inst)))
+    {
         return refused(StatusCode::NOT_FOUND, format!("{inst} is not traded here"));
     }
     if let Some(id) = order.filter(|_| wanted.is_empty()) {
-        return refused(StatusCode::NOT_FOUND, format!("order {id} is not open; see `alpha-arena orders --open`"));
+        return refused(
+            StatusCode::NOT_FOUND,
+            format!("order {id} is not open; see `alpha-arena orders --open`"),
+        );
     }
     let now = s.clock.now();
     let run_id = s.ids.next(now);
-    let run =
-        Record::Run { run_id, kind: RunKind::Command, trigger: format!("cancel {body}"), at: now, caused_by: None };
+    let run = Record::Run {
+        run_id,
+        kind: RunKind::Command,
+        trigger: format!("cancel {body}"),
+        at: now,
+        caused_by: None,
+    };
     if s.journal.append(run).await.is_err() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
     }
     for (inst, order) in wanted.clone() {
-        if s.cancels.send(CancelAsk { inst, order, run_id }).await.is_err() {
+        if s.cancels
+            .send(CancelAsk {
+                inst,
+                order,
+                run_id,
+            })
+            .await
+            .is_err()
+        {
             return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
         }
     }
-    let asked: Vec<String> = wanted.into_iter().map(|(_, order)| order.to_string()).collect();
-    (StatusCode::OK, Json(json!({"run_id": run_id, "asked": asked})))
+    let asked: Vec<String> = wanted
+        .into_iter()
+        .map(|(_, order)| order.to_string())
+        .collect();
+    (
+        StatusCode::OK,
+        Json(json!({"run_id": run_id, "asked": asked})),
+    )
 }
 
 /// The other end: a verb that asks a running daemon.
@@ -469,24 +600,52 @@ impl Client {
         if !path.exists() {
             return None;
         }
-        let http =
-            reqwest::Client::builder().unix_socket(path).no_proxy().timeout(COMMAND_WAIT + SYNC_WAIT).build().ok()?;
+        let http = reqwest::Client::builder()
+            .unix_socket(path)
+            .no_proxy()
+            .timeout(COMMAND_WAIT + SYNC_WAIT)
+            .build()
+            .ok()?;
         Some(Self { http })
     }
 
     /// The daemon's status; `None` if nobody answers.
     pub async fn status(&self) -> Option<Value> {
-        let text = self.http.get("http://daemon/status").send().await.ok()?.text().await.ok()?;
+        let text = self
+            .http
+            .get("http://daemon/status")
+            .send()
+            .await
+            .ok()?
+            .text()
+            .await
+            .ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// Asks for something to be done. `None`: nobody answers.
     /// A refusal comes with what kind it is: `true` if what was named is not there.
     pub async fn ask(&self, what: &str, body: &Value) -> Option<Result<Value, (bool, String)>> {
-        let reply = self.http.post(format!("http://daemon/{what}")).json(body).send().await.ok()?;
-        let (good, unnamed) = (reply.status().is_success(), reply.status() == StatusCode::NOT_FOUND);
+        let reply = self
+            .http
+            .post(format!("http://daemon/{what}"))
+            .json(body)
+            .send()
+            .await
+            .ok()?;
+        let (good, unnamed) = (
+            reply.status().is_success(),
+            reply.status() == StatusCode::NOT_FOUND,
+        );
         let body: Value = serde_json::from_str(&reply.text().await.ok()?).ok()?;
-        Some(if good { Ok(body) } else { Err((unnamed, body["error"].as_str().unwrap_or("failed").to_owned())) })
+        Some(if good {
+            Ok(body)
+        } else {
+            Err((
+                unnamed,
+                body["error"].as_str().unwrap_or("failed").to_owned(),
+            ))
+        })
     }
 
     /// Has the daemon read the account now. `None`: nobody answers.
@@ -494,6 +653,10 @@ impl Client {
         let reply = self.http.post("http://daemon/sync").send().await.ok()?;
         let good = reply.status().is_success();
         let body: Value = serde_json::from_str(&reply.text().await.ok()?).ok()?;
-        Some(if good { Ok(body) } else { Err(body["error"].as_str().unwrap_or("failed").to_owned()) })
+        Some(if good {
+            Ok(body)
+        } else {
+            Err(body["error"].as_str().unwrap_or("failed").to_owned())
+        })
     }
 }

@@ -1,5 +1,6 @@
-//! Serves HTTP on a Unix socket so that nobody can shut others out: idle connections end soon, the oldest of them at once when there
-//! are too many, and when the process has no descriptor left one that was kept back lets the next caller in.
+//! Serves HTTP on a Unix socket so that nobody can shut others out: idle connections end soon, the
+//! oldest of them at once when there are too many, and when the process has no descriptor left one
+//! that was kept back lets the next caller in.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,7 +23,8 @@ use tracing::warn;
 const MOST: usize = 32;
 /// Bytes of a request.
 const BODY_MAX: usize = 1 << 20;
-/// A connection that has not sent its request's head within this ends; nor may the rest of it take longer.
+/// A connection that has not sent its request's head within this ends; nor may the rest of it take
+/// longer.
 const HEAD_WAIT: Duration = Duration::from_secs(3);
 /// Nothing that is asked here takes longer.
 const ANSWER_WAIT: Duration = Duration::from_secs(150);
@@ -60,7 +62,12 @@ impl Drop for Serving {
 impl Doorway {
     /// A socket and what answers behind it.
     pub fn new(listener: UnixListener, router: Router) -> Self {
-        Self { listener, router, guests: VecDeque::new(), reserve: File::open("/dev/null").ok() }
+        Self {
+            listener,
+            router,
+            guests: VecDeque::new(),
+            reserve: File::open("/dev/null").ok(),
+        }
     }
 
     /// Serves until what this returns is dropped.
@@ -77,7 +84,8 @@ impl Doorway {
                     failing = false;
                 }
                 Err(error) => {
-                    // Out of descriptors, which Linux says also when nobody waits: the one kept back lets in whoever comes.
+                    // Out of descriptors, which Linux says also when nobody waits: the one kept
+                    // back lets in whoever comes.
                     if !failing {
                         warn!(event = "control_accept", %error, "the control socket cannot take a connection; using the reserve");
                     }
@@ -85,7 +93,9 @@ impl Doorway {
                     if self.reserve.take().is_none() {
                         self.make_room(PATIENCE);
                     }
-                    if let Ok(Ok((stream, _))) = tokio::time::timeout(AGAIN, self.listener.accept()).await {
+                    if let Ok(Ok((stream, _))) =
+                        tokio::time::timeout(AGAIN, self.listener.accept()).await
+                    {
                         self.welcome(stream);
                     }
                     tokio::time::sleep(AGAIN).await;
@@ -111,14 +121,20 @@ impl Doorway {
             let (mut router, told) = (router.clone(), Arc::clone(&told));
             async move {
                 let (head, body) = request.into_parts();
-                let whole = tokio::time::timeout(HEAD_WAIT, axum::body::to_bytes(Body::new(body), BODY_MAX)).await;
+                let whole = tokio::time::timeout(
+                    HEAD_WAIT,
+                    axum::body::to_bytes(Body::new(body), BODY_MAX),
+                )
+                .await;
                 let Ok(Ok(bytes)) = whole else {
                     let late = axum::http::StatusCode::REQUEST_TIMEOUT;
                     return Ok::<_, Infallible>(late.into_response());
                 };
                 // Whoever has said all that he wants is answered.
                 told.store(true, Ordering::Relaxed);
-                let answer = router.call(hyper::Request::from_parts(head, Body::from(bytes))).await;
+                let answer = router
+                    .call(hyper::Request::from_parts(head, Body::from(bytes)))
+                    .await;
                 Ok(answer.unwrap_or_else(|never: Infallible| match never {}))
             }
         });
@@ -131,12 +147,18 @@ impl Doorway {
             // Whoever hangs up, or is too slow, is nobody's trouble.
             drop(tokio::time::timeout(ANSWER_WAIT, talk).await);
         });
-        self.guests.push_back(Guest { task: task.abort_handle(), since: Instant::now(), asks });
+        self.guests.push_back(Guest {
+            task: task.abort_handle(),
+            since: Instant::now(),
+            asks,
+        });
     }
 
     /// Sends the oldest away who has been here for longer than this and has not asked anything.
     fn make_room(&mut self, patience: Duration) {
-        let idle = |guest: &Guest| !guest.asks.load(Ordering::Relaxed) && guest.since.elapsed() >= patience;
+        let idle = |guest: &Guest| {
+            !guest.asks.load(Ordering::Relaxed) && guest.since.elapsed() >= patience
+        };
         let idle = self.guests.iter().position(idle);
         if let Some(guest) = idle.and_then(|at| self.guests.remove(at)) {
             guest.task.abort();
@@ -158,7 +180,9 @@ mod tests {
         let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
         let serving = Doorway::new(UnixListener::bind(&path).unwrap(), router).serve();
         let ask = tokio::task::spawn_blocking(move || {
-            let idle: Vec<Plain> = (0..3 * MOST).map(|_| Plain::connect(&path).unwrap()).collect();
+            let idle: Vec<Plain> = (0..3 * MOST)
+                .map(|_| Plain::connect(&path).unwrap())
+                .collect();
             let mut one = Plain::connect(&path).unwrap();
             one.write_all(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
             let mut answer = String::new();

@@ -42,7 +42,11 @@ const TIME_AHEAD_SHOWN_MS: i64 = 600_000;
 
 /// Judges the database's summary and, if a daemon answered, its status.
 pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) -> Vec<Finding> {
-    let finding = |check, verdict, detail: String| Finding { check, verdict, detail };
+    let finding = |check, verdict, detail: String| Finding {
+        check,
+        verdict,
+        detail,
+    };
     let mut out = vec![match database {
         "ok" => finding("database", Verdict::Ok, "integrity ok".into()),
         wrong => finding("database", Verdict::Fail, wrong.to_owned()),
@@ -56,18 +60,39 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                 _ => Verdict::Warn,
             };
             let why = status["trading_state_why"].as_str().unwrap_or("");
-            out.push(finding("daemon", Verdict::Ok, format!("running, pid {}", status["pid"])));
-            out.push(finding("trading state", verdict, format!("{state} {why}").trim().to_owned()));
+            out.push(finding(
+                "daemon",
+                Verdict::Ok,
+                format!("running, pid {}", status["pid"]),
+            ));
+            out.push(finding(
+                "trading state",
+                verdict,
+                format!("{state} {why}").trim().to_owned(),
+            ));
             for case in status["halts"].as_array().into_iter().flatten() {
                 let text = |name: &str| case[name].as_str().unwrap_or("").to_owned();
-                let detail = format!("{}: {}; `alpha-arena reconcile` tells what ends it", text("case"), text("why"));
+                let detail = format!(
+                    "{}: {}; `alpha-arena reconcile` tells what ends it",
+                    text("case"),
+                    text("why")
+                );
                 out.push(finding("halt", Verdict::Fail, detail));
             }
             for row in status["restrictions"].as_array().into_iter().flatten() {
                 let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
-                let detail =
-                    format!("{} {}: {}; ends {}", text("restriction"), text("state"), text("why"), text("ends"));
-                let verdict = if text("state") == "halted" { Verdict::Fail } else { Verdict::Warn };
+                let detail = format!(
+                    "{} {}: {}; ends {}",
+                    text("restriction"),
+                    text("state"),
+                    text("why"),
+                    text("ends")
+                );
+                let verdict = if text("state") == "halted" {
+                    Verdict::Fail
+                } else {
+                    Verdict::Warn
+                };
                 out.push(finding("restricted", verdict, detail));
             }
             judge_protection(status, &mut out);
@@ -76,18 +101,37 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
             out.push(finding(
                 "trading enabled",
                 verdict,
-                if enabled { "on".into() } else { "off: orders are recorded as suppressed".into() },
+                if enabled {
+                    "on".into()
+                } else {
+                    "off: orders are recorded as suppressed".into()
+                },
             ));
             let age = status["account_age_ms"].as_i64();
-            let verdict = if age.is_some_and(|age| age <= 120_000) { Verdict::Ok } else { Verdict::Fail };
-            out.push(finding("last sync", verdict, age.map_or("never".into(), |age| format!("{} s ago", age / 1000))));
+            let verdict = if age.is_some_and(|age| age <= 120_000) {
+                Verdict::Ok
+            } else {
+                Verdict::Fail
+            };
+            out.push(finding(
+                "last sync",
+                verdict,
+                age.map_or("never".into(), |age| format!("{} s ago", age / 1000)),
+            ));
             for feed in status["feeds"].as_array().into_iter().flatten() {
                 let age = feed["quote_age_ms"].as_i64();
-                let verdict = if age.is_some_and(|age| age <= 15_000) { Verdict::Ok } else { Verdict::Fail };
+                let verdict = if age.is_some_and(|age| age <= 15_000) {
+                    Verdict::Ok
+                } else {
+                    Verdict::Fail
+                };
                 let detail = age.map_or("no quote yet".into(), |age| format!("quote {age} ms old"));
                 let inst = feed["inst"].as_str().unwrap_or("?");
                 out.push(finding("feed", verdict, format!("{inst}: {detail}")));
-                if let Some(age) = feed["time_ahead_age_ms"].as_i64().filter(|age| *age <= TIME_AHEAD_SHOWN_MS) {
+                if let Some(age) = feed["time_ahead_age_ms"]
+                    .as_i64()
+                    .filter(|age| *age <= TIME_AHEAD_SHOWN_MS)
+                {
                     let detail = format!(
                         "{inst}: {} times ahead of the venue's clock were refused, the last {} s ago",
                         feed["times_ahead"],
@@ -95,9 +139,13 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                     );
                     out.push(finding("feed", Verdict::Warn, detail));
                 }
-                // A bar is due each span; one that is late by another and then some will not come by itself.
+                // A bar is due each span; one that is late by another and then some will not come
+                // by itself.
                 for series in feed["bars"].as_array().into_iter().flatten() {
-                    let (bar, span) = (series["bar"].as_str().unwrap_or("?"), series["span_ms"].as_i64().unwrap_or(0));
+                    let (bar, span) = (
+                        series["bar"].as_str().unwrap_or("?"),
+                        series["span_ms"].as_i64().unwrap_or(0),
+                    );
                     match series["age_ms"].as_i64() {
                         Some(age) if age <= 2 * span + BAR_GRACE_MS => {}
                         Some(age) => out.push(finding(
@@ -105,25 +153,47 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                             Verdict::Fail,
                             format!("{inst}: the last {bar} bar closed {} s ago", age / 1000),
                         )),
-                        None => out.push(finding("feed", Verdict::Fail, format!("{inst}: no {bar} bar yet"))),
+                        None => out.push(finding(
+                            "feed",
+                            Verdict::Fail,
+                            format!("{inst}: no {bar} bar yet"),
+                        )),
                     }
                 }
             }
             let unknown = status["unknown_orders"].as_u64().unwrap_or(0);
-            let verdict = if unknown == 0 { Verdict::Ok } else { Verdict::Warn };
+            let verdict = if unknown == 0 {
+                Verdict::Ok
+            } else {
+                Verdict::Warn
+            };
             out.push(finding("unknown orders", verdict, unknown.to_string()));
         }
         None => {
-            out.push(finding("daemon", Verdict::Warn, "not running: no answer on the control socket".into()));
+            out.push(finding(
+                "daemon",
+                Verdict::Warn,
+                "not running: no answer on the control socket".into(),
+            ));
             if let Some(summary) = summary {
                 let state = summary["trading_state"].as_str().unwrap_or("none recorded");
-                let verdict = if state == "halted" { Verdict::Fail } else { Verdict::Warn };
-                out.push(finding("trading state", verdict, format!("{state} when it last ran")));
+                let verdict = if state == "halted" {
+                    Verdict::Fail
+                } else {
+                    Verdict::Warn
+                };
+                out.push(finding(
+                    "trading state",
+                    verdict,
+                    format!("{state} when it last ran"),
+                ));
             }
         }
     }
     if let Some(summary) = summary {
-        let last = summary["last_fill_ms"].as_i64().map_or("none yet".into(), |ms| crate::domain::Ms(ms).iso());
+        let last = summary["last_fill_ms"]
+            .as_i64()
+            .map_or("none yet".into(), |ms| crate::domain::Ms(ms).iso());
         out.push(finding("last trade", Verdict::Ok, last));
     }
     out
@@ -132,17 +202,24 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
 /// Does every position have its stop at the venue, and how long did some not?
 fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
     let number = |row: &Value, name: &str| -> Decimal {
-        row[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+        row[name]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
     };
     let (mut bare, mut total, mut longest) = (Vec::new(), 0, 0);
     for (inst, shield) in status["protection"].as_object().into_iter().flatten() {
         if number(shield, "covered") < number(shield, "needed") {
-            bare.push(format!("{inst}: {} of {} have a stop", shield["covered"], shield["needed"]));
+            bare.push(format!(
+                "{inst}: {} of {} have a stop",
+                shield["covered"], shield["needed"]
+            ));
         }
         total += shield["total_ms"].as_i64().unwrap_or(0);
         longest = longest.max(shield["longest_ms"].as_i64().unwrap_or(0));
     }
-    // For a moment after a fill that is what it looks like; with trading off nothing will change it.
+    // For a moment after a fill that is what it looks like; with trading off nothing will change
+    // it.
     let on = status["trading_enabled"].as_bool().unwrap_or(false);
     let verdict = match (bare.is_empty(), on) {
         (true, _) => Verdict::Ok,
@@ -150,14 +227,30 @@ fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
         (false, false) => Verdict::Fail,
     };
     let seconds = |ms: i64| Decimal::new(ms, 3).round_dp(1);
-    let since = format!("since the start {} s without, {} s at the longest", seconds(total), seconds(longest));
-    let detail = if bare.is_empty() { since } else { format!("{}; {since}", bare.join("; ")) };
-    out.push(Finding { check: "protection", verdict, detail });
+    let since = format!(
+        "since the start {} s without, {} s at the longest",
+        seconds(total),
+        seconds(longest)
+    );
+    let detail = if bare.is_empty() {
+        since
+    } else {
+        format!("{}; {since}", bare.join("; "))
+    };
+    out.push(Finding {
+        check: "protection",
+        verdict,
+        detail,
+    });
 }
 
 /// The worst of them.
 pub fn overall(findings: &[Finding]) -> Verdict {
-    findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Fail)
+    findings
+        .iter()
+        .map(|f| f.verdict)
+        .max()
+        .unwrap_or(Verdict::Fail)
 }
 
 #[cfg(test)]
@@ -176,7 +269,10 @@ mod tests {
     #[track_caller]
     fn check(database: &str, status: Option<Value>, expected: Verdict) {
         let summary = json!({"last_fill_ms": 0, "trading_state": "active"});
-        assert_eq!(overall(&judge(database, Some(&summary), status.as_ref())), expected);
+        assert_eq!(
+            overall(&judge(database, Some(&summary), status.as_ref())),
+            expected
+        );
     }
 
     #[test]
@@ -184,26 +280,93 @@ mod tests {
         check("ok", Some(running(|_| {})), Verdict::Ok);
         check("row 3 missing", Some(running(|_| {})), Verdict::Fail);
         check("ok", None, Verdict::Warn);
-        check("ok", Some(running(|s| s["trading_state"] = "halted".into())), Verdict::Fail);
-        check("ok", Some(running(|s| s["trading_state"] = "reconciling".into())), Verdict::Warn);
-        check("ok", Some(running(|s| s["trading_enabled"] = false.into())), Verdict::Warn);
-        check("ok", Some(running(|s| s["account_age_ms"] = Value::Null)), Verdict::Fail);
-        check("ok", Some(running(|s| s["feeds"][0]["quote_age_ms"] = 20_000.into())), Verdict::Fail);
-        check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into())), Verdict::Fail);
-        check("ok", Some(running(|s| s["feeds"][0]["bars"][0]["age_ms"] = Value::Null)), Verdict::Fail);
-        check("ok", Some(running(|s| s["unknown_orders"] = 1.into())), Verdict::Warn);
-        check("ok", Some(running(|s| s["feeds"][0]["time_ahead_age_ms"] = 1000.into())), Verdict::Warn);
-        check("ok", Some(running(|s| s["feeds"][0]["time_ahead_age_ms"] = 700_000.into())), Verdict::Ok);
+        check(
+            "ok",
+            Some(running(|s| s["trading_state"] = "halted".into())),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["trading_state"] = "reconciling".into())),
+            Verdict::Warn,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["trading_enabled"] = false.into())),
+            Verdict::Warn,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["account_age_ms"] = Value::Null)),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["feeds"][0]["quote_age_ms"] = 20_000.into())),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| {
+                s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into()
+            })),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| {
+                s["feeds"][0]["bars"][0]["age_ms"] = Value::Null
+            })),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["unknown_orders"] = 1.into())),
+            Verdict::Warn,
+        );
+        check(
+            "ok",
+            Some(running(|s| {
+                s["feeds"][0]["time_ahead_age_ms"] = 1000.into()
+            })),
+            Verdict::Warn,
+        );
+        check(
+            "ok",
+            Some(running(|s| {
+                s["feeds"][0]["time_ahead_age_ms"] = 700_000.into()
+            })),
+            Verdict::Ok,
+        );
         let bare = json!({"A": {"needed": "5", "covered": "3", "total_ms": 1, "longest_ms": 1}});
-        check("ok", Some(running(|s| s["protection"] = bare.clone())), Verdict::Warn);
+        check(
+            "ok",
+            Some(running(|s| s["protection"] = bare.clone())),
+            Verdict::Warn,
+        );
         let off = |s: &mut Value| {
             s["protection"] = bare.clone();
             s["trading_enabled"] = false.into();
         };
         check("ok", Some(running(off)), Verdict::Fail);
-        let restricted = |state: &str| json!([{"restriction": "system/x", "state": state, "why": "w"}]);
-        check("ok", Some(running(|s| s["restrictions"] = restricted("reduce_only"))), Verdict::Warn);
-        check("ok", Some(running(|s| s["restrictions"] = restricted("halted"))), Verdict::Fail);
-        check("ok", Some(running(|s| s["halts"] = json!([{"case": "position:A", "why": "x"}]))), Verdict::Fail);
+        let restricted =
+            |state: &str| json!([{"restriction": "system/x", "state": state, "why": "w"}]);
+        check(
+            "ok",
+            Some(running(|s| s["restrictions"] = restricted("reduce_only"))),
+            Verdict::Warn,
+        );
+        check(
+            "ok",
+            Some(running(|s| s["restrictions"] = restricted("halted"))),
+            Verdict::Fail,
+        );
+        check(
+            "ok",
+            Some(running(|s| {
+                s["halts"] = json!([{"case": "position:A", "why": "x"}])
+            })),
+            Verdict::Fail,
+        );
     }
 }

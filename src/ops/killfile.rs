@@ -1,6 +1,6 @@
-//! The kill switch's last resorts: a file in the state directory, found by a running daemon within a second and by the next one at
-//! its start, and SIGUSR1, whose mark outlives the process. They work when nothing else does: `touch HALT` is enough; a first
-//! word `flatten` asks for flat.
+//! The kill switch's last resorts: a file in the state directory, found by a running daemon within
+//! a second and by the next one at its start, and SIGUSR1, whose mark outlives the process. They
+//! work when nothing else does: `touch HALT` is enough; a first word `flatten` asks for flat.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,7 +23,11 @@ pub struct HaltRequest {
 impl HaltRequest {
     /// A SIGUSR1 asks for a halt and no more.
     pub fn by_signal() -> Self {
-        Self { flatten: false, why: "SIGUSR1".to_owned(), signals: 0 }
+        Self {
+            flatten: false,
+            why: "SIGUSR1".to_owned(),
+            signals: 0,
+        }
     }
 }
 
@@ -40,7 +44,8 @@ fn mark(dir: &Path) -> PathBuf {
 /// SIGUSR1 has come before there was a state directory to leave a mark in.
 static EARLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Remembers a SIGUSR1 that comes before [`arm`]; without it the signal would end the process and be forgotten.
+/// Remembers a SIGUSR1 that comes before [`arm`]; without it the signal would end the process and
+/// be forgotten.
 pub fn catch_early() {
     let flag = EARLY.get_or_init(Arc::default);
     // A signal that cannot be caught is caught by nobody later, which `arm` tells.
@@ -52,13 +57,18 @@ pub fn came_early() -> bool {
     EARLY.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
 }
 
-/// From now on each SIGUSR1 leaves a byte in the state directory, written by the signal's handler itself: it needs no thread, no
-/// new descriptor and no memory, and is there for the next start even if this process ends with its next instruction.
+/// From now on each SIGUSR1 leaves a byte in the state directory, written by the signal's handler
+/// itself: it needs no thread, no new descriptor and no memory, and is there for the next start
+/// even if this process ends with its next instruction.
 ///
 /// # Errors
 /// When the file cannot be made or the signal not be caught.
 pub fn arm(dir: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(mark(dir))?;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(mark(dir))?;
     let mut early = file.try_clone()?;
     signal_hook::low_level::pipe::register(SIGUSR1, file)?;
     match came_early() {
@@ -81,18 +91,25 @@ pub fn leave(dir: &Path, flatten: bool, why: &str) -> io::Result<()> {
     if !flatten && asked(dir).is_some_and(|asked| asked.flatten) {
         return Ok(());
     }
-    std::fs::write(path(dir), format!("{} {why}\n", if flatten { "flatten" } else { "halt" }))?;
+    std::fs::write(
+        path(dir),
+        format!("{} {why}\n", if flatten { "flatten" } else { "halt" }),
+    )?;
     File::open(path(dir))?.sync_all()?;
     File::open(dir)?.sync_all()
 }
 
-/// What is asked for, if anything is. A file that is there and cannot be read halts, too; so does whatever else has its name: a
-/// directory, a link that leads nowhere.
+/// What is asked for, if anything is. A file that is there and cannot be read halts, too; so does
+/// whatever else has its name: a directory, a link that leads nowhere.
 pub fn asked(dir: &Path) -> Option<HaltRequest> {
     let signals = std::fs::metadata(mark(dir)).map_or(0, |meta| meta.len());
     let file = path(dir);
     let Ok(meta) = std::fs::symlink_metadata(&file) else {
-        return (signals > 0).then(|| HaltRequest { flatten: false, why: "SIGUSR1".to_owned(), signals });
+        return (signals > 0).then(|| HaltRequest {
+            flatten: false,
+            why: "SIGUSR1".to_owned(),
+            signals,
+        });
     };
     // Nothing but a regular file is opened: a pipe would make us wait for ever.
     let regular = meta.is_file() || std::fs::metadata(&file).is_ok_and(|meta| meta.is_file());
@@ -103,9 +120,21 @@ pub fn asked(dir: &Path) -> Option<HaltRequest> {
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     let first = text.split_whitespace().next().unwrap_or("");
     let (flatten, word) = (first == "flatten", first == "flatten" || first == "halt");
-    let why = if word { text[first.len()..].trim().to_owned() } else { text };
-    let why = if why.is_empty() { "the file HALT is in the state directory".to_owned() } else { why };
-    Some(HaltRequest { flatten, why, signals })
+    let why = if word {
+        text[first.len()..].trim().to_owned()
+    } else {
+        text
+    };
+    let why = if why.is_empty() {
+        "the file HALT is in the state directory".to_owned()
+    } else {
+        why
+    };
+    Some(HaltRequest {
+        flatten,
+        why,
+        signals,
+    })
 }
 
 /// Takes both away. `true`: something was there.
@@ -115,7 +144,11 @@ pub fn asked(dir: &Path) -> Option<HaltRequest> {
 pub fn remove(dir: &Path) -> io::Result<bool> {
     let was = asked(dir).is_some();
     if std::fs::metadata(mark(dir)).is_ok_and(|meta| meta.len() > 0) {
-        OpenOptions::new().write(true).truncate(true).open(mark(dir))?.sync_all()?;
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(mark(dir))?
+            .sync_all()?;
     }
     let file = path(dir);
     match std::fs::symlink_metadata(&file) {
@@ -135,7 +168,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(asked(dir.path()), None);
         std::fs::write(path(dir.path()), content).unwrap();
-        assert_eq!(asked(dir.path()), Some(HaltRequest { flatten, why: why.into(), signals: 0 }));
+        assert_eq!(
+            asked(dir.path()),
+            Some(HaltRequest {
+                flatten,
+                why: why.into(),
+                signals: 0
+            })
+        );
         assert!(remove(dir.path()).unwrap() && !remove(dir.path()).unwrap());
     }
 
@@ -145,10 +185,21 @@ mod tests {
         leave(dir.path(), false, "flatten not needed").unwrap();
         assert_eq!(
             asked(dir.path()),
-            Some(HaltRequest { flatten: false, why: "flatten not needed".into(), signals: 0 })
+            Some(HaltRequest {
+                flatten: false,
+                why: "flatten not needed".into(),
+                signals: 0
+            })
         );
         leave(dir.path(), true, "now").unwrap();
-        assert_eq!(asked(dir.path()), Some(HaltRequest { flatten: true, why: "now".into(), signals: 0 }));
+        assert_eq!(
+            asked(dir.path()),
+            Some(HaltRequest {
+                flatten: true,
+                why: "now".into(),
+                signals: 0
+            })
+        );
     }
 
     #[test]
@@ -173,7 +224,10 @@ mod tests {
         assert!(halts() && remove(dir.path()).unwrap() && !halts());
         std::fs::create_dir(path(dir.path())).unwrap();
         std::fs::write(path(dir.path()).join("x"), "").unwrap();
-        assert!(remove(dir.path()).is_err() && halts(), "what cannot be taken away goes on halting");
+        assert!(
+            remove(dir.path()).is_err() && halts(),
+            "what cannot be taken away goes on halting"
+        );
     }
 
     #[test]
@@ -182,7 +236,10 @@ mod tests {
         arm(dir.path()).unwrap();
         assert_eq!(asked(dir.path()), None);
         signal_hook::low_level::raise(SIGUSR1).unwrap();
-        assert_eq!(asked(dir.path()).map(|asked| (asked.signals, asked.why)), Some((1, "SIGUSR1".to_owned())));
+        assert_eq!(
+            asked(dir.path()).map(|asked| (asked.signals, asked.why)),
+            Some((1, "SIGUSR1".to_owned()))
+        );
         signal_hook::low_level::raise(SIGUSR1).unwrap();
         assert_eq!(asked(dir.path()).map(|asked| asked.signals), Some(2));
         assert!(remove(dir.path()).unwrap() && asked(dir.path()).is_none());

@@ -1,4 +1,5 @@
-//! What people and systemd touch while the daemon runs: the control socket, sd_notify, the watchdog.
+//! What people and systemd touch while the daemon runs: the control socket, sd_notify, the
+//! watchdog.
 
 pub mod control;
 mod doorway;

@@ -1,4 +1,5 @@
-//! The checks before trading, as one list of findings: what was found, how bad it is, and what to do. Pure.
+//! The checks before trading, as one list of findings: what was found, how bad it is, and what to
+//! do. Pure.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +72,8 @@ pub struct Facts {
     pub database: String,
     /// Who else holds the state directory; a daemon that answers for itself is not else.
     pub other_holder: Option<String>,
-    /// Is the configuration file what it was when this process read it? `Err`: it cannot be read any more.
+    /// Is the configuration file what it was when this process read it? `Err`: it cannot be read
+    /// any more.
     pub file_unchanged: Result<bool, String>,
     /// Keys of limits that nobody has set but the built-in defaults.
     pub default_limits: Vec<&'static str>,
@@ -90,13 +92,33 @@ const DISK_WARN: u64 = 1 << 30;
 pub fn judge(facts: &Facts) -> Vec<Checked> {
     let mut out = Vec::new();
     let mut say = |check, verdict, found: String, fix: &str, exit| {
-        let fix = if verdict == Verdict::Ok { String::new() } else { fix.to_owned() };
-        out.push(Checked { check, verdict, found, fix, exit });
+        let fix = if verdict == Verdict::Ok {
+            String::new()
+        } else {
+            fix.to_owned()
+        };
+        out.push(Checked {
+            check,
+            verdict,
+            found,
+            fix,
+            exit,
+        });
     };
-    let strict = if facts.live { Verdict::Fail } else { Verdict::Warn };
+    let strict = if facts.live {
+        Verdict::Fail
+    } else {
+        Verdict::Warn
+    };
 
     match &facts.skew {
-        Ok(None) => say("clock", Verdict::Ok, "follows the venue's".into(), "", Exit::Ok),
+        Ok(None) => say(
+            "clock",
+            Verdict::Ok,
+            "follows the venue's".into(),
+            "",
+            Exit::Ok,
+        ),
         Ok(Some(skew)) => {
             let off = skew.0.abs();
             let verdict = match off {
@@ -112,7 +134,13 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
                 Exit::Config,
             );
         }
-        Err(why) => say("clock", Verdict::Fail, why.clone(), "see that the venue can be reached", Exit::Unavailable),
+        Err(why) => say(
+            "clock",
+            Verdict::Fail,
+            why.clone(),
+            "see that the venue can be reached",
+            Exit::Unavailable,
+        ),
     }
     match &facts.account {
         Ok(account) => judge_account(facts, account, strict, &mut say),
@@ -127,17 +155,40 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
     judge_instruments(facts, &mut say);
     match &facts.fees {
         Ok(fees) => {
-            let missing: Vec<&str> =
-                facts.wanted.iter().filter(|i| !fees.contains_key(*i)).map(|i| i.as_str()).collect();
+            let missing: Vec<&str> = facts
+                .wanted
+                .iter()
+                .filter(|i| !fees.contains_key(*i))
+                .map(|i| i.as_str())
+                .collect();
             let (verdict, found) = match (missing.is_empty(), fees.values().min()) {
-                (true, Some(worst)) => {
-                    (Verdict::Ok, format!("taker at worst {} %", (-*worst * Decimal::ONE_HUNDRED).normalize()))
-                }
-                _ => (Verdict::Warn, format!("not known of {}", missing.join(", "))),
+                (true, Some(worst)) => (
+                    Verdict::Ok,
+                    format!(
+                        "taker at worst {} %",
+                        (-*worst * Decimal::ONE_HUNDRED).normalize()
+                    ),
+                ),
+                _ => (
+                    Verdict::Warn,
+                    format!("not known of {}", missing.join(", ")),
+                ),
             };
-            say("fees", verdict, found, "look at the account's fee tier; sizes do not depend on it", Exit::Ok);
+            say(
+                "fees",
+                verdict,
+                found,
+                "look at the account's fee tier; sizes do not depend on it",
+                Exit::Ok,
+            );
         }
-        Err(why) => say("fees", Verdict::Warn, why.clone(), "see that the venue can be reached", Exit::Ok),
+        Err(why) => say(
+            "fees",
+            Verdict::Warn,
+            why.clone(),
+            "see that the venue can be reached",
+            Exit::Ok,
+        ),
     }
     match facts.disk_free {
         Ok(free) => {
@@ -154,21 +205,52 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
                 Exit::Io,
             );
         }
-        Err(ref why) => say("disk", Verdict::Warn, why.clone(), "look at the state directory", Exit::Ok),
+        Err(ref why) => say(
+            "disk",
+            Verdict::Warn,
+            why.clone(),
+            "look at the state directory",
+            Exit::Ok,
+        ),
     }
     judge_files(facts, strict, &mut say);
-    let verdict = if facts.database == "ok" { Verdict::Ok } else { Verdict::Fail };
-    let found = if facts.database == "ok" { "integrity ok".to_owned() } else { facts.database.clone() };
-    say("database", verdict, found, "restore a backup; nothing was changed", Exit::Data);
+    let verdict = if facts.database == "ok" {
+        Verdict::Ok
+    } else {
+        Verdict::Fail
+    };
+    let found = if facts.database == "ok" {
+        "integrity ok".to_owned()
+    } else {
+        facts.database.clone()
+    };
+    say(
+        "database",
+        verdict,
+        found,
+        "restore a backup; nothing was changed",
+        Exit::Data,
+    );
     match &facts.other_holder {
         None => say("second instance", Verdict::Ok, "none".into(), "", Exit::Ok),
-        Some(who) => {
-            say("second instance", Verdict::Fail, who.clone(), "stop it, or use another --state-dir", Exit::Busy)
-        }
+        Some(who) => say(
+            "second instance",
+            Verdict::Fail,
+            who.clone(),
+            "stop it, or use another --state-dir",
+            Exit::Busy,
+        ),
     }
     let (verdict, found) = match facts.default_limits.as_slice() {
         [] => (Verdict::Ok, "set".to_owned()),
-        missing => (if facts.live { Verdict::Fail } else { Verdict::Ok }, format!("built-in: {}", missing.join(", "))),
+        missing => (
+            if facts.live {
+                Verdict::Fail
+            } else {
+                Verdict::Ok
+            },
+            format!("built-in: {}", missing.join(", ")),
+        ),
     };
     say(
         "limits",
@@ -179,7 +261,10 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
     );
     let (verdict, found) = match &facts.file_unchanged {
         Ok(true) => (Verdict::Ok, "as this process read it".to_owned()),
-        Ok(false) => (Verdict::Warn, "the file has changed since this process read it".to_owned()),
+        Ok(false) => (
+            Verdict::Warn,
+            "the file has changed since this process read it".to_owned(),
+        ),
         Err(why) => (Verdict::Warn, why.clone()),
     };
     let fix = "restart to apply it (`config check --against-db` shows what that would change), or put the file back";
@@ -193,21 +278,47 @@ type Say<'a> = dyn FnMut(&'static str, Verdict, String, &str, Exit) + 'a;
 fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &mut Say<'_>) {
     let exit = Exit::NoPermission;
     let (verdict, fix) = match &facts.pinned_uid {
-        Some(pinned) if *pinned != account.uid => (Verdict::Fail, "use the key of the account that venue.uid names"),
-        None if facts.live => (Verdict::Fail, "pin the account: venue.uid in the configuration"),
+        Some(pinned) if *pinned != account.uid => (
+            Verdict::Fail,
+            "use the key of the account that venue.uid names",
+        ),
+        None if facts.live => (
+            Verdict::Fail,
+            "pin the account: venue.uid in the configuration",
+        ),
         _ => (Verdict::Ok, ""),
     };
     let pinned = facts.pinned_uid.as_deref().unwrap_or("not pinned");
-    say("account", verdict, format!("{} (pinned: {pinned})", account.uid), fix, exit);
+    say(
+        "account",
+        verdict,
+        format!("{} (pinned: {pinned})", account.uid),
+        fix,
+        exit,
+    );
     let may = |what: &str| account.permissions.iter().any(|p| p == what);
     let (verdict, fix) = match (may("trade"), may("withdraw")) {
         (false, _) => (Verdict::Fail, "make a key with the Trade permission"),
         (true, true) => (strict, "make a key that may only read and trade"),
         (true, false) => (Verdict::Ok, ""),
     };
-    say("key permissions", verdict, account.permissions.join(", "), fix, exit);
-    let verdict = if account.addresses.is_empty() { strict } else { Verdict::Ok };
-    let found = if account.addresses.is_empty() { "none".to_owned() } else { account.addresses.join(", ") };
+    say(
+        "key permissions",
+        verdict,
+        account.permissions.join(", "),
+        fix,
+        exit,
+    );
+    let verdict = if account.addresses.is_empty() {
+        strict
+    } else {
+        Verdict::Ok
+    };
+    let found = if account.addresses.is_empty() {
+        "none".to_owned()
+    } else {
+        account.addresses.join(", ")
+    };
     say(
         "key bound to",
         verdict,
@@ -215,11 +326,35 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
         "bind the key to this machine's address: an unbound one works for any thief, and dies after 14 idle days",
         exit,
     );
-    let verdict = if account.level == "2" { Verdict::Ok } else { Verdict::Fail };
-    say("account level", verdict, account.level.clone(), "set futures mode (acctLv 2)", exit);
-    let verdict = if account.position_mode == "net_mode" { Verdict::Ok } else { Verdict::Fail };
-    say("position mode", verdict, account.position_mode.clone(), "set net mode (Settings, Position mode)", exit);
-    let verdict = if account.auto_loan { Verdict::Fail } else { Verdict::Ok };
+    let verdict = if account.level == "2" {
+        Verdict::Ok
+    } else {
+        Verdict::Fail
+    };
+    say(
+        "account level",
+        verdict,
+        account.level.clone(),
+        "set futures mode (acctLv 2)",
+        exit,
+    );
+    let verdict = if account.position_mode == "net_mode" {
+        Verdict::Ok
+    } else {
+        Verdict::Fail
+    };
+    say(
+        "position mode",
+        verdict,
+        account.position_mode.clone(),
+        "set net mode (Settings, Position mode)",
+        exit,
+    );
+    let verdict = if account.auto_loan {
+        Verdict::Fail
+    } else {
+        Verdict::Ok
+    };
     let found = if account.auto_loan { "on" } else { "off" };
     say(
         "auto-borrow",
@@ -234,7 +369,13 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
         (false, false) => "demo key, demo venue",
     };
     // A key of the other environment is refused by the venue (50101) before anything here is known.
-    say("environment", Verdict::Ok, format!("{}: {found}", facts.mode), "", exit);
+    say(
+        "environment",
+        Verdict::Ok,
+        format!("{}: {found}", facts.mode),
+        "",
+        exit,
+    );
 }
 
 fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
@@ -284,8 +425,11 @@ fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
             }
         }
     }
-    let found =
-        if found.is_empty() { format!("{} live, rules unchanged", facts.wanted.len()) } else { found.join("; ") };
+    let found = if found.is_empty() {
+        format!("{} live, rules unchanged", facts.wanted.len())
+    } else {
+        found.join("; ")
+    };
     say(
         "instruments",
         worst,
@@ -316,28 +460,56 @@ fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
             wrong(strict, "is a symbolic link");
         }
     }
-    let found = if found.is_empty() { format!("{} files, for us alone", facts.files.len()) } else { found.join("; ") };
-    say("files", worst, found, "chmod 600 what is secret, let nobody else write the rest, and own them", Exit::Config);
+    let found = if found.is_empty() {
+        format!("{} files, for us alone", facts.files.len())
+    } else {
+        found.join("; ")
+    };
+    say(
+        "files",
+        worst,
+        found,
+        "chmod 600 what is secret, let nobody else write the rest, and own them",
+        Exit::Config,
+    );
 }
 
 fn judge_protection(facts: &Facts, say: &mut Say<'_>) {
     let Some(shields) = &facts.shields else {
-        return say("protection", Verdict::Ok, "looked after once it runs".into(), "", Exit::Ok);
+        return say(
+            "protection",
+            Verdict::Ok,
+            "looked after once it runs".into(),
+            "",
+            Exit::Ok,
+        );
     };
     let bare: Vec<String> = shields
         .iter()
         .filter(|(_, shield)| shield.covered < shield.needed)
-        .map(|(inst, shield)| format!("{inst}: {} of {} have a stop", shield.covered, shield.needed))
+        .map(|(inst, shield)| {
+            format!(
+                "{inst}: {} of {} have a stop",
+                shield.covered, shield.needed
+            )
+        })
         .collect();
     let (verdict, fix) = match (bare.is_empty(), facts.trading_on) {
         (true, _) => (Verdict::Ok, ""),
-        (false, true) => (Verdict::Warn, "the daemon places one, or closes the position; look again in a moment"),
+        (false, true) => (
+            Verdict::Warn,
+            "the daemon places one, or closes the position; look again in a moment",
+        ),
         (false, false) => (
             Verdict::Fail,
             "trading is off, so nothing can protect it: close it on the venue's page, or switch trading on",
         ),
     };
-    let found = if bare.is_empty() { "every position has a stop".to_owned() } else { bare.join("; ") };
+    let found = if bare.is_empty() {
+        "every position has a stop".to_owned()
+    } else {
+        bare.join("; ")
+    };
     say("protection", verdict, found, fix, Exit::Fail);
 }
 
@@ -356,7 +528,13 @@ mod tests {
             addresses: vec!["10.0.0.1".into()],
             auto_loan: false,
         };
-        let secret = |secret| FileFacts { path: "f".into(), mode: 0o600, ours: true, symlink: false, secret };
+        let secret = |secret| FileFacts {
+            path: "f".into(),
+            mode: 0o600,
+            ours: true,
+            symlink: false,
+            secret,
+        };
         Facts {
             live: true,
             embedded: false,
@@ -385,7 +563,10 @@ mod tests {
         let mut facts = fine();
         change(&mut facts);
         let found = judge(&facts);
-        let others: Vec<_> = found.iter().filter(|c| c.check != name && c.verdict != Verdict::Ok).collect();
+        let others: Vec<_> = found
+            .iter()
+            .filter(|c| c.check != name && c.verdict != Verdict::Ok)
+            .collect();
         assert!(others.is_empty(), "{others:?}");
         let one = found.iter().find(|c| c.check == name).unwrap();
         assert_eq!(one.verdict, expected, "{one:?}");
@@ -405,19 +586,40 @@ mod tests {
         check(|f| f.skew = Err("x".into()), "clock", Fail);
         check(|f| f.pinned_uid = None, "account", Fail);
         check(|f| f.pinned_uid = Some("2".into()), "account", Fail);
-        check(|f| account(f).permissions.push("withdraw".into()), "key permissions", Fail);
-        check(|f| account(f).permissions.retain(|p| p != "trade"), "key permissions", Fail);
+        check(
+            |f| account(f).permissions.push("withdraw".into()),
+            "key permissions",
+            Fail,
+        );
+        check(
+            |f| account(f).permissions.retain(|p| p != "trade"),
+            "key permissions",
+            Fail,
+        );
         check(|f| account(f).addresses.clear(), "key bound to", Fail);
         check(|f| account(f).level = "3".into(), "account level", Fail);
-        check(|f| account(f).position_mode = "long_short_mode".into(), "position mode", Fail);
+        check(
+            |f| account(f).position_mode = "long_short_mode".into(),
+            "position mode",
+            Fail,
+        );
         check(|f| account(f).auto_loan = true, "auto-borrow", Fail);
         check(|f| f.instruments = Ok(Vec::new()), "instruments", Fail);
         check(
-            |f| f.instruments = Ok(vec![Instrument { state: InstState::Other("suspend".into()), ..swap() }]),
+            |f| {
+                f.instruments = Ok(vec![Instrument {
+                    state: InstState::Other("suspend".into()),
+                    ..swap()
+                }])
+            },
             "instruments",
             Warn,
         );
-        check(|f| f.remembered[0].lot = Qty(Decimal::TEN), "instruments", Warn);
+        check(
+            |f| f.remembered[0].lot = Qty(Decimal::TEN),
+            "instruments",
+            Warn,
+        );
         check(|f| f.fees = Ok(BTreeMap::new()), "fees", Warn);
         check(|f| f.disk_free = Ok(DISK_MIN - 1), "disk", Fail);
         check(|f| f.disk_free = Ok(DISK_WARN - 1), "disk", Warn);
@@ -427,12 +629,30 @@ mod tests {
         check(|f| f.files[1].ours = false, "files", Fail);
         check(|f| f.files[0].symlink = true, "files", Fail);
         check(|f| f.database = "row 3".into(), "database", Fail);
-        check(|f| f.other_holder = Some("pid 7".into()), "second instance", Fail);
+        check(
+            |f| f.other_holder = Some("pid 7".into()),
+            "second instance",
+            Fail,
+        );
         check(|f| f.file_unchanged = Ok(false), "configuration", Warn);
-        check(|f| f.file_unchanged = Err("gone".into()), "configuration", Warn);
-        check(|f| f.default_limits = vec!["daily_loss_pct_max"], "limits", Fail);
+        check(
+            |f| f.file_unchanged = Err("gone".into()),
+            "configuration",
+            Warn,
+        );
+        check(
+            |f| f.default_limits = vec!["daily_loss_pct_max"],
+            "limits",
+            Fail,
+        );
         let bare = |f: &mut Facts| {
-            f.shields.as_mut().unwrap().insert(swap().id, Shield { needed: Qty(Decimal::TEN), ..Shield::default() });
+            f.shields.as_mut().unwrap().insert(
+                swap().id,
+                Shield {
+                    needed: Qty(Decimal::TEN),
+                    ..Shield::default()
+                },
+            );
         };
         check(bare, "protection", Warn);
         check(
@@ -453,10 +673,22 @@ mod tests {
                 change(f);
             }
         };
-        check(demo(|f| account(f).permissions.push("withdraw".into())), "key permissions", Verdict::Warn);
-        check(demo(|f| account(f).addresses.clear()), "key bound to", Verdict::Warn);
+        check(
+            demo(|f| account(f).permissions.push("withdraw".into())),
+            "key permissions",
+            Verdict::Warn,
+        );
+        check(
+            demo(|f| account(f).addresses.clear()),
+            "key bound to",
+            Verdict::Warn,
+        );
         check(demo(|f| f.pinned_uid = None), "account", Verdict::Ok);
-        check(demo(|f| f.default_limits = vec!["daily_loss_pct_max"]), "limits", Verdict::Ok);
+        check(
+            demo(|f| f.default_limits = vec!["daily_loss_pct_max"]),
+            "limits",
+            Verdict::Ok,
+        );
         check(demo(|f| f.files[0].mode = 0o644), "files", Verdict::Fail);
     }
 }

@@ -87,7 +87,11 @@ impl Feed {
     }
 
     /// Takes one event; `Some` if the stream came up or went down.
-    async fn on_event(&mut self, event: Option<StreamEvent>, now: &mut Connected) -> Result<Option<bool>, StageError> {
+    async fn on_event(
+        &mut self,
+        event: Option<StreamEvent>,
+        now: &mut Connected,
+    ) -> Result<Option<bool>, StageError> {
         match event {
             Some(StreamEvent::Up) => Ok(Some(true)),
             Some(StreamEvent::Down(why)) => {
@@ -95,11 +99,17 @@ impl Feed {
                 self.cut(&why).await?;
                 Ok(Some(false))
             }
-            Some(StreamEvent::Push { channel, subject, data }) => {
+            Some(StreamEvent::Push {
+                channel,
+                subject,
+                data,
+            }) => {
                 // What comes before history is complete would be a market without a past.
                 if now.caught_up {
                     match news::of_push(&channel, data.get()) {
-                        Ok(Some(news)) => now.caught_up = self.pass_on(&InstId::new(subject), news).await?,
+                        Ok(Some(news)) => {
+                            now.caught_up = self.pass_on(&InstId::new(subject), news).await?
+                        }
                         Ok(None) => {}
                         Err(why) => {
                             warn!(event = "feed_refused", %channel, inst = %subject, %why, "a message that cannot be right was not taken")
@@ -108,7 +118,9 @@ impl Feed {
                 }
                 Ok(None)
             }
-            Some(StreamEvent::Refused { code, msg }) => Err(StageError::Refused(format!("{code} {msg}"))),
+            Some(StreamEvent::Refused { code, msg }) => {
+                Err(StageError::Refused(format!("{code} {msg}")))
+            }
             Some(_) => Ok(None),
             None => Err(StageError::Gone("the feed's stream")),
         }
@@ -123,8 +135,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Hands news on; a closed bar that does not follow the last one is not. `false`: history must be
-    /// read again first.
+    /// Hands news on; a closed bar that does not follow the last one is not. `false`: history must
+    /// be read again first.
     async fn pass_on(&mut self, inst: &InstId, news: FeedEvent) -> Result<bool, StageError> {
         if let FeedEvent::Candles(bar, rows) = &news {
             for (candle, _) in rows.iter().filter(|(_, confirmed)| *confirmed) {
@@ -140,8 +152,8 @@ impl Feed {
         Ok(true)
     }
 
-    /// History of every instrument and bar since the streams came up, and then all books together: the
-    /// market is back at one moment. `false`: not yet.
+    /// History of every instrument and bar since the streams came up, and then all books together:
+    /// the market is back at one moment. `false`: not yet.
     async fn catch_up(&mut self) -> Result<bool, StageError> {
         match self.read_market().await {
             Ok(news) => {
@@ -156,7 +168,9 @@ impl Feed {
                 );
                 Ok(true)
             }
-            Err(error) if error.needs_person() || error.is_reject() => Err(StageError::Refused(error.to_string())),
+            Err(error) if error.needs_person() || error.is_reject() => {
+                Err(StageError::Refused(error.to_string()))
+            }
             Err(error) => {
                 warn!(event = "feed_behind", %error, "the source's market cannot be read; trying again");
                 tokio::time::sleep(RETRY).await;
@@ -165,7 +179,8 @@ impl Feed {
         }
     }
 
-    /// Everything there is to know, in the order in which it is handed on: history, last prices, books.
+    /// Everything there is to know, in the order in which it is handed on: history, last prices,
+    /// books.
     async fn read_market(&mut self) -> Result<Vec<(InstId, FeedEvent)>, VenueError> {
         // The machine may have slept: venue time is the source's.
         let now = self.beat.while_waiting(self.source.server_time()).await?;
@@ -187,22 +202,34 @@ impl Feed {
         }
         for inst in &self.instruments {
             // A quiet book says nothing until it changes: the present one is asked for.
-            let book = self.beat.while_waiting(self.source.book(&inst.id, 5)).await?;
+            let book = self
+                .beat
+                .while_waiting(self.source.book(&inst.id, 5))
+                .await?;
             news.push((inst.id.clone(), of_book(book)));
         }
         Ok(news)
     }
 
-    /// Reads the coming funding rate of each swap, beside everything else. Without an answer nothing
-    /// will be paid for that time.
+    /// Reads the coming funding rate of each swap, beside everything else. Without an answer
+    /// nothing will be paid for that time.
     fn read_funding(&self) {
-        for inst in self.instruments.iter().filter(|inst| inst.kind == InstKind::Swap) {
-            let (source, engine, inst) = (self.source.clone(), self.engine.clone(), inst.id.clone());
+        for inst in self
+            .instruments
+            .iter()
+            .filter(|inst| inst.kind == InstKind::Swap)
+        {
+            let (source, engine, inst) =
+                (self.source.clone(), self.engine.clone(), inst.id.clone());
             tokio::spawn(async move {
                 match source.funding_rate(&inst).await {
-                    Ok(Some(rate)) => drop(engine.feed(inst.as_str(), news::of_funding(rate)).await),
+                    Ok(Some(rate)) => {
+                        let _ = engine.feed(inst.as_str(), news::of_funding(rate)).await;
+                    }
                     Ok(None) => {}
-                    Err(error) => warn!(event = "funding_unread", %inst, %error, "the funding rate cannot be read"),
+                    Err(error) => {
+                        warn!(event = "funding_unread", %inst, %error, "the funding rate cannot be read")
+                    }
                 }
             });
         }

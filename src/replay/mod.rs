@@ -1,6 +1,6 @@
-//! Decisions made again from what was kept: what rules wanted, what a reply says, what of an answer was acted on, the
-//! allocation, each further try, each verdict of the gate. Compared byte for byte; and each stage with the one before it and
-//! with the rows that came of it. Pure.
+//! Decisions made again from what was kept: what rules wanted, what a reply says, what of an answer
+//! was acted on, the allocation, each further try, each verdict of the gate. Compared byte for
+//! byte; and each stage with the one before it and with the rows that came of it. Pure.
 
 mod links;
 
@@ -39,7 +39,12 @@ pub struct Replayed {
 
 impl Replayed {
     fn broken(stage: &'static str, subject: impl Into<String>, why: String) -> Self {
-        Self { stage, subject: subject.into(), other_build: false, outcome: Outcome::Broken(why) }
+        Self {
+            stage,
+            subject: subject.into(),
+            other_build: false,
+            outcome: Outcome::Broken(why),
+        }
     }
 }
 
@@ -50,8 +55,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The start whose seating and cycles before this run must be heard first, by [`Replay::hear`]; `None`: the run can be
-    /// made again as it is.
+    /// The start whose seating and cycles before this run must be heard first, by [`Replay::hear`];
+    /// `None`: the run can be made again as it is.
     pub fn lacks(&self, run: &KeptRun) -> Option<RunId> {
         let cycle = run.inputs.iter().find(|kept| kept.stage == Stage::Rules)?;
         self.rules.lacks(&cycle.seen).ok().flatten()
@@ -68,14 +73,23 @@ impl Replay {
 
     /// Makes every decision of a run again.
     pub fn again(&mut self, run: &KeptRun) -> Vec<Replayed> {
-        let mut made: Vec<Replayed> = run.calls.iter().filter_map(|call| read_again(call, run)).collect();
+        let mut made: Vec<Replayed> = run
+            .calls
+            .iter()
+            .filter_map(|call| read_again(call, run))
+            .collect();
         for kept in &run.inputs {
             let outcome = match again(&mut self.rules, kept, run) {
                 Ok(now) => compared(&kept.output, now),
                 Err(why) => Outcome::Broken(why),
             };
             let other_build = kept.build != env!("ARENA_BUILD");
-            made.push(Replayed { stage: kept.stage.as_str(), subject: kept.subject.clone(), other_build, outcome });
+            made.push(Replayed {
+                stage: kept.stage.as_str(),
+                subject: kept.subject.clone(),
+                other_build,
+                outcome,
+            });
         }
         // What does not fit together says so itself, whether or not each part comes out the same.
         made.extend(links::broken(run));
@@ -93,9 +107,16 @@ fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Resul
             .again()
             .ok_or_else(|| "its instrument is not in the market kept".to_owned()),
         Stage::Answer => {
-            let Some(question) = &run.question else { return Err("what was asked is not there any more".to_owned()) };
-            let answer = run.calls.iter().rfind(|call| call.outcome == llm::Code::Accepted.as_str());
-            let reply = answer.and_then(|call| call.reply.as_deref()).map(String::from_utf8_lossy);
+            let Some(question) = &run.question else {
+                return Err("what was asked is not there any more".to_owned());
+            };
+            let answer = run
+                .calls
+                .iter()
+                .rfind(|call| call.outcome == llm::Code::Accepted.as_str());
+            let reply = answer
+                .and_then(|call| call.reply.as_deref())
+                .map(String::from_utf8_lossy);
             unpack::<llm::seen::Seen>(&kept.seen)?.again(&question.data, reply.as_deref())
         }
     }
@@ -106,24 +127,44 @@ fn read_again(call: &KeptCall, run: &KeptRun) -> Option<Replayed> {
     let subject = format!("request {}", call.attempt);
     let (status, body, question) = (call.status?, call.reply.as_ref()?, run.question.as_ref()?);
     let Some(mode) = Mode::parse(&question.mode) else {
-        return Some(Replayed::broken("reply", subject, format!("there is no mode '{}'", question.mode)));
+        return Some(Replayed::broken(
+            "reply",
+            subject,
+            format!("there is no mode '{}'", question.mode),
+        ));
     };
     let reply = llm::reply::read(status, body, mode, &question.snap);
     let outcome = llm::reply::otherwise(&call.outcome, &call.detail, &reply, status);
     let outcome = outcome.map_or(Outcome::Same, Outcome::Broken);
-    Some(Replayed { stage: "reply", subject, other_build: false, outcome })
+    Some(Replayed {
+        stage: "reply",
+        subject,
+        other_build: false,
+        outcome,
+    })
 }
 
 fn compared(kept: &str, now: String) -> Outcome {
     if kept == now {
         return Outcome::Same;
     }
-    let at = kept.bytes().zip(now.bytes()).position(|(a, b)| a != b).unwrap_or(kept.len().min(now.len()));
+    let at = kept
+        .bytes()
+        .zip(now.bytes())
+        .position(|(a, b)| a != b)
+        .unwrap_or(kept.len().min(now.len()));
     let near = |text: &str| {
         let bytes = text.as_bytes();
-        String::from_utf8_lossy(&bytes[at.saturating_sub(30).min(bytes.len())..(at + 40).min(bytes.len())]).into_owned()
+        String::from_utf8_lossy(
+            &bytes[at.saturating_sub(30).min(bytes.len())..(at + 40).min(bytes.len())],
+        )
+        .into_owned()
     };
-    Outcome::Different { at, kept: near(kept), now: near(&now) }
+    Outcome::Different {
+        at,
+        kept: near(kept),
+        now: near(&now),
+    }
 }
 
 /// What came of a decision.

@@ -1,5 +1,5 @@
-//! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the trading states. Decides
-//! with `seen::judge`, `rules::assess` and `Unwind`, nothing else.
+//! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the
+//! trading states. Decides with `seen::judge`, `rules::assess` and `Unwind`, nothing else.
 
 mod guard;
 mod standing;
@@ -29,8 +29,9 @@ use crate::domain::equity::{Believed, marked};
 use crate::domain::inputs::{RunInputs, Stage};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
-    AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId, OrderIntent, OrderState,
-    OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield, Side, Standing, Usd,
+    AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId,
+    OrderIntent, OrderState, OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield,
+    Side, Standing, Usd,
 };
 use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
@@ -59,10 +60,21 @@ pub struct CancelAsk {
 #[derive(Debug)]
 pub enum Command {
     /// Make an instrument flat, or all of them.
-    Close { inst: Option<InstId>, scope: Flatten, done: Answer },
+    Close {
+        inst: Option<InstId>,
+        scope: Flatten,
+        done: Answer,
+    },
     /// Stop trading until a person resumes it; cancel what is ours, and make flat if asked.
-    Halt { flatten: bool, scope: Flatten, who: String, why: String, done: Option<Answer> },
-    /// Something outside the gate is not as it must be: nothing leaves but what a permit names, until a person resumes it.
+    Halt {
+        flatten: bool,
+        scope: Flatten,
+        who: String,
+        why: String,
+        done: Option<Answer>,
+    },
+    /// Something outside the gate is not as it must be: nothing leaves but what a permit names,
+    /// until a person resumes it.
     Restrict { cause: String, why: String },
 }
 
@@ -92,15 +104,26 @@ impl Memory {
     /// What the database remembers.
     pub fn of(opened: &Opened, now: Ms) -> Self {
         let mut recent = Recent::default();
-        let forgotten =
-            |sent: &Sent| opened.repeats_after.get(sent.contender.as_str()).is_some_and(|at| sent.at <= *at);
+        let forgotten = |sent: &Sent| {
+            opened
+                .repeats_after
+                .get(sent.contender.as_str())
+                .is_some_and(|at| sent.at <= *at)
+        };
         let mut sent: Vec<Sent> = opened.orders.iter().filter_map(Sent::remembered).collect();
-        sent.iter_mut().for_each(|sent| sent.opening &= !forgotten(sent));
+        sent.iter_mut()
+            .for_each(|sent| sent.opening &= !forgotten(sent));
         sent.sort_by_key(|sent| sent.at);
-        sent.into_iter().filter(|sent| sent.at.utc_day() == now.utc_day()).for_each(|sent| recent.note(sent));
+        sent.into_iter()
+            .filter(|sent| sent.at.utc_day() == now.utc_day())
+            .for_each(|sent| recent.note(sent));
         // More than are loaded one by one.
         recent.at_least(opened.orders_of_day.0, opened.orders_of_day.1);
-        Self { standing: opened.standing.clone(), book: opened.book.clone(), recent }
+        Self {
+            standing: opened.standing.clone(),
+            book: opened.book.clone(),
+            recent,
+        }
     }
 
     /// Halts before anything begins. `None`: it is halted already.
@@ -108,7 +131,13 @@ impl Memory {
         let from = self.standing.state(&Scope::System);
         let restriction = Restriction::kill(flatten, why, at);
         let new = self.standing.latch(restriction.clone());
-        new.then(|| Record::Restricted { restriction, from, who: "file".into(), run_id, at })
+        new.then(|| Record::Restricted {
+            restriction,
+            from,
+            who: "file".into(),
+            run_id,
+            at,
+        })
     }
 }
 
@@ -189,8 +218,13 @@ impl Refusals {
     /// Is this the last refusal there again? Its order, and how often that makes.
     fn repeats(&mut self, refused: &Refused) -> Option<(OrderId, u64)> {
         let intent = &refused.intent;
-        let last = self.0.get_mut(&(intent.contender.clone(), intent.inst.clone()))?;
-        let same = last.codes.iter().eq(refused.breaches.iter().map(|breach| &breach.code));
+        let last = self
+            .0
+            .get_mut(&(intent.contender.clone(), intent.inst.clone()))?;
+        let same = last
+            .codes
+            .iter()
+            .eq(refused.breaches.iter().map(|breach| &breach.code));
         if last.side != intent.side || !same {
             return None;
         }
@@ -205,8 +239,20 @@ impl Refusals {
             self.0.remove(&key);
             return;
         };
-        let codes = refused.breaches.iter().map(|breach| breach.code.clone()).collect();
-        self.0.insert(key, Refusal { order: OrderId::from(&intent.cl_ord_id), side: intent.side, codes, times: 1 });
+        let codes = refused
+            .breaches
+            .iter()
+            .map(|breach| breach.code.clone())
+            .collect();
+        self.0.insert(
+            key,
+            Refusal {
+                order: OrderId::from(&intent.cl_ord_id),
+                side: intent.side,
+                codes,
+                times: 1,
+            },
+        );
     }
 }
 
@@ -261,7 +307,11 @@ impl Gate {
                 // Created in full, recorded, never sent.
                 Ok(approved) if !self.latch.is_on() => {
                     let intent = Arc::clone(approved.intent());
-                    let off = Breach { code: "trading_off".into(), limit: "on".into(), value: "off".into() };
+                    let off = Breach {
+                        code: "trading_off".into(),
+                        limit: "on".into(),
+                        value: "off".into(),
+                    };
                     info!(event = "order_suppressed", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
                         side = intent.side.as_str(), qty = %intent.qty, "trading is off: recorded, not sent");
                     self.stop(intent, OrderState::Suppressed, vec![off]).await?;
@@ -284,7 +334,8 @@ impl Gate {
                     let codes: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
                     warn!(event = "order_blocked", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
                         contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked an order");
-                    self.stop(Arc::clone(&intent), OrderState::Blocked, breaches.clone()).await?;
+                    self.stop(Arc::clone(&intent), OrderState::Blocked, breaches.clone())
+                        .await?;
                     self.consequences(&intent, &breaches).await?;
                 }
             }
@@ -293,7 +344,11 @@ impl Gate {
     }
 
     /// The same again, refused in the same way: a count on the row that there is.
-    async fn refused_again(&mut self, first: (OrderId, u64), refused: &Refused) -> Result<(), StageError> {
+    async fn refused_again(
+        &mut self,
+        first: (OrderId, u64),
+        refused: &Refused,
+    ) -> Result<(), StageError> {
         let ((order, times), intent) = (first, Arc::clone(&refused.intent));
         let at = self.clock.now();
         // The first ten are told one by one, then each ten times as many.
@@ -302,7 +357,13 @@ impl Gate {
             warn!(event = "order_blocked", run_id = %intent.run_id, first = %order, times, inst = %intent.inst,
                 contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked the same order again");
         }
-        self.journal.post(Record::RefusedAgain { order, intent: Arc::clone(&intent), at }).await?;
+        self.journal
+            .post(Record::RefusedAgain {
+                order,
+                intent: Arc::clone(&intent),
+                at,
+            })
+            .await?;
         self.send(Verdict::Stopped(Arc::clone(&intent))).await?;
         self.consequences(&intent, &refused.breaches).await
     }
@@ -312,24 +373,57 @@ impl Gate {
         let market = self.market.borrow();
         let Some(shown) = market.insts.get(&intent.inst) else {
             let value = intent.inst.to_string();
-            let unknown = Breach { code: "instrument_unknown".into(), limit: "listed".into(), value };
-            return (Err(Refused { intent, breaches: vec![unknown] }), None);
+            let unknown = Breach {
+                code: "instrument_unknown".into(),
+                limit: "listed".into(),
+                value,
+            };
+            return (
+                Err(Refused {
+                    intent,
+                    breaches: vec![unknown],
+                }),
+                None,
+            );
         };
-        // The read that the units were counted with: money that has moved since is not profit or loss.
+        // The read that the units were counted with: money that has moved since is not profit or
+        // loss.
         let account = self.work.account.clone();
         let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());
-        let view = self.view(&shown.instrument, &market, account.as_deref(), &orders, &readiness);
-        let same = |contender: &ContenderId, inst: &InstId| (contender, inst) == (&intent.contender, &intent.inst);
-        let closing = self.work.unwinding.as_ref().filter(|u| u.covers(&intent.inst));
+        let view = self.view(
+            &shown.instrument,
+            &market,
+            account.as_deref(),
+            &orders,
+            &readiness,
+        );
+        let same = |contender: &ContenderId, inst: &InstId| {
+            (contender, inst) == (&intent.contender, &intent.inst)
+        };
+        let closing = self
+            .work
+            .unwinding
+            .as_ref()
+            .filter(|u| u.covers(&intent.inst));
         let around = Around {
-            repairing: orders.open.values().any(|o| o.protective && same(&o.contender, &o.inst))
-                || self.in_flight.iter().any(|o| o.lane != o.contender && same(&o.contender, &o.inst)),
+            repairing: orders
+                .open
+                .values()
+                .any(|o| o.protective && same(&o.contender, &o.inst))
+                || self
+                    .in_flight
+                    .iter()
+                    .any(|o| o.lane != o.contender && same(&o.contender, &o.inst)),
             closing: closing.map(|closing| closing.trigger().to_owned()),
         };
         let judged = judge(Arc::clone(&intent), &view, &self.limits, &around);
         let seen = Seen::of(&intent, &view, &self.limits, &around);
         let output = written(&judged);
-        debug_assert_eq!(seen.again().as_ref(), Some(&output), "what is taken down is all that was looked at");
+        debug_assert_eq!(
+            seen.again().as_ref(),
+            Some(&output),
+            "what is taken down is all that was looked at"
+        );
         let about = (intent.run_id, Stage::Gate);
         let inputs = RunInputs::new(about, intent.cl_ord_id.as_str(), &seen, output, view.now);
         (judged, Some(inputs))
@@ -362,7 +456,10 @@ impl Gate {
     fn venue_room(&self, intent: &OrderIntent, inst: &Instrument) -> Qty {
         let (market, account) = (self.market.borrow(), self.account.borrow());
         let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());
-        Qty(room_at_venue(intent, &self.view(inst, &market, account.as_deref(), &orders, &readiness)))
+        Qty(room_at_venue(
+            intent,
+            &self.view(inst, &market, account.as_deref(), &orders, &readiness),
+        ))
     }
 
     fn equity(&self, account: &AccountView, market: &MarketView) -> Usd {
@@ -374,13 +471,18 @@ impl Gate {
         marked(account, market, &believed)
     }
 
-    /// Forgets what has landed: the tracker has seen it, or a later one of the same contender and instrument.
+    /// Forgets what has landed: the tracker has seen it, or a later one of the same contender and
+    /// instrument.
     fn land(&mut self) {
         let orders = self.orders.borrow();
         self.in_flight.retain(|o| !orders.open.contains_key(&o.id));
         for ((contender, inst), latest) in &orders.latest {
             let of = |o: &InFlight| (&o.lane, &o.inst) == (contender, inst);
-            if let Some(at) = self.in_flight.iter().position(|o| of(o) && o.id == latest.id) {
+            if let Some(at) = self
+                .in_flight
+                .iter()
+                .position(|o| of(o) && o.id == latest.id)
+            {
                 let mut index = 0;
                 self.in_flight.retain(|o| {
                     index += 1;
@@ -406,14 +508,29 @@ impl Gate {
         self.send(Verdict::Approved(approved)).await
     }
 
-    async fn stop(&self, intent: Arc<OrderIntent>, state: OrderState, breaches: Vec<Breach>) -> Result<(), StageError> {
+    async fn stop(
+        &self,
+        intent: Arc<OrderIntent>,
+        state: OrderState,
+        breaches: Vec<Breach>,
+    ) -> Result<(), StageError> {
         let at = self.clock.now();
-        self.journal.post(Record::Stopped { intent: Arc::clone(&intent), state, breaches, at }).await?;
+        self.journal
+            .post(Record::Stopped {
+                intent: Arc::clone(&intent),
+                state,
+                breaches,
+                at,
+            })
+            .await?;
         self.send(Verdict::Stopped(intent)).await
     }
 
     async fn send(&self, verdict: Verdict) -> Result<(), StageError> {
-        self.verdicts.send(verdict).await.map_err(|_| StageError::Gone("the executor"))
+        self.verdicts
+            .send(verdict)
+            .await
+            .map_err(|_| StageError::Gone("the executor"))
     }
 
     /// Wall time of this process, which only goes forward.

@@ -14,16 +14,17 @@ use crate::domain::tally::Counted;
 use crate::domain::trading::{Restriction, Scope, TradingState};
 use crate::domain::view::{InstMarket, OpenOrder};
 use crate::domain::{
-    AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, InstKind, Instrument, Limits, MarketView, Ms,
-    OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Quote, Readiness, Rule, RunId, Series, Side,
-    Standing, Usd,
+    AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, InstKind, Instrument,
+    Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty,
+    Quote, Readiness, Rule, RunId, Series, Side, Standing, Usd,
 };
 
 pub(super) fn d(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// The world of one judgement: 10 000 USD, one swap at 100 with contracts of 0.1 coin (10 USD each), nothing held.
+/// The world of one judgement: 10 000 USD, one swap at 100 with contracts of 0.1 coin (10 USD
+/// each), nothing held.
 #[derive(Clone)]
 pub(super) struct Case {
     pub(super) intent: OrderIntent,
@@ -47,7 +48,13 @@ pub(super) const NOW: Ms = Ms(100_000_000);
 
 pub(super) fn intent(side: Side, qty: &str, limit: &str) -> OrderIntent {
     let limit = Some(limit.parse().unwrap());
-    OrderIntent { side, qty: qty.parse().unwrap(), limit, decided_at: NOW, ..entry() }
+    OrderIntent {
+        side,
+        qty: qty.parse().unwrap(),
+        limit,
+        decided_at: NOW,
+        ..entry()
+    }
 }
 
 pub(super) fn account(equity: &str) -> AccountView {
@@ -103,33 +110,73 @@ impl Case {
         let mut series = std::collections::BTreeMap::new();
         if let Some(close) = self.close {
             let close: Price = close.parse().unwrap();
-            let bar = Candle { ts: Ms(0), open: close, high: close, low: close, close, volume: Qty(Decimal::ONE) };
+            let bar = Candle {
+                ts: Ms(0),
+                open: close,
+                high: close,
+                low: close,
+                close,
+                volume: Qty(Decimal::ONE),
+            };
             series.insert(Bar::M1, Series::new(Bar::M1, vec![bar]));
         }
-        let shown = InstMarket { instrument: Arc::new(self.inst.clone()), quote: self.quote, mark: self.mark, series };
-        let mut insts: std::collections::BTreeMap<InstId, InstMarket> = [(self.inst.id.clone(), shown)].into();
+        let shown = InstMarket {
+            instrument: Arc::new(self.inst.clone()),
+            quote: self.quote,
+            mark: self.mark,
+            series,
+        };
+        let mut insts: std::collections::BTreeMap<InstId, InstMarket> =
+            [(self.inst.id.clone(), shown)].into();
         if let Some(id) = &self.beside {
-            let instrument = Arc::new(Instrument { id: id.clone(), ..swap() });
+            let instrument = Arc::new(Instrument {
+                id: id.clone(),
+                ..swap()
+            });
             let mark = Some((Price(Decimal::ONE_HUNDRED), NOW));
-            let beside = InstMarket { instrument, quote: None, mark, series: std::collections::BTreeMap::new() };
+            let beside = InstMarket {
+                instrument,
+                quote: None,
+                mark,
+                series: std::collections::BTreeMap::new(),
+            };
             insts.insert(id.clone(), beside);
         }
-        MarketView { insts, live: true, ..MarketView::default() }
+        MarketView {
+            insts,
+            live: true,
+            ..MarketView::default()
+        }
     }
 
     /// So much is held of another swap.
     pub(super) fn holds_beside(mut self, qty: &str) -> Self {
         let other = InstId::from("BTC-USDT-SWAP");
-        let held = Holding { qty: qty.parse().unwrap(), ..Holding::default() };
-        self.orders.holdings.insert(("trend".into(), other.clone()), held);
-        Self { beside: Some(other), ..self }
+        let held = Holding {
+            qty: qty.parse().unwrap(),
+            ..Holding::default()
+        };
+        self.orders
+            .holdings
+            .insert(("trend".into(), other.clone()), held);
+        Self {
+            beside: Some(other),
+            ..self
+        }
     }
 
     /// An order that was let out and that the tracker has not seen yet.
     pub(super) fn leaves(mut self, side: Side, qty: &str) -> Self {
         let id = OrderId::new(format!("l{}", self.in_flight.len()));
         let (contender, lane) = (ContenderId::from("o"), ContenderId::from("o"));
-        self.in_flight.push(InFlight { id, contender, lane, inst: swap().id, side, qty: qty.parse().unwrap() });
+        self.in_flight.push(InFlight {
+            id,
+            contender,
+            lane,
+            inst: swap().id,
+            side,
+            qty: qty.parse().unwrap(),
+        });
         self
     }
 
@@ -142,7 +189,12 @@ impl Case {
 
     /// It is about coins.
     pub(super) fn spot(mut self) -> Self {
-        self.inst = Instrument { kind: InstKind::Spot, contract_value: Decimal::ONE, base: "ETH".into(), ..swap() };
+        self.inst = Instrument {
+            kind: InstKind::Spot,
+            contract_value: Decimal::ONE,
+            base: "ETH".into(),
+            ..swap()
+        };
         self
     }
 
@@ -189,7 +241,10 @@ impl Case {
     }
 
     pub(super) fn holds(mut self, who: &str, qty: &str) -> Self {
-        let held = Holding { qty: qty.parse().unwrap(), ..Holding::default() };
+        let held = Holding {
+            qty: qty.parse().unwrap(),
+            ..Holding::default()
+        };
         self.orders.holdings.insert((who.into(), swap().id), held);
         self
     }
@@ -288,19 +343,36 @@ pub(super) fn undivided() -> Case {
 
 /// A scene at the brink of each rule: a rule without one does not compile.
 pub(super) fn brink(rule: Rule) -> Brink {
-    let old_quote = || Case { quote: fine().quote.map(|q| Quote { at: Ms(NOW.0 - 1000), ..q }), ..fine() };
+    let old_quote = || Case {
+        quote: fine().quote.map(|q| Quote {
+            at: Ms(NOW.0 - 1000),
+            ..q
+        }),
+        ..fine()
+    };
     let (case, inside, beyond) = match rule {
         Rule::DailyLoss | Rule::Drawdown => (fine().worth("9500"), "5", "4.99"),
         Rule::OrderNotionalMax => (undivided(), "500", "499.99"),
         Rule::OrderNotionalMin => (fine(), "500", "500.01"),
-        Rule::OpenOrders => (fine().works("other", Side::Buy, "10", OrderState::Acked), "2", "1"),
+        Rule::OpenOrders => (
+            fine().works("other", Side::Buy, "10", OrderState::Acked),
+            "2",
+            "1",
+        ),
         Rule::Position => (fine().holds("other", "10"), "600", "599.99"),
         Rule::GrossExposure | Rule::NetExposure => (fine().holds("other", "50"), "10", "9.99"),
         Rule::Leverage => (fine().holds("other", "950"), "1", "0.99"),
         // 500 USD at no more than 20x: 25 USD of margin.
         Rule::FreeBalance => (fine(), "9975", "9975.01"),
         Rule::PriceCollar | Rule::MarkCollar => (fine().order(Side::Buy, "50", "101"), "1", "0.99"),
-        Rule::PriceJump => (Case { close: Some("80"), ..fine() }, "25", "24.99"),
+        Rule::PriceJump => (
+            Case {
+                close: Some("80"),
+                ..fine()
+            },
+            "25",
+            "24.99",
+        ),
         Rule::QuoteAge => (old_quote(), "1000", "999"),
         Rule::AccountAge => {
             let mut read = fine();
@@ -322,5 +394,9 @@ pub(super) fn brink(rule: Rule) -> Brink {
         Rule::CooldownLoss => (fine().traded(1000, "-1"), "1000", "1001"),
         Rule::CooldownTrade => (fine().traded(1000, "1"), "1000", "1001"),
     };
-    Brink { case, inside, beyond }
+    Brink {
+        case,
+        inside,
+        beyond,
+    }
 }

@@ -1,12 +1,13 @@
-//! What the account may come to hold: every order that may be alive filled in full on its side, unknown ones and those that
-//! are just leaving included. Pure.
+//! What the account may come to hold: every order that may be alive filled in full on its side,
+//! unknown ones and those that are just leaving included. Pure.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::rules::View;
 use crate::domain::{
-    ContenderId, InstId, InstKind, Instrument, MarketView, OrderId, OrderIntent, OrdersView, Price, Qty, Side, Usd,
+    ContenderId, InstId, InstKind, Instrument, MarketView, OrderId, OrderIntent, OrdersView, Price,
+    Qty, Side, Usd,
 };
 
 /// An order that was approved and has not been seen by the tracker yet.
@@ -21,13 +22,25 @@ pub struct InFlight {
     pub qty: Qty,
 }
 
-/// The most and the least of an instrument that the account may come to hold, those on their way included.
-pub fn worst_case(inst: &InstId, orders: &OrdersView, in_flight: &[InFlight]) -> (Decimal, Decimal) {
+/// The most and the least of an instrument that the account may come to hold, those on their way
+/// included.
+pub fn worst_case(
+    inst: &InstId,
+    orders: &OrdersView,
+    in_flight: &[InFlight],
+) -> (Decimal, Decimal) {
     let (most, least) = orders.worst_case(inst);
     let leaving = |side: Side| -> Decimal {
-        in_flight.iter().filter(|o| o.inst == *inst && o.side == side).map(|o| o.qty.0).sum()
+        in_flight
+            .iter()
+            .filter(|o| o.inst == *inst && o.side == side)
+            .map(|o| o.qty.0)
+            .sum()
     };
-    (most.0.saturating_add(leaving(Side::Buy)), least.0.saturating_sub(leaving(Side::Sell)))
+    (
+        most.0.saturating_add(leaving(Side::Buy)),
+        least.0.saturating_sub(leaving(Side::Sell)),
+    )
 }
 
 /// The instrument's exposure on the order's side, with the order.
@@ -41,7 +54,11 @@ pub struct Worst {
 fn sides(intent: &OrderIntent, view: &View<'_>) -> (Decimal, Decimal) {
     let (most, least) = worst_case(&intent.inst, view.orders, view.in_flight);
     // A move of a resting order is counted already.
-    let added = if intent.moves.is_some() { Decimal::ZERO } else { intent.qty.0 };
+    let added = if intent.moves.is_some() {
+        Decimal::ZERO
+    } else {
+        intent.qty.0
+    };
     let (before, after) = match intent.side {
         Side::Buy => (most, most.saturating_add(added)),
         Side::Sell => (-least, (-least).saturating_add(added)),
@@ -49,18 +66,26 @@ fn sides(intent: &OrderIntent, view: &View<'_>) -> (Decimal, Decimal) {
     (before.max(Decimal::ZERO), after.max(Decimal::ZERO))
 }
 
-/// The instrument's worst case on the order's side, valued at its worst price. `None`: it overflows.
+/// The instrument's worst case on the order's side, valued at its worst price. `None`: it
+/// overflows.
 pub fn worst_after(intent: &OrderIntent, view: &View<'_>) -> Option<Worst> {
     let (before, after) = sides(intent, view);
     let price = price_of(view.instrument, view.market)
         .unwrap_or(intent.reference)
         .max(intent.limit.unwrap_or(intent.reference));
-    Some(Worst { grows: after > before, value: view.instrument.notional(Qty(after), price)? })
+    Some(Worst {
+        grows: after > before,
+        value: view.instrument.notional(Qty(after), price)?,
+    })
 }
 
 fn price_of(inst: &Instrument, market: &MarketView) -> Option<Price> {
     let shown = market.insts.get(&inst.id)?;
-    shown.quote.as_ref().map(|quote| quote.mid()).or_else(|| shown.mark.map(|(price, _)| price))
+    shown
+        .quote
+        .as_ref()
+        .map(|quote| quote.mid())
+        .or_else(|| shown.mark.map(|(price, _)| price))
 }
 
 /// Worst-case values of every instrument, in dollars, with the order in its own.
@@ -80,7 +105,10 @@ struct Each {
 impl Values {
     /// Sum without sign.
     pub fn gross(&self) -> Decimal {
-        self.each.iter().map(|v| v.long.abs().max(v.short.abs())).sum()
+        self.each
+            .iter()
+            .map(|v| v.long.abs().max(v.short.abs()))
+            .sum()
     }
     /// Sum with sign, if everything on one side fills.
     pub fn net(&self, side: Side) -> Decimal {
@@ -113,28 +141,63 @@ pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
             continue;
         }
         let own = (*id == intent.inst).then_some(intent.reference);
-        // The account's own mark is better than none; nothing is worth nothing only because nobody quotes it.
-        let marked = view.account.and_then(|account| account.positions.get(id)?.mark);
-        let price = price_of(&shown.instrument, view.market).or(own).or(marked)?;
+        // The account's own mark is better than none; nothing is worth nothing only because nobody
+        // quotes it.
+        let marked = view
+            .account
+            .and_then(|account| account.positions.get(id)?.mark);
+        let price = price_of(&shown.instrument, view.market)
+            .or(own)
+            .or(marked)?;
         let value = |qty: Decimal| {
             let signed = shown.instrument.notional(Qty(qty), price)?.0;
-            Some(if qty.is_sign_negative() { -signed } else { signed })
+            Some(if qty.is_sign_negative() {
+                -signed
+            } else {
+                signed
+            })
         };
-        each.push(Each { kind: shown.instrument.kind, long: value(most)?, short: value(least)? });
+        each.push(Each {
+            kind: shown.instrument.kind,
+            long: value(most)?,
+            short: value(least)?,
+        });
     }
-    // What the account holds and nobody here follows: the venue's own value of it, or nothing opens.
-    let strangers = view.account.into_iter().flat_map(|account| account.positions.values());
-    for position in strangers.filter(|p| !p.qty.is_zero() && !view.market.insts.contains_key(&p.inst)) {
+    // What the account holds and nobody here follows: the venue's own value of it, or nothing
+    // opens.
+    let strangers = view
+        .account
+        .into_iter()
+        .flat_map(|account| account.positions.values());
+    for position in
+        strangers.filter(|p| !p.qty.is_zero() && !view.market.insts.contains_key(&p.inst))
+    {
         let value = position.notional?.0;
-        let signed = if position.qty < Qty::ZERO { -value } else { value };
-        each.push(Each { kind: InstKind::Swap, long: signed, short: signed });
+        let signed = if position.qty < Qty::ZERO {
+            -value
+        } else {
+            value
+        };
+        each.push(Each {
+            kind: InstKind::Swap,
+            long: signed,
+            short: signed,
+        });
     }
-    Some(Values { grows: after > before, each })
+    Some(Values {
+        grows: after > before,
+        each,
+    })
 }
 
-/// What the order takes of free balance, and what is free: for a swap the margin in dollars, for a spot purchase its cost,
-/// for a spot sale the coins, valued. `None`: it takes nothing, or nothing is known.
-pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -> Option<(Decimal, Decimal)> {
+/// What the order takes of free balance, and what is free: for a swap the margin in dollars, for a
+/// spot purchase its cost, for a spot sale the coins, valued. `None`: it takes nothing, or nothing
+/// is known.
+pub fn spendable(
+    intent: &OrderIntent,
+    view: &View<'_>,
+    leverage_max: Decimal,
+) -> Option<(Decimal, Decimal)> {
     let account = view.account?;
     let inst = view.instrument;
     let price = intent.limit.unwrap_or(intent.reference);
@@ -142,19 +205,38 @@ pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -
     let (before, after) = sides(intent, view);
     match inst.kind {
         InstKind::Swap => {
-            let added = inst.notional(Qty((after - before).max(Decimal::ZERO)), price)?.0;
-            let told = account.positions.get(&inst.id).and_then(|p| p.leverage).filter(|l| *l >= Decimal::ONE);
+            let added = inst
+                .notional(Qty((after - before).max(Decimal::ZERO)), price)?
+                .0;
+            let told = account
+                .positions
+                .get(&inst.id)
+                .and_then(|p| p.leverage)
+                .filter(|l| *l >= Decimal::ONE);
             let margin = added.checked_div(told.unwrap_or(leverage_max).min(leverage_max))?;
-            intent.is_opening().then_some((margin.saturating_add(committed(view, leverage_max)?), account.available.0))
+            intent.is_opening().then_some((
+                margin.saturating_add(committed(view, leverage_max)?),
+                account.available.0,
+            ))
         }
         InstKind::Spot if intent.side == Side::Buy => {
-            let free = account.balances.get(&inst.quote).map_or(Decimal::ZERO, |b| b.available);
+            let free = account
+                .balances
+                .get(&inst.quote)
+                .map_or(Decimal::ZERO, |b| b.available);
             Some((value.saturating_add(committed(view, leverage_max)?), free))
         }
         InstKind::Spot => {
-            // What we have sold since the account was read may be missing there: our own books know it.
-            let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
-            Some((intent.qty.0.saturating_mul(price.0), there.max(view.orders.net(&inst.id)).saturating_mul(price.0)))
+            // What we have sold since the account was read may be missing there: our own books know
+            // it.
+            let there = account
+                .balances
+                .get(&inst.base)
+                .map_or(Decimal::ZERO, |b| b.cash);
+            Some((
+                intent.qty.0.saturating_mul(price.0),
+                there.max(view.orders.net(&inst.id)).saturating_mul(price.0),
+            ))
         }
     }
 }
@@ -163,12 +245,20 @@ pub fn spendable(intent: &OrderIntent, view: &View<'_>, leverage_max: Decimal) -
 fn committed(view: &View<'_>, leverage_max: Decimal) -> Option<Decimal> {
     let since = view.account?.as_of;
     let leaving = view.in_flight.iter().map(|o| (&o.inst, o.side, o.qty));
-    let young =
-        view.orders.open.values().filter(|o| o.opening && o.created_at >= since).map(|o| (&o.inst, o.side, o.leaves));
+    let young = view
+        .orders
+        .open
+        .values()
+        .filter(|o| o.opening && o.created_at >= since)
+        .map(|o| (&o.inst, o.side, o.leaves));
     let mut sum = Decimal::ZERO;
     for (inst, side, qty) in leaving.chain(young) {
-        let Some(shown) = view.market.insts.get(inst) else { continue };
-        let Some(price) = price_of(&shown.instrument, view.market) else { continue };
+        let Some(shown) = view.market.insts.get(inst) else {
+            continue;
+        };
+        let Some(price) = price_of(&shown.instrument, view.market) else {
+            continue;
+        };
         let value = shown.instrument.notional(qty, price)?.0;
         sum = sum.saturating_add(match shown.instrument.kind {
             InstKind::Swap => value.checked_div(leverage_max)?,

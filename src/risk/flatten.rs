@@ -1,4 +1,5 @@
-//! Making flat by command: what to send for each instrument, and the permit that lets it leave while halted. Pure.
+//! Making flat by command: what to send for each instrument, and the permit that lets it leave
+//! while halted. Pure.
 
 use rust_decimal::Decimal;
 
@@ -6,8 +7,8 @@ use super::unwind::Flatten;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
-    AccountView, Bps, ContenderId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView, Price, Purpose, Qty,
-    Quote, RunId, Side, Usd,
+    AccountView, Bps, ContenderId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView,
+    Price, Purpose, Qty, Quote, RunId, Side, Usd,
 };
 
 /// One instrument to be made flat.
@@ -31,28 +32,44 @@ pub struct Closing<'a> {
     pub scope: Flatten,
 }
 
-/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's net position but for what
-/// is known not to be ours (unless everything is to go), on spot what our sleeves hold, never more than the balance.
+/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's
+/// net position but for what is known not to be ours (unless everything is to go), on spot what our
+/// sleeves hold, never more than the balance.
 pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView, scope: Flatten) -> Qty {
     match inst.kind {
-        InstKind::Swap if scope.everything => account.positions.get(&inst.id).map_or(Qty::ZERO, |p| p.qty),
+        InstKind::Swap if scope.everything => {
+            account.positions.get(&inst.id).map_or(Qty::ZERO, |p| p.qty)
+        }
         InstKind::Swap => {
-            let there = account.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0);
-            let foreign = orders.foreign.get(&inst.id).map_or(Decimal::ZERO, |qty| qty.0);
+            let there = account
+                .positions
+                .get(&inst.id)
+                .map_or(Decimal::ZERO, |p| p.qty.0);
+            let foreign = orders
+                .foreign
+                .get(&inst.id)
+                .map_or(Decimal::ZERO, |qty| qty.0);
             // Reduce-only: never past what is there.
             let ours = there.saturating_sub(foreign);
             let same_side = !ours.is_zero() && ours.is_sign_negative() == there.is_sign_negative();
-            if same_side { Qty(ours.clamp(-there.abs(), there.abs())) } else { Qty::ZERO }
+            if same_side {
+                Qty(ours.clamp(-there.abs(), there.abs()))
+            } else {
+                Qty::ZERO
+            }
         }
         InstKind::Spot => {
-            let there = account.balances.get(&inst.base).map_or(Decimal::ZERO, |b| b.cash);
+            let there = account
+                .balances
+                .get(&inst.base)
+                .map_or(Decimal::ZERO, |b| b.cash);
             Qty(orders.net(&inst.id).min(there).max(Decimal::ZERO))
         }
     }
 }
 
-/// The order that closes what the account holds of an instrument, or as much of it as one order may; reduce-only on a
-/// swap.
+/// The order that closes what the account holds of an instrument, or as much of it as one order
+/// may; reduce-only on a swap.
 pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attempt: u32) -> Flat {
     let position = of.account.positions.get(&inst.id);
     let held = held(inst, of.orders, of.account, of.scope).0;
@@ -81,7 +98,11 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attem
     };
     if qty < inst.min_size || qty.is_zero() {
         allocation.reason = format!("nothing to close: {} held", held.normalize());
-        return Flat { proposal, allocation, intent: None };
+        return Flat {
+            proposal,
+            allocation,
+            intent: None,
+        };
     }
     let seed = ClientIdSeed {
         env: of.env,
@@ -119,7 +140,11 @@ pub fn flatten(inst: &Instrument, quote: Option<&Quote>, of: &Closing<'_>, attem
     };
     allocation.cl_ord_id = Some(intent.cl_ord_id.clone());
     allocation.reason = format!("flatten {} {}", side.as_str(), qty);
-    Flat { proposal, allocation, intent: Some(intent) }
+    Flat {
+        proposal,
+        allocation,
+        intent: Some(intent),
+    }
 }
 
 #[cfg(test)]
@@ -130,16 +155,32 @@ mod tests {
     use crate::domain::{Balance, Position};
     use std::collections::BTreeMap;
 
-    /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance of the coin is `coin`?
+    /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance
+    /// of the coin is `coin`?
     #[track_caller]
     fn check(kind: InstKind, venue: i64, ours: i64, coin: i64, expected: &str) {
-        beside(kind, 0, (venue, ours, coin), &Instrument { kind, ..swap() }, expected);
+        beside(
+            kind,
+            0,
+            (venue, ours, coin),
+            &Instrument { kind, ..swap() },
+            expected,
+        );
     }
 
     /// The same with a position that is not ours, under these rules.
     #[track_caller]
-    fn beside(kind: InstKind, foreign: i64, (venue, ours, coin): (i64, i64, i64), inst: &Instrument, expected: &str) {
-        let inst = Instrument { kind, ..inst.clone() };
+    fn beside(
+        kind: InstKind,
+        foreign: i64,
+        (venue, ours, coin): (i64, i64, i64),
+        inst: &Instrument,
+        expected: &str,
+    ) {
+        let inst = Instrument {
+            kind,
+            ..inst.clone()
+        };
         let mut account = AccountView {
             as_of: Ms(0),
             other_bills: BTreeMap::new(),
@@ -174,9 +215,14 @@ mod tests {
         };
         account.balances.insert(inst.base.clone(), balance);
         let mut orders = OrdersView::default();
-        let held = Holding { qty: Qty(Decimal::from(ours)), ..Holding::default() };
+        let held = Holding {
+            qty: Qty(Decimal::from(ours)),
+            ..Holding::default()
+        };
         orders.holdings.insert(("a".into(), inst.id.clone()), held);
-        orders.foreign.insert(inst.id.clone(), Qty(Decimal::from(foreign)));
+        orders
+            .foreign
+            .insert(inst.id.clone(), Qty(Decimal::from(foreign)));
         let run_id = RunId(uuid::Uuid::nil());
         let closing = Closing {
             run_id,
@@ -190,7 +236,12 @@ mod tests {
         };
         let flat = flatten(&inst, None, &closing, 0);
         let shown = match flat.intent {
-            Some(i) => format!("{} {}{}", i.side.as_str(), i.qty, if i.reduce_only { " reduce-only" } else { "" }),
+            Some(i) => format!(
+                "{} {}{}",
+                i.side.as_str(),
+                i.qty,
+                if i.reduce_only { " reduce-only" } else { "" }
+            ),
             None => flat.allocation.reason,
         };
         assert_eq!(shown, expected);
@@ -208,7 +259,9 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_left_and_never_more_is_closed_than_there_is() {
-        let check = |foreign, venue, expected| beside(InstKind::Swap, foreign, (venue, 0, 0), &swap(), expected);
+        let check = |foreign, venue, expected| {
+            beside(InstKind::Swap, foreign, (venue, 0, 0), &swap(), expected)
+        };
         check(2, 7, "sell 5 reduce-only");
         check(-2, 7, "sell 7 reduce-only");
         check(-2, -7, "buy 5 reduce-only");
@@ -218,10 +271,28 @@ mod tests {
 
     #[test]
     fn the_smallest_order_is_sent_and_less_is_told() {
-        let least = |n: i64| Instrument { min_size: Qty(Decimal::from(n)), ..swap() };
-        beside(InstKind::Swap, 0, (7, 0, 0), &least(7), "sell 7 reduce-only");
-        beside(InstKind::Swap, 0, (7, 0, 0), &least(8), "nothing to close: 7 held");
-        let most = Instrument { max_market_size: Qty(Decimal::from(3)), ..swap() };
+        let least = |n: i64| Instrument {
+            min_size: Qty(Decimal::from(n)),
+            ..swap()
+        };
+        beside(
+            InstKind::Swap,
+            0,
+            (7, 0, 0),
+            &least(7),
+            "sell 7 reduce-only",
+        );
+        beside(
+            InstKind::Swap,
+            0,
+            (7, 0, 0),
+            &least(8),
+            "nothing to close: 7 held",
+        );
+        let most = Instrument {
+            max_market_size: Qty(Decimal::from(3)),
+            ..swap()
+        };
         beside(InstKind::Swap, 0, (7, 0, 0), &most, "sell 3 reduce-only");
     }
 }

@@ -1,5 +1,5 @@
-//! The risk gate: the one door to the executor. It names every rule an intent breaks, holds the trading states, and makes
-//! flat when a person or a rule says so.
+//! The risk gate: the one door to the executor. It names every rule an intent breaks, holds the
+//! trading states, and makes flat when a person or a rule says so.
 
 mod actor;
 #[cfg(test)]
@@ -15,7 +15,8 @@ pub mod seen;
 mod unwind;
 
 pub use actor::{
-    Answer, CancelAsk, Command, Gate, Memory, Placing, ProtectForeign, Protecting, Seal, StopWork, Verdict, Work,
+    Answer, CancelAsk, Command, Gate, Memory, Placing, ProtectForeign, Protecting, Seal, StopWork,
+    Verdict, Work,
 };
 pub use exposure::InFlight;
 pub use flatten::{Closing, Flat, flatten};

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ContenderId, InstId, Ms, Order, OrderId, OrderIntent, Purpose, Qty, RunId, Side};
+use crate::domain::{
+    ContenderId, InstId, Ms, Order, OrderId, OrderIntent, Purpose, Qty, RunId, Side,
+};
 
 /// One order that was let out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +41,11 @@ impl Recent {
             (self.day, self.today) = (sent.at.utc_day(), 0);
         }
         self.today += 1;
-        while self.sent.front().is_some_and(|old| sent.at.since(old.at) > REPEAT_WINDOW) {
+        while self
+            .sent
+            .front()
+            .is_some_and(|old| sent.at.since(old.at) > REPEAT_WINDOW)
+        {
             self.sent.pop_front();
         }
         self.sent.push_back(sent);
@@ -48,7 +54,11 @@ impl Recent {
     /// The day has seen as many at least, those included that are not known one by one any more.
     pub fn at_least(&mut self, day: i64, count: u64) {
         if day >= self.day {
-            self.today = if day == self.day { self.today.max(count) } else { count };
+            self.today = if day == self.day {
+                self.today.max(count)
+            } else {
+                count
+            };
             self.day = day;
         }
     }
@@ -60,13 +70,18 @@ impl Recent {
 
     /// Orders of the UTC day.
     pub fn today(&self, now: Ms) -> u64 {
-        if now.utc_day() == self.day { self.today } else { 0 }
+        if now.utc_day() == self.day {
+            self.today
+        } else {
+            0
+        }
     }
 
     /// How long ago another decision sent the very same.
     pub fn twin(&self, intent: &OrderIntent, now: Ms) -> Option<Ms> {
         let same = |s: &&Sent| {
-            (&s.contender, &s.inst, s.side, s.qty) == (&intent.contender, &intent.inst, intent.side, intent.qty)
+            (&s.contender, &s.inst, s.side, s.qty)
+                == (&intent.contender, &intent.inst, intent.side, intent.qty)
                 && s.run_id != intent.run_id
         };
         self.sent.iter().rev().find(same).map(|s| now.since(s.at))
@@ -74,18 +89,24 @@ impl Recent {
 
     /// Opening orders of this contender, instrument and side in the last hour.
     pub fn repeats(&self, intent: &OrderIntent, now: Ms) -> u64 {
-        let same =
-            |s: &&Sent| s.opening && (&s.contender, &s.inst, s.side) == (&intent.contender, &intent.inst, intent.side);
+        let same = |s: &&Sent| {
+            s.opening
+                && (&s.contender, &s.inst, s.side) == (&intent.contender, &intent.inst, intent.side)
+        };
         self.since(now, REPEAT_WINDOW).filter(same).count() as u64
     }
 
     fn since(&self, now: Ms, window: Ms) -> impl Iterator<Item = &Sent> {
-        self.sent.iter().rev().take_while(move |s| now.since(s.at) < window)
+        self.sent
+            .iter()
+            .rev()
+            .take_while(move |s| now.since(s.at) < window)
     }
 }
 
 impl Sent {
-    /// What the database remembers of an order that was let out; `None` for one that nobody decided on.
+    /// What the database remembers of an order that was let out; `None` for one that nobody decided
+    /// on.
     pub fn remembered(order: &Order) -> Option<Self> {
         if matches!(order.purpose, Purpose::Stop | Purpose::Liquidation) {
             return None;
@@ -123,7 +144,11 @@ mod tests {
     use crate::risk::case::fine;
 
     fn sent(at: i64, side: Side, opening: bool) -> Sent {
-        Sent { side, opening, ..Sent::of(&fine().intent, Ms(at)) }
+        Sent {
+            side,
+            opening,
+            ..Sent::of(&fine().intent, Ms(at))
+        }
     }
 
     #[test]
@@ -135,7 +160,10 @@ mod tests {
         assert_eq!(recent.sent.len(), 2, "an hour ago is still known");
         recent.note(sent(day + 3_600_001, Side::Sell, true));
         assert_eq!(recent.sent.len(), 2);
-        assert_eq!((recent.today(Ms(day + 3_600_001)), recent.today(Ms(2 * day))), (3, 0));
+        assert_eq!(
+            (recent.today(Ms(day + 3_600_001)), recent.today(Ms(2 * day))),
+            (3, 0)
+        );
     }
 
     #[test]
@@ -161,7 +189,10 @@ mod tests {
             recent.note(sent(1000, side, opening));
         }
         assert_eq!(recent.repeats(&fine().intent, Ms(1000)), 1);
-        recent.note(Sent { contender: "other".into(), ..sent(1000, Side::Buy, true) });
+        recent.note(Sent {
+            contender: "other".into(),
+            ..sent(1000, Side::Buy, true)
+        });
         assert_eq!(recent.repeats(&fine().intent, Ms(1000)), 1);
     }
 
@@ -169,13 +200,28 @@ mod tests {
     fn what_is_noted_of_an_intent_is_what_the_database_remembers_of_its_order() {
         let entry = fine().intent;
         let order = |intent: &OrderIntent| Order::intended(intent, Ms(77), None);
-        assert_eq!(Sent::remembered(&order(&entry)), Some(Sent::of(&entry, Ms(77))));
+        assert_eq!(
+            Sent::remembered(&order(&entry)),
+            Some(Sent::of(&entry, Ms(77)))
+        );
         assert!(Sent::of(&entry, Ms(77)).opening);
-        let exit = OrderIntent { purpose: Purpose::Exit, ..entry.clone() };
-        assert_eq!(Sent::remembered(&order(&exit)), Some(Sent::of(&exit, Ms(77))));
+        let exit = OrderIntent {
+            purpose: Purpose::Exit,
+            ..entry.clone()
+        };
+        assert_eq!(
+            Sent::remembered(&order(&exit)),
+            Some(Sent::of(&exit, Ms(77)))
+        );
         assert!(!Sent::of(&exit, Ms(77)).opening);
         for purpose in [Purpose::Stop, Purpose::Liquidation] {
-            assert_eq!(Sent::remembered(&order(&OrderIntent { purpose, ..entry.clone() })), None);
+            assert_eq!(
+                Sent::remembered(&order(&OrderIntent {
+                    purpose,
+                    ..entry.clone()
+                })),
+                None
+            );
         }
     }
 }

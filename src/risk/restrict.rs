@@ -1,4 +1,5 @@
-//! What a trading state lets through: everything, only what brings a position nearer to zero, or nothing. Pure.
+//! What a trading state lets through: everything, only what brings a position nearer to zero, or
+//! nothing. Pure.
 
 use rust_decimal::Decimal;
 
@@ -6,15 +7,16 @@ use super::exposure::InFlight;
 use super::rules::View;
 use crate::domain::record::Breach;
 use crate::domain::{
-    Action, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release, Restriction, Rule, Scope,
-    Side, TradingState,
+    Action, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release,
+    Restriction, Rule, Scope, Side, TradingState,
 };
 use crate::runtime::sabotage::{self, Promise};
 
 /// How much of an order may leave.
 pub enum Reducible {
     Free,
-    /// No more than this, which only reduces; `at_venue`: of the venue's position, which the venue is to hold it to.
+    /// No more than this, which only reduces; `at_venue`: of the venue's position, which the venue
+    /// is to hold it to.
     Clamped {
         qty: Qty,
         at_venue: bool,
@@ -26,8 +28,8 @@ pub enum Reducible {
     },
 }
 
-/// Judges an intent by the states of the system, its instrument and its contender. A contender's is judged on its sleeve,
-/// the others on the venue's position.
+/// Judges an intent by the states of the system, its instrument and its contender. A contender's is
+/// judged on its sleeve, the others on the venue's position.
 pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     let doubtful = match view.readiness {
         Readiness::ReduceOnly(_) | Readiness::Reconciling(_) => !sabotage::breaks(Promise::P5),
@@ -41,7 +43,11 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         };
     };
     let why = || format!("{} {}: {}", strictest.state, strictest.id(), strictest.why);
-    let refused = |code, state| Reducible::Refused { code, state, why: why() };
+    let refused = |code, state| Reducible::Refused {
+        code,
+        state,
+        why: why(),
+    };
     match strictest.state {
         TradingState::Active => return Reducible::Free,
         TradingState::Halted => return refused("trading_halted", "active or reduce_only"),
@@ -50,7 +56,11 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     if intent.is_opening() && intent.moves.is_some() {
         return refused("reduce_only", "an order that reduces");
     }
-    let covering = view.standing.0.iter().filter(|r| r.scope.covers(&intent.contender, &intent.inst));
+    let covering = view
+        .standing
+        .0
+        .iter()
+        .filter(|r| r.scope.covers(&intent.contender, &intent.inst));
     let (mut room, mut at_venue): (Option<Decimal>, bool) = (None, false);
     for restriction in covering.filter(|r| r.state == TradingState::ReduceOnly) {
         let own = match &restriction.scope {
@@ -68,14 +78,20 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         let there = room_at_venue(intent, view);
         room = Some(room.map_or(there, |least| least.min(there)));
     }
-    let room = view.instrument.floor_lot(Qty(room.unwrap_or_default().max(Decimal::ZERO)));
+    let room = view
+        .instrument
+        .floor_lot(Qty(room.unwrap_or_default().max(Decimal::ZERO)));
     if room < view.instrument.min_size || room.is_zero() {
         return refused("reduce_only", "an order that reduces");
     }
-    Reducible::Clamped { qty: intent.qty.min(room), at_venue }
+    Reducible::Clamped {
+        qty: intent.qty.min(room),
+        at_venue,
+    }
 }
 
-/// May an order go on resting in this state? `doubtful`: the tracker has found something that lets nothing open.
+/// May an order go on resting in this state? `doubtful`: the tracker has found something that lets
+/// nothing open.
 pub fn may_rest(state: Option<TradingState>, doubtful: bool, opening: bool) -> bool {
     match state {
         Some(TradingState::Halted) => false,
@@ -94,7 +110,13 @@ pub fn scope_of(rule: Rule, intent: &OrderIntent) -> Scope {
 }
 
 /// What a breach leads to besides the refusal; `None`: nothing.
-pub fn consequence(rule: Rule, scope: Scope, breach: &Breach, limits: &Limits, now: Ms) -> Option<Restriction> {
+pub fn consequence(
+    rule: Rule,
+    scope: Scope,
+    breach: &Breach,
+    limits: &Limits,
+    now: Ms,
+) -> Option<Restriction> {
     let limit = *limits.of(rule);
     let state = match limit.action {
         Action::Block => return None,
@@ -105,7 +127,12 @@ pub fn consequence(rule: Rule, scope: Scope, breach: &Breach, limits: &Limits, n
         scope,
         cause: rule.as_str().to_owned(),
         state,
-        why: format!("{} is {}, the limit is {}", rule.spec().about, breach.value, breach.limit),
+        why: format!(
+            "{} is {}, the limit is {}",
+            rule.spec().about,
+            breach.value,
+            breach.limit
+        ),
         since: now,
         until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
         flatten: limit.action == Action::Flatten,
@@ -113,17 +140,26 @@ pub fn consequence(rule: Rule, scope: Scope, breach: &Breach, limits: &Limits, n
     })
 }
 
-/// While reconciliation is in doubt an exit is held to the venue's position; what opens is refused elsewhere.
+/// While reconciliation is in doubt an exit is held to the venue's position; what opens is refused
+/// elsewhere.
 fn within_position(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     let room = view.instrument.floor_lot(Qty(room_at_venue(intent, view)));
     if room < view.instrument.min_size || room.is_zero() {
         let why = "nothing at the venue to reduce, and not all is reconciled".to_owned();
-        return Reducible::Refused { code: "reduce_only", state: "an order that reduces", why };
+        return Reducible::Refused {
+            code: "reduce_only",
+            state: "an order that reduces",
+            why,
+        };
     }
-    Reducible::Clamped { qty: intent.qty.min(room), at_venue: true }
+    Reducible::Clamped {
+        qty: intent.qty.min(room),
+        at_venue: true,
+    }
 }
 
-/// What an order on this side may still take from a position, if all that works on its side fills first.
+/// What an order on this side may still take from a position, if all that works on its side fills
+/// first.
 fn room(position: Decimal, side: Side, working: Decimal) -> Decimal {
     let held = match side {
         Side::Sell => position,
@@ -134,14 +170,23 @@ fn room(position: Decimal, side: Side, working: Decimal) -> Decimal {
 
 fn room_in_sleeve(contender: &ContenderId, intent: &OrderIntent, view: &View<'_>) -> Decimal {
     let key = (contender.clone(), intent.inst.clone());
-    let held = view.orders.holdings.get(&key).map_or(Decimal::ZERO, |h| h.qty.0);
+    let held = view
+        .orders
+        .holdings
+        .get(&key)
+        .map_or(Decimal::ZERO, |h| h.qty.0);
     room(held, intent.side, working(intent, view, Some(contender)))
 }
 
 pub(super) fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
     let ours = view.orders.net(&intent.inst);
     let position = match view.instrument.kind {
-        InstKind::Swap => ours.saturating_add(view.orders.foreign.get(&intent.inst).map_or(Decimal::ZERO, |qty| qty.0)),
+        InstKind::Swap => ours.saturating_add(
+            view.orders
+                .foreign
+                .get(&intent.inst)
+                .map_or(Decimal::ZERO, |qty| qty.0),
+        ),
         // Coins that are not ours are not ours to sell.
         InstKind::Spot => ours.max(Decimal::ZERO),
     };
@@ -150,13 +195,25 @@ pub(super) fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
 
 /// What may still fill on the order's side: of everybody, or of one contender.
 fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> Decimal {
-    let open = view.orders.open.values().filter(|o| o.inst == intent.inst && o.side == intent.side);
-    let open: Decimal = open.filter(|o| of.is_none_or(|who| o.contender == *who)).map(|o| o.leaves.0).sum();
-    let leaving =
-        |o: &&InFlight| o.inst == intent.inst && o.side == intent.side && of.is_none_or(|who| o.contender == *who);
+    let open = view
+        .orders
+        .open
+        .values()
+        .filter(|o| o.inst == intent.inst && o.side == intent.side);
+    let open: Decimal = open
+        .filter(|o| of.is_none_or(|who| o.contender == *who))
+        .map(|o| o.leaves.0)
+        .sum();
+    let leaving = |o: &&InFlight| {
+        o.inst == intent.inst && o.side == intent.side && of.is_none_or(|who| o.contender == *who)
+    };
     let leaving: Decimal = view.in_flight.iter().filter(leaving).map(|o| o.qty.0).sum();
     // An order that is moved is among them itself.
-    let own = intent.moves.as_ref().and_then(|id| view.orders.open.get(id)).map_or(Decimal::ZERO, |o| o.leaves.0);
+    let own = intent
+        .moves
+        .as_ref()
+        .and_then(|id| view.orders.open.get(id))
+        .map_or(Decimal::ZERO, |o| o.leaves.0);
     open.saturating_add(leaving).saturating_sub(own)
 }
 
@@ -176,7 +233,11 @@ mod tests {
             (Some(ReduceOnly), true, false, true),
             (Some(Halted), false, false, false),
         ] {
-            assert_eq!(may_rest(state, doubtful, opening), expected, "{state:?} {doubtful} {opening}");
+            assert_eq!(
+                may_rest(state, doubtful, opening),
+                expected,
+                "{state:?} {doubtful} {opening}"
+            );
         }
     }
 }

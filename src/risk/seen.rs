@@ -10,7 +10,8 @@ use super::rules::{Approved, Refused, View, check};
 use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, EquityBook, Limits, MarketView, Ms, OrderIntent, OrdersView, Readiness, Series, Standing, Usd,
+    AccountView, EquityBook, Limits, MarketView, Ms, OrderIntent, OrdersView, Readiness, Series,
+    Standing, Usd,
 };
 
 /// What is under way in the order's instrument, beside what the rules look at.
@@ -23,22 +24,39 @@ pub struct Around {
 }
 
 /// Judges an order by the rules and by what is under way.
-pub fn judge(intent: Arc<OrderIntent>, view: &View<'_>, limits: &Limits, around: &Around) -> Result<Approved, Refused> {
+pub fn judge(
+    intent: Arc<OrderIntent>,
+    view: &View<'_>,
+    limits: &Limits,
+    around: &Around,
+) -> Result<Approved, Refused> {
     let judged = check(Arc::clone(&intent), view, limits);
     let mut first = Vec::new();
     if around.repairing {
         let value = "an order that protects it is under way".to_owned();
-        first.push(Breach { code: "repairing".into(), limit: "nothing else trades the sleeve".into(), value });
+        first.push(Breach {
+            code: "repairing".into(),
+            limit: "nothing else trades the sleeve".into(),
+            value,
+        });
     } else if let Some(trigger) = &around.closing {
-        // Where something is being made flat nobody else trades: an exit beside a close would sell twice.
+        // Where something is being made flat nobody else trades: an exit beside a close would sell
+        // twice.
         let (limit, value) = ("nothing is being made flat".to_owned(), trigger.clone());
-        first.push(Breach { code: "closing".into(), limit, value });
+        first.push(Breach {
+            code: "closing".into(),
+            limit,
+            value,
+        });
     }
     if first.is_empty() {
         return judged;
     }
     first.extend(judged.map_or_else(|refused| refused.breaches, |_| Vec::new()));
-    Err(Refused { intent, breaches: first })
+    Err(Refused {
+        intent,
+        breaches: first,
+    })
 }
 
 /// Everything [`judge`] is a function of.
@@ -67,14 +85,27 @@ impl Seen {
             Series::new(series.bar, newest.into_iter().collect())
         };
         let trimmed = |shown: &InstMarket| InstMarket {
-            series: shown.series.iter().map(|(bar, series)| (*bar, last(series))).collect(),
+            series: shown
+                .series
+                .iter()
+                .map(|(bar, series)| (*bar, last(series)))
+                .collect(),
             ..shown.clone()
         };
-        let insts = view.market.insts.iter().map(|(inst, shown)| (inst.clone(), trimmed(shown))).collect();
+        let insts = view
+            .market
+            .insts
+            .iter()
+            .map(|(inst, shown)| (inst.clone(), trimmed(shown)))
+            .collect();
         Self {
             intent: intent.clone(),
             now: view.now,
-            market: MarketView { insts, live: view.market.live, ..MarketView::default() },
+            market: MarketView {
+                insts,
+                live: view.market.live,
+                ..MarketView::default()
+            },
             account: view.account.cloned(),
             equity: view.equity,
             book: view.book.clone(),
@@ -109,7 +140,12 @@ impl Seen {
             recent: &self.recent,
             in_flight: &self.in_flight,
         };
-        Some(written(&judge(Arc::new(self.intent.clone()), &view, &self.limits, &self.around)))
+        Some(written(&judge(
+            Arc::new(self.intent.clone()),
+            &view,
+            &self.limits,
+            &self.around,
+        )))
     }
 }
 
@@ -120,7 +156,9 @@ pub fn written(judged: &Result<Approved, Refused>) -> String {
             serde_json::json!({"approved": **approved.intent(), "without": approved.without()})
         }
         Ok(approved) => serde_json::json!({"approved": **approved.intent()}),
-        Err(refused) => serde_json::json!({"refused": *refused.intent, "breaches": refused.breaches}),
+        Err(refused) => {
+            serde_json::json!({"refused": *refused.intent, "breaches": refused.breaches})
+        }
     };
     body.to_string()
 }

@@ -1,8 +1,9 @@
-//! Making flat, step by step, until the venue says so: cancel what works, wait until nothing does, read the account, close
-//! what it shows, read again. Pure: what is seen goes in, what is to be done comes out.
+//! Making flat, step by step, until the venue says so: cancel what works, wait until nothing does,
+//! read the account, close what it shows, read again. Pure: what is seen goes in, what is to be
+//! done comes out.
 //!
-//! A close is sized only from a read of the account that began after the last of our orders there had ended, so it can
-//! neither double one that is on its way nor miss what one has just filled.
+//! A close is sized only from a read of the account that began after the last of our orders there
+//! had ended, so it can neither double one that is on its way nor miss what one has just filled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,11 @@ pub struct Tempo {
 
 impl Default for Tempo {
     fn default() -> Self {
-        Self { again: Ms(1000), give_up: Ms::secs(60), tries: 8 }
+        Self {
+            again: Ms(1000),
+            give_up: Ms::secs(60),
+            tries: 8,
+        }
     }
 }
 
@@ -37,7 +42,8 @@ const IDLE: Ms = Ms(500);
 pub struct Flatten {
     /// Also what is not ours in our instruments.
     pub everything: bool,
-    /// What is not ours may stand: it is listed, and is no reason to say that the account is not flat.
+    /// What is not ours may stand: it is listed, and is no reason to say that the account is not
+    /// flat.
     pub ours_only: bool,
 }
 
@@ -55,7 +61,8 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
     pub inst: InstId,
-    /// What the last read of the account shows, signed; below the smallest order it cannot be closed.
+    /// What the last read of the account shows, signed; below the smallest order it cannot be
+    /// closed.
     pub held: Qty,
     pub flat: bool,
     /// Orders of ours that still work there.
@@ -85,11 +92,16 @@ pub struct Report {
 impl Report {
     /// Nothing of ours works, and of ours nothing is held where it was to be made flat.
     pub fn ours_are_flat(&self) -> bool {
-        self.left.iter().filter(|left| left.ours).all(|left| left.flat && left.working.is_empty())
+        self.left
+            .iter()
+            .filter(|left| left.ours)
+            .all(|left| left.flat && left.working.is_empty())
     }
     /// Nothing works any more, and everything that was to be flat is.
     pub fn is_done(&self) -> bool {
-        self.left.iter().all(|left| left.flat && left.working.is_empty())
+        self.left
+            .iter()
+            .all(|left| left.flat && left.working.is_empty())
     }
 }
 
@@ -107,7 +119,8 @@ pub struct Unwind {
     began: Ms,
     asked: BTreeMap<OrderId, Ms>,
     cancelled: BTreeSet<OrderId>,
-    /// Since when nothing of ours works in an instrument, venue time, as the read that is to be waited for must be newer.
+    /// Since when nothing of ours works in an instrument, venue time, as the read that is to be
+    /// waited for must be newer.
     quiet: BTreeMap<InstId, Ms>,
     tries: BTreeMap<InstId, u32>,
     read_asked: Option<Ms>,
@@ -168,7 +181,11 @@ impl Unwind {
     /// What is to be done now.
     pub fn next(&mut self, seen: &Seen<'_>) -> Vec<Step> {
         let mut steps = Vec::new();
-        let here = |inst: &InstId| self.cancel.as_ref().is_none_or(|insts| insts.contains(inst));
+        let here = |inst: &InstId| {
+            self.cancel
+                .as_ref()
+                .is_none_or(|insts| insts.contains(inst))
+        };
         let working: Vec<(InstId, OrderId)> = seen
             .orders
             .open
@@ -178,8 +195,15 @@ impl Unwind {
             .collect();
         for (inst, order) in &working {
             // What was sent to close is left to close.
-            let closing = seen.orders.open.get(order).is_some_and(|o| o.run_id == self.run_id);
-            let due = self.asked.get(order).is_none_or(|at| seen.wall.since(*at) >= self.tempo.again);
+            let closing = seen
+                .orders
+                .open
+                .get(order)
+                .is_some_and(|o| o.run_id == self.run_id);
+            let due = self
+                .asked
+                .get(order)
+                .is_none_or(|at| seen.wall.since(*at) >= self.tempo.again);
             if due && !closing {
                 self.asked.insert(order.clone(), seen.wall);
                 self.cancelled.insert(order.clone());
@@ -201,7 +225,9 @@ impl Unwind {
                 (over, read) = (false, true);
                 continue;
             };
-            let Some(shown) = seen.market.insts.get(&inst) else { continue };
+            let Some(shown) = seen.market.insts.get(&inst) else {
+                continue;
+            };
             let tries = self.tries.entry(inst.clone()).or_default();
             let size = held(&shown.instrument, seen.orders, account, self.scope).abs();
             if size < shown.instrument.min_size || size.is_zero() || *tries >= self.tempo.tries {
@@ -213,14 +239,20 @@ impl Unwind {
             // The next look waits for a read after this close.
             self.quiet.remove(&inst);
         }
-        if read && self.read_asked.is_none_or(|at| seen.wall.since(at) >= self.tempo.again) {
+        if read
+            && self
+                .read_asked
+                .is_none_or(|at| seen.wall.since(at) >= self.tempo.again)
+        {
             self.read_asked = Some(seen.wall);
             steps.push(Step::ReadAccount);
         }
         // What passed the last look just before may show a moment later.
         let idle = working.is_empty() && !seen.leaving;
         self.idle_since = idle.then(|| self.idle_since.unwrap_or(seen.wall));
-        over &= self.idle_since.is_some_and(|at| seen.wall.since(at) >= IDLE);
+        over &= self
+            .idle_since
+            .is_some_and(|at| seen.wall.since(at) >= IDLE);
         if over || seen.wall.since(self.began) >= self.tempo.give_up {
             steps = vec![Step::Over(self.report(seen, &working))];
         }
@@ -234,27 +266,47 @@ impl Unwind {
             .into_iter()
             .map(|inst| {
                 let shown = seen.market.insts.get(&inst);
-                let fresh = seen.account.filter(|account| self.quiet.get(&inst).is_some_and(|at| account.as_of > *at));
+                let fresh = seen
+                    .account
+                    .filter(|account| self.quiet.get(&inst).is_some_and(|at| account.as_of > *at));
                 let size = match (shown, seen.account) {
-                    (Some(shown), Some(account)) => held(&shown.instrument, seen.orders, account, self.scope),
+                    (Some(shown), Some(account)) => {
+                        held(&shown.instrument, seen.orders, account, self.scope)
+                    }
                     _ => Qty::ZERO,
                 };
                 let least = shown.map_or(Qty::ZERO, |shown| shown.instrument.min_size);
-                let working: Vec<OrderId> =
-                    working.iter().filter(|(on, _)| *on == inst).map(|(_, order)| order.clone()).collect();
+                let working: Vec<OrderId> = working
+                    .iter()
+                    .filter(|(on, _)| *on == inst)
+                    .map(|(_, order)| order.clone())
+                    .collect();
                 let tries = self.tries.get(&inst).copied().unwrap_or(0);
                 let wanted = self.flatten.contains(&inst);
                 let small = size.is_zero() || size.abs() < least;
                 let flat = !wanted || (fresh.is_some() && small);
                 let why = match (flat, working.is_empty(), fresh.is_some()) {
-                    (true, true, _) if wanted && !size.is_zero() => format!("flat: {size} is below the smallest order"),
+                    (true, true, _) if wanted && !size.is_zero() => {
+                        format!("flat: {size} is below the smallest order")
+                    }
                     (true, true, _) if wanted => "flat, as the venue says".to_owned(),
                     (_, false, _) => format!("{} of ours still work", working.len()),
                     (false, true, true) => format!("{size} left after {tries} closes"),
-                    (_, true, _) => "the account could not be read since the last order ended".to_owned(),
+                    (_, true, _) => {
+                        "the account could not be read since the last order ended".to_owned()
+                    }
                 };
                 let covered = covered(seen.orders, &inst, size);
-                Left { inst, held: size, flat, working, tries, ours: true, covered, why }
+                Left {
+                    inst,
+                    held: size,
+                    flat,
+                    working,
+                    tries,
+                    ours: true,
+                    covered,
+                    why,
+                }
             })
             .collect();
         left.extend(self.strangers(seen));
@@ -271,10 +323,17 @@ impl Unwind {
 }
 
 impl Unwind {
-    /// What the venue holds beside what is ours: in the instruments that are made flat and, when all of them are, anywhere.
+    /// What the venue holds beside what is ours: in the instruments that are made flat and, when
+    /// all of them are, anywhere.
     fn strangers(&self, seen: &Seen<'_>) -> Vec<Left> {
-        let Some(account) = seen.account.filter(|_| !self.flatten.is_empty()) else { return Vec::new() };
-        let all = seen.market.insts.keys().all(|inst| self.flatten.contains(inst));
+        let Some(account) = seen.account.filter(|_| !self.flatten.is_empty()) else {
+            return Vec::new();
+        };
+        let all = seen
+            .market
+            .insts
+            .keys()
+            .all(|inst| self.flatten.contains(inst));
         let mut out = Vec::new();
         for (inst, position) in &account.positions {
             let traded = seen.market.insts.get(inst);
@@ -282,10 +341,16 @@ impl Unwind {
                 Some(_) if !self.flatten.contains(inst) => continue,
                 Some(shown) => {
                     let ours = held(&shown.instrument, seen.orders, account, self.scope);
-                    (Qty(position.qty.0.saturating_sub(ours.0)), "`--everything` closes it, too")
+                    (
+                        Qty(position.qty.0.saturating_sub(ours.0)),
+                        "`--everything` closes it, too",
+                    )
                 }
                 None if !all => continue,
-                None => (position.qty, "it is not traded here: close it on the venue's page"),
+                None => (
+                    position.qty,
+                    "it is not traded here: close it on the venue's page",
+                ),
             };
             if rest.is_zero() {
                 continue;
@@ -316,8 +381,13 @@ impl Unwind {
 /// How much of so large a position live stops of ours cover.
 fn covered(orders: &OrdersView, inst: &InstId, position: Qty) -> Qty {
     let out = Side::of(position).opposite();
-    let live = orders.stops.iter().filter(|s| s.stop.inst == *inst && s.stop.side == out && s.phase == StopPhase::Live);
-    let sum = live.fold(Qty::ZERO, |sum, s| Qty(sum.0.saturating_add(s.stop.qty.unwrap_or_default().0)));
+    let live = orders
+        .stops
+        .iter()
+        .filter(|s| s.stop.inst == *inst && s.stop.side == out && s.phase == StopPhase::Live);
+    let sum = live.fold(Qty::ZERO, |sum, s| {
+        Qty(sum.0.saturating_add(s.stop.qty.unwrap_or_default().0))
+    });
     sum.min(position.abs())
 }
 

@@ -73,18 +73,35 @@ pub struct Pulse(Arc<Mutex<Vec<Beat>>>);
 impl Pulse {
     /// A new mark, alive as of now.
     pub fn beat(&self, name: &'static str, critical: bool) -> Beat {
-        let beat = Beat { name, critical, last: Arc::default(), restarts: Arc::default(), retired: Arc::default() };
+        let beat = Beat {
+            name,
+            critical,
+            last: Arc::default(),
+            restarts: Arc::default(),
+            retired: Arc::default(),
+        };
         beat.tick();
-        self.0.lock().expect("no holder of this lock can panic").push(beat.clone());
+        self.0
+            .lock()
+            .expect("no holder of this lock can panic")
+            .push(beat.clone());
         beat
     }
     /// All of them.
     pub fn all(&self) -> Vec<Beat> {
-        self.0.lock().expect("no holder of this lock can panic").clone()
+        self.0
+            .lock()
+            .expect("no holder of this lock can panic")
+            .clone()
     }
     /// The actor that has been quiet the longest, if longer than `limit`.
     pub fn stalled(&self, limit: Duration, only_critical: bool) -> Option<Beat> {
-        let alive = |beat: &Beat| !beat.retired.load(Ordering::Relaxed) && (beat.critical || !only_critical);
-        self.all().into_iter().filter(|beat| alive(beat) && beat.age() > limit).max_by_key(Beat::age)
+        let alive = |beat: &Beat| {
+            !beat.retired.load(Ordering::Relaxed) && (beat.critical || !only_critical)
+        };
+        self.all()
+            .into_iter()
+            .filter(|beat| alive(beat) && beat.age() > limit)
+            .max_by_key(Beat::age)
     }
 }

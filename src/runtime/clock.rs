@@ -1,8 +1,9 @@
-//! Venue time: a line through (this process's monotonic clock, venue time) whose slope is the speed.
+//! Venue time: a line through (this process's monotonic clock, venue time) whose slope is the
+//! speed.
 //!
-//! Against the real OKX the slope is one and the line is re-anchored from `public/time`; in `sim` the
-//! exchange owns the line and may run faster. Candles, order deadlines and limits live on this time;
-//! HTTP, ping and watchdog deadlines live on the wall's (see `Beat`, tokio timers).
+//! Against the real OKX the slope is one and the line is re-anchored from `public/time`; in `sim`
+//! the exchange owns the line and may run faster. Candles, order deadlines and limits live on this
+//! time; HTTP, ping and watchdog deadlines live on the wall's (see `Beat`, tokio timers).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -14,7 +15,9 @@ use crate::domain::Ms;
 
 /// The system's wall clock in epoch milliseconds. Only where a process needs an anchor.
 pub fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Off by no more than this, the clock is left alone.
@@ -38,7 +41,11 @@ impl Clock {
     /// Starts at `venue` now and runs at `rate`.
     pub fn start(venue: Ms, rate: f64) -> Self {
         let line = RwLock::new((venue.0 as f64, rate));
-        Self(Arc::new(Inner { started: Instant::now(), line, version: AtomicU64::new(0) }))
+        Self(Arc::new(Inner {
+            started: Instant::now(),
+            line,
+            version: AtomicU64::new(0),
+        }))
     }
 
     /// Venue time now.
@@ -73,11 +80,15 @@ impl Clock {
         self.put(venue, self.rate());
     }
 
-    /// How far we are off, if the venue said `told` to a question asked at `before`, and now it is later: its answer was made
-    /// somewhere in between. Zero: within that.
+    /// How far we are off, if the venue said `told` to a question asked at `before`, and now it is
+    /// later: its answer was made somewhere in between. Zero: within that.
     pub fn off(&self, before: Ms, told: Ms) -> Ms {
         let after = self.now();
-        let off = if told < before { told.since(before) } else { told.since(after).max(Ms::ZERO) };
+        let off = if told < before {
+            told.since(before)
+        } else {
+            told.since(after).max(Ms::ZERO)
+        };
         let slack = CLOCK_OFF.0.max(after.since(before).0);
         if off.0.abs() > slack { off } else { Ms::ZERO }
     }
@@ -89,12 +100,20 @@ impl Clock {
 
     fn put(&self, at: Ms, rate: f64) {
         let line = (at.0 as f64 - self.elapsed_ms() * rate, rate);
-        *self.0.line.write().expect("no holder of this lock can panic") = line;
+        *self
+            .0
+            .line
+            .write()
+            .expect("no holder of this lock can panic") = line;
         self.0.version.fetch_add(1, Ordering::AcqRel);
     }
 
     fn line(&self) -> (f64, f64) {
-        *self.0.line.read().expect("no holder of this lock can panic")
+        *self
+            .0
+            .line
+            .read()
+            .expect("no holder of this lock can panic")
     }
 
     fn elapsed_ms(&self) -> f64 {

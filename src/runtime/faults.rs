@@ -1,9 +1,10 @@
-//! Named points where a test may make an actor panic or freeze, or kill the process. Compiled to nothing without the
-//! `faults` feature, which no release build has.
+//! Named points where a test may make an actor panic or freeze, or kill the process. Compiled to
+//! nothing without the `faults` feature, which no release build has.
 //!
-//! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the first of
-//! `executor` never returns; `kill` is `kill -9`; `hold` waits as long as the file named by
-//! `ALPHA_ARENA_FAULT_HOLD` is there, and writes the point's name into it; `@always` means every pass. With `once:` in front the fault happens only while the file named by
+//! `ALPHA_ARENA_FAULT=decision=panic@3,executor=freeze`: the third pass of `decision` panics, the
+//! first of `executor` never returns; `kill` is `kill -9`; `hold` waits as long as the file named
+//! by `ALPHA_ARENA_FAULT_HOLD` is there, and writes the point's name into it; `@always` means every
+//! pass. With `once:` in front the fault happens only while the file named by
 //! `ALPHA_ARENA_FAULT_ONCE` does not exist, and makes it: so that a restarted process gets through.
 
 /// Passes a point in an async actor.
@@ -76,7 +77,9 @@ mod imp {
         PLANS.get_or_init(|| {
             let text = std::env::var("ALPHA_ARENA_FAULT").unwrap_or_default();
             let parse = |item: &str| {
-                let (once, item) = item.strip_prefix("once:").map_or((false, item), |rest| (true, rest));
+                let (once, item) = item
+                    .strip_prefix("once:")
+                    .map_or((false, item), |rest| (true, rest));
                 let (name, what) = item.split_once('=')?;
                 let (what, pass) = what.split_once('@').unwrap_or((what, "1"));
                 let fault = match what {
@@ -87,7 +90,12 @@ mod imp {
                 };
                 Some((
                     name.to_owned(),
-                    Plan { fault, pass: (pass != "always").then(|| pass.parse().ok()).flatten(), once, seen: 0 },
+                    Plan {
+                        fault,
+                        pass: (pass != "always").then(|| pass.parse().ok()).flatten(),
+                        once,
+                        seen: 0,
+                    },
                 ))
             };
             Mutex::new(text.split(',').filter_map(parse).collect())
@@ -96,19 +104,26 @@ mod imp {
 
     /// Ends this process as `kill -9` does.
     pub fn kill() -> ! {
-        let ended = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let ended =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         unreachable!("alive after SIGKILL: {ended:?}")
     }
 
     /// Is the point still to wait? Says in the file that it is reached.
     pub fn is_held(name: &str) -> bool {
         let file = std::env::var("ALPHA_ARENA_FAULT_HOLD").unwrap_or_default();
-        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(file);
-        file.and_then(|mut file| std::io::Write::write_all(&mut file, name.as_bytes())).is_ok()
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(file);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, name.as_bytes()))
+            .is_ok()
     }
 
     pub fn due(name: &str) -> Option<Fault> {
-        let mut plans = plans().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut plans = plans()
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let plan = plans.get_mut(name)?;
         plan.seen += 1;
         if plan.pass.is_some_and(|pass| plan.seen != pass) {

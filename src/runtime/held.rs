@@ -1,5 +1,5 @@
-//! Files that are held open and must stay the ones that their names lead to: what is written to a file that was deleted or
-//! replaced is written where no start will ever look.
+//! Files that are held open and must stay the ones that their names lead to: what is written to a
+//! file that was deleted or replaced is written where no start will ever look.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +22,11 @@ impl HeldFile {
     /// When there is none.
     pub fn at(path: &Path) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: meta.dev(), inode: meta.ino() })
+        Ok(Self {
+            path: path.to_owned(),
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
     }
 
     /// Is it still there, under its name?
@@ -30,7 +34,12 @@ impl HeldFile {
     /// # Errors
     /// What has become of it.
     pub fn check(&self) -> io::Result<()> {
-        let gone = |what: &str| io::Error::new(io::ErrorKind::NotFound, format!("{} {what}", self.path.display()));
+        let gone = |what: &str| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} {what}", self.path.display()),
+            )
+        };
         let meta = match std::fs::metadata(&self.path) {
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -41,25 +50,36 @@ impl HeldFile {
         if (meta.dev(), meta.ino()) != (self.device, self.inode) {
             return Err(gone("was replaced by another file while it was in use"));
         }
-        // A directory has links of its own; a file that somebody has linked elsewhere is still ours.
-        if meta.nlink() == 0 { Err(gone("was deleted while it was in use")) } else { Ok(()) }
+        // A directory has links of its own; a file that somebody has linked elsewhere is still
+        // ours.
+        if meta.nlink() == 0 {
+            Err(gone("was deleted while it was in use"))
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// The files that a process writes to, by what they are for; whoever opens one puts it here, and the writer of the database looks at
-/// them all with each commit.
+/// The files that a process writes to, by what they are for; whoever opens one puts it here, and
+/// the writer of the database looks at them all with each commit.
 #[derive(Clone, Debug, Default)]
 pub struct HeldFiles(Arc<Mutex<BTreeMap<&'static str, HeldFile>>>);
 
 impl HeldFiles {
     /// From now on this is the file of this role.
     pub fn hold(&self, role: &'static str, file: HeldFile) {
-        self.0.lock().expect("no holder of this lock can panic").insert(role, file);
+        self.0
+            .lock()
+            .expect("no holder of this lock can panic")
+            .insert(role, file);
     }
 
     /// The file of this role is written no more.
     pub fn release(&self, role: &'static str) {
-        self.0.lock().expect("no holder of this lock can panic").remove(role);
+        self.0
+            .lock()
+            .expect("no holder of this lock can panic")
+            .remove(role);
     }
 
     /// Are all of them still there, under their names?

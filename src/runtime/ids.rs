@@ -34,7 +34,10 @@ impl RunIds {
         let mut random = [0u8; 10];
         random[..8].copy_from_slice(&word().to_be_bytes());
         random[8..].copy_from_slice(&word().to_be_bytes()[..2]);
-        RunId(Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &random).into_uuid())
+        RunId(
+            Builder::from_unix_timestamp_millis(u64::try_from(now.0).unwrap_or(0), &random)
+                .into_uuid(),
+        )
     }
 }
 

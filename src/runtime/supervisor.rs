@@ -1,5 +1,6 @@
 //! Lifetimes. A task ends in one of four named ways; a restartable actor is begun afresh within its
-//! budget, anything else that ends by itself takes the process down, which recovers by the ordinary start.
+//! budget, anything else that ends by itself takes the process down, which recovers by the ordinary
+//! start.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -44,7 +45,9 @@ impl StageError {
             StageError::Store(_) => Exit::Io,
             StageError::Refused(_) => Exit::NoPermission,
             StageError::Venue(_) => Exit::Unavailable,
-            StageError::Gone(_) | StageError::Lost(_) | StageError::Contradiction(_) => Exit::Software,
+            StageError::Gone(_) | StageError::Lost(_) | StageError::Contradiction(_) => {
+                Exit::Software
+            }
         }
     }
 }
@@ -69,7 +72,8 @@ impl Ended {
     }
 }
 
-/// A stage that owns its ports and can be begun again after it failed: `run` starts from fresh state.
+/// A stage that owns its ports and can be begun again after it failed: `run` starts from fresh
+/// state.
 pub trait Actor: Send + 'static {
     /// Works until `stop`, the end of its input, or an error.
     fn run(&mut self, stop: Stop) -> impl Future<Output = Result<(), StageError>> + Send;
@@ -89,11 +93,19 @@ pub struct RestartPolicy {
 impl RestartPolicy {
     /// For market, account and decision: three in a minute, then the process exits.
     pub fn restartable(freeze: Duration) -> Self {
-        Self { most: 3, window: Duration::from_secs(60), backoff: Duration::from_millis(200), freeze }
+        Self {
+            most: 3,
+            window: Duration::from_secs(60),
+            backoff: Duration::from_millis(200),
+            freeze,
+        }
     }
     /// For writer, executor, tracker and gate.
     pub fn critical(freeze: Duration) -> Self {
-        Self { most: 0, ..Self::restartable(freeze) }
+        Self {
+            most: 0,
+            ..Self::restartable(freeze)
+        }
     }
 }
 
@@ -111,7 +123,8 @@ impl Supervisor {
             loop {
                 let ended = once(&mut actor, &beat, policy.freeze, stop.clone()).await;
                 // While stopping, a neighbour that has gone before us is the normal end.
-                let gone = matches!(ended, Ended::Failed(StageError::Gone(_))) && stop.is_cancelled();
+                let gone =
+                    matches!(ended, Ended::Failed(StageError::Gone(_))) && stop.is_cancelled();
                 let ended = if gone { Ended::Finished } else { ended };
                 if matches!(ended, Ended::Finished) || stop.is_cancelled() {
                     beat.retire();
@@ -133,13 +146,19 @@ impl Supervisor {
     }
 
     /// Starts an actor that carries its own beat.
-    pub fn start_with<A: Actor>(&mut self, actor: A, beat: impl Fn(&A) -> Beat, policy: RestartPolicy, stop: &Stop) {
+    pub fn start_with<A: Actor>(
+        &mut self,
+        actor: A,
+        beat: impl Fn(&A) -> Beat,
+        policy: RestartPolicy,
+        stop: &Stop,
+    ) {
         let beat = beat(&actor);
         self.start(actor, beat, policy, stop.clone());
     }
 
-    /// Runs until `stop` or until something ends by itself; then lets the rest drain for `grace` and
-    /// names whoever is late.
+    /// Runs until `stop` or until something ends by itself; then lets the rest drain for `grace`
+    /// and names whoever is late.
     pub async fn run(mut self, stop: Stop, grace: Duration) -> Exit {
         let mut exit = Exit::Ok;
         tokio::select! {
@@ -168,9 +187,16 @@ impl Supervisor {
         let drained = tokio::time::timeout(grace, async {
             while let Some(ended) = self.tasks.join_next().await {
                 match ended {
-                    Ok((name, Ended::Finished)) => info!(actor = name, event = "actor_finished", "stopped"),
+                    Ok((name, Ended::Finished)) => {
+                        info!(actor = name, event = "actor_finished", "stopped")
+                    }
                     Ok((name, how)) => {
-                        warn!(actor = name, event = "actor_ended", ?how, "stopped in disorder");
+                        warn!(
+                            actor = name,
+                            event = "actor_ended",
+                            ?how,
+                            "stopped in disorder"
+                        );
                         exit = exit.worse(how.exit());
                     }
                     Err(error) => warn!(%error, "a task was lost while stopping"),

@@ -1,6 +1,7 @@
-//! Intervals by the stationary block bootstrap: Politis and Romano, "The Stationary Bootstrap", JASA 89, 1994, with the
-//! block length of Politis and White, "Automatic Block-Length Selection for the Dependent Bootstrap", Econometric Reviews 23,
-//! 2004, as corrected by Patton, Politis and White, 2009.
+//! Intervals by the stationary block bootstrap: Politis and Romano, "The Stationary Bootstrap",
+//! JASA 89, 1994, with the block length of Politis and White, "Automatic Block-Length Selection for
+//! the Dependent Bootstrap", Econometric Reviews 23, 2004, as corrected by Patton, Politis and
+//! White, 2009.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -15,7 +16,8 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The mean block length at which a stationary bootstrap of this series is best; at least 1, at most `min(3·√n, n/3)`.
+/// The mean block length at which a stationary bootstrap of this series is best; at least 1, at
+/// most `min(3·√n, n/3)`.
 pub fn block_length(series: &[f64]) -> f64 {
     let n = series.len();
     if n < 8 {
@@ -24,7 +26,8 @@ pub fn block_length(series: &[f64]) -> f64 {
     let size = n as f64;
     let mean = series.iter().sum::<f64>() / size;
     let off: Vec<f64> = series.iter().map(|value| value - mean).collect();
-    let covariance = |lag: usize| off.iter().zip(&off[lag..]).map(|(a, b)| a * b).sum::<f64>() / size;
+    let covariance =
+        |lag: usize| off.iter().zip(&off[lag..]).map(|(a, b)| a * b).sum::<f64>() / size;
     let zero = covariance(0);
     if zero <= 0.0 {
         return 1.0;
@@ -32,14 +35,23 @@ pub fn block_length(series: &[f64]) -> f64 {
     let run = 5.max(size.log10().floor() as usize);
     let most = ((size.sqrt().ceil() as usize) + run).min(n - 1);
     let band = 2.0 * (size.log10() / size).sqrt();
-    let quiet: Vec<bool> = (1..=most).map(|lag| (covariance(lag) / zero).abs() < band).collect();
+    let quiet: Vec<bool> = (1..=most)
+        .map(|lag| (covariance(lag) / zero).abs() < band)
+        .collect();
     // The first lag from which so many in a row are nothing; else the last that is something.
-    let first = quiet.windows(run.min(quiet.len())).position(|window| window.iter().all(|q| *q)).map(|at| at + 1);
+    let first = quiet
+        .windows(run.min(quiet.len()))
+        .position(|window| window.iter().all(|q| *q))
+        .map(|at| at + 1);
     let last = first.unwrap_or_else(|| quiet.iter().rposition(|q| !q).map_or(1, |at| at + 1));
     let reach = (2 * last.max(1)).min(most);
     let taper = |lag: usize| {
         let share = lag as f64 / reach as f64;
-        if share <= 0.5 { 1.0 } else { 2.0 * (1.0 - share) }
+        if share <= 0.5 {
+            1.0
+        } else {
+            2.0 * (1.0 - share)
+        }
     };
     let (mut g, mut spectrum) = (0.0, zero);
     for lag in 1..=reach {
@@ -63,7 +75,11 @@ pub fn intervals<const K: usize>(
     let value = statistics(series);
     let n = series.len();
     if n < 2 || samples == 0 {
-        return value.map(|value| Interval { low: f64::NAN, value, high: f64::NAN });
+        return value.map(|value| Interval {
+            low: f64::NAN,
+            value,
+            high: f64::NAN,
+        });
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // A block ends with this probability after each value.
@@ -90,7 +106,11 @@ pub fn intervals<const K: usize>(
     value.map(|value| {
         found[at].sort_by(f64::total_cmp);
         let tail = (1.0 - level) / 2.0;
-        let of = Interval { low: quantile(&found[at], tail), value, high: quantile(&found[at], 1.0 - tail) };
+        let of = Interval {
+            low: quantile(&found[at], tail),
+            value,
+            high: quantile(&found[at], 1.0 - tail),
+        };
         at += 1;
         of
     })
@@ -101,7 +121,8 @@ mod tests {
     #![allow(clippy::float_cmp)] // what is exact is compared exactly
     use super::*;
 
-    /// An autoregressive series over a linear congruential generator, as the published implementations were fed.
+    /// An autoregressive series over a linear congruential generator, as the published
+    /// implementations were fed.
     fn series(n: usize, phi: f64) -> Vec<f64> {
         let (mut state, mut last): (u64, Option<f64>) = (12_345, None);
         (0..n)
@@ -125,9 +146,16 @@ mod tests {
             (1000, 0.9, 25.325_077_028_523_4),
         ] {
             let found = block_length(&series(n, phi));
-            assert!((found - expected).abs() < 1e-9, "{n} {phi}: {found} is not {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{n} {phi}: {found} is not {expected}"
+            );
         }
-        assert_eq!(block_length(&series(250, 0.0)), 1.0, "0.91, and no block is shorter than one");
+        assert_eq!(
+            block_length(&series(250, 0.0)),
+            1.0,
+            "0.91, and no block is shorter than one"
+        );
     }
 
     #[test]
@@ -143,8 +171,12 @@ mod tests {
                 found.low <= truth && truth <= found.high
             })
             .count();
-        // Of short series that hang together a block bootstrap is known to promise somewhat too much.
-        assert!((150..=195).contains(&hits), "{hits} of 200, 180 would be right");
+        // Of short series that hang together a block bootstrap is known to promise somewhat too
+        // much.
+        assert!(
+            (150..=195).contains(&hits),
+            "{hits} of 200, 180 would be right"
+        );
         let once = intervals(&all[..100], mean, (50, 0.9, 7));
         assert_eq!(once, intervals(&all[..100], mean, (50, 0.9, 7)));
         assert_ne!(once, intervals(&all[..100], mean, (50, 0.9, 8)));

@@ -1,4 +1,5 @@
-//! Statistics of returns: what a track record is worth, and how much of it may be luck. Pure, in floats.
+//! Statistics of returns: what a track record is worth, and how much of it may be luck. Pure, in
+//! floats.
 //!
 //! Returns are simple returns per period (day or bar). A year has 365 days: crypto has no holidays.
 

@@ -1,6 +1,7 @@
 //! What a run earned, and what it took to earn it.
 //!
-//! `r` are returns per period, `n` their number, `P` periods a year (365 days; of bars as many as a year of 365 days has).
+//! `r` are returns per period, `n` their number, `P` periods a year (365 days; of bars as many as a
+//! year of 365 days has).
 //!
 //! | figure | formula | source |
 //! | --- | --- | --- |
@@ -127,8 +128,16 @@ pub fn performance(curve: &Curve<'_>, trips: &[Trip], value: f64) -> Performance
     let bars_per_year = YEAR_MS / curve.bar_ms as f64;
     let days = by_day(curve.at, curve.equity);
     let by_days = days.len() >= 20;
-    let returns = if by_days { changes(curve.start, &days) } else { changes(curve.start, curve.equity) };
-    let (period, per_year) = if by_days { ("day", 365.0) } else { ("bar", bars_per_year) };
+    let returns = if by_days {
+        changes(curve.start, &days)
+    } else {
+        changes(curve.start, curve.equity)
+    };
+    let (period, per_year) = if by_days {
+        ("day", 365.0)
+    } else {
+        ("bar", bars_per_year)
+    };
     let moments = Moments::of(&returns);
     let first_price = curve.first_price;
     let market = match by_days {
@@ -138,17 +147,27 @@ pub fn performance(curve: &Curve<'_>, trips: &[Trip], value: f64) -> Performance
     let end = curve.equity.last().copied().unwrap_or(curve.start);
     let years = curve.years;
     let total_return = end / curve.start - 1.0;
-    let cagr = (years >= 1.0 / 365.0 && end > 0.0).then(|| (end / curve.start).powf(1.0 / years) - 1.0);
+    let cagr =
+        (years >= 1.0 / 365.0 && end > 0.0).then(|| (end / curve.start).powf(1.0 / years) - 1.0);
     let (max_drawdown, max_drawdown_days) = drawdown(curve);
-    let down = (returns.iter().map(|r| r.min(0.0).powi(2)).sum::<f64>() / returns.len().max(1) as f64).sqrt();
-    let (gains, losses) = returns.iter().fold((0.0, 0.0), |(up, down), r| (up + r.max(0.0), down - r.min(0.0)));
+    let down = (returns.iter().map(|r| r.min(0.0).powi(2)).sum::<f64>()
+        / returns.len().max(1) as f64)
+        .sqrt();
+    let (gains, losses) = returns.iter().fold((0.0, 0.0), |(up, down), r| {
+        (up + r.max(0.0), down - r.min(0.0))
+    });
     let mut sorted = returns.clone();
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (quantile(&sorted, 0.05), quantile(&sorted, 0.95));
     let tail: Vec<f64> = sorted.iter().copied().take_while(|r| *r <= low).collect();
     let (alpha, beta) = against(&returns, &market, per_year).unzip();
     let mean_equity = curve.equity.iter().sum::<f64>() / curve.equity.len().max(1) as f64;
-    let invested = curve.exposure.iter().zip(curve.equity).filter(|(_, e)| **e > 0.0).map(|(x, e)| x / e);
+    let invested = curve
+        .exposure
+        .iter()
+        .zip(curve.equity)
+        .filter(|(_, e)| **e > 0.0)
+        .map(|(x, e)| x / e);
     let annual = per_year.sqrt();
     Performance {
         period,
@@ -159,14 +178,21 @@ pub fn performance(curve: &Curve<'_>, trips: &[Trip], value: f64) -> Performance
         cagr,
         volatility: moments.deviation * annual,
         sharpe: moments.sharpe() * annual,
-        sharpe_bars: Moments::of(&changes(curve.start, curve.equity)).sharpe() * bars_per_year.sqrt(),
+        sharpe_bars: Moments::of(&changes(curve.start, curve.equity)).sharpe()
+            * bars_per_year.sqrt(),
         sortino: (down > 0.0).then(|| moments.mean / down * annual),
-        calmar: cagr.filter(|_| max_drawdown > 0.0).map(|cagr| cagr / max_drawdown),
+        calmar: cagr
+            .filter(|_| max_drawdown > 0.0)
+            .map(|cagr| cagr / max_drawdown),
         omega: (losses > 0.0).then(|| gains / losses),
         max_drawdown,
         max_drawdown_days,
         exposure: invested.sum::<f64>() / curve.equity.len().max(1) as f64,
-        turnover: if years > 0.0 && mean_equity > 0.0 { value / mean_equity / years } else { 0.0 },
+        turnover: if years > 0.0 && mean_equity > 0.0 {
+            value / mean_equity / years
+        } else {
+            0.0
+        },
         skew: moments.skew,
         kurtosis: moments.kurtosis,
         var_95: (-low).max(0.0),
@@ -176,7 +202,8 @@ pub fn performance(curve: &Curve<'_>, trips: &[Trip], value: f64) -> Performance
         beta,
         buy_and_hold: curve.benchmark.last().copied().unwrap_or(f64::NAN) / first_price - 1.0,
         psr: super::probabilistic(&moments, 0.0),
-        min_track_record_days: super::min_track_record(&moments, 0.0, 0.95).map(|n| n / per_year * 365.0),
+        min_track_record_days: super::min_track_record(&moments, 0.0, 0.95)
+            .map(|n| n / per_year * 365.0),
         trades: trade_stats(trips),
         returns,
     }
@@ -197,7 +224,10 @@ fn changes(start: f64, values: &[f64]) -> Vec<f64> {
 fn by_day(at: &[i64], values: &[f64]) -> Vec<f64> {
     let day = |at: i64| (at - 1).div_euclid(DAY_MS);
     let last = |i: usize| i + 1 == at.len() || day(at[i]) != day(at[i + 1]);
-    (0..at.len()).filter(|i| last(*i)).map(|i| values[i]).collect()
+    (0..at.len())
+        .filter(|i| last(*i))
+        .map(|i| values[i])
+        .collect()
 }
 
 /// The deepest fall from a peak, as a share of it, and the longest time below one, in days.
@@ -223,7 +253,11 @@ fn against(returns: &[f64], market: &[f64], per_year: f64) -> Option<(f64, f64)>
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
     let (own, theirs) = (mean(returns), mean(market));
-    let covariance: f64 = returns.iter().zip(market).map(|(r, b)| (r - own) * (b - theirs)).sum();
+    let covariance: f64 = returns
+        .iter()
+        .zip(market)
+        .map(|(r, b)| (r - own) * (b - theirs))
+        .sum();
     let variance: f64 = market.iter().map(|b| (b - theirs).powi(2)).sum();
     let beta = (variance > 0.0).then(|| covariance / variance)?;
     Some(((own - beta * theirs) * per_year, beta))
@@ -231,8 +265,16 @@ fn against(returns: &[f64], market: &[f64], per_year: f64) -> Option<(f64, f64)>
 
 fn trade_stats(trips: &[Trip]) -> TradeStats {
     let trades = trips.len();
-    let gains: Vec<f64> = trips.iter().map(|t| t.profit).filter(|p| *p > 0.0).collect();
-    let losses: Vec<f64> = trips.iter().map(|t| t.profit).filter(|p| *p <= 0.0).collect();
+    let gains: Vec<f64> = trips
+        .iter()
+        .map(|t| t.profit)
+        .filter(|p| *p > 0.0)
+        .collect();
+    let losses: Vec<f64> = trips
+        .iter()
+        .map(|t| t.profit)
+        .filter(|p| *p <= 0.0)
+        .collect();
     let (won, lost): (f64, f64) = (gains.iter().sum(), -losses.iter().sum::<f64>());
     let mean = |sum: f64, n: usize| (n > 0).then(|| sum / n as f64);
     TradeStats {
@@ -243,7 +285,13 @@ fn trade_stats(trips: &[Trip]) -> TradeStats {
         expectancy: mean(won - lost, trades),
         average_win: mean(won, gains.len()),
         average_loss: mean(-lost, losses.len()),
-        average_hours: mean(trips.iter().map(|t| (t.closed - t.opened) as f64 / 3_600_000.0).sum(), trades),
+        average_hours: mean(
+            trips
+                .iter()
+                .map(|t| (t.closed - t.opened) as f64 / 3_600_000.0)
+                .sum(),
+            trades,
+        ),
         best_share: (won > 0.0).then(|| gains.iter().copied().fold(0.0, f64::max) / won),
     }
 }
@@ -259,13 +307,24 @@ mod tests {
         let exposure: Vec<f64> = equity.iter().map(|e| e / 2.0).collect();
         let first_price = benchmark[0];
         let years = equity.len() as f64 / 365.0;
-        let curve =
-            Curve { start: 100.0, at: &at, equity, exposure: &exposure, first_price, benchmark, bar_ms: DAY_MS, years };
+        let curve = Curve {
+            start: 100.0,
+            at: &at,
+            equity,
+            exposure: &exposure,
+            first_price,
+            benchmark,
+            bar_ms: DAY_MS,
+            years,
+        };
         performance(&curve, trips, 1000.0)
     }
 
     fn near(value: f64, expected: f64) {
-        assert!((value - expected).abs() < 1e-12 * expected.abs().max(1.0), "{value} is not {expected}");
+        assert!(
+            (value - expected).abs() < 1e-12 * expected.abs().max(1.0),
+            "{value} is not {expected}"
+        );
     }
 
     #[test]
@@ -274,11 +333,17 @@ mod tests {
         let p = of(&[110.0, 88.0, 110.0, 110.0], &[50.0, 40.0, 50.0, 50.0], &[]);
         near(p.total_return, 0.1);
         near(p.cagr.unwrap(), 1.1f64.powf(365.0 / 4.0) - 1.0);
-        let squares: f64 = [0.0625f64, -0.2375, 0.2125, -0.0375].map(|d| d * d).iter().sum();
+        let squares: f64 = [0.0625f64, -0.2375, 0.2125, -0.0375]
+            .map(|d| d * d)
+            .iter()
+            .sum();
         let s = (squares / 3.0).sqrt();
         near(p.volatility, s * 365f64.sqrt());
         near(p.sharpe, 0.0375 / s * 365f64.sqrt());
-        near(p.sortino.unwrap(), 0.0375 / (0.04f64 / 4.0).sqrt() * 365f64.sqrt());
+        near(
+            p.sortino.unwrap(),
+            0.0375 / (0.04f64 / 4.0).sqrt() * 365f64.sqrt(),
+        );
         near(p.omega.unwrap(), 0.35 / 0.2);
         near(p.max_drawdown, 0.2);
         near(p.max_drawdown_days, 1.0);
@@ -291,8 +356,12 @@ mod tests {
         near(p.tail_ratio.unwrap(), (0.1 + 0.85 * 0.15) / 0.17);
         // The market's: 0, −20 %, +25 %, 0.
         let b = [0.0, -0.2, 0.25, 0.0];
-        let (own, market) = ([0.1, -0.2, 0.25, 0.0].map(|r| r - 0.0375), b.map(|r| r - 0.0125));
-        let beta = own.iter().zip(&market).map(|(a, b)| a * b).sum::<f64>() / market.iter().map(|b| b * b).sum::<f64>();
+        let (own, market) = (
+            [0.1, -0.2, 0.25, 0.0].map(|r| r - 0.0375),
+            b.map(|r| r - 0.0125),
+        );
+        let beta = own.iter().zip(&market).map(|(a, b)| a * b).sum::<f64>()
+            / market.iter().map(|b| b * b).sum::<f64>();
         near(p.beta.unwrap(), beta);
         near(p.alpha.unwrap(), (0.0375 - beta * 0.0125) * 365.0);
         assert_eq!(p.period, "bar", "four days are too few to judge by days");
@@ -311,10 +380,18 @@ mod tests {
             exit: 1.0,
             open: false,
         };
-        let t = of(&[100.0], &[1.0], &[trip(30.0), trip(-10.0), trip(10.0), trip(-10.0)]).trades;
+        let t = of(
+            &[100.0],
+            &[1.0],
+            &[trip(30.0), trip(-10.0), trip(10.0), trip(-10.0)],
+        )
+        .trades;
         assert_eq!((t.trades, t.wins, t.hit_rate), (4, 2, Some(0.5)));
         assert_eq!((t.profit_factor, t.expectancy), (Some(2.0), Some(5.0)));
-        assert_eq!((t.average_win, t.average_loss, t.average_hours), (Some(20.0), Some(-10.0), Some(2.0)));
+        assert_eq!(
+            (t.average_win, t.average_loss, t.average_hours),
+            (Some(20.0), Some(-10.0), Some(2.0))
+        );
         assert_eq!(t.best_share, Some(0.75));
     }
 

@@ -58,21 +58,41 @@ impl Chains {
         let mut heads = HashMap::new();
         for table in CHAINED {
             let head: Option<Vec<u8>> = db
-                .prepare(&format!("SELECT value FROM meta WHERE key = 'head:{table}'"))
+                .prepare(&format!(
+                    "SELECT value FROM meta WHERE key = 'head:{table}'"
+                ))
                 .and_then(|mut q| q.query_row([], |row| row.get::<_, String>(0)))
                 .map(|hex| data_encoding::HEXLOWER.decode(hex.as_bytes()).ok())
-                .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(error) })
+                .or_else(|error| {
+                    if error == rusqlite::Error::QueryReturnedNoRows {
+                        Ok(None)
+                    } else {
+                        Err(error)
+                    }
+                })
                 .map_err(StoreError::sql("reading the head of a hash chain"))?;
             if let Some(Ok(head)) = head.map(<[u8; 32]>::try_from) {
                 heads.insert(table, head);
             }
         }
         let commits = db
-            .query_row("SELECT value FROM meta WHERE key = 'commits'", [], |row| row.get::<_, String>(0))
+            .query_row("SELECT value FROM meta WHERE key = 'commits'", [], |row| {
+                row.get::<_, String>(0)
+            })
             .map(|text| text.parse().unwrap_or(0))
-            .or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) })
+            .or_else(|error| {
+                if error == rusqlite::Error::QueryReturnedNoRows {
+                    Ok(0)
+                } else {
+                    Err(error)
+                }
+            })
             .map_err(StoreError::sql("reading how many transactions there were"))?;
-        Ok(Self { heads, commits, ..Self::default() })
+        Ok(Self {
+            heads,
+            commits,
+            ..Self::default()
+        })
     }
 
     /// One more transaction: its number.
@@ -98,7 +118,10 @@ impl Chains {
 
     /// Every head there is, as (table, hex).
     pub(super) fn heads(&self) -> Vec<(&'static str, String)> {
-        self.heads.iter().map(|(table, head)| (*table, data_encoding::HEXLOWER.encode(head))).collect()
+        self.heads
+            .iter()
+            .map(|(table, head)| (*table, data_encoding::HEXLOWER.encode(head)))
+            .collect()
     }
 
     /// Appends a row of these fields to the table's chain.
@@ -119,6 +142,9 @@ impl Chains {
     /// Heads that moved, as (table, hex), to be kept with the batch that moved them.
     pub(super) fn take_moved(&mut self) -> Vec<(&'static str, String)> {
         let moved = std::mem::take(&mut self.moved);
-        moved.into_iter().map(|table| (table, data_encoding::HEXLOWER.encode(&self.heads[table]))).collect()
+        moved
+            .into_iter()
+            .map(|table| (table, data_encoding::HEXLOWER.encode(&self.heads[table])))
+            .collect()
     }
 }

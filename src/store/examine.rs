@@ -1,4 +1,5 @@
-//! Is the database that is there the record that this directory has seen? Looked at before a start does anything else.
+//! Is the database that is there the record that this directory has seen? Looked at before a start
+//! does anything else.
 
 use std::path::Path;
 
@@ -41,7 +42,10 @@ pub fn examine(dir: &Path) -> Result<Found, StoreError> {
     let path = StateDir::trading_db(dir);
     let there = open(&path)?;
     let itself = there.as_ref().map(itself).transpose()?.flatten();
-    let lost = |what: String| StoreError::Lost { path: path.display().to_string(), what };
+    let lost = |what: String| StoreError::Lost {
+        path: path.display().to_string(),
+        what,
+    };
     let (sheet, db, itself) = match (manifest, there, itself) {
         (None, _, None) => return Ok(Found::Fresh),
         (None, _, Some(itself)) if itself.manifested => {
@@ -57,16 +61,22 @@ pub fn examine(dir: &Path) -> Result<Found, StoreError> {
         (Some(sheet), Some(db), Some(itself)) => (sheet, db, itself),
     };
     if sheet.database.as_deref() != Some(itself.epoch.as_str()) {
-        return Err(lost("it is not the database that was in use here".to_owned()));
+        return Err(lost(
+            "it is not the database that was in use here".to_owned(),
+        ));
     }
     if itself.commits < sheet.commits {
         let behind = sheet.commits - itself.commits;
-        return Err(lost(format!("it is older than what was seen here, by {behind} transactions at least")));
+        return Err(lost(format!(
+            "it is older than what was seen here, by {behind} transactions at least"
+        )));
     }
     for (table, head) in &sheet.heads {
         let known = CHAINED.iter().find(|known| *known == table);
         if let Some(table) = known.filter(|table| !has_head(&db, table, head)) {
-            return Err(lost(format!("rows of {table} that were seen here are not in it")));
+            return Err(lost(format!(
+                "rows of {table} that were seen here are not in it"
+            )));
         }
     }
     Ok(Found::Known(sheet))
@@ -77,15 +87,23 @@ fn open(path: &Path) -> Result<Option<Connection>, StoreError> {
     match std::fs::metadata(path) {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StoreError::Io { path: path.display().to_string(), source }),
+        Err(source) => {
+            return Err(StoreError::Io {
+                path: path.display().to_string(),
+                source,
+            });
+        }
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map(Some).map_err(StoreError::sql("opening the database"))
+    Connection::open_with_flags(path, flags)
+        .map(Some)
+        .map_err(StoreError::sql("opening the database"))
 }
 
 /// What the database says of itself; `None`: it has no tables.
 fn itself(db: &Connection) -> Result<Option<Itself>, StoreError> {
-    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta')";
+    let exists =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta')";
     let has_meta: bool = match db.query_row(exists, [], |row| row.get(0)) {
         Ok(has) => has,
         Err(error) => return unreadable(db, error),
@@ -94,17 +112,23 @@ fn itself(db: &Connection) -> Result<Option<Itself>, StoreError> {
         return Ok(None);
     }
     let value = |key: &str| -> Result<Option<String>, StoreError> {
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-            .optional()
-            .map_err(StoreError::sql("reading whose database this is"))
+        db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(StoreError::sql("reading whose database this is"))
     };
     // Made, and not stamped yet: its first start was cut off before it could do anything.
-    let Some(epoch) = value("install_epoch")? else { return Ok(None) };
+    let Some(epoch) = value("install_epoch")? else {
+        return Ok(None);
+    };
     Ok(Some(Itself {
         epoch,
         mode: value("mode")?.unwrap_or_default(),
         uid: value("uid")?.unwrap_or_default(),
-        commits: value("commits")?.and_then(|text| text.parse().ok()).unwrap_or(0),
+        commits: value("commits")?
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0),
         manifested: value("manifest")?.is_some(),
     }))
 }
@@ -114,43 +138,68 @@ fn unreadable(db: &Connection, error: rusqlite::Error) -> Result<Option<Itself>,
     let path = db.path().unwrap_or_default().to_owned();
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-            Err(StoreError::Damaged { path, detail: error.to_string() })
+            Err(StoreError::Damaged {
+                path,
+                detail: error.to_string(),
+            })
         }
-        // A rollback journal waits to be played back: the database died while it was being made, before it had anything to
-        // remember.
+        // A rollback journal waits to be played back: the database died while it was being made,
+        // before it had anything to remember.
         Some(rusqlite::ErrorCode::ReadOnly) => Ok(None),
-        _ => Err(StoreError::Sql { what: "reading whose database this is", source: error }),
+        _ => Err(StoreError::Sql {
+            what: "reading whose database this is",
+            source: error,
+        }),
     }
 }
 
 /// Has the table a row of this hash? Newest first: a head is a second old at most.
 fn has_head(db: &Connection, table: &str, head: &str) -> bool {
-    let Ok(hash) = data_encoding::HEXLOWER.decode(head.as_bytes()) else { return false };
-    let kept =
-        db.query_row(&format!("SELECT value FROM meta WHERE key = 'head:{table}'"), [], |row| row.get::<_, String>(0));
+    let Ok(hash) = data_encoding::HEXLOWER.decode(head.as_bytes()) else {
+        return false;
+    };
+    let kept = db.query_row(
+        &format!("SELECT value FROM meta WHERE key = 'head:{table}'"),
+        [],
+        |row| row.get::<_, String>(0),
+    );
     if kept.is_ok_and(|kept| kept == head) {
         return true;
     }
-    let found = db.query_row(&format!("SELECT 1 FROM {table} WHERE row_hash = ?1 LIMIT 1"), [hash], |_| Ok(()));
+    let found = db.query_row(
+        &format!("SELECT 1 FROM {table} WHERE row_hash = ?1 LIMIT 1"),
+        [hash],
+        |_| Ok(()),
+    );
     found.is_ok()
 }
 
 /// What is latched, as the database has it.
 pub(super) fn latched(db: &Connection) -> rusqlite::Result<Vec<Latched>> {
     let mut out = Vec::new();
-    let row = |name: String, why: String, since_ms: i64| Latched { name, why, since_ms };
-    let mut restrictions =
-        db.prepare_cached("SELECT scope, cause, why, since_ms FROM restrictions ORDER BY scope, cause")?;
+    let row = |name: String, why: String, since_ms: i64| Latched {
+        name,
+        why,
+        since_ms,
+    };
+    let mut restrictions = db.prepare_cached(
+        "SELECT scope, cause, why, since_ms FROM restrictions ORDER BY scope, cause",
+    )?;
     let mut rows = restrictions.query([])?;
     while let Some(r) = rows.next()? {
         let (scope, cause): (String, String) = (r.get(0)?, r.get(1)?);
         out.push(row(format!("{scope}/{cause}"), r.get(2)?, r.get(3)?));
     }
-    let mut halts = db.prepare_cached("SELECT kind, subject, why, opened_ms FROM halts ORDER BY kind, subject")?;
+    let mut halts = db
+        .prepare_cached("SELECT kind, subject, why, opened_ms FROM halts ORDER BY kind, subject")?;
     let mut rows = halts.query([])?;
     while let Some(r) = rows.next()? {
         let (kind, subject): (String, String) = (r.get(0)?, r.get(1)?);
-        let name = if subject.is_empty() { kind } else { format!("{kind}:{subject}") };
+        let name = if subject.is_empty() {
+            kind
+        } else {
+            format!("{kind}:{subject}")
+        };
         out.push(row(name, r.get(2)?, r.get(3)?));
     }
     Ok(out)
@@ -170,8 +219,8 @@ pub struct Adoption {
     pub latched: Vec<Latched>,
 }
 
-/// A person says that what is in a held directory is its record from now on. Names of orders change with it, so that none is used
-/// twice, and the next start is halted.
+/// A person says that what is in a held directory is its record from now on. Names of orders change
+/// with it, so that none is used twice, and the next start is halted.
 ///
 /// # Errors
 /// When the database is damaged or the directory cannot be written.
@@ -183,19 +232,46 @@ pub fn adopt(dir: &Path, why: &str) -> Result<Adoption, StoreError> {
     drop(there);
     if itself.is_some() {
         let epoch = uuid::Uuid::new_v4().to_string();
-        let db =
-            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                .map_err(StoreError::sql("opening the database"))?;
-        db.execute_batch("PRAGMA synchronous = FULL;").map_err(StoreError::sql("opening the database"))?;
-        db.execute("UPDATE meta SET value = ?1 WHERE key = 'install_epoch'", [epoch])
-            .map_err(StoreError::sql("giving the database a new name"))?;
+        let db = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(StoreError::sql("opening the database"))?;
+        db.execute_batch("PRAGMA synchronous = FULL;")
+            .map_err(StoreError::sql("opening the database"))?;
+        db.execute(
+            "UPDATE meta SET value = ?1 WHERE key = 'install_epoch'",
+            [epoch],
+        )
+        .map_err(StoreError::sql("giving the database a new name"))?;
     }
     let mut latched = before.latches.clone();
-    latched.extend(before.halt.map(|why| Latched { name: "halt".to_owned(), why, since_ms: 0 }));
+    latched.extend(before.halt.map(|why| Latched {
+        name: "halt".to_owned(),
+        why,
+        since_ms: 0,
+    }));
     let names: Vec<&str> = latched.iter().map(|latch| latch.name.as_str()).collect();
-    let were = if names.is_empty() { String::new() } else { format!("; latched before: {}", names.join(", ")) };
-    let halt = Some(format!("the record was adopted: {why}{were}").chars().take(400).collect());
-    let sheet = Sheet { halt, adopted: true, seq: 0, ..before };
+    let were = if names.is_empty() {
+        String::new()
+    } else {
+        format!("; latched before: {}", names.join(", "))
+    };
+    let halt = Some(
+        format!("the record was adopted: {why}{were}")
+            .chars()
+            .take(400)
+            .collect(),
+    );
+    let sheet = Sheet {
+        halt,
+        adopted: true,
+        seq: 0,
+        ..before
+    };
     drop(Manifest::create(dir, sheet)?);
-    Ok(Adoption { database: itself.is_some(), latched })
+    Ok(Adoption {
+        database: itself.is_some(),
+        latched,
+    })
 }

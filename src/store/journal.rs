@@ -70,7 +70,10 @@ impl Journal {
     /// # Errors
     /// When the writer is gone.
     pub async fn post(&self, record: Record) -> Result<(), StageError> {
-        self.tx.send(Entry { record, ack: None }).await.map_err(|_| gone())
+        self.tx
+            .send(Entry { record, ack: None })
+            .await
+            .map_err(|_| gone())
     }
 
     /// Writes an intent ahead of its order. `None`: this client order id was used before.
@@ -85,10 +88,22 @@ impl Journal {
     ) -> Result<Option<IntentReceipt>, StageError> {
         let cl_ord_id = intent.cl_ord_id.clone();
         if sabotage::breaks(Promise::P1) {
-            self.post(Record::Intent { intent, expires_at, at }).await?;
+            self.post(Record::Intent {
+                intent,
+                expires_at,
+                at,
+            })
+            .await?;
             return Ok(Some(IntentReceipt { cl_ord_id }));
         }
-        match self.ask(Record::Intent { intent, expires_at, at }).await? {
+        match self
+            .ask(Record::Intent {
+                intent,
+                expires_at,
+                at,
+            })
+            .await?
+        {
             Ack::Durable => Ok(Some(IntentReceipt { cl_ord_id })),
             Ack::Duplicate => Ok(None),
             Ack::Failed(why) => Err(StageError::Store(why)),
@@ -112,7 +127,13 @@ impl Journal {
 
     async fn ask(&self, record: Record) -> Result<Ack, StageError> {
         let (ack, answer) = oneshot::channel();
-        self.tx.send(Entry { record, ack: Some(ack) }).await.map_err(|_| gone())?;
+        self.tx
+            .send(Entry {
+                record,
+                ack: Some(ack),
+            })
+            .await
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }

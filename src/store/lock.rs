@@ -7,19 +7,24 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
-/// A state directory we hold. The kernel lets go of the lock when the process ends, however it ends.
+/// A state directory we hold. The kernel lets go of the lock when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
     _lock: File,
-    /// The lock that counts: the file can be removed and made anew by anybody, the directory they would look for it in not.
+    /// The lock that counts: the file can be removed and made anew by anybody, the directory they
+    /// would look for it in not.
     _dir: File,
 }
 
 impl StateDir {
     /// Makes the directory (mode 0700) if need be and takes its lock.
     pub fn hold(path: &Path) -> Result<Self, StoreError> {
-        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        let io = |source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        };
         Self::make(path)?;
         let file = Self::lock_file(path);
         let dir = File::open(path).map_err(io)?;
@@ -36,14 +41,25 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 drop(lock.read_to_string(&mut pid));
-                let holder = if pid.trim().is_empty() { String::new() } else { format!(" (pid {})", pid.trim()) };
-                return Err(StoreError::Locked { path: path.display().to_string(), holder });
+                let holder = if pid.trim().is_empty() {
+                    String::new()
+                } else {
+                    format!(" (pid {})", pid.trim())
+                };
+                return Err(StoreError::Locked {
+                    path: path.display().to_string(),
+                    holder,
+                });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock, _dir: dir })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+            _dir: dir,
+        })
     }
 
     /// Where SIGUSR1 leaves its marks.
@@ -58,8 +74,15 @@ impl StateDir {
 
     /// Makes the directory, mode 0700, if need be; nobody holds it by that.
     pub fn make(path: &Path) -> Result<(), StoreError> {
-        let io = |source| StoreError::Io { path: path.display().to_string(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)
+        let io = |source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io)
     }
 
     /// The directory.
@@ -97,10 +120,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = StateDir::hold(dir.path()).unwrap();
         let refused = StateDir::hold(dir.path()).unwrap_err();
-        assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains(&format!("pid {}", std::process::id())),
+            "{refused}"
+        );
         // Whoever removes the file makes no room for himself.
         std::fs::remove_file(StateDir::lock_file(dir.path())).unwrap();
-        assert!(matches!(StateDir::hold(dir.path()), Err(StoreError::Locked { .. })));
+        assert!(matches!(
+            StateDir::hold(dir.path()),
+            Err(StoreError::Locked { .. })
+        ));
         drop(held);
         StateDir::hold(dir.path()).unwrap();
     }

@@ -1,9 +1,10 @@
-//! What a state directory has seen, kept outside the database: whose it is, how far its record has come, and what is latched.
-//! A database that is missing, empty, older or another one is found by it before anything is sent; a record that is gone is no
-//! first start.
+//! What a state directory has seen, kept outside the database: whose it is, how far its record has
+//! come, and what is latched. A database that is missing, empty, older or another one is found by
+//! it before anything is sent; a record that is gone is no first start.
 //!
-//! The file is made once at its full size and held open. It has two sheets that are written in turn, in place, each with its
-//! own checksum: a torn write leaves the other one, and a latch needs no descriptor, no space and no new file.
+//! The file is made once at its full size and held open. It has two sheets that are written in
+//! turn, in place, each with its own checksum: a torn write leaves the other one, and a latch needs
+//! no descriptor, no space and no new file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -85,7 +86,10 @@ impl Manifest {
     /// When it cannot be read, or neither sheet is whole.
     pub fn open(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = Self::path(dir);
-        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        let io = |source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        };
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -109,7 +113,10 @@ impl Manifest {
     /// When it cannot be written.
     pub fn create(dir: &Path, sheet: Sheet) -> Result<Self, StoreError> {
         let path = Self::path(dir);
-        let io = |source| StoreError::Io { path: path.display().to_string(), source };
+        let io = |source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        };
         let fresh = path.with_extension("new");
         let file = OpenOptions::new()
             .read(true)
@@ -129,8 +136,17 @@ impl Manifest {
     }
 
     fn over(path: PathBuf, file: File, sheet: Sheet) -> Self {
-        let state = State { written: sheet.clone(), sheet, failed: None };
-        Self { path, file, state: Mutex::new(state), out: Mutex::new(Vec::with_capacity(SHEET)) }
+        let state = State {
+            written: sheet.clone(),
+            sheet,
+            failed: None,
+        };
+        Self {
+            path,
+            file,
+            state: Mutex::new(state),
+            out: Mutex::new(Vec::with_capacity(SHEET)),
+        }
     }
 
     /// What it says now.
@@ -143,7 +159,11 @@ impl Manifest {
         let mut state = self.state();
         state.sheet.commits = commits;
         state.sheet.run = run.or_else(|| state.sheet.run.take());
-        state.sheet.heads.extend(heads.into_iter().map(|(table, head)| (table.to_owned(), head)));
+        state.sheet.heads.extend(
+            heads
+                .into_iter()
+                .map(|(table, head)| (table.to_owned(), head)),
+        );
     }
 
     /// Writes what is latched, durable on return.
@@ -201,13 +221,18 @@ impl Manifest {
         };
         out.clear();
         serde_json::to_writer(&mut *out, &sheet).map_err(io::Error::other)?;
-        let head = format!("{} {:08}\n", data_encoding::HEXLOWER.encode(&Sha256::digest(&*out)), out.len());
+        let head = format!(
+            "{} {:08}\n",
+            data_encoding::HEXLOWER.encode(&Sha256::digest(&*out)),
+            out.len()
+        );
         if head.len() + out.len() > SHEET {
             return Err(io::Error::other("the manifest's sheet is full"));
         }
         out.splice(0..0, head.bytes());
         out.resize(SHEET, b'\n');
-        self.file.write_all_at(&out, SHEET as u64 * (sheet.seq % 2))?;
+        self.file
+            .write_all_at(&out, SHEET as u64 * (sheet.seq % 2))?;
         self.file.sync_data()
     }
 
@@ -229,7 +254,9 @@ fn read(file: &File) -> io::Result<Option<Sheet>> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
             Err(error) => return Err(error),
         }
-        if let Some(sheet) = whole(&bytes).filter(|sheet| newest.as_ref().is_none_or(|n| sheet.seq > n.seq)) {
+        if let Some(sheet) =
+            whole(&bytes).filter(|sheet| newest.as_ref().is_none_or(|n| sheet.seq > n.seq))
+        {
             newest = Some(sheet);
         }
     }
@@ -250,7 +277,12 @@ mod tests {
     use super::*;
 
     fn sheet() -> Sheet {
-        Sheet { database: Some("e".into()), mode: "sim".into(), uid: "1".into(), ..Sheet::default() }
+        Sheet {
+            database: Some("e".into()),
+            mode: "sim".into(),
+            uid: "1".into(),
+            ..Sheet::default()
+        }
     }
 
     #[test]
@@ -259,14 +291,28 @@ mod tests {
         assert!(Manifest::open(dir.path()).unwrap().is_none());
         let manifest = Manifest::create(dir.path(), sheet()).unwrap();
         manifest.note(7, Some("run".into()), vec![("fills", "ab".into())]);
-        assert_eq!(Manifest::peek(dir.path()).unwrap().commits, 0, "noted, and not written");
+        assert_eq!(
+            Manifest::peek(dir.path()).unwrap().commits,
+            0,
+            "noted, and not written"
+        );
         manifest.flush();
-        let latch = Latched { name: "instrument:A/x".into(), why: "w".repeat(500), since_ms: 5 };
+        let latch = Latched {
+            name: "instrument:A/x".into(),
+            why: "w".repeat(500),
+            since_ms: 5,
+        };
         manifest.latch(vec![latch; 100]).unwrap();
         drop(manifest);
         let again = Manifest::open(dir.path()).unwrap().unwrap().sheet();
-        assert_eq!((again.seq, again.commits, again.run.as_deref()), (3, 7, Some("run")));
-        assert_eq!((again.latches.len(), again.latches[0].why.len()), (LATCHES, WHY));
+        assert_eq!(
+            (again.seq, again.commits, again.run.as_deref()),
+            (3, 7, Some("run"))
+        );
+        assert_eq!(
+            (again.latches.len(), again.latches[0].why.len()),
+            (LATCHES, WHY)
+        );
         assert_eq!(again.heads["fills"], "ab");
     }
 
@@ -279,23 +325,46 @@ mod tests {
             manifest.flush();
         }
         let newest = Manifest::peek(dir.path()).unwrap();
-        let file = OpenOptions::new().write(true).open(Manifest::path(dir.path())).unwrap();
-        file.write_all_at(b"torn", SHEET as u64 * (newest.seq % 2) + 80).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(Manifest::path(dir.path()))
+            .unwrap();
+        file.write_all_at(b"torn", SHEET as u64 * (newest.seq % 2) + 80)
+            .unwrap();
         let left = Manifest::peek(dir.path()).unwrap();
         assert_eq!((left.seq, left.commits), (newest.seq - 1, 2));
-        file.write_all_at(b"torn", SHEET as u64 * (left.seq % 2) + 80).unwrap();
-        assert!(matches!(Manifest::open(dir.path()), Err(StoreError::Lost { .. })));
+        file.write_all_at(b"torn", SHEET as u64 * (left.seq % 2) + 80)
+            .unwrap();
+        assert!(matches!(
+            Manifest::open(dir.path()),
+            Err(StoreError::Lost { .. })
+        ));
     }
 
     #[test]
     fn a_latched_kill_takes_over_the_halt_that_waited() {
         let dir = tempfile::tempdir().unwrap();
         let manifest = Manifest::create(dir.path(), sheet()).unwrap();
-        manifest.change(|sheet| sheet.halt = Some("why".into())).unwrap();
-        let other = Latched { name: "system/drawdown".into(), why: String::new(), since_ms: 0 };
+        manifest
+            .change(|sheet| sheet.halt = Some("why".into()))
+            .unwrap();
+        let other = Latched {
+            name: "system/drawdown".into(),
+            why: String::new(),
+            since_ms: 0,
+        };
         manifest.latch(vec![other]).unwrap();
-        assert_eq!(Manifest::peek(dir.path()).unwrap().halt.as_deref(), Some("why"));
-        manifest.latch(vec![Latched { name: KILLED.into(), why: String::new(), since_ms: 0 }]).unwrap();
+        assert_eq!(
+            Manifest::peek(dir.path()).unwrap().halt.as_deref(),
+            Some("why")
+        );
+        manifest
+            .latch(vec![Latched {
+                name: KILLED.into(),
+                why: String::new(),
+                since_ms: 0,
+            }])
+            .unwrap();
         assert_eq!(Manifest::peek(dir.path()).unwrap().halt, None);
     }
 }

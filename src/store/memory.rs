@@ -1,5 +1,6 @@
-//! A store for simulations: the same schema, statements and start in memory, written by a task instead of a thread. What
-//! was committed outlives a simulated crash; what waited in the queue does not. Not in a release build.
+//! A store for simulations: the same schema, statements and start in memory, written by a task
+//! instead of a thread. What was committed outlives a simulated crash; what waited in the queue
+//! does not. Not in a release build.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,11 +32,20 @@ pub struct MemoryWriter {
 impl MemoryStore {
     /// A new one, with the newest schema.
     pub fn new(stamp: &Stamp, install_epoch: &str) -> Result<Self, StoreError> {
-        let mut db = Connection::open_in_memory().map_err(StoreError::sql("opening a database in memory"))?;
+        let mut db = Connection::open_in_memory()
+            .map_err(StoreError::sql("opening a database in memory"))?;
         db.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
             .map_err(StoreError::sql("opening a database in memory"))?;
-        prepare_trading(&mut db, std::path::Path::new(":memory:"), stamp, install_epoch, 0)?;
-        Ok(Self { db: Arc::new(Mutex::new(db)) })
+        prepare_trading(
+            &mut db,
+            std::path::Path::new(":memory:"),
+            stamp,
+            install_epoch,
+            0,
+        )?;
+        Ok(Self {
+            db: Arc::new(Mutex::new(db)),
+        })
     }
 
     /// What a start is told.
@@ -47,7 +57,17 @@ impl MemoryStore {
     pub fn journal(&self) -> Result<(Journal, MemoryWriter), StoreError> {
         let (tx, inbox) = mpsc::channel(2048);
         let chains = Chains::load(&self.db())?;
-        Ok((Journal { tx, held: HeldFiles::default() }, MemoryWriter { db: Arc::clone(&self.db), chains, inbox }))
+        Ok((
+            Journal {
+                tx,
+                held: HeldFiles::default(),
+            },
+            MemoryWriter {
+                db: Arc::clone(&self.db),
+                chains,
+                inbox,
+            },
+        ))
     }
 
     /// The connection, to look at what was committed.
@@ -57,7 +77,8 @@ impl MemoryStore {
 }
 
 impl MemoryWriter {
-    /// Commits what waits, batch after batch, each taking as long as `commit` says; ends with the last journal.
+    /// Commits what waits, batch after batch, each taking as long as `commit` says; ends with the
+    /// last journal.
     pub async fn serve(mut self, mut commit: impl FnMut() -> Duration) -> Result<(), String> {
         while let Some(first) = self.inbox.recv().await {
             let mut batch = vec![first];
@@ -83,7 +104,11 @@ impl MemoryWriter {
                 }
             };
             for (index, entry) in batch.into_iter().enumerate() {
-                let ack = if duplicates.contains(&index) { Ack::Duplicate } else { Ack::Durable };
+                let ack = if duplicates.contains(&index) {
+                    Ack::Duplicate
+                } else {
+                    Ack::Durable
+                };
                 drop(entry.ack.map(|tx| tx.send(ack)));
             }
         }

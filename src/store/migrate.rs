@@ -24,24 +24,65 @@ struct Migration {
 }
 
 const TRADING: &[Migration] = &[
-    Migration { version: 1, name: "init", sql: include_str!("../../migrations/0001_init.sql") },
-    Migration { version: 2, name: "order_truth", sql: include_str!("../../migrations/0002_order_truth.sql") },
-    Migration { version: 3, name: "risk", sql: include_str!("../../migrations/0003_risk.sql") },
-    Migration { version: 4, name: "models", sql: include_str!("../../migrations/0004_models.sql") },
-    Migration { version: 5, name: "rules", sql: include_str!("../../migrations/0005_rules.sql") },
-    Migration { version: 6, name: "guards", sql: include_str!("../../migrations/0006_guards.sql") },
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../../migrations/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "order_truth",
+        sql: include_str!("../../migrations/0002_order_truth.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "risk",
+        sql: include_str!("../../migrations/0003_risk.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "models",
+        sql: include_str!("../../migrations/0004_models.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "rules",
+        sql: include_str!("../../migrations/0005_rules.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "guards",
+        sql: include_str!("../../migrations/0006_guards.sql"),
+    },
 ];
 const RESEARCH: &[Migration] = &[
-    Migration { version: 1, name: "init", sql: include_str!("../../migrations/research/0001_init.sql") },
-    Migration { version: 2, name: "batches", sql: include_str!("../../migrations/research/0002_batches.sql") },
-    Migration { version: 3, name: "replies", sql: include_str!("../../migrations/research/0003_replies.sql") },
-    Migration { version: 4, name: "reply_times", sql: include_str!("../../migrations/research/0004_reply_times.sql") },
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../../migrations/research/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "batches",
+        sql: include_str!("../../migrations/research/0002_batches.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "replies",
+        sql: include_str!("../../migrations/research/0003_replies.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "reply_times",
+        sql: include_str!("../../migrations/research/0004_reply_times.sql"),
+    },
 ];
 
 /// Pages of the log after which a commit folds it back into the database.
 const FOLD_AT: i32 = 1000;
 
-/// Somebody else who folds the log back, or reads what is in it, is no error: it is done with a later commit.
+/// Somebody else who folds the log back, or reads what is in it, is no error: it is done with a
+/// later commit.
 pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> {
     let is_busy = |error: &rusqlite::Error| {
         matches!(
@@ -52,8 +93,8 @@ pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> 
     folded.or_else(|error| if is_busy(&error) { Ok(()) } else { Err(error) })
 }
 
-/// Pages that a connection keeps in memory, in KiB. Both databases are written at their ends, a few pages at a time; candles that
-/// are read for a backtest are read once.
+/// Pages that a connection keeps in memory, in KiB. Both databases are written at their ends, a few
+/// pages at a time; candles that are read for a backtest are read once.
 const TRADING_CACHE: u32 = 1024;
 const RESEARCH_CACHE: u32 = 256;
 /// How long a connection waits for another's write.
@@ -66,12 +107,23 @@ pub(super) fn open_trading(
     install_epoch: &str,
     now_ms: i64,
 ) -> Result<Connection, StoreError> {
-    let synchronous = if sabotage::breaks(Promise::Sync) { "NORMAL" } else { "FULL" };
+    let synchronous = if sabotage::breaks(Promise::Sync) {
+        "NORMAL"
+    } else {
+        "FULL"
+    };
     let mut db = open(path, synchronous, TRADING_CACHE)?;
     examine(&db, path)?;
     prepare_trading(&mut db, path, stamp, install_epoch, now_ms)?;
-    // In place of SQLite's own, which says nothing when the log cannot be folded back: any error of the disk ends us.
-    db.wal_hook(Some(|wal, pages| if pages < FOLD_AT { Ok(()) } else { unless_busy(wal.checkpoint()) }));
+    // In place of SQLite's own, which says nothing when the log cannot be folded back: any error of
+    // the disk ends us.
+    db.wal_hook(Some(|wal, pages| {
+        if pages < FOLD_AT {
+            Ok(())
+        } else {
+            unless_busy(wal.checkpoint())
+        }
+    }));
     Ok(db)
 }
 
@@ -84,9 +136,14 @@ pub(super) fn prepare_trading(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     migrate(db, path, TRADING, now_ms)?;
-    for (what, key, ours) in [("mode", "mode", &stamp.mode), ("account", "uid", &stamp.uid)] {
+    for (what, key, ours) in [
+        ("mode", "mode", &stamp.mode),
+        ("account", "uid", &stamp.uid),
+    ] {
         let theirs: Option<String> = db
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(StoreError::sql("reading whose database this is"))?;
         match theirs {
@@ -100,13 +157,19 @@ pub(super) fn prepare_trading(
             }
             Some(_) => {}
             None => {
-                db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![key, ours])
-                    .map_err(StoreError::sql("stamping the database"))?;
+                db.execute(
+                    "INSERT INTO meta (key, value) VALUES (?1, ?2)",
+                    params![key, ours],
+                )
+                .map_err(StoreError::sql("stamping the database"))?;
             }
         }
     }
-    db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('install_epoch', ?1)", [install_epoch])
-        .map_err(StoreError::sql("stamping the database"))?;
+    db.execute(
+        "INSERT OR IGNORE INTO meta (key, value) VALUES ('install_epoch', ?1)",
+        [install_epoch],
+    )
+    .map_err(StoreError::sql("stamping the database"))?;
     Ok(())
 }
 
@@ -119,39 +182,62 @@ pub(super) fn open_research(path: &Path, now_ms: i64) -> Result<Connection, Stor
 
 fn open(path: &Path, synchronous: &str, cache_kib: u32) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < 3_051_003 {
-        return Err(StoreError::OldSqlite { found: rusqlite::version().to_owned() });
+        return Err(StoreError::OldSqlite {
+            found: rusqlite::version().to_owned(),
+        });
     }
-    // Made by us first, so that only the owner can read it; SQLite gives its side files the same mode.
+    // Made by us first, so that only the owner can read it; SQLite gives its side files the same
+    // mode.
     std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening the database"))?;
+        .map_err(|source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)
+        .map_err(StoreError::sql("opening the database"))?;
     let pragmas = format!(
         "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 1000;
          PRAGMA cell_size_check = ON; PRAGMA cache_size = -{cache_kib};"
     );
-    let damaged = |detail: String| StoreError::Damaged { path: path.display().to_string(), detail };
-    db.execute_batch(&pragmas).map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
-        _ => StoreError::Sql { what: "opening the database", source: error },
-    })?;
+    let damaged = |detail: String| StoreError::Damaged {
+        path: path.display().to_string(),
+        detail,
+    };
+    db.execute_batch(&pragmas)
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                damaged(error.to_string())
+            }
+            _ => StoreError::Sql {
+                what: "opening the database",
+                source: error,
+            },
+        })?;
     Ok(db)
 }
 
-/// Reads all of it once: a page that is damaged is found now and not in the middle of something. Of what can be fetched again
-/// (research.db, which may be large) each page is only looked at when it is read.
+/// Reads all of it once: a page that is damaged is found now and not in the middle of something. Of
+/// what can be fetched again (research.db, which may be large) each page is only looked at when it
+/// is read.
 fn examine(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    let verdict: String =
-        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).unwrap_or_else(|error| error.to_string());
+    let verdict: String = db
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .unwrap_or_else(|error| error.to_string());
     match verdict.as_str() {
         "ok" => Ok(()),
-        _ => Err(StoreError::Damaged { path: path.display().to_string(), detail: verdict }),
+        _ => Err(StoreError::Damaged {
+            path: path.display().to_string(),
+            detail: verdict,
+        }),
     }
 }
 
@@ -159,7 +245,12 @@ fn checksum(sql: &str) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(sql))
 }
 
-fn migrate(db: &mut Connection, path: &Path, migrations: &[Migration], now_ms: i64) -> Result<(), StoreError> {
+fn migrate(
+    db: &mut Connection,
+    path: &Path,
+    migrations: &[Migration],
+    now_ms: i64,
+) -> Result<(), StoreError> {
     db.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
             version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_ms INTEGER NOT NULL
@@ -168,30 +259,54 @@ fn migrate(db: &mut Connection, path: &Path, migrations: &[Migration], now_ms: i
     .map_err(StoreError::sql("preparing migrations"))?;
     let known = migrations.last().map_or(0, |m| m.version);
     let found: i64 = db
-        .query_row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", [], |row| row.get(0))
+        .query_row(
+            "SELECT COALESCE(MAX(version), 0) FROM schema_migrations",
+            [],
+            |row| row.get(0),
+        )
         .map_err(StoreError::sql("reading the schema's version"))?;
     if found > known {
-        return Err(StoreError::Future { path: path.display().to_string(), found, known });
+        return Err(StoreError::Future {
+            path: path.display().to_string(),
+            found,
+            known,
+        });
     }
     for migration in migrations {
         let applied: Option<String> = db
-            .query_row("SELECT sha256 FROM schema_migrations WHERE version = ?1", [migration.version], |row| row.get(0))
+            .query_row(
+                "SELECT sha256 FROM schema_migrations WHERE version = ?1",
+                [migration.version],
+                |row| row.get(0),
+            )
             .optional()
             .map_err(StoreError::sql("reading migrations"))?;
         match applied {
             Some(sum) if sum == checksum(migration.sql) => {}
             Some(_) => {
-                return Err(StoreError::Checksum { path: path.display().to_string(), version: migration.version });
+                return Err(StoreError::Checksum {
+                    path: path.display().to_string(),
+                    version: migration.version,
+                });
             }
             None => {
-                let tx = db.transaction().map_err(StoreError::sql("beginning a migration"))?;
-                tx.execute_batch(migration.sql).map_err(StoreError::sql("applying a migration"))?;
+                let tx = db
+                    .transaction()
+                    .map_err(StoreError::sql("beginning a migration"))?;
+                tx.execute_batch(migration.sql)
+                    .map_err(StoreError::sql("applying a migration"))?;
                 tx.execute(
                     "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
-                    params![migration.version, migration.name, checksum(migration.sql), now_ms],
+                    params![
+                        migration.version,
+                        migration.name,
+                        checksum(migration.sql),
+                        now_ms
+                    ],
                 )
                 .map_err(StoreError::sql("recording a migration"))?;
-                tx.commit().map_err(StoreError::sql("committing a migration"))?;
+                tx.commit()
+                    .map_err(StoreError::sql("committing a migration"))?;
             }
         }
     }
@@ -203,7 +318,10 @@ mod tests {
     use super::*;
 
     fn stamp(mode: &str, uid: &str) -> Stamp {
-        Stamp { mode: mode.into(), uid: uid.into() }
+        Stamp {
+            mode: mode.into(),
+            uid: uid.into(),
+        }
     }
 
     #[test]
@@ -213,14 +331,35 @@ mod tests {
         let open = |stamp: &Stamp| open_trading(&path, stamp, "e", 0);
         drop(open(&stamp("sim", "1")).unwrap());
         drop(open(&stamp("sim", "1")).unwrap());
-        assert!(matches!(open(&stamp("live", "1")), Err(StoreError::Stranger { what: "mode", .. })));
-        assert!(matches!(open(&stamp("sim", "2")), Err(StoreError::Stranger { what: "account", .. })));
+        assert!(matches!(
+            open(&stamp("live", "1")),
+            Err(StoreError::Stranger { what: "mode", .. })
+        ));
+        assert!(matches!(
+            open(&stamp("sim", "2")),
+            Err(StoreError::Stranger {
+                what: "account",
+                ..
+            })
+        ));
         let db = Connection::open(&path).unwrap();
-        db.execute("INSERT INTO schema_migrations VALUES (99, 'next', '', 0)", []).unwrap();
-        assert!(matches!(open(&stamp("sim", "1")), Err(StoreError::Future { found: 99, .. })));
-        db.execute("DELETE FROM schema_migrations WHERE version = 99", []).unwrap();
-        db.execute("UPDATE schema_migrations SET sha256 = 'x'", []).unwrap();
-        assert!(matches!(open(&stamp("sim", "1")), Err(StoreError::Checksum { version: 1, .. })));
+        db.execute(
+            "INSERT INTO schema_migrations VALUES (99, 'next', '', 0)",
+            [],
+        )
+        .unwrap();
+        assert!(matches!(
+            open(&stamp("sim", "1")),
+            Err(StoreError::Future { found: 99, .. })
+        ));
+        db.execute("DELETE FROM schema_migrations WHERE version = 99", [])
+            .unwrap();
+        db.execute("UPDATE schema_migrations SET sha256 = 'x'", [])
+            .unwrap();
+        assert!(matches!(
+            open(&stamp("sim", "1")),
+            Err(StoreError::Checksum { version: 1, .. })
+        ));
     }
 
     #[test]
@@ -235,7 +374,11 @@ mod tests {
                 panic!("what schema {version} remembers cannot be read: {error}");
             }
             let db = open_trading(&path, &stamp("sim", "1"), "e", 0).unwrap();
-            let found: i64 = db.query_row("SELECT MAX(version) FROM schema_migrations", [], |row| row.get(0)).unwrap();
+            let found: i64 = db
+                .query_row("SELECT MAX(version) FROM schema_migrations", [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
             assert_eq!(found, TRADING.len() as i64, "from {version}");
         }
     }
@@ -245,7 +388,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trading.db");
         std::fs::write(&path, vec![7u8; 8192]).unwrap();
-        assert!(matches!(open_trading(&path, &stamp("sim", "1"), "e", 0), Err(StoreError::Damaged { .. })));
+        assert!(matches!(
+            open_trading(&path, &stamp("sim", "1"), "e", 0),
+            Err(StoreError::Damaged { .. })
+        ));
     }
 
     #[test]

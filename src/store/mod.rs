@@ -27,11 +27,12 @@ pub use manifest::{Latched, Manifest, Sheet};
 pub use memory::{MemoryStore, MemoryWriter};
 pub use migrate::Stamp;
 pub use read::{
-    KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRefusal, KeptRun, Opened, OrderStory, Reader, RunStory, Table,
-    remembered,
+    KeptCall, KeptInputs, KeptOrder, KeptQuestion, KeptRefusal, KeptRun, Opened, OrderStory,
+    Reader, RunStory, Table, remembered,
 };
 pub use research::{
-    BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, StoredReply, keep_candles,
+    BatchRow, OnConflict, PeriodRow, Range, Research, RunRow, SeriesKey, SeriesRow, StoredReply,
+    keep_candles,
 };
 pub use writer::{Writer, WriterGuard};
 
@@ -41,21 +42,35 @@ use crate::exit::Exit;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{path}: {source}")]
-    Io { path: String, source: std::io::Error },
-    #[error("{path} is held by another instance{holder}; stop it first, or use another --state-dir")]
+    Io {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "{path} is held by another instance{holder}; stop it first, or use another --state-dir"
+    )]
     Locked { path: String, holder: String },
     #[error("SQLite {found} is too old: 3.51.3 is the first without the WAL-reset bug")]
     OldSqlite { found: String },
     #[error(
         "{path} was written by a newer version of this program (schema {found}, this build knows {known}); run that version, or restore an older backup"
     )]
-    Future { path: String, found: i64, known: i64 },
+    Future {
+        path: String,
+        found: i64,
+        known: i64,
+    },
     #[error(
         "{path}: migration {version} was changed after it was applied; this build and this database do not belong together"
     )]
     Checksum { path: String, version: i64 },
     #[error("{path} belongs to {what} '{theirs}', this run is '{ours}'; use another --state-dir")]
-    Stranger { path: String, what: &'static str, theirs: String, ours: String },
+    Stranger {
+        path: String,
+        what: &'static str,
+        theirs: String,
+        ours: String,
+    },
     #[error("{path} is damaged ({detail}); restore a backup: nothing was changed")]
     Damaged { path: String, detail: String },
     #[error(
@@ -65,7 +80,10 @@ pub enum StoreError {
     )]
     Lost { path: String, what: String },
     #[error("{what}: {source}")]
-    Sql { what: &'static str, source: rusqlite::Error },
+    Sql {
+        what: &'static str,
+        source: rusqlite::Error,
+    },
     #[error("no read connection: {0}")]
     Pool(String),
     #[error("a stored value cannot be read: {0}")]
@@ -77,10 +95,15 @@ impl StoreError {
     pub fn exit(&self) -> Exit {
         match self {
             StoreError::Locked { .. } => Exit::Busy,
-            StoreError::Future { .. } | StoreError::Checksum { .. } | StoreError::Stranger { .. } => Exit::Config,
+            StoreError::Future { .. }
+            | StoreError::Checksum { .. }
+            | StoreError::Stranger { .. } => Exit::Config,
             StoreError::Damaged { .. } | StoreError::Lost { .. } => Exit::Data,
             StoreError::OldSqlite { .. } => Exit::Software,
-            StoreError::Io { .. } | StoreError::Sql { .. } | StoreError::Pool(_) | StoreError::Value(_) => Exit::Io,
+            StoreError::Io { .. }
+            | StoreError::Sql { .. }
+            | StoreError::Pool(_)
+            | StoreError::Value(_) => Exit::Io,
         }
     }
 

@@ -1,13 +1,13 @@
-//! Bodies of one kind follow each other and are nearly the same: each is kept as what is different from the one before it, which is a
-//! tenth of it.
+//! Bodies of one kind follow each other and are nearly the same: each is kept as what is different
+//! from the one before it, which is a tenth of it.
 
 use std::collections::HashMap;
 use std::io;
 
 use crate::domain::inputs::Stage;
 
-/// So many bodies are told by the one before them; then one is kept whole again, so that reading any of them is a matter of
-/// milliseconds, and damage reaches so far and no further.
+/// So many bodies are told by the one before them; then one is kept whole again, so that reading
+/// any of them is a matter of milliseconds, and damage reaches so far and no further.
 const IN_A_ROW: u32 = 32;
 /// zstd's level.
 const LEVEL: i32 = 3;
@@ -43,20 +43,40 @@ pub(super) struct Packed {
 
 impl Packer {
     /// Packs the next body of a kind, which has this hash.
-    pub(super) fn pack(&mut self, kind: BodyKind, hash: [u8; 32], body: &[u8]) -> io::Result<Packed> {
-        let base = self.last.get(&kind).filter(|last| last.behind + 1 < IN_A_ROW);
+    pub(super) fn pack(
+        &mut self,
+        kind: BodyKind,
+        hash: [u8; 32],
+        body: &[u8],
+    ) -> io::Result<Packed> {
+        let base = self
+            .last
+            .get(&kind)
+            .filter(|last| last.behind + 1 < IN_A_ROW);
         let bytes = match base {
-            Some(last) => zstd::bulk::Compressor::with_dictionary(LEVEL, &last.body)?.compress(body)?,
+            Some(last) => {
+                zstd::bulk::Compressor::with_dictionary(LEVEL, &last.body)?.compress(body)?
+            }
             None => zstd::bulk::compress(body, LEVEL)?,
         };
         let (base, behind) = base.map_or((None, 0), |last| (Some(last.hash), last.behind + 1));
-        self.last.insert(kind, Last { hash, body: body.to_vec(), behind });
+        self.last.insert(
+            kind,
+            Last {
+                hash,
+                body: body.to_vec(),
+                behind,
+            },
+        );
         Ok(Packed { bytes, base })
     }
 
     /// The newest body of a kind, if it is the one with this hash.
     pub(super) fn newest(&self, kind: BodyKind, hash: [u8; 32]) -> Option<&[u8]> {
-        self.last.get(&kind).filter(|last| last.hash == hash).map(|last| &last.body[..])
+        self.last
+            .get(&kind)
+            .filter(|last| last.hash == hash)
+            .map(|last| &last.body[..])
     }
 }
 
@@ -76,13 +96,17 @@ mod tests {
     fn bodies_are_told_by_the_one_before_and_are_the_same_again() {
         let mut packer = Packer::default();
         let body = |n: u32| {
-            let rows: Vec<String> = (0..60).map(|i| format!(r#"{{"inst":"I{i}","px":"{}"}}"#, n * 7 + i)).collect();
+            let rows: Vec<String> = (0..60)
+                .map(|i| format!(r#"{{"inst":"I{i}","px":"{}"}}"#, n * 7 + i))
+                .collect();
             rows.join(",").into_bytes()
         };
         let (mut before, mut whole, mut told) = (Vec::new(), 0, 0);
         for n in 0..100u32 {
             let hash = [u8::try_from(n).unwrap(); 32];
-            let packed = packer.pack(BodyKind::Seen(Stage::Gate), hash, &body(n)).unwrap();
+            let packed = packer
+                .pack(BodyKind::Seen(Stage::Gate), hash, &body(n))
+                .unwrap();
             assert_eq!(packed.base.is_none(), n % IN_A_ROW == 0, "{n}");
             let base = packed.base.map(|base| {
                 assert_eq!(u32::from(base[0]), n - 1);
@@ -95,6 +119,12 @@ mod tests {
         }
         assert!(told / 96 < whole / 4, "{} against {}", told / 96, whole / 4);
         // Another kind begins for itself.
-        assert!(packer.pack(BodyKind::Snapshot, [0; 32], b"x").unwrap().base.is_none());
+        assert!(
+            packer
+                .pack(BodyKind::Snapshot, [0; 32], b"x")
+                .unwrap()
+                .base
+                .is_none()
+        );
     }
 }

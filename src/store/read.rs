@@ -1,4 +1,5 @@
-//! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs show.
+//! Read-only access to `trading.db`: what a start needs to take up where it was, and what verbs
+//! show.
 
 mod bodies;
 pub(super) mod decode;
@@ -20,7 +21,8 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use self::decode::{
-    ReadFail, case_of, contender_of, fill_of, instrument_of, json, order_of, run_of, stop_of, text, value,
+    ReadFail, case_of, contender_of, fill_of, instrument_of, json, order_of, run_of, stop_of, text,
+    value,
 };
 use super::StoreError;
 use crate::domain::model::ModelMemory;
@@ -28,7 +30,8 @@ use crate::domain::order::FillFacts;
 use crate::domain::record::{Adjustment, ContenderRow};
 use crate::domain::view::Guard;
 use crate::domain::{
-    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Standing, Stop, TradeId,
+    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Standing,
+    Stop, TradeId,
 };
 
 /// The body under this hash as text.
@@ -45,8 +48,8 @@ pub struct Reader {
 /// What the database remembers, for a start.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// Orders that may be alive at the venue, and the last few thousand that have ended: a late word
-    /// on one of those is not a stranger's.
+    /// Orders that may be alive at the venue, and the last few thousand that have ended: a late
+    /// word on one of those is not a stranger's.
     pub orders: Vec<Order>,
     /// All fills, in the order they were booked.
     pub fills: Vec<Fill>,
@@ -110,12 +113,14 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = super::StateDir::trading_db(dir);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let manager = SqliteConnectionManager::file(&path).with_flags(flags).with_init(|db| {
-            db.execute_batch(
+        let manager = SqliteConnectionManager::file(&path)
+            .with_flags(flags)
+            .with_init(|db| {
+                db.execute_batch(
                 "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;
                  PRAGMA cache_size = -512;",
             )
-        });
+            });
         let pool = Pool::builder()
             .max_size(2)
             .min_idle(Some(0))
@@ -130,7 +135,10 @@ impl Reader {
         what: &'static str,
         read: impl FnOnce(&rusqlite::Connection) -> Result<T, ReadFail>,
     ) -> Result<T, StoreError> {
-        let db = self.pool.get().map_err(|error| StoreError::Pool(error.to_string()))?;
+        let db = self
+            .pool
+            .get()
+            .map_err(|error| StoreError::Pool(error.to_string()))?;
         read(&db).map_err(|fail| match fail {
             ReadFail::Sql(source) => StoreError::Sql { what, source },
             ReadFail::Value(text) => StoreError::Value(text),
@@ -168,13 +176,19 @@ impl Reader {
     /// One stored value of `meta`.
     pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.with("reading meta", |db| {
-            Ok(db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?)
+            Ok(db
+                .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                    row.get(0)
+                })
+                .optional()?)
         })
     }
 
     /// `PRAGMA quick_check`: "ok", or the first thing wrong.
     pub fn quick_check(&self) -> Result<String, StoreError> {
-        self.with("checking the database", |db| Ok(db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))
+        self.with("checking the database", |db| {
+            Ok(db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?)
+        })
     }
 
     /// Orders, newest first; `open` shows only those that may be alive.
@@ -206,12 +220,20 @@ impl Reader {
     /// Our names of orders that may be alive.
     pub fn open_order_ids(&self) -> Result<std::collections::BTreeSet<String>, StoreError> {
         let open = self.orders(true, usize::MAX)?;
-        let id = open.columns.iter().position(|name| name == "order_id").unwrap_or(1);
-        Ok(open.rows.into_iter().filter_map(|row| row[id].as_str().map(str::to_owned)).collect())
+        let id = open
+            .columns
+            .iter()
+            .position(|name| name == "order_id")
+            .unwrap_or(1);
+        Ok(open
+            .rows
+            .into_iter()
+            .filter_map(|row| row[id].as_str().map(str::to_owned))
+            .collect())
     }
 
-    /// One order, its transitions with times, causes and evidence, its fills, and the stop that hangs on it with the
-    /// stop's own. `id` may be ours, the venue's, or the beginning of one.
+    /// One order, its transitions with times, causes and evidence, its fills, and the stop that
+    /// hangs on it with the stop's own. `id` may be ours, the venue's, or the beginning of one.
     pub fn order(&self, id: &str) -> Result<Option<OrderStory>, StoreError> {
         let found = self.by(
             "SELECT order_id, cl_ord_id, venue_id, parent_id, run_id, contender_id AS contender, inst_id AS inst, side,
@@ -220,7 +242,9 @@ impl Reader {
              WHERE order_id = ?1 OR venue_id = ?1 OR (LENGTH(?1) >= 6 AND SUBSTR(order_id, 1, LENGTH(?1)) = ?1) LIMIT 2",
             id,
         )?;
-        let [row] = found.rows.as_slice() else { return Ok(None) };
+        let [row] = found.rows.as_slice() else {
+            return Ok(None);
+        };
         let order_id = row[0].as_str().unwrap_or_default().to_owned();
         let events = "SELECT at_ms, from_state AS 'from', to_state AS 'to', cause, filled, average_px, evidence
             FROM order_lifecycle_events WHERE order_id = ?1 ORDER BY seq";
@@ -283,7 +307,11 @@ impl Reader {
     /// Counts and newest times, for `status` and `health`.
     pub fn summary(&self) -> Result<Table, StoreError> {
         let counted = self.with("reading rows", |db| has(db, "refusals"))?;
-        let again = if counted { "(SELECT COALESCE(SUM(again), 0) FROM refusals)" } else { "0" };
+        let again = if counted {
+            "(SELECT COALESCE(SUM(again), 0) FROM refusals)"
+        } else {
+            "0"
+        };
         self.table(
             &format!(
                 "SELECT (SELECT COUNT(*) FROM runs WHERE kind = 'cycle') AS cycles,
@@ -319,24 +347,43 @@ impl Reader {
     }
 }
 
-/// Has the database a table or view of this name? A read verb may meet a schema that its writer has not brought up to date yet.
+/// Has the database a table or view of this name? A read verb may meet a schema that its writer has
+/// not brought up to date yet.
 pub(super) fn has(db: &rusqlite::Connection, name: &str) -> Result<bool, ReadFail> {
-    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1)";
+    let known =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1)";
     Ok(db.query_row(known, [name], |row| row.get(0))?)
 }
 
-/// Where fills are read as they are believed now: a schema from before there were corrections has nothing that stands over them.
+/// Where fills are read as they are believed now: a schema from before there were corrections has
+/// nothing that stands over them.
 pub(super) fn fills_now(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
-    Ok(if has(db, "fills_now")? { "fills_now" } else { "fills" })
+    Ok(if has(db, "fills_now")? {
+        "fills_now"
+    } else {
+        "fills"
+    })
 }
 
 /// All rows of a statement.
-fn table_of(db: &rusqlite::Connection, statement: &str, values: impl rusqlite::Params) -> Result<Table, ReadFail> {
+fn table_of(
+    db: &rusqlite::Connection,
+    statement: &str,
+    values: impl rusqlite::Params,
+) -> Result<Table, ReadFail> {
     let mut query = db.prepare(statement)?;
-    let columns: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = query
+        .column_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let width = columns.len();
     let rows = query
-        .query_map(values, |row| (0..width).map(|i| row.get_ref(i).map(json)).collect::<Result<Vec<Value>, _>>())?
+        .query_map(values, |row| {
+            (0..width)
+                .map(|i| row.get_ref(i).map(json))
+                .collect::<Result<Vec<Value>, _>>()
+        })?
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Table { columns, rows })
 }
@@ -345,7 +392,10 @@ fn table_of(db: &rusqlite::Connection, statement: &str, values: impl rusqlite::P
 #[cfg(feature = "sabotage")]
 pub(super) fn read_all(db: &rusqlite::Connection) -> Result<Opened, StoreError> {
     opened(db).map_err(|fail| match fail {
-        ReadFail::Sql(source) => StoreError::Sql { what: "loading orders and fills", source },
+        ReadFail::Sql(source) => StoreError::Sql {
+            what: "loading orders and fills",
+            source,
+        },
         ReadFail::Value(text) => StoreError::Value(text),
     })
 }
@@ -359,9 +409,15 @@ pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
     let wrong = |fail: ReadFail| match fail {
         ReadFail::Sql(source) => match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                StoreError::Damaged { path: path.display().to_string(), detail: source.to_string() }
+                StoreError::Damaged {
+                    path: path.display().to_string(),
+                    detail: source.to_string(),
+                }
             }
-            _ => StoreError::Sql { what: "reading what is remembered", source },
+            _ => StoreError::Sql {
+                what: "reading what is remembered",
+                source,
+            },
         },
         ReadFail::Value(text) => StoreError::Value(text),
     };
@@ -373,12 +429,20 @@ pub fn remembered(dir: &Path) -> Result<Option<Opened>, StoreError> {
             [],
             |row| row.get(0),
         )?;
-        if current { opened(&db).map(Some) } else { Ok(None) }
+        if current {
+            opened(&db).map(Some)
+        } else {
+            Ok(None)
+        }
     };
     match read() {
-        // A rollback journal waits to be played back: the database died while it was being made, before it had anything
-        // to remember. Its writer plays it back.
-        Err(ReadFail::Sql(source)) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) => Ok(None),
+        // A rollback journal waits to be played back: the database died while it was being made,
+        // before it had anything to remember. Its writer plays it back.
+        Err(ReadFail::Sql(source))
+            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) =>
+        {
+            Ok(None)
+        }
         other => other.map_err(wrong),
     }
 }
@@ -397,7 +461,10 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         .collect::<Result<Vec<Fill>, ReadFail>>()?;
     let mut by_order: BTreeMap<&OrderId, Vec<(TradeId, FillFacts)>> = BTreeMap::new();
     for fill in &fills {
-        by_order.entry(&fill.order_id).or_default().push((fill.trade_id.clone(), FillFacts::of(fill)));
+        by_order
+            .entry(&fill.order_id)
+            .or_default()
+            .push((fill.trade_id.clone(), FillFacts::of(fill)));
     }
     let mut orders = Vec::new();
     let mut statement = tx.prepare(
@@ -432,7 +499,10 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         .map(|row| row?)
         .collect::<Result<BTreeMap<String, Stop>, ReadFail>>()?;
     let meta = |key: &str| {
-        tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+        tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()
     };
     Ok(Opened {
         bills_cursor: meta("bills_cursor")?,
@@ -476,12 +546,20 @@ fn rows<T>(
     statement: &str,
     read: impl Fn(&Row<'_>) -> Result<T, ReadFail>,
 ) -> Result<Vec<T>, ReadFail> {
-    db.prepare(statement)?.query_map([], |row| Ok(read(row)))?.map(|row| row?).collect()
+    db.prepare(statement)?
+        .query_map([], |row| Ok(read(row)))?
+        .map(|row| row?)
+        .collect()
 }
 
-/// Moves between sleeves in the order they were booked, each with how many of `fills` came before it.
-fn adjustments(db: &rusqlite::Connection, fills: usize) -> Result<Vec<(usize, Adjustment)>, ReadFail> {
-    let statement = "SELECT after_fill, contender_id, inst_id, qty, price, kind, reference, run_id, at_ms
+/// Moves between sleeves in the order they were booked, each with how many of `fills` came before
+/// it.
+fn adjustments(
+    db: &rusqlite::Connection,
+    fills: usize,
+) -> Result<Vec<(usize, Adjustment)>, ReadFail> {
+    let statement =
+        "SELECT after_fill, contender_id, inst_id, qty, price, kind, reference, run_id, at_ms
         FROM sleeve_adjustments ORDER BY id";
     rows(db, statement, |row| {
         let kind = text(row, 5)?;
@@ -492,7 +570,10 @@ fn adjustments(db: &rusqlite::Connection, fills: usize) -> Result<Vec<(usize, Ad
             inst: text(row, 2)?.as_str().into(),
             qty: value(row, 3)?,
             price: value(row, 4)?,
-            kind: kinds.into_iter().find(|k| *k == kind).ok_or(ReadFail::Value(kind))?,
+            kind: kinds
+                .into_iter()
+                .find(|k| *k == kind)
+                .ok_or(ReadFail::Value(kind))?,
             reference: text(row, 6)?,
             run_id: run_of(&text(row, 7)?)?,
             at: Ms(row.get(8)?),
@@ -503,16 +584,23 @@ fn adjustments(db: &rusqlite::Connection, fills: usize) -> Result<Vec<(usize, Ad
 }
 
 fn baselines(db: &rusqlite::Connection) -> Result<Option<BTreeMap<String, Decimal>>, ReadFail> {
-    let compared: bool =
-        db.query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'compared_ms')", [], |row| row.get(0))?;
-    let all = rows(db, "SELECT subject, amount FROM baselines", |row| Ok((text(row, 0)?, value(row, 1)?)))?;
+    let compared: bool = db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'compared_ms')",
+        [],
+        |row| row.get(0),
+    )?;
+    let all = rows(db, "SELECT subject, amount FROM baselines", |row| {
+        Ok((text(row, 0)?, value(row, 1)?))
+    })?;
     Ok(compared.then(|| all.into_iter().collect()))
 }
 
 fn funding(db: &rusqlite::Connection) -> Result<BTreeMap<InstId, Decimal>, ReadFail> {
     let mut sums: BTreeMap<InstId, Decimal> = BTreeMap::new();
     let statement = "SELECT inst_id, change FROM bills WHERE kind = '8' AND inst_id IS NOT NULL";
-    for (inst, change) in rows(db, statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
+    for (inst, change) in rows(db, statement, |row| {
+        Ok((text(row, 0)?, value::<Decimal>(row, 1)?))
+    })? {
         *sums.entry(InstId::new(inst)).or_default() += change;
     }
     Ok(sums)
@@ -521,7 +609,9 @@ fn funding(db: &rusqlite::Connection) -> Result<BTreeMap<InstId, Decimal>, ReadF
 fn bills(db: &rusqlite::Connection, which: &str) -> Result<BTreeMap<String, Decimal>, ReadFail> {
     let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
     let statement = format!("SELECT ccy, change FROM bills WHERE {which}");
-    for (ccy, change) in rows(db, &statement, |row| Ok((text(row, 0)?, value::<Decimal>(row, 1)?)))? {
+    for (ccy, change) in rows(db, &statement, |row| {
+        Ok((text(row, 0)?, value::<Decimal>(row, 1)?))
+    })? {
         *sums.entry(ccy).or_default() += change;
     }
     Ok(sums)

@@ -1,4 +1,5 @@
-//! Every statement that writes `trading.db`: one function per kind of fact; those of reconciliation in `truth`.
+//! Every statement that writes `trading.db`: one function per kind of fact; those of reconciliation
+//! in `truth`.
 
 mod model;
 mod risk;
@@ -11,7 +12,9 @@ use tracing::warn;
 
 use super::chain::{Chains, Link};
 use super::pack::BodyKind;
-use crate::domain::record::{AdoptedOrder, Allocation, Breach, ContenderRow, Proposal, Record, Transition};
+use crate::domain::record::{
+    AdoptedOrder, Allocation, Breach, ContenderRow, Proposal, Record, Transition,
+};
 use crate::domain::{AccountView, Bill, Fill, Instrument, Ms, OrderIntent, OrderState, RunId};
 
 /// Writes one fact inside the caller's transaction.
@@ -106,7 +109,10 @@ fn trading_state(
     at: Ms,
 ) -> Result<()> {
     let id = run_id.to_string();
-    let link = chains.link("trading_state_events", &[&id, scope, from, to, who, why, &at.0.to_string()]);
+    let link = chains.link(
+        "trading_state_events",
+        &[&id, scope, from, to, who, why, &at.0.to_string()],
+    );
     execute(
         db,
         "INSERT INTO trading_state_events
@@ -116,10 +122,16 @@ fn trading_state(
     )
 }
 
-/// Keeps the heads of the chains next to the rows that moved them, and counts the transaction. Returns what moved.
-pub(super) fn keep_heads(db: &Connection, chains: &mut Chains) -> Result<Vec<(&'static str, String)>> {
+/// Keeps the heads of the chains next to the rows that moved them, and counts the transaction.
+/// Returns what moved.
+pub(super) fn keep_heads(
+    db: &Connection,
+    chains: &mut Chains,
+) -> Result<Vec<(&'static str, String)>> {
     let moved = chains.take_moved();
-    moved.iter().try_for_each(|(table, head)| note(db, &format!("head:{table}"), head))?;
+    moved
+        .iter()
+        .try_for_each(|(table, head)| note(db, &format!("head:{table}"), head))?;
     note(db, "commits", &chains.next_commit().to_string())?;
     Ok(moved)
 }
@@ -142,10 +154,23 @@ fn note(db: &Connection, key: &str, value: &str) -> Result<()> {
     )
 }
 
-fn snapshot(db: &Connection, chains: &mut Chains, run_id: RunId, as_of: Ms, body: &Arc<str>) -> Result<()> {
+fn snapshot(
+    db: &Connection,
+    chains: &mut Chains,
+    run_id: RunId,
+    as_of: Ms,
+    body: &Arc<str>,
+) -> Result<()> {
     let id = run_id.to_string();
     let body_hash = model::body(db, chains, BodyKind::Snapshot, body.as_bytes())?;
-    let link = chains.link("snapshots", &[&id, &as_of.0.to_string(), &data_encoding::HEXLOWER.encode(&body_hash)]);
+    let link = chains.link(
+        "snapshots",
+        &[
+            &id,
+            &as_of.0.to_string(),
+            &data_encoding::HEXLOWER.encode(&body_hash),
+        ],
+    );
     execute(
         db,
         "INSERT INTO snapshots VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -158,7 +183,10 @@ fn spell_out(db: &Connection, chains: &Chains, run_id: RunId) -> Result<()> {
     let id = run_id.to_string();
     let sql = "SELECT body_hash FROM snapshots WHERE run_id = ?1
         AND NOT EXISTS (SELECT 1 FROM snapshot_bodies WHERE run_id = ?1)";
-    let hash = db.prepare_cached(sql)?.query_row([&id], |row| row.get::<_, [u8; 32]>(0)).optional()?;
+    let hash = db
+        .prepare_cached(sql)?
+        .query_row([&id], |row| row.get::<_, [u8; 32]>(0))
+        .optional()?;
     let Some(hash) = hash else { return Ok(()) };
     let text = match chains.packer.newest(BodyKind::Snapshot, hash) {
         Some(body) => String::from_utf8_lossy(body).into_owned(),
@@ -171,11 +199,25 @@ fn spell_out(db: &Connection, chains: &Chains, run_id: RunId) -> Result<()> {
             }
         },
     };
-    execute(db, "INSERT INTO snapshot_bodies (run_id, body) VALUES (?1, ?2)", params![id, text])
+    execute(
+        db,
+        "INSERT INTO snapshot_bodies (run_id, body) VALUES (?1, ?2)",
+        params![id, text],
+    )
 }
 
-fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Proposal) -> Result<()> {
-    let (id, target, stop) = (run_id.to_string(), p.target.map(|t| t.0), p.stop.map(|s| s.to_string()));
+fn decision(
+    db: &Connection,
+    chains: &mut Chains,
+    run_id: RunId,
+    at: Ms,
+    p: &Proposal,
+) -> Result<()> {
+    let (id, target, stop) = (
+        run_id.to_string(),
+        p.target.map(|t| t.0),
+        p.stop.map(|s| s.to_string()),
+    );
     let fields = [
         id.as_str(),
         p.contender.as_str(),
@@ -189,12 +231,28 @@ fn decision(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, p: &Pro
     execute(
         db,
         "INSERT INTO decisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![id, p.contender.as_str(), p.inst.as_str(), target, stop, p.reason, at.0, link.prev, link.row],
+        params![
+            id,
+            p.contender.as_str(),
+            p.inst.as_str(),
+            target,
+            stop,
+            p.reason,
+            at.0,
+            link.prev,
+            link.row
+        ],
     )
 }
 
 /// What says the same as the row before it, and asks for no order, is not written again.
-fn allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: &Allocation) -> Result<()> {
+fn allocation(
+    db: &Connection,
+    chains: &mut Chains,
+    run_id: RunId,
+    at: Ms,
+    row: &Allocation,
+) -> Result<()> {
     if row.cl_ord_id.is_none() && chains.allocated.is_told(run_id, at, row) {
         return Ok(());
     }
@@ -203,13 +261,22 @@ fn allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: 
 
 /// An order stands on the allocation of its run, whatever that says.
 fn spell_allocation_out(db: &Connection, chains: &mut Chains, intent: &OrderIntent) -> Result<()> {
-    match chains.allocated.untold(intent.run_id, &intent.contender, &intent.inst) {
+    match chains
+        .allocated
+        .untold(intent.run_id, &intent.contender, &intent.inst)
+    {
         Some((at, row)) => insert_allocation(db, chains, intent.run_id, at, &row),
         None => Ok(()),
     }
 }
 
-fn insert_allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms, row: &Allocation) -> Result<()> {
+fn insert_allocation(
+    db: &Connection,
+    chains: &mut Chains,
+    run_id: RunId,
+    at: Ms,
+    row: &Allocation,
+) -> Result<()> {
     chains.allocated.tell(row);
     let id = run_id.to_string();
     let (sleeve, weight) = (row.sleeve.to_string(), row.weight.to_string());
@@ -248,8 +315,24 @@ fn insert_allocation(db: &Connection, chains: &mut Chains, run_id: RunId, at: Ms
     )
 }
 
-fn order(db: &Connection, intent: &OrderIntent, state: OrderState, expires: Option<Ms>, at: Ms) -> Result<()> {
-    insert_order(db, intent, intent.cl_ord_id.as_str(), Some(intent.cl_ord_id.as_str()), None, None, state, expires, at)
+fn order(
+    db: &Connection,
+    intent: &OrderIntent,
+    state: OrderState,
+    expires: Option<Ms>,
+    at: Ms,
+) -> Result<()> {
+    insert_order(
+        db,
+        intent,
+        intent.cl_ord_id.as_str(),
+        Some(intent.cl_ord_id.as_str()),
+        None,
+        None,
+        state,
+        expires,
+        at,
+    )
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -299,7 +382,13 @@ fn insert_order(
     )
 }
 
-fn first(intent: &OrderIntent, to: OrderState, cause: &'static str, evidence: &str, at: Ms) -> Transition {
+fn first(
+    intent: &OrderIntent,
+    to: OrderState,
+    cause: &'static str,
+    evidence: &str,
+    at: Ms,
+) -> Transition {
     Transition {
         order_id: (&intent.cl_ord_id).into(),
         run_id: intent.run_id,
@@ -393,8 +482,12 @@ fn event(db: &Connection, chains: &mut Chains, step: &Transition) -> Result<()> 
 }
 
 fn fill(db: &Connection, chains: &mut Chains, f: &Fill) -> Result<()> {
-    let (run, price, qty, fee) =
-        (f.run_id.to_string(), f.price.to_string(), f.qty.to_string(), f.fee.normalize().to_string());
+    let (run, price, qty, fee) = (
+        f.run_id.to_string(),
+        f.price.to_string(),
+        f.qty.to_string(),
+        f.fee.normalize().to_string(),
+    );
     let fields = [
         f.inst.as_str(),
         f.trade_id.as_str(),
@@ -463,7 +556,10 @@ fn account(db: &Connection, run_id: RunId, view: &AccountView) -> Result<()> {
     }
     execute(db, "DELETE FROM positions", [])?;
     for p in view.positions.values() {
-        let (average, mark) = (p.average.map(|x| x.to_string()), p.mark.map(|x| x.to_string()));
+        let (average, mark) = (
+            p.average.map(|x| x.to_string()),
+            p.mark.map(|x| x.to_string()),
+        );
         let (qty, unrealised) = (p.qty.to_string(), p.unrealised.normalize().to_string());
         execute(
             db,
@@ -515,7 +611,8 @@ fn instrument(db: &Connection, i: &Instrument, at: Ms) -> Result<()> {
         crate::domain::InstState::Live => "live",
         crate::domain::InstState::Other(text) => text,
     };
-    let rules = serde_json::to_string(i).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    let rules = serde_json::to_string(i)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     execute(
         db,
         "INSERT OR REPLACE INTO instruments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -536,11 +633,20 @@ fn instrument(db: &Connection, i: &Instrument, at: Ms) -> Result<()> {
 }
 
 fn contender(db: &Connection, c: &ContenderRow, at: Ms) -> Result<()> {
-    let params = serde_json::to_string(&c.params).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    let params = serde_json::to_string(&c.params)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
     execute(
         db,
         "INSERT OR REPLACE INTO contenders VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![c.id.as_str(), c.kind, c.strategy, c.stage, c.weight.to_string(), params, at.0],
+        params![
+            c.id.as_str(),
+            c.kind,
+            c.strategy,
+            c.stage,
+            c.weight.to_string(),
+            params,
+            at.0
+        ],
     )
 }
 
@@ -555,7 +661,15 @@ fn risk_event(
     at: Ms,
 ) -> Result<()> {
     let id = run_id.to_string();
-    let fields = [id.as_str(), order.unwrap_or(""), scope, &b.code, &b.limit, &b.value, &at.0.to_string()];
+    let fields = [
+        id.as_str(),
+        order.unwrap_or(""),
+        scope,
+        &b.code,
+        &b.limit,
+        &b.value,
+        &at.0.to_string(),
+    ];
     let link = chains.link("risk_events", &fields);
     execute(
         db,

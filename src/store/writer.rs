@@ -1,12 +1,13 @@
-//! The one writer: a blocking thread that owns the write connection. It takes everything that waits,
-//! writes it in one transaction, commits at synchronous=FULL, and only then answers.
+//! The one writer: a blocking thread that owns the write connection. It takes everything that
+//! waits, writes it in one transaction, commits at synchronous=FULL, and only then answers.
 //!
 //! On any failure of the disk or the database it answers `Failed`, stops, and the process exits: a
-//! failed COMMIT may still be durable, so nothing is retried here; the next start finds out. The same when a file that it
-//! writes is not the one that is there any more: what would be acknowledged, nobody would ever find.
+//! failed COMMIT may still be durable, so nothing is retried here; the next start finds out. The
+//! same when a file that it writes is not the one that is there any more: what would be
+//! acknowledged, nobody would ever find.
 //!
-//! What is latched is in the manifest before it is acknowledged; how far the record has come follows within a second, written by
-//! a thread of its own, so that no intent waits for it.
+//! What is latched is in the manifest before it is acknowledged; how far the record has come
+//! follows within a second, written by a thread of its own, so that no intent waits for it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,15 +54,23 @@ pub struct WriterGuard {
 }
 
 impl WriterGuard {
-    /// Resolves when the thread has ended: `Ok` after all journals were dropped and all was written.
+    /// Resolves when the thread has ended: `Ok` after all journals were dropped and all was
+    /// written.
     pub async fn ended(&mut self) -> Result<(), String> {
-        (&mut self.ended).await.unwrap_or_else(|_| Err("the writer panicked".to_owned()))
+        (&mut self.ended)
+            .await
+            .unwrap_or_else(|_| Err("the writer panicked".to_owned()))
     }
 }
 
 impl Writer {
     /// Opens `trading.db` in `dir` for writing. The caller holds the directory's lock.
-    pub fn open(dir: &Path, stamp: &Stamp, install_epoch: &str, now_ms: i64) -> Result<(Self, Journal), StoreError> {
+    pub fn open(
+        dir: &Path,
+        stamp: &Stamp,
+        install_epoch: &str,
+        now_ms: i64,
+    ) -> Result<(Self, Journal), StoreError> {
         let found = examine(dir)?;
         let db = open_trading(&StateDir::trading_db(dir), stamp, install_epoch, now_ms)?;
         let chains = Chains::load(&db)?;
@@ -69,8 +78,21 @@ impl Writer {
         let held = held(dir)?;
         let (tx, inbox) = mpsc::channel(QUEUE);
         let others = HeldFiles::default();
-        let journal = Journal { tx, held: others.clone() };
-        Ok((Self { db, chains, inbox, manifest, held, others }, journal))
+        let journal = Journal {
+            tx,
+            held: others.clone(),
+        };
+        Ok((
+            Self {
+                db,
+                chains,
+                inbox,
+                manifest,
+                held,
+                others,
+            },
+            journal,
+        ))
     }
 
     /// Starts the thread.
@@ -113,13 +135,20 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            let written = write_batch(&mut self.db, &mut self.chains, &batch).map_err(|error| error.to_string());
-            let whole =
-                written.and_then(|written| self.account_for(&batch, written.heads).map(|()| written.duplicates));
+            let written = write_batch(&mut self.db, &mut self.chains, &batch)
+                .map_err(|error| error.to_string());
+            let whole = written.and_then(|written| {
+                self.account_for(&batch, written.heads)
+                    .map(|()| written.duplicates)
+            });
             match whole {
                 Ok(duplicates) => {
                     for (index, entry) in batch.drain(..).enumerate() {
-                        let ack = if duplicates.contains(&index) { Ack::Duplicate } else { Ack::Durable };
+                        let ack = if duplicates.contains(&index) {
+                            Ack::Duplicate
+                        } else {
+                            Ack::Durable
+                        };
                         // Whoever asked may have gone; the fact is on disk all the same.
                         drop(entry.ack.map(|tx| tx.send(ack)));
                     }
@@ -133,25 +162,40 @@ impl Writer {
             }
             beat.tick();
             if checkpoint.elapsed() > Duration::from_secs(60) && self.inbox.is_empty() {
-                // Idle: fold the log back so that it stays short. Busy readers make it a partial one.
-                let folded = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                // Idle: fold the log back so that it stays short. Busy readers make it a partial
+                // one.
+                let folded = self
+                    .db
+                    .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                 super::migrate::unless_busy(folded).map_err(|error| error.to_string())?;
                 checkpoint = Instant::now();
             }
         }
         self.manifest.flush();
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|e| e.to_string())
+        self.db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(|e| e.to_string())
     }
 
-    /// After a commit, and before anybody hears of it: are our files the ones that are there, and is what was latched in the
-    /// manifest?
-    fn account_for(&mut self, batch: &[Entry], heads: Vec<(&'static str, String)>) -> Result<(), String> {
-        self.held.iter().try_for_each(HeldFile::check).map_err(|error| error.to_string())?;
+    /// After a commit, and before anybody hears of it: are our files the ones that are there, and
+    /// is what was latched in the manifest?
+    fn account_for(
+        &mut self,
+        batch: &[Entry],
+        heads: Vec<(&'static str, String)>,
+    ) -> Result<(), String> {
+        self.held
+            .iter()
+            .try_for_each(HeldFile::check)
+            .map_err(|error| error.to_string())?;
         self.others.check().map_err(|error| error.to_string())?;
-        self.manifest.note(self.chains.commits(), self.chains.take_run(), heads);
+        self.manifest
+            .note(self.chains.commits(), self.chains.take_run(), heads);
         if batch.iter().any(|entry| is_latch(&entry.record)) {
             let latches = latched(&self.db).map_err(|error| error.to_string())?;
-            self.manifest.latch(latches).map_err(|error| format!("the manifest: {error}"))?;
+            self.manifest
+                .latch(latches)
+                .map_err(|error| format!("the manifest: {error}"))?;
         }
         self.manifest.failed().map_or(Ok(()), Err)
     }
@@ -160,7 +204,10 @@ impl Writer {
 /// Does this change what is latched?
 fn is_latch(record: &Record) -> bool {
     match record {
-        Record::Restricted { .. } | Record::Released { .. } | Record::Halted { .. } | Record::HaltEnded { .. } => true,
+        Record::Restricted { .. }
+        | Record::Released { .. }
+        | Record::Halted { .. }
+        | Record::HaltEnded { .. } => true,
         Record::Together(rows) => rows.iter().any(is_latch),
         _ => false,
     }
@@ -171,8 +218,12 @@ fn held(dir: &Path) -> Result<Vec<HeldFile>, StoreError> {
     let db = StateDir::trading_db(dir);
     let beside = |suffix: &str| dir.join(format!("trading.db{suffix}"));
     let must = [db, beside("-wal"), beside("-shm"), Manifest::path(dir)];
-    let at =
-        |path: &Path| HeldFile::at(path).map_err(|source| StoreError::Io { path: path.display().to_string(), source });
+    let at = |path: &Path| {
+        HeldFile::at(path).map_err(|source| StoreError::Io {
+            path: path.display().to_string(),
+            source,
+        })
+    };
     let mut held: Vec<HeldFile> = must.iter().map(|path| at(path)).collect::<Result<_, _>>()?;
     // The directory itself, by the name it was given; and the lock, if its holder wants one.
     held.push(at(dir)?);
@@ -183,8 +234,16 @@ fn held(dir: &Path) -> Result<Vec<HeldFile>, StoreError> {
 }
 
 /// The manifest of a database that has just been opened: the one that is there, or a new one.
-fn keep_manifest(dir: &Path, found: Found, db: &Connection, chains: &Chains) -> Result<Manifest, StoreError> {
-    let io = |source| StoreError::Io { path: Manifest::path(dir).display().to_string(), source };
+fn keep_manifest(
+    dir: &Path,
+    found: Found,
+    db: &Connection,
+    chains: &Chains,
+) -> Result<Manifest, StoreError> {
+    let io = |source| StoreError::Io {
+        path: Manifest::path(dir).display().to_string(),
+        source,
+    };
     let (itself, older) = (of_writer(db)?, matches!(found, Found::Older));
     let latches = latched(db).map_err(StoreError::sql("reading what is latched"))?;
     let state = |before: Sheet| Sheet {
@@ -192,7 +251,11 @@ fn keep_manifest(dir: &Path, found: Found, db: &Connection, chains: &Chains) -> 
         mode: itself.mode.clone(),
         uid: itself.uid.clone(),
         commits: chains.commits(),
-        heads: chains.heads().into_iter().map(|(table, head)| (table.to_owned(), head)).collect(),
+        heads: chains
+            .heads()
+            .into_iter()
+            .map(|(table, head)| (table.to_owned(), head))
+            .collect(),
         latches: latches.clone(),
         adopted: false,
         ..before
@@ -203,7 +266,10 @@ fn keep_manifest(dir: &Path, found: Found, db: &Connection, chains: &Chains) -> 
             let manifest = Manifest::open(dir)?;
             if let Some(manifest) = &manifest {
                 manifest.change(|now| *now = state(sheet)).map_err(io)?;
-                info!(event = "record_adopted", "what is here is the record from now on, as a person has said");
+                info!(
+                    event = "record_adopted",
+                    "what is here is the record from now on, as a person has said"
+                );
             }
             manifest
         }
@@ -258,6 +324,7 @@ pub(super) fn write_batch(
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {
     error.sqlite_extended_error_code().is_some_and(|code| {
-        code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE || code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
+            || code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
     })
 }

@@ -1,5 +1,5 @@
-//! ATR-trailing trend: bets that a new high is followed by higher ones, and gives a run as much room as the market usually
-//! moves. In on a breakout, out by a stop that trails the best close.
+//! ATR-trailing trend: bets that a new high is followed by higher ones, and gives a run as much
+//! room as the market usually moves. In on a breakout, out by a stop that trails the best close.
 
 use super::indicators::{Atr, Extremes};
 use super::stance::{STOP, Stance, by_stance, settled_wilder};
@@ -9,9 +9,27 @@ pub(super) static SPEC: Spec = Spec {
     name: "atr_trail",
     about: "Long when the close is above every high of the last `entry` bars, short (or flat on spot) below every low, out when the close is `multiple` average true ranges from the best close since. Bets that breakouts run, and lets the market's own range say when one is over.",
     params: &[
-        ParamSpec { name: "entry", default: 50.0, min: 2.0, max: 2000.0, about: "bars that are broken out of" },
-        ParamSpec { name: "period", default: 14.0, min: 2.0, max: 500.0, about: "bars of the true range" },
-        ParamSpec { name: "multiple", default: 3.0, min: 0.5, max: 20.0, about: "true ranges given back at most" },
+        ParamSpec {
+            name: "entry",
+            default: 50.0,
+            min: 2.0,
+            max: 2000.0,
+            about: "bars that are broken out of",
+        },
+        ParamSpec {
+            name: "period",
+            default: 14.0,
+            min: 2.0,
+            max: 500.0,
+            about: "bars of the true range",
+        },
+        ParamSpec {
+            name: "multiple",
+            default: 3.0,
+            min: 0.5,
+            max: 20.0,
+            about: "true ranges given back at most",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -56,7 +74,8 @@ impl Strategy for AtrTrail {
             } else if price < bottom {
                 self.stance.take(-1);
             } else {
-                self.stance.let_go(price < self.highest - room, price > self.lowest + room);
+                self.stance
+                    .let_go(price < self.highest - room, price > self.lowest + room);
             }
             if self.stance.side() != before {
                 (self.highest, self.lowest) = (price, price);

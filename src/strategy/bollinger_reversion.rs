@@ -1,4 +1,5 @@
-//! Bollinger reversion: bets that a close outside the band comes back to the middle. The other side of the breakout.
+//! Bollinger reversion: bets that a close outside the band comes back to the middle. The other side
+//! of the breakout.
 
 use super::indicators::Spread;
 use super::stance::{STOP, Stance, by_stance};
@@ -8,8 +9,20 @@ pub(super) static SPEC: Spec = Spec {
     name: "bollinger_reversion",
     about: "Buys when the close is below the lower Bollinger band, sells (or goes flat on spot) above the upper one, lets go at the middle. Bets that rare moves are overdone; loses when one is the start of a trend.",
     params: &[
-        ParamSpec { name: "period", default: 20.0, min: 3.0, max: 2000.0, about: "bars of the band" },
-        ParamSpec { name: "width", default: 2.0, min: 0.1, max: 10.0, about: "standard deviations from the middle" },
+        ParamSpec {
+            name: "period",
+            default: 20.0,
+            min: 3.0,
+            max: 2000.0,
+            about: "bars of the band",
+        },
+        ParamSpec {
+            name: "width",
+            default: 2.0,
+            min: 0.1,
+            max: 10.0,
+            about: "standard deviations from the middle",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -38,12 +51,18 @@ impl Strategy for BollingerReversion {
         self.spread.push(self.seen);
         if let Some((mean, deviation)) = self.spread.get() {
             let reach = self.width * deviation;
-            self.stance.revert(self.seen, (mean - reach, mean, mean + reach));
+            self.stance
+                .revert(self.seen, (mean - reach, mean, mean + reach));
         }
     }
     fn reason(&self, tick: f64) -> String {
         let (mean, deviation) = self.spread.get().unwrap_or((f64::NAN, f64::NAN));
-        format!("close {:.4} in {:.4} ± {:.4}", tick * self.seen, tick * mean, tick * self.width * deviation)
+        format!(
+            "close {:.4} in {:.4} ± {:.4}",
+            tick * self.seen,
+            tick * mean,
+            tick * self.width * deviation
+        )
     }
     by_stance!();
 }

@@ -1,5 +1,5 @@
-//! Buy and hold: the baseline that everything else must beat. It bets that the market as a whole goes up, and pays costs
-//! once.
+//! Buy and hold: the baseline that everything else must beat. It bets that the market as a whole
+//! goes up, and pays costs once.
 
 use super::stance::{STOP, Stance, by_stance};
 use super::{Ohlcv, Spec, Strategy};
@@ -9,7 +9,11 @@ pub(super) static SPEC: Spec = Spec {
     about: "Long from the first bar and for ever. The baseline: what cannot beat it after costs is not worth running.",
     params: &[STOP],
     validate: |_| Ok(()),
-    build: |p, long_only| Box::new(BuyAndHold { stance: Stance::new(p, 1, long_only) }),
+    build: |p, long_only| {
+        Box::new(BuyAndHold {
+            stance: Stance::new(p, 1, long_only),
+        })
+    },
 };
 
 struct BuyAndHold {

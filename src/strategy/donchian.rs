@@ -1,5 +1,5 @@
-//! Donchian breakout: bets that a price beyond everything seen for a while is the start of something.
-//! Many small losses, a few long runs.
+//! Donchian breakout: bets that a price beyond everything seen for a while is the start of
+//! something. Many small losses, a few long runs.
 
 use super::indicators::Extremes;
 use super::stance::{STOP, Stance, by_stance};
@@ -9,11 +9,29 @@ pub(super) static SPEC: Spec = Spec {
     name: "donchian",
     about: "Long when the close breaks the highest high of the last `entry` bars, short (or flat on spot) when it breaks the lowest low, out when it crosses the opposite extreme of the last `exit` bars. Bets that breakouts run.",
     params: &[
-        ParamSpec { name: "entry", default: 55.0, min: 2.0, max: 2000.0, about: "bars of the channel that is broken" },
-        ParamSpec { name: "exit", default: 20.0, min: 1.0, max: 1000.0, about: "bars of the channel that ends a run" },
+        ParamSpec {
+            name: "entry",
+            default: 55.0,
+            min: 2.0,
+            max: 2000.0,
+            about: "bars of the channel that is broken",
+        },
+        ParamSpec {
+            name: "exit",
+            default: 20.0,
+            min: 1.0,
+            max: 1000.0,
+            about: "bars of the channel that ends a run",
+        },
         STOP,
     ],
-    validate: |p| if p["exit"] <= p["entry"] { Ok(()) } else { Err("exit must not be more than entry".into()) },
+    validate: |p| {
+        if p["exit"] <= p["entry"] {
+            Ok(())
+        } else {
+            Err("exit must not be more than entry".into())
+        }
+    },
     build: |p, long_only| {
         let (entry, exit) = (whole(p, "entry"), whole(p, "exit"));
         Box::new(Donchian {
@@ -38,7 +56,9 @@ impl Strategy for Donchian {
         self.stance.tick();
         let price = bar.close;
         // Compared with the bars before this one: a bar cannot break its own high.
-        if let (Some((high, low)), Some((exit_high, exit_low))) = (self.entry.get(), self.exit.get()) {
+        if let (Some((high, low)), Some((exit_high, exit_low))) =
+            (self.entry.get(), self.exit.get())
+        {
             if price > high {
                 self.stance.take(1);
             } else if price < low {
@@ -53,7 +73,12 @@ impl Strategy for Donchian {
     }
     fn reason(&self, tick: f64) -> String {
         let (price, low, high) = self.seen;
-        format!("close {:.4} in {:.4} to {:.4}", tick * price, tick * low, tick * high)
+        format!(
+            "close {:.4} in {:.4} to {:.4}",
+            tick * price,
+            tick * low,
+            tick * high
+        )
     }
     by_stance!();
 }

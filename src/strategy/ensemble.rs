@@ -1,9 +1,10 @@
-//! Ensemble: bets that several weak opinions together are better than the best of them. Each member votes with its own
-//! defaults, scaled to one horizon.
+//! Ensemble: bets that several weak opinions together are better than the best of them. Each member
+//! votes with its own defaults, scaled to one horizon.
 
 use super::stance::{STOP, Stance};
 use super::{
-    Ohlcv, ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross, supertrend, whole,
+    Ohlcv, ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross,
+    supertrend, whole,
 };
 use crate::domain::Bps;
 
@@ -11,15 +12,36 @@ pub(super) static SPEC: Spec = Spec {
     name: "ensemble",
     about: "Long when at least `quorum` more of its six members (SMA and EMA cross, MACD, Donchian, Supertrend, RSI reversion) are long than short, short (or flat on spot) the other way round, else out. Bets that members err at different times; loses when all follow the same false move.",
     params: &[
-        ParamSpec { name: "quorum", default: 3.0, min: 1.0, max: 6.0, about: "votes by which one side must lead" },
-        ParamSpec { name: "scale", default: 1.0, min: 0.25, max: 10.0, about: "of the members' periods" },
+        ParamSpec {
+            name: "quorum",
+            default: 3.0,
+            min: 1.0,
+            max: 6.0,
+            about: "votes by which one side must lead",
+        },
+        ParamSpec {
+            name: "scale",
+            default: 1.0,
+            min: 0.25,
+            max: 10.0,
+            about: "of the members' periods",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
     build: |p, long_only| {
-        let members = MEMBERS.map(|(spec, periods)| (spec.build)(&scaled(spec, periods, p["scale"]), false));
-        let warmup = members.iter().map(|member| member.warmup()).max().unwrap_or_default();
-        Box::new(Ensemble { stance: Stance::new(p, warmup, long_only), members, quorum: whole(p, "quorum") as i32 })
+        let members =
+            MEMBERS.map(|(spec, periods)| (spec.build)(&scaled(spec, periods, p["scale"]), false));
+        let warmup = members
+            .iter()
+            .map(|member| member.warmup())
+            .max()
+            .unwrap_or_default();
+        Box::new(Ensemble {
+            stance: Stance::new(p, warmup, long_only),
+            members,
+            quorum: whole(p, "quorum") as i32,
+        })
     },
 };
 
@@ -39,7 +61,10 @@ fn scaled(spec: &Spec, periods: &[&str], scale: f64) -> Params {
         true => (p.default * scale).round().clamp(p.min, p.max),
         false => p.default,
     };
-    spec.params.iter().map(|p| (p.name.to_owned(), value(p))).collect()
+    spec.params
+        .iter()
+        .map(|p| (p.name.to_owned(), value(p)))
+        .collect()
 }
 
 struct Ensemble {
@@ -54,7 +79,10 @@ impl Ensemble {
         let mut targets = self.members.iter().map(|member| member.target());
         targets.try_fold((0, 0), |(long, short), target| {
             let target = target?;
-            Some((long + i32::from(target > Bps(0)), short + i32::from(target < Bps(0))))
+            Some((
+                long + i32::from(target > Bps(0)),
+                short + i32::from(target < Bps(0)),
+            ))
         })
     }
 }
@@ -65,10 +93,16 @@ impl Strategy for Ensemble {
     }
     fn on_bar(&mut self, bar: &Ohlcv) {
         self.stance.tick();
-        self.members.iter_mut().for_each(|member| member.on_bar(bar));
+        self.members
+            .iter_mut()
+            .for_each(|member| member.on_bar(bar));
         if let Some((long, short)) = self.votes() {
             let lead = long - short;
-            self.stance.take(if lead.abs() >= self.quorum { lead.signum() } else { 0 });
+            self.stance.take(if lead.abs() >= self.quorum {
+                lead.signum()
+            } else {
+                0
+            });
         }
     }
     fn target(&self) -> Option<Bps> {
@@ -76,7 +110,10 @@ impl Strategy for Ensemble {
     }
     fn reason(&self, _: f64) -> String {
         let (long, short) = self.votes().unwrap_or_default();
-        format!("{long} votes long, {short} short, {} of lead needed", self.quorum)
+        format!(
+            "{long} votes long, {short} short, {} of lead needed",
+            self.quorum
+        )
     }
     fn stop_distance(&self) -> f64 {
         self.stance.stop()

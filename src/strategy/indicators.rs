@@ -11,12 +11,20 @@ struct Window {
 
 impl Window {
     fn new(n: usize) -> Self {
-        Self { values: vec![0.0; n.max(1)].into(), at: 0, seen: 0 }
+        Self {
+            values: vec![0.0; n.max(1)].into(),
+            at: 0,
+            seen: 0,
+        }
     }
     /// Puts one in; the one that falls out, zero while there is room.
     fn push(&mut self, value: f64) -> f64 {
         let old = std::mem::replace(&mut self.values[self.at], value);
-        self.at = if self.at + 1 == self.values.len() { 0 } else { self.at + 1 };
+        self.at = if self.at + 1 == self.values.len() {
+            0
+        } else {
+            self.at + 1
+        };
         self.seen += 1;
         old
     }
@@ -32,8 +40,8 @@ impl Window {
     }
 }
 
-/// Mean of the last `n` values. The sum of whole numbers is exact; of others it is taken afresh each `n` values, for adding
-/// and subtracting drifts.
+/// Mean of the last `n` values. The sum of whole numbers is exact; of others it is taken afresh
+/// each `n` values, for adding and subtracting drifts.
 #[derive(Clone, Debug)]
 pub(crate) struct Sma {
     window: Window,
@@ -42,7 +50,10 @@ pub(crate) struct Sma {
 
 impl Sma {
     pub(crate) fn new(n: usize) -> Self {
-        Self { window: Window::new(n), sum: 0.0 }
+        Self {
+            window: Window::new(n),
+            sum: 0.0,
+        }
     }
     pub(crate) fn push(&mut self, value: f64) {
         self.sum += value - self.window.push(value);
@@ -57,8 +68,8 @@ impl Sma {
     pub(crate) fn len(&self) -> usize {
         self.window.values.len()
     }
-    /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of whole numbers, those that
-    /// tie do tie.
+    /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of
+    /// whole numbers, those that tie do tie.
     pub(crate) fn side_of(&self, other: &Self) -> Option<i32> {
         (self.window.is_full() && other.window.is_full()).then(|| {
             let (own, others) = (self.sum * other.window.len(), other.sum * self.window.len());
@@ -83,7 +94,12 @@ impl Ema {
     }
     /// One that begins so many values later.
     pub(crate) fn after(skip: usize, n: usize) -> Self {
-        Self { n, skip, seen: 0, value: 0.0 }
+        Self {
+            n,
+            skip,
+            seen: 0,
+            value: 0.0,
+        }
     }
     pub(crate) fn push(&mut self, value: f64) {
         self.seen += 1;
@@ -105,8 +121,8 @@ impl Ema {
     }
 }
 
-/// Appel's moving-average convergence and divergence: the fast exponential mean less the slow one, and an exponential mean of
-/// that. Both means begin together, as in TA-Lib.
+/// Appel's moving-average convergence and divergence: the fast exponential mean less the slow one,
+/// and an exponential mean of that. Both means begin together, as in TA-Lib.
 #[derive(Clone, Debug)]
 pub(crate) struct Macd {
     fast: Ema,
@@ -116,7 +132,11 @@ pub(crate) struct Macd {
 
 impl Macd {
     pub(crate) fn new(fast: usize, slow: usize, signal: usize) -> Self {
-        Self { fast: Ema::after(slow.saturating_sub(fast), fast), slow: Ema::new(slow), signal: Ema::new(signal) }
+        Self {
+            fast: Ema::after(slow.saturating_sub(fast), fast),
+            slow: Ema::new(slow),
+            signal: Ema::new(signal),
+        }
     }
     pub(crate) fn push(&mut self, value: f64) {
         self.fast.push(value);
@@ -131,8 +151,8 @@ impl Macd {
     }
 }
 
-/// Mean and standard deviation (of the whole population) of the last `n` values, summed as distances from a value among
-/// them, and afresh each `n` values.
+/// Mean and standard deviation (of the whole population) of the last `n` values, summed as
+/// distances from a value among them, and afresh each `n` values.
 #[derive(Clone, Debug)]
 pub(crate) struct Spread {
     window: Window,
@@ -143,7 +163,12 @@ pub(crate) struct Spread {
 
 impl Spread {
     pub(crate) fn new(n: usize) -> Self {
-        Self { window: Window::new(n), from: 0.0, sum: 0.0, squares: 0.0 }
+        Self {
+            window: Window::new(n),
+            from: 0.0,
+            sum: 0.0,
+            squares: 0.0,
+        }
     }
     pub(crate) fn push(&mut self, value: f64) {
         if self.window.seen == 0 {
@@ -156,10 +181,14 @@ impl Spread {
         self.squares += new * new - gone * gone;
         if self.window.is_turned() {
             self.from = value;
-            (self.sum, self.squares) = self.window.values.iter().fold((0.0, 0.0), |(sum, squares), value| {
-                let distance = value - self.from;
-                (sum + distance, squares + distance * distance)
-            });
+            (self.sum, self.squares) =
+                self.window
+                    .values
+                    .iter()
+                    .fold((0.0, 0.0), |(sum, squares), value| {
+                        let distance = value - self.from;
+                        (sum + distance, squares + distance * distance)
+                    });
         }
     }
     /// (mean, deviation).
@@ -171,7 +200,8 @@ impl Spread {
     }
 }
 
-/// Wilder's average true range over `n` bars: the first is a plain mean (New Concepts in Technical Trading Systems, 1978).
+/// Wilder's average true range over `n` bars: the first is a plain mean (New Concepts in Technical
+/// Trading Systems, 1978).
 #[derive(Clone, Debug)]
 pub(crate) struct Atr {
     n: usize,
@@ -182,11 +212,18 @@ pub(crate) struct Atr {
 
 impl Atr {
     pub(crate) fn new(n: usize) -> Self {
-        Self { n, last: None, seen: 0, value: 0.0 }
+        Self {
+            n,
+            last: None,
+            seen: 0,
+            value: 0.0,
+        }
     }
     pub(crate) fn push(&mut self, high: f64, low: f64, close: f64) {
         if let Some(last) = self.last {
-            let range = (high - low).max((high - last).abs()).max((low - last).abs());
+            let range = (high - low)
+                .max((high - last).abs())
+                .max((low - last).abs());
             let n = self.n as f64;
             self.seen += 1;
             if self.seen <= self.n {
@@ -202,7 +239,8 @@ impl Atr {
     }
 }
 
-/// Wilder's relative strength index over `n` changes (New Concepts in Technical Trading Systems, 1978).
+/// Wilder's relative strength index over `n` changes (New Concepts in Technical Trading Systems,
+/// 1978).
 #[derive(Clone, Debug)]
 pub(crate) struct Rsi {
     n: usize,
@@ -214,7 +252,13 @@ pub(crate) struct Rsi {
 
 impl Rsi {
     pub(crate) fn new(n: usize) -> Self {
-        Self { n, last: None, seen: 0, gain: 0.0, loss: 0.0 }
+        Self {
+            n,
+            last: None,
+            seen: 0,
+            gain: 0.0,
+            loss: 0.0,
+        }
     }
     pub(crate) fn push(&mut self, value: f64) {
         if let Some(last) = self.last {
@@ -239,12 +283,17 @@ impl Rsi {
             return None;
         }
         let total = self.gain + self.loss;
-        Some(if total > 0.0 { 100.0 * self.gain / total } else { 50.0 })
+        Some(if total > 0.0 {
+            100.0 * self.gain / total
+        } else {
+            50.0
+        })
     }
 }
 
-/// Highest and lowest of the last `n` values, in constant time per value over all: what is left of the block before this one
-/// is known from its end, what has come of this one as it comes (van Herk 1992; Gil and Werman 1993).
+/// Highest and lowest of the last `n` values, in constant time per value over all: what is left of
+/// the block before this one is known from its end, what has come of this one as it comes (van Herk
+/// 1992; Gil and Werman 1993).
 #[derive(Clone, Debug)]
 pub(crate) struct Extremes {
     /// Values of this block, in (high, low).
@@ -260,13 +309,22 @@ pub(crate) struct Extremes {
 const NOTHING: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
 fn wider(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
-    (if b.0 > a.0 { b.0 } else { a.0 }, if b.1 < a.1 { b.1 } else { a.1 })
+    (
+        if b.0 > a.0 { b.0 } else { a.0 },
+        if b.1 < a.1 { b.1 } else { a.1 },
+    )
 }
 
 impl Extremes {
     pub(crate) fn new(n: usize) -> Self {
         let n = n.max(1);
-        Self { block: vec![NOTHING; n].into(), tail: vec![NOTHING; n].into(), running: NOTHING, at: 0, seen: 0 }
+        Self {
+            block: vec![NOTHING; n].into(),
+            tail: vec![NOTHING; n].into(),
+            running: NOTHING,
+            at: 0,
+            seen: 0,
+        }
     }
     pub(crate) fn push(&mut self, high: f64, low: f64) {
         if self.at == self.block.len() {
@@ -303,12 +361,24 @@ mod tests {
     fn every_indicator_agrees_with_ta_lib_to_a_billionth_on_real_candles() {
         let mut lines = TABLE.lines().filter(|line| !line.starts_with('#'));
         let names: Vec<&str> = lines.next().unwrap().split('\t').collect();
-        let (mut sma, mut ema, mut rsi, mut macd) = (Sma::new(20), Ema::new(20), Rsi::new(14), Macd::new(12, 26, 9));
-        let (mut spread, mut atr, mut extremes) = (Spread::new(20), Atr::new(14), Extremes::new(20));
+        let (mut sma, mut ema, mut rsi, mut macd) = (
+            Sma::new(20),
+            Ema::new(20),
+            Rsi::new(14),
+            Macd::new(12, 26, 9),
+        );
+        let (mut spread, mut atr, mut extremes) =
+            (Spread::new(20), Atr::new(14), Extremes::new(20));
         let (mut compared, mut worst) = (0, 0.0f64);
         for (index, line) in lines.enumerate() {
-            let cells: BTreeMap<&str, f64> =
-                names.iter().copied().zip(line.split('\t').map(|cell| cell.parse().unwrap_or(f64::NAN))).collect();
+            let cells: BTreeMap<&str, f64> = names
+                .iter()
+                .copied()
+                .zip(
+                    line.split('\t')
+                        .map(|cell| cell.parse().unwrap_or(f64::NAN)),
+                )
+                .collect();
             let (high, low, close) = (cells["high"], cells["low"], cells["close"]);
             sma.push(close);
             ema.push(close);
@@ -323,19 +393,33 @@ mod tests {
                 ("rsi14", rsi.get()),
                 ("macd", macd.get().map(|(line, _)| line)),
                 ("macd_signal", macd.get().map(|(_, signal)| signal)),
-                ("bb_upper", spread.get().map(|(mean, deviation)| mean + 2.0 * deviation)),
+                (
+                    "bb_upper",
+                    spread.get().map(|(mean, deviation)| mean + 2.0 * deviation),
+                ),
                 ("bb_middle", spread.get().map(|(mean, _)| mean)),
-                ("bb_lower", spread.get().map(|(mean, deviation)| mean - 2.0 * deviation)),
+                (
+                    "bb_lower",
+                    spread.get().map(|(mean, deviation)| mean - 2.0 * deviation),
+                ),
                 ("atr14", atr.get()),
                 ("max20", extremes.get().map(|(highest, _)| highest)),
                 ("min20", extremes.get().map(|(_, lowest)| lowest)),
             ];
             for (name, value) in ours {
                 let theirs = cells[name];
-                assert_eq!(value.is_none(), theirs.is_nan(), "{name} at {index}: {value:?}, {theirs}");
+                assert_eq!(
+                    value.is_none(),
+                    theirs.is_nan(),
+                    "{name} at {index}: {value:?}, {theirs}"
+                );
                 let Some(value) = value else { continue };
                 // What is a difference of prices is compared with the prices.
-                let scale = if name.starts_with("macd") { close } else { theirs.abs() };
+                let scale = if name.starts_with("macd") {
+                    close
+                } else {
+                    theirs.abs()
+                };
                 let off = (value - theirs).abs() / scale;
                 assert!(off <= 1e-9, "{name} at {index}: {value} is not {theirs}");
                 (compared, worst) = (compared + 1, worst.max(off));

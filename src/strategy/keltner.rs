@@ -1,5 +1,5 @@
-//! Keltner channel: the bet of the Bollinger breakout with true range in place of deviation, so that one large bar does not
-//! widen the channel as much.
+//! Keltner channel: the bet of the Bollinger breakout with true range in place of deviation, so
+//! that one large bar does not widen the channel as much.
 
 use super::indicators::{Atr, Ema};
 use super::stance::{STOP, Stance, by_stance, settled, settled_wilder};
@@ -9,9 +9,27 @@ pub(super) static SPEC: Spec = Spec {
     name: "keltner",
     about: "Long when the close is `width` average true ranges above its exponential average, short (or flat on spot) as far below, out when it comes back to the average. Bets that breaks out of the usual range run on.",
     params: &[
-        ParamSpec { name: "period", default: 20.0, min: 2.0, max: 1000.0, about: "bars of the average" },
-        ParamSpec { name: "range", default: 14.0, min: 2.0, max: 500.0, about: "bars of the true range" },
-        ParamSpec { name: "width", default: 2.0, min: 0.1, max: 20.0, about: "true ranges from the average" },
+        ParamSpec {
+            name: "period",
+            default: 20.0,
+            min: 2.0,
+            max: 1000.0,
+            about: "bars of the average",
+        },
+        ParamSpec {
+            name: "range",
+            default: 14.0,
+            min: 2.0,
+            max: 500.0,
+            about: "bars of the true range",
+        },
+        ParamSpec {
+            name: "width",
+            default: 2.0,
+            min: 0.1,
+            max: 20.0,
+            about: "true ranges from the average",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -19,7 +37,13 @@ pub(super) static SPEC: Spec = Spec {
         let (period, range) = (whole(p, "period"), whole(p, "range"));
         let warmup = settled(period).max(settled_wilder(range));
         let stance = Stance::new(p, warmup, long_only);
-        Box::new(Keltner { stance, middle: Ema::new(period), range: Atr::new(range), width: p["width"], seen: 0.0 })
+        Box::new(Keltner {
+            stance,
+            middle: Ema::new(period),
+            range: Atr::new(range),
+            width: p["width"],
+            seen: 0.0,
+        })
     },
 };
 
@@ -39,13 +63,18 @@ impl Strategy for Keltner {
         self.range.push(bar.high, bar.low, self.seen);
         if let (Some(middle), Some(range)) = (self.middle.get(), self.range.get()) {
             let reach = self.width * range;
-            self.stance.break_out(self.seen, (middle - reach, middle, middle + reach));
+            self.stance
+                .break_out(self.seen, (middle - reach, middle, middle + reach));
         }
     }
     fn reason(&self, tick: f64) -> String {
         let shown = |value: Option<f64>| value.unwrap_or(f64::NAN);
         let reach = tick * self.width * shown(self.range.get());
-        format!("close {:.4} in {:.4} ± {reach:.4}", tick * self.seen, tick * shown(self.middle.get()))
+        format!(
+            "close {:.4} in {:.4} ± {reach:.4}",
+            tick * self.seen,
+            tick * shown(self.middle.get())
+        )
     }
     by_stance!();
 }

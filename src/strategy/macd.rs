@@ -1,4 +1,5 @@
-//! MACD: bets that a trend which gathers pace goes on while it does. Faster than a cross of averages, and wrong more often.
+//! MACD: bets that a trend which gathers pace goes on while it does. Faster than a cross of
+//! averages, and wrong more often.
 
 use super::indicators::Macd;
 use super::stance::{STOP, Stance, by_stance, settled};
@@ -8,16 +9,43 @@ pub(super) static SPEC: Spec = Spec {
     name: "macd",
     about: "Long while the difference of two exponential averages is above its own average, short (or flat on spot) while it is below. Bets that a move which speeds up goes on; loses when the pace changes at every turn.",
     params: &[
-        ParamSpec { name: "fast", default: 12.0, min: 2.0, max: 300.0, about: "bars of the fast average" },
-        ParamSpec { name: "slow", default: 26.0, min: 3.0, max: 1000.0, about: "bars of the slow average" },
-        ParamSpec { name: "signal", default: 9.0, min: 2.0, max: 300.0, about: "bars of the difference's average" },
+        ParamSpec {
+            name: "fast",
+            default: 12.0,
+            min: 2.0,
+            max: 300.0,
+            about: "bars of the fast average",
+        },
+        ParamSpec {
+            name: "slow",
+            default: 26.0,
+            min: 3.0,
+            max: 1000.0,
+            about: "bars of the slow average",
+        },
+        ParamSpec {
+            name: "signal",
+            default: 9.0,
+            min: 2.0,
+            max: 300.0,
+            about: "bars of the difference's average",
+        },
         STOP,
     ],
-    validate: |p| if p["fast"] < p["slow"] { Ok(()) } else { Err("fast must be less than slow".into()) },
+    validate: |p| {
+        if p["fast"] < p["slow"] {
+            Ok(())
+        } else {
+            Err("fast must be less than slow".into())
+        }
+    },
     build: |p, long_only| {
         let (fast, slow, signal) = (whole(p, "fast"), whole(p, "slow"), whole(p, "signal"));
         let stance = Stance::new(p, settled(slow) + settled(signal), long_only);
-        Box::new(MacdTrend { stance, macd: Macd::new(fast, slow, signal) })
+        Box::new(MacdTrend {
+            stance,
+            macd: Macd::new(fast, slow, signal),
+        })
     },
 };
 
@@ -31,7 +59,8 @@ impl Strategy for MacdTrend {
         self.stance.tick();
         self.macd.push(bar.close);
         if let Some((line, signal)) = self.macd.get() {
-            self.stance.take(i32::from(line > signal) - i32::from(line < signal));
+            self.stance
+                .take(i32::from(line > signal) - i32::from(line < signal));
         }
     }
     fn reason(&self, tick: f64) -> String {

@@ -1,7 +1,7 @@
 //! Rule strategies: one candle at a time, the same object live and in a backtest.
 //!
-//! A strategy sees closed candles of one instrument, oldest first, and says what share of its slot it
-//! wants to hold. It knows nothing of money, orders or the clock. Indicators are `f64`: they are
+//! A strategy sees closed candles of one instrument, oldest first, and says what share of its slot
+//! it wants to hold. It knows nothing of money, orders or the clock. Indicators are `f64`: they are
 //! opinions, not amounts.
 
 mod atr_trail;
@@ -35,8 +35,8 @@ use crate::domain::{Bps, Candle, Instrument, Ms};
 /// Parameter values by name, all within their declared bounds.
 pub type Params = BTreeMap<String, f64>;
 
-/// A closed bar as a strategy sees it: prices in ticks, volume in lots. Both are whole numbers as long as the market keeps
-/// its own steps, so sums of them are exact.
+/// A closed bar as a strategy sees it: prices in ticks, volume in lots. Both are whole numbers as
+/// long as the market keeps its own steps, so sums of them are exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ohlcv {
     /// When it opened.
@@ -63,7 +63,8 @@ impl Ohlcv {
     }
     /// A candle in an instrument's steps.
     pub fn of(candle: &Candle, inst: &Instrument) -> Self {
-        let steps = |value: Decimal, step: Decimal| feature(value.checked_div(step).unwrap_or_default());
+        let steps =
+            |value: Decimal, step: Decimal| feature(value.checked_div(step).unwrap_or_default());
         let price = |price: crate::domain::Price| steps(price.0, inst.tick.0);
         Self {
             ts: candle.ts,
@@ -105,10 +106,12 @@ pub trait Strategy: Send + Sync {
     fn target(&self) -> Option<Bps>;
     /// Why, in words a person can check; a tick is worth this much.
     fn reason(&self, tick: f64) -> String;
-    /// Distance of an entry's stop as a share of the price, the same for all of its life; zero: none of its own.
+    /// Distance of an entry's stop as a share of the price, the same for all of its life; zero:
+    /// none of its own.
     fn stop_distance(&self) -> f64;
-    /// The next bars of a history, from an index on: what it wants after each, in hundredths of a percent, or [`NO_OPINION`].
-    /// The same as one bar at a time; strategies that can do it faster do.
+    /// The next bars of a history, from an index on: what it wants after each, in hundredths of a
+    /// percent, or [`NO_OPINION`]. The same as one bar at a time; strategies that can do it faster
+    /// do.
     fn sweep(&mut self, columns: &Columns, from: usize, out: &mut [i32]) {
         for (offset, wanted) in out.iter_mut().enumerate() {
             self.on_bar(&Ohlcv::at(columns, from + offset));
@@ -117,7 +120,11 @@ pub trait Strategy: Send + Sync {
     }
     /// All of it.
     fn signal(&self, tick: f64) -> Option<Signal> {
-        Some(Signal { target: self.target()?, stop_distance: self.stop_distance(), reason: self.reason(tick) })
+        Some(Signal {
+            target: self.target()?,
+            stop_distance: self.stop_distance(),
+            reason: self.reason(tick),
+        })
     }
 }
 
@@ -171,7 +178,10 @@ pub fn all() -> &'static [&'static Spec] {
 impl Spec {
     /// Every parameter at its default.
     pub fn defaults(&self) -> Params {
-        self.params.iter().map(|p| (p.name.to_owned(), p.default)).collect()
+        self.params
+            .iter()
+            .map(|p| (p.name.to_owned(), p.default))
+            .collect()
     }
 }
 
@@ -190,14 +200,26 @@ mod tests {
 
     fn bar(i: i64, close: i64) -> Ohlcv {
         let p = close as f64;
-        Ohlcv { ts: Ms::secs(i), open: p, high: p, low: p, close: p, volume: 1.0 }
+        Ohlcv {
+            ts: Ms::secs(i),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: 1.0,
+        }
     }
 
     #[test]
     fn every_default_is_within_its_bounds_and_valid() {
         for spec in all() {
             for p in spec.params {
-                assert!((p.min..=p.max).contains(&p.default), "{} {}", spec.name, p.name);
+                assert!(
+                    (p.min..=p.max).contains(&p.default),
+                    "{} {}",
+                    spec.name,
+                    p.name
+                );
             }
             (spec.validate)(&spec.defaults()).unwrap();
         }
@@ -216,26 +238,45 @@ mod tests {
                     .sum::<i64>()
             };
             for i in 0..warmup as i64 {
-                assert!(strategy.target().is_none(), "{} spoke after {i} of {warmup} bars", spec.name);
+                assert!(
+                    strategy.target().is_none(),
+                    "{} spoke after {i} of {warmup} bars",
+                    spec.name
+                );
                 strategy.on_bar(&bar(60 * i, price(i)));
             }
-            (0..2000).map(|i| i + warmup as i64).for_each(|i| strategy.on_bar(&bar(60 * i, price(i))));
-            assert!(strategy.target().is_some(), "{} is silent long after its warm-up", spec.name);
+            (0..2000)
+                .map(|i| i + warmup as i64)
+                .for_each(|i| strategy.on_bar(&bar(60 * i, price(i))));
+            assert!(
+                strategy.target().is_some(),
+                "{} is silent long after its warm-up",
+                spec.name
+            );
         }
     }
 
-    /// What a strategy wants at its defaults after minutes that close at these prices, a fifth of a percent high and low.
+    /// What a strategy wants at its defaults after minutes that close at these prices, a fifth of a
+    /// percent high and low.
     fn wants(name: &str, closes: impl Iterator<Item = f64>) -> i32 {
         let spec = find(name).unwrap();
         let mut strategy = (spec.build)(&spec.defaults(), false);
         for (i, close) in closes.enumerate() {
             let (high, low) = (close * 1.002, close * 0.998);
-            strategy.on_bar(&Ohlcv { ts: Ms::secs(60 * i as i64), open: close, high, low, close, volume: 1.0 });
+            strategy.on_bar(&Ohlcv {
+                ts: Ms::secs(60 * i as i64),
+                open: close,
+                high,
+                low,
+                close,
+                volume: 1.0,
+            });
         }
         strategy.target().expect("warmed up").0
     }
 
-    /// A thousand minutes of nothing but a swing of half a percent, then so many that each move by this share.
+    /// A thousand minutes of nothing but a swing of half a percent, then so many that each move by
+    /// this share.
     fn after_calm(bars: i32, step: f64) -> impl Iterator<Item = f64> {
         let calm = (0..1000).map(|i| 1000.0 * (1.0 + 0.005 * (f64::from(i) / 9.0).sin()));
         calm.chain((1..=bars).map(move |i| 1000.0 * (1.0 + step).powi(i)))
@@ -257,23 +298,38 @@ mod tests {
             assert_eq!(wants(name, after_calm(60, 0.01)), 10_000, "{name}, up");
             assert_eq!(wants(name, after_calm(60, -0.01)), -10_000, "{name}, down");
         }
-        for name in ["rsi_reversion", "bollinger_reversion", "zscore_reversion", "vwap_reversion"] {
+        for name in [
+            "rsi_reversion",
+            "bollinger_reversion",
+            "zscore_reversion",
+            "vwap_reversion",
+        ] {
             assert_eq!(wants(name, after_calm(12, 0.01)), -10_000, "{name}, up");
             assert_eq!(wants(name, after_calm(12, -0.01)), 10_000, "{name}, down");
         }
-        // MACD looks at the pace, which a fall in percent loses; and the ensemble has it and a reverter among its six.
+        // MACD looks at the pace, which a fall in percent loses; and the ensemble has it and a
+        // reverter among its six.
         for name in ["macd", "ensemble"] {
             assert_eq!(wants(name, after_calm(20, 0.01)), 10_000, "{name}, up");
             assert_eq!(wants(name, after_calm(20, -0.01)), -10_000, "{name}, down");
         }
-        assert_eq!(wants("buy_and_hold", after_calm(60, -0.01)), 10_000, "whatever happens");
+        assert_eq!(
+            wants("buy_and_hold", after_calm(60, -0.01)),
+            10_000,
+            "whatever happens"
+        );
     }
 
     #[test]
     fn momentum_holds_less_of_a_wild_market() {
-        let (calm, wild) = (wants("momentum", after_calm(300, 0.0001)), wants("momentum", after_calm(300, 0.01)));
+        let (calm, wild) = (
+            wants("momentum", after_calm(300, 0.0001)),
+            wants("momentum", after_calm(300, 0.01)),
+        );
         assert_eq!(calm, 10_000, "a steady climb has no volatility to speak of");
-        let shaken = after_calm(300, 0.001).enumerate().map(|(i, p)| if i % 2 == 0 { p } else { p * 1.02 });
+        let shaken = after_calm(300, 0.001)
+            .enumerate()
+            .map(|(i, p)| if i % 2 == 0 { p } else { p * 1.02 });
         let shaken = wants("momentum", shaken);
         assert!(shaken > 0 && shaken < 1000, "{shaken}");
         assert_eq!(wild, 10_000);
@@ -283,8 +339,11 @@ mod tests {
     fn random_draws_the_same_wherever_it_is_started_and_otherwise_for_another_seed() {
         let spec = find("random").unwrap();
         let sides = |seed: f64, from: i64| -> Vec<i32> {
-            let params =
-                spec.defaults().into_iter().map(|(k, v)| if k == "seed" { (k, seed) } else { (k, v) }).collect();
+            let params = spec
+                .defaults()
+                .into_iter()
+                .map(|(k, v)| if k == "seed" { (k, seed) } else { (k, v) })
+                .collect();
             let mut strategy = (spec.build)(&params, false);
             let step = |i: i64| {
                 strategy.on_bar(&bar(60 * i, 100));
@@ -309,15 +368,26 @@ mod tests {
         };
         // Joined at noon: no range, whatever happens.
         assert_eq!((at(720, 100), at(721, 150)), (9, 9));
-        (1440..1500).for_each(|minute| assert_eq!(at(minute, 100 + minute % 5), 0, "the range is being made"));
-        assert_eq!((at(1500, 104), at(1501, 105), at(1502, 103), at(1503, 99)), (0, 10_000, 10_000, -10_000));
-        assert_eq!((at(2878, 90), at(2879, 90)), (-10_000, 0), "the bar that closes at midnight");
+        (1440..1500).for_each(|minute| {
+            assert_eq!(at(minute, 100 + minute % 5), 0, "the range is being made")
+        });
+        assert_eq!(
+            (at(1500, 104), at(1501, 105), at(1502, 103), at(1503, 99)),
+            (0, 10_000, 10_000, -10_000)
+        );
+        assert_eq!(
+            (at(2878, 90), at(2879, 90)),
+            (-10_000, 0),
+            "the bar that closes at midnight"
+        );
     }
 
     #[test]
     fn a_sweep_says_what_one_bar_at_a_time_says() {
         let mut columns = Columns::empty(crate::domain::Bar::M1, Decimal::ONE, Decimal::ONE, 0);
-        let wave = |i: i64| 5_000.0 + (200.0 * (i as f64 / 50.0).sin()).round() + ((i * i * 31) % 97) as f64;
+        let wave = |i: i64| {
+            5_000.0 + (200.0 * (i as f64 / 50.0).sin()).round() + ((i * i * 31) % 97) as f64
+        };
         for i in 0..5000i64 {
             columns.ts.push(i * 60_000);
             columns.open.push(wave(i - 1));
@@ -327,8 +397,10 @@ mod tests {
             columns.volume.push((i % 11) as f64);
         }
         for (spec, long_only) in all().iter().flat_map(|spec| [(spec, false), (spec, true)]) {
-            let (mut one, mut other) =
-                ((spec.build)(&spec.defaults(), long_only), (spec.build)(&spec.defaults(), long_only));
+            let (mut one, mut other) = (
+                (spec.build)(&spec.defaults(), long_only),
+                (spec.build)(&spec.defaults(), long_only),
+            );
             let mut swept = vec![0; columns.len()];
             for (block, out) in swept.chunks_mut(777).enumerate() {
                 one.sweep(&columns, block * 777, out);
@@ -343,12 +415,22 @@ mod tests {
 
     #[test]
     fn means_that_tie_do_tie() {
-        // Of 0.1, 0.2 and 0.3 the float means differ in their last bits; of one, two and three ticks they do not.
+        // Of 0.1, 0.2 and 0.3 the float means differ in their last bits; of one, two and three
+        // ticks they do not.
         let spec = find("sma_cross").unwrap();
-        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)].map(|(k, v)| (k.to_owned(), v)).into();
+        let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)]
+            .map(|(k, v)| (k.to_owned(), v))
+            .into();
         let mut strategy = (spec.build)(&params, false);
-        [2, 1, 3, 2, 1, 3].into_iter().enumerate().for_each(|(i, close)| strategy.on_bar(&bar(i as i64, close)));
-        assert_eq!(strategy.target(), Some(Bps(0)), "(1 + 3) / 2 = (2 + 1 + 3) / 3");
+        [2, 1, 3, 2, 1, 3]
+            .into_iter()
+            .enumerate()
+            .for_each(|(i, close)| strategy.on_bar(&bar(i as i64, close)));
+        assert_eq!(
+            strategy.target(),
+            Some(Bps(0)),
+            "(1 + 3) / 2 = (2 + 1 + 3) / 3"
+        );
     }
 
     #[test]
@@ -357,7 +439,11 @@ mod tests {
             let mut strategy = (spec.build)(&spec.defaults(), true);
             for i in 0..2000i64 {
                 strategy.on_bar(&bar(i, 1000 + (i * i * 31) % 97 - i / 8));
-                assert!(strategy.target().is_none_or(|target| target >= Bps(0)), "{}", spec.name);
+                assert!(
+                    strategy.target().is_none_or(|target| target >= Bps(0)),
+                    "{}",
+                    spec.name
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Time-series momentum with volatility targeting: bets that what has risen over the look-back goes on rising, with more of the
-//! slot when the market is calm and less when it is wild (Moskowitz, Ooi and Pedersen, Time series momentum, 2012).
+//! Time-series momentum with volatility targeting: bets that what has risen over the look-back goes
+//! on rising, with more of the slot when the market is calm and less when it is wild (Moskowitz,
+//! Ooi and Pedersen, Time series momentum, 2012).
 
 use std::collections::VecDeque;
 
@@ -12,9 +13,27 @@ pub(super) static SPEC: Spec = Spec {
     name: "momentum",
     about: "Long if the price is higher than `lookback` bars ago, short (or flat on spot) if lower, with that share of the slot at which the position's volatility would be `volatility_pct` a year, never more than all of it. Bets that returns persist; loses at turns.",
     params: &[
-        ParamSpec { name: "lookback", default: 240.0, min: 2.0, max: 20_000.0, about: "bars between the two prices" },
-        ParamSpec { name: "window", default: 60.0, min: 5.0, max: 5000.0, about: "returns in the volatility" },
-        ParamSpec { name: "volatility_pct", default: 40.0, min: 1.0, max: 500.0, about: "volatility a year aimed at" },
+        ParamSpec {
+            name: "lookback",
+            default: 240.0,
+            min: 2.0,
+            max: 20_000.0,
+            about: "bars between the two prices",
+        },
+        ParamSpec {
+            name: "window",
+            default: 60.0,
+            min: 5.0,
+            max: 5000.0,
+            about: "returns in the volatility",
+        },
+        ParamSpec {
+            name: "volatility_pct",
+            default: 40.0,
+            min: 1.0,
+            max: 500.0,
+            about: "volatility a year aimed at",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -52,7 +71,8 @@ impl Momentum {
         let (_, deviation) = self.returns.get()?;
         Some(deviation * (YEAR_MS / self.span.max(1) as f64).sqrt())
     }
-    /// The share of the slot at which the aim is met, in whole percents: smaller steps are not worth their costs.
+    /// The share of the slot at which the aim is met, in whole percents: smaller steps are not
+    /// worth their costs.
     fn share(&self) -> f64 {
         let wanted = match self.volatility() {
             Some(volatility) if volatility > 0.0 => (self.aim / volatility).min(1.0),
@@ -62,7 +82,8 @@ impl Momentum {
         (wanted * 100.0).floor() / 100.0
     }
     fn change(&self) -> Option<f64> {
-        (self.prices.len() > self.lookback).then(|| self.prices[self.lookback] / self.prices[0] - 1.0)
+        (self.prices.len() > self.lookback)
+            .then(|| self.prices[self.lookback] / self.prices[0] - 1.0)
     }
 }
 
@@ -83,7 +104,8 @@ impl Strategy for Momentum {
             self.prices.pop_front();
         }
         if let Some(change) = self.change() {
-            self.stance.take(i32::from(change > 0.0) - i32::from(change < 0.0));
+            self.stance
+                .take(i32::from(change > 0.0) - i32::from(change < 0.0));
         }
     }
     fn target(&self) -> Option<Bps> {

@@ -1,5 +1,5 @@
-//! Opening-range breakout: bets that the first move out of the day's first range sets the day's direction. Every day is a UTC
-//! day; nothing is carried over midnight.
+//! Opening-range breakout: bets that the first move out of the day's first range sets the day's
+//! direction. Every day is a UTC day; nothing is carried over midnight.
 
 use super::stance::{STOP, Stance};
 use super::{Ohlcv, ParamSpec, Spec, Strategy};
@@ -9,7 +9,13 @@ pub(super) static SPEC: Spec = Spec {
     name: "opening_range",
     about: "Waits for the range of the UTC day's first `minutes`, then long when the close is above it, short (or flat on spot) when it is below, and out at midnight. Bets that the day goes where it first breaks to; loses on days that break both ways.",
     params: &[
-        ParamSpec { name: "minutes", default: 60.0, min: 1.0, max: 720.0, about: "of the day that make the range" },
+        ParamSpec {
+            name: "minutes",
+            default: 60.0,
+            min: 1.0,
+            max: 720.0,
+            about: "of the day that make the range",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -74,7 +80,12 @@ impl Strategy for OpeningRange {
     }
     fn reason(&self, tick: f64) -> String {
         let (lowest, highest) = self.range.unwrap_or((f64::NAN, f64::NAN));
-        format!("close {:.4}, the day opened in {:.4} to {:.4}", tick * self.seen, tick * lowest, tick * highest)
+        format!(
+            "close {:.4}, the day opened in {:.4} to {:.4}",
+            tick * self.seen,
+            tick * lowest,
+            tick * highest
+        )
     }
     fn warmup(&self) -> usize {
         self.stance.warmup()

@@ -1,5 +1,6 @@
-//! Random: the baseline of no skill. It bets on nothing, changes its mind at a set rhythm, and so shows what costs alone do
-//! to an account. The same seed and the same bars give the same sides, wherever it is started.
+//! Random: the baseline of no skill. It bets on nothing, changes its mind at a set rhythm, and so
+//! shows what costs alone do to an account. The same seed and the same bars give the same sides,
+//! wherever it is started.
 
 use super::stance::{STOP, Stance, by_stance};
 use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
@@ -9,8 +10,20 @@ pub(super) static SPEC: Spec = Spec {
     name: "random",
     about: "Long, short (flat on spot) or out, drawn anew every `hold` bars from a seed and the clock. A baseline without any skill: a strategy that is not distinguishable from it has none either.",
     params: &[
-        ParamSpec { name: "seed", default: 1.0, min: 0.0, max: 1_000_000.0, about: "of the draws" },
-        ParamSpec { name: "hold", default: 20.0, min: 1.0, max: 10_000.0, about: "bars between two draws" },
+        ParamSpec {
+            name: "seed",
+            default: 1.0,
+            min: 0.0,
+            max: 1_000_000.0,
+            about: "of the draws",
+        },
+        ParamSpec {
+            name: "hold",
+            default: 20.0,
+            min: 1.0,
+            max: 10_000.0,
+            about: "bars between two draws",
+        },
         STOP,
     ],
     validate: |_| Ok(()),

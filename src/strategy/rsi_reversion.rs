@@ -9,9 +9,27 @@ pub(super) static SPEC: Spec = Spec {
     name: "rsi_reversion",
     about: "Buys when Wilder's RSI falls below `low`, sells (or goes short) when it rises above `high`, and lets go half way. Bets that extremes revert; loses in a runaway trend.",
     params: &[
-        ParamSpec { name: "period", default: 14.0, min: 2.0, max: 500.0, about: "changes in the RSI" },
-        ParamSpec { name: "low", default: 30.0, min: 1.0, max: 49.0, about: "buy below" },
-        ParamSpec { name: "high", default: 70.0, min: 51.0, max: 99.0, about: "sell above" },
+        ParamSpec {
+            name: "period",
+            default: 14.0,
+            min: 2.0,
+            max: 500.0,
+            about: "changes in the RSI",
+        },
+        ParamSpec {
+            name: "low",
+            default: 30.0,
+            min: 1.0,
+            max: 49.0,
+            about: "buy below",
+        },
+        ParamSpec {
+            name: "high",
+            default: 70.0,
+            min: 51.0,
+            max: 99.0,
+            about: "sell above",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -41,7 +59,12 @@ impl Strategy for RsiReversion {
         }
     }
     fn reason(&self, _: f64) -> String {
-        format!("rsi {:.1} of {} to {}", self.rsi.get().unwrap_or(f64::NAN), self.low, self.high)
+        format!(
+            "rsi {:.1} of {} to {}",
+            self.rsi.get().unwrap_or(f64::NAN),
+            self.low,
+            self.high
+        )
     }
     by_stance!();
 }

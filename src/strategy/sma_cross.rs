@@ -1,5 +1,5 @@
-//! Moving-average cross: bets that a move which has lifted the short average over the long one goes on.
-//! Earns in long trends, pays the spread over and over in a range.
+//! Moving-average cross: bets that a move which has lifted the short average over the long one goes
+//! on. Earns in long trends, pays the spread over and over in a range.
 
 use super::indicators::Sma;
 use super::stance::STOP;
@@ -11,11 +11,29 @@ pub(super) static SPEC: Spec = Spec {
     name: "sma_cross",
     about: "Long while the fast simple moving average is above the slow one, short (or flat on spot) while it is below. Bets that trends persist; loses to whipsaw in a range.",
     params: &[
-        ParamSpec { name: "fast", default: 20.0, min: 2.0, max: 500.0, about: "bars of the fast average" },
-        ParamSpec { name: "slow", default: 100.0, min: 3.0, max: 2000.0, about: "bars of the slow average" },
+        ParamSpec {
+            name: "fast",
+            default: 20.0,
+            min: 2.0,
+            max: 500.0,
+            about: "bars of the fast average",
+        },
+        ParamSpec {
+            name: "slow",
+            default: 100.0,
+            min: 3.0,
+            max: 2000.0,
+            about: "bars of the slow average",
+        },
         STOP,
     ],
-    validate: |p| if p["fast"] < p["slow"] { Ok(()) } else { Err("fast must be less than slow".into()) },
+    validate: |p| {
+        if p["fast"] < p["slow"] {
+            Ok(())
+        } else {
+            Err("fast must be less than slow".into())
+        }
+    },
     build: |p, long_only| {
         let (fast, slow) = (whole(p, "fast"), whole(p, "slow"));
         Box::new(SmaCross {
@@ -53,7 +71,11 @@ impl Strategy for SmaCross {
     }
     fn reason(&self, tick: f64) -> String {
         let shown = |sma: &Sma| sma.get().unwrap_or(f64::NAN);
-        format!("fast {:.4} vs slow {:.4}", tick * shown(&self.fast), tick * shown(&self.slow))
+        format!(
+            "fast {:.4} vs slow {:.4}",
+            tick * shown(&self.fast),
+            tick * shown(&self.slow)
+        )
     }
     fn stop_distance(&self) -> f64 {
         self.stop
@@ -78,11 +100,17 @@ impl Strategy for SmaCross {
         let short = if self.long_only { 0 } else { -10_000 };
         let (fast_n, slow_n) = (fast as f64, slow as f64);
         let now = &sums[first..first + count];
-        let (ago_fast, ago_slow) =
-            (&sums[first - fast..first - fast + count], &sums[first - slow..first - slow + count]);
+        let (ago_fast, ago_slow) = (
+            &sums[first - fast..first - fast + count],
+            &sums[first - slow..first - slow + count],
+        );
         for (i, wanted) in out[silent..].iter_mut().enumerate() {
-            // Compared without dividing, as `Sma::side_of` does: of whole numbers, those that tie do tie.
-            let (quick, lazy) = ((now[i] - ago_fast[i]) * slow_n, (now[i] - ago_slow[i]) * fast_n);
+            // Compared without dividing, as `Sma::side_of` does: of whole numbers, those that tie
+            // do tie.
+            let (quick, lazy) = (
+                (now[i] - ago_fast[i]) * slow_n,
+                (now[i] - ago_slow[i]) * fast_n,
+            );
             *wanted = if quick > lazy {
                 10_000
             } else if quick < lazy {

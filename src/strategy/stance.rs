@@ -4,13 +4,19 @@ use super::{ParamSpec, Params};
 use crate::domain::Bps;
 
 /// The parameter every strategy has.
-pub(super) const STOP: ParamSpec =
-    ParamSpec { name: "stop_pct", default: 0.0, min: 0.0, max: 50.0, about: "stop distance in percent; 0 for none" };
+pub(super) const STOP: ParamSpec = ParamSpec {
+    name: "stop_pct",
+    default: 0.0,
+    min: 0.0,
+    max: 50.0,
+    about: "stop distance in percent; 0 for none",
+};
 
 /// A side held, and for how long it has been silent.
 ///
-/// What is let go only at a line was perhaps taken before the first bar that was seen. So a stance begins as any side, and
-/// speaks once only one is left: a run that begins later says the same from then on, or nothing yet.
+/// What is let go only at a line was perhaps taken before the first bar that was seen. So a stance
+/// begins as any side, and speaks once only one is left: a run that begins later says the same from
+/// then on, or nothing yet.
 #[derive(Clone, Debug)]
 pub(super) struct Stance {
     warmup: usize,
@@ -28,8 +34,18 @@ const LONG: u8 = 4;
 impl Stance {
     /// On a side that is not known, and silent for `warmup` bars at least.
     pub(super) fn new(params: &Params, warmup: usize, long_only: bool) -> Self {
-        let possible = if long_only { OUT | LONG } else { SHORT | OUT | LONG };
-        Self { warmup, seen: 0, stop: params["stop_pct"] / 100.0, long_only, possible }
+        let possible = if long_only {
+            OUT | LONG
+        } else {
+            SHORT | OUT | LONG
+        };
+        Self {
+            warmup,
+            seen: 0,
+            stop: params["stop_pct"] / 100.0,
+            long_only,
+            possible,
+        }
     }
     /// Bars needed before it speaks.
     pub(super) const fn warmup(&self) -> usize {
@@ -64,7 +80,8 @@ impl Stance {
             }
         }
     }
-    /// In above one line, in below another, out (of a long below, of a short above) where it lets go.
+    /// In above one line, in below another, out (of a long below, of a short above) where it lets
+    /// go.
     pub(super) fn break_out(&mut self, price: f64, (lower, middle, upper): (f64, f64, f64)) {
         if price > upper {
             self.take(1);
@@ -95,7 +112,8 @@ impl Stance {
     }
 }
 
-/// Bars after which an exponential mean of `n` has all but forgotten what it began with: e^-10 of it is left.
+/// Bars after which an exponential mean of `n` has all but forgotten what it began with: e^-10 of
+/// it is left.
 pub(super) const fn settled(n: usize) -> usize {
     5 * (n + 1)
 }
@@ -140,8 +158,14 @@ mod tests {
     fn a_breakout_is_held_until_the_middle_is_lost() {
         let lines = (90.0, 100.0, 110.0);
         let prices = [100.0, 111.0, 105.0, 100.0, 99.0, 89.0, 95.0, 101.0];
-        assert_eq!(sides(&prices, false, |s, p| s.break_out(p, lines)), [0, 1, 1, 1, 0, -1, -1, 0]);
-        assert_eq!(sides(&prices, true, |s, p| s.break_out(p, lines)), [0, 1, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(
+            sides(&prices, false, |s, p| s.break_out(p, lines)),
+            [0, 1, 1, 1, 0, -1, -1, 0]
+        );
+        assert_eq!(
+            sides(&prices, true, |s, p| s.break_out(p, lines)),
+            [0, 1, 1, 1, 0, 0, 0, 0]
+        );
     }
 
     #[test]
@@ -149,12 +173,18 @@ mod tests {
         let params = [("stop_pct".to_owned(), 0.0)].into();
         let known = |prices: &[f64], long_only: bool| {
             let mut stance = Stance::new(&params, 0, long_only);
-            prices.iter().for_each(|price| stance.break_out(*price, (90.0, 100.0, 110.0)));
+            prices
+                .iter()
+                .for_each(|price| stance.break_out(*price, (90.0, 100.0, 110.0)));
             stance.target().map(|target| target.0)
         };
         assert_eq!(known(&[], false), None);
         assert_eq!(known(&[101.0], false), None, "perhaps long, perhaps out");
-        assert_eq!(known(&[101.0, 99.0], false), Some(0), "neither long nor short");
+        assert_eq!(
+            known(&[101.0, 99.0], false),
+            Some(0),
+            "neither long nor short"
+        );
         assert_eq!(known(&[101.0], true), None);
         assert_eq!(known(&[99.0], true), Some(0));
         assert_eq!(known(&[111.0], true), Some(10_000));
@@ -164,7 +194,13 @@ mod tests {
     fn a_reversion_is_held_until_the_middle_is_reached() {
         let lines = (90.0, 100.0, 110.0);
         let prices = [100.0, 89.0, 95.0, 100.0, 111.0, 105.0, 99.0];
-        assert_eq!(sides(&prices, false, |s, p| s.revert(p, lines)), [0, 1, 1, 0, -1, -1, 0]);
-        assert_eq!(sides(&prices, true, |s, p| s.revert(p, lines)), [0, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(
+            sides(&prices, false, |s, p| s.revert(p, lines)),
+            [0, 1, 1, 0, -1, -1, 0]
+        );
+        assert_eq!(
+            sides(&prices, true, |s, p| s.revert(p, lines)),
+            [0, 1, 1, 0, 0, 0, 0]
+        );
     }
 }

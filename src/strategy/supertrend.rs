@@ -1,5 +1,5 @@
-//! Supertrend: bets that a trend lasts until the price has come back by several true ranges. A trailing line that only moves
-//! with the trend decides.
+//! Supertrend: bets that a trend lasts until the price has come back by several true ranges. A
+//! trailing line that only moves with the trend decides.
 
 use super::indicators::Atr;
 use super::stance::{STOP, Stance, by_stance, settled_wilder};
@@ -9,8 +9,20 @@ pub(super) static SPEC: Spec = Spec {
     name: "supertrend",
     about: "Long while the close is above a line that trails `multiple` average true ranges below the bars and never falls in a rise, short (or flat on spot) while it is below the one above them. Bets that trends end by more than a usual swing.",
     params: &[
-        ParamSpec { name: "period", default: 10.0, min: 2.0, max: 500.0, about: "bars of the true range" },
-        ParamSpec { name: "multiple", default: 3.0, min: 0.5, max: 20.0, about: "true ranges from the bar's middle" },
+        ParamSpec {
+            name: "period",
+            default: 10.0,
+            min: 2.0,
+            max: 500.0,
+            about: "bars of the true range",
+        },
+        ParamSpec {
+            name: "multiple",
+            default: 3.0,
+            min: 0.5,
+            max: 20.0,
+            about: "true ranges from the bar's middle",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -49,8 +61,16 @@ impl Strategy for Supertrend {
             let (mut below, mut above) = (middle - reach, middle + reach);
             if let Some((old_below, old_above)) = self.lines {
                 // A line gives way only where the last close was beyond it.
-                below = if self.last >= old_below { below.max(old_below) } else { below };
-                above = if self.last <= old_above { above.min(old_above) } else { above };
+                below = if self.last >= old_below {
+                    below.max(old_below)
+                } else {
+                    below
+                };
+                above = if self.last <= old_above {
+                    above.min(old_above)
+                } else {
+                    above
+                };
                 if price > old_above.min(above) {
                     self.rising = Some(true);
                 } else if price < old_below.max(below) {
@@ -66,8 +86,16 @@ impl Strategy for Supertrend {
     }
     fn reason(&self, tick: f64) -> String {
         let (below, above) = self.lines.unwrap_or((f64::NAN, f64::NAN));
-        let line = if self.rising == Some(false) { above } else { below };
-        format!("close {:.4}, trailing line {:.4}", tick * self.last, tick * line)
+        let line = if self.rising == Some(false) {
+            above
+        } else {
+            below
+        };
+        format!(
+            "close {:.4}, trailing line {:.4}",
+            tick * self.last,
+            tick * line
+        )
     }
     by_stance!();
 }

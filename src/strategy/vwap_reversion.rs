@@ -1,4 +1,5 @@
-//! VWAP reversion: bets that a price far from what was paid on average, weighted by volume, is drawn back to it.
+//! VWAP reversion: bets that a price far from what was paid on average, weighted by volume, is
+//! drawn back to it.
 
 use super::indicators::Sma;
 use super::stance::{STOP, Stance, by_stance};
@@ -8,8 +9,20 @@ pub(super) static SPEC: Spec = Spec {
     name: "vwap_reversion",
     about: "Buys when the close is `entry_pct` below the rolling volume-weighted average price, sells (or goes flat on spot) as far above, lets go at the average. Bets that large orders are worked around the average; loses when the market has learnt something.",
     params: &[
-        ParamSpec { name: "period", default: 60.0, min: 2.0, max: 5000.0, about: "bars of the average" },
-        ParamSpec { name: "entry_pct", default: 0.5, min: 0.01, max: 50.0, about: "percent from the average" },
+        ParamSpec {
+            name: "period",
+            default: 60.0,
+            min: 2.0,
+            max: 5000.0,
+            about: "bars of the average",
+        },
+        ParamSpec {
+            name: "entry_pct",
+            default: 0.5,
+            min: 0.01,
+            max: 50.0,
+            about: "percent from the average",
+        },
         STOP,
     ],
     validate: |_| Ok(()),
@@ -40,7 +53,11 @@ impl VwapReversion {
     /// Bars without volume have no say; if none has any, all have the same.
     fn average(&self) -> Option<f64> {
         let (value, volume) = (self.value.get()?, self.volume.get()?);
-        if volume > 0.0 { Some(value / volume) } else { self.plain.get() }
+        if volume > 0.0 {
+            Some(value / volume)
+        } else {
+            self.plain.get()
+        }
     }
 }
 
@@ -53,7 +70,11 @@ impl Strategy for VwapReversion {
         self.volume.push(bar.volume);
         self.plain.push(typical);
         if let Some(average) = self.average() {
-            let lines = (average * (1.0 - self.reach), average, average * (1.0 + self.reach));
+            let lines = (
+                average * (1.0 - self.reach),
+                average,
+                average * (1.0 + self.reach),
+            );
             self.stance.revert(self.seen, lines);
         }
     }

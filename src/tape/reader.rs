@@ -38,13 +38,26 @@ impl Segment {
     /// A file that is no tape of this release, or that cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut lines = BufReader::new(Decoder::new(File::open(path)?)?).lines();
-        let not_ours = || io::Error::new(io::ErrorKind::InvalidData, format!("{}: not a tape", path.display()));
+        let not_ours = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: not a tape", path.display()),
+            )
+        };
         let first = lines.next().ok_or_else(not_ours)??;
         match serde_json::from_str(&first) {
-            Ok(Line::Head(head)) if head.schema == "tape/1" => Ok(Self { head, lines, raw: first }),
+            Ok(Line::Head(head)) if head.schema == "tape/1" => Ok(Self {
+                head,
+                lines,
+                raw: first,
+            }),
             Ok(Line::Head(head)) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{}: written as {}, this release reads tape/1", path.display(), head.schema),
+                format!(
+                    "{}: written as {}, this release reads tape/1",
+                    path.display(),
+                    head.schema
+                ),
             )),
             _ => Err(not_ours()),
         }
@@ -56,7 +69,10 @@ impl Segment {
             Ok(text) => text,
             Err(error) => return Some(Err(error)),
         };
-        Some(serde_json::from_str(&self.raw).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)))
+        Some(
+            serde_json::from_str(&self.raw)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        )
     }
 }
 
@@ -96,7 +112,15 @@ pub struct Verdict {
 /// A file that is no tape, or that cannot be opened.
 pub fn verify(path: &Path) -> io::Result<Verdict> {
     let mut segment = Segment::open(path)?;
-    let mut v = Verdict { lines: 0, vouched: 0, lost: 0, first: None, last: None, closed: false, wrong: None };
+    let mut v = Verdict {
+        lines: 0,
+        vouched: 0,
+        lost: 0,
+        first: None,
+        last: None,
+        closed: false,
+        wrong: None,
+    };
     let mut hash = Sha256::new();
     hash.update(segment.raw.as_bytes());
     hash.update(b"\n");
@@ -117,7 +141,10 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
                 let sha256 = data_encoding::HEXLOWER.encode(&hash.clone().finalize());
                 if mark.lines != v.lines || mark.sha256 != sha256 {
                     let Mark { lines, .. } = mark;
-                    v.wrong = Some(format!("the mark after {lines} messages does not fit the {} before it", v.lines));
+                    v.wrong = Some(format!(
+                        "the mark after {lines} messages does not fit the {} before it",
+                        v.lines
+                    ));
                     return Ok(v);
                 }
                 (v.vouched, v.lost, v.closed) = (mark.lines, mark.lost, mark.end);
@@ -126,7 +153,8 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
                 v.wrong = Some("a second head".into());
                 return Ok(v);
             }
-            // Cut off in mid-frame: how a crash leaves it, or a writer that is not done. Anything else was changed.
+            // Cut off in mid-frame: how a crash leaves it, or a writer that is not done. Anything
+            // else was changed.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(v),
             Err(error) => {
                 v.wrong = Some(format!("unreadable after {} messages: {error}", v.lines));
@@ -144,8 +172,14 @@ mod tests {
     use crate::runtime::HeldFiles;
 
     fn heard(at: i64) -> Heard {
-        let data = serde_json::value::RawValue::from_string(format!(r#"[{{"last":"{at}"}}]"#)).unwrap();
-        Heard { at: Ms(at), channel: "tickers".into(), subject: "A".into(), data }
+        let data =
+            serde_json::value::RawValue::from_string(format!(r#"[{{"last":"{at}"}}]"#)).unwrap();
+        Heard {
+            at: Ms(at),
+            channel: "tickers".into(),
+            subject: "A".into(),
+            data,
+        }
     }
 
     fn config(dir: &Path) -> RecorderConfig {
@@ -173,7 +207,10 @@ mod tests {
         let messages: Vec<i64> = (0..500).map(|i| 1_000_000 + i).collect();
         let all = recorded(dir.path(), &messages);
         let v = verify(&all[0]).unwrap();
-        assert_eq!((v.lines, v.vouched, v.closed, v.wrong), (500, 500, true, None));
+        assert_eq!(
+            (v.lines, v.vouched, v.closed, v.wrong),
+            (500, 500, true, None)
+        );
         let back: Vec<i64> = Segment::open(&all[0]).unwrap().map(|h| h.at.0).collect();
         assert_eq!(back, messages);
     }
@@ -183,7 +220,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let day = 86_400_000;
         let all = recorded(dir.path(), &[day, day + 5, 2 * day, 3 * day + 1, 6 * day]);
-        let days: Vec<i64> = all.iter().map(|path| Segment::open(path).unwrap().head.started_ms.0 / day).collect();
+        let days: Vec<i64> = all
+            .iter()
+            .map(|path| Segment::open(path).unwrap().head.started_ms.0 / day)
+            .collect();
         assert_eq!(days, [6], "two days are kept");
     }
 
@@ -195,12 +235,19 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - whole.len() / 4]).unwrap();
         let torn = verify(&path).unwrap();
-        assert!(!torn.closed && torn.wrong.is_none() && torn.lines > 0, "{torn:?}");
+        assert!(
+            !torn.closed && torn.wrong.is_none() && torn.lines > 0,
+            "{torn:?}"
+        );
         let mut changed = whole.clone();
         let middle = changed.len() / 2;
         changed[middle] ^= 0x40;
         fs::write(&path, &changed).unwrap();
-        assert!(verify(&path).map_or(true, |v| v.wrong.is_some()), "{:?}", verify(&path));
+        assert!(
+            verify(&path).map_or(true, |v| v.wrong.is_some()),
+            "{:?}",
+            verify(&path)
+        );
         // One digit changed by somebody who knows how to pack a segment.
         let text = String::from_utf8(zstd::decode_all(&whole[..]).unwrap()).unwrap();
         let forged = text.replacen(r#""last":"1000007""#, r#""last":"1000008""#, 1);
@@ -208,7 +255,11 @@ mod tests {
         fs::write(&path, zstd::encode_all(forged.as_bytes(), 3).unwrap()).unwrap();
         assert!(verify(&path).unwrap().wrong.is_some());
         // More of the same kind, put behind the end.
-        let more = zstd::encode_all(&br#"{"heard":{"at":1,"channel":"c","subject":"","data":[]}}"#[..], 3).unwrap();
+        let more = zstd::encode_all(
+            &br#"{"heard":{"at":1,"channel":"c","subject":"","data":[]}}"#[..],
+            3,
+        )
+        .unwrap();
         fs::write(&path, [whole, more].concat()).unwrap();
         assert!(verify(&path).unwrap().wrong.is_some());
     }

@@ -64,9 +64,14 @@ impl Recording {
         }
     }
 
-    /// Closes the tape in good order and waits until it is on the disk; what is heard later is lost.
+    /// Closes the tape in good order and waits until it is on the disk; what is heard later is
+    /// lost.
     pub fn finish(&self) {
-        let thread = self.thread.lock().expect("no holder of this lock can panic").take();
+        let thread = self
+            .thread
+            .lock()
+            .expect("no holder of this lock can panic")
+            .take();
         if let Some(thread) = thread {
             // A thread that has ended already has nothing to be told.
             drop(self.queue.send(Told::End));
@@ -83,13 +88,21 @@ pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
     fs::create_dir_all(&config.dir)?;
     let (queue, inbox) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
-    let mut writer = Writer { segment: Open::begin(&config, now)?, config, lost: Arc::clone(&lost) };
+    let mut writer = Writer {
+        segment: Open::begin(&config, now)?,
+        config,
+        lost: Arc::clone(&lost),
+    };
     let thread = std::thread::Builder::new().name("tape".into()).spawn(move || {
         if let Err(error) = writer.run(&inbox) {
             warn!(event = "tape_failed", %error, "the tape cannot be written; trading goes on without it");
         }
     })?;
-    Ok(Recording { queue, lost, thread: Arc::new(Mutex::new(Some(thread))) })
+    Ok(Recording {
+        queue,
+        lost,
+        thread: Arc::new(Mutex::new(Some(thread))),
+    })
 }
 
 struct Writer {
@@ -124,7 +137,8 @@ impl Writer {
             }
             if marked.elapsed() >= MARK_EVERY {
                 if unmarked {
-                    self.segment.mark(self.lost.load(Ordering::Relaxed), false)?;
+                    self.segment
+                        .mark(self.lost.load(Ordering::Relaxed), false)?;
                 }
                 (marked, unmarked) = (Instant::now(), false);
             }
@@ -154,7 +168,11 @@ impl Open {
         config.held.hold(ROLE, HeldFile::at(&path)?);
         let mut out = Encoder::new(file, LEVEL)?;
         out.include_checksum(true)?;
-        let instruments = config.instruments.iter().map(|i| Instrument::clone(i)).collect();
+        let instruments = config
+            .instruments
+            .iter()
+            .map(|i| Instrument::clone(i))
+            .collect();
         let head = Head {
             schema: "tape/1".into(),
             mode: config.mode.clone(),
@@ -166,7 +184,12 @@ impl Open {
         hash.update(write_line(&mut out, &Line::Head(head))?);
         out.flush()?;
         info!(event = "tape_begun", path = %path.display(), "recording what the venue says");
-        Ok(Self { out, started: now, lines: 0, hash })
+        Ok(Self {
+            out,
+            started: now,
+            lines: 0,
+            hash,
+        })
     }
 
     fn write(&mut self, heard: &Heard) -> io::Result<()> {
@@ -178,7 +201,15 @@ impl Open {
 
     fn mark(&mut self, lost: u64, end: bool) -> io::Result<()> {
         let sha256 = data_encoding::HEXLOWER.encode(&self.hash.clone().finalize());
-        write_line(&mut self.out, &Line::Mark(Mark { lines: self.lines, sha256, lost, end }))?;
+        write_line(
+            &mut self.out,
+            &Line::Mark(Mark {
+                lines: self.lines,
+                sha256,
+                lost,
+                end,
+            }),
+        )?;
         self.out.flush()?;
         self.out.get_ref().sync_data()
     }
@@ -201,22 +232,39 @@ fn write_line(out: &mut impl Write, line: &Line) -> io::Result<Vec<u8>> {
 fn fresh(dir: &Path, now: Ms) -> io::Result<(PathBuf, File)> {
     let stamp = now.iso().replace(':', "");
     for turn in 0..1000 {
-        let suffix = if turn == 0 { String::new() } else { format!("-{turn}") };
+        let suffix = if turn == 0 {
+            String::new()
+        } else {
+            format!("-{turn}")
+        };
         let path = dir.join(format!("{stamp}{suffix}.tape.zst"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+        {
             Ok(file) => return Ok((path, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "a thousand segments of one moment"))
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "a thousand segments of one moment",
+    ))
 }
 
-/// Removes segments that began more than `days` ago. One that cannot be removed is left for the next time.
+/// Removes segments that began more than `days` ago. One that cannot be removed is left for the
+/// next time.
 fn forget(dir: &Path, now: Ms, days: i64) {
     let oldest = Ms(now.0 - days * DAY.0).iso().replace(':', "");
     for path in super::reader::segments(dir).unwrap_or_default() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name < oldest && fs::remove_file(&path).is_ok() {
             info!(event = "tape_forgotten", path = %path.display(), "a segment is older than tape.keep_days");
         }

@@ -1,6 +1,7 @@
-//! journald's native protocol, spoken from the log's own thread: `tracing-journald` sends from the thread that logs, which would wait
-//! for a journald that has stopped. Format: systemd's "Native Journal Protocol" page, fields as `NAME=value` or, with line breaks
-//! inside, as name, length and value.
+//! journald's native protocol, spoken from the log's own thread: `tracing-journald` sends from the
+//! thread that logs, which would wait for a journald that has stopped. Format: systemd's "Native
+//! Journal Protocol" page, fields as `NAME=value` or, with line breaks inside, as name, length and
+//! value.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -44,7 +45,11 @@ impl Sink for Journald {
     fn dropped(&self, count: u64) -> Vec<u8> {
         let mut out = Vec::new();
         put(&mut out, "PRIORITY", "4");
-        put(&mut out, "MESSAGE", &format!("{count} lines of the log were dropped: nobody read them in time"));
+        put(
+            &mut out,
+            "MESSAGE",
+            &format!("{count} lines of the log were dropped: nobody read them in time"),
+        );
         put(&mut out, "EVENT", "log_dropped");
         out
     }
@@ -100,12 +105,27 @@ impl Visit for Bytes {
 
 /// journald's spelling: capitals, digits and underscores, and no underscore first.
 fn name(field: &Field) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    field.name().chars().map(plain).collect::<String>().trim_start_matches('_').to_owned()
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
+    field
+        .name()
+        .chars()
+        .map(plain)
+        .collect::<String>()
+        .trim_start_matches('_')
+        .to_owned()
 }
 
 fn put(out: &mut Vec<u8>, name: &str, value: &str) {
-    let end = (0..=value.len().min(VALUE)).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=value.len().min(VALUE))
+        .rev()
+        .find(|at| value.is_char_boundary(*at))
+        .unwrap_or(0);
     let value = &value[..end];
     out.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -127,7 +147,10 @@ mod tests {
         let mut out = Vec::new();
         put(&mut out, "MESSAGE", "one line");
         put(&mut out, "BODY", "two\nlines");
-        assert_eq!(out, b"MESSAGE=one line\nBODY\n\x09\0\0\0\0\0\0\0two\nlines\n");
+        assert_eq!(
+            out,
+            b"MESSAGE=one line\nBODY\n\x09\0\0\0\0\0\0\0two\nlines\n"
+        );
         let mut long = Vec::new();
         put(&mut long, "A", &"ä".repeat(VALUE));
         assert!(long.len() <= VALUE + 4);

@@ -1,5 +1,5 @@
-//! Lines on their way to whoever reads the log. Whoever logs never waits: what does not fit is counted and told of later, and
-//! what needs a person has room of its own.
+//! Lines on their way to whoever reads the log. Whoever logs never waits: what does not fit is
+//! counted and told of later, and what needs a person has room of its own.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -44,7 +44,10 @@ struct Waiting {
 impl Queue {
     /// A queue whose lines a thread of its own carries to `sink`.
     pub(super) fn to(mut sink: impl Sink) -> Self {
-        let queue = Self(Arc::new(Shared { waiting: Mutex::default(), news: Condvar::new() }));
+        let queue = Self(Arc::new(Shared {
+            waiting: Mutex::default(),
+            news: Condvar::new(),
+        }));
         let near = queue.clone();
         let carry = move || loop {
             let (line, dropped) = near.next();
@@ -55,7 +58,10 @@ impl Queue {
             drop(sink.put(&line));
             near.done();
         };
-        std::thread::Builder::new().name("log".into()).spawn(carry).expect("the system can start one more thread");
+        std::thread::Builder::new()
+            .name("log".into())
+            .spawn(carry)
+            .expect("the system can start one more thread");
         queue
     }
 
@@ -82,7 +88,12 @@ impl Queue {
             if left.is_zero() {
                 return;
             }
-            waiting = self.0.news.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting = self
+                .0
+                .news
+                .wait_timeout(waiting, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -95,7 +106,11 @@ impl Queue {
                 waiting.busy = true;
                 return (line, std::mem::take(&mut waiting.dropped));
             }
-            waiting = self.0.news.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self
+                .0
+                .news
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -105,7 +120,10 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,7 +147,8 @@ impl Write for OneLine {
 impl Drop for OneLine {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.queue.push(self.critical, std::mem::take(&mut self.line));
+            self.queue
+                .push(self.critical, std::mem::take(&mut self.line));
         }
     }
 }
@@ -138,10 +157,18 @@ impl<'a> MakeWriter<'a> for Queue {
     type Writer = OneLine;
 
     fn make_writer(&'a self) -> OneLine {
-        OneLine { queue: self.clone(), critical: false, line: Vec::new() }
+        OneLine {
+            queue: self.clone(),
+            critical: false,
+            line: Vec::new(),
+        }
     }
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> OneLine {
-        OneLine { queue: self.clone(), critical: *meta.level() == Level::ERROR, line: Vec::new() }
+        OneLine {
+            queue: self.clone(),
+            critical: *meta.level() == Level::ERROR,
+            line: Vec::new(),
+        }
     }
 }
 
@@ -160,7 +187,9 @@ mod tests {
     impl Sink for Slow {
         fn put(&mut self, line: &[u8]) -> io::Result<()> {
             self.let_go.recv().map_err(io::Error::other)?;
-            self.read.send(String::from_utf8_lossy(line).into_owned()).map_err(io::Error::other)
+            self.read
+                .send(String::from_utf8_lossy(line).into_owned())
+                .map_err(io::Error::other)
         }
         fn dropped(&self, count: u64) -> Vec<u8> {
             format!("dropped {count}").into_bytes()
@@ -172,7 +201,8 @@ mod tests {
         let ((go, let_go), (read, lines)) = (channel(), channel());
         let queue = Queue::to(Slow { let_go, read });
         let line = |n: usize| format!("{n:>1024}").into_bytes();
-        // The first is taken at once; the rest waits until there is no room, and errors have some of their own.
+        // The first is taken at once; the rest waits until there is no room, and errors have some
+        // of their own.
         queue.push(false, line(0));
         for n in 1..=ROOM / 1024 + 100 {
             queue.push(false, line(n));
@@ -184,7 +214,10 @@ mod tests {
         }
         queue.flush(Duration::from_secs(60));
         let read: Vec<String> = lines.try_iter().collect();
-        let dropped: u64 = read.iter().filter_map(|line| line.strip_prefix("dropped ")?.parse::<u64>().ok()).sum();
+        let dropped: u64 = read
+            .iter()
+            .filter_map(|line| line.strip_prefix("dropped ")?.parse::<u64>().ok())
+            .sum();
         assert!((99..=101).contains(&dropped), "{dropped} dropped");
         assert_eq!(read.last().unwrap(), "an error");
     }

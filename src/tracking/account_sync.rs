@@ -41,7 +41,12 @@ impl BillBook {
     /// What the database remembers of it.
     pub fn of(opened: &Opened) -> Self {
         let (others, transfers) = (opened.other_bills.clone(), opened.transfers.clone());
-        Self { cursor: opened.bills_cursor.clone(), others, transfers, funding: opened.funding.clone() }
+        Self {
+            cursor: opened.bills_cursor.clone(),
+            others,
+            transfers,
+            funding: opened.funding.clone(),
+        }
     }
 }
 
@@ -50,7 +55,10 @@ pub trait Accounts: Clone + Send + Sync + 'static {
     /// Balances and positions, both complete.
     fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
     /// Bills newer than the cursor, oldest first.
-    fn bills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Page<Bill>, VenueError>> + Send;
+    fn bills_since(
+        &self,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = Result<Page<Bill>, VenueError>> + Send;
     /// The venue's clock.
     fn server_time(&self) -> impl Future<Output = Result<Ms, VenueError>> + Send;
 }
@@ -114,7 +122,11 @@ impl<V: Accounts> Actor for AccountSync<V> {
             if answer.is_none() && Instant::now() < next {
                 continue;
             }
-            let trigger = if answer.is_some() { "asked for" } else { "rhythm" };
+            let trigger = if answer.is_some() {
+                "asked for"
+            } else {
+                "rhythm"
+            };
             let report = self.beat.clone().while_waiting(self.sync(trigger)).await?;
             let pause = match &report {
                 Ok(_) => self.clock.wall_span(self.every).max(Duration::from_secs(1)),
@@ -141,7 +153,15 @@ impl<V: Accounts> AccountSync<V> {
                 faults::point("account_read").await;
                 let view = Arc::new(view);
                 let run_id = self.ids.next(self.clock.now());
-                keep_account(&self.journal, run_id, trigger, &view, bills, &mut self.bills).await?;
+                keep_account(
+                    &self.journal,
+                    run_id,
+                    trigger,
+                    &view,
+                    bills,
+                    &mut self.bills,
+                )
+                .await?;
                 debug!(event = "account_synced", %run_id, equity = %view.equity, positions = view.positions.len(), "account read");
                 self.view.send_replace(Some(Arc::clone(&view)));
                 Ok(Ok((run_id, view)))
@@ -167,8 +187,8 @@ fn is_other(bill: &&Bill) -> bool {
     bill.kind != "2" && bill.trade_id.is_none()
 }
 
-/// The bills that come before the first that cannot be believed: that one and what follows are asked for again, and its currency
-/// is not compared meanwhile.
+/// The bills that come before the first that cannot be believed: that one and what follows are
+/// asked for again, and its currency is not compared meanwhile.
 fn before_refused(page: Page<Bill>, unreadable: &mut BTreeMap<String, String>) -> Vec<Bill> {
     let number = |id: &str| id.parse::<u64>().unwrap_or(0);
     let first = page.refused.iter().map(|row| number(&row.id)).min();
@@ -182,15 +202,21 @@ fn before_refused(page: Page<Bill>, unreadable: &mut BTreeMap<String, String>) -
         );
         unreadable.insert(row.subject.clone(), row.to_string());
     }
-    page.rows.into_iter().filter(|bill| first.is_none_or(|first| number(&bill.bill_id) < first)).collect()
+    page.rows
+        .into_iter()
+        .filter(|bill| first.is_none_or(|first| number(&bill.bill_id) < first))
+        .collect()
 }
 
 /// How often the account is read again because money came or went while it was.
 const AGAIN_MAX: usize = 5;
 
-/// Reads the account and the bills since the book's cursor, both complete or an error. Money that comes or goes between
-/// the two would look like profit or loss: then the account is read again.
-pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(AccountView, Vec<Bill>), VenueError> {
+/// Reads the account and the bills since the book's cursor, both complete or an error. Money that
+/// comes or goes between the two would look like profit or loss: then the account is read again.
+pub async fn sync_once(
+    venue: &impl Accounts,
+    book: &BillBook,
+) -> Result<(AccountView, Vec<Bill>), VenueError> {
     let mut bills: Vec<Bill> = Vec::new();
     let mut unreadable: BTreeMap<String, String> = BTreeMap::new();
     let mut again = 0;
@@ -200,7 +226,10 @@ pub async fn sync_once(venue: &impl Accounts, book: &BillBook) -> Result<(Accoun
             Err(_) if sabotage::breaks(Promise::P4) => AccountView::default(),
             read => read?,
         };
-        let cursor = bills.last().map(|bill| bill.bill_id.clone()).or_else(|| book.cursor.clone());
+        let cursor = bills
+            .last()
+            .map(|bill| bill.bill_id.clone())
+            .or_else(|| book.cursor.clone());
         let page = venue.bills_since(cursor.as_deref()).await?;
         let new = before_refused(page, &mut unreadable);
         let moved = new.iter().any(Bill::is_transfer);
@@ -236,20 +265,41 @@ pub async fn keep_account(
     bills: Vec<Bill>,
     book: &mut BillBook,
 ) -> Result<(), StageError> {
-    let run = Record::Run { run_id, kind: RunKind::Sync, trigger: trigger.into(), at: view.as_of, caused_by: None };
+    let run = Record::Run {
+        run_id,
+        kind: RunKind::Sync,
+        trigger: trigger.into(),
+        at: view.as_of,
+        caused_by: None,
+    };
     let mut rows = vec![run];
     if let Some(last) = bills.last() {
         let cursor = last.bill_id.clone();
         let others: Vec<Bill> = bills.iter().filter(is_other).cloned().collect();
         if !others.is_empty() {
-            info!(event = "bills", count = others.len(), "transfers, funding or other bills");
+            info!(
+                event = "bills",
+                count = others.len(),
+                "transfers, funding or other bills"
+            );
         }
         rows.push(Record::Bills(others));
-        rows.push(Record::Note { key: "bills_cursor".into(), value: cursor.clone() });
+        rows.push(Record::Note {
+            key: "bills_cursor".into(),
+            value: cursor.clone(),
+        });
         let (others, transfers) = (view.other_bills.clone(), view.transfers.clone());
-        *book = BillBook { cursor: Some(cursor), others, transfers, funding: view.funding.clone() };
+        *book = BillBook {
+            cursor: Some(cursor),
+            others,
+            transfers,
+            funding: view.funding.clone(),
+        };
     }
-    rows.push(Record::Account { run_id, view: Arc::clone(view) });
+    rows.push(Record::Account {
+        run_id,
+        view: Arc::clone(view),
+    });
     // One transaction: bills and the cursor behind them are kept together or not at all.
     journal.append(Record::Together(rows)).await
 }

@@ -1,5 +1,5 @@
-//! Orders, fills and sleeves, folded from events. Pure: an event in, records to keep out. `stops` and `sleeves` are
-//! the other halves of it.
+//! Orders, fills and sleeves, folded from events. Pure: an event in, records to keep out. `stops`
+//! and `sleeves` are the other halves of it.
 
 mod belief;
 mod sleeves;
@@ -14,8 +14,8 @@ use crate::domain::order::{Contradiction, Step, Teller};
 use crate::domain::record::{Adjustment, Record, Transition};
 use crate::domain::view::{Guard, Latest, OpenOrder, OrdersView};
 use crate::domain::{
-    ClOrdId, ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty,
-    Side, Stop, Tally, VenueOrdId,
+    ClOrdId, ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState,
+    Price, Purpose, Qty, Side, Stop, Tally, VenueOrdId,
 };
 use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
@@ -36,7 +36,8 @@ pub enum Foreign {
     Stranger,
     /// It carries our prefix and we do not know it: our database is not the one that made it.
     OursUnknown,
-    /// It goes by the venue's name of one of ours and says something else of it: an answer or push about another order.
+    /// It goes by the venue's name of one of ours and says something else of it: an answer or push
+    /// about another order.
     Mistaken(Contradiction),
     /// What it says cannot be true of that order, whatever else is: no number is taken from it.
     Unbelievable(String),
@@ -87,8 +88,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Takes up what the database remembers. Orders that were on their way out when the last process
-    /// ended may or may not have left: they become unknown.
+    /// Takes up what the database remembers. Orders that were on their way out when the last
+    /// process ended may or may not have left: they become unknown.
     pub fn open(
         opened: Opened,
         instruments: BTreeMap<InstId, Arc<Instrument>>,
@@ -96,8 +97,11 @@ impl Ledger {
         now: Ms,
     ) -> (Self, Vec<Record>) {
         // Those no longer traded keep their fills, under the rules they had.
-        let mut known: BTreeMap<InstId, Arc<Instrument>> =
-            opened.instruments.iter().map(|inst| (inst.id.clone(), Arc::new(inst.clone()))).collect();
+        let mut known: BTreeMap<InstId, Arc<Instrument>> = opened
+            .instruments
+            .iter()
+            .map(|inst| (inst.id.clone(), Arc::new(inst.clone())))
+            .collect();
         known.extend(instruments);
         let mut ledger = Self {
             instruments: known,
@@ -124,27 +128,50 @@ impl Ledger {
             if matches!(order.state(), OrderState::Intended | OrderState::Sent)
                 && let Ok(Some(step)) = order.local_step(OrderState::Unknown)
             {
-                records.push(transition(&order, step, "restart", "the process ended before an answer was stored", now));
+                records.push(transition(
+                    &order,
+                    step,
+                    "restart",
+                    "the process ended before an answer was stored",
+                    now,
+                ));
             }
             if let Some(venue) = &order.venue_id {
                 ledger.by_venue.insert(venue.clone(), order.id.clone());
             }
             let lane = crate::domain::intent::lane(order.purpose, &order.contender);
-            ledger.latest.insert((lane, order.inst.clone()), order.id.clone());
+            ledger
+                .latest
+                .insert((lane, order.inst.clone()), order.id.clone());
             ledger.orders.insert(order.id.clone(), order);
         }
         // Stops of orders that ended without a fill were never made.
         let barren = |o: &&Order| o.state().is_final() && o.filled.is_zero();
-        let barren: Vec<OrderId> = ledger.orders.values().filter(barren).map(|o| o.id.clone()).collect();
+        let barren: Vec<OrderId> = ledger
+            .orders
+            .values()
+            .filter(barren)
+            .map(|o| o.id.clone())
+            .collect();
         for id in barren {
             records.extend(ledger.end_stops_of(&id, now));
         }
         (ledger, records)
     }
 
-    /// Folds what each contender holds, and the books of the account, from all fills and moves there are.
-    fn fold(&mut self, fills: &[Fill], adjustments: &[(usize, Adjustment)], forgiven: &BTreeMap<String, Ms>) {
-        self.tally.forgive(forgiven.iter().map(|(who, until)| (who.as_str().into(), *until)));
+    /// Folds what each contender holds, and the books of the account, from all fills and moves
+    /// there are.
+    fn fold(
+        &mut self,
+        fills: &[Fill],
+        adjustments: &[(usize, Adjustment)],
+        forgiven: &BTreeMap<String, Ms>,
+    ) {
+        self.tally.forgive(
+            forgiven
+                .iter()
+                .map(|(who, until)| (who.as_str().into(), *until)),
+        );
         let mut moved = adjustments.iter().peekable();
         for (booked, fill) in fills.iter().enumerate() {
             while let Some((_, row)) = moved.next_if(|(after, _)| *after <= booked) {
@@ -155,7 +182,8 @@ impl Ledger {
         moved.for_each(|(_, row)| self.shift(row));
     }
 
-    /// Folds everything anew from the record, after a fill in it was corrected: averages depend on all that came after it.
+    /// Folds everything anew from the record, after a fill in it was corrected: averages depend on
+    /// all that came after it.
     pub fn refold(&mut self, opened: &Opened) {
         (self.holdings, self.tally, self.books) = Default::default();
         self.fold(&opened.fills, &opened.adjustments, &opened.streak_after);
@@ -166,13 +194,20 @@ impl Ledger {
         std::mem::take(&mut self.odd)
     }
 
-    /// What each contender holds, or has an order for, as the database remembers it; dust below the smallest order is
-    /// nothing.
+    /// What each contender holds, or has an order for, as the database remembers it; dust below the
+    /// smallest order is nothing.
     pub fn held(opened: Opened) -> BTreeMap<(ContenderId, InstId), Qty> {
-        let rules: BTreeMap<InstId, Arc<Instrument>> =
-            opened.instruments.iter().map(|inst| (inst.id.clone(), Arc::new(inst.clone()))).collect();
+        let rules: BTreeMap<InstId, Arc<Instrument>> = opened
+            .instruments
+            .iter()
+            .map(|inst| (inst.id.clone(), Arc::new(inst.clone())))
+            .collect();
         let (ledger, _) = Self::open(opened, rules.clone(), '-', Ms::ZERO);
-        let worth = |inst: &InstId, qty: Qty| rules.get(inst).is_some_and(|rules| qty.abs() >= rules.min_size);
+        let worth = |inst: &InstId, qty: Qty| {
+            rules
+                .get(inst)
+                .is_some_and(|rules| qty.abs() >= rules.min_size)
+        };
         let mut held: BTreeMap<(ContenderId, InstId), Qty> = ledger
             .holdings
             .iter()
@@ -180,7 +215,8 @@ impl Ledger {
             .map(|(key, holding)| (key.clone(), holding.qty))
             .collect();
         for order in ledger.live() {
-            held.entry((order.contender.clone(), order.inst.clone())).or_default();
+            held.entry((order.contender.clone(), order.inst.clone()))
+                .or_default();
         }
         held
     }
@@ -196,8 +232,14 @@ impl Ledger {
     }
 
     /// Size and entry price of every sleeve in an instrument.
-    pub fn entries(&self, inst: &InstId) -> impl Iterator<Item = (rust_decimal::Decimal, rust_decimal::Decimal)> {
-        self.holdings.iter().filter(move |((_, on), _)| on == inst).map(|(_, held)| (held.qty.0, held.average.0))
+    pub fn entries(
+        &self,
+        inst: &InstId,
+    ) -> impl Iterator<Item = (rust_decimal::Decimal, rust_decimal::Decimal)> {
+        self.holdings
+            .iter()
+            .filter(move |((_, on), _)| on == inst)
+            .map(|(_, held)| (held.qty.0, held.average.0))
     }
 
     /// Orders that may be alive at the venue.
@@ -227,14 +269,19 @@ impl Ledger {
 
     /// Orders of which the venue counts more filled than we hold fills for.
     pub fn missing_fills(&self) -> impl Iterator<Item = &Order> {
-        self.orders.values().filter(|o| o.venue_id.is_some() && o.filled_by_fills() < o.filled)
+        self.orders
+            .values()
+            .filter(|o| o.venue_id.is_some() && o.filled_by_fills() < o.filled)
     }
 
     /// What the other stages may see. An order that has ended but whose fills are not all booked is
     /// still open to them: until then nobody knows what its contender holds.
     pub fn view(&self) -> OrdersView {
-        let open =
-            self.orders.values().filter(|o| o.state().may_be_live() || o.filled_by_fills() < o.filled).map(|o| {
+        let open = self
+            .orders
+            .values()
+            .filter(|o| o.state().may_be_live() || o.filled_by_fills() < o.filled)
+            .map(|o| {
                 let row = OpenOrder {
                     id: o.id.clone(),
                     run_id: o.run_id,
@@ -328,26 +375,44 @@ impl Ledger {
 
     /// A person has set an order aside: the row that a later start knows it by.
     pub fn set_aside(&self, id: &OrderId, now: Ms) -> Vec<Record> {
-        let Some(order) = self.orders.get(id) else { return Vec::new() };
-        let step = Step { from: order.state(), to: order.state() };
+        let Some(order) = self.orders.get(id) else {
+            return Vec::new();
+        };
+        let step = Step {
+            from: order.state(),
+            to: order.state(),
+        };
         vec![transition(order, step, "command", SET_ASIDE, now)]
     }
 
     /// It did not leave us.
     pub fn not_sent(&mut self, id: &OrderId, why: &str, now: Ms) -> Outcome {
-        self.local(id, OrderState::Expired, "executor", &format!("not sent: {why}"), now)
+        self.local(
+            id,
+            OrderState::Expired,
+            "executor",
+            &format!("not sent: {why}"),
+            now,
+        )
     }
 
     /// The venue's answer to the create.
     pub fn answered(&mut self, id: &OrderId, outcome: &CreateOutcome, now: Ms) -> Outcome {
         match outcome {
             // One name at the venue is one order for ever.
-            CreateOutcome::Accepted(venue_id) if self.by_venue.get(venue_id).is_some_and(|other| other != id) => {
-                let why = format!("the answer names {venue_id}, which is order {}", self.by_venue[venue_id]);
+            CreateOutcome::Accepted(venue_id)
+                if self.by_venue.get(venue_id).is_some_and(|other| other != id) =>
+            {
+                let why = format!(
+                    "the answer names {venue_id}, which is order {}",
+                    self.by_venue[venue_id]
+                );
                 self.local(id, OrderState::Unknown, "executor", &why, now)
             }
             CreateOutcome::Accepted(venue_id) => {
-                let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
+                let Some(order) = self.orders.get_mut(id) else {
+                    return Ok(Vec::new());
+                };
                 // An acknowledgement says that it exists, and nothing of how far it got.
                 let report = crate::domain::VenueReport {
                     venue_id: venue_id.clone(),
@@ -360,47 +425,87 @@ impl Ledger {
                 let step = order.merge(&report)?;
                 self.by_venue.insert(venue_id.clone(), id.clone());
                 let order = &self.orders[id];
-                Ok(step.map(|step| transition(order, step, "executor", "accepted", now)).into_iter().collect())
+                Ok(step
+                    .map(|step| transition(order, step, "executor", "accepted", now))
+                    .into_iter()
+                    .collect())
             }
-            CreateOutcome::Rejected { code, msg, .. } => {
-                self.local(id, OrderState::Rejected, "venue", &format!("{code} {msg}"), now)
+            CreateOutcome::Rejected { code, msg, .. } => self.local(
+                id,
+                OrderState::Rejected,
+                "venue",
+                &format!("{code} {msg}"),
+                now,
+            ),
+            CreateOutcome::Unknown(why) => {
+                self.local(id, OrderState::Unknown, "executor", why, now)
             }
-            CreateOutcome::Unknown(why) => self.local(id, OrderState::Unknown, "executor", why, now),
         }
     }
 
     /// A cancel was asked for.
     pub fn cancel_asked(&mut self, id: &OrderId, evidence: &str, now: Ms) -> Vec<Record> {
-        let Some(order) = self.orders.get_mut(id) else { return Vec::new() };
+        let Some(order) = self.orders.get_mut(id) else {
+            return Vec::new();
+        };
         let step = order.ask_cancel();
         let order = &self.orders[id];
-        step.map(|step| transition(order, step, "executor", evidence, now)).into_iter().collect()
+        step.map(|step| transition(order, step, "executor", evidence, now))
+            .into_iter()
+            .collect()
     }
 
     /// The venue does not know an order that we believed alive: its outcome is open again.
     pub fn lost(&mut self, id: &OrderId, now: Ms) -> Outcome {
-        self.local(id, OrderState::Unknown, "reconcile", "the venue does not know it any more", now)
+        self.local(
+            id,
+            OrderState::Unknown,
+            "reconcile",
+            "the venue does not know it any more",
+            now,
+        )
     }
 
     /// Proven to be nowhere: never reached the book, or ended without a fill and was forgotten.
-    pub fn absent(&mut self, id: &OrderId, cause: &'static str, evidence: &str, now: Ms) -> Outcome {
-        let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
+    pub fn absent(
+        &mut self,
+        id: &OrderId,
+        cause: &'static str,
+        evidence: &str,
+        now: Ms,
+    ) -> Outcome {
+        let Some(order) = self.orders.get_mut(id) else {
+            return Ok(Vec::new());
+        };
         let step = order.forgotten()?;
         let order = &self.orders[id];
-        let mut records: Vec<Record> =
-            step.map(|step| transition(order, step, cause, evidence, now)).into_iter().collect();
+        let mut records: Vec<Record> = step
+            .map(|step| transition(order, step, cause, evidence, now))
+            .into_iter()
+            .collect();
         if order.state().is_final() && order.filled.is_zero() {
             records.extend(self.end_stops_of(id, now));
         }
         Ok(records)
     }
 
-    fn local(&mut self, id: &OrderId, to: OrderState, cause: &'static str, evidence: &str, now: Ms) -> Outcome {
-        let Some(order) = self.orders.get_mut(id) else { return Ok(Vec::new()) };
+    fn local(
+        &mut self,
+        id: &OrderId,
+        to: OrderState,
+        cause: &'static str,
+        evidence: &str,
+        now: Ms,
+    ) -> Outcome {
+        let Some(order) = self.orders.get_mut(id) else {
+            return Ok(Vec::new());
+        };
         let step = order.local_step(to)?;
         let order = &self.orders[id];
-        let mut records: Vec<Record> =
-            step.map(|step| transition(order, step, cause, evidence, now)).into_iter().collect();
+        let mut records: Vec<Record> = step
+            .map(|step| transition(order, step, cause, evidence, now))
+            .into_iter()
+            .collect();
         // A late word of the executor on an order that has filled is no word on its stop.
         if order.state().is_final() && order.filled.is_zero() {
             records.extend(self.end_stops_of(id, now));
@@ -409,7 +514,12 @@ impl Ledger {
     }
 
     /// A statement of the venue about an order, from the stream or from a query.
-    pub fn on_order(&mut self, push: &OrderPush, channel: &str, now: Ms) -> Result<Outcome, Foreign> {
+    pub fn on_order(
+        &mut self,
+        push: &OrderPush,
+        channel: &str,
+        now: Ms,
+    ) -> Result<Outcome, Foreign> {
         let whose = self.identify(push, now)?;
         self.believable(self.order_of(&whose), push)?;
         let (id, mut records) = self.take_in(whose);
@@ -424,29 +534,45 @@ impl Ledger {
         let order = self.orders.get_mut(id).expect("identified above");
         let (state, filled, qty) = (order.state(), order.filled, order.qty);
         order.merge(&push.report)?;
-        // Of an order whose size is counted in the quote currency the venue's `sz` says nothing here; ours never are.
+        // Of an order whose size is counted in the quote currency the venue's `sz` says nothing
+        // here; ours never are.
         order.enlarge(push.qty.unwrap_or(qty));
         let enlarged = order.qty > qty;
-        if let Some(limit) = push.limit.filter(|limit| order.limit.is_some_and(|known| known != *limit)) {
+        if let Some(limit) = push
+            .limit
+            .filter(|limit| order.limit.is_some_and(|known| known != *limit))
+        {
             order.limit = Some(limit);
             let (order_id, run_id) = (order.id.clone(), order.run_id);
-            records.push(Record::Moved { order_id, run_id, limit, at: now });
+            records.push(Record::Moved {
+                order_id,
+                run_id,
+                limit,
+                at: now,
+            });
         }
         if order.moving == order.limit {
             order.moving = None;
         }
-        self.by_venue.insert(push.report.venue_id.clone(), id.clone());
+        self.by_venue
+            .insert(push.report.venue_id.clone(), id.clone());
         if enlarged {
             records.extend(self.enlarged(id, qty, now));
         }
-        let fills = push.fill.as_ref().map_or(Vec::new(), |raw| self.take_fill(id, raw, Teller::Push, now));
+        let fills = push
+            .fill
+            .as_ref()
+            .map_or(Vec::new(), |raw| self.take_fill(id, raw, Teller::Push, now));
         let order = &self.orders[id];
         if order.state() != state || order.filled != filled {
             let mut evidence = channel.to_owned();
             if let Some(source) = &push.report.cancel_source {
                 evidence.push_str(&format!(" cancelSource {source}"));
             }
-            let step = Step { from: state, to: order.state() };
+            let step = Step {
+                from: state,
+                to: order.state(),
+            };
             records.push(transition(order, step, "venue", &evidence, now));
         }
         let barren = order.state().is_final() && order.filled.is_zero();
@@ -466,25 +592,46 @@ impl Ledger {
         };
         let Some(order) = self.orders.get(&id) else {
             let ours = ClOrdId::is_ours(&report.cl_ord_id, self.env);
-            return Err(if ours { Foreign::OursUnknown } else { Foreign::Stranger });
+            return Err(if ours {
+                Foreign::OursUnknown
+            } else {
+                Foreign::Stranger
+            });
         };
         if !order.is_told_of(&report.inst, report.side, &report.cl_ord_id) {
-            return Err(mistaken(order, &report.venue_id, (&report.inst, report.side, &report.cl_ord_id)));
+            return Err(mistaken(
+                order,
+                &report.venue_id,
+                (&report.inst, report.side, &report.cl_ord_id),
+            ));
         }
-        if let Some(known) = order.venue_id.as_ref().filter(|known| **known != report.venue_id) {
+        if let Some(known) = order
+            .venue_id
+            .as_ref()
+            .filter(|known| **known != report.venue_id)
+        {
             let (known, said) = (known.clone(), report.venue_id.clone());
-            return Ok(Err(Contradiction::TwoNames { order: id, known, said }));
+            return Ok(Err(Contradiction::TwoNames {
+                order: id,
+                known,
+                said,
+            }));
         }
         self.fill_believable(order, &report.fill)?;
         let order = self.orders.get_mut(&id).expect("looked up above");
         let (state, filled) = (order.state(), order.filled);
-        order.venue_id.get_or_insert_with(|| report.venue_id.clone());
+        order
+            .venue_id
+            .get_or_insert_with(|| report.venue_id.clone());
         self.by_venue.insert(report.venue_id.clone(), id.clone());
         let fills = self.take_fill(&id, &report.fill, Teller::List, now);
         let order = &self.orders[&id];
         let mut records = Vec::new();
         if order.filled != filled || order.state() != state {
-            let step = Step { from: state, to: order.state() };
+            let step = Step {
+                from: state,
+                to: order.state(),
+            };
             records.push(transition(order, step, "venue", "trade/fills", now));
         }
         records.extend(fills);
@@ -492,35 +639,66 @@ impl Ledger {
     }
 
     fn fill(&mut self, id: &OrderId, raw: RawFill, side: Side) -> Vec<Record> {
-        let Some(order) = self.orders.get(id) else { return Vec::new() };
+        let Some(order) = self.orders.get(id) else {
+            return Vec::new();
+        };
         let order = order.clone();
-        let (venue, purpose) = (order.venue_id.clone().unwrap_or_else(|| VenueOrdId::from("")), order.purpose);
-        let fill = raw.of(&order.inst, side, id, &venue, &order.contender, order.run_id);
+        let (venue, purpose) = (
+            order
+                .venue_id
+                .clone()
+                .unwrap_or_else(|| VenueOrdId::from("")),
+            order.purpose,
+        );
+        let fill = raw.of(
+            &order.inst,
+            side,
+            id,
+            &venue,
+            &order.contender,
+            order.run_id,
+        );
         self.book(&fill);
         let key = (fill.contender.clone(), fill.inst.clone());
         let held = self.holdings.get(&key).map_or(Qty::ZERO, |held| held.qty);
-        let newest = self.guards.get(&key).and_then(|guard| self.orders.get(&guard.entry)).map(|o| o.created_at);
-        // A flip that has filled in part has not made what is held; a late fill is not the newest word.
-        let makes = side.signed(held) > Qty::ZERO && newest.is_none_or(|newest| order.created_at >= newest);
+        let newest = self
+            .guards
+            .get(&key)
+            .and_then(|guard| self.orders.get(&guard.entry))
+            .map(|o| o.created_at);
+        // A flip that has filled in part has not made what is held; a late fill is not the newest
+        // word.
+        let makes =
+            side.signed(held) > Qty::ZERO && newest.is_none_or(|newest| order.created_at >= newest);
         if purpose == Purpose::Entry && makes {
-            let guard = Guard { entry: id.clone(), run_id: order.run_id, side, trigger: order.stop };
-            self.guards.insert((fill.contender.clone(), fill.inst.clone()), guard);
+            let guard = Guard {
+                entry: id.clone(),
+                run_id: order.run_id,
+                side,
+                trigger: order.stop,
+            };
+            self.guards
+                .insert((fill.contender.clone(), fill.inst.clone()), guard);
         }
         let moved = match purpose {
             Purpose::Flatten => self.hand_down(&fill, "close"),
             Purpose::Liquidation => self.hand_down(&fill, "liquidation"),
             Purpose::Entry | Purpose::Exit | Purpose::Stop | Purpose::Repair => Vec::new(),
         };
-        std::iter::once(Record::Fill(Box::new(fill))).chain(moved).collect()
+        std::iter::once(Record::Fill(Box::new(fill)))
+            .chain(moved)
+            .collect()
     }
 
     fn forget_old(&mut self) {
         if self.orders.len() <= ENDED_KEPT + ENDED_KEPT / 10 {
             return;
         }
-        // Ended stops are kept as long as the order they hung on, so that a late child is recognised.
+        // Ended stops are kept as long as the order they hung on, so that a late child is
+        // recognised.
         let orders = &self.orders;
-        self.stops.retain(|_, stop| !stop.state.is_final() || orders.contains_key(&stop.parent));
+        self.stops
+            .retain(|_, stop| !stop.state.is_final() || orders.contains_key(&stop.parent));
         let waits = self.stops.values().filter(|stop| !stop.state.is_final());
         let parents: BTreeSet<&OrderId> = waits.map(|stop| &stop.parent).collect();
         let mut ended: Vec<(Ms, OrderId)> = self

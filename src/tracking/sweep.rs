@@ -1,5 +1,5 @@
-//! Asking the venue for everything: open orders, each order we believe alive, new fills, live stops.
-//! All of it, or an error: a failed read is never taken for "nothing there" (P4).
+//! Asking the venue for everything: open orders, each order we believe alive, new fills, live
+//! stops. All of it, or an error: a failed read is never taken for "nothing there" (P4).
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -18,17 +18,35 @@ pub trait Inquire: Clone + Send + Sync + 'static {
     /// All open orders of the account, ours and others'.
     fn orders_pending(&self) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
     /// One order by our id.
-    fn order(&self, inst: &InstId, id: &ClOrdId) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
+    fn order(
+        &self,
+        inst: &InstId,
+        id: &ClOrdId,
+    ) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
     /// One order by the venue's id.
-    fn order_by_venue_id(&self, inst: &InstId, id: &str) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
+    fn order_by_venue_id(
+        &self,
+        inst: &InstId,
+        id: &str,
+    ) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
     /// Orders of a kind that ended lately.
-    fn orders_history(&self, kind: InstKind) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
+    fn orders_history(
+        &self,
+        kind: InstKind,
+    ) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
     /// Fills newer than a bill id, oldest first.
-    fn fills_since(&self, cursor: Option<&str>) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
+    fn fills_since(
+        &self,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
     /// The newest fill, if any.
     fn newest_fill(&self) -> impl Future<Output = Result<Option<FillReport>, VenueError>> + Send;
     /// Fills of one order.
-    fn fills_of(&self, inst: &InstId, id: &str) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
+    fn fills_of(
+        &self,
+        inst: &InstId,
+        id: &str,
+    ) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
     /// Stops that are alive.
     fn algos_pending(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
     /// Stops that ended lately.
@@ -100,8 +118,8 @@ pub struct Question {
 pub struct Sweep {
     pub began: Ms,
     pub pending: Vec<OrderPush>,
-    /// Orders that were not pending, asked one by one, with whether the venue had named them before we
-    /// asked; `None`: it does not know it.
+    /// Orders that were not pending, asked one by one, with whether the venue had named them before
+    /// we asked; `None`: it does not know it.
     pub asked: Vec<(OrderId, bool, Option<OrderPush>)>,
     /// Orders behind fills without a client order id: perhaps children of our stops.
     pub nameless: Vec<OrderPush>,
@@ -109,8 +127,8 @@ pub struct Sweep {
     pub algos: Vec<AlgoPush>,
     /// Stops that should be alive, are in no list, and that the venue does not know by name.
     pub gone: Vec<String>,
-    /// Which listening of the private stream this belongs to.
-    /// Rows that could not be believed: what they are about is in none of the lists above, and that says nothing.
+    /// Which listening of the private stream this belongs to. Rows that could not be believed: what
+    /// they are about is in none of the lists above, and that says nothing.
     pub refused: Vec<RefusedRow>,
     pub epoch: u64,
 }
@@ -137,7 +155,10 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
     let mut refused = Vec::new();
     for question in wanted.questions {
         let is_pending = |push: &OrderPush| {
-            question.cl_ord_id.as_ref().is_some_and(|id| push.cl_ord_id == id.as_str())
+            question
+                .cl_ord_id
+                .as_ref()
+                .is_some_and(|id| push.cl_ord_id == id.as_str())
                 || question.venue_id.as_deref() == Some(push.report.venue_id.as_str())
         };
         if pending.iter().any(is_pending) {
@@ -168,7 +189,9 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
             .collect();
         for (venue_id, inst) in orders {
             match venue.order_by_venue_id(inst, venue_id).await {
-                Ok(push) if push.report.venue_id.as_str() == venue_id && push.inst == *inst => nameless.push(push),
+                Ok(push) if push.report.venue_id.as_str() == venue_id && push.inst == *inst => {
+                    nameless.push(push)
+                }
                 Ok(_) => {} // an answer about another order; its fills are asked about again
 
                 Err(error) if error.is_not_found() => {} // somebody else's, and forgotten
@@ -177,17 +200,36 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
         }
     }
     let mut algos = venue.algos_pending().await?;
-    let missing = wanted.stops.iter().any(|id| algos.iter().all(|a| a.algo_id != *id));
+    let missing = wanted
+        .stops
+        .iter()
+        .any(|id| algos.iter().all(|a| a.algo_id != *id));
     if missing {
-        algos.extend(venue.algos_ended().await?.into_iter().filter(|a| wanted.stops.contains(&a.algo_id)));
+        algos.extend(
+            venue
+                .algos_ended()
+                .await?
+                .into_iter()
+                .filter(|a| wanted.stops.contains(&a.algo_id)),
+        );
     }
     // The lists of what has ended hold one page: what is older is asked for by its name.
     let mut gone = Vec::new();
-    for id in wanted.stops.iter().filter(|id| algos.iter().all(|a| a.algo_id != **id)).collect::<Vec<_>>() {
+    for id in wanted
+        .stops
+        .iter()
+        .filter(|id| algos.iter().all(|a| a.algo_id != **id))
+        .collect::<Vec<_>>()
+    {
         match venue.algo(id).await {
             Ok(push) if push.algo_id == *id => algos.push(push),
             Ok(push) => {
-                debug!(event = "stop_not_told", algo_id = id, told = push.algo_id, "an answer about another stop")
+                debug!(
+                    event = "stop_not_told",
+                    algo_id = id,
+                    told = push.algo_id,
+                    "an answer about another stop"
+                )
             }
             Err(error) if error.is_not_found() => gone.push(id.clone()),
             Err(VenueError::Malformed { source, .. }) => {
@@ -212,11 +254,24 @@ pub(super) async fn sweep(venue: &impl Inquire, wanted: Wanted) -> Result<Sweep,
         }
     }
     refused.extend(venue.take_refused());
-    Ok(Sweep { began, pending, asked, nameless, fills, algos, gone, refused, epoch: wanted.epoch })
+    Ok(Sweep {
+        began,
+        pending,
+        asked,
+        nameless,
+        fills,
+        algos,
+        gone,
+        refused,
+        epoch: wanted.epoch,
+    })
 }
 
 /// Asks for one order; `None`: the venue says it does not know it.
-pub(super) async fn ask(venue: &impl Inquire, question: &Question) -> Result<Option<OrderPush>, VenueError> {
+pub(super) async fn ask(
+    venue: &impl Inquire,
+    question: &Question,
+) -> Result<Option<OrderPush>, VenueError> {
     let answer = match (&question.cl_ord_id, &question.venue_id) {
         (Some(id), _) => venue.order(&question.inst, id).await,
         (None, Some(id)) => venue.order_by_venue_id(&question.inst, id).await,
@@ -229,16 +284,29 @@ pub(super) async fn ask(venue: &impl Inquire, question: &Question) -> Result<Opt
     }
 }
 
-/// A row about the order that was asked about; one about another order is no answer, and proves nothing of either.
+/// A row about the order that was asked about; one about another order is no answer, and proves
+/// nothing of either.
 fn answers(question: &Question, push: OrderPush) -> Result<OrderPush, VenueError> {
-    let named = question.cl_ord_id.as_ref().map(|id| push.cl_ord_id == id.as_str());
-    let known = question.venue_id.as_ref().map(|id| push.report.venue_id.as_str() == id);
+    let named = question
+        .cl_ord_id
+        .as_ref()
+        .map(|id| push.cl_ord_id == id.as_str());
+    let known = question
+        .venue_id
+        .as_ref()
+        .map(|id| push.report.venue_id.as_str() == id);
     if push.inst == question.inst && named.or(known) != Some(false) {
         return Ok(push);
     }
-    let body =
-        format!("asked about {}, told of {} {} {}", question.id, push.inst, push.cl_ord_id, push.report.venue_id);
-    Err(VenueError::Strange { request: "GET trade/order".into(), status: 200, body })
+    let body = format!(
+        "asked about {}, told of {} {} {}",
+        question.id, push.inst, push.cl_ord_id, push.report.venue_id
+    );
+    Err(VenueError::Strange {
+        request: "GET trade/order".into(),
+        status: 200,
+        body,
+    })
 }
 
 /// What one look at every place where an order could be has shown.
@@ -251,8 +319,8 @@ pub struct Everywhere {
     pub account: AccountView,
 }
 
-/// One pass of the proof that an order never reached the book: not known, not pending, not in history, no fill carries
-/// its id, and the account as it is after all that.
+/// One pass of the proof that an order never reached the book: not known, not pending, not in
+/// history, no fill carries its id, and the account as it is after all that.
 pub(super) async fn look_everywhere(
     venue: &impl Inquire,
     question: &Question,
@@ -260,22 +328,48 @@ pub(super) async fn look_everywhere(
     fills_cursor: Option<String>,
 ) -> Result<Everywhere, VenueError> {
     let mut order = ask(venue, question).await?;
-    let ours = |push: &OrderPush| question.cl_ord_id.as_ref().is_some_and(|id| push.cl_ord_id == id.as_str());
+    let ours = |push: &OrderPush| {
+        question
+            .cl_ord_id
+            .as_ref()
+            .is_some_and(|id| push.cl_ord_id == id.as_str())
+    };
     if order.is_none() {
-        order = or_empty(venue.orders_pending().await)?.into_iter().find(ours);
+        order = or_empty(venue.orders_pending().await)?
+            .into_iter()
+            .find(ours);
     }
     if order.is_none() {
         order = venue.orders_history(kind).await?.into_iter().find(ours);
     }
     let mut fills = Vec::new();
     if order.is_none() {
-        let named = |f: &FillReport| question.cl_ord_id.as_ref().is_some_and(|id| f.cl_ord_id == id.as_str());
-        fills = venue.fills_since(fills_cursor.as_deref()).await?.into_iter().filter(named).collect();
+        let named = |f: &FillReport| {
+            question
+                .cl_ord_id
+                .as_ref()
+                .is_some_and(|id| f.cl_ord_id == id.as_str())
+        };
+        fills = venue
+            .fills_since(fills_cursor.as_deref())
+            .await?
+            .into_iter()
+            .filter(named)
+            .collect();
     }
-    Ok(Everywhere { order, fills, account: venue.account().await? })
+    Ok(Everywhere {
+        order,
+        fills,
+        account: venue.account().await?,
+    })
 }
 
-/// A list, or why there is none. Never the one for the other: the sabotage of this promise (P4) is to do just that.
+/// A list, or why there is none. Never the one for the other: the sabotage of this promise (P4) is
+/// to do just that.
 fn or_empty<T>(answer: Result<Vec<T>, VenueError>) -> Result<Vec<T>, VenueError> {
-    if sabotage::breaks(Promise::P4) { Ok(answer.unwrap_or_default()) } else { answer }
+    if sabotage::breaks(Promise::P4) {
+        Ok(answer.unwrap_or_default())
+    } else {
+        answer
+    }
 }

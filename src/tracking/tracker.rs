@@ -1,5 +1,5 @@
-//! The order tracker's task: the single owner of order truth. Hears the executor, the venue's own stream, account sync
-//! and people; does what [`Desk`] says.
+//! The order tracker's task: the single owner of order truth. Hears the executor, the venue's own
+//! stream, account sync and people; does what [`Desk`] says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use crate::domain::{AccountView, Case, MarketView, Ms, OrdersView, Readiness, Ru
 use crate::execution::Report;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
-use crate::venue::{Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_algos, parse_orders};
+use crate::venue::{
+    Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_algos, parse_orders,
+};
 
 /// A venue that can be asked and listened to.
 pub trait Wire: Inquire {
@@ -36,9 +38,15 @@ pub struct VenueWire {
 #[derive(Debug)]
 pub enum TruthAsk {
     /// What is halted, after a fresh comparison has been begun if wanted.
-    Cases { compare: bool, done: oneshot::Sender<Vec<Case>> },
+    Cases {
+        compare: bool,
+        done: oneshot::Sender<Vec<Case>>,
+    },
     /// Accept a case, by its id. Answers with the run that does it, or why it cannot be.
-    Accept { case: String, done: oneshot::Sender<Result<RunId, String>> },
+    Accept {
+        case: String,
+        done: oneshot::Sender<Result<RunId, String>>,
+    },
 }
 
 /// The tracker.
@@ -129,7 +137,13 @@ impl<W: Wire> Tracker<W> {
     async fn hear(&mut self, heard: Heard, lines: &mut Lines) -> Result<(), StageError> {
         let wall = Ms(i64::try_from(lines.began.elapsed().as_millis()).unwrap_or(i64::MAX));
         let swept = matches!(heard, Heard::Answer(Answer::Sweep(_)));
-        let acts = self.desk.hear(heard, Now { venue: self.clock.now(), wall });
+        let acts = self.desk.hear(
+            heard,
+            Now {
+                venue: self.clock.now(),
+                wall,
+            },
+        );
         let (mut show, mut nudge) = (false, false);
         // Shutting the gate waits for nobody; opening it waits for the rows that say why.
         let shut = acts.iter().rev().find_map(|act| match act {
@@ -150,13 +164,21 @@ impl<W: Wire> Tracker<W> {
                     lines.answers.spawn(answer(self.wire.clone(), ask));
                 }
                 Act::Readiness(next) => {
-                    self.journal.append(Record::Probe { at: self.clock.now() }).await?;
+                    self.journal
+                        .append(Record::Probe {
+                            at: self.clock.now(),
+                        })
+                        .await?;
                     self.view.send_replace(self.desk.view());
                     self.readiness.send_replace(next);
                 }
                 Act::Refold => {
                     // Everything handed in before is in the database when this is.
-                    self.journal.append(Record::Probe { at: self.clock.now() }).await?;
+                    self.journal
+                        .append(Record::Probe {
+                            at: self.clock.now(),
+                        })
+                        .await?;
                     let opened = (self.reload)().map_err(StageError::Store)?;
                     self.desk.refold(&opened);
                     show = true;
@@ -195,15 +217,28 @@ impl<W: Wire> Tracker<W> {
                 let run_id = self.ids.next(at);
                 let trigger = format!("reconcile --accept {case}");
                 self.journal
-                    .append(Record::Run { run_id, kind: RunKind::Command, trigger, at, caused_by: None })
+                    .append(Record::Run {
+                        run_id,
+                        kind: RunKind::Command,
+                        trigger,
+                        at,
+                        caused_by: None,
+                    })
                     .await?;
                 let mids = |view: &MarketView| -> BTreeMap<_, _> {
-                    let quotes = view.insts.iter().filter_map(|(inst, m)| Some((inst.clone(), m.quote?.mid())));
+                    let quotes = view
+                        .insts
+                        .iter()
+                        .filter_map(|(inst, m)| Some((inst.clone(), m.quote?.mid())));
                     quotes.collect()
                 };
                 let prices = mids(&self.market.borrow());
                 drop(done.send(Ok(run_id)));
-                Ok(Some(Heard::Accept { case, run_id, prices }))
+                Ok(Some(Heard::Accept {
+                    case,
+                    run_id,
+                    prices,
+                }))
             }
         }
     }
@@ -224,14 +259,19 @@ fn from_stream(feed: Feed, event: Option<StreamEvent>) -> Result<Option<Heard>, 
                 Err(problem) => Heard::Garbled(feed, problem.to_string()),
             },
         }),
-        Some(StreamEvent::ConnCount { channel, count }) if channel == "orders" => Some(Heard::Connections(count)),
-        Some(StreamEvent::Refused { code, msg }) => return Err(StageError::Refused(format!("{code} {msg}"))),
+        Some(StreamEvent::ConnCount { channel, count }) if channel == "orders" => {
+            Some(Heard::Connections(count))
+        }
+        Some(StreamEvent::Refused { code, msg }) => {
+            return Err(StageError::Refused(format!("{code} {msg}")));
+        }
         Some(StreamEvent::ConnCount { .. } | StreamEvent::Reply(_)) => None,
         None => return Err(StageError::Gone("a private stream")),
     })
 }
 
-/// Asks, and brings the answer back. What a person must mend ends the process; any other failure is an answer too.
+/// Asks, and brings the answer back. What a person must mend ends the process; any other failure is
+/// an answer too.
 async fn answer<W: Wire>(wire: W, ask: Ask) -> Result<Answer, VenueError> {
     fn told<T>(result: Result<T, VenueError>) -> Result<Result<T, String>, VenueError> {
         match result {
@@ -244,11 +284,17 @@ async fn answer<W: Wire>(wire: W, ask: Ask) -> Result<Answer, VenueError> {
         Ask::Sweep(wanted) => Answer::Sweep(told(sweep(&wire, wanted).await)?),
         Ask::Order(question) => {
             let result = told(super::sweep::ask(&wire, &question).await)?;
-            Answer::Order { id: question.id, result }
+            Answer::Order {
+                id: question.id,
+                result,
+            }
         }
         Ask::Everywhere(question, kind, cursor) => {
             let result = told(look_everywhere(&wire, &question, kind, cursor).await)?;
-            Answer::Everywhere { id: question.id, result }
+            Answer::Everywhere {
+                id: question.id,
+                result,
+            }
         }
         Ask::Fills(id, inst, venue_id) => {
             let result = told(wire.fills_of(&inst, &venue_id).await)?;

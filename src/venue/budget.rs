@@ -1,6 +1,6 @@
-//! How fast we may ask: a bucket per endpoint and one for the sub-account's orders, each below OKX's
-//! own limit so that we meet 50011 never. Cancels have buckets of their own: whatever else goes on,
-//! there is room to take orders back.
+//! How fast we may ask: a bucket per endpoint and one for the sub-account's orders, each below
+//! OKX's own limit so that we meet 50011 never. Cancels have buckets of their own: whatever else
+//! goes on, there is room to take orders back.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -57,9 +57,12 @@ pub(super) struct Budgets {
 fn quota(per_window: u32) -> Quota {
     let allowed = (per_window * 9 / 10).max(1);
     let burst = NonZeroU32::new((allowed / 2).max(1)).expect("at least one");
-    // Half at once and the rest spread over the window: never more than `allowed` in any two seconds.
+    // Half at once and the rest spread over the window: never more than `allowed` in any two
+    // seconds.
     let period = WINDOW / (allowed - allowed / 2).max(1);
-    Quota::with_period(period).expect("the period is not zero").allow_burst(burst)
+    Quota::with_period(period)
+        .expect("the period is not zero")
+        .allow_burst(burst)
 }
 
 impl Default for Budgets {
@@ -108,7 +111,9 @@ mod tests {
     fn a_full_order_bucket_leaves_the_cancels_theirs() {
         let budgets = Budgets::default();
         let key = "BTC-USDT".to_owned();
-        let sent = (0..100).take_while(|_| budgets.create.check_key(&key).is_ok()).count();
+        let sent = (0..100)
+            .take_while(|_| budgets.create.check_key(&key).is_ok())
+            .count();
         assert_eq!(sent, 27, "half of nine tenths of sixty at once");
         assert!(budgets.cancel.check_key(&key).is_ok());
     }

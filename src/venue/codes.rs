@@ -26,11 +26,13 @@ pub enum Class {
 
 /// The class of a code, after the venue's error list and its mirror in the reference (section 8).
 pub fn class(code: &str) -> Class {
-    let Ok(number) = code.parse::<u32>() else { return Class::Ambiguous };
+    let Ok(number) = code.parse::<u32>() else {
+        return Class::Ambiguous;
+    };
     match number {
         50011 | 50061 => Class::Backoff,
-        50001 | 50013 | 50026 | 50023 | 50040 | 51029 | 51030 | 51113 | 51513 | 60009 | 60014 | 60020 | 60023
-        | 63999 => Class::BackoffUnsure,
+        50001 | 50013 | 50026 | 50023 | 50040 | 51029 | 51030 | 51113 | 51513 | 60009 | 60014
+        | 60020 | 60023 | 63999 => Class::BackoffUnsure,
         50004 | 51054 | 51149 | 51412 | 64007 => Class::Ambiguous,
         50102 | 50112 | 60004 | 60006 | 60011 => Class::Resync,
         50005
@@ -114,7 +116,11 @@ pub enum CreateOutcome {
     /// The venue took it; it may be live, filled or cancelled by now.
     Accepted(VenueOrdId),
     /// Certainly not taken.
-    Rejected { code: String, msg: String, stop: bool },
+    Rejected {
+        code: String,
+        msg: String,
+        stop: bool,
+    },
     /// Not proven either way.
     Unknown(String),
 }
@@ -132,7 +138,8 @@ pub enum CancelOutcome {
 struct Item {
     code: String,
     msg: String,
-    /// The venue's name of what was asked about, and ours as the answer repeats it; empty where it says neither.
+    /// The venue's name of what was asked about, and ours as the answer repeats it; empty where it
+    /// says neither.
     venue_id: String,
     name: String,
     /// It is about one order, not about the request as a whole.
@@ -142,7 +149,12 @@ struct Item {
 /// The verdict on the one item of an order operation: its `sCode` decides, not the top code.
 fn item(body: &str) -> Option<Item> {
     let reply: Value = serde_json::from_str(body).ok()?;
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     if let Some(first) = reply["data"].as_array().and_then(|rows| rows.first())
         && let Some(code) = text(&first["sCode"])
     {
@@ -150,8 +162,12 @@ fn item(body: &str) -> Option<Item> {
             code,
             msg: text(&first["sMsg"]).unwrap_or_default(),
             // A stop's reply has names of its own.
-            venue_id: text(&first["ordId"]).or_else(|| text(&first["algoId"])).unwrap_or_default(),
-            name: text(&first["clOrdId"]).or_else(|| text(&first["algoClOrdId"])).unwrap_or_default(),
+            venue_id: text(&first["ordId"])
+                .or_else(|| text(&first["algoId"]))
+                .unwrap_or_default(),
+            name: text(&first["clOrdId"])
+                .or_else(|| text(&first["algoClOrdId"]))
+                .unwrap_or_default(),
             of_one: true,
         });
     }
@@ -165,19 +181,26 @@ fn item(body: &str) -> Option<Item> {
     })
 }
 
-/// What an answer says of another question than ours: a connection or a proxy is out of step. `None`: it is ours, or names
-/// nobody, as answers to a whole request do.
+/// What an answer says of another question than ours: a connection or a proxy is out of step.
+/// `None`: it is ours, or names nobody, as answers to a whole request do.
 fn stranger(of: OrderRef<'_>, item: &Item) -> Option<String> {
     let differs = |said: &str, asked: &str| !said.is_empty() && !asked.is_empty() && said != asked;
     if differs(&item.name, of.name) {
-        return Some(format!("an answer about {}, not about {}: it proves nothing", item.name, of.name));
+        return Some(format!(
+            "an answer about {}, not about {}: it proves nothing",
+            item.name, of.name
+        ));
     }
-    differs(&item.venue_id, of.venue_id)
-        .then(|| format!("an answer about the venue's {}, not about {}: it proves nothing", item.venue_id, of.venue_id))
+    differs(&item.venue_id, of.venue_id).then(|| {
+        format!(
+            "an answer about the venue's {}, not about {}: it proves nothing",
+            item.venue_id, of.venue_id
+        )
+    })
 }
 
-/// The order or stop that a request is about: our name of it and the venue's, as far as we know them. An answer belongs to its
-/// request only if it repeats them.
+/// The order or stop that a request is about: our name of it and the venue's, as far as we know
+/// them. An answer belongs to its request only if it repeats them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrderRef<'a> {
     pub name: &'a str,
@@ -199,26 +222,54 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     if let Some(why) = stranger(OrderRef::ours(name), &item) {
         return CreateOutcome::Unknown(why);
     }
-    let Item { code, msg, venue_id, name: said, of_one } = item;
+    let Item {
+        code,
+        msg,
+        venue_id,
+        name: said,
+        of_one,
+    } = item;
     // OKX repeats the client order id in every item; an acknowledgement without it is nobody's.
     if code == "0" && !venue_id.is_empty() && said == name {
         return CreateOutcome::Accepted(VenueOrdId::new(venue_id));
     }
     match class(&code) {
-        _ if code == "0" && venue_id.is_empty() => CreateOutcome::Unknown("success without an order id".to_owned()),
-        _ if code == "0" => CreateOutcome::Unknown("success that does not say of which order".to_owned()),
+        _ if code == "0" && venue_id.is_empty() => {
+            CreateOutcome::Unknown("success without an order id".to_owned())
+        }
+        _ if code == "0" => {
+            CreateOutcome::Unknown("success that does not say of which order".to_owned())
+        }
         // OKX repeats the name in refusals too: one without it may be about somebody else's order.
-        _ if of_one && said != name => CreateOutcome::Unknown(format!("{code} {msg}, and not of which order")),
-        Class::Reject | Class::Backoff => CreateOutcome::Rejected { code, msg, stop: false },
-        Class::Resync => CreateOutcome::Rejected { code, msg, stop: false },
-        Class::Stop => CreateOutcome::Rejected { code, msg, stop: true },
-        Class::Ambiguous | Class::BackoffUnsure | Class::State => CreateOutcome::Unknown(format!("{code} {msg}")),
+        _ if of_one && said != name => {
+            CreateOutcome::Unknown(format!("{code} {msg}, and not of which order"))
+        }
+        Class::Reject | Class::Backoff => CreateOutcome::Rejected {
+            code,
+            msg,
+            stop: false,
+        },
+        Class::Resync => CreateOutcome::Rejected {
+            code,
+            msg,
+            stop: false,
+        },
+        Class::Stop => CreateOutcome::Rejected {
+            code,
+            msg,
+            stop: true,
+        },
+        Class::Ambiguous | Class::BackoffUnsure | Class::State => {
+            CreateOutcome::Unknown(format!("{code} {msg}"))
+        }
     }
 }
 
 /// Judges the reply to a cancel or a move.
 pub fn judge_cancel(asked: OrderRef<'_>, body: &str) -> CancelOutcome {
-    let Some(item) = item(body) else { return CancelOutcome::Again(excerpt(body)) };
+    let Some(item) = item(body) else {
+        return CancelOutcome::Again(excerpt(body));
+    };
     if let Some(why) = stranger(asked, &item) {
         return CancelOutcome::Again(why);
     }
@@ -246,7 +297,9 @@ mod tests {
     fn create(body: &str, expected: &str) {
         let shown = match judge_create("a", body) {
             CreateOutcome::Accepted(id) => format!("accepted {id}"),
-            CreateOutcome::Rejected { code, stop, .. } => format!("rejected {code}{}", if stop { " stop" } else { "" }),
+            CreateOutcome::Rejected { code, stop, .. } => {
+                format!("rejected {code}{}", if stop { " stop" } else { "" })
+            }
             CreateOutcome::Unknown(_) => "unknown".to_owned(),
         };
         assert_eq!(shown, expected, "{body}");
@@ -269,8 +322,8 @@ mod tests {
     #[test]
     fn what_may_have_been_taken_is_unknown() {
         for code in [
-            "50001", "50004", "50013", "50026", "50040", "51113", "51513", "60014", "51054", "51149", "51016", "64007",
-            "99999", "banana",
+            "50001", "50004", "50013", "50026", "50040", "51113", "51513", "60014", "51054",
+            "51149", "51016", "64007", "99999", "banana",
         ] {
             create(&one("1", code, ""), "unknown");
         }
@@ -295,16 +348,34 @@ mod tests {
         let stop = r#"{"code":"0","data":[{"algoId":"7","algoClOrdId":"b","sCode":"0"}]}"#;
         create(stop, "unknown");
         create(&stop.replace("\"b\"", "\"a\""), "accepted 7");
-        let ours = OrderRef { name: "a", venue_id: "9" };
-        assert!(matches!(judge_cancel(ours, &about("b", "0", "9")), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(ours, &about("a", "0", "8")), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(ours, &about("", "51400", "8")), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(ours, &about("a", "0", "9")), CancelOutcome::Accepted));
+        let ours = OrderRef {
+            name: "a",
+            venue_id: "9",
+        };
+        assert!(matches!(
+            judge_cancel(ours, &about("b", "0", "9")),
+            CancelOutcome::Again(_)
+        ));
+        assert!(matches!(
+            judge_cancel(ours, &about("a", "0", "8")),
+            CancelOutcome::Again(_)
+        ));
+        assert!(matches!(
+            judge_cancel(ours, &about("", "51400", "8")),
+            CancelOutcome::Again(_)
+        ));
+        assert!(matches!(
+            judge_cancel(ours, &about("a", "0", "9")),
+            CancelOutcome::Accepted
+        ));
     }
 
     #[test]
     fn rate_limits_are_certainly_not_accepted() {
-        create(r#"{"msg":"Too Many Requests","code":"50011"}"#, "rejected 50011");
+        create(
+            r#"{"msg":"Too Many Requests","code":"50011"}"#,
+            "rejected 50011",
+        );
         create(&one("1", "50061", ""), "rejected 50061");
         create(&one("1", "50036", ""), "rejected 50036");
     }
@@ -312,15 +383,30 @@ mod tests {
     #[test]
     fn a_wrong_key_stops_trading() {
         for code in ["50101", "50105", "50111", "50113", "50110", "50119"] {
-            create(&format!(r#"{{"msg":"x","code":"{code}"}}"#), &format!("rejected {code} stop"));
+            create(
+                &format!(r#"{{"msg":"x","code":"{code}"}}"#),
+                &format!("rejected {code} stop"),
+            );
         }
     }
 
     #[test]
     fn a_cancel_of_what_is_not_there_is_a_question() {
-        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("1", "51400", "")), CancelOutcome::Ask(_)));
-        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("0", "0", "9")), CancelOutcome::Accepted));
-        assert!(matches!(judge_cancel(OrderRef::ours("a"), "gone"), CancelOutcome::Again(_)));
-        assert!(matches!(judge_cancel(OrderRef::ours("a"), &one("1", "51412", "")), CancelOutcome::Again(_)));
+        assert!(matches!(
+            judge_cancel(OrderRef::ours("a"), &one("1", "51400", "")),
+            CancelOutcome::Ask(_)
+        ));
+        assert!(matches!(
+            judge_cancel(OrderRef::ours("a"), &one("0", "0", "9")),
+            CancelOutcome::Accepted
+        ));
+        assert!(matches!(
+            judge_cancel(OrderRef::ours("a"), "gone"),
+            CancelOutcome::Again(_)
+        ));
+        assert!(matches!(
+            judge_cancel(OrderRef::ours("a"), &one("1", "51412", "")),
+            CancelOutcome::Again(_)
+        ));
     }
 }

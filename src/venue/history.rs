@@ -15,7 +15,12 @@ const HISTORY_PAGE: usize = 100;
 const TRIES: u64 = 3;
 
 /// One page, asked for again if the venue does not answer.
-async fn page(venue: &Venue, inst: &InstId, bar: Bar, page: CandlePage) -> Result<Vec<(Candle, bool)>, VenueError> {
+async fn page(
+    venue: &Venue,
+    inst: &InstId,
+    bar: Bar,
+    page: CandlePage,
+) -> Result<Vec<(Candle, bool)>, VenueError> {
     let mut tries = 0;
     loop {
         match venue.candles(inst, bar, page).await {
@@ -33,16 +38,38 @@ async fn page(venue: &Venue, inst: &InstId, bar: Bar, page: CandlePage) -> Resul
 ///
 /// # Errors
 /// The venue's last answer, after three tries.
-pub async fn newest_closed(venue: &Venue, inst: &InstId, bar: Bar, count: usize) -> Result<Vec<Candle>, VenueError> {
+pub async fn newest_closed(
+    venue: &Venue,
+    inst: &InstId,
+    bar: Bar,
+    count: usize,
+) -> Result<Vec<Candle>, VenueError> {
     let mut newest_first: Vec<Candle> = Vec::with_capacity(count);
     let mut after: Option<Ms> = None;
     while newest_first.len() < count {
         let most = if after.is_some() { HISTORY_PAGE } else { PAGE };
         let limit = most.min(count - newest_first.len() + 1);
-        let rows = page(venue, inst, bar, CandlePage { after, before: None, limit, history: after.is_some() }).await?;
-        let Some((oldest, _)) = rows.last() else { break };
+        let rows = page(
+            venue,
+            inst,
+            bar,
+            CandlePage {
+                after,
+                before: None,
+                limit,
+                history: after.is_some(),
+            },
+        )
+        .await?;
+        let Some((oldest, _)) = rows.last() else {
+            break;
+        };
         after = Some(oldest.ts);
-        newest_first.extend(rows.into_iter().filter(|(_, confirmed)| *confirmed).map(|(candle, _)| candle));
+        newest_first.extend(
+            rows.into_iter()
+                .filter(|(_, confirmed)| *confirmed)
+                .map(|(candle, _)| candle),
+        );
     }
     newest_first.truncate(count);
     newest_first.reverse();
@@ -52,8 +79,8 @@ pub async fn newest_closed(venue: &Venue, inst: &InstId, bar: Bar, count: usize)
 /// Bars of one window that [`history_window`] reads at once.
 pub const WINDOW: i64 = HISTORY_PAGE as i64;
 
-/// The closed bars with `from <= ts < to`, oldest first; at most [`WINDOW`] of them may fit. What the
-/// history does not have yet, because it lags, is taken from the recent list.
+/// The closed bars with `from <= ts < to`, oldest first; at most [`WINDOW`] of them may fit. What
+/// the history does not have yet, because it lags, is taken from the recent list.
 ///
 /// # Errors
 /// The venue's last answer, after three tries.
@@ -64,17 +91,39 @@ pub async fn history_window(
     from: Ms,
     to: Ms,
 ) -> Result<Vec<Candle>, VenueError> {
-    let ask = CandlePage { after: Some(to), before: Some(Ms(from.0 - 1)), limit: HISTORY_PAGE, history: true };
+    let ask = CandlePage {
+        after: Some(to),
+        before: Some(Ms(from.0 - 1)),
+        limit: HISTORY_PAGE,
+        history: true,
+    };
     let mut rows = page(venue, inst, bar, ask).await?;
     let newest = rows.first().map(|(candle, _)| candle.ts);
     // One-second bars are only history.
     if bar != Bar::S1 && newest.is_none_or(|newest| newest.plus(bar.span()) < to) {
-        let recent = page(venue, inst, bar, CandlePage { limit: PAGE, history: false, ..ask }).await?;
-        rows.extend(recent.into_iter().filter(|(candle, _)| newest.is_none_or(|newest| candle.ts > newest)));
+        let recent = page(
+            venue,
+            inst,
+            bar,
+            CandlePage {
+                limit: PAGE,
+                history: false,
+                ..ask
+            },
+        )
+        .await?;
+        rows.extend(
+            recent
+                .into_iter()
+                .filter(|(candle, _)| newest.is_none_or(|newest| candle.ts > newest)),
+        );
     }
     let inside = |c: &Candle| c.ts >= from && c.ts < to;
-    let mut closed: Vec<Candle> =
-        rows.into_iter().filter(|(c, confirmed)| *confirmed && inside(c)).map(|(c, _)| c).collect();
+    let mut closed: Vec<Candle> = rows
+        .into_iter()
+        .filter(|(c, confirmed)| *confirmed && inside(c))
+        .map(|(c, _)| c)
+        .collect();
     closed.sort_unstable_by_key(|candle| candle.ts);
     closed.dedup_by_key(|candle| candle.ts);
     Ok(closed)

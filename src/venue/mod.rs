@@ -1,4 +1,5 @@
-//! Everything that knows OKX's dialect. Past this folder nobody sees a string where a number is meant.
+//! Everything that knows OKX's dialect. Past this folder nobody sees a string where a number is
+//! meant.
 
 mod budget;
 mod codes;
@@ -18,10 +19,11 @@ pub use sequence::{Sequence, Verdict};
 pub use sign::{Secrets, SignedHeaders, Signer};
 pub use stream::{Stream, StreamConfig, StreamEvent, Subscription, Tap};
 pub use wire::{
-    AccountConfig, AlgoPush, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page, RawFill, RefusedRow,
-    TradePush, create_body, parse_account, parse_algos, parse_bills, parse_book, parse_candles, parse_config,
-    parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest, parse_orders, parse_positions,
-    parse_quote, parse_time, parse_trades, read_bills, read_instruments, stop_body,
+    AccountConfig, AlgoPush, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page,
+    RawFill, RefusedRow, TradePush, create_body, parse_account, parse_algos, parse_bills,
+    parse_book, parse_candles, parse_config, parse_fills, parse_funding, parse_instruments,
+    parse_mark, parse_open_interest, parse_orders, parse_positions, parse_quote, parse_time,
+    parse_trades, read_bills, read_instruments, stop_body,
 };
 
 /// Installs the TLS provider of this process. A second call finds it installed, which is as good.

@@ -1,5 +1,5 @@
-//! Order operations over WebSocket: one connection of its own, replies matched by id. When it drops,
-//! every unanswered create is unknown; nothing is ever sent again.
+//! Order operations over WebSocket: one connection of its own, replies matched by id. When it
+//! drops, every unanswered create is unknown; nothing is ever sent again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +39,12 @@ impl OrderSocket {
         let (asks, inbox) = mpsc::channel(256);
         let (tell_up, up) = watch::channel(false);
         tokio::spawn(relay(Stream::open(config, clock), inbox, tell_up).in_current_span());
-        Self { asks, count: Arc::default(), up, timeout }
+        Self {
+            asks,
+            count: Arc::default(),
+            up,
+            timeout,
+        }
     }
 
     /// Is the connection logged in? If not, nothing would leave: use REST.
@@ -48,15 +53,25 @@ impl OrderSocket {
     }
 
     /// Sends a create, once.
-    pub async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
+    pub async fn create(
+        &self,
+        intent: &OrderIntent,
+        inst: &Instrument,
+        expires_at: Ms,
+    ) -> CreateOutcome {
         let arg = match create_body(intent, inst, Op::WebSocket) {
             Ok(arg) => arg,
             Err(error) => {
-                return CreateOutcome::Rejected { code: "local".into(), msg: error.to_string(), stop: false };
+                return CreateOutcome::Rejected {
+                    code: "local".into(),
+                    msg: error.to_string(),
+                    stop: false,
+                };
             }
         };
         let id = intent.cl_ord_id.as_str();
-        let frame = json!({"id": id, "op": "order", "expTime": expires_at.0.to_string(), "args": [arg]});
+        let frame =
+            json!({"id": id, "op": "order", "expTime": expires_at.0.to_string(), "args": [arg]});
         match self.ask(id.to_owned(), &frame).await {
             Some(reply) => judge_create(intent.cl_ord_id.as_str(), &reply),
             None => CreateOutcome::Unknown("no answer on the WebSocket".to_owned()),
@@ -65,10 +80,13 @@ impl OrderSocket {
 
     /// Asks for a cancel, by our id.
     pub async fn cancel(&self, inst: &Instrument, cl_ord_id: &str) -> CancelOutcome {
-        let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
+        let Some(code) = inst.code else {
+            return CancelOutcome::Again("the instrument has no code".to_owned());
+        };
         let id = format!("c{}", self.count.fetch_add(1, Ordering::Relaxed));
         let (key, id_there) = super::wire::name_of(cl_ord_id);
-        let frame = json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, key: id_there}]});
+        let frame =
+            json!({"id": id, "op": "cancel-order", "args": [{"instIdCode": code, key: id_there}]});
         match self.ask(id, &frame).await {
             Some(reply) => judge_cancel(super::wire::asked(cl_ord_id), &reply),
             None => CancelOutcome::Again("no answer on the WebSocket".to_owned()),
@@ -84,7 +102,9 @@ impl OrderSocket {
         request: &ClOrdId,
         expires_at: Ms,
     ) -> CancelOutcome {
-        let Some(code) = inst.code else { return CancelOutcome::Again("the instrument has no code".to_owned()) };
+        let Some(code) = inst.code else {
+            return CancelOutcome::Again("the instrument has no code".to_owned());
+        };
         let arg = json!({"instIdCode": code, "clOrdId": id, "newPx": limit, "reqId": request});
         let expires = expires_at.0.to_string();
         let frame = json!({"id": request, "op": "amend-order", "expTime": expires, "args": [arg]});
@@ -96,8 +116,18 @@ impl OrderSocket {
 
     async fn ask(&self, id: String, frame: &Value) -> Option<String> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask { id, frame: frame.to_string(), answer }).await.ok()?;
-        tokio::time::timeout(self.timeout, answered).await.ok()?.ok()
+        self.asks
+            .send(Ask {
+                id,
+                frame: frame.to_string(),
+                answer,
+            })
+            .await
+            .ok()?;
+        tokio::time::timeout(self.timeout, answered)
+            .await
+            .ok()?
+            .ok()
     }
 }
 
@@ -125,7 +155,8 @@ async fn relay(mut stream: Stream, mut inbox: mpsc::Receiver<Ask>, up: watch::Se
                 None => return,
             },
             ask = inbox.recv() => match ask {
-                // Nothing may leave later than it was asked for: not while down, not at the next connection.
+                // Nothing may leave later than it was asked for: not while down, not at the next
+                // connection.
                 Some(_) if !*up.borrow() => {}
                 Some(ask) => {
                     waiting.retain(|_, answer| !answer.is_closed());

@@ -50,14 +50,20 @@ mod tests {
     #[track_caller]
     fn check(frames: &[(i64, i64)], expected: &[Verdict]) {
         let mut sequence = Sequence::default();
-        let got: Vec<Verdict> = frames.iter().map(|(prev, seq)| sequence.next(Some(*prev), *seq)).collect();
+        let got: Vec<Verdict> = frames
+            .iter()
+            .map(|(prev, seq)| sequence.next(Some(*prev), *seq))
+            .collect();
         assert_eq!(got, expected, "{frames:?}");
     }
 
     #[test]
     fn frames_chain_and_a_gap_asks_for_a_snapshot() {
         use Verdict::*;
-        check(&[(-1, 10), (10, 15), (15, 15), (15, 18)], &[Apply, Apply, Keep, Apply]);
+        check(
+            &[(-1, 10), (10, 15), (15, 15), (15, 18)],
+            &[Apply, Apply, Keep, Apply],
+        );
         check(&[(-1, 10), (12, 15), (15, 16)], &[Apply, Gap, Gap]);
         check(&[(5, 10)], &[Gap]);
         check(&[(-1, 10), (10, 15), (10, 15)], &[Apply, Apply, Stale]);

@@ -36,7 +36,8 @@ impl Signer {
         Self { secrets }
     }
 
-    /// base64(HMAC-SHA256(secret, timestamp + METHOD + requestPath + body)), as OKX's "Signature" section has it.
+    /// base64(HMAC-SHA256(secret, timestamp + METHOD + requestPath + body)), as OKX's "Signature"
+    /// section has it.
     pub fn headers(&self, now: Ms, method: &str, target: &str, body: &str) -> SignedHeaders {
         let timestamp = now.iso();
         SignedHeaders {
@@ -60,8 +61,9 @@ impl Signer {
     }
 
     fn sign(&self, parts: &[&str]) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.secrets.secret.expose_secret().as_bytes())
-            .expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.secrets.secret.expose_secret().as_bytes())
+                .expect("HMAC takes a key of any length");
         for part in parts {
             mac.update(part.as_bytes());
         }
@@ -88,7 +90,10 @@ mod tests {
         let at = Ms(1_607_418_537_715);
         let headers = signer().headers(at, "GET", "/api/v5/account/balance?ccy=BTC", "");
         assert_eq!(headers.timestamp, "2020-12-08T09:08:57.715Z");
-        assert_eq!(headers.signature, "HiZhvSfMtWJA3uUIVXV3a/bSXNPCWvYFXoGCVS8V4zY=");
+        assert_eq!(
+            headers.signature,
+            "HiZhvSfMtWJA3uUIVXV3a/bSXNPCWvYFXoGCVS8V4zY="
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One WebSocket connection, kept up: connect, log in, subscribe, ping, watch for silence, reconnect.
+//! One WebSocket connection, kept up: connect, log in, subscribe, ping, watch for silence,
+//! reconnect.
 //!
 //! Every (re)connect ends in [`StreamEvent::Up`] once all subscriptions are acknowledged; whoever
 //! listens catches up by REST then, because what was pushed in between is lost.
@@ -38,11 +39,19 @@ pub struct Subscription {
 impl Subscription {
     /// A channel of one instrument that never falls silent.
     pub fn market(channel: impl Into<String>, inst: &str) -> Self {
-        Self { channel: channel.into(), subject: inst.to_owned(), by_type: false, must_flow: true }
+        Self {
+            channel: channel.into(),
+            subject: inst.to_owned(),
+            by_type: false,
+            must_flow: true,
+        }
     }
     /// A channel of one instrument that may be silent for long.
     pub fn quiet(channel: impl Into<String>, inst: &str) -> Self {
-        Self { must_flow: false, ..Self::market(channel, inst) }
+        Self {
+            must_flow: false,
+            ..Self::market(channel, inst)
+        }
     }
     /// A private channel; it speaks only when something happens.
     pub fn private(channel: &str, inst_type: &str) -> Self {
@@ -50,12 +59,18 @@ impl Subscription {
     }
     /// A channel of all instruments of a type, which speaks only when something happens.
     pub fn of_type(channel: &str, inst_type: &str) -> Self {
-        Self { channel: channel.to_owned(), subject: inst_type.to_owned(), by_type: true, must_flow: false }
+        Self {
+            channel: channel.to_owned(),
+            subject: inst_type.to_owned(),
+            by_type: true,
+            must_flow: false,
+        }
     }
     fn arg(&self) -> Value {
         let mut arg = serde_json::json!({"channel": self.channel});
         if !self.subject.is_empty() {
-            arg[if self.by_type { "instType" } else { "instId" }] = Value::from(self.subject.clone());
+            arg[if self.by_type { "instType" } else { "instId" }] =
+                Value::from(self.subject.clone());
         }
         arg
     }
@@ -89,7 +104,11 @@ impl StreamConfig {
         insts: impl Iterator<Item = &'a InstId>,
         channels: &[String],
     ) -> StreamConfig {
-        let of = |inst: &'a InstId| channels.iter().map(move |channel| Subscription::market(channel, inst.as_str()));
+        let of = |inst: &'a InstId| {
+            channels
+                .iter()
+                .map(move |channel| Subscription::market(channel, inst.as_str()))
+        };
         StreamConfig {
             url: format!("{ws}/{url}"),
             subscriptions: insts.flat_map(of).collect(),
@@ -120,7 +139,11 @@ pub enum StreamEvent {
     /// The connection is gone; what was in flight is unknown.
     Down(String),
     /// One push; `data` is the raw JSON array.
-    Push { channel: String, subject: String, data: Box<RawValue> },
+    Push {
+        channel: String,
+        subject: String,
+        data: Box<RawValue>,
+    },
     /// How many connections of this account listen to a channel, as the venue counts.
     ConnCount { channel: String, count: u64 },
     /// The answer to an order operation, whole.
@@ -152,14 +175,22 @@ impl Stream {
         let (tell, events) = mpsc::channel(BACKLOG);
         let (commands, orders) = mpsc::channel(64);
         let task = tokio::spawn(keep_up(config, clock, tell, orders).in_current_span());
-        Self { events, commands, task }
+        Self {
+            events,
+            commands,
+            task,
+        }
     }
 
     /// A stream of what somebody else makes up, for simulations.
     #[cfg(feature = "sabotage")]
     pub fn of(events: mpsc::Receiver<StreamEvent>) -> Self {
         let (commands, _) = mpsc::channel(1);
-        Self { events, commands, task: tokio::spawn(async {}) }
+        Self {
+            events,
+            commands,
+            task: tokio::spawn(async {}),
+        }
     }
 
     /// The next event; `None` only if the connection's task was lost.
@@ -192,7 +223,14 @@ async fn keep_up(
                 match connection.run(&mut orders).await {
                     Ended::Lost(why) => why,
                     Ended::Refused { code, msg } => {
-                        if tell.send(StreamEvent::Refused { code: code.clone(), msg: msg.clone() }).await.is_err() {
+                        if tell
+                            .send(StreamEvent::Refused {
+                                code: code.clone(),
+                                msg: msg.clone(),
+                            })
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                         format!("{code} {msg}")
@@ -280,7 +318,12 @@ struct Numbered {
 }
 
 impl<'a> Connection<'a> {
-    fn new(config: &'a StreamConfig, clock: &'a Clock, tell: &'a mpsc::Sender<StreamEvent>, socket: Socket) -> Self {
+    fn new(
+        config: &'a StreamConfig,
+        clock: &'a Clock,
+        tell: &'a mpsc::Sender<StreamEvent>,
+        socket: Socket,
+    ) -> Self {
         Self {
             config,
             clock,
@@ -328,7 +371,12 @@ impl<'a> Connection<'a> {
     }
 
     async fn send(&mut self, frame: String) -> Result<(), Ended> {
-        match timeout(self.config.answer_within, self.socket.send(Message::text(frame))).await {
+        match timeout(
+            self.config.answer_within,
+            self.socket.send(Message::text(frame)),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
             Err(_) => Err(Ended::Lost("the socket takes no more data".to_owned())),
@@ -336,7 +384,12 @@ impl<'a> Connection<'a> {
     }
 
     fn subscribe_frame(&self) -> String {
-        let args: Vec<Value> = self.config.subscriptions.iter().map(Subscription::arg).collect();
+        let args: Vec<Value> = self
+            .config
+            .subscriptions
+            .iter()
+            .map(Subscription::arg)
+            .collect();
         serde_json::json!({"op": "subscribe", "args": args}).to_string()
     }
 
@@ -347,18 +400,35 @@ impl<'a> Connection<'a> {
             None => self.last_frame + self.config.ping_after,
         };
         // One quiet instrument is no fault; silence on all channels that must flow is.
-        let silent = self.flows.values().max().map(|at| *at + self.config.silence);
+        let silent = self
+            .flows
+            .values()
+            .max()
+            .map(|at| *at + self.config.silence);
         let coming_up = (!self.up).then(|| self.began + self.config.answer_within);
-        [Some(quiet), silent, coming_up].into_iter().flatten().min().expect("one of them is always set")
+        [Some(quiet), silent, coming_up]
+            .into_iter()
+            .flatten()
+            .min()
+            .expect("one of them is always set")
     }
 
     async fn on_deadline(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         if !self.up && now.duration_since(self.began) >= self.config.answer_within {
-            return Err(Ended::Lost("login or subscription was not acknowledged".to_owned()));
+            return Err(Ended::Lost(
+                "login or subscription was not acknowledged".to_owned(),
+            ));
         }
-        if self.flows.values().max().is_some_and(|at| now.duration_since(*at) >= self.config.silence) {
-            return Err(Ended::Lost("no data though the connection answers".to_owned()));
+        if self
+            .flows
+            .values()
+            .max()
+            .is_some_and(|at| now.duration_since(*at) >= self.config.silence)
+        {
+            return Err(Ended::Lost(
+                "no data though the connection answers".to_owned(),
+            ));
         }
         match self.pinged {
             Some(at) if now.duration_since(at) >= self.config.answer_within => {
@@ -392,20 +462,33 @@ impl<'a> Connection<'a> {
             None => self.on_push(frame).await,
             Some("login") => {
                 let subscribe = self.subscribe_frame();
-                if self.waiting == 0 { self.come_up().await } else { self.send(subscribe).await }
+                if self.waiting == 0 {
+                    self.come_up().await
+                } else {
+                    self.send(subscribe).await
+                }
             }
             Some("subscribe") => {
                 self.waiting = self.waiting.saturating_sub(1);
-                if self.waiting == 0 && !self.up { self.come_up().await } else { Ok(()) }
+                if self.waiting == 0 && !self.up {
+                    self.come_up().await
+                } else {
+                    Ok(())
+                }
             }
             Some("error") => {
-                let (code, mut msg) = (frame.code.unwrap_or("").to_owned(), frame.msg.unwrap_or_default().into_owned());
+                let (code, mut msg) = (
+                    frame.code.unwrap_or("").to_owned(),
+                    frame.msg.unwrap_or_default().into_owned(),
+                );
                 if msg.starts_with("Invalid request") {
                     // The venue repeats the frame it did not like, and a login frame holds the key.
                     msg.truncate("Invalid request".len());
                 }
                 match super::codes::class(&code) {
-                    super::Class::Stop | super::Class::Reject if !self.up => Err(Ended::Refused { code, msg }),
+                    super::Class::Stop | super::Class::Reject if !self.up => {
+                        Err(Ended::Refused { code, msg })
+                    }
                     _ if self.up => {
                         warn!(event = "stream_error", %code, %msg, "the venue reports an error on a stream");
                         self.tell(StreamEvent::Reply(text.to_owned())).await
@@ -414,20 +497,30 @@ impl<'a> Connection<'a> {
                 }
             }
             Some("notice") => {
-                // 64008: the venue is about to close this connection for an upgrade; a new one is served.
+                // 64008: the venue is about to close this connection for an upgrade; a new one is
+                // served.
                 let code = frame.code.unwrap_or("");
                 info!(event = "stream_notice", %code, "the venue announces an upgrade; reconnecting");
                 Err(Ended::Lost(format!("notice {code}")))
             }
-            Some("channel-conn-count-error") => {
-                Err(Ended::Lost(format!("too many connections listen to {}", frame.channel.unwrap_or(""))))
-            }
+            Some("channel-conn-count-error") => Err(Ended::Lost(format!(
+                "too many connections listen to {}",
+                frame.channel.unwrap_or("")
+            ))),
             Some("channel-conn-count") => {
                 let count = frame.conn_count.and_then(|n| n.parse().ok()).unwrap_or(0);
-                self.tell(StreamEvent::ConnCount { channel: frame.channel.unwrap_or("").to_owned(), count }).await
+                self.tell(StreamEvent::ConnCount {
+                    channel: frame.channel.unwrap_or("").to_owned(),
+                    count,
+                })
+                .await
             }
             Some(other) => {
-                debug!(event = "frame_ignored", kind = other, "a kind of frame we do not use");
+                debug!(
+                    event = "frame_ignored",
+                    kind = other,
+                    "a kind of frame we do not use"
+                );
                 Ok(())
             }
         }
@@ -437,14 +530,21 @@ impl<'a> Connection<'a> {
         self.up = true;
         let now = Instant::now();
         let flowing = self.config.subscriptions.iter().filter(|s| s.must_flow);
-        self.flows = flowing.map(|s| ((s.channel.clone(), s.subject.clone()), now)).collect();
+        self.flows = flowing
+            .map(|s| ((s.channel.clone(), s.subject.clone()), now))
+            .collect();
         info!(event = "stream_up", url = %self.config.url, channels = self.config.subscriptions.len(), "a stream is up");
         self.tell(StreamEvent::Up).await
     }
 
     async fn on_push(&mut self, frame: Frame<'_>) -> Result<(), Ended> {
-        let (Some(arg), Some(data)) = (frame.arg, frame.data) else { return Ok(()) };
-        let (channel, subject) = (arg.channel.to_owned(), arg.inst_id.or(arg.inst_type).unwrap_or("").to_owned());
+        let (Some(arg), Some(data)) = (frame.arg, frame.data) else {
+            return Ok(());
+        };
+        let (channel, subject) = (
+            arg.channel.to_owned(),
+            arg.inst_id.or(arg.inst_type).unwrap_or("").to_owned(),
+        );
         let key = (channel, subject);
         if let Some(at) = self.flows.get_mut(&key) {
             *at = Instant::now();
@@ -457,20 +557,35 @@ impl<'a> Connection<'a> {
         {
             for row in rows {
                 let Some(seq) = row.seq_id else { continue };
-                match self.sequences.entry(key.clone()).or_default().next(row.prev_seq_id, seq) {
+                match self
+                    .sequences
+                    .entry(key.clone())
+                    .or_default()
+                    .next(row.prev_seq_id, seq)
+                {
                     Verdict::Apply => {}
                     Verdict::Keep | Verdict::Stale => return Ok(()),
                     // A fresh connection is the simplest way to a fresh snapshot.
-                    Verdict::Gap => return Err(Ended::Lost(format!("a gap in {} {}", key.0, key.1))),
+                    Verdict::Gap => {
+                        return Err(Ended::Lost(format!("a gap in {} {}", key.0, key.1)));
+                    }
                 }
             }
         }
         let (channel, subject) = key;
-        self.tell(StreamEvent::Push { channel, subject, data }).await
+        self.tell(StreamEvent::Push {
+            channel,
+            subject,
+            data,
+        })
+        .await
     }
 
     async fn tell(&self, event: StreamEvent) -> Result<(), Ended> {
-        self.tell.send(event).await.map_err(|_| Ended::NobodyListens)
+        self.tell
+            .send(event)
+            .await
+            .map_err(|_| Ended::NobodyListens)
     }
 }
 

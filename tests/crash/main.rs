@@ -1,9 +1,11 @@
-//! The crash matrix: the real binary against the exchange as a process of its own, killed with SIGKILL at named points of
-//! the order path and at its n-th disk sync, started again, and in the end compared with the exchange's ledger.
+//! The crash matrix: the real binary against the exchange as a process of its own, killed with
+//! SIGKILL at named points of the order path and at its n-th disk sync, started again, and in the
+//! end compared with the exchange's ledger.
 //!
-//! `CRASH_KILLS=1000 cargo test --release --test crash -- --nocapture kills` runs the whole matrix and prints the table.
-//! Without it a short run takes a fresh seed and prints it. The exchange's clock runs 60 times faster, and with it the
-//! proofs of absence: that factor is printed too. Recovery at the default timings has a test of its own.
+//! `CRASH_KILLS=1000 cargo test --release --test crash -- --nocapture kills` runs the whole matrix
+//! and prints the table. Without it a short run takes a fresh seed and prints it. The exchange's
+//! clock runs 60 times faster, and with it the proofs of absence: that factor is printed too.
+//! Recovery at the default timings has a test of its own.
 
 #[path = "../it/harness.rs"]
 #[allow(dead_code)]
@@ -93,8 +95,8 @@ fn chain(point: &str, most: u64, seed: u64, kills: usize) -> (Tally, Vec<String>
         let mut daemon = Daemon::start(dir.path(), &args, &env);
         let began = Instant::now();
         let mut ready = None;
-        // A point that is not reached in time is a kill by hand, at whatever moment that is. The time is that of a daemon
-        // at work: a busy machine may take long to start one.
+        // A point that is not reached in time is a kill by hand, at whatever moment that is. The
+        // time is that of a daemon at work: a busy machine may take long to start one.
         let died = loop {
             if daemon.ended().is_some() {
                 break true;
@@ -117,7 +119,10 @@ fn chain(point: &str, most: u64, seed: u64, kills: usize) -> (Tally, Vec<String>
     for case in reckoning::cases(&open_db(dir.path())) {
         println!("{point}: {case}");
     }
-    tally.orders = count(dir.path(), "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')");
+    tally.orders = count(
+        dir.path(),
+        "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')",
+    );
     tally.fills = count(dir.path(), "SELECT COUNT(*) FROM fills");
     let wrong = settle(&exchange, dir.path());
     tally.unknown = count(
@@ -127,20 +132,29 @@ fn chain(point: &str, most: u64, seed: u64, kills: usize) -> (Tally, Vec<String>
     (tally, wrong)
 }
 
-/// The busy configuration, with questions at the pace of the fast clock and an order that follows the touch.
+/// The busy configuration, with questions at the pace of the fast clock and an order that follows
+/// the touch.
 fn scaled_config(dir: &Path) -> String {
     let path = busy_config(dir);
     let text = std::fs::read_to_string(&path)
         .unwrap()
         .replace("ttl_ms = 4000", "ttl_ms = 4000, then = \"reprice\"")
         .replace("collar_bps = 3 ", "collar_bps = 1, tries = 3 ")
-        .replace("policy = \"market\"", "policy = \"market\", slippage_bps = 50");
+        .replace(
+            "policy = \"market\"",
+            "policy = \"market\", slippage_bps = 50",
+        );
     let crosser = "\n[[contender]]\nid = \"crosser\"\nkind = \"rule\"\nstrategy = \"rsi_reversion\"\nstage = \"live\"\nweight = \"0.1\"\n\
         instruments = [\"ETH-USDT-SWAP\"]\nparams = { period = 4, low = 40, high = 60 }\n\
         execution = { policy = \"post_only\", ttl_ms = 2000, then = \"cross\" }\n";
     let text = text + crosser;
-    let truth = "\n[truth]\nask_at_ms = [\"60\"]\nask_every_ms = 100\nunknown_instruments_max = 100\n";
-    std::fs::write(&path, text.replacen("[[contender]]", &format!("{truth}[[contender]]"), 1)).unwrap();
+    let truth =
+        "\n[truth]\nask_at_ms = [\"60\"]\nask_every_ms = 100\nunknown_instruments_max = 100\n";
+    std::fs::write(
+        &path,
+        text.replacen("[[contender]]", &format!("{truth}[[contender]]"), 1),
+    )
+    .unwrap();
     path
 }
 
@@ -158,9 +172,13 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
     let mut wrong = vec!["it never came to rest".to_owned()];
     while began.elapsed() < limit {
         if let Some(how) = daemon.ended() {
-            return vec![format!("the last start ended by itself ({how:?}):\n{}", daemon.log())];
+            return vec![format!(
+                "the last start ended by itself ({how:?}):\n{}",
+                daemon.log()
+            )];
         }
-        // What an earlier life has found wrong may end by the venue's word; what this one does is wrong.
+        // What an earlier life has found wrong may end by the venue's word; what this one does is
+        // wrong.
         let halted = daemon.log().contains("trading is halted");
         if halted || (daemon.log().contains("ready: reconciled") && count(dir, open) == 0) {
             wrong = reckoning::differences(&exchange.ledger(), &open_db(dir));
@@ -174,12 +192,16 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(50));
     }
     if !wrong.is_empty() {
-        // Whoever reads this has nothing but these lines: which orders, how they came there, what the venue has.
+        // Whoever reads this has nothing but these lines: which orders, how they came there, what
+        // the venue has.
         wrong.extend(reckoning::unfinished(&exchange.ledger(), &open_db(dir)));
         wrong.extend(reckoning::cases(&open_db(dir)));
         let log = daemon.log();
         // At sixty times the speed bars are late whenever the machine is busy.
-        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("a bar that is late")).collect();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| !line.contains("a bar that is late"))
+            .collect();
         wrong.push(lines[lines.len().saturating_sub(30)..].join("\n"));
     }
     wrong.extend(reckoning::damage(&open_db(dir)));
@@ -188,8 +210,15 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
 
 #[test]
 fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position() {
-    let fresh = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let fresh = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seed = number("CRASH_SEED").unwrap_or(fresh % 1_000_000_000);
     let points: Vec<(&str, u64)> = POINTS.iter().copied().chain([("sync", 1)]).collect();
     let wanted = number("CRASH_KILLS").unwrap_or(points.len() as u64 * 2) as usize;
@@ -205,7 +234,12 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
             let chains = each.div_ceil(CHAIN);
             (0..chains).map(move |i| {
                 let kills = CHAIN.min(each - i * CHAIN);
-                (*point, *most, word(seed, i as u64 * 1000 + point.len() as u64), kills)
+                (
+                    *point,
+                    *most,
+                    word(seed, i as u64 * 1000 + point.len() as u64),
+                    kills,
+                )
             })
         })
         .collect();
@@ -217,7 +251,9 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
         // Killed and waiting most of the time: more than there are cores.
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some((point, most, seed, kills)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+                while let Some((point, most, seed, kills)) =
+                    jobs.get(next.fetch_add(1, Ordering::Relaxed)).copied()
+                {
                     let (tally, found) = chain(point, most, seed, kills);
                     let mut table = table.lock().unwrap();
                     let row = table.entry(point).or_default();
@@ -227,16 +263,26 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
                     row.fills += tally.fills;
                     row.unknown += tally.unknown;
                     drop(table);
-                    wrong.lock().unwrap().extend(found.into_iter().map(|w| format!("{point} (seed {seed}): {w}")));
+                    wrong.lock().unwrap().extend(
+                        found
+                            .into_iter()
+                            .map(|w| format!("{point} (seed {seed}): {w}")),
+                    );
                 }
             });
         }
     });
     let (table, wrong) = (table.into_inner().unwrap(), wrong.into_inner().unwrap());
     let sum = |of: fn(&Tally) -> i64| table.values().map(of).sum::<i64>();
-    println!("{:<20}{:>8}{:>12}{:>10}{:>10}{:>10}", "killed at", "kills", "of them late", "orders", "fills", "unknown");
+    println!(
+        "{:<20}{:>8}{:>12}{:>10}{:>10}{:>10}",
+        "killed at", "kills", "of them late", "orders", "fills", "unknown"
+    );
     for (point, t) in &table {
-        println!("{point:<20}{:>8}{:>12}{:>10}{:>10}{:>10}", t.kills, t.by_hand, t.orders, t.fills, t.unknown);
+        println!(
+            "{point:<20}{:>8}{:>12}{:>10}{:>10}{:>10}",
+            t.kills, t.by_hand, t.orders, t.fills, t.unknown
+        );
     }
     let kills = sum(|t| t.kills as i64);
     let late = sum(|t| t.by_hand as i64);
@@ -258,13 +304,21 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
         began.elapsed().as_secs_f64()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(sum(|t| t.orders) > 0, "no order was ever sent: this proves nothing");
+    assert!(
+        sum(|t| t.orders) > 0,
+        "no order was ever sent: this proves nothing"
+    );
     assert!(late * 2 < kills, "most points were never reached");
-    let missed: Vec<&&str> = table.iter().filter(|(_, t)| t.by_hand >= t.kills).map(|(point, _)| point).collect();
+    let missed: Vec<&&str> = table
+        .iter()
+        .filter(|(_, t)| t.by_hand >= t.kills)
+        .map(|(point, _)| point)
+        .collect();
     assert!(each < 20 || missed.is_empty(), "never reached: {missed:?}");
 }
 
-/// At the default timings and the venue's own speed: an order that was swallowed by a crash is proven absent.
+/// At the default timings and the venue's own speed: an order that was swallowed by a crash is
+/// proven absent.
 #[test]
 fn an_order_that_a_crash_swallowed_is_settled_at_the_default_timings() {
     let exchange = Exchange::start(&["--speed", "60"]);
@@ -273,7 +327,8 @@ fn an_order_that_a_crash_swallowed_is_settled_at_the_default_timings() {
     let args = ["--config", config.as_str(), "run"];
     let mut env = exchange.env();
     env.push(pair("ALPHA_ARENA__VENUE__ORDER_EXPIRY_MS", "5000"));
-    // Warm: history and decisions come sixty times faster; then the venue's clock becomes the wall's.
+    // Warm: history and decisions come sixty times faster; then the venue's clock becomes the
+    // wall's.
     let mut first = env.clone();
     first.push(pair("ALPHA_ARENA_FAULT", "executor_send=kill@3"));
     let mut daemon = Daemon::start(dir.path(), &args, &first);
@@ -283,6 +338,13 @@ fn an_order_that_a_crash_swallowed_is_settled_at_the_default_timings() {
     let settled = "SELECT COUNT(*) FROM order_lifecycle_events WHERE from_state = 'unknown' AND to_state = 'expired'";
     let began = Instant::now();
     wait_for("the proof of absence", || count(&again.dir, settled) > 0);
-    println!("settled {:.1} s after the start", began.elapsed().as_secs_f64());
-    assert!(!again.log().contains("trading is halted: contradiction"), "{}", again.log());
+    println!(
+        "settled {:.1} s after the start",
+        began.elapsed().as_secs_f64()
+    );
+    assert!(
+        !again.log().contains("trading is halted: contradiction"),
+        "{}",
+        again.log()
+    );
 }

@@ -28,7 +28,11 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     let clock: Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();
     let eight_hours = 8 * 3_600_000;
     let boundary = (clock["now_ms"].as_i64().unwrap() / eight_hours + 1) * eight_hours;
-    let put = exchange.http("POST", "/sim/clock", &format!(r#"{{"now_ms":{}}}"#, boundary - 1_200_000));
+    let put = exchange.http(
+        "POST",
+        "/sim/clock",
+        &format!(r#"{{"now_ms":{}}}"#, boundary - 1_200_000),
+    );
     assert!(put.contains("now_ms"), "{put}");
     let dir = tempfile::tempdir().unwrap();
     let config = busy_config(dir.path());
@@ -38,20 +42,28 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     wait_for("2,000 orders", || count(dir.path(), sent) >= ORDERS);
     assert_eq!(daemon.stop().code(), Some(0));
 
-    // A second start, in which nothing new passes the gate, takes back what still rests: then both are at rest. The exchange's time goes
-    // on, and a stop of ours may go off there when nobody of ours is up any more: then there is one more start. What stays missing is lost.
+    // A second start, in which nothing new passes the gate, takes back what still rests: then both
+    // are at rest. The exchange's time goes on, and a stop of ours may go off there when nobody of
+    // ours is up any more: then there is one more start. What stays missing is lost.
     let mut tries = 0;
     let (settle, ledger) = loop {
-        let mut settle = Daemon::start(dir.path(), &["--config", &config, "run", "--for", "8s"], &{
-            let mut env = exchange.env();
-            env.push(("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX".into(), "1".into()));
-            env
-        });
+        let mut settle =
+            Daemon::start(dir.path(), &["--config", &config, "run", "--for", "8s"], &{
+                let mut env = exchange.env();
+                env.push(("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX".into(), "1".into()));
+                env
+            });
         assert_eq!(settle.wait_exit().code(), Some(0), "{}", settle.log());
         let ledger = exchange.ledger();
         tries += 1;
-        let known: BTreeSet<String> =
-            Reader::open(dir.path()).unwrap().opened().unwrap().fills.iter().map(|f| f.venue_id.to_string()).collect();
+        let known: BTreeSet<String> = Reader::open(dir.path())
+            .unwrap()
+            .opened()
+            .unwrap()
+            .fills
+            .iter()
+            .map(|f| f.venue_id.to_string())
+            .collect();
         let heard = |fill: &Value| known.contains(text(fill, "ordId"));
         if tries == 5 || ledger["fills"].as_array().unwrap().iter().all(heard) {
             break (settle, ledger);
@@ -59,7 +71,16 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     };
     assert_creates_are_intents(&ledger, &settle.db());
     let open = |o: &&Value| matches!(text(o, "state"), "live" | "partially_filled");
-    assert_eq!(ledger["orders"].as_array().unwrap().iter().filter(open).count(), 0, "orders still rest");
+    assert_eq!(
+        ledger["orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(open)
+            .count(),
+        0,
+        "orders still rest"
+    );
 
     let reader = Reader::open(dir.path()).unwrap();
     let opened = reader.opened().unwrap();
@@ -71,9 +92,15 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
     }
     let in_parts = |o: &&Value| {
         let filled = decimal(o, "accFillSz");
-        parts.get(text(o, "ordId")).is_some_and(|n| *n > 1) || (filled > Decimal::ZERO && filled < decimal(o, "sz"))
+        parts.get(text(o, "ordId")).is_some_and(|n| *n > 1)
+            || (filled > Decimal::ZERO && filled < decimal(o, "sz"))
     };
-    let partial = ledger["orders"].as_array().unwrap().iter().filter(in_parts).count();
+    let partial = ledger["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(in_parts)
+        .count();
     assert!(partial > 200, "only {partial} orders were filled in parts");
 
     let instruments = instruments(dir.path());
@@ -84,26 +111,60 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
         books.fill(&instruments[fill.inst.as_str()], fill);
     }
     let bills = reader.bills().unwrap();
-    let paid = ledger["bills"].as_array().unwrap().iter().filter(|b| text(b, "type") == "8").count();
-    // Whether a position is open in that very second is the strategies' affair; that funding is booked
-    // right is shown for certain in exchange/core.
-    assert_eq!(bills.iter().filter(|bill| bill.kind == "8").count(), paid, "funding that we did not hear of");
+    let paid = ledger["bills"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|b| text(b, "type") == "8")
+        .count();
+    // Whether a position is open in that very second is the strategies' affair; that funding is
+    // booked right is shown for certain in exchange/core.
+    assert_eq!(
+        bills.iter().filter(|bill| bill.kind == "8").count(),
+        paid,
+        "funding that we did not hear of"
+    );
     for bill in &bills {
         books.bill(bill);
     }
     for balance in ledger["balances"].as_array().unwrap() {
-        let ours = books.cash.get(text(balance, "ccy")).copied().unwrap_or_default();
-        assert_eq!(ours, decimal(balance, "cashBal"), "{}", text(balance, "ccy"));
+        let ours = books
+            .cash
+            .get(text(balance, "ccy"))
+            .copied()
+            .unwrap_or_default();
+        assert_eq!(
+            ours,
+            decimal(balance, "cashBal"),
+            "{}",
+            text(balance, "ccy")
+        );
     }
     for position in ledger["positions"].as_array().unwrap() {
-        let ours = books.positions.get(text(position, "instId")).cloned().unwrap_or_default();
-        assert_eq!(ours.qty.0, decimal(position, "pos"), "{}", text(position, "instId"));
-        let average =
-            position["avgPx"].as_str().filter(|s| !s.is_empty()).map_or(Decimal::ZERO, |s| s.parse().unwrap());
+        let ours = books
+            .positions
+            .get(text(position, "instId"))
+            .cloned()
+            .unwrap_or_default();
+        assert_eq!(
+            ours.qty.0,
+            decimal(position, "pos"),
+            "{}",
+            text(position, "instId")
+        );
+        let average = position["avgPx"]
+            .as_str()
+            .filter(|s| !s.is_empty())
+            .map_or(Decimal::ZERO, |s| s.parse().unwrap());
         assert_eq!(ours.average.0, average, "{}", text(position, "instId"));
     }
     let orders = ledger["orders"].as_array().unwrap().len();
-    let stops = ledger["algo_orders"].as_array().unwrap().iter().filter(|a| text(a, "state") == "effective").count();
+    let stops = ledger["algo_orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|a| text(a, "state") == "effective")
+        .count();
     println!(
         "{orders} orders, {partial} filled in parts, {} fills, {stops} stops triggered, {} other bills, {paid} of them funding: equal to the last digit",
         fills.len(),
@@ -113,15 +174,31 @@ fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
 
 fn instruments(dir: &std::path::Path) -> BTreeMap<String, Instrument> {
     let db = crate::harness::open_db(dir);
-    let mut query = db.prepare("SELECT inst_id, rules FROM instruments").unwrap();
-    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap();
-    rows.map(|row| row.unwrap()).map(|(id, rules)| (id, serde_json::from_str(&rules).unwrap())).collect()
+    let mut query = db
+        .prepare("SELECT inst_id, rules FROM instruments")
+        .unwrap();
+    let rows = query
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })
+        .unwrap();
+    rows.map(|row| row.unwrap())
+        .map(|(id, rules)| (id, serde_json::from_str(&rules).unwrap()))
+        .collect()
 }
 
 fn compare_fills(ours: &[Fill], ledger: &Value) {
     let ours: BTreeSet<(String, String, Decimal, Decimal, Decimal)> = ours
         .iter()
-        .map(|f| (f.venue_id.to_string(), f.trade_id.to_string(), f.price.0, f.qty.0, f.fee.normalize()))
+        .map(|f| {
+            (
+                f.venue_id.to_string(),
+                f.trade_id.to_string(),
+                f.price.0,
+                f.qty.0,
+                f.fee.normalize(),
+            )
+        })
         .collect();
     let theirs: BTreeSet<_> = ledger["fills"]
         .as_array()
@@ -139,17 +216,26 @@ fn compare_fills(ours: &[Fill], ledger: &Value) {
         .collect();
     let missing: Vec<_> = theirs.difference(&ours).collect();
     let invented: Vec<_> = ours.difference(&theirs).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "missing {missing:?}\ninvented {invented:?}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "missing {missing:?}\ninvented {invented:?}"
+    );
 }
 
 fn compare_orders(dir: &std::path::Path, ledger: &Value) {
     let db = crate::harness::open_db(dir);
-    let mut query = db.prepare("SELECT state, filled FROM orders WHERE venue_id = ?1").unwrap();
+    let mut query = db
+        .prepare("SELECT state, filled FROM orders WHERE venue_id = ?1")
+        .unwrap();
     for order in ledger["orders"].as_array().unwrap() {
         let (state, filled): (String, String) = query
             .query_row([text(order, "ordId")], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap_or_else(|e| panic!("{order}: {e}"));
         assert_eq!(state, text(order, "state"), "{order}");
-        assert_eq!(filled.parse::<Decimal>().unwrap(), decimal(order, "accFillSz"), "{order}");
+        assert_eq!(
+            filled.parse::<Decimal>().unwrap(),
+            decimal(order, "accFillSz"),
+            "{order}"
+        );
     }
 }

@@ -4,7 +4,11 @@ use crate::harness::command;
 
 fn run(dir: &std::path::Path, args: &[&str]) -> (Option<i32>, String, String) {
     let out = command(dir, args).output().unwrap();
-    (out.status.code(), String::from_utf8_lossy(&out.stdout).into(), String::from_utf8_lossy(&out.stderr).into())
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&out.stdout).into(),
+        String::from_utf8_lossy(&out.stderr).into(),
+    )
 }
 
 #[test]
@@ -18,9 +22,13 @@ fn three_mistakes_are_three_messages_each_with_its_key_and_exit_78() {
     .unwrap();
     let (code, _, err) = run(dir.path(), &["--config", file.to_str().unwrap(), "run"]);
     assert_eq!(code, Some(78));
-    for words in
-        ["risk.open_order_max", "did you mean 'open_orders_max'", "risk.order_notional_max", "market.bar", "3 problems"]
-    {
+    for words in [
+        "risk.open_order_max",
+        "did you mean 'open_orders_max'",
+        "risk.order_notional_max",
+        "market.bar",
+        "3 problems",
+    ] {
         assert!(err.contains(words), "'{words}' is not in:\n{err}");
     }
 }
@@ -30,9 +38,15 @@ fn a_file_that_is_not_toml_is_shown_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken.toml");
     std::fs::write(&file, "mode = \"sim\"\n[risk\n").unwrap();
-    let (code, _, err) = run(dir.path(), &["--config", file.to_str().unwrap(), "config", "check"]);
+    let (code, _, err) = run(
+        dir.path(),
+        &["--config", file.to_str().unwrap(), "config", "check"],
+    );
     assert_eq!(code, Some(78));
-    assert!(err.contains("broken.toml") && err.contains("line 2"), "{err}");
+    assert!(
+        err.contains("broken.toml") && err.contains("line 2"),
+        "{err}"
+    );
     let (code, _, err) = run(dir.path(), &["--config", "missing.toml", "config", "check"]);
     assert_eq!(code, Some(78));
     assert!(err.contains("missing.toml"), "{err}");
@@ -41,7 +55,10 @@ fn a_file_that_is_not_toml_is_shown_with_its_line() {
 #[test]
 fn a_wrong_spelling_of_the_switch_exits_78() {
     let dir = tempfile::tempdir().unwrap();
-    let out = command(dir.path(), &["run", "--once"]).env("TRADING_ENABLED", "yes").output().unwrap();
+    let out = command(dir.path(), &["run", "--once"])
+        .env("TRADING_ENABLED", "yes")
+        .output()
+        .unwrap();
     assert_eq!(out.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&out.stderr).contains("TRADING_ENABLED"));
 }
@@ -90,15 +107,25 @@ fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
     assert_eq!(body["balances"]["USDT"]["cash"], "100000");
     let (_, before, _) = run(dir.path(), &["balances", "--json"]);
     let exchange = crate::harness::Exchange::start(&[]);
-    for (change, code) in [(("ALPHA_ARENA__VENUE__REST_URL", "http://127.0.0.1:9"), 69), (("OKX_SECRET", "wrong"), 77)]
-    {
+    for (change, code) in [
+        (("ALPHA_ARENA__VENUE__REST_URL", "http://127.0.0.1:9"), 69),
+        (("OKX_SECRET", "wrong"), 77),
+    ] {
         let mut command = command(dir.path(), &["sync-account"]);
-        let failed = command.envs(exchange.env()).env(change.0, change.1).output().unwrap();
+        let failed = command
+            .envs(exchange.env())
+            .env(change.0, change.1)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&failed.stderr).into_owned();
         assert_eq!(failed.status.code(), Some(code), "{said}");
-        assert!(!said.contains(exchange.text("passphrase")) && !said.contains("wrong"), "{said}");
+        assert!(
+            !said.contains(exchange.text("passphrase")) && !said.contains("wrong"),
+            "{said}"
+        );
     }
-    let rows = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["rows"].clone();
+    let rows =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["rows"].clone();
     let (_, after, _) = run(dir.path(), &["balances", "--json"]);
     assert_eq!(rows(&before), rows(&after));
 }
@@ -106,7 +133,10 @@ fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
 #[test]
 fn paper_mode_needs_a_source_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let out = command(dir.path(), &["run", "--once"]).env("ALPHA_ARENA__MODE", "paper").output().unwrap();
+    let out = command(dir.path(), &["run", "--once"])
+        .env("ALPHA_ARENA__MODE", "paper")
+        .output()
+        .unwrap();
     assert_eq!(out.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&out.stderr).contains("paper"));
 }
@@ -116,7 +146,8 @@ fn a_damaged_database_and_one_of_another_mode_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run(dir.path(), &["sync-account"]).0, Some(0));
     let db = rusqlite::Connection::open(dir.path().join("trading.db")).unwrap();
-    db.execute("UPDATE meta SET value = 'live' WHERE key = 'mode'", []).unwrap();
+    db.execute("UPDATE meta SET value = 'live' WHERE key = 'mode'", [])
+        .unwrap();
     drop(db);
     let (code, _, err) = run(dir.path(), &["run", "--once"]);
     assert_eq!(code, Some(78), "{err}");

@@ -1,4 +1,5 @@
-//! Market history: downloads that are killed, files that are broken, imports beside a run, the tape.
+//! Market history: downloads that are killed, files that are broken, imports beside a run, the
+//! tape.
 
 use std::process::Stdio;
 
@@ -8,14 +9,21 @@ use crate::harness::{Daemon, Exchange, command, count, pair, wait_for};
 
 /// A verb's exit code and its output.
 fn verb(dir: &std::path::Path, args: &[&str], env: &[(String, String)]) -> (i32, String) {
-    let out = command(dir, args).envs(env.iter().map(|(k, v)| (k, v))).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let out = command(dir, args)
+        .envs(env.iter().map(|(k, v)| (k, v)))
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     (out.status.code().unwrap_or(-1), text)
 }
 
 fn rows(dir: &std::path::Path) -> i64 {
-    let Ok(db) = rusqlite::Connection::open(dir.join("research.db")) else { return 0 };
-    db.query_row("SELECT COUNT(*) FROM candle_rows", [], |row| row.get(0)).unwrap_or(0)
+    let Ok(db) = rusqlite::Connection::open(dir.join("research.db")) else {
+        return 0;
+    };
+    db.query_row("SELECT COUNT(*) FROM candle_rows", [], |row| row.get(0))
+        .unwrap_or(0)
 }
 
 fn json_of(text: &str) -> Value {
@@ -44,8 +52,11 @@ fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
     ];
     for kill in 1..=3 {
         let before = rows(dir.path());
-        let mut child =
-            command(dir.path(), &args).envs(env.iter().map(|(k, v)| (k, v))).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command(dir.path(), &args)
+            .envs(env.iter().map(|(k, v)| (k, v)))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         wait_for("some pages", || rows(dir.path()) >= before + 300);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -57,8 +68,15 @@ fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
     let (code, out) = verb(dir.path(), &args, &env);
     assert_eq!(code, 0, "{out}");
     let done = json_of(&out);
-    assert_eq!((done["rows"].as_i64(), done["missing"].as_i64()), (Some(2880), Some(0)));
-    assert_eq!(done["fetched"].as_i64(), Some(2880 - had), "only what was missing is fetched");
+    assert_eq!(
+        (done["rows"].as_i64(), done["missing"].as_i64()),
+        (Some(2880), Some(0))
+    );
+    assert_eq!(
+        done["fetched"].as_i64(),
+        Some(2880 - had),
+        "only what was missing is fetched"
+    );
     assert_eq!(rows(dir.path()), 2880);
     assert_eq!(verb(dir.path(), &["data", "check"], &env).0, 0);
 }
@@ -67,7 +85,9 @@ fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
 fn a_venue_without_some_of_the_bars_is_said_so_and_nothing_is_put_in_their_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("short.csv");
-    let text: String = (0..600).map(|i| format!("{},100,101,99,100,1\n", 1_767_225_600_000i64 + i * 60_000)).collect();
+    let text: String = (0..600)
+        .map(|i| format!("{},100,101,99,100,1\n", 1_767_225_600_000i64 + i * 60_000))
+        .collect();
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{text}")).unwrap();
     let exchange = Exchange::start(&["--candles", file.to_str().unwrap()]);
     // The clock of the daemon is anchored to the venue's, which plays the recording's second half.
@@ -86,7 +106,11 @@ fn a_venue_without_some_of_the_bars_is_said_so_and_nothing_is_put_in_their_place
     ];
     let (code, out) = verb(dir.path(), &args, &exchange.env());
     let done = json_of(&out);
-    assert_eq!((code, done["rows"].as_i64(), done["missing"].as_i64()), (65, Some(240), Some(60)), "{out}");
+    assert_eq!(
+        (code, done["rows"].as_i64(), done["missing"].as_i64()),
+        (65, Some(240), Some(60)),
+        "{out}"
+    );
     assert_eq!(done["gaps"][0]["to_ms"], 1_767_225_600_000i64);
 }
 
@@ -115,23 +139,66 @@ fn a_broken_file_is_reported_row_by_row_refused_and_mended_if_asked() {
         assert!(out.contains(words), "'{words}' is missing in:\n{out}");
     }
     let (code, out) = verb(dir.path(), &["data", "import", path, "--inst", "X-Y"], &[]);
-    assert!(code == 65 && out.contains("3 of 6 rows are wrong; nothing was imported"), "{out}");
+    assert!(
+        code == 65 && out.contains("3 of 6 rows are wrong; nothing was imported"),
+        "{out}"
+    );
     assert_eq!(rows(dir.path()), 0);
-    let (code, out) = verb(dir.path(), &["data", "import", path, "--inst", "X-Y", "--repair", "--json"], &[]);
+    let (code, out) = verb(
+        dir.path(),
+        &[
+            "data", "import", path, "--inst", "X-Y", "--repair", "--json",
+        ],
+        &[],
+    );
     let done = json_of(&out);
     assert_eq!(
-        (code, done["rows"].as_i64(), done["dropped"].as_i64(), done["missing"].as_i64()),
+        (
+            code,
+            done["rows"].as_i64(),
+            done["dropped"].as_i64(),
+            done["missing"].as_i64()
+        ),
         (0, Some(4), Some(2), Some(4)),
         "{out}"
     );
     // What is stored says so too, comes back as a file, and is the same when read again.
-    assert_eq!(verb(dir.path(), &["data", "check"], &[]).0, 65, "the gap stays a gap");
+    assert_eq!(
+        verb(dir.path(), &["data", "check"], &[]).0,
+        65,
+        "the gap stays a gap"
+    );
     let back = dir.path().join("back.csv.gz");
     assert_eq!(
-        verb(dir.path(), &["data", "export", "--inst", "X-Y", "--bar", "1m", "--out", back.to_str().unwrap()], &[]).0,
+        verb(
+            dir.path(),
+            &[
+                "data",
+                "export",
+                "--inst",
+                "X-Y",
+                "--bar",
+                "1m",
+                "--out",
+                back.to_str().unwrap()
+            ],
+            &[]
+        )
+        .0,
         0
     );
-    let (code, out) = verb(dir.path(), &["data", "import", back.to_str().unwrap(), "--inst", "A-B", "--json"], &[]);
+    let (code, out) = verb(
+        dir.path(),
+        &[
+            "data",
+            "import",
+            back.to_str().unwrap(),
+            "--inst",
+            "A-B",
+            "--json",
+        ],
+        &[],
+    );
     assert_eq!((code, json_of(&out)["rows"].as_i64()), (0, Some(4)));
 }
 
@@ -141,20 +208,50 @@ fn an_import_beside_a_run_is_in_nobodys_way() {
     let file = dir.path().join("big.csv");
     let text: String = (0..300_000i64)
         .map(|i| {
-            format!("{},{}.5,{}.5,{}.5,{}.5,{i}\n", i * 60_000, 100 + i % 50, 200 + i % 50, 50 + i % 10, 101 + i % 40)
+            format!(
+                "{},{}.5,{}.5,{}.5,{}.5,{i}\n",
+                i * 60_000,
+                100 + i % 50,
+                200 + i % 50,
+                50 + i % 10,
+                101 + i % 40
+            )
         })
         .collect();
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{text}")).unwrap();
     let config = crate::harness::busy_config(dir.path());
-    let mut daemon = Daemon::start(dir.path(), &["--config", &config, "run", "--speed", "20"], &[]);
+    let mut daemon = Daemon::start(
+        dir.path(),
+        &["--config", &config, "run", "--speed", "20"],
+        &[],
+    );
     daemon.wait_log("ready: reconciled");
-    wait_for("cycles", || count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > 20);
+    wait_for("cycles", || {
+        count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > 20
+    });
     let before = count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'");
     for name in ["P-A", "P-B"] {
-        let (code, out) = verb(dir.path(), &["data", "import", file.to_str().unwrap(), "--inst", name, "--json"], &[]);
-        assert_eq!((code, json_of(&out)["rows"].as_i64()), (0, Some(300_000)), "{out}");
+        let (code, out) = verb(
+            dir.path(),
+            &[
+                "data",
+                "import",
+                file.to_str().unwrap(),
+                "--inst",
+                name,
+                "--json",
+            ],
+            &[],
+        );
+        assert_eq!(
+            (code, json_of(&out)["rows"].as_i64()),
+            (0, Some(300_000)),
+            "{out}"
+        );
     }
-    wait_for("more cycles", || count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > before);
+    wait_for("more cycles", || {
+        count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'") > before
+    });
     let log = daemon.log();
     assert_eq!(daemon.stop().code(), Some(0), "{log}");
     for words in ["is locked", " busy", "SQLITE_BUSY", "candles were not kept"] {
@@ -165,12 +262,18 @@ fn an_import_beside_a_run_is_in_nobodys_way() {
 #[test]
 fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     let dir = tempfile::tempdir().unwrap();
-    let env = [pair("ALPHA_ARENA__TAPE__RECORD", "true"), pair("ALPHA_ARENA__EXCHANGE__SPEED", "5")];
+    let env = [
+        pair("ALPHA_ARENA__TAPE__RECORD", "true"),
+        pair("ALPHA_ARENA__EXCHANGE__SPEED", "5"),
+    ];
     let mut daemon = Daemon::start(dir.path(), &["run"], &env);
     daemon.wait_log("ready: reconciled");
     let messages = || {
         let (_, out) = verb(dir.path(), &["tape", "ls", "--json"], &env);
-        serde_json::from_str::<Value>(&out).ok().and_then(|v| v["rows"][0]["messages"].as_i64()).unwrap_or(0)
+        serde_json::from_str::<Value>(&out)
+            .ok()
+            .and_then(|v| v["rows"][0]["messages"].as_i64())
+            .unwrap_or(0)
     };
     wait_for("a tape", || messages() > 200);
     daemon.kill();
@@ -179,9 +282,16 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     let mut again = Daemon::start(dir.path(), &["run", "--for", "3s"], &env);
     assert_eq!(again.wait_exit().code(), Some(0));
     let (code, out) = verb(dir.path(), &["tape", "verify"], &env);
-    assert!(code == 0 && out.lines().count() == 2 && out.trim_end().ends_with(" ok"), "{out}");
+    assert!(
+        code == 0 && out.lines().count() == 2 && out.trim_end().ends_with(" ok"),
+        "{out}"
+    );
     // A changed byte is found.
-    let segment = std::fs::read_dir(dir.path().join("tape")).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+    let segment = std::fs::read_dir(dir.path().join("tape"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .min()
+        .unwrap();
     let whole = std::fs::read(&segment).unwrap();
     let mut changed = whole.clone();
     let middle = changed.len() / 3;
@@ -191,26 +301,55 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     std::fs::write(&segment, &whole).unwrap();
     // The exchange that plays it shows what was recorded, and it ends with the tape.
     let mut player = std::process::Command::new(crate::harness::BIN)
-        .args(["tape", "replay", "--speed", "20", "--json", segment.to_str().unwrap()])
+        .args([
+            "tape",
+            "replay",
+            "--speed",
+            "20",
+            "--json",
+            segment.to_str().unwrap(),
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(player.stdout.as_mut().unwrap()), &mut line).unwrap();
-    let rest = serde_json::from_str::<Value>(&line).unwrap()["rest"].as_str().unwrap().to_owned();
-    let ticker = || crate::harness::raw(&rest, "GET", "/api/v5/market/ticker?instId=BTC-USDT-SWAP", "", "").1;
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(player.stdout.as_mut().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    let rest = serde_json::from_str::<Value>(&line).unwrap()["rest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ticker = || {
+        crate::harness::raw(
+            &rest,
+            "GET",
+            "/api/v5/market/ticker?instId=BTC-USDT-SWAP",
+            "",
+            "",
+        )
+        .1
+    };
     wait_for("a price of the tape", || {
-        serde_json::from_str::<Value>(&ticker())
-            .is_ok_and(|v| v["data"][0]["bidPx"].as_str().is_some_and(|px| !px.is_empty()))
+        serde_json::from_str::<Value>(&ticker()).is_ok_and(|v| {
+            v["data"][0]["bidPx"]
+                .as_str()
+                .is_some_and(|px| !px.is_empty())
+        })
     });
-    wait_for("the end of the tape", || player.try_wait().unwrap().is_some());
+    wait_for("the end of the tape", || {
+        player.try_wait().unwrap().is_some()
+    });
     assert_eq!(player.wait().unwrap().code(), Some(0));
 }
 
 #[test]
 fn real_candles_are_imported_whole_and_traded() {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/btc-perp-1m-2022-01.csv.gz");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/data/btc-perp-1m-2022-01.csv.gz");
     if !file.exists() {
         println!("skipped: the recorded candles (../shared/data) are not here");
         return;
@@ -218,12 +357,26 @@ fn real_candles_are_imported_whole_and_traded() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out) = verb(
         dir.path(),
-        &["data", "import", file.to_str().unwrap(), "--inst", "BTC-PERP", "--contract-value", "0.01", "--json"],
+        &[
+            "data",
+            "import",
+            file.to_str().unwrap(),
+            "--inst",
+            "BTC-PERP",
+            "--contract-value",
+            "0.01",
+            "--json",
+        ],
         &[],
     );
     let done = json_of(&out);
     assert_eq!(
-        (code, done["rows"].as_i64(), done["missing"].as_i64(), done["dropped"].as_i64()),
+        (
+            code,
+            done["rows"].as_i64(),
+            done["missing"].as_i64(),
+            done["dropped"].as_i64()
+        ),
         (0, Some(45_031), Some(0), Some(0)),
         "{out}"
     );
@@ -247,8 +400,19 @@ fn real_candles_are_imported_whole_and_traded() {
     // The month is traded from its beginning; the whole of it takes twenty minutes.
     std::fs::copy(&file, dir.path().join("btc-perp-1m.csv.gz")).unwrap();
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/replay.toml");
-    let mut daemon = Daemon::start(dir.path(), &["--config", config, "run", "--cycles", "300"], &[]);
+    let mut daemon = Daemon::start(
+        dir.path(),
+        &["--config", config, "run", "--cycles", "300"],
+        &[],
+    );
     assert_eq!(daemon.wait_exit().code(), Some(0), "{}", daemon.log());
-    assert_eq!(count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"), 300);
-    assert!(count(dir.path(), "SELECT COUNT(*) FROM fills") > 0, "{}", daemon.log());
+    assert_eq!(
+        count(dir.path(), "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'"),
+        300
+    );
+    assert!(
+        count(dir.path(), "SELECT COUNT(*) FROM fills") > 0,
+        "{}",
+        daemon.log()
+    );
 }

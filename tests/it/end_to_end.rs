@@ -1,6 +1,8 @@
 //! From nothing to fills that can be traced, and the verbs that show them.
 
-use crate::harness::{Daemon, Exchange, assert_creates_are_intents, command, count, pair, wait_for};
+use crate::harness::{
+    Daemon, Exchange, assert_creates_are_intents, command, count, pair, wait_for,
+};
 
 #[test]
 fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database() {
@@ -12,8 +14,12 @@ fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database(
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["trading_state"], "active", "{status:#}");
     let health = || command(dir.path(), &["health", "--json"]).output().unwrap();
-    wait_for("health to find nothing wrong", || health().status.code() == Some(0));
-    let synced = command(dir.path(), &["sync-account", "--json"]).output().unwrap();
+    wait_for("health to find nothing wrong", || {
+        health().status.code() == Some(0)
+    });
+    let synced = command(dir.path(), &["sync-account", "--json"])
+        .output()
+        .unwrap();
     assert!(synced.status.success());
     let log = daemon.log();
     let pid = daemon.pid();
@@ -36,19 +42,36 @@ fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database(
         )
         .unwrap();
     assert!(whole > 0);
-    let orphans = count(dir.path(), "SELECT COUNT(*) FROM fills WHERE run_id NOT IN (SELECT run_id FROM allocations)");
+    let orphans = count(
+        dir.path(),
+        "SELECT COUNT(*) FROM fills WHERE run_id NOT IN (SELECT run_id FROM allocations)",
+    );
     assert_eq!(orphans, 0);
 
     // The verbs read it all without a daemon.
     for verb in ["orders", "fills", "positions", "balances", "decisions"] {
         let out = command(dir.path(), &[verb, "--json"]).output().unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{verb}"));
+        let body: serde_json::Value =
+            serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{verb}"));
         assert_eq!(body["schema"], format!("{verb}/1"));
-        assert!(verb == "positions" || !body["rows"].as_array().unwrap().is_empty(), "{verb}");
-        assert!(command(dir.path(), &[verb]).output().unwrap().status.success());
+        assert!(
+            verb == "positions" || !body["rows"].as_array().unwrap().is_empty(),
+            "{verb}"
+        );
+        assert!(
+            command(dir.path(), &[verb])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
     }
     let health = command(dir.path(), &["health"]).output().unwrap();
-    assert_eq!(health.status.code(), Some(1), "the daemon (pid {pid}) is gone, and health says so");
+    assert_eq!(
+        health.status.code(),
+        Some(1),
+        "the daemon (pid {pid}) is gone, and health says so"
+    );
 }
 
 #[test]
@@ -59,9 +82,14 @@ fn with_trading_off_orders_are_recorded_as_suppressed_and_nothing_reaches_the_ve
     env.push(pair("TRADING_ENABLED", "false"));
     let daemon = Daemon::start(dir.path(), &["run"], &env);
     let suppressed = "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'";
-    wait_for("orders that are suppressed", || count(dir.path(), suppressed) > 5);
+    wait_for("orders that are suppressed", || {
+        count(dir.path(), suppressed) > 5
+    });
     assert_eq!(daemon.stop().code(), Some(0));
-    assert_eq!(count(dir.path(), suppressed), count(dir.path(), "SELECT COUNT(*) FROM orders"));
+    assert_eq!(
+        count(dir.path(), suppressed),
+        count(dir.path(), "SELECT COUNT(*) FROM orders")
+    );
     assert_eq!(exchange.ledger()["creates"].as_array().unwrap().len(), 0);
 }
 
@@ -73,9 +101,17 @@ fn orders_travel_over_websocket_too() {
     env.push(pair("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", "websocket"));
     let daemon = Daemon::start(dir.path(), &["run"], &env);
     let by_code = |c: &serde_json::Value| c["body"]["instIdCode"].is_i64();
-    let named = || exchange.ledger()["creates"].as_array().unwrap().iter().any(by_code);
+    let named = || {
+        exchange.ledger()["creates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(by_code)
+    };
     wait_for("a create that names its instrument by code", named);
-    wait_for("a fill", || count(dir.path(), "SELECT COUNT(*) FROM fills") > 0);
+    wait_for("a fill", || {
+        count(dir.path(), "SELECT COUNT(*) FROM fills") > 0
+    });
     let db = daemon.db();
     assert_eq!(daemon.stop().code(), Some(0));
     assert_creates_are_intents(&exchange.ledger(), &db);

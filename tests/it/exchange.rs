@@ -33,31 +33,53 @@ fn place(exchange: &Exchange, cl_ord_id: &str) -> (u16, Value) {
 /// Client ids of orders that exist.
 fn orders(exchange: &Exchange) -> Vec<String> {
     let ledger = exchange.ledger();
-    ledger["orders"].as_array().unwrap().iter().map(|o| o["clOrdId"].as_str().unwrap().to_owned()).collect()
+    ledger["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["clOrdId"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn connect(exchange: &Exchange, url: &str, args: Value) -> Socket {
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws"))).await.unwrap();
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws")))
+            .await
+            .unwrap();
     if url == "private" {
         let secrets = Secrets {
             api_key: exchange.text("api_key").to_owned().into(),
             secret: exchange.text("secret").to_owned().into(),
             passphrase: exchange.text("passphrase").to_owned().into(),
         };
-        socket.send(Message::text(Signer::new(secrets).login(Ms(wall_ms())))).await.unwrap();
+        socket
+            .send(Message::text(Signer::new(secrets).login(Ms(wall_ms()))))
+            .await
+            .unwrap();
         assert_eq!(next(&mut socket).await.unwrap()["event"], "login");
     }
-    socket.send(Message::text(json!({"op": "subscribe", "args": args}).to_string())).await.unwrap();
+    socket
+        .send(Message::text(
+            json!({"op": "subscribe", "args": args}).to_string(),
+        ))
+        .await
+        .unwrap();
     socket
 }
 
 /// The next frame; `None` when the connection is gone or nothing comes for three seconds.
 async fn next(socket: &mut Socket) -> Option<Value> {
-    let message = tokio::time::timeout(Duration::from_secs(3), socket.next()).await.ok()??.ok()?;
+    let message = tokio::time::timeout(Duration::from_secs(3), socket.next())
+        .await
+        .ok()??
+        .ok()?;
     serde_json::from_str(message.to_text().ok()?).ok()
 }
 
@@ -74,8 +96,12 @@ async fn push(socket: &mut Socket, channel: &str) -> Option<Value> {
 #[test]
 fn an_answer_lost_on_the_way_leaves_the_order_and_a_request_lost_leaves_none() {
     let exchange = Exchange::start(&[]);
-    let strike =
-        |action: &str| faults(&exchange, json!([{"match": {"path": "POST trade/order", "nth": 1}, "action": action}]));
+    let strike = |action: &str| {
+        faults(
+            &exchange,
+            json!([{"match": {"path": "POST trade/order", "nth": 1}, "action": action}]),
+        )
+    };
     // (fault, what the client sees, was the order placed?)
     for (action, status, placed) in [
         ("drop_before", 0, false),
@@ -89,15 +115,29 @@ fn an_answer_lost_on_the_way_leaves_the_order_and_a_request_lost_leaves_none() {
         let (got, _) = place(&exchange, &name);
         assert_eq!(got, status, "{action}");
         assert_eq!(orders(&exchange).contains(&name), placed, "{action}");
-        assert_eq!(place(&exchange, &format!("{name}2")).0, 200, "only the first is struck");
+        assert_eq!(
+            place(&exchange, &format!("{name}2")).0,
+            200,
+            "only the first is struck"
+        );
     }
     strike("cut_body");
     let (status, body) = place(&exchange, "cut");
-    assert!(status == 200 && body.as_str().is_some_and(|half| !half.is_empty()), "half of an answer: {body}");
+    assert!(
+        status == 200 && body.as_str().is_some_and(|half| !half.is_empty()),
+        "half of an answer: {body}"
+    );
     assert!(orders(&exchange).contains(&"cut".to_owned()));
     strike("duplicate");
     assert_eq!(place(&exchange, "double").1["data"][0]["sCode"], "0");
-    assert_eq!(orders(&exchange).iter().filter(|id| *id == "double").count(), 2, "the wire repeated it");
+    assert_eq!(
+        orders(&exchange)
+            .iter()
+            .filter(|id| *id == "double")
+            .count(),
+        2,
+        "the wire repeated it"
+    );
     let hits: Value = serde_json::from_str(&exchange.http("GET", "/sim/faults", "")).unwrap();
     assert_eq!(hits["rules"][0]["hits"], 1);
 }
@@ -106,20 +146,39 @@ fn an_answer_lost_on_the_way_leaves_the_order_and_a_request_lost_leaves_none() {
 fn history_can_be_purged_and_the_clock_put_off() {
     let exchange = Exchange::start(&[]);
     place(&exchange, "old");
-    let find = |id: &str| signed(&exchange, "GET", &format!("/api/v5/trade/order?instId={SWAP}&clOrdId={id}"), "").1;
+    let find = |id: &str| {
+        signed(
+            &exchange,
+            "GET",
+            &format!("/api/v5/trade/order?instId={SWAP}&clOrdId={id}"),
+            "",
+        )
+        .1
+    };
     assert_eq!(find("old")["code"], "0");
     faults(&exchange, json!([{"action": "purge_history"}]));
     assert_eq!(find("old")["code"], "51603");
-    assert_eq!(signed(&exchange, "GET", "/api/v5/trade/fills", "").1["data"], json!([]));
+    assert_eq!(
+        signed(&exchange, "GET", "/api/v5/trade/fills", "").1["data"],
+        json!([])
+    );
     place(&exchange, "new");
     assert_eq!(find("new")["code"], "0");
     let shown = || {
         let text = exchange.http("GET", "/api/v5/public/time", "");
-        serde_json::from_str::<Value>(&text).unwrap()["data"][0]["ts"].as_str().unwrap().parse::<i64>().unwrap()
+        serde_json::from_str::<Value>(&text).unwrap()["data"][0]["ts"]
+            .as_str()
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
     };
     faults(&exchange, json!([{"action": "skew", "ms": 60_000}]));
     assert!(shown() - wall_ms() > 50_000);
-    assert_eq!(find("new")["code"], "50102", "a signature of the true time is a minute old");
+    assert_eq!(
+        find("new")["code"],
+        "50102",
+        "a signature of the true time is a minute old"
+    );
 }
 
 #[test]
@@ -206,8 +265,21 @@ fn a_slow_reader_holds_up_nobody() {
     let exchange = Exchange::start(&["--speed", "500"]);
     runtime().block_on(async {
         let args = |n: usize| {
-            let insts = ["BTC-USDT", "ETH-USDT", "SOL-USDT", SWAP, "ETH-USDT-SWAP", "SOL-USDT-SWAP"];
-            Value::Array(insts.iter().take(n).map(|inst| json!({"channel": "books5", "instId": inst})).collect())
+            let insts = [
+                "BTC-USDT",
+                "ETH-USDT",
+                "SOL-USDT",
+                SWAP,
+                "ETH-USDT-SWAP",
+                "SOL-USDT-SWAP",
+            ];
+            Value::Array(
+                insts
+                    .iter()
+                    .take(n)
+                    .map(|inst| json!({"channel": "books5", "instId": inst}))
+                    .collect(),
+            )
         };
         // Subscribes to everything and reads nothing.
         let _slow = connect(&exchange, "public", args(6)).await;
@@ -215,11 +287,16 @@ fn a_slow_reader_holds_up_nobody() {
         let began = std::time::Instant::now();
         let mut heard = 0;
         while heard < 30_000 {
-            push(&mut quick, "books5").await.expect("the quick reader is served");
+            push(&mut quick, "books5")
+                .await
+                .expect("the quick reader is served");
             heard += 1;
         }
         // Some 15 MB: far more than the sockets of the one that does not read can hold.
-        println!("{heard} pushes in {:?} beside a reader that reads nothing", began.elapsed());
+        println!(
+            "{heard} pushes in {:?} beside a reader that reads nothing",
+            began.elapsed()
+        );
         assert_eq!(place(&exchange, "still").0, 200);
     });
 }
@@ -234,8 +311,15 @@ fn a_service_notice_and_a_connection_too_many_are_announced() {
             let mut socket = connect(&exchange, "private", args.clone()).await;
             assert_eq!(next(&mut socket).await.unwrap()["event"], "subscribe");
             let count = next(&mut socket).await.unwrap();
-            let event = if n <= 30 { "channel-conn-count" } else { "channel-conn-count-error" };
-            assert_eq!((&count["event"], &count["connCount"]), (&json!(event), &json!(n.to_string())));
+            let event = if n <= 30 {
+                "channel-conn-count"
+            } else {
+                "channel-conn-count-error"
+            };
+            assert_eq!(
+                (&count["event"], &count["connCount"]),
+                (&json!(event), &json!(n.to_string()))
+            );
             sockets.push(socket);
         }
         exchange.http("POST", "/sim/notice", "");
@@ -265,8 +349,17 @@ fn cancel_all_after_takes_what_is_under_its_tag_and_only_that() {
     };
     assert_ne!(arm("10")["data"][0]["triggerTime"], "0");
     let state = |id: &str| {
-        let row = signed(&exchange, "GET", &format!("/api/v5/trade/order?instId=SOL-USDT-SWAP&clOrdId={id}"), "").1;
-        (row["data"][0]["state"].as_str().unwrap_or("").to_owned(), row["data"][0]["cancelSource"].clone())
+        let row = signed(
+            &exchange,
+            "GET",
+            &format!("/api/v5/trade/order?instId=SOL-USDT-SWAP&clOrdId={id}"),
+            "",
+        )
+        .1;
+        (
+            row["data"][0]["state"].as_str().unwrap_or("").to_owned(),
+            row["data"][0]["cancelSource"].clone(),
+        )
     };
     wait_for("the timer", || state("mine").0 == "canceled");
     assert_eq!(state("mine").1, "20");
@@ -276,7 +369,15 @@ fn cancel_all_after_takes_what_is_under_its_tag_and_only_that() {
 fn price(exchange: &Exchange, inst: &str, share: f64) -> String {
     let text = exchange.http("GET", &format!("/api/v5/market/ticker?instId={inst}"), "");
     let reply: Value = serde_json::from_str(&text).unwrap();
-    format!("{:.1}", reply["data"][0]["last"].as_str().unwrap().parse::<f64>().unwrap() * share)
+    format!(
+        "{:.1}",
+        reply["data"][0]["last"]
+            .as_str()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            * share
+    )
 }
 
 #[test]
@@ -284,14 +385,27 @@ fn with_a_certificate_of_its_own_it_speaks_tls_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let pem = dir.path().join("ca.pem");
     let exchange = Exchange::start(&["--tls", pem.to_str().unwrap()]);
-    assert!(exchange.text("rest").starts_with("https://") && exchange.text("ws").starts_with("wss://"));
+    assert!(
+        exchange.text("rest").starts_with("https://") && exchange.text("ws").starts_with("wss://")
+    );
     let plain = exchange.text("rest").replace("https", "http");
-    assert_eq!(raw(&plain, "GET", "/api/v5/public/time", "", "").0, 0, "no plain text");
+    assert_eq!(
+        raw(&plain, "GET", "/api/v5/public/time", "", "").0,
+        0,
+        "no plain text"
+    );
     runtime().block_on(async {
         drop(rustls::crypto::ring::default_provider().install_default());
         let certificate = reqwest::Certificate::from_pem(&std::fs::read(&pem).unwrap()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_merge([certificate]).build().unwrap();
-        let reply = client.get(format!("{}/api/v5/public/time", exchange.text("rest"))).send().await.unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_merge([certificate])
+            .build()
+            .unwrap();
+        let reply = client
+            .get(format!("{}/api/v5/public/time", exchange.text("rest")))
+            .send()
+            .await
+            .unwrap();
         assert!(reply.text().await.unwrap().contains(r#""code":"0""#));
     });
 }
@@ -300,12 +414,25 @@ fn with_a_certificate_of_its_own_it_speaks_tls_and_nothing_else() {
 fn a_recording_is_played_exactly_and_a_broken_one_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("candles.csv");
-    let row =
-        |i: i64| format!("{},{},{},{},{},{}\n", 1_700_000_040_000 + i * 60_000, 100 + i, 105 + i, 95 + i, 101 + i, 2);
+    let row = |i: i64| {
+        format!(
+            "{},{},{},{},{},{}\n",
+            1_700_000_040_000 + i * 60_000,
+            100 + i,
+            105 + i,
+            95 + i,
+            101 + i,
+            2
+        )
+    };
     let text: String = (0..700).map(row).collect();
     std::fs::write(&file, format!("ts_ms,open,high,low,close,volume\n{text}")).unwrap();
     let exchange = Exchange::start(&["--candles", file.to_str().unwrap(), "--speed", "100"]);
-    let reply = exchange.http("GET", &format!("/api/v5/market/history-candles?instId={SWAP}&limit=200"), "");
+    let reply = exchange.http(
+        "GET",
+        &format!("/api/v5/market/history-candles?instId={SWAP}&limit=200"),
+        "",
+    );
     let reply: Value = serde_json::from_str(&reply).unwrap();
     let rows = reply["data"].as_array().unwrap();
     assert_eq!(rows.len(), 200);
@@ -322,7 +449,11 @@ fn a_recording_is_played_exactly_and_a_broken_one_is_refused() {
             )
         );
     }
-    std::fs::write(&file, "ts_ms,open,high,low,close,volume\n60000,1,1,1,1,1\n120000,1,1,2,1,1\n").unwrap();
+    std::fs::write(
+        &file,
+        "ts_ms,open,high,low,close,volume\n60000,1,1,1,1,1\n120000,1,1,2,1,1\n",
+    )
+    .unwrap();
     let out = std::process::Command::new(crate::harness::BIN)
         .args(["exchange", "--candles", file.to_str().unwrap()])
         .output()

@@ -1,5 +1,5 @@
-//! Each critical actor made to panic and to freeze, under a stand-in for systemd that hears READY and
-//! WATCHDOG. The fault points exist in test builds only.
+//! Each critical actor made to panic and to freeze, under a stand-in for systemd that hears READY
+//! and WATCHDOG. The fault points exist in test builds only.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -18,8 +18,13 @@ impl Notify {
         let path = dir.join("notify.sock");
         drop(std::fs::remove_file(&path));
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        Self { socket, path: path.display().to_string() }
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        Self {
+            socket,
+            path: path.display().to_string(),
+        }
     }
     fn next(&self) -> Option<String> {
         let mut buffer = [0u8; 4096];
@@ -30,14 +35,20 @@ impl Notify {
     fn wait(&self, words: &str) {
         let began = Instant::now();
         while self.next().is_none_or(|heard| !heard.contains(words)) {
-            assert!(began.elapsed() < LIMIT, "{words} was not heard within {LIMIT:?}");
+            assert!(
+                began.elapsed() < LIMIT,
+                "{words} was not heard within {LIMIT:?}"
+            );
         }
     }
     /// Is nothing fed to the watchdog for this long?
     fn is_starved_for(&self, span: Duration) -> bool {
         let began = Instant::now();
         while began.elapsed() < span {
-            if self.next().is_some_and(|heard| heard.contains("WATCHDOG=1")) {
+            if self
+                .next()
+                .is_some_and(|heard| heard.contains("WATCHDOG=1"))
+            {
                 return false;
             }
         }
@@ -50,8 +61,14 @@ const FREEZE: Duration = Duration::from_millis(2400);
 fn start(dir: &Path, fault: &str, notify: &Notify) -> Daemon {
     let env = [
         pair("ALPHA_ARENA_FAULT", fault),
-        pair("ALPHA_ARENA_FAULT_ONCE", &dir.join("fault-happened").display().to_string()),
-        pair("ALPHA_ARENA__SUPERVISION__FREEZE_MS", &FREEZE.as_millis().to_string()),
+        pair(
+            "ALPHA_ARENA_FAULT_ONCE",
+            &dir.join("fault-happened").display().to_string(),
+        ),
+        pair(
+            "ALPHA_ARENA__SUPERVISION__FREEZE_MS",
+            &FREEZE.as_millis().to_string(),
+        ),
         pair("ALPHA_ARENA__VENUE__REQUEST_TIMEOUT_MS", "2000"),
         pair("NOTIFY_SOCKET", &notify.path),
         pair("WATCHDOG_USEC", "1000000"),
@@ -69,12 +86,15 @@ fn restarts(actor: &str, how: &str) {
     daemon.wait_log("starting it afresh");
     while notify.next().is_some() {} // what was fed before
     let before = daemon.log().matches(" filled run=").count();
-    crate::harness::wait_for("it trades on", || daemon.log().matches(" filled run=").count() > before);
+    crate::harness::wait_for("it trades on", || {
+        daemon.log().matches(" filled run=").count() > before
+    });
     notify.wait("WATCHDOG=1");
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
-/// An actor that must not end: the watchdog starves, the process ends with 70, the next start recovers.
+/// An actor that must not end: the watchdog starves, the process ends with 70, the next start
+/// recovers.
 #[track_caller]
 fn ends(actor: &str, how: &str, code: i32) {
     let dir = tempfile::tempdir().unwrap();
@@ -85,15 +105,24 @@ fn ends(actor: &str, how: &str, code: i32) {
     notify.wait("WATCHDOG=1");
     if how == "freeze" {
         crate::harness::wait_for("the fault", || dir.path().join("fault-happened").exists());
-        // Fed for the last time at most half a freeze after the fault; then silence, for two feeding times.
+        // Fed for the last time at most half a freeze after the fault; then silence, for two
+        // feeding times.
         let settle = Instant::now();
         while settle.elapsed() < FREEZE / 2 + Duration::from_millis(250) {
             notify.next();
         }
-        assert!(notify.is_starved_for(Duration::from_millis(700)), "{actor}: the watchdog is fed though it froze");
+        assert!(
+            notify.is_starved_for(Duration::from_millis(700)),
+            "{actor}: the watchdog is fed though it froze"
+        );
     }
     let status = daemon.wait_exit();
-    assert_eq!(status.code(), Some(code), "{actor} {how}:\n{}", daemon.log());
+    assert_eq!(
+        status.code(),
+        Some(code),
+        "{actor} {how}:\n{}",
+        daemon.log()
+    );
     // As systemd would: start it again. The fault happens once, so this is the recovery.
     let mut again = start(dir.path(), &fault, &notify);
     notify.wait("READY=1");
@@ -156,7 +185,8 @@ fn row_17_an_actor_that_panics_again_and_again_ends_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let notify = Notify::listen(dir.path());
     let mut daemon = start(dir.path(), "decision=panic@1", &notify);
-    // `@1` without `once:` fires on the first pass only; the budget is shown by a loop of passes below.
+    // `@1` without `once:` fires on the first pass only; the budget is shown by a loop of passes
+    // below.
     daemon.wait_log("starting it afresh");
     drop(daemon);
     let dir = tempfile::tempdir().unwrap();

@@ -19,7 +19,8 @@ use oracle::{Facts, judge};
 /// The binary under test.
 pub const BIN: &str = env!("CARGO_BIN_EXE_alpha-arena");
 
-/// The one limit of every wait: far beyond what a busy machine needs, so that it is reached only by what never comes.
+/// The one limit of every wait: far beyond what a busy machine needs, so that it is reached only by
+/// what never comes.
 pub const LIMIT: Duration = Duration::from_secs(240);
 
 thread_local! {
@@ -32,7 +33,11 @@ fn logs() -> String {
     let last = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        format!("--- {}\n{}\n", path.display(), lines[lines.len().saturating_sub(60)..].join("\n"))
+        format!(
+            "--- {}\n{}\n",
+            path.display(),
+            lines[lines.len().saturating_sub(60)..].join("\n")
+        )
     };
     LOGS.with_borrow(|logs| logs.iter().map(last).collect())
 }
@@ -48,12 +53,17 @@ pub fn wait_for(what: &str, met: impl FnMut() -> bool) {
 pub fn wait_within(limit: Duration, what: &str, mut met: impl FnMut() -> bool) {
     let began = Instant::now();
     while !met() {
-        assert!(began.elapsed() < limit, "waited {limit:?} in vain for: {what}\n{}", logs());
+        assert!(
+            began.elapsed() < limit,
+            "waited {limit:?} in vain for: {what}\n{}",
+            logs()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Waits until a statement counts exactly this many; at the limit fails with what it counts instead and the logs.
+/// Waits until a statement counts exactly this many; at the limit fails with what it counts instead
+/// and the logs.
 #[track_caller]
 pub fn wait_for_count(what: &str, dir: &Path, statement: &str, wanted: i64) {
     let began = Instant::now();
@@ -62,7 +72,11 @@ pub fn wait_for_count(what: &str, dir: &Path, statement: &str, wanted: i64) {
         if counted == wanted {
             return;
         }
-        assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} for {wanted}, counted {counted}: {what}\n{}", logs());
+        assert!(
+            began.elapsed() < LIMIT,
+            "waited {LIMIT:?} for {wanted}, counted {counted}: {what}\n{}",
+            logs()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -84,7 +98,9 @@ impl Exchange {
             .spawn()
             .expect("the exchange starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let info = serde_json::from_str(&line).expect("the first line is JSON");
         Self { child, info }
     }
@@ -111,7 +127,10 @@ impl Exchange {
         socket.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+        answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default()
     }
 
     /// Everything that happened at the exchange.
@@ -149,8 +168,13 @@ pub fn assert_creates_are_intents(ledger: &Value, db: &Connection) {
     }
     for (id, times) in seen {
         assert_eq!(times, 1, "{id} was created {times} times");
-        let known: bool =
-            db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [id], |row| row.get(0)).unwrap();
+        let known: bool = db
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)",
+                [id],
+                |row| row.get(0),
+            )
+            .unwrap();
         assert!(known, "{id} was sent without an intent in the database");
     }
     let unborn: i64 = db
@@ -173,7 +197,8 @@ pub struct Daemon {
     from: usize,
     /// The exchange it talks to; empty: its own.
     venue: String,
-    /// At its end: was each create sent once, and written ahead? Off where a test takes the database away.
+    /// At its end: was each create sent once, and written ahead? Off where a test takes the
+    /// database away.
     pub checked: bool,
 }
 
@@ -183,7 +208,11 @@ impl Daemon {
         std::fs::create_dir_all(dir).unwrap();
         let log = dir.join("test.log");
         let from = std::fs::read_to_string(&log).map_or(0, |text| text.len());
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let child = command(dir, args)
             .envs(env.iter().map(|(k, v)| (k, v)))
             .stdout(Stdio::null())
@@ -195,13 +224,25 @@ impl Daemon {
                 logs.push(log.clone());
             }
         });
-        let venue = env.iter().rev().find(|(name, _)| name == "ALPHA_ARENA__VENUE__REST_URL");
+        let venue = env
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "ALPHA_ARENA__VENUE__REST_URL");
         let venue = venue.map(|(_, url)| url.clone()).unwrap_or_default();
-        Self { child, dir: dir.to_owned(), log, from, venue, checked: true }
+        Self {
+            child,
+            dir: dir.to_owned(),
+            log,
+            from,
+            venue,
+            checked: true,
+        }
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default().split_off(self.from)
+        std::fs::read_to_string(&self.log)
+            .unwrap_or_default()
+            .split_off(self.from)
     }
 
     pub fn pid(&self) -> u32 {
@@ -217,8 +258,16 @@ impl Daemon {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the daemon ended ({ended:?}) before '{words}':\n{}", self.log());
-            assert!(began.elapsed() < LIMIT, "waited {LIMIT:?} in vain for '{words}' in:\n{}", self.log());
+            assert!(
+                ended.is_none(),
+                "the daemon ended ({ended:?}) before '{words}':\n{}",
+                self.log()
+            );
+            assert!(
+                began.elapsed() < LIMIT,
+                "waited {LIMIT:?} in vain for '{words}' in:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -239,7 +288,13 @@ impl Daemon {
     #[track_caller]
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.wait_exit()
     }
 
@@ -251,7 +306,11 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < LIMIT, "it did not end within {LIMIT:?}:\n{}", self.log());
+            assert!(
+                began.elapsed() < LIMIT,
+                "it did not end within {LIMIT:?}:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -271,19 +330,31 @@ impl Drop for Daemon {
     }
 }
 
-/// Over every test that trades: no name was created twice, each create is a durable intent, and each was allowed, as an
-/// oracle of its own finds in the exchange's books.
+/// Over every test that trades: no name was created twice, each create is a durable intent, and
+/// each was allowed, as an oracle of its own finds in the exchange's books.
 fn check_creates(venue: &str, dir: &Path) {
     let own = dir.join("exchange.log").exists();
     let (ledger, rate) = if own || venue.is_empty() {
         (logged(&dir.join("exchange.log")), 100.0)
     } else {
-        let ask = |path: &'static str| std::panic::catch_unwind(|| raw(venue, "GET", path, "", "").1);
-        let (Ok(ledger), Ok(clock)) = (ask("/sim/ledger"), ask("/sim/clock")) else { return };
-        let rate = serde_json::from_str::<Value>(&clock).ok().and_then(|clock| clock["rate"].as_f64());
-        (serde_json::from_str(&ledger).unwrap_or(Value::Null), rate.unwrap_or(100.0))
+        let ask =
+            |path: &'static str| std::panic::catch_unwind(|| raw(venue, "GET", path, "", "").1);
+        let (Ok(ledger), Ok(clock)) = (ask("/sim/ledger"), ask("/sim/clock")) else {
+            return;
+        };
+        let rate = serde_json::from_str::<Value>(&clock)
+            .ok()
+            .and_then(|clock| clock["rate"].as_f64());
+        (
+            serde_json::from_str(&ledger).unwrap_or(Value::Null),
+            rate.unwrap_or(100.0),
+        )
     };
-    let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else { return };
+    let Ok(db) =
+        Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+    else {
+        return;
+    };
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for create in ledger["creates"].as_array().into_iter().flatten() {
         let id = create["clOrdId"].as_str().unwrap_or_default();
@@ -294,7 +365,9 @@ fn check_creates(venue: &str, dir: &Path) {
         }
     }
     // A database that a test has spoilt tells nothing.
-    let Ok(facts) = Facts::of(&db, rate) else { return };
+    let Ok(facts) = Facts::of(&db, rate) else {
+        return;
+    };
     let (wrong, judged) = judge(&ledger, &facts);
     println!("oracle: {judged} creates");
     assert!(
@@ -305,24 +378,44 @@ fn check_creates(venue: &str, dir: &Path) {
     );
 }
 
-/// The embedded exchange's log as one ledger: the newest word on each order, every fill, every create.
+/// The embedded exchange's log as one ledger: the newest word on each order, every fill, every
+/// create.
 fn logged(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let (mut orders, mut fills, mut creates) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    for line in text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+    {
         let rows = |name: &str| line[name].as_array().cloned().unwrap_or_default();
-        orders.extend(rows("orders").into_iter().map(|order| (order["id"].as_u64(), order)));
-        fills.extend(rows("executions").into_iter().map(|fill| (fill["id"].as_u64(), fill)));
+        orders.extend(
+            rows("orders")
+                .into_iter()
+                .map(|order| (order["id"].as_u64(), order)),
+        );
+        fills.extend(
+            rows("executions")
+                .into_iter()
+                .map(|fill| (fill["id"].as_u64(), fill)),
+        );
         creates.extend(rows("creates"));
     }
-    let (orders, fills): (Vec<_>, Vec<_>) = (orders.into_values().collect(), fills.into_values().collect());
+    let (orders, fills): (Vec<_>, Vec<_>) = (
+        orders.into_values().collect(),
+        fills.into_values().collect(),
+    );
     serde_json::json!({"orders": orders, "fills": fills, "creates": creates})
 }
 
 /// A command on a state directory, away from anybody's environment and `.env`.
 pub fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(BIN);
-    command.arg("--state-dir").arg(dir).args(args).current_dir(dir).env_clear();
+    command
+        .arg("--state-dir")
+        .arg(dir)
+        .args(args)
+        .current_dir(dir)
+        .env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
@@ -332,11 +425,13 @@ pub fn open_db(dir: &Path) -> Connection {
     Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
-/// One number out of the database; zero while the database or its table is not there yet. Any other error fails the test: a
-/// statement with a mistake in it would count nothing for ever.
+/// One number out of the database; zero while the database or its table is not there yet. Any other
+/// error fails the test: a statement with a mistake in it would count nothing for ever.
 #[track_caller]
 pub fn count(dir: &Path, statement: &str) -> i64 {
-    let Ok(db) = Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY) else {
+    let Ok(db) =
+        Connection::open_with_flags(dir.join("trading.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+    else {
         return 0;
     };
     match db.query_row(statement, [], |row| row.get::<_, Option<i64>>(0)) {
@@ -347,12 +442,21 @@ pub fn count(dir: &Path, statement: &str) -> i64 {
     }
 }
 
-/// The database is being made, or folds its log back, or a test spoils it: a moment later it may be read.
+/// The database is being made, or folds its log back, or a test spoils it: a moment later it may be
+/// read.
 fn is_passing(code: rusqlite::ErrorCode) -> bool {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, SystemIoFailure,
     };
-    matches!(code, CannotOpen | DatabaseBusy | DatabaseCorrupt | DatabaseLocked | NotADatabase | SystemIoFailure)
+    matches!(
+        code,
+        CannotOpen
+            | DatabaseBusy
+            | DatabaseCorrupt
+            | DatabaseLocked
+            | NotADatabase
+            | SystemIoFailure
+    )
 }
 
 pub fn pair(key: &str, value: &str) -> (String, String) {
@@ -387,7 +491,13 @@ pub fn busy_config(dir: &Path) -> String {
             "fast = 2, slow = 3, stop_pct = 0.02",
             r#"policy = "ioc_limit", collar_bps = 3"#,
         ),
-        contender("spot", "sma_cross", spots, "fast = 2, slow = 4", r#"policy = "ioc_limit", collar_bps = 5"#),
+        contender(
+            "spot",
+            "sma_cross",
+            spots,
+            "fast = 2, slow = 4",
+            r#"policy = "ioc_limit", collar_bps = 5"#,
+        ),
         contender(
             "maker",
             "rsi_reversion",
@@ -395,7 +505,13 @@ pub fn busy_config(dir: &Path) -> String {
             "period = 3, low = 45, high = 55",
             r#"policy = "post_only", ttl_ms = 4000"#,
         ),
-        contender("taker", "sma_cross", swaps, "fast = 5, slow = 40", r#"policy = "market""#),
+        contender(
+            "taker",
+            "sma_cross",
+            swaps,
+            "fast = 5, slow = 40",
+            r#"policy = "market""#,
+        ),
     ]
     .join("\n");
     std::fs::write(&path, text).unwrap();
@@ -410,21 +526,33 @@ pub fn signed(exchange: &Exchange, method: &str, target: &str, body: &str) -> (u
         passphrase: exchange.text("passphrase").to_owned().into(),
     };
     let now =
-        serde_json::from_str::<Value>(&exchange.http("GET", "/sim/clock", "")).unwrap()["now_ms"].as_i64().unwrap();
-    let headers = alpha_arena::venue::Signer::new(secrets).headers(alpha_arena::domain::Ms(now), method, target, body);
+        serde_json::from_str::<Value>(&exchange.http("GET", "/sim/clock", "")).unwrap()["now_ms"]
+            .as_i64()
+            .unwrap();
+    let headers = alpha_arena::venue::Signer::new(secrets).headers(
+        alpha_arena::domain::Ms(now),
+        method,
+        target,
+        body,
+    );
     let extra = format!(
         "OK-ACCESS-KEY: {}\r\nOK-ACCESS-PASSPHRASE: {}\r\nOK-ACCESS-TIMESTAMP: {}\r\nOK-ACCESS-SIGN: {}\r\n",
         headers.key, headers.passphrase, headers.timestamp, headers.signature
     );
     let (status, text) = raw(exchange.text("rest"), method, target, body, &extra);
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 /// A plain HTTP/1.1 request over a connection of its own.
 pub fn raw(rest: &str, method: &str, target: &str, body: &str, headers: &str) -> (u16, String) {
     let host = rest.trim_start_matches("http://").to_owned();
     let mut socket = TcpStream::connect(&host).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
@@ -434,7 +562,14 @@ pub fn raw(rest: &str, method: &str, target: &str, body: &str, headers: &str) ->
     // A connection that is cut ends the answer where it is.
     drop(socket.read_to_end(&mut answer));
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
     (status, body)
 }

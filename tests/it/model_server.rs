@@ -50,7 +50,10 @@ impl Asked {
     }
     /// How JSON was asked for.
     pub fn format(&self) -> String {
-        self.body["response_format"]["type"].as_str().unwrap_or("none").to_owned()
+        self.body["response_format"]["type"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned()
     }
 }
 
@@ -84,7 +87,11 @@ impl ModelServer {
     }
 }
 
-fn serve(mut socket: TcpStream, seen: &Mutex<Vec<Asked>>, answer: &(dyn Fn(usize, &Asked) -> Say + Send + Sync)) {
+fn serve(
+    mut socket: TcpStream,
+    seen: &Mutex<Vec<Asked>>,
+    answer: &(dyn Fn(usize, &Asked) -> Say + Send + Sync),
+) {
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     loop {
         let mut head = String::new();
@@ -98,13 +105,22 @@ fn serve(mut socket: TcpStream, seen: &Mutex<Vec<Asked>>, answer: &(dyn Fn(usize
         }
         let length = head
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+            .find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")?
+                    .trim()
+                    .parse()
+                    .ok()
+            })
             .unwrap_or(0);
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        let asked = Asked { head, body: serde_json::from_slice(&body).unwrap_or_default() };
+        let asked = Asked {
+            head,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        };
         let before = {
             let mut seen = seen.lock().unwrap();
             seen.push(asked.clone());
@@ -126,7 +142,11 @@ fn serve(mut socket: TcpStream, seen: &Mutex<Vec<Asked>>, answer: &(dyn Fn(usize
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
-        if socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(&body)).is_err() {
+        if socket
+            .write_all(head.as_bytes())
+            .and_then(|()| socket.write_all(&body))
+            .is_err()
+        {
             return;
         }
     }

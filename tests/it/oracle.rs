@@ -1,6 +1,7 @@
-//! What every create that ever reached an exchange must have been, judged by the exchange's own books and by an arithmetic
-//! that shares nothing with the gate: floats, fills replayed in their order, and the configuration as the database has it.
-//! The harness asks it at the end of each daemon's life, the simulation at the end of each seed.
+//! What every create that ever reached an exchange must have been, judged by the exchange's own
+//! books and by an arithmetic that shares nothing with the gate: floats, fills replayed in their
+//! order, and the configuration as the database has it. The harness asks it at the end of each
+//! daemon's life, the simulation at the end of each seed.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ struct Rules {
     swap: bool,
 }
 
-/// What the daemon wrote down of itself: what each order was for, the limits, the instruments, who was restricted when.
+/// What the daemon wrote down of itself: what each order was for, the limits, the instruments, who
+/// was restricted when.
 #[derive(Debug)]
 pub struct Facts {
     purposes: BTreeMap<String, (String, String)>,
@@ -37,7 +39,8 @@ pub struct Facts {
     bounds: Vec<Bounds>,
     /// (venue time, scope, state).
     states: Vec<(i64, String, String)>,
-    /// Venue milliseconds of one second of the wall: so late an entry may still arrive after a restriction.
+    /// Venue milliseconds of one second of the wall: so late an entry may still arrive after a
+    /// restriction.
     second: i64,
 }
 
@@ -58,19 +61,33 @@ impl Facts {
             states: Vec::new(),
             second: (1000.0 * rate) as i64,
         };
-        let mut rows = db.prepare("SELECT cl_ord_id, purpose, contender_id FROM orders WHERE cl_ord_id IS NOT NULL")?;
+        let mut rows = db.prepare(
+            "SELECT cl_ord_id, purpose, contender_id FROM orders WHERE cl_ord_id IS NOT NULL",
+        )?;
         let orders = rows.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
         facts.purposes = orders.collect::<Result<_, _>>()?;
         let mut rows = db.prepare("SELECT rules FROM instruments")?;
         for text in rows.query_map([], |row| row.get::<_, String>(0))? {
             let rule: Value = serde_json::from_str(&text?).unwrap();
             let of = |name: &str| number(&rule[name]);
-            let (tick, lot, least, contract) = (of("tick"), of("lot"), of("min_size"), of("contract_value"));
+            let (tick, lot, least, contract) =
+                (of("tick"), of("lot"), of("min_size"), of("contract_value"));
             let swap = rule["kind"] == "SWAP";
-            facts.rules.insert(rule["id"].as_str().unwrap().to_owned(), Rules { tick, lot, least, contract, swap });
+            facts.rules.insert(
+                rule["id"].as_str().unwrap().to_owned(),
+                Rules {
+                    tick,
+                    lot,
+                    least,
+                    contract,
+                    swap,
+                },
+            );
         }
         let mut rows = db.prepare("SELECT body, at_ms FROM config_versions ORDER BY at_ms")?;
-        for row in rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))? {
+        for row in rows.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })? {
             let (body, from) = row?;
             let config: Value = serde_json::from_str(&body).unwrap();
             let risk = &config["risk"];
@@ -86,13 +103,15 @@ impl Facts {
                 per_day_max: count("orders_per_day_max"),
             });
         }
-        let mut rows = db.prepare("SELECT at_ms, scope, to_state FROM trading_state_events ORDER BY id")?;
+        let mut rows =
+            db.prepare("SELECT at_ms, scope, to_state FROM trading_state_events ORDER BY id")?;
         let states = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         facts.states = states.collect::<Result<_, _>>()?;
         Ok(facts)
     }
 
-    /// The state a scope has been in for all of the last second of the wall; a restart forgives nothing.
+    /// The state a scope has been in for all of the last second of the wall; a restart forgives
+    /// nothing.
     fn settled(&self, scope: &str, at: i64) -> &str {
         let mut state = "active";
         for (since, of, to) in &self.states {
@@ -127,10 +146,17 @@ struct Life {
 /// The exchange's books as `/sim/ledger` shows them, or as its log keeps them.
 fn books(ledger: &Value) -> (Vec<Fill>, BTreeMap<String, Life>) {
     let text = |row: &Value, names: [&str; 2]| {
-        names.iter().find_map(|name| row[*name].as_str()).unwrap_or_default().to_owned()
+        names
+            .iter()
+            .find_map(|name| row[*name].as_str())
+            .unwrap_or_default()
+            .to_owned()
     };
     let pick = |row: &Value, names: [&str; 2]| {
-        let found = names.iter().map(|name| &row[*name]).find(|value| !value.is_null());
+        let found = names
+            .iter()
+            .map(|name| &row[*name])
+            .find(|value| !value.is_null());
         found.map_or(f64::NAN, number)
     };
     let mut fills: Vec<Fill> = Vec::new();
@@ -147,13 +173,20 @@ fn books(ledger: &Value) -> (Vec<Fill>, BTreeMap<String, Life>) {
     fills.sort_by_key(|fill| fill.at);
     let mut orders = BTreeMap::new();
     for row in ledger["orders"].as_array().into_iter().flatten() {
-        let ended = matches!(text(row, ["state", "status"]).as_str(), "filled" | "canceled");
+        let ended = matches!(
+            text(row, ["state", "status"]).as_str(),
+            "filled" | "canceled"
+        );
         let life = Life {
             inst: text(row, ["instId", "inst"]),
             buy: row["side"] == "buy",
             size: pick(row, ["sz", "size"]),
             created: pick(row, ["cTime", "created"]) as i64,
-            ended: if ended { pick(row, ["uTime", "updated"]) as i64 } else { i64::MAX },
+            ended: if ended {
+                pick(row, ["uTime", "updated"]) as i64
+            } else {
+                i64::MAX
+            },
         };
         orders.insert(text(row, ["clOrdId", "cl_ord_id"]), life);
     }
@@ -190,7 +223,10 @@ pub fn judge(ledger: &Value, facts: &Facts) -> (Vec<String>, usize) {
         };
         let (size, limit) = (number(&body["sz"]), body.get("px").map(number));
         if !whole(size, rules.lot) || size < rules.least * (1.0 - 1e-9) {
-            say(format!("size {size} is no multiple of {} from {}", rules.lot, rules.least));
+            say(format!(
+                "size {size} is no multiple of {} from {}",
+                rules.lot, rules.least
+            ));
         }
         if limit.is_some_and(|px| !whole(px, rules.tick)) {
             say(format!("price {limit:?} is no multiple of {}", rules.tick));
@@ -201,81 +237,148 @@ pub fn judge(ledger: &Value, facts: &Facts) -> (Vec<String>, usize) {
         let buy = body["side"] == "buy";
         let entry = purpose == "entry";
         // The price it was worth: its limit, else what was traded there last.
-        let last = fills.iter().rev().find(|fill| fill.inst == inst && fill.at <= *at).map(|fill| fill.price);
-        let own = fills.iter().find(|fill| fill.order == *id).map(|fill| fill.price);
-        let Some(price) = limit.or(own).or(last) else { continue };
+        let last = fills
+            .iter()
+            .rev()
+            .find(|fill| fill.inst == inst && fill.at <= *at)
+            .map(|fill| fill.price);
+        let own = fills
+            .iter()
+            .find(|fill| fill.order == *id)
+            .map(|fill| fill.price);
+        let Some(price) = limit.or(own).or(last) else {
+            continue;
+        };
         let value = |qty: f64| qty.abs() * rules.contract * price;
-        let stop = body["attachAlgoOrds"][0]["slTriggerPx"].as_str().map(|text| text.parse::<f64>().unwrap());
+        let stop = body["attachAlgoOrds"][0]["slTriggerPx"]
+            .as_str()
+            .map(|text| text.parse::<f64>().unwrap());
         match stop {
-            Some(trigger) if (buy && trigger >= price) || (!buy && trigger <= price) => {
-                say(format!("its stop {trigger} is on the winning side of {price}"))
-            }
+            Some(trigger) if (buy && trigger >= price) || (!buy && trigger <= price) => say(
+                format!("its stop {trigger} is on the winning side of {price}"),
+            ),
             None if entry && rules.swap => say("an entry on a swap without a stop".into()),
             Some(_) if !entry => say("what closes carries a stop".into()),
             _ => {}
         }
-        for scope in ["system".to_owned(), format!("contender:{contender}"), format!("instrument:{inst}")] {
+        for scope in [
+            "system".to_owned(),
+            format!("contender:{contender}"),
+            format!("instrument:{inst}"),
+        ] {
             match (facts.settled(&scope, *at), purpose.as_str()) {
-                ("halted" | "reduce_only", "entry") | ("halted", "exit") => {
-                    say(format!("{purpose} although {scope} has been restricted for more than a second"))
-                }
+                ("halted" | "reduce_only", "entry") | ("halted", "exit") => say(format!(
+                    "{purpose} although {scope} has been restricted for more than a second"
+                )),
                 _ => {}
             }
         }
-        let Some(bounds) = facts.bounds.iter().rev().find(|bounds| bounds.from <= *at) else { continue };
-        // What takes risk off is held up by no limit on size or number, but one order is never larger than allowed.
+        let Some(bounds) = facts.bounds.iter().rev().find(|bounds| bounds.from <= *at) else {
+            continue;
+        };
+        // What takes risk off is held up by no limit on size or number, but one order is never
+        // larger than allowed.
         let named = matches!(purpose.as_str(), "flatten" | "repair");
         if !named && value(size) > bounds.notional_max * 1.01 {
-            say(format!("worth {:.2} USD, one order may be {}", value(size), bounds.notional_max));
+            say(format!(
+                "worth {:.2} USD, one order may be {}",
+                value(size),
+                bounds.notional_max
+            ));
         }
         if !entry {
             continue;
         }
-        // What it fills itself is none of what was there before it: the exchange dates a fill by its last step of the market, which
-        // may have been a moment before the create came in.
+        // What it fills itself is none of what was there before it: the exchange dates a fill by
+        // its last step of the market, which may have been a moment before the create came in.
         let before = |f: &&Fill| f.order != *id && f.at < *at;
-        let position =
-            |inst: &str| -> f64 { fills.iter().filter(|f| f.inst == inst).filter(before).map(|f| f.qty).sum() };
+        let position = |inst: &str| -> f64 {
+            fills
+                .iter()
+                .filter(|f| f.inst == inst)
+                .filter(before)
+                .map(|f| f.qty)
+                .sum()
+        };
         let alive = |life: &&Life| life.created < *at && life.ended > *at;
         let working: f64 = orders
             .iter()
-            .filter(|(other, life)| *other != id && life.inst == inst && life.buy == buy && alive(life))
+            .filter(|(other, life)| {
+                *other != id && life.inst == inst && life.buy == buy && alive(life)
+            })
             .map(|(other, life)| {
-                let filled: f64 = fills.iter().filter(|f| f.order == *other && f.at < *at).map(|f| f.qty.abs()).sum();
+                let filled: f64 = fills
+                    .iter()
+                    .filter(|f| f.order == *other && f.at < *at)
+                    .map(|f| f.qty.abs())
+                    .sum();
                 life.size - filled
             })
             .sum();
         let held = if buy { position(inst) } else { -position(inst) };
         let worst = (held + working + size).max(0.0);
         if worst > held.max(0.0) && value(worst) > bounds.position_max * 1.02 {
-            say(format!("a position of {:.2} USD if all fills, allowed is {}", value(worst), bounds.position_max));
+            say(format!(
+                "a position of {:.2} USD if all fills, allowed is {}",
+                value(worst),
+                bounds.position_max
+            ));
         }
-        // A position may stand at another price than when it was let in, and equity may have moved: a tenth of leeway.
+        // A position may stand at another price than when it was let in, and equity may have moved:
+        // a tenth of leeway.
         let gross: f64 = facts
             .rules
             .iter()
             .map(|(name, rules)| {
-                let last = fills.iter().rev().find(|f| f.inst == *name && f.at <= *at).map_or(0.0, |f| f.price);
-                let held = if name == inst { worst } else { position(name).abs() };
+                let last = fills
+                    .iter()
+                    .rev()
+                    .find(|f| f.inst == *name && f.at <= *at)
+                    .map_or(0.0, |f| f.price);
+                let held = if name == inst {
+                    worst
+                } else {
+                    position(name).abs()
+                };
                 held * rules.contract * if name == inst { price } else { last }
             })
             .sum();
         if bounds.equity > 0.0 && gross > bounds.gross_max * bounds.equity * 1.1 {
-            say(format!("gross exposure of {gross:.2} USD, allowed is {} of {}", bounds.gross_max, bounds.equity));
+            say(format!(
+                "gross exposure of {gross:.2} USD, allowed is {} of {}",
+                bounds.gross_max, bounds.equity
+            ));
         }
         let open = orders.values().filter(alive).count() + 1;
         if open > bounds.open_max {
-            say(format!("{open} orders at once, allowed are {}", bounds.open_max));
+            say(format!(
+                "{open} orders at once, allowed are {}",
+                bounds.open_max
+            ));
         }
         // Orders come with the delays of the wire: a sixth of leeway in the window.
-        let since = |ms: i64| creates[..=index].iter().filter(|(other, ..)| at - other < ms).count();
+        let since = |ms: i64| {
+            creates[..=index]
+                .iter()
+                .filter(|(other, ..)| at - other < ms)
+                .count()
+        };
         if since(50_000) > bounds.per_minute_max {
-            say(format!("{} orders within 50 s, allowed are {} a minute", since(50_000), bounds.per_minute_max));
+            say(format!(
+                "{} orders within 50 s, allowed are {} a minute",
+                since(50_000),
+                bounds.per_minute_max
+            ));
         }
-        let today =
-            creates[..=index].iter().filter(|(other, ..)| other.div_euclid(86_400_000) == at.div_euclid(86_400_000));
+        let today = creates[..=index]
+            .iter()
+            .filter(|(other, ..)| other.div_euclid(86_400_000) == at.div_euclid(86_400_000));
         if today.clone().count() > bounds.per_day_max {
-            say(format!("{} orders of the day, allowed are {}", today.count(), bounds.per_day_max));
+            say(format!(
+                "{} orders of the day, allowed are {}",
+                today.count(),
+                bounds.per_day_max
+            ));
         }
     }
     (wrong, creates.len())

@@ -17,7 +17,10 @@ fn source() -> Exchange {
 fn env(source: &Exchange) -> Vec<(String, String)> {
     let mut env = source.env();
     env.retain(|(name, _)| !name.starts_with("OKX_"));
-    env.extend([pair("ALPHA_ARENA__MODE", "paper"), pair("ALPHA_ARENA__VENUE__SILENCE_MS", "3000")]);
+    env.extend([
+        pair("ALPHA_ARENA__MODE", "paper"),
+        pair("ALPHA_ARENA__VENUE__SILENCE_MS", "3000"),
+    ]);
     env
 }
 
@@ -29,16 +32,27 @@ fn decisions(dir: &std::path::Path) -> i64 {
     count(dir, "SELECT COUNT(*) FROM runs WHERE kind = 'cycle'")
 }
 
-/// Prices the source showed of `inst` in the seconds around `at_ms`: the five best levels of each side
-/// and every trade.
+/// Prices the source showed of `inst` in the seconds around `at_ms`: the five best levels of each
+/// side and every trade.
 fn shown(market: &Market, inst: &str, at_ms: i64) -> BTreeSet<Decimal> {
     let listed = market.get(inst).unwrap();
     let second = at_ms.div_euclid(1000);
     let mut prices = BTreeSet::new();
     for s in second - 4..=second + 1 {
         let book = listed.book(s, 0);
-        prices.extend(book.bids.iter().take(5).chain(book.asks.iter().take(5)).map(|level| level.price.normalize()));
-        prices.extend(listed.trades(s, 0).iter().map(|trade| trade.price.normalize()));
+        prices.extend(
+            book.bids
+                .iter()
+                .take(5)
+                .chain(book.asks.iter().take(5))
+                .map(|level| level.price.normalize()),
+        );
+        prices.extend(
+            listed
+                .trades(s, 0)
+                .iter()
+                .map(|trade| trade.price.normalize()),
+        );
     }
     prices
 }
@@ -58,19 +72,29 @@ fn every_fill_is_at_a_price_the_source_showed_and_a_cut_feed_stops_everything() 
         {"match": {"path": "push *"}, "action": "disconnect"}]});
     source.http("POST", "/sim/faults", &cut.to_string());
     daemon.wait_log("the price feed is cut: nothing is matched until it is back run=");
-    wait_for("the stream to be down", || daemon.log().matches("feed is cut").count() >= 3);
+    wait_for("the stream to be down", || {
+        daemon.log().matches("feed is cut").count() >= 3
+    });
     wait_for("health to name the feed", || {
-        let out = command(dir.path(), &["health", "--json"]).envs(env(&source)).output().unwrap();
+        let out = command(dir.path(), &["health", "--json"])
+            .envs(env(&source))
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         out.status.code() == Some(2) && text.contains("BTC-USDT-SWAP: quote")
     });
-    // Decided before the cut: refused or done by now. From here on nothing moves while the account is read on and on.
+    // Decided before the cut: refused or done by now. From here on nothing moves while the account
+    // is read on and on.
     let (had, decided) = (fills(dir.path()), decisions(dir.path()));
     let reads = || count(dir.path(), "SELECT COUNT(*) FROM equity_snapshots");
     let read = reads();
     wait_for("three reads of the account", || reads() >= read + 3);
     assert_eq!(fills(dir.path()), had, "a fill while the feed was cut");
-    assert_eq!(decisions(dir.path()), decided, "a decision while the feed was cut");
+    assert_eq!(
+        decisions(dir.path()),
+        decided,
+        "a decision while the feed was cut"
+    );
 
     // Back: it decides and fills again by itself.
     source.http("POST", "/sim/faults", r#"{"rules":[]}"#);
@@ -86,20 +110,37 @@ fn every_fill_is_at_a_price_the_source_showed_and_a_cut_feed_stops_everything() 
     });
     daemon.wait_log("ready: reconciled");
     assert_eq!(positions(&daemon).is_empty(), before.is_empty());
-    assert!(daemon.log().contains("orders and fills agree with the venue"), "{}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .contains("orders and fills agree with the venue"),
+        "{}",
+        daemon.log()
+    );
 
     let market = Market::new(SEED);
     let db = daemon.db();
-    let mut query = db.prepare("SELECT inst_id, price, at_ms FROM fills").unwrap();
+    let mut query = db
+        .prepare("SELECT inst_id, price, at_ms FROM fills")
+        .unwrap();
     let rows = query
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)))
+        .query_map([], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)?,
+            ))
+        })
         .unwrap();
     let mut checked = 0;
     for row in rows {
         let (inst, price, at) = row.unwrap();
         let price: Decimal = price.parse().unwrap();
         let prices = shown(&market, &inst, at);
-        assert!(prices.contains(&price.normalize()), "{inst} filled at {price} at {at}: the source showed {prices:?}");
+        assert!(
+            prices.contains(&price.normalize()),
+            "{inst} filled at {price} at {at}: the source showed {prices:?}"
+        );
         checked += 1;
     }
     println!("seed {SEED}: {checked} fills, each at a price the source showed");
@@ -107,16 +148,26 @@ fn every_fill_is_at_a_price_the_source_showed_and_a_cut_feed_stops_everything() 
 }
 
 fn positions(daemon: &Daemon) -> Vec<Value> {
-    let out = command(&daemon.dir, &["positions", "--json"]).env("ALPHA_ARENA__MODE", "paper").output().unwrap();
+    let out = command(&daemon.dir, &["positions", "--json"])
+        .env("ALPHA_ARENA__MODE", "paper")
+        .output()
+        .unwrap();
     let value: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
     value["rows"].as_array().cloned().unwrap_or_default()
 }
 
 #[test]
 fn demo_trades_on_demo_and_a_key_of_the_other_environment_stops_before_any_order() {
-    let (demo, live) = (Exchange::start(&["--demo", "--speed", "5"]), Exchange::start(&["--speed", "5"]));
+    let (demo, live) = (
+        Exchange::start(&["--demo", "--speed", "5"]),
+        Exchange::start(&["--speed", "5"]),
+    );
     // (venue, mode, does it come up?)
-    for (venue, mode, comes_up) in [(&demo, "okx-demo", true), (&live, "okx-demo", false), (&demo, "live", false)] {
+    for (venue, mode, comes_up) in [
+        (&demo, "okx-demo", true),
+        (&live, "okx-demo", false),
+        (&demo, "live", false),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let mut env = venue.env();
         env.extend([
@@ -134,8 +185,15 @@ fn demo_trades_on_demo_and_a_key_of_the_other_environment_stops_before_any_order
         } else {
             assert_eq!(status.code(), Some(77), "{mode}: {log}");
             assert!(log.contains("50101"), "{mode}: {log}");
-            assert_eq!(venue.ledger()["creates"].as_array().unwrap().len(), before, "an order was sent");
+            assert_eq!(
+                venue.ledger()["creates"].as_array().unwrap().len(),
+                before,
+                "an order was sent"
+            );
         }
     }
-    assert!(live.ledger()["creates"].as_array().unwrap().is_empty(), "nothing was sent to live");
+    assert!(
+        live.ledger()["creates"].as_array().unwrap().is_empty(),
+        "nothing was sent to live"
+    );
 }

@@ -1,6 +1,8 @@
 //! kill -9 and start again: nothing lost, nothing doubled, no halt.
 
-use crate::harness::{Daemon, Exchange, assert_creates_are_intents, busy_config, count, wait_for, wait_for_count};
+use crate::harness::{
+    Daemon, Exchange, assert_creates_are_intents, busy_config, count, wait_for, wait_for_count,
+};
 
 #[test]
 fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trades_on() {
@@ -14,10 +16,16 @@ fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trade
         daemon.wait_log("ready: reconciled");
         wait_for("fills and an open order at the venue", || {
             let ledger = exchange.ledger();
-            let live = |o: &serde_json::Value| matches!(o["state"].as_str(), Some("live" | "partially_filled"));
+            let live = |o: &serde_json::Value| {
+                matches!(o["state"].as_str(), Some("live" | "partially_filled"))
+            };
             count(dir.path(), "SELECT COUNT(*) FROM fills") > fills_before
                 && ledger["orders"].as_array().unwrap().iter().any(live)
-                && ledger["positions"].as_array().unwrap().iter().any(|p| p["pos"] != "0")
+                && ledger["positions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|p| p["pos"] != "0")
         });
         let log = daemon.log();
         assert!(!log.contains("halted"), "round {round}:\n{log}");
@@ -25,11 +33,19 @@ fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trade
     }
     let mut daemon = Daemon::start(dir.path(), &args, &exchange.env());
     let fills_before = count(dir.path(), "SELECT COUNT(*) FROM fills");
-    wait_for("it trades on", || count(dir.path(), "SELECT COUNT(*) FROM fills") > fills_before);
+    wait_for("it trades on", || {
+        count(dir.path(), "SELECT COUNT(*) FROM fills") > fills_before
+    });
     daemon.wait_log("ready: reconciled");
     assert_creates_are_intents(&exchange.ledger(), &daemon.db());
     assert!(!daemon.log().contains("halted"), "{}", daemon.log());
-    assert_eq!(count(dir.path(), "SELECT COUNT(*) FROM pragma_quick_check WHERE quick_check <> 'ok'"), 0);
+    assert_eq!(
+        count(
+            dir.path(),
+            "SELECT COUNT(*) FROM pragma_quick_check WHERE quick_check <> 'ok'"
+        ),
+        0
+    );
 }
 
 #[test]
@@ -42,7 +58,12 @@ fn the_embedded_exchange_keeps_its_ledger_and_its_clock_over_kill_9() {
     first.kill();
     let last = count(dir.path(), "SELECT MAX(at_ms) FROM fills");
     let mut again = Daemon::start(dir.path(), &args, &[]);
-    wait_for("it trades on", || count(dir.path(), &format!("SELECT COUNT(*) FROM fills WHERE at_ms > {last}")) > 0);
+    wait_for("it trades on", || {
+        count(
+            dir.path(),
+            &format!("SELECT COUNT(*) FROM fills WHERE at_ms > {last}"),
+        ) > 0
+    });
     again.wait_log("ready: reconciled");
     assert!(!again.log().contains("halted"), "{}", again.log());
     assert_eq!(again.stop().code(), Some(0));
@@ -63,26 +84,50 @@ fn a_stop_that_triggers_while_we_are_down_is_adopted_and_booked() {
     daemon.wait_log(" filled run=");
     let live = |state: &str| {
         let ledger = exchange.ledger();
-        ledger["algo_orders"].as_array().unwrap().iter().find(|a| a["state"] == state).cloned()
+        ledger["algo_orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|a| a["state"] == state)
+            .cloned()
     };
     wait_for("a live stop", || live("live").is_some());
     let stop = live("live").unwrap();
     daemon.kill();
     let trigger: f64 = stop["slTriggerPx"].as_str().unwrap().parse().unwrap();
-    let beyond = if stop["side"] == "sell" { trigger * 0.99 } else { trigger * 1.01 };
-    exchange.http("POST", "/sim/market", &format!(r#"{{"instId":"BTC-USDT-SWAP","px":"{beyond:.1}"}}"#));
+    let beyond = if stop["side"] == "sell" {
+        trigger * 0.99
+    } else {
+        trigger * 1.01
+    };
+    exchange.http(
+        "POST",
+        "/sim/market",
+        &format!(r#"{{"instId":"BTC-USDT-SWAP","px":"{beyond:.1}"}}"#),
+    );
     wait_for("the stop has triggered", || live("effective").is_some());
 
     for round in 0..2 {
         let mut again = Daemon::start(dir.path(), &args, &exchange.env());
         again.wait_log("ready: reconciled");
-        assert!(!again.log().contains("halted"), "round {round}:\n{}", again.log());
-        let children = "SELECT COUNT(*) FROM orders WHERE purpose = 'stop' AND parent_id IS NOT NULL";
+        assert!(
+            !again.log().contains("halted"),
+            "round {round}:\n{}",
+            again.log()
+        );
+        let children =
+            "SELECT COUNT(*) FROM orders WHERE purpose = 'stop' AND parent_id IS NOT NULL";
         wait_for("the child is ours", || count(dir.path(), children) == 1);
         let theirs = exchange.ledger();
         let of_stop = |f: &&serde_json::Value| f["clOrdId"] == "";
-        let expected = theirs["fills"].as_array().unwrap().iter().filter(of_stop).count() as i64;
-        let booked = "SELECT COUNT(*) FROM fills f JOIN orders o USING (order_id) WHERE o.purpose = 'stop'";
+        let expected = theirs["fills"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of_stop)
+            .count() as i64;
+        let booked =
+            "SELECT COUNT(*) FROM fills f JOIN orders o USING (order_id) WHERE o.purpose = 'stop'";
         assert!(expected > 0);
         wait_for_count("the child's fills", dir.path(), booked, expected);
         again.kill();

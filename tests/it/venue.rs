@@ -1,14 +1,17 @@
-//! The exchange as any OKX client meets it, through our own client and through bad imitations of it.
+//! The exchange as any OKX client meets it, through our own client and through bad imitations of
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use alpha_arena::domain::{Bar, InstKind, Instrument, Ms, OrdType, OrderIntent, Price, Purpose, RunId, Side, Usd};
+use alpha_arena::domain::{
+    Bar, InstKind, Instrument, Ms, OrdType, OrderIntent, Price, Purpose, RunId, Side, Usd,
+};
 use alpha_arena::exchange::{Endpoint, Engine, EngineConfig, ServerConfig, serve};
 use alpha_arena::runtime::{Clock, Stop};
 use alpha_arena::venue::{
-    CancelOutcome, CandlePage, CreateOutcome, Secrets, Signer, Stream, StreamConfig, StreamEvent, Subscription,
-    Trading, Venue, VenueConfig,
+    CancelOutcome, CandlePage, CreateOutcome, Secrets, Signer, Stream, StreamConfig, StreamEvent,
+    Subscription, Trading, Venue, VenueConfig,
 };
 use rust_decimal::Decimal;
 
@@ -36,9 +39,14 @@ fn signer(endpoint: &Endpoint) -> Signer {
 }
 
 fn client(endpoint: &Endpoint, signer: Signer, clock: Clock, demo: bool) -> Venue {
-    // A hundred days are made of their seconds: in an unoptimised build on a busy machine that takes its time.
+    // A hundred days are made of their seconds: in an unoptimised build on a busy machine that
+    // takes its time.
     let timeout = Duration::from_secs(60);
-    let config = VenueConfig { rest: endpoint.rest.clone(), timeout, demo };
+    let config = VenueConfig {
+        rest: endpoint.rest.clone(),
+        timeout,
+        demo,
+    };
     Venue::new(config, Some(signer), clock).unwrap()
 }
 
@@ -49,18 +57,38 @@ async fn world() -> World {
 /// An exchange whose clock runs at `speed`.
 async fn world_at(speed: f64) -> World {
     drop(rustls::crypto::ring::default_provider().install_default());
-    let engine = Engine::start(&EngineConfig { speed, ..Default::default() }).unwrap();
+    let engine = Engine::start(&EngineConfig {
+        speed,
+        ..Default::default()
+    })
+    .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stop = Stop::new();
-    let (endpoint, server) = serve(engine.clone(), ServerConfig::default(), listener, stop.clone()).unwrap();
+    let (endpoint, server) = serve(
+        engine.clone(),
+        ServerConfig::default(),
+        listener,
+        stop.clone(),
+    )
+    .unwrap();
     tokio::spawn(server);
     let venue = client(&endpoint, signer(&endpoint), engine.clock.clone(), false);
-    World { engine, endpoint, trading: Trading::over(venue.clone()), venue, stop }
+    World {
+        engine,
+        endpoint,
+        trading: Trading::over(venue.clone()),
+        venue,
+        stop,
+    }
 }
 
 async fn swap(world: &World) -> Arc<Instrument> {
     let all = world.venue.instruments(InstKind::Swap).await.unwrap();
-    Arc::new(all.into_iter().find(|i| i.id.as_str() == "BTC-USDT-SWAP").unwrap())
+    Arc::new(
+        all.into_iter()
+            .find(|i| i.id.as_str() == "BTC-USDT-SWAP")
+            .unwrap(),
+    )
 }
 
 fn intent(inst: &Instrument, id: &str, side: Side, qty: &str, limit: Option<Price>) -> OrderIntent {
@@ -70,7 +98,11 @@ fn intent(inst: &Instrument, id: &str, side: Side, qty: &str, limit: Option<Pric
         contender: "test".into(),
         inst: inst.id.clone(),
         side,
-        ord_type: if limit.is_some() { OrdType::Limit } else { OrdType::Market },
+        ord_type: if limit.is_some() {
+            OrdType::Limit
+        } else {
+            OrdType::Market
+        },
         qty: qty.parse().unwrap(),
         limit,
         purpose: Purpose::Entry,
@@ -114,12 +146,33 @@ async fn wrong_keys_signatures_and_clocks_get_okxs_codes() {
         change(&mut secrets);
         Signer::new(secrets)
     };
-    assert!(refused(with(|s| s.api_key = "x".into()), clock(), false).await.contains("50111"));
-    assert!(refused(with(|s| s.secret = "x".into()), clock(), false).await.contains("50113"));
-    assert!(refused(with(|s| s.passphrase = "x".into()), clock(), false).await.contains("50105"));
-    assert!(refused(signer(&w.endpoint), clock(), true).await.contains("50101"));
+    assert!(
+        refused(with(|s| s.api_key = "x".into()), clock(), false)
+            .await
+            .contains("50111")
+    );
+    assert!(
+        refused(with(|s| s.secret = "x".into()), clock(), false)
+            .await
+            .contains("50113")
+    );
+    assert!(
+        refused(with(|s| s.passphrase = "x".into()), clock(), false)
+            .await
+            .contains("50105")
+    );
+    assert!(
+        refused(signer(&w.endpoint), clock(), true)
+            .await
+            .contains("50101")
+    );
     // A clock that is off is set right once, from the venue, and the request passes.
-    let late = client(&w.endpoint, signer(&w.endpoint), Clock::start(Ms(0), 1.0), false);
+    let late = client(
+        &w.endpoint,
+        signer(&w.endpoint),
+        Clock::start(Ms(0), 1.0),
+        false,
+    );
     late.account().await.unwrap();
 }
 
@@ -128,16 +181,44 @@ async fn history_reaches_years_back_on_every_bar_and_pages_join() {
     let w = world().await;
     let inst = swap(&w).await;
     for bar in Bar::ALL {
-        let page = |after, history| CandlePage { after, before: None, limit: 100, history };
-        let newest = w.venue.candles(&inst.id, bar, page(None, false)).await.unwrap();
+        let page = |after, history| CandlePage {
+            after,
+            before: None,
+            limit: 100,
+            history,
+        };
+        let newest = w
+            .venue
+            .candles(&inst.id, bar, page(None, false))
+            .await
+            .unwrap();
         assert_eq!(newest.len(), 100, "{bar}");
-        assert!(!newest[0].1 && newest[1..].iter().all(|(_, confirmed)| *confirmed), "{bar}: only the first one forms");
-        let older = w.venue.candles(&inst.id, bar, page(Some(newest[99].0.ts), true)).await.unwrap();
-        assert_eq!(older[0].0.ts.plus(bar.span()), newest[99].0.ts, "{bar}: pages join");
+        assert!(
+            !newest[0].1 && newest[1..].iter().all(|(_, confirmed)| *confirmed),
+            "{bar}: only the first one forms"
+        );
+        let older = w
+            .venue
+            .candles(&inst.id, bar, page(Some(newest[99].0.ts), true))
+            .await
+            .unwrap();
+        assert_eq!(
+            older[0].0.ts.plus(bar.span()),
+            newest[99].0.ts,
+            "{bar}: pages join"
+        );
         assert_eq!(older[0].0.close, newest[99].0.open, "{bar}: prices join");
     }
-    let far = CandlePage { after: Some(Ms(1_672_531_200_000)), before: None, limit: 3, history: true };
-    assert_eq!(w.venue.candles(&inst.id, Bar::D1, far).await.unwrap().len(), 3);
+    let far = CandlePage {
+        after: Some(Ms(1_672_531_200_000)),
+        before: None,
+        limit: 3,
+        history: true,
+    };
+    assert_eq!(
+        w.venue.candles(&inst.id, Bar::D1, far).await.unwrap().len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -148,34 +229,93 @@ async fn an_order_lives_from_create_to_cancel_and_every_wrong_one_gets_its_code(
     let far = Price(inst.floor_tick(Price(quote.bid.0 * Decimal::new(97, 2))).0);
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
     let resting = intent(&inst, "aresting", Side::Buy, "1", Some(far));
-    assert!(matches!(w.trading.create(&resting, &inst, expiry).await, CreateOutcome::Accepted(_)));
+    assert!(matches!(
+        w.trading.create(&resting, &inst, expiry).await,
+        CreateOutcome::Accepted(_)
+    ));
     // 51016: it is there already. Not a refusal: an answer to be looked into.
-    assert!(matches!(w.trading.create(&resting, &inst, expiry).await, CreateOutcome::Unknown(_)));
+    assert!(matches!(
+        w.trading.create(&resting, &inst, expiry).await,
+        CreateOutcome::Unknown(_)
+    ));
     assert_eq!(w.venue.orders_pending().await.unwrap().len(), 1);
-    assert_eq!(w.trading.cancel(&inst.id, "aresting").await, CancelOutcome::Accepted);
-    assert!(matches!(w.trading.cancel(&inst.id, "aresting").await, CancelOutcome::Ask(_)));
-    assert!(w.venue.order(&inst.id, &"anever".into()).await.unwrap_err().is_not_found());
+    assert_eq!(
+        w.trading.cancel(&inst.id, "aresting").await,
+        CancelOutcome::Accepted
+    );
+    assert!(matches!(
+        w.trading.cancel(&inst.id, "aresting").await,
+        CancelOutcome::Ask(_)
+    ));
+    assert!(
+        w.venue
+            .order(&inst.id, &"anever".into())
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
 
     let send = async |o: OrderIntent, at| rejected(w.trading.create(&o, &inst, at).await);
-    assert_eq!(send(intent(&inst, "a1", Side::Buy, "0.001", Some(far)), expiry).await, "51121");
     assert_eq!(
-        send(intent(&inst, "a2", Side::Buy, "1", Some(Price(far.0 + Decimal::new(1, 3)))), expiry).await,
+        send(intent(&inst, "a1", Side::Buy, "0.001", Some(far)), expiry).await,
+        "51121"
+    );
+    assert_eq!(
+        send(
+            intent(
+                &inst,
+                "a2",
+                Side::Buy,
+                "1",
+                Some(Price(far.0 + Decimal::new(1, 3)))
+            ),
+            expiry
+        )
+        .await,
         "51000"
     );
-    assert_eq!(send(intent(&inst, "a-3", Side::Buy, "1", Some(far)), expiry).await, "51000");
-    assert_eq!(send(intent(&inst, "a4", Side::Buy, "99999", Some(far)), expiry).await, "51008");
+    assert_eq!(
+        send(intent(&inst, "a-3", Side::Buy, "1", Some(far)), expiry).await,
+        "51000"
+    );
+    assert_eq!(
+        send(intent(&inst, "a4", Side::Buy, "99999", Some(far)), expiry).await,
+        "51008"
+    );
     let high = Price(inst.ceil_tick(Price(quote.ask.0 * Decimal::TWO)).0);
-    assert_eq!(send(intent(&inst, "a5", Side::Buy, "1", Some(high)), expiry).await, "51006");
-    assert_eq!(send(intent(&inst, "a6", Side::Buy, "1", Some(far)), Ms(1)).await, "50036");
-    let reduce = OrderIntent { reduce_only: true, ..intent(&inst, "a7", Side::Sell, "1", Some(high)) };
+    assert_eq!(
+        send(intent(&inst, "a5", Side::Buy, "1", Some(high)), expiry).await,
+        "51006"
+    );
+    assert_eq!(
+        send(intent(&inst, "a6", Side::Buy, "1", Some(far)), Ms(1)).await,
+        "50036"
+    );
+    let reduce = OrderIntent {
+        reduce_only: true,
+        ..intent(&inst, "a7", Side::Sell, "1", Some(high))
+    };
     assert_eq!(send(reduce, expiry).await, "51170");
     let crossing = OrderIntent {
         ord_type: OrdType::PostOnly,
-        ..intent(&inst, "a8", Side::Buy, "1", Some(inst.floor_tick(Price(quote.ask.0 * Decimal::new(101, 2)))))
+        ..intent(
+            &inst,
+            "a8",
+            Side::Buy,
+            "1",
+            Some(inst.floor_tick(Price(quote.ask.0 * Decimal::new(101, 2)))),
+        )
     };
-    assert!(matches!(w.trading.create(&crossing, &inst, expiry).await, CreateOutcome::Accepted(_)));
+    assert!(matches!(
+        w.trading.create(&crossing, &inst, expiry).await,
+        CreateOutcome::Accepted(_)
+    ));
     let found = w.venue.order(&inst.id, &"a8".into()).await.unwrap();
-    assert_eq!(found.report.cancel_source.as_deref(), Some("31"), "accepted, then cancelled: it would have taken");
+    assert_eq!(
+        found.report.cancel_source.as_deref(),
+        Some("31"),
+        "accepted, then cancelled: it would have taken"
+    );
 }
 
 #[tokio::test]
@@ -185,23 +325,57 @@ async fn a_large_order_walks_the_finite_book_in_parts_and_an_attached_stop_close
     let quote = w.venue.quote(&inst.id).await.unwrap();
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
     let trigger = inst.floor_tick(Price(quote.bid.0 * Decimal::new(98, 2)));
-    let stop = alpha_arena::domain::StopSpec { algo_id: "astop".into(), trigger, attached: true };
-    let big = OrderIntent { stop: Some(stop), ..intent(&inst, "abig", Side::Buy, "40", None) };
-    assert!(matches!(w.trading.create(&big, &inst, expiry).await, CreateOutcome::Accepted(_)));
+    let stop = alpha_arena::domain::StopSpec {
+        algo_id: "astop".into(),
+        trigger,
+        attached: true,
+    };
+    let big = OrderIntent {
+        stop: Some(stop),
+        ..intent(&inst, "abig", Side::Buy, "40", None)
+    };
+    assert!(matches!(
+        w.trading.create(&big, &inst, expiry).await,
+        CreateOutcome::Accepted(_)
+    ));
     let fills = w.venue.fills_since(None).await.unwrap();
     assert!(fills.len() > 1, "one fill only: the book has no end");
-    assert!(fills.windows(2).all(|f| f[0].fill.price <= f[1].fill.price), "a buy walks up");
+    assert!(
+        fills.windows(2).all(|f| f[0].fill.price <= f[1].fill.price),
+        "a buy walks up"
+    );
     assert_eq!(w.venue.algos_pending().await.unwrap().len(), 1);
     // Below the trigger: the stop becomes a market order that closes the position.
-    let body =
-        format!(r#"{{"instId":"{}","px":"{}"}}"#, inst.id, inst.floor_tick(Price(trigger.0 * Decimal::new(99, 2))));
-    let reply = reqwest::Client::new().post(format!("{}/sim/market", w.endpoint.rest)).body(body).send().await.unwrap();
+    let body = format!(
+        r#"{{"instId":"{}","px":"{}"}}"#,
+        inst.id,
+        inst.floor_tick(Price(trigger.0 * Decimal::new(99, 2)))
+    );
+    let reply = reqwest::Client::new()
+        .post(format!("{}/sim/market", w.endpoint.rest))
+        .body(body)
+        .send()
+        .await
+        .unwrap();
     assert!(reply.status().is_success());
     let account = w.venue.account().await.unwrap();
-    let left = account.positions.get(&inst.id).map_or(Decimal::ZERO, |p| p.qty.0);
-    let sold: Decimal =
-        w.venue.fills_since(None).await.unwrap().iter().filter(|f| f.side == Side::Sell).map(|f| f.fill.qty.0).sum();
-    assert!(sold > Decimal::ZERO && left == Decimal::from(40) - sold, "sold {sold}, left {left}");
+    let left = account
+        .positions
+        .get(&inst.id)
+        .map_or(Decimal::ZERO, |p| p.qty.0);
+    let sold: Decimal = w
+        .venue
+        .fills_since(None)
+        .await
+        .unwrap()
+        .iter()
+        .filter(|f| f.side == Side::Sell)
+        .map(|f| f.fill.qty.0)
+        .sum();
+    assert!(
+        sold > Decimal::ZERO && left == Decimal::from(40) - sold,
+        "sold {sold}, left {left}"
+    );
     assert_eq!(w.venue.algos_pending().await.unwrap().len(), 0);
 }
 
@@ -213,10 +387,20 @@ async fn the_61st_order_in_two_seconds_is_refused_for_its_rate() {
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
     let mut codes = Vec::new();
     for i in 0..61 {
-        let wrong = intent(&inst, &format!("ar{i}"), Side::Buy, "0.001", Some(Price(Decimal::from(80_000))));
+        let wrong = intent(
+            &inst,
+            &format!("ar{i}"),
+            Side::Buy,
+            "0.001",
+            Some(Price(Decimal::from(80_000))),
+        );
         codes.push(rejected(w.trading.create(&wrong, &inst, expiry).await));
     }
-    assert_eq!(codes.iter().filter(|c| *c == "50011").count(), 1, "{codes:?}");
+    assert_eq!(
+        codes.iter().filter(|c| *c == "50011").count(),
+        1,
+        "{codes:?}"
+    );
 }
 
 #[tokio::test]
@@ -226,8 +410,17 @@ async fn within_our_budget_no_order_is_refused_for_its_rate() {
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
     for i in 0..80 {
         w.trading.room_to_create(&inst.id).await;
-        let wrong = intent(&inst, &format!("as{i}"), Side::Buy, "0.001", Some(Price(Decimal::from(80_000))));
-        assert_eq!(rejected(w.trading.create(&wrong, &inst, expiry).await), "51121");
+        let wrong = intent(
+            &inst,
+            &format!("as{i}"),
+            Side::Buy,
+            "0.001",
+            Some(Price(Decimal::from(80_000))),
+        );
+        assert_eq!(
+            rejected(w.trading.create(&wrong, &inst, expiry).await),
+            "51121"
+        );
     }
 }
 
@@ -242,9 +435,18 @@ async fn absurd_numbers_are_refused_and_the_exchange_lives_on() {
         ("0.0000000000000001", "80000"),
     ] {
         let order = intent(&inst, "ahuge", Side::Sell, qty, Some(px.parse().unwrap()));
-        assert_eq!(rejected(w.trading.create(&order, &inst, expiry).await), "51000", "{qty} at {px}");
+        assert_eq!(
+            rejected(w.trading.create(&order, &inst, expiry).await),
+            "51000",
+            "{qty} at {px}"
+        );
     }
-    let far = CandlePage { after: Some(Ms(i64::MAX)), before: None, limit: 3, history: true };
+    let far = CandlePage {
+        after: Some(Ms(i64::MAX)),
+        before: None,
+        limit: 3,
+        history: true,
+    };
     assert!(w.venue.candles(&inst.id, Bar::D1, far).await.is_err());
     w.venue.account().await.unwrap();
 }
@@ -266,12 +468,22 @@ fn stream(w: &World, kind: &str, subscriptions: Vec<Subscription>, signed: bool)
 async fn private_pushes_tell_an_orders_story_and_pings_keep_the_line_open() {
     let w = world().await;
     let inst = swap(&w).await;
-    let mut private = stream(&w, "private", vec![Subscription::private("orders", "ANY")], true);
-    assert!(matches!(private.next().await, Some(StreamEvent::ConnCount { count: 1, .. } | StreamEvent::Up)));
+    let mut private = stream(
+        &w,
+        "private",
+        vec![Subscription::private("orders", "ANY")],
+        true,
+    );
+    assert!(matches!(
+        private.next().await,
+        Some(StreamEvent::ConnCount { count: 1, .. } | StreamEvent::Up)
+    ));
     // Long past several pings: still the same connection.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
-    w.trading.create(&intent(&inst, "apush", Side::Buy, "1", None), &inst, expiry).await;
+    w.trading
+        .create(&intent(&inst, "apush", Side::Buy, "1", None), &inst, expiry)
+        .await;
     let deadline = tokio::time::sleep(Duration::from_secs(5));
     tokio::pin!(deadline);
     loop {
@@ -289,8 +501,11 @@ async fn private_pushes_tell_an_orders_story_and_pings_keep_the_line_open() {
 #[tokio::test]
 async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
     let w = world().await;
-    let wrong =
-        Secrets { api_key: w.endpoint.credentials.api_key.clone().into(), secret: "x".into(), passphrase: "y".into() };
+    let wrong = Secrets {
+        api_key: w.endpoint.credentials.api_key.clone().into(),
+        secret: "x".into(),
+        passphrase: "y".into(),
+    };
     let config = StreamConfig {
         url: format!("{}/private", w.endpoint.ws),
         subscriptions: vec![Subscription::private("orders", "ANY")],
@@ -301,22 +516,44 @@ async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
         tap: None,
     };
     let mut stream_of_wrong = Stream::open(config, w.engine.clock.clone());
-    assert!(matches!(stream_of_wrong.next().await, Some(StreamEvent::Refused { code, .. }) if code == "60024"));
-    let mut misplaced = stream(&w, "public", vec![Subscription::market("candle1m", "BTC-USDT")], false);
+    assert!(
+        matches!(stream_of_wrong.next().await, Some(StreamEvent::Refused { code, .. }) if code == "60024")
+    );
+    let mut misplaced = stream(
+        &w,
+        "public",
+        vec![Subscription::market("candle1m", "BTC-USDT")],
+        false,
+    );
     let refused = misplaced.next().await;
-    assert!(matches!(&refused, Some(StreamEvent::Refused { code, .. }) if code == "64001"), "{refused:?}");
+    assert!(
+        matches!(&refused, Some(StreamEvent::Refused { code, .. }) if code == "64001"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn only_final_bars_are_confirmed_and_they_join() {
     let w = world().await;
-    let mut business = stream(&w, "business", vec![Subscription::market("candle1s", "BTC-USDT")], false);
+    let mut business = stream(
+        &w,
+        "business",
+        vec![Subscription::market("candle1s", "BTC-USDT")],
+        false,
+    );
     let mut confirmed: Vec<i64> = Vec::new();
     while confirmed.len() < 3 {
         if let Some(StreamEvent::Push { data, .. }) = business.next().await {
             let rows = alpha_arena::venue::parse_candles(data.get()).unwrap();
-            confirmed.extend(rows.iter().filter(|(_, done)| *done).map(|(candle, _)| candle.ts.0));
+            confirmed.extend(
+                rows.iter()
+                    .filter(|(_, done)| *done)
+                    .map(|(candle, _)| candle.ts.0),
+            );
         }
     }
-    assert!(confirmed.windows(2).all(|w| w[1] - w[0] == 1000), "{confirmed:?}");
+    assert!(
+        confirmed.windows(2).all(|w| w[1] - w[0] == 1000),
+        "{confirmed:?}"
+    );
 }

@@ -1,5 +1,6 @@
-//! The pure files that decide about money, and nothing else: so that a mutant of them is built and tested in seconds.
-//! `run.sh` copies them here from `src/`, unchanged, in the layout they have there.
+//! The pure files that decide about money, and nothing else: so that a mutant of them is built and
+//! tested in seconds. `run.sh` copies them here from `src/`, unchanged, in the layout they have
+//! there.
 #![allow(dead_code, unused_imports)]
 
 pub mod domain;

@@ -1,4 +1,5 @@
-//! One life of the daemon in a simulation: the real actors over the simulated venue and the database in memory.
+//! One life of the daemon in a simulation: the real actors over the simulated venue and the
+//! database in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +10,14 @@ use alpha_arena::decision::{Cycle, InstSnapshot, Snapshot};
 use alpha_arena::domain::record::{Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
-    AccountView, Action, Bar, Bps, ContenderId, InstId, InstKind, Instrument, Limits, MarketView, Ms, OrdersView,
-    Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then, TradingState, WorkingPolicy,
+    AccountView, Action, Bar, Bps, ContenderId, InstId, InstKind, Instrument, Limits, MarketView,
+    Ms, OrdersView, Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then,
+    TradingState, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
-use alpha_arena::risk::{Command, Gate, Latch, Memory, ProtectForeign, Protecting, Seal, Tempo, Work};
+use alpha_arena::risk::{
+    Command, Gate, Latch, Memory, ProtectForeign, Protecting, Seal, Tempo, Work,
+};
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
 use alpha_arena::store::{Journal, MemoryStore};
 use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, TruthAsk};
@@ -43,8 +47,22 @@ pub struct Daemon {
 
 pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
     let world = venue.lock();
-    let of = |name: &str| Arc::new(world.exchange.market.get(name).unwrap().listing.inst.clone());
-    INSTS.iter().map(|name| (InstId::from(*name), of(name))).collect()
+    let of = |name: &str| {
+        Arc::new(
+            world
+                .exchange
+                .market
+                .get(name)
+                .unwrap()
+                .listing
+                .inst
+                .clone(),
+        )
+    };
+    INSTS
+        .iter()
+        .map(|name| (InstId::from(*name), of(name)))
+        .collect()
 }
 
 pub fn patience() -> Patience {
@@ -65,12 +83,19 @@ pub fn patience() -> Patience {
 
 /// As wide as the bounds allow, and nothing latches: what is tried here is the truth of orders.
 pub fn limits() -> Limits {
-    Rule::ALL.iter().fold(Limits::widest(), |limits, rule| limits.leading_to(*rule, Action::Block, Release::Manual))
+    Rule::ALL.iter().fold(Limits::widest(), |limits, rule| {
+        limits.leading_to(*rule, Action::Block, Release::Manual)
+    })
 }
 
 fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
     let collar = Bps(3);
-    let rest = |then| WorkingPolicy::PostOnly { ttl: Ms(3000), then, collar, tries: 3 };
+    let rest = |then| WorkingPolicy::PostOnly {
+        ttl: Ms(3000),
+        then,
+        collar,
+        tries: 3,
+    };
     [
         ("ioc", WorkingPolicy::IocLimit { collar, tries: 3 }),
         ("follow", rest(Then::Reprice)),
@@ -79,7 +104,14 @@ fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
     ]
     .map(|(name, execution)| {
         let instruments = INSTS.iter().map(|inst| InstId::from(*inst)).collect();
-        (ContenderId::from(name), Sleeve { weight: Decimal::new(2, 1), instruments, execution })
+        (
+            ContenderId::from(name),
+            Sleeve {
+                weight: Decimal::new(2, 1),
+                instruments,
+                execution,
+            },
+        )
     })
     .into()
 }
@@ -99,28 +131,55 @@ impl Daemon {
         let mut disk = Chance::new(seed ^ 77);
         let slow = disk.hits(10);
         tasks.spawn(async move {
-            let result = writer.serve(move || if slow { disk.ms(20, 200) } else { disk.ms(1, 15) }).await;
+            let result = writer
+                .serve(move || {
+                    if slow {
+                        disk.ms(20, 200)
+                    } else {
+                        disk.ms(1, 15)
+                    }
+                })
+                .await;
             ("writer", result.map_err(StageError::Store))
         });
         let ids = Arc::new(RunIds::seeded(seed));
         let start_run = ids.next(clock.now());
         let at = clock.now();
-        let run = Record::Run { run_id: start_run, kind: RunKind::Start, trigger: "sim".into(), at, caused_by: None };
+        let run = Record::Run {
+            run_id: start_run,
+            kind: RunKind::Start,
+            trigger: "sim".into(),
+            at,
+            caused_by: None,
+        };
         let opened = store.opened().unwrap();
         let instruments = instruments(venue);
         journal.append(run).await.unwrap();
-        journal.append(Record::Instruments { rows: instruments.values().cloned().collect(), at }).await.unwrap();
+        journal
+            .append(Record::Instruments {
+                rows: instruments.values().cloned().collect(),
+                at,
+            })
+            .await
+            .unwrap();
         let install_epoch = opened.install_epoch.clone();
         let bills = BillBook::of(&opened);
         let mut memory = Memory::of(&opened, at);
         if resume {
             for restriction in std::mem::take(&mut memory.standing).0 {
                 let (to, by) = (TradingState::Active, "resume".to_owned());
-                let ended = Record::Released { restriction, to, by, run_id: start_run, at };
+                let ended = Record::Released {
+                    restriction,
+                    to,
+                    by,
+                    run_id: start_run,
+                    at,
+                };
                 journal.append(ended).await.unwrap();
             }
         }
-        let (desk, restored) = Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
+        let (desk, restored) =
+            Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
         for record in restored {
             journal.append(record).await.unwrap();
         }
@@ -145,8 +204,13 @@ impl Daemon {
         let (script, scripts) = mpsc::channel(8);
         let pulse = Pulse::default();
         let line = Arc::new(venue.clone());
-        let seal =
-            Seal { env: 's', uid: "1".into(), install_epoch: install_epoch.clone(), ids: Arc::clone(&ids), start_run };
+        let seal = Seal {
+            env: 's',
+            uid: "1".into(),
+            install_epoch: install_epoch.clone(),
+            ids: Arc::clone(&ids),
+            start_run,
+        };
         let tracker = Tracker {
             wire: venue.clone(),
             clock: clock.clone(),
@@ -214,10 +278,18 @@ impl Daemon {
         let execution = WorkingPolicy::Market { slippage: None };
         let allocator = Allocator {
             sleeves: sleeves(),
-            retired: Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution },
+            retired: Sleeve {
+                weight: Decimal::ZERO,
+                instruments: Vec::new(),
+                execution,
+            },
             clock: clock.clone(),
             market: market.clone(),
-            ids: Ids { env: 's', uid: "1".into(), install_epoch },
+            ids: Ids {
+                env: 's',
+                uid: "1".into(),
+                install_epoch,
+            },
             no_trade_band: Decimal::new(1, 2),
             reserve: Decimal::ZERO,
             stop_default: Decimal::new(5, 2),
@@ -267,10 +339,24 @@ impl Daemon {
             drop(people);
             ("trader", result)
         });
-        let gate =
-            Gatehouse { readiness: readiness.clone(), latch: latch.clone(), standing: standing.clone(), shut: None };
+        let gate = Gatehouse {
+            readiness: readiness.clone(),
+            latch: latch.clone(),
+            standing: standing.clone(),
+            shut: None,
+        };
         venue.lock().gate = Some(gate);
-        Self { tasks, view, truth: truth_tx, readiness, latch, trades, commands: commands_tx, standing, script }
+        Self {
+            tasks,
+            view,
+            truth: truth_tx,
+            readiness,
+            latch,
+            trades,
+            commands: commands_tx,
+            standing,
+            script,
+        }
     }
 
     /// Has an actor ended by itself? None may.
@@ -294,7 +380,11 @@ impl Daemon {
     }
 }
 
-fn act(tasks: &mut JoinSet<(&'static str, Result<(), StageError>)>, name: &'static str, mut actor: impl Actor) {
+fn act(
+    tasks: &mut JoinSet<(&'static str, Result<(), StageError>)>,
+    name: &'static str,
+    mut actor: impl Actor,
+) {
     tasks.spawn(async move { (name, actor.run(Stop::new()).await) });
 }
 
@@ -337,10 +427,15 @@ impl Trader {
 
     fn look(&self) -> MarketView {
         let world = self.venue.lock();
-        let mut view = MarketView { live: true, ..MarketView::default() };
+        let mut view = MarketView {
+            live: true,
+            ..MarketView::default()
+        };
         for (id, inst) in &self.instruments {
             let book = world.exchange.book(id.as_str());
-            let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else { continue };
+            let (Some(bid), Some(ask)) = (book.bids.first(), book.asks.first()) else {
+                continue;
+            };
             let quote = Quote {
                 bid: Price(bid.price),
                 bid_qty: Qty(bid.size),
@@ -392,19 +487,35 @@ impl Trader {
         let market = self.market.borrow();
         let shown = |(id, m): (&InstId, &InstMarket)| {
             let instrument = Arc::clone(&m.instrument);
-            (id.clone(), InstSnapshot { instrument, bar: None, longer: BTreeMap::new(), quote: m.quote })
+            (
+                id.clone(),
+                InstSnapshot {
+                    instrument,
+                    bar: None,
+                    longer: BTreeMap::new(),
+                    quote: m.quote,
+                },
+            )
         };
         market.insts.iter().map(shown).collect()
     }
 
     async fn decide(&mut self, proposals: Vec<Proposal>) -> Result<(), StageError> {
-        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let Some(account) = self.account.borrow().clone() else {
+            return Ok(());
+        };
         let now = self.clock.now();
         self.venue.lock().count("cycles");
         let run_id = self.ids.next(now);
         let market = self.frozen();
         let holdings = self.orders.borrow().holdings.clone();
-        let snapshot = Arc::new(Snapshot::freeze(now, (Bar::S1, now), market, &account, &holdings));
+        let snapshot = Arc::new(Snapshot::freeze(
+            now,
+            (Bar::S1, now),
+            market,
+            &account,
+            &holdings,
+        ));
         let run = Record::Run {
             run_id,
             kind: RunKind::Cycle,
@@ -413,8 +524,27 @@ impl Trader {
             caused_by: Some(self.start_run),
         };
         self.journal.post(run).await?;
-        self.journal.post(Record::Snapshot { run_id, as_of: now, body: "{}".into() }).await?;
-        self.journal.post(Record::Decisions { run_id, at: now, proposals: proposals.clone() }).await?;
-        self.cycles.send(Cycle { run_id, snapshot, proposals }).await.map_err(|_| StageError::Gone("the allocator"))
+        self.journal
+            .post(Record::Snapshot {
+                run_id,
+                as_of: now,
+                body: "{}".into(),
+            })
+            .await?;
+        self.journal
+            .post(Record::Decisions {
+                run_id,
+                at: now,
+                proposals: proposals.clone(),
+            })
+            .await?;
+        self.cycles
+            .send(Cycle {
+                run_id,
+                snapshot,
+                proposals,
+            })
+            .await
+            .map_err(|_| StageError::Gone("the allocator"))
     }
 }

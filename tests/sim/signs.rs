@@ -1,5 +1,6 @@
-//! Two contenders on one instrument in the four combinations of signs, each larger than the other in turn, a stop hit in
-//! each: sleeves, the venue's position and the venue's stops are right each time.
+//! Two contenders on one instrument in the four combinations of signs, each larger than the other
+//! in turn, a stop hit in each: sleeves, the venue's position and the venue's stops are right each
+//! time.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,10 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+        let stamp = Stamp {
+            mode: "sim".into(),
+            uid: "1".into(),
+        };
         let store = MemoryStore::new(&stamp, "epoch").unwrap();
         let clock = Clock::start(BEGIN, 1.0);
         let mut world = World::new(11, store.clone(), clock.clone(), false);
@@ -33,7 +37,11 @@ impl Stage {
         let daemon = Daemon::start(&venue, &store, &clock, 7, (true, false)).await;
         daemon.trades.send_replace(false);
         let stage = Self { venue, daemon };
-        stage.wait("ready", |s| *s.daemon.readiness.borrow() == Readiness::Ready).await;
+        stage
+            .wait("ready", |s| {
+                *s.daemon.readiness.borrow() == Readiness::Ready
+            })
+            .await;
         stage
     }
 
@@ -52,19 +60,42 @@ impl Stage {
     }
 
     fn net(&self) -> Decimal {
-        self.venue.lock().exchange.ledger.positions.get(INST).map_or(Decimal::ZERO, |p| p.qty)
+        self.venue
+            .lock()
+            .exchange
+            .ledger
+            .positions
+            .get(INST)
+            .map_or(Decimal::ZERO, |p| p.qty)
     }
 
     fn sleeve(&self, who: &str) -> Decimal {
         let key = (ContenderId::from(who), InstId::from(INST));
-        self.daemon.view.borrow().holdings.get(&key).map_or(Decimal::ZERO, |h| h.qty.0)
+        self.daemon
+            .view
+            .borrow()
+            .holdings
+            .get(&key)
+            .map_or(Decimal::ZERO, |h| h.qty.0)
     }
 
     /// What the venue's stops would do to the position: signed.
     fn stops(&self) -> Decimal {
         let world = self.venue.lock();
-        let live = world.exchange.ledger.algos.values().filter(|a| a.inst == INST && a.status == AlgoStatus::Live);
-        live.map(|a| if a.side == alpha_arena::domain::Side::Buy { a.size } else { -a.size }).sum()
+        let live = world
+            .exchange
+            .ledger
+            .algos
+            .values()
+            .filter(|a| a.inst == INST && a.status == AlgoStatus::Live);
+        live.map(|a| {
+            if a.side == alpha_arena::domain::Side::Buy {
+                a.size
+            } else {
+                -a.size
+            }
+        })
+        .sum()
     }
 
     fn shown(&self) -> String {
@@ -84,10 +115,17 @@ impl Stage {
     }
 
     async fn settle(&self, what: &str, met: impl Fn(&Self) -> bool) {
-        self.wait(what, |s| met(s) && s.is_right() && s.daemon.view.borrow().open.is_empty()).await;
+        self.wait(what, |s| {
+            met(s) && s.is_right() && s.daemon.view.borrow().open.is_empty()
+        })
+        .await;
         // And it stays so.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(met(self) && self.is_right(), "{what} did not last: {}", self.shown());
+        assert!(
+            met(self) && self.is_right(),
+            "{what} did not last: {}",
+            self.shown()
+        );
     }
 
     fn move_to(&self, price: Decimal) {
@@ -111,18 +149,35 @@ fn proposal(who: &str, target: i32, stop: Decimal) -> Proposal {
 async fn play(a: i32, b: i32) {
     let stage = Stage::set().await;
     let begin = stage.last();
-    let away =
-        |target: i32, percent: i64| begin * (Decimal::ONE - Decimal::new(percent * i64::from(target.signum()), 2));
-    let script = vec![proposal("ioc", a, away(a, 1)), proposal("market", b, away(b, 3))];
+    let away = |target: i32, percent: i64| {
+        begin * (Decimal::ONE - Decimal::new(percent * i64::from(target.signum()), 2))
+    };
+    let script = vec![
+        proposal("ioc", a, away(a, 1)),
+        proposal("market", b, away(b, 3)),
+    ];
     stage.daemon.script.send(script).await.unwrap();
-    let sign = |who: &str, target: i32, s: &Stage| s.sleeve(who) * Decimal::from(target) > Decimal::ZERO;
-    stage.settle("both hold and are protected", |s| sign("ioc", a, s) && sign("market", b, s)).await;
+    let sign =
+        |who: &str, target: i32, s: &Stage| s.sleeve(who) * Decimal::from(target) > Decimal::ZERO;
+    stage
+        .settle("both hold and are protected", |s| {
+            sign("ioc", a, s) && sign("market", b, s)
+        })
+        .await;
     let held = stage.sleeve("market");
     // Past a's stop, short of b's.
     stage.move_to(away(a, 2));
-    stage.settle("a is out, b as before", |s| s.sleeve("ioc").is_zero() && s.sleeve("market") == held).await;
+    stage
+        .settle("a is out, b as before", |s| {
+            s.sleeve("ioc").is_zero() && s.sleeve("market") == held
+        })
+        .await;
     stage.move_to(away(b, 4));
-    stage.settle("both are out", |s| s.sleeve("market").is_zero() && s.net().is_zero()).await;
+    stage
+        .settle("both are out", |s| {
+            s.sleeve("market").is_zero() && s.net().is_zero()
+        })
+        .await;
     let violations = stage.venue.lock().violations.clone();
     assert!(violations.is_empty(), "{violations:?}");
 }
@@ -132,8 +187,11 @@ fn a_stop_hit_in_each_of_two_sleeves_leaves_the_other_right_whatever_the_signs()
     for (a, b) in [(10_000, 4_000), (4_000, 10_000), (10_000, 10_000)] {
         for (sign_a, sign_b) in [(1, 1), (1, -1), (-1, 1), (-1, -1)] {
             println!("a {}, b {}", a * sign_a, b * sign_b);
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
             runtime.block_on(play(a * sign_a, b * sign_b));
         }
     }

@@ -31,20 +31,31 @@ pub fn play(seed: u64, trace: bool) -> Outcome {
     run(seed, trace, None)
 }
 
-/// Plays a seed in this weather, without crashes, cuts and halts, with an eye on positions without a stop.
+/// Plays a seed in this weather, without crashes, cuts and halts, with an eye on positions without
+/// a stop.
 pub fn play_in(seed: u64, weather: Weather, bare_max: i64) -> Outcome {
     run(seed, false, Some((weather, bare_max)))
 }
 
 fn run(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(story(seed, trace, given))
 }
 
 /// A person goes on with orders that were enlarged.
 async fn accept_by_hand(daemon: &Daemon) {
-    let open: Vec<String> =
-        daemon.view.borrow().halts.iter().filter(|case| case.kind == Trouble::Enlarged).map(|case| case.id()).collect();
+    let open: Vec<String> = daemon
+        .view
+        .borrow()
+        .halts
+        .iter()
+        .filter(|case| case.kind == Trouble::Enlarged)
+        .map(|case| case.id())
+        .collect();
     for case in open {
         let (done, _) = tokio::sync::oneshot::channel();
         // A daemon that has ended is told of elsewhere.
@@ -53,7 +64,10 @@ async fn accept_by_hand(daemon: &Daemon) {
 }
 
 async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome {
-    let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+    let stamp = Stamp {
+        mode: "sim".into(),
+        uid: "1".into(),
+    };
     let store = MemoryStore::new(&stamp, "epoch").unwrap();
     let clock = Clock::start(BEGIN, 1.0);
     let mut world = World::new(seed, store.clone(), clock.clone(), trace);
@@ -82,7 +96,13 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             let (flatten, why) = (fate.hits(50), "a whim".to_owned());
             venue.lock().note(format!("halt, flatten: {flatten}"));
             venue.lock().count("halts");
-            let halt = Command::Halt { flatten, scope: Flatten::default(), who: "story".into(), why, done: None };
+            let halt = Command::Halt {
+                flatten,
+                scope: Flatten::default(),
+                who: "story".into(),
+                why,
+                done: None,
+            };
             daemon.commands.send(halt).await.unwrap();
         }
         if fate.hits(2) {
@@ -90,7 +110,11 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
         }
         accept_by_hand(&daemon).await;
         if fate.hits(2) {
-            venue.cut(if fate.hits(70) { Feed::Orders } else { Feed::Stops });
+            venue.cut(if fate.hits(70) {
+                Feed::Orders
+            } else {
+                Feed::Stops
+            });
         }
         if fate.hits(2) {
             life += 1;
@@ -98,7 +122,14 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             venue.lock().count("crashes");
             daemon.kill(&venue).await;
             tokio::time::sleep(fate.ms(0, 8000)).await;
-            daemon = Daemon::start(&venue, &store, &clock, seed * 100 + life, (enabled, fate.hits(60))).await;
+            daemon = Daemon::start(
+                &venue,
+                &store,
+                &clock,
+                seed * 100 + life,
+                (enabled, fate.hits(60)),
+            )
+            .await;
         }
         if enabled && second > storm / 2 && fate.below(1000) < 2 {
             venue.lock().note("the latch goes off".into());
@@ -123,13 +154,17 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             break;
         }
         accept_by_hand(&daemon).await;
-        // A stop may go off at the venue at any time; what has just happened there needs a moment to become known.
+        // A stop may go off at the venue at any time; what has just happened there needs a moment
+        // to become known.
         let newest = venue.lock().exchange.ledger.next_id;
         let silent = std::mem::replace(&mut told, newest) == newest;
         let settled = silent && {
             let view = daemon.view.borrow();
             let rests = |state| matches!(state, OrderState::Acked | OrderState::PartiallyFilled);
-            let still = view.open.values().all(|o| rests(o.state) && (!enabled || o.cancel_after.is_none()));
+            let still = view
+                .open
+                .values()
+                .all(|o| rests(o.state) && (!enabled || o.cancel_after.is_none()));
             still && *daemon.readiness.borrow() == Readiness::Ready
         };
         quiet = if settled { quiet + 1 } else { 0 };
@@ -139,8 +174,17 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
     }
     if quiet < 40 && venue.lock().violations.is_empty() {
         let readiness = daemon.readiness.borrow().clone();
-        let open: Vec<String> = daemon.view.borrow().open.values().map(|o| format!("{} {}", o.id, o.state)).collect();
-        venue.lock().violation(format!("it never came to rest: {readiness:?}, open: {}", open.join(", ")));
+        let open: Vec<String> = daemon
+            .view
+            .borrow()
+            .open
+            .values()
+            .map(|o| format!("{} {}", o.id, o.state))
+            .collect();
+        venue.lock().violation(format!(
+            "it never came to rest: {readiness:?}, open: {}",
+            open.join(", ")
+        ));
     }
     let view = daemon.view.borrow().clone();
     let standing = daemon.standing.borrow().clone();

@@ -1,13 +1,14 @@
-//! The venue and the network of a simulation: the exchange's own core behind a line that drops, delays, repeats, reorders,
-//! cuts and lies as its seed says. Bytes that have left a daemon arrive whether it lives or not.
+//! The venue and the network of a simulation: the exchange's own core behind a line that drops,
+//! delays, repeats, reorders, cuts and lies as its seed says. Bytes that have left a daemon arrive
+//! whether it lives or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alpha_arena::domain::{
-    AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty, Readiness, Scope, Side,
-    Standing, Stop, TradingState,
+    AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty,
+    Readiness, Scope, Side, Standing, Stop, TradingState,
 };
 use alpha_arena::exchange::core::{AlgoStatus, CreateSeen, Event, Exchange, Ledger, LegChange};
 use alpha_arena::exchange::market::Market;
@@ -17,9 +18,9 @@ use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
 use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
 use alpha_arena::venue::{
-    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, OrderRef, Page, Stream, StreamEvent, VenueError,
-    create_body, judge_cancel, judge_create, parse_account, parse_algos, parse_fills, parse_orders, read_bills,
-    stop_body,
+    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, OrderRef, Page, Stream,
+    StreamEvent, VenueError, create_body, judge_cancel, judge_create, parse_account, parse_algos,
+    parse_fills, parse_orders, read_bills, stop_body,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -67,7 +68,8 @@ pub struct Weather {
     pub push_late: u64,
     /// How long the venue may hide a new order from queries.
     pub lag_ms: u64,
-    /// Stops that stand alone and are refused, and attached ones that are gone as soon as they are made.
+    /// Stops that stand alone and are refused, and attached ones that are gone as soon as they are
+    /// made.
     pub stop_refused: u64,
     /// Answers that are another question's, given before.
     pub mistaken: u64,
@@ -120,7 +122,8 @@ pub struct World {
     pub digest: u64,
     /// What the daemon that lives now may do; `None` between two lives.
     pub gate: Option<Gatehouse>,
-    /// Since when each swap position has been without full cover, by the exchange's own books; and the longest.
+    /// Since when each swap position has been without full cover, by the exchange's own books; and
+    /// the longest.
     pub bare: BTreeMap<String, Ms>,
     pub bare_longest: i64,
     /// Beyond this it is a violation; `None`: nobody looks.
@@ -157,7 +160,11 @@ impl World {
     pub fn new(seed: u64, store: MemoryStore, clock: Clock, trace: bool) -> Self {
         let mut chance = Chance::new(seed);
         let weather = Weather::of(&mut chance);
-        let mut exchange = Exchange::new(Arc::new(Market::new(seed % 97 + 1)), Ledger::default(), BEGIN);
+        let mut exchange = Exchange::new(
+            Arc::new(Market::new(seed % 97 + 1)),
+            Ledger::default(),
+            BEGIN,
+        );
         exchange.deposit("USDT", Decimal::from(100_000));
         while !exchange.advance(BEGIN) {}
         exchange.events.clear();
@@ -218,21 +225,43 @@ impl World {
         }
         let mut bare = BTreeMap::new();
         for (inst, position) in &self.exchange.ledger.positions {
-            let out = if position.qty > Decimal::ZERO { Side::Sell } else { Side::Buy };
+            let out = if position.qty > Decimal::ZERO {
+                Side::Sell
+            } else {
+                Side::Buy
+            };
             let covers = |a: &&alpha_arena::exchange::core::Algo| {
                 a.inst == *inst && a.side == out && a.status == AlgoStatus::Live
             };
-            let covered: Decimal = self.exchange.ledger.algos.values().filter(covers).map(|a| a.size).sum();
+            let covered: Decimal = self
+                .exchange
+                .ledger
+                .algos
+                .values()
+                .filter(covers)
+                .map(|a| a.size)
+                .sum();
             if covered < position.qty.abs() {
                 bare.insert(inst.clone(), self.bare.get(inst).copied().unwrap_or(now));
             }
         }
         self.bare = bare;
-        let longest = self.bare.values().map(|since| now.since(*since).0).max().unwrap_or(0);
-        *self.counts.entry("milliseconds of bare positions".into()).or_default() += 250 * self.bare.len() as u64;
+        let longest = self
+            .bare
+            .values()
+            .map(|since| now.since(*since).0)
+            .max()
+            .unwrap_or(0);
+        *self
+            .counts
+            .entry("milliseconds of bare positions".into())
+            .or_default() += 250 * self.bare.len() as u64;
         self.bare_longest = self.bare_longest.max(longest);
         if self.bare_max.is_some_and(|max| longest > max) {
-            self.violation(format!("P6: a position has had no stop for {longest} ms: {:?}", self.bare));
+            self.violation(format!(
+                "P6: a position has had no stop for {longest} ms: {:?}",
+                self.bare
+            ));
             self.bare_max = None;
         }
     }
@@ -241,7 +270,12 @@ impl World {
     fn observe_send(&mut self, id: &str) {
         let durable: bool = {
             let db = self.store.db();
-            db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [id], |row| row.get(0)).unwrap()
+            db.query_row(
+                "SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)",
+                [id],
+                |row| row.get(0),
+            )
+            .unwrap()
         };
         if !durable {
             self.violation(format!("P1: {id} left before its intent was durable"));
@@ -258,12 +292,23 @@ impl World {
         }
         let durable: bool = {
             let db = self.store.db();
-            db.query_row("SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)", [&id], |row| row.get(0)).unwrap()
+            db.query_row(
+                "SELECT EXISTS (SELECT 1 FROM orders WHERE cl_ord_id = ?1)",
+                [&id],
+                |row| row.get(0),
+            )
+            .unwrap()
         };
         if !durable {
-            self.violation(format!("P1: {id} reached the venue before its intent was durable"));
+            self.violation(format!(
+                "P1: {id} reached the venue before its intent was durable"
+            ));
         }
-        let seen = CreateSeen { cl_ord_id: id, recv_ms: self.clock.now().0, body: body.to_string() };
+        let seen = CreateSeen {
+            cl_ord_id: id,
+            recv_ms: self.clock.now().0,
+            body: body.to_string(),
+        };
         self.exchange.ledger.creates.push(seen);
         self.count("creates");
     }
@@ -276,11 +321,17 @@ impl World {
         }
         let durable: bool = {
             let db = self.store.db();
-            db.query_row("SELECT EXISTS (SELECT 1 FROM algo_orders WHERE algo_id = ?1)", [id], |row| row.get(0))
-                .unwrap()
+            db.query_row(
+                "SELECT EXISTS (SELECT 1 FROM algo_orders WHERE algo_id = ?1)",
+                [id],
+                |row| row.get(0),
+            )
+            .unwrap()
         };
         if !durable {
-            self.violation(format!("P1: stop {id} reached the venue before it was durable"));
+            self.violation(format!(
+                "P1: stop {id} reached the venue before it was durable"
+            ));
         }
         self.count("stops placed");
     }
@@ -291,18 +342,40 @@ impl World {
         let weather = self.weather;
         if self.chance.hits(weather.odd) {
             let fields: &[&str] = match feed {
-                Feed::Orders => &["fillPx", "fillSz", "fillFee", "accFillSz", "avgPx", "px", "sz", "uTime", "fillTime"],
+                Feed::Orders => &[
+                    "fillPx",
+                    "fillSz",
+                    "fillFee",
+                    "accFillSz",
+                    "avgPx",
+                    "px",
+                    "sz",
+                    "uTime",
+                    "fillTime",
+                ],
                 Feed::Stops => &["sz", "slTriggerPx", "uTime"],
             };
             let field = fields[self.chance.below(fields.len() as u64) as usize];
             let odd = [BIG, "-1", "1e9", "nan"][self.chance.below(4) as usize];
-            let odd = if field.ends_with("Time") && odd == BIG { "4102444800000" } else { odd };
+            let odd = if field.ends_with("Time") && odd == BIG {
+                "4102444800000"
+            } else {
+                odd
+            };
             row[field] = json!(odd);
             self.count("pushes with an impossible number or time");
         }
-        let told = |name: &str| row[name].as_str().and_then(|text| text.parse::<Decimal>().ok());
+        let told = |name: &str| {
+            row[name]
+                .as_str()
+                .and_then(|text| text.parse::<Decimal>().ok())
+        };
         if self.chance.hits(weather.wrong) && told("fillSz").is_some_and(|size| !size.is_zero()) {
-            let field = if self.chance.hits(50) { "fillPx" } else { "fillFee" };
+            let field = if self.chance.hits(50) {
+                "fillPx"
+            } else {
+                "fillFee"
+            };
             if let Some(value) = told(field) {
                 row[field] = json!((value * Decimal::new(9, 1)).to_string());
                 self.count("pushes that tell a fill wrongly");
@@ -323,7 +396,10 @@ impl World {
             return;
         }
         let (inst, id, size) = open[self.chance.below(open.len() as u64) as usize].clone();
-        let larger = alpha_arena::exchange::core::Amend { size: Some(size * Decimal::TWO), ..Default::default() };
+        let larger = alpha_arena::exchange::core::Amend {
+            size: Some(size * Decimal::TWO),
+            ..Default::default()
+        };
         if self.exchange.amend(&inst, "", &id, &larger).is_ok() {
             self.note(format!("somebody doubles {id}"));
             self.count("orders enlarged by hand");
@@ -331,7 +407,9 @@ impl World {
     }
 
     fn hidden(&self, cl_ord_id: &str) -> bool {
-        self.hidden.get(cl_ord_id).is_some_and(|until| self.clock.now() < *until)
+        self.hidden
+            .get(cl_ord_id)
+            .is_some_and(|until| self.clock.now() < *until)
     }
 }
 
@@ -358,13 +436,20 @@ impl Venue {
             let (feed, row) = match event {
                 Event::Order(order, fill) => {
                     if let Some(fill) = &fill {
-                        world.note(format!("fill {} {} {} {}", fill.inst, fill.trade_id, fill.size, fill.price));
+                        world.note(format!(
+                            "fill {} {} {} {}",
+                            fill.inst, fill.trade_id, fill.size, fill.price
+                        ));
                     }
                     (Feed::Orders, render::order(&order, fill.as_deref()))
                 }
-                Event::Amended(order, request) => (Feed::Orders, render::order_amended(&order, &request)),
+                Event::Amended(order, request) => {
+                    (Feed::Orders, render::order_amended(&order, &request))
+                }
                 Event::Algo(algo) => {
-                    let attached = algo.parent != 0 && algo.status == AlgoStatus::Live && algo.created == algo.updated;
+                    let attached = algo.parent != 0
+                        && algo.status == AlgoStatus::Live
+                        && algo.created == algo.updated;
                     let share = world.weather.stop_refused;
                     if attached && world.chance.hits(share) {
                         world.count("attached stops gone");
@@ -375,7 +460,9 @@ impl Venue {
                 _ => continue,
             };
             let weather = world.weather;
-            let Some(to) = world.feeds.get(&feed).cloned() else { continue };
+            let Some(to) = world.feeds.get(&feed).cloned() else {
+                continue;
+            };
             let data = format!("[{}]", world.spoil(feed, row));
             let mut times = 1;
             if world.chance.hits(weather.push_lost) {
@@ -387,7 +474,11 @@ impl Venue {
             }
             for _ in 0..times {
                 let late = world.chance.hits(weather.push_late);
-                let after = if late { world.chance.ms(100, 4000) } else { Duration::from_millis(5) };
+                let after = if late {
+                    world.chance.ms(100, 4000)
+                } else {
+                    Duration::from_millis(5)
+                };
                 if late {
                     world.count("pushes late, out of order");
                 }
@@ -395,8 +486,13 @@ impl Venue {
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
                     let data = serde_json::value::RawValue::from_string(data).unwrap();
-                    let push = StreamEvent::Push { channel: "x".into(), subject: String::new(), data };
-                    // A listener that has gone, or a backlog that is full, loses it: as a socket does.
+                    let push = StreamEvent::Push {
+                        channel: "x".into(),
+                        subject: String::new(),
+                        data,
+                    };
+                    // A listener that has gone, or a backlog that is full, loses it: as a socket
+                    // does.
                     drop(to.try_send(push));
                 });
             }
@@ -406,7 +502,9 @@ impl Venue {
     /// Cuts a stream; it comes back by itself.
     pub fn cut(&self, feed: Feed) {
         let mut world = self.lock();
-        let Some(to) = world.feeds.remove(&feed) else { return };
+        let Some(to) = world.feeds.remove(&feed) else {
+            return;
+        };
         let pause = world.chance.ms(300, 6000);
         world.count("streams cut");
         world.note(format!("cut {feed:?}"));
@@ -430,7 +528,8 @@ impl Venue {
         self.lock().feeds.clear();
     }
 
-    /// One operation: it travels, happens or not, and its answer travels back or not. `None`: no answer ever.
+    /// One operation: it travels, happens or not, and its answer travels back or not. `None`: no
+    /// answer ever.
     async fn operate(
         &self,
         what: &'static str,
@@ -443,9 +542,17 @@ impl Venue {
                 let mut world = venue.lock();
                 let w = world.weather;
                 let slow = world.chance.hits(w.slow);
-                let there = if slow { world.chance.ms(200, 8000) } else { world.chance.ms(2, 40) };
+                let there = if slow {
+                    world.chance.ms(200, 8000)
+                } else {
+                    world.chance.ms(2, 40)
+                };
                 let late = world.chance.hits(w.slow);
-                let back = if late { world.chance.ms(200, 30_000) } else { world.chance.ms(2, 40) };
+                let back = if late {
+                    world.chance.ms(200, 30_000)
+                } else {
+                    world.chance.ms(2, 40)
+                };
                 let dice = world.chance.below(100);
                 let bounds = [w.request_lost, w.answer_lost, w.server_error, w.ambiguous];
                 let mut upper = 0;
@@ -460,7 +567,8 @@ impl Venue {
                 let mut world = venue.lock();
                 world.advance();
                 // Before or after it happened is all the same to who asked.
-                let happens = !matches!(fate, Some(0)) && (!matches!(fate, Some(2 | 3)) || world.chance.hits(50));
+                let happens = !matches!(fate, Some(0))
+                    && (!matches!(fate, Some(2 | 3)) || world.chance.hits(50));
                 let reply = happens.then(|| act(&mut world).to_string());
                 if let Some(reply) = &reply {
                     if world.answers.len() >= 8 {
@@ -477,7 +585,10 @@ impl Venue {
                 } else {
                     reply
                 };
-                world.note(format!("{what} {}", reply.as_deref().unwrap_or("did not happen")));
+                world.note(format!(
+                    "{what} {}",
+                    reply.as_deref().unwrap_or("did not happen")
+                ));
                 match fate {
                     None => reply,
                     Some(0) => {
@@ -494,7 +605,8 @@ impl Venue {
                     }
                     Some(_) => {
                         world.count("ambiguous codes");
-                        let code = ["50001", "50004", "50026", "51054", "51149"][world.chance.below(5) as usize];
+                        let code = ["50001", "50004", "50026", "51054", "51149"]
+                            [world.chance.below(5) as usize];
                         Some(
                             json!({"code": "1", "msg": "", "data": [{"sCode": code, "sMsg": "", "ordId": ""}]})
                                 .to_string(),
@@ -522,7 +634,11 @@ impl Venue {
         let (there, back, fails) = {
             let mut world = self.lock();
             let fails = world.weather.read_fails;
-            (world.chance.ms(2, 60), world.chance.ms(2, 60), world.chance.hits(fails))
+            (
+                world.chance.ms(2, 60),
+                world.chance.ms(2, 60),
+                world.chance.hits(fails),
+            )
         };
         tokio::time::sleep(there).await;
         let seen = {
@@ -530,7 +646,11 @@ impl Venue {
             world.advance();
             if fails {
                 world.count("reads failed");
-                Err(VenueError::Strange { request: what.into(), status: 503, body: "sorry".into() })
+                Err(VenueError::Strange {
+                    request: what.into(),
+                    status: 503,
+                    body: "sorry".into(),
+                })
             } else {
                 look(&mut world)
             }
@@ -542,29 +662,53 @@ impl Venue {
 }
 
 fn not_found() -> VenueError {
-    VenueError::Refused { request: "GET trade/order".into(), code: "51603".into(), msg: "Order does not exist".into() }
+    VenueError::Refused {
+        request: "GET trade/order".into(),
+        code: "51603".into(),
+        msg: "Order does not exist".into(),
+    }
 }
 
 fn orders(rows: Vec<Value>) -> Result<Vec<OrderPush>, VenueError> {
-    parse_orders(&Value::Array(rows).to_string())
-        .map_err(|source| VenueError::Malformed { request: "orders".into(), source })
+    parse_orders(&Value::Array(rows).to_string()).map_err(|source| VenueError::Malformed {
+        request: "orders".into(),
+        source,
+    })
 }
 
 fn fills(
     world: &World,
     keep: impl Fn(&alpha_arena::exchange::core::Execution) -> bool,
 ) -> Result<Vec<FillReport>, VenueError> {
-    let shown = world.exchange.ledger.executions.values().filter(|x| keep(x) && !world.hidden(&x.cl_ord_id));
+    let shown = world
+        .exchange
+        .ledger
+        .executions
+        .values()
+        .filter(|x| keep(x) && !world.hidden(&x.cl_ord_id));
     let rows: Vec<Value> = shown.map(render::execution).collect();
-    parse_fills(&Value::Array(rows)).map_err(|source| VenueError::Malformed { request: "fills".into(), source })
+    parse_fills(&Value::Array(rows)).map_err(|source| VenueError::Malformed {
+        request: "fills".into(),
+        source,
+    })
 }
 
 fn algos(world: &World, live: bool) -> Result<Vec<AlgoPush>, VenueError> {
-    let of =
-        |a: &&alpha_arena::exchange::core::Algo| (a.status == alpha_arena::exchange::core::AlgoStatus::Live) == live;
-    let rows: Vec<Value> = world.exchange.ledger.algos.values().filter(of).map(render::algo).collect();
-    parse_algos(&Value::Array(rows).to_string())
-        .map_err(|source| VenueError::Malformed { request: "algos".into(), source })
+    let of = |a: &&alpha_arena::exchange::core::Algo| {
+        (a.status == alpha_arena::exchange::core::AlgoStatus::Live) == live
+    };
+    let rows: Vec<Value> = world
+        .exchange
+        .ledger
+        .algos
+        .values()
+        .filter(of)
+        .map(render::algo)
+        .collect();
+    parse_algos(&Value::Array(rows).to_string()).map_err(|source| VenueError::Malformed {
+        request: "algos".into(),
+        source,
+    })
 }
 
 impl Inquire for Venue {
@@ -574,14 +718,20 @@ impl Inquire for Venue {
     async fn orders_pending(&self) -> Result<Vec<OrderPush>, VenueError> {
         self.read("orders-pending", |w| {
             let open = w.exchange.open_orders().filter(|o| !w.hidden(&o.cl_ord_id));
-            orders(open.map(|o| render::order_queried(&w.exchange, o)).collect())
+            orders(
+                open.map(|o| render::order_queried(&w.exchange, o))
+                    .collect(),
+            )
         })
         .await
     }
     async fn order(&self, inst: &InstId, id: &ClOrdId) -> Result<OrderPush, VenueError> {
         let (inst, id) = (inst.to_string(), id.to_string());
         self.read("order", move |w| {
-            let found = w.exchange.find_order(&inst, "", &id).filter(|o| !w.hidden(&o.cl_ord_id));
+            let found = w
+                .exchange
+                .find_order(&inst, "", &id)
+                .filter(|o| !w.hidden(&o.cl_ord_id));
             let row = found.map(|o| render::order_queried(&w.exchange, o));
             let mistaken = w.weather.mistaken;
             if w.chance.hits(mistaken)
@@ -602,7 +752,9 @@ impl Inquire for Venue {
         let (inst, id) = (inst.to_string(), id.to_owned());
         self.read("order", move |w| {
             let found = w.exchange.find_order(&inst, &id, "");
-            let row = found.map(|o| render::order_queried(&w.exchange, o)).ok_or_else(not_found)?;
+            let row = found
+                .map(|o| render::order_queried(&w.exchange, o))
+                .ok_or_else(not_found)?;
             Ok(orders(vec![row])?.remove(0))
         })
         .await
@@ -610,9 +762,14 @@ impl Inquire for Venue {
     async fn orders_history(&self, kind: InstKind) -> Result<Vec<OrderPush>, VenueError> {
         self.read("orders-history", move |w| {
             let ended = w.exchange.ledger.orders.values().rev();
-            let ended = ended.filter(|o| !o.status.is_open() && render::inst_type(&o.inst) == kind.okx());
+            let ended =
+                ended.filter(|o| !o.status.is_open() && render::inst_type(&o.inst) == kind.okx());
             let shown = ended.filter(|o| !w.hidden(&o.cl_ord_id)).take(100);
-            orders(shown.map(|o| render::order_queried(&w.exchange, o)).collect())
+            orders(
+                shown
+                    .map(|o| render::order_queried(&w.exchange, o))
+                    .collect(),
+            )
         })
         .await
     }
@@ -631,7 +788,9 @@ impl Inquire for Venue {
                 .min();
             Ok(all
                 .into_iter()
-                .filter(|row| first.is_none_or(|f| row.bill_id.parse::<u64>().is_ok_and(|id| id < f)))
+                .filter(|row| {
+                    first.is_none_or(|f| row.bill_id.parse::<u64>().is_ok_and(|id| id < f))
+                })
                 .collect())
         })
         .await
@@ -641,7 +800,8 @@ impl Inquire for Venue {
     }
     async fn fills_of(&self, _: &InstId, id: &str) -> Result<Vec<FillReport>, VenueError> {
         let id: u64 = id.parse().unwrap_or(0);
-        self.read("fills", move |w| fills(w, |x| x.order == id)).await
+        self.read("fills", move |w| fills(w, |x| x.order == id))
+            .await
     }
     async fn algos_pending(&self) -> Result<Vec<AlgoPush>, VenueError> {
         self.read("algos", |w| algos(w, true)).await
@@ -653,7 +813,9 @@ impl Inquire for Venue {
         let id = id.to_owned();
         self.read("order-algo", move |w| {
             let both = algos(w, true)?.into_iter().chain(algos(w, false)?);
-            both.into_iter().find(|push| push.algo_id == id).ok_or_else(not_found)
+            both.into_iter()
+                .find(|push| push.algo_id == id)
+                .ok_or_else(not_found)
         })
         .await
     }
@@ -664,15 +826,29 @@ impl Inquire for Venue {
 
 async fn account(venue: &Venue) -> Result<AccountView, VenueError> {
     let as_of = venue.lock().clock.now();
-    let balance = venue.read("balance", |w| Ok(json!([render::balance(&w.exchange, &[])]))).await?;
-    let positions = venue
-        .read("positions", |w| {
-            let held = w.exchange.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero());
-            Ok(Value::Array(held.map(|(inst, _)| render::position(&w.exchange, inst)).collect()))
+    let balance = venue
+        .read("balance", |w| {
+            Ok(json!([render::balance(&w.exchange, &[])]))
         })
         .await?;
-    parse_account(&balance, &positions, as_of)
-        .map_err(|source| VenueError::Malformed { request: "account".into(), source })
+    let positions = venue
+        .read("positions", |w| {
+            let held = w
+                .exchange
+                .ledger
+                .positions
+                .iter()
+                .filter(|(_, p)| !p.qty.is_zero());
+            Ok(Value::Array(
+                held.map(|(inst, _)| render::position(&w.exchange, inst))
+                    .collect(),
+            ))
+        })
+        .await?;
+    parse_account(&balance, &positions, as_of).map_err(|source| VenueError::Malformed {
+        request: "account".into(),
+        source,
+    })
 }
 
 impl Accounts for Venue {
@@ -682,8 +858,18 @@ impl Accounts for Venue {
     async fn bills_since(&self, cursor: Option<&str>) -> Result<Page<Bill>, VenueError> {
         let after: u64 = cursor.and_then(|c| c.parse().ok()).unwrap_or(0);
         self.read("bills", move |w| {
-            let rows = w.exchange.ledger.bills.values().filter(|b| b.id > after).map(render::bill).collect();
-            read_bills(&Value::Array(rows)).map_err(|source| VenueError::Malformed { request: "bills".into(), source })
+            let rows = w
+                .exchange
+                .ledger
+                .bills
+                .values()
+                .filter(|b| b.id > after)
+                .map(render::bill)
+                .collect();
+            read_bills(&Value::Array(rows)).map_err(|source| VenueError::Malformed {
+                request: "bills".into(),
+                source,
+            })
         })
         .await
     }
@@ -718,14 +904,29 @@ impl OrderLine for Venue {
         tokio::time::sleep(pause).await;
     }
 
-    async fn create(&self, intent: &OrderIntent, inst: &Instrument, expires_at: Ms) -> CreateOutcome {
+    async fn create(
+        &self,
+        intent: &OrderIntent,
+        inst: &Instrument,
+        expires_at: Ms,
+    ) -> CreateOutcome {
         {
             let mut world = self.lock();
             let now = world.clock.now();
-            let may = world.gate.as_ref().map(|gate| (gate.readiness.borrow().clone(), gate.latch.is_on()));
-            let shut = world.gate.as_ref().and_then(|gate| gate.shut).is_some_and(|at| now.since(at) > HALT_GRACE);
+            let may = world
+                .gate
+                .as_ref()
+                .map(|gate| (gate.readiness.borrow().clone(), gate.latch.is_on()));
+            let shut = world
+                .gate
+                .as_ref()
+                .and_then(|gate| gate.shut)
+                .is_some_and(|at| now.since(at) > HALT_GRACE);
             if shut && intent.is_opening() {
-                world.violation("P5: an opening create left more than a second after trading was restricted".into());
+                world.violation(
+                    "P5: an opening create left more than a second after trading was restricted"
+                        .into(),
+                );
             }
             if shut && !intent.is_opening() {
                 world.count("protective creates while restricted");
@@ -735,7 +936,9 @@ impl OrderLine for Venue {
                 && (!on || readiness != Readiness::Ready)
             {
                 let why = if on { readiness.name() } else { "off" };
-                world.violation(format!("P5: an opening create left while trading was {why}"));
+                world.violation(format!(
+                    "P5: an opening create left while trading was {why}"
+                ));
             }
         }
         let body = create_body(intent, inst, Op::Rest).unwrap();
@@ -777,11 +980,16 @@ impl OrderLine for Venue {
         let reply = self
             .operate("amend", move |w| {
                 w.count("amends");
-                let amend = alpha_arena::exchange::core::Amend { price: Some(to.limit.0), ..Default::default() };
+                let amend = alpha_arena::exchange::core::Amend {
+                    price: Some(to.limit.0),
+                    ..Default::default()
+                };
                 let done = if w.clock.now() > expires_at {
                     Err("50036".to_owned())
                 } else {
-                    w.exchange.amend(&inst, "", to.order.as_str(), &amend).map_err(|r| r.code.to_string())
+                    w.exchange
+                        .amend(&inst, "", to.order.as_str(), &amend)
+                        .map_err(|r| r.code.to_string())
                 };
                 answer(to.order.as_str(), done)
             })
@@ -798,10 +1006,17 @@ impl OrderLine for Venue {
         let reply = self
             .operate("cancel", move |w| {
                 w.count("cancels");
-                answer(&name, w.exchange.cancel(&inst, "", &name).map_err(|r| r.code.to_string()))
+                answer(
+                    &name,
+                    w.exchange
+                        .cancel(&inst, "", &name)
+                        .map_err(|r| r.code.to_string()),
+                )
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| {
+            judge_cancel(OrderRef::ours(id), &reply)
+        })
     }
 
     async fn room_to_stop(&self, _: &InstId) {}
@@ -822,7 +1037,9 @@ impl OrderLine for Venue {
                 }
             })
             .await;
-        reply.map_or(CreateOutcome::Unknown("no answer".into()), |reply| judge_create(&stop.id, &reply))
+        reply.map_or(CreateOutcome::Unknown("no answer".into()), |reply| {
+            judge_create(&stop.id, &reply)
+        })
     }
 
     async fn amend_stop(&self, _: &InstId, id: &str, qty: Qty, trigger: Price) -> CancelOutcome {
@@ -830,28 +1047,46 @@ impl OrderLine for Venue {
         let reply = self
             .operate("amend-stop", move |w| {
                 w.count("stops moved");
-                let stop = LegChange { trigger: Some(trigger.0), price: None };
-                let done = w.exchange.amend_algo("", &name, Some(qty.0), (stop, LegChange::default()));
+                let stop = LegChange {
+                    trigger: Some(trigger.0),
+                    price: None,
+                };
+                let done =
+                    w.exchange
+                        .amend_algo("", &name, Some(qty.0), (stop, LegChange::default()));
                 answer(&name, done.map_err(|r| r.code.to_string()))
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| {
+            judge_cancel(OrderRef::ours(id), &reply)
+        })
     }
 
     async fn cancel_algo(&self, _: &InstId, id: &str) -> CancelOutcome {
         let name = id.to_owned();
         let reply = self
             .operate("cancel-algo", move |w| {
-                answer(&name, w.exchange.cancel_algo("", &name).map_err(|r| r.code.to_string()))
+                answer(
+                    &name,
+                    w.exchange
+                        .cancel_algo("", &name)
+                        .map_err(|r| r.code.to_string()),
+                )
             })
             .await;
-        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| judge_cancel(OrderRef::ours(id), &reply))
+        reply.map_or(CancelOutcome::Again("no answer".into()), |reply| {
+            judge_cancel(OrderRef::ours(id), &reply)
+        })
     }
 }
 
 fn answer(name: &str, done: Result<u64, String>) -> Value {
     match done {
-        Ok(_) => json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "clOrdId": name}]}),
-        Err(code) => json!({"code": "1", "msg": "", "data": [{"sCode": code, "sMsg": "no", "clOrdId": name}]}),
+        Ok(_) => {
+            json!({"code": "0", "msg": "", "data": [{"sCode": "0", "sMsg": "", "clOrdId": name}]})
+        }
+        Err(code) => {
+            json!({"code": "1", "msg": "", "data": [{"sCode": code, "sMsg": "no", "clOrdId": name}]})
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::domain::instrument::tests::swap;
 use crate::domain::view::{Latest, OpenOrder};
 use crate::domain::{Bps, OrderState};
 
-/// A sleeve of 10 000 USD on one swap at 100 (contracts of 0.1 coin: 1000 of them), nothing held, nothing on its way.
+/// A sleeve of 10 000 USD on one swap at 100 (contracts of 0.1 coin: 1000 of them), nothing held,
+/// nothing on its way.
 struct Stage {
     inst: Instrument,
     target: Option<Bps>,
@@ -32,7 +33,10 @@ fn stage(holds: &str, target: i32) -> Stage {
         good_for: None,
         reserve: "0",
         instruments: 1,
-        execution: WorkingPolicy::IocLimit { collar: Bps(10), tries: 1 },
+        execution: WorkingPolicy::IocLimit {
+            collar: Bps(10),
+            tries: 1,
+        },
         orders: OrdersView::default(),
         on_the_way: BTreeMap::new(),
     };
@@ -42,8 +46,13 @@ fn stage(holds: &str, target: i32) -> Stage {
 
 impl Stage {
     fn holds(&mut self, who: &str, qty: &str) {
-        let held = Holding { qty: qty.parse().unwrap(), ..Default::default() };
-        self.orders.holdings.insert((who.into(), self.inst.id.clone()), held);
+        let held = Holding {
+            qty: qty.parse().unwrap(),
+            ..Default::default()
+        };
+        self.orders
+            .holdings
+            .insert((who.into(), self.inst.id.clone()), held);
     }
 
     /// An order that works, of this contender in this instrument.
@@ -71,10 +80,24 @@ impl Stage {
         let snapshot = test_snapshot(self.inst.clone(), "99.95", "100.05", "20000");
         let contender = ContenderId::from("trend");
         let others = (1..self.instruments).map(|n| InstId::new(format!("OTHER-{n}")));
-        let instruments = std::iter::once(self.inst.id.clone()).chain(others).collect();
-        let sleeve = Sleeve { weight: Decimal::new(5, 1), instruments, execution: self.execution };
-        let retired = Sleeve { weight: Decimal::ZERO, instruments: Vec::new(), execution: self.execution };
-        let ids = Ids { env: 's', uid: "1".into(), install_epoch: "e".into() };
+        let instruments = std::iter::once(self.inst.id.clone())
+            .chain(others)
+            .collect();
+        let sleeve = Sleeve {
+            weight: Decimal::new(5, 1),
+            instruments,
+            execution: self.execution,
+        };
+        let retired = Sleeve {
+            weight: Decimal::ZERO,
+            instruments: Vec::new(),
+            execution: self.execution,
+        };
+        let ids = Ids {
+            env: 's',
+            uid: "1".into(),
+            install_epoch: "e".into(),
+        };
         let world = World {
             run_id: RunId(uuid::Uuid::nil()),
             snapshot: &snapshot,
@@ -89,7 +112,17 @@ impl Stage {
         };
         let (inst, target, stop) = (self.inst.id.clone(), self.target, self.stop);
         let good_for = self.good_for;
-        allocate(&world, &[Proposal { contender, inst, target, stop, reason: String::new(), good_for }])
+        allocate(
+            &world,
+            &[Proposal {
+                contender,
+                inst,
+                target,
+                stop,
+                reason: String::new(),
+                good_for,
+            }],
+        )
     }
 
     /// The child order in words, or why there is none.
@@ -98,9 +131,16 @@ impl Stage {
         let plan = self.plan();
         let shown = match plan.intents.first() {
             Some(i) => {
-                let limit = i.limit.map_or("market".to_owned(), |limit| limit.to_string());
+                let limit = i
+                    .limit
+                    .map_or("market".to_owned(), |limit| limit.to_string());
                 let held = if i.reduce_only { " reduce-only" } else { "" };
-                format!("{} {} {} at {limit}{held}", i.purpose.as_str(), i.side.as_str(), i.qty)
+                format!(
+                    "{} {} {} at {limit}{held}",
+                    i.purpose.as_str(),
+                    i.side.as_str(),
+                    i.qty
+                )
             }
             None => plan.allocations[0].reason.clone(),
         };
@@ -138,17 +178,33 @@ fn an_entry_carries_what_it_is_good_for_and_does_not_rest_longer_and_an_exit_doe
     let asked = |holds: &str, target: i32, until: i64| {
         let mut stage = stage(holds, target);
         let as_of = test_snapshot(swap(), "99.95", "100.05", "20000").as_of_ms;
-        stage.good_for =
-            Some(GoodFor { until: as_of.plus(Ms(until)), price: Price(Decimal::ONE_HUNDRED), within: Bps(20) });
-        stage.execution = WorkingPolicy::PostOnly { ttl: Ms(1000), then: Then::Cancel, collar: Bps(10), tries: 1 };
+        stage.good_for = Some(GoodFor {
+            until: as_of.plus(Ms(until)),
+            price: Price(Decimal::ONE_HUNDRED),
+            within: Bps(20),
+        });
+        stage.execution = WorkingPolicy::PostOnly {
+            ttl: Ms(1000),
+            then: Then::Cancel,
+            collar: Bps(10),
+            tries: 1,
+        };
         let intent = stage.intent();
         (intent.good_for.is_some(), intent.ttl)
     };
     assert_eq!(asked("0", 10_000, 5000), (true, Some(Ms(1000))));
     assert_eq!(asked("0", 10_000, 400), (true, Some(Ms(400))));
-    assert_eq!(asked("0", 10_000, -400), (true, Some(Ms(1))), "over: the gate says so");
+    assert_eq!(
+        asked("0", 10_000, -400),
+        (true, Some(Ms(1))),
+        "over: the gate says so"
+    );
     assert_eq!(asked("1000", 0, 400), (false, Some(Ms(1000))));
-    assert_eq!(asked("1000", -10_000, 400), (true, Some(Ms(400))), "a turn opens");
+    assert_eq!(
+        asked("1000", -10_000, 400),
+        (true, Some(Ms(400))),
+        "a turn opens"
+    );
 }
 
 #[test]
@@ -164,8 +220,16 @@ fn a_sleeve_is_its_weight_of_equity_less_the_reserve_and_is_split_among_its_inst
 
 #[test]
 fn a_small_change_is_left_alone_but_an_exit_never_is() {
-    check("980", 10_000, "change of 200 USD is inside the no-trade band");
-    check("950.1", 10_000, "change of 499 USD is inside the no-trade band");
+    check(
+        "980",
+        10_000,
+        "change of 200 USD is inside the no-trade band",
+    );
+    check(
+        "950.1",
+        10_000,
+        "change of 499 USD is inside the no-trade band",
+    );
     check("950", 10_000, "entry buy 50 at 100.15");
     check("2", 0, "exit sell 2 at 99.9 reduce-only");
     check("1000.07", 0, "exit sell 1000 at 99.9 reduce-only");
@@ -182,7 +246,10 @@ fn coins_are_never_sold_short_and_their_exits_need_no_reduce_only() {
     };
     spot("0", -5_000).expect("at target");
     spot("1000", -5_000).expect("exit sell 1000 at 99.9");
-    assert!(!spot("0", 10_000).intent().stop.expect("a stop").attached, "one on spot is placed when there are coins");
+    assert!(
+        !spot("0", 10_000).intent().stop.expect("a stop").attached,
+        "one on spot is placed when there are coins"
+    );
 }
 
 #[test]
@@ -190,19 +257,34 @@ fn an_entry_leaves_with_a_stop_of_its_own_name_and_an_exit_with_none() {
     let intent = stage("0", 10_000).intent();
     let stop = intent.stop.expect("a stop");
     // 5 % below the limit of 100.15, rounded toward it.
-    assert_eq!((stop.trigger, stop.attached), ("95.15".parse().unwrap(), true));
+    assert_eq!(
+        (stop.trigger, stop.attached),
+        ("95.15".parse().unwrap(), true)
+    );
     assert_ne!(stop.algo_id, intent.cl_ord_id);
     let short = stage("0", -10_000).intent().stop.expect("a stop");
-    assert_eq!(short.trigger, "104.85".parse().unwrap(), "5 % above 99.9, rounded toward it");
+    assert_eq!(
+        short.trigger,
+        "104.85".parse().unwrap(),
+        "5 % above 99.9, rounded toward it"
+    );
     assert_eq!(stage("1000", 0).intent().stop, None);
     // The strategy's own is taken if it is on the losing side.
     let mut named = stage("0", 10_000);
     for (stop, expected) in [("97", "97"), ("100.15", "95.15"), ("103", "95.15")] {
         named.stop = Some(stop.parse().unwrap());
-        assert_eq!(named.intent().stop.unwrap().trigger, expected.parse().unwrap(), "{stop}");
+        assert_eq!(
+            named.intent().stop.unwrap().trigger,
+            expected.parse().unwrap(),
+            "{stop}"
+        );
     }
     // What was sized by its stop has no other.
-    named.good_for = Some(GoodFor { until: Ms(9000), price: Price(d("100")), within: Bps(50) });
+    named.good_for = Some(GoodFor {
+        until: Ms(9000),
+        price: Price(d("100")),
+        within: Bps(50),
+    });
     named.expect("the market is beyond its stop at 103");
     named.stop = Some("97".parse().unwrap());
     assert_eq!(named.intent().stop.unwrap().trigger, "97".parse().unwrap());
@@ -224,7 +306,11 @@ fn a_default_stop_is_on_the_losing_side_or_there_is_none() {
         (Side::Sell, "100", false),
         (Side::Sell, "101", true),
     ] {
-        assert_eq!(protects(side, Price(d(trigger)), Price(Decimal::ONE_HUNDRED)), expected, "{side:?} {trigger}");
+        assert_eq!(
+            protects(side, Price(d(trigger)), Price(Decimal::ONE_HUNDRED)),
+            expected,
+            "{side:?} {trigger}"
+        );
     }
 }
 
@@ -239,11 +325,28 @@ fn a_policy_says_type_limit_and_time() {
         at: Ms(0),
     };
     let of = |policy, side| worked(policy, side, &swap(), &quote);
-    let rest = |then| WorkingPolicy::PostOnly { ttl: Ms(1000), then, collar: Bps(10), tries: 3 };
-    assert_eq!(of(WorkingPolicy::Market { slippage: None }, Side::Buy), (OrdType::Market, None, None));
-    assert_eq!(of(rest(Then::Cancel), Side::Buy), (OrdType::PostOnly, Some(Price(d("99.95"))), Some(Ms(1000))));
-    assert_eq!(of(rest(Then::Cross), Side::Sell), (OrdType::PostOnly, Some(Price(d("100.05"))), Some(Ms(1000))));
-    assert_eq!(of(rest(Then::Reprice), Side::Sell), (OrdType::PostOnly, Some(Price(d("100.05"))), Some(Ms(3000))));
+    let rest = |then| WorkingPolicy::PostOnly {
+        ttl: Ms(1000),
+        then,
+        collar: Bps(10),
+        tries: 3,
+    };
+    assert_eq!(
+        of(WorkingPolicy::Market { slippage: None }, Side::Buy),
+        (OrdType::Market, None, None)
+    );
+    assert_eq!(
+        of(rest(Then::Cancel), Side::Buy),
+        (OrdType::PostOnly, Some(Price(d("99.95"))), Some(Ms(1000)))
+    );
+    assert_eq!(
+        of(rest(Then::Cross), Side::Sell),
+        (OrdType::PostOnly, Some(Price(d("100.05"))), Some(Ms(1000)))
+    );
+    assert_eq!(
+        of(rest(Then::Reprice), Side::Sell),
+        (OrdType::PostOnly, Some(Price(d("100.05"))), Some(Ms(3000)))
+    );
 }
 
 #[test]
@@ -252,7 +355,11 @@ fn an_exit_is_reduce_only_only_if_the_venues_position_is_there_to_be_reduced() {
         let mut stage = stage("10", 0);
         stage.holds("b", others);
         stage.orders.foreign.insert(swap().id, Qty(d(foreign)));
-        assert_eq!(reduces(&stage.orders, &swap(), Side::Sell, Qty(d(qty))), expected, "{others} {foreign} {qty}");
+        assert_eq!(
+            reduces(&stage.orders, &swap(), Side::Sell, Qty(d(qty))),
+            expected,
+            "{others} {foreign} {qty}"
+        );
     };
     check("0", "0", "10", true);
     check("5", "0", "10", true);

@@ -14,11 +14,21 @@ fn d(n: i64) -> Decimal {
 
 fn quote() -> Quote {
     let p = |text: &str| -> Price { text.parse().unwrap() };
-    Quote { bid: p("99.9"), bid_qty: Qty(d(1)), ask: p("100.1"), ask_qty: Qty(d(1)), last: p("100"), at: Ms(0) }
+    Quote {
+        bid: p("99.9"),
+        bid_qty: Qty(d(1)),
+        ask: p("100.1"),
+        ask_qty: Qty(d(1)),
+        last: p("100"),
+        at: Ms(0),
+    }
 }
 
 fn work(policy: WorkingPolicy) -> Work {
-    let first = OrderIntent { limit: Some(Price(d(99))), ..entry() };
+    let first = OrderIntent {
+        limit: Some(Price(d(99))),
+        ..entry()
+    };
     Work::begun(&first, policy, Qty(d(10)), Ms(0))
 }
 
@@ -28,10 +38,21 @@ fn check(policy: WorkingPolicy, state: OrderState, held: i64, now: i64, expected
     let work = work(policy);
     let key = (work.first.contender.clone(), work.first.inst.clone());
     let mut orders = OrdersView::default();
-    let latest =
-        Latest { id: work.current.clone(), state, filled: Qty(d(held)), settled: state.is_final(), given_up: false };
+    let latest = Latest {
+        id: work.current.clone(),
+        state,
+        filled: Qty(d(held)),
+        settled: state.is_final(),
+        given_up: false,
+    };
     orders.latest.insert(key.clone(), latest);
-    orders.holdings.insert(key, Holding { qty: Qty(d(held)), ..Holding::default() });
+    orders.holdings.insert(
+        key,
+        Holding {
+            qty: Qty(d(held)),
+            ..Holding::default()
+        },
+    );
     if state.may_be_live() {
         let open = OpenOrder {
             id: work.current.clone(),
@@ -50,23 +71,42 @@ fn check(policy: WorkingPolicy, state: OrderState, held: i64, now: i64, expected
         };
         orders.open.insert(open.id.clone(), open);
     }
-    let ids = Ids { env: 's', uid: "1".into(), install_epoch: "e".into() };
+    let ids = Ids {
+        env: 's',
+        uid: "1".into(),
+        install_epoch: "e".into(),
+    };
     let shown = match work.next(&orders, &swap(), Some(&quote()), Ms(now), &ids) {
         Next::Wait => "wait".to_owned(),
         Next::Over => "over".to_owned(),
         Next::Try(i) => {
-            assert_ne!(i.cl_ord_id, work.first.cl_ord_id, "a try has a name of its own");
-            let moved = if i.moves.is_some() { "move" } else { i.ord_type.okx() };
+            assert_ne!(
+                i.cl_ord_id, work.first.cl_ord_id,
+                "a try has a name of its own"
+            );
+            let moved = if i.moves.is_some() {
+                "move"
+            } else {
+                i.ord_type.okx()
+            };
             format!("{moved} {} at {}", i.qty, i.limit.unwrap())
         }
     };
     assert_eq!(shown, expected);
 }
 
-const IOC: WorkingPolicy = WorkingPolicy::IocLimit { collar: Bps(10), tries: 2 };
+const IOC: WorkingPolicy = WorkingPolicy::IocLimit {
+    collar: Bps(10),
+    tries: 2,
+};
 
 fn post_only(then: Then) -> WorkingPolicy {
-    WorkingPolicy::PostOnly { ttl: Ms(1000), then, collar: Bps(10), tries: 3 }
+    WorkingPolicy::PostOnly {
+        ttl: Ms(1000),
+        then,
+        collar: Bps(10),
+        tries: 3,
+    }
 }
 
 #[test]
@@ -76,18 +116,51 @@ fn what_an_immediate_order_left_is_tried_again_over_what_is_left() {
     check(IOC, OrderState::Filled, 10, 0, "over");
     check(IOC, OrderState::Rejected, 0, 0, "over");
     check(IOC, OrderState::Blocked, 0, 0, "over");
-    check(WorkingPolicy::IocLimit { collar: Bps(10), tries: 1 }, OrderState::Canceled, 4, 0, "over");
+    check(
+        WorkingPolicy::IocLimit {
+            collar: Bps(10),
+            tries: 1,
+        },
+        OrderState::Canceled,
+        4,
+        0,
+        "over",
+    );
     check(IOC, OrderState::Canceled, 12, 0, "over");
 }
 
 #[test]
 fn a_resting_order_whose_time_is_over_is_left_moved_or_crossed() {
     check(post_only(Then::Reprice), OrderState::Acked, 0, 999, "wait");
-    check(post_only(Then::Reprice), OrderState::PartiallyFilled, 3, 1000, "move 7 at 99.9");
-    check(post_only(Then::Reprice), OrderState::CancelRequested, 3, 5000, "wait");
+    check(
+        post_only(Then::Reprice),
+        OrderState::PartiallyFilled,
+        3,
+        1000,
+        "move 7 at 99.9",
+    );
+    check(
+        post_only(Then::Reprice),
+        OrderState::CancelRequested,
+        3,
+        5000,
+        "wait",
+    );
     check(post_only(Then::Cross), OrderState::Acked, 0, 1000, "wait");
-    check(post_only(Then::Cross), OrderState::Canceled, 3, 1000, "ioc 7 at 100.2");
-    check(post_only(Then::Reprice), OrderState::Canceled, 3, 1000, "post_only 7 at 99.9");
+    check(
+        post_only(Then::Cross),
+        OrderState::Canceled,
+        3,
+        1000,
+        "ioc 7 at 100.2",
+    );
+    check(
+        post_only(Then::Reprice),
+        OrderState::Canceled,
+        3,
+        1000,
+        "post_only 7 at 99.9",
+    );
 }
 
 /// The next try of a work whose first order was cancelled with `held` of 10 held.
@@ -96,14 +169,37 @@ fn next_try(work: &Work, held: i64, quote: &Quote, now: i64) -> Next {
     let mut orders = OrdersView::default();
     let id = work.current.clone();
     let (state, filled) = (OrderState::Canceled, Qty(d(held)));
-    orders.latest.insert(key.clone(), Latest { id, state, filled, settled: true, given_up: false });
-    orders.holdings.insert(key, Holding { qty: Qty(d(held)), ..Holding::default() });
-    let ids = Ids { env: 's', uid: "1".into(), install_epoch: "e".into() };
+    orders.latest.insert(
+        key.clone(),
+        Latest {
+            id,
+            state,
+            filled,
+            settled: true,
+            given_up: false,
+        },
+    );
+    orders.holdings.insert(
+        key,
+        Holding {
+            qty: Qty(d(held)),
+            ..Holding::default()
+        },
+    );
+    let ids = Ids {
+        env: 's',
+        uid: "1".into(),
+        install_epoch: "e".into(),
+    };
     work.next(&orders, &swap(), Some(quote), Ms(now), &ids)
 }
 
 fn with_stop(mut work: Work, trigger: &str) -> Work {
-    work.first.stop = Some(StopSpec { algo_id: "st1".into(), trigger: trigger.parse().unwrap(), attached: true });
+    work.first.stop = Some(StopSpec {
+        algo_id: "st1".into(),
+        trigger: trigger.parse().unwrap(),
+        attached: true,
+    });
     work.first.reduce_only = true;
     work
 }
@@ -111,17 +207,34 @@ fn with_stop(mut work: Work, trigger: &str) -> Work {
 #[test]
 fn a_further_try_is_a_new_intent_with_a_stop_of_its_own_judged_at_the_price_of_now() {
     let work = with_stop(work(post_only(Then::Reprice)), "95");
-    let now = Quote { bid: Price(d(199)), ask: Price(d(201)), ..quote() };
-    let Next::Try(again) = next_try(&work, 4, &now, 7000) else { panic!("a try") };
+    let now = Quote {
+        bid: Price(d(199)),
+        ask: Price(d(201)),
+        ..quote()
+    };
+    let Next::Try(again) = next_try(&work, 4, &now, 7000) else {
+        panic!("a try")
+    };
     let stop = again.stop.clone().expect("the decision's stop");
     assert_eq!((stop.trigger, stop.attached), ("95".parse().unwrap(), true));
     assert_ne!(stop.algo_id, "st1".into(), "never a name again");
     assert_ne!(stop.algo_id, again.cl_ord_id);
     assert_eq!((again.attempt, again.reduce_only), (1, false));
-    assert_eq!((again.reference, again.decided_at), (Price(d(200)), Ms(7000)), "the mid and the moment of now");
-    assert_eq!(again.ttl, Some(Ms(3000)), "three times to live: it follows the touch");
+    assert_eq!(
+        (again.reference, again.decided_at),
+        (Price(d(200)), Ms(7000)),
+        "the mid and the moment of now"
+    );
+    assert_eq!(
+        again.ttl,
+        Some(Ms(3000)),
+        "three times to live: it follows the touch"
+    );
     // Where it was to be stopped nobody buys any more.
-    assert_eq!(next_try(&with_stop(work.clone(), "99.95"), 4, &quote(), 0), Next::Over);
+    assert_eq!(
+        next_try(&with_stop(work.clone(), "99.95"), 4, &quote(), 0),
+        Next::Over
+    );
 }
 
 #[test]
@@ -145,22 +258,49 @@ fn a_move_leaves_the_stop_that_hangs_on_the_order_alone() {
     };
     let mut orders = OrdersView::default();
     let id = work.current.clone();
-    let latest = Latest { id, state: OrderState::Acked, filled: Qty::ZERO, settled: false, given_up: false };
+    let latest = Latest {
+        id,
+        state: OrderState::Acked,
+        filled: Qty::ZERO,
+        settled: false,
+        given_up: false,
+    };
     orders.latest.insert(key, latest);
     orders.open.insert(open.id.clone(), open);
-    let ids = Ids { env: 's', uid: "1".into(), install_epoch: "e".into() };
+    let ids = Ids {
+        env: 's',
+        uid: "1".into(),
+        install_epoch: "e".into(),
+    };
     let next = |work: &Work| work.next(&orders, &swap(), Some(&quote()), Ms(1000), &ids);
-    let Next::Try(moved) = next(&work) else { panic!("a move") };
-    assert_eq!((moved.stop.clone(), moved.moves.clone()), (None, Some(work.current.clone())));
-    assert_eq!(next(&with_stop(work.clone(), "99.9")), Next::Wait, "not to where it would be stopped");
+    let Next::Try(moved) = next(&work) else {
+        panic!("a move")
+    };
+    assert_eq!(
+        (moved.stop.clone(), moved.moves.clone()),
+        (None, Some(work.current.clone()))
+    );
+    assert_eq!(
+        next(&with_stop(work.clone(), "99.9")),
+        Next::Wait,
+        "not to where it would be stopped"
+    );
     // Out of tries it stays where it is.
-    let tired = Work { tries: 3, ..work.clone() };
+    let tired = Work {
+        tries: 3,
+        ..work.clone()
+    };
     assert_eq!(next(&tired), Next::Wait);
     // What was handed on is remembered: a move keeps the order, another try has its own.
     let mut going = work.clone();
     going.handed_on(&moved, Ms(1000));
-    assert_eq!((going.tries, going.since, going.current.clone()), (2, Ms(1000), work.current.clone()));
-    let Next::Try(again) = next_try(&work, 4, &quote(), 0) else { panic!("a try") };
+    assert_eq!(
+        (going.tries, going.since, going.current.clone()),
+        (2, Ms(1000), work.current.clone())
+    );
+    let Next::Try(again) = next_try(&work, 4, &quote(), 0) else {
+        panic!("a try")
+    };
     going.handed_on(&again, Ms(2000));
     assert_eq!((going.tries, going.since), (3, Ms(2000)));
     assert_eq!(going.current, OrderId::from(&again.cl_ord_id));
@@ -170,7 +310,9 @@ fn a_move_leaves_the_stop_that_hangs_on_the_order_alone() {
 fn the_smallest_order_is_worth_a_try_and_less_is_not() {
     let mut work = work(IOC);
     work.target = Qty("10.1".parse().unwrap());
-    assert!(matches!(next_try(&work, 10, &quote(), 0), Next::Try(again) if again.qty == swap().min_size));
+    assert!(
+        matches!(next_try(&work, 10, &quote(), 0), Next::Try(again) if again.qty == swap().min_size)
+    );
     work.target = Qty("10.09".parse().unwrap());
     assert_eq!(next_try(&work, 10, &quote(), 0), Next::Over);
 }

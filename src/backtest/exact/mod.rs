@@ -1,4 +1,5 @@
-//! The exact engine: the daemon's own allocator and gate, in decimals, for any number of contenders on one account.
+//! The exact engine: the daemon's own allocator and gate, in decimals, for any number of contenders
+//! on one account.
 
 pub(super) mod views;
 
@@ -20,8 +21,9 @@ use crate::domain::record::{Breach, Proposal};
 use crate::domain::tally::Counted;
 use crate::domain::view::{Guard, OpenOrder};
 use crate::domain::{
-    AccountView, Candle, ContenderId, EquityBook, InstId, MarketView, Ms, OrdType, OrderId, OrderIntent, OrderState,
-    OrdersView, Price, Purpose, Qty, Readiness, Rule, RunId, Scope, Side, Standing, Usd, WorkingPolicy,
+    AccountView, Candle, ContenderId, EquityBook, InstId, MarketView, Ms, OrdType, OrderId,
+    OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Readiness, Rule, RunId, Scope, Side,
+    Standing, Usd, WorkingPolicy,
 };
 use crate::fills::{Kind, Number, Terms, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
@@ -43,11 +45,18 @@ pub struct Advice {
 
 /// The run that what is decided at an instant belongs to.
 pub fn run_at(now: Ms) -> RunId {
-    RunId(uuid::Uuid::from_u128(u128::from(now.0.unsigned_abs()) << 64))
+    RunId(uuid::Uuid::from_u128(
+        u128::from(now.0.unsigned_abs()) << 64,
+    ))
 }
 
-/// Runs players on their markets, on one account. With the outcome every wish and what became of it.
-pub fn run(markets: &[Market], players: &[Player], rules: &Rules) -> (Outcome<Decimal>, Vec<Decided>) {
+/// Runs players on their markets, on one account. With the outcome every wish and what became of
+/// it.
+pub fn run(
+    markets: &[Market],
+    players: &[Player],
+    rules: &Rules,
+) -> (Outcome<Decimal>, Vec<Decided>) {
     run_advised(markets, players, rules, None)
 }
 
@@ -58,12 +67,25 @@ pub fn run_advised<'a>(
     rules: &'a Rules,
     advisor: Option<&'a mut (dyn Advisor + 'a)>,
 ) -> (Outcome<Decimal>, Vec<Decided>) {
-    let spans: BTreeSet<Ms> = markets.iter().map(|market| market.columns.bar.span()).collect();
-    assert!(spans.len() <= 1, "all markets have bars of one size: an instant is one close");
-    let bars = markets.iter().map(|market| market.columns.len()).max().unwrap_or_default();
+    let spans: BTreeSet<Ms> = markets
+        .iter()
+        .map(|market| market.columns.bar.span())
+        .collect();
+    assert!(
+        spans.len() <= 1,
+        "all markets have bars of one size: an instant is one close"
+    );
+    let bars = markets
+        .iter()
+        .map(|market| market.columns.len())
+        .max()
+        .unwrap_or_default();
     let mut run = Run::new(markets, players, rules, bars);
     run.advisor = advisor;
-    let instants: BTreeSet<i64> = markets.iter().flat_map(|market| market.columns.ts.iter().copied()).collect();
+    let instants: BTreeSet<i64> = markets
+        .iter()
+        .flat_map(|market| market.columns.ts.iter().copied())
+        .collect();
     for ts in instants {
         run.bar(ts);
     }
@@ -77,7 +99,8 @@ struct Seat {
     contender: ContenderId,
     strategy: Box<dyn Strategy>,
     lane: Lane,
-    /// What was ordered last, as the views show it while it works, and again while its stop is filled.
+    /// What was ordered last, as the views show it while it works, and again while its stop is
+    /// filled.
     shown: Option<OpenOrder>,
     decided: i64,
     stop_decided: i64,
@@ -123,10 +146,17 @@ impl<'a> Run<'a> {
             stop_decided: 0,
             heard: i64::MIN,
         };
-        let seats = players.iter().enumerate().flat_map(|(p, player)| player.markets.iter().map(move |m| (p, *m)));
+        let seats = players
+            .iter()
+            .enumerate()
+            .flat_map(|(p, player)| player.markets.iter().map(move |m| (p, *m)));
         let sleeve = |player: &Player| Sleeve {
             weight: player.weight,
-            instruments: player.markets.iter().map(|m| markets[*m].instrument.id.clone()).collect(),
+            instruments: player
+                .markets
+                .iter()
+                .map(|m| markets[*m].instrument.id.clone())
+                .collect(),
             execution: player.execution,
         };
         let retired = Sleeve {
@@ -140,11 +170,24 @@ impl<'a> Run<'a> {
             players,
             rules,
             seats: seats.map(|(p, m)| seat(p, m)).collect(),
-            sleeves: players.iter().map(|player| (player.id.clone(), sleeve(player))).collect(),
+            sleeves: players
+                .iter()
+                .map(|player| (player.id.clone(), sleeve(player)))
+                .collect(),
             retired,
-            ids: Ids { env: 'b', uid: "backtest".into(), install_epoch: "0".into() },
-            terms: markets.iter().map(|m| Terms::of(&m.costs, m.costs.tier(Decimal::ZERO), &m.instrument)).collect(),
-            volume: markets.iter().map(|m| super::kernel::Volume::new(&m.costs)).collect(),
+            ids: Ids {
+                env: 'b',
+                uid: "backtest".into(),
+                install_epoch: "0".into(),
+            },
+            terms: markets
+                .iter()
+                .map(|m| Terms::of(&m.costs, m.costs.tier(Decimal::ZERO), &m.instrument))
+                .collect(),
+            volume: markets
+                .iter()
+                .map(|m| super::kernel::Volume::new(&m.costs))
+                .collect(),
             next: vec![0; markets.len()],
             last: vec![None; markets.len()],
             funded: markets.iter().map(|m| Ms(m.columns.ts[0])).collect(),
@@ -159,7 +202,11 @@ impl<'a> Run<'a> {
     }
 
     fn end(mut self) -> (Outcome<Decimal>, Vec<Decided>) {
-        self.outcome.held = self.seats.iter().map(|seat| ((seat.player, seat.market), seat.lane.held)).collect();
+        self.outcome.held = self
+            .seats
+            .iter()
+            .map(|seat| ((seat.player, seat.market), seat.lane.held))
+            .collect();
         (self.outcome, self.decisions)
     }
 
@@ -169,7 +216,12 @@ impl<'a> Run<'a> {
             .filter(|m| self.markets[*m].columns.ts.get(self.next[*m]) == Some(&ts))
             .map(|m| (m, self.next[m]))
             .collect();
-        let span = self.markets.iter().map(|m| m.columns.bar.span()).min().unwrap_or(Ms::ZERO);
+        let span = self
+            .markets
+            .iter()
+            .map(|m| m.columns.bar.span())
+            .min()
+            .unwrap_or(Ms::ZERO);
         let now = Ms(ts).plus(span);
         for (market, index) in &current {
             self.pass(*market, *index, now);
@@ -196,17 +248,30 @@ impl<'a> Run<'a> {
     fn pass(&mut self, market: usize, index: usize, now: Ms) {
         let of = &self.markets[market];
         let bar = of.steps(index);
-        if let Some(tier) = self.volume[market].as_mut().and_then(|volume| volume.roll(now, &of.costs)) {
+        if let Some(tier) = self.volume[market]
+            .as_mut()
+            .and_then(|volume| volume.roll(now, &of.costs))
+        {
             self.terms[market] = Terms::of(&of.costs, tier, &of.instrument);
         }
-        let mut left = if bar.volume == 0 { 0 } else { room(&bar, &self.terms[market]) };
+        let mut left = if bar.volume == 0 {
+            0
+        } else {
+            room(&bar, &self.terms[market])
+        };
         let mut done = Vec::new();
         for seat in 0..self.seats.len() {
             if self.seats[seat].market != market {
                 continue;
             }
             let purse = (!of.is_swap()).then_some(self.outcome.cash);
-            self.seats[seat].lane.pass((index, &bar), &mut left, purse, &self.terms[market], &mut done);
+            self.seats[seat].lane.pass(
+                (index, &bar),
+                &mut left,
+                purse,
+                &self.terms[market],
+                &mut done,
+            );
             for done in done.drain(..) {
                 self.book(seat, index, now, done);
             }
@@ -218,16 +283,31 @@ impl<'a> Run<'a> {
         let seat = &mut self.seats[seat];
         let market = &self.markets[seat.market];
         let (inst, fill) = (&market.instrument, &done.fill);
-        self.outcome.cash -= if done.side == Side::Buy { fill.value } else { -fill.value };
+        self.outcome.cash -= if done.side == Side::Buy {
+            fill.value
+        } else {
+            -fill.value
+        };
         self.outcome.cash -= fill.fee;
         if done.cause == super::lane::Cause::Order {
             seat.stop_decided = seat.decided;
             if let Some(shown) = seat.shown.as_ref().filter(|shown| shown.opening) {
-                let guard = Guard { entry: shown.id.clone(), run_id: shown.run_id, side: shown.side, trigger: None };
-                self.orders.guards.insert((seat.contender.clone(), inst.id.clone()), guard);
+                let guard = Guard {
+                    entry: shown.id.clone(),
+                    run_id: shown.run_id,
+                    side: shown.side,
+                    trigger: None,
+                };
+                self.orders
+                    .guards
+                    .insert((seat.contender.clone(), inst.id.clone()), guard);
             }
         }
-        let decided = if done.cause == super::lane::Cause::Order { seat.decided } else { seat.stop_decided };
+        let decided = if done.cause == super::lane::Cause::Order {
+            seat.decided
+        } else {
+            seat.stop_decided
+        };
         let key = (seat.contender.clone(), inst.id.clone());
         let holding = self.orders.holdings.entry(key).or_default();
         let before = holding.clone();
@@ -235,7 +315,13 @@ impl<'a> Run<'a> {
         holding.shift(inst, qty, Price(inst.tick.0 * Decimal::from(fill.ticks)));
         holding.fees -= fill.fee;
         let held = (holding.qty.0 / inst.lot.0).to_i64().unwrap_or_default();
-        let size = |h: &Holding| if h.qty.abs() < inst.min_size { Decimal::ZERO } else { h.qty.0 };
+        let size = |h: &Holding| {
+            if h.qty.abs() < inst.min_size {
+                Decimal::ZERO
+            } else {
+                h.qty.0
+            }
+        };
         let worth = |h: &Holding| h.realised + h.fees;
         self.orders.tally.count(&Counted {
             contender: &seat.contender,
@@ -281,7 +367,11 @@ impl<'a> Run<'a> {
             (Some(order), _) => shown.leaves = Qty(inst.lot.0 * Decimal::from(order.lots)),
             // A way out goes on over bars.
             (None, true) => {
-                let out = if seat.lane.held > 0 { Side::Sell } else { Side::Buy };
+                let out = if seat.lane.held > 0 {
+                    Side::Sell
+                } else {
+                    Side::Buy
+                };
                 (shown.side, shown.opening) = (out, false);
                 shown.leaves = Qty(inst.lot.0 * Decimal::from(seat.lane.held.abs()));
             }
@@ -296,9 +386,17 @@ impl<'a> Run<'a> {
     fn check_margin(&mut self, current: &[(usize, usize)], now: Ms) {
         // Positions of markets without a bar now stand at their last close.
         let (mut cash, mut exposed) = (self.outcome.cash, Vec::new());
-        for (at, seat) in self.seats.iter().enumerate().filter(|(_, seat)| seat.lane.held != 0) {
+        for (at, seat) in self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(_, seat)| seat.lane.held != 0)
+        {
             let market = &self.markets[seat.market];
-            let index = current.iter().find(|(m, _)| *m == seat.market).map(|(_, index)| *index);
+            let index = current
+                .iter()
+                .find(|(m, _)| *m == seat.market)
+                .map(|(_, index)| *index);
             match index.filter(|_| market.is_swap()) {
                 Some(index) => exposed.push((
                     at,
@@ -313,13 +411,18 @@ impl<'a> Run<'a> {
                 None => cash += self.value(seat),
             }
         }
-        let positions: Vec<Exposed<Decimal>> = exposed.iter().map(|(_, _, exposed)| *exposed).collect();
-        let Some(way) = liquidated_at(cash, &positions) else { return };
+        let positions: Vec<Exposed<Decimal>> =
+            exposed.iter().map(|(_, _, exposed)| *exposed).collect();
+        let Some(way) = liquidated_at(cash, &positions) else {
+            return;
+        };
         let mut done = Vec::new();
         for (at, index, exposed) in exposed {
             let market = self.seats[at].market;
             let fee = self.terms[market].taker + self.markets[market].costs.liquidation_fee;
-            self.seats[at].lane.liquidate(liquidation(&exposed, way, fee), &mut done);
+            self.seats[at]
+                .lane
+                .liquidate(liquidation(&exposed, way, fee), &mut done);
             for done in done.drain(..) {
                 self.book(at, index, now, done);
             }
@@ -332,9 +435,19 @@ impl<'a> Run<'a> {
         let of = &self.markets[market];
         let due = of.funding.due(self.funded[market], now);
         self.funded[market] = now;
-        let held: i64 = self.seats.iter().filter(|s| s.market == market).map(|s| s.lane.held).sum();
-        let (Some(rate), true, true) = (due, held != 0, of.is_swap()) else { return };
-        let paid = Decimal::from(held) * Decimal::from(of.steps(index).close) * self.terms[market].unit * rate;
+        let held: i64 = self
+            .seats
+            .iter()
+            .filter(|s| s.market == market)
+            .map(|s| s.lane.held)
+            .sum();
+        let (Some(rate), true, true) = (due, held != 0, of.is_swap()) else {
+            return;
+        };
+        let paid = Decimal::from(held)
+            * Decimal::from(of.steps(index).close)
+            * self.terms[market].unit
+            * rate;
         self.outcome.cash -= paid;
         self.outcome.funding += paid;
         *self.funding.entry(of.instrument.id.clone()).or_default() -= paid;
@@ -348,10 +461,13 @@ impl<'a> Run<'a> {
 
     /// Equity, and positions without sign.
     fn worth(&self) -> (Decimal, Decimal) {
-        self.seats.iter().fold((self.outcome.cash, Decimal::ZERO), |(equity, exposure), seat| {
-            let value = self.value(seat);
-            (equity + value, exposure + value.abs())
-        })
+        self.seats.iter().fold(
+            (self.outcome.cash, Decimal::ZERO),
+            |(equity, exposure), seat| {
+                let value = self.value(seat);
+                (equity + value, exposure + value.abs())
+            },
+        )
     }
 
     /// As the gate looks: what is over ends, equity is counted, the account's own rules are judged.
@@ -363,8 +479,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn lead_to(&mut self, rule: Rule, scope: Scope, breach: &crate::domain::record::Breach, now: Ms) {
-        let Some(restriction) = consequence(rule, scope, breach, &self.rules.limits, now) else { return };
+    fn lead_to(
+        &mut self,
+        rule: Rule,
+        scope: Scope,
+        breach: &crate::domain::record::Breach,
+        now: Ms,
+    ) {
+        let Some(restriction) = consequence(rule, scope, breach, &self.rules.limits, now) else {
+            return;
+        };
         let halt = Halt {
             at: now,
             rule: rule.as_str().to_owned(),
@@ -391,7 +515,10 @@ impl<'a> Run<'a> {
             }
             let id = self.outcome.orders;
             self.outcome.orders += 1;
-            seat.lane.close(id, self.next[seat.market] + market.costs.latency_bars as usize);
+            seat.lane.close(
+                id,
+                self.next[seat.market] + market.costs.latency_bars as usize,
+            );
             seat.decided = now.0;
             if let Some(shown) = &mut seat.shown {
                 self.orders.open.remove(&shown.id);
@@ -404,16 +531,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Every strategy whose bar has closed is asked on one snapshot; what is wanted goes through allocator and gate.
+    /// Every strategy whose bar has closed is asked on one snapshot; what is wanted goes through
+    /// allocator and gate.
     fn decide(&mut self, current: &[(usize, usize)], now: Ms, account: AccountView) {
         let mut proposals = Vec::new();
         for seat in &mut self.seats {
-            let Some((_, index)) = current.iter().find(|(market, _)| *market == seat.market) else { continue };
+            let Some((_, index)) = current.iter().find(|(market, _)| *market == seat.market) else {
+                continue;
+            };
             let market = &self.markets[seat.market];
             seat.strategy.on_bar(&Ohlcv::at(&market.columns, *index));
             seat.heard = market.columns.ts[*index];
             let tick = crate::strategy::feature(market.instrument.tick.0);
-            let Some(Signal { target, stop_distance, reason }) = seat.strategy.signal(tick) else { continue };
+            let Some(Signal {
+                target,
+                stop_distance,
+                reason,
+            }) = seat.strategy.signal(tick)
+            else {
+                continue;
+            };
             let close = candle(market, *index).close;
             proposals.push(Proposal {
                 contender: seat.contender.clone(),
@@ -429,7 +566,9 @@ impl<'a> Run<'a> {
             proposals.extend(advice.proposals);
             for (contender, inst, stop) in advice.stops {
                 let markets = self.markets;
-                let at = |seat: &&mut Seat| seat.contender == contender && markets[seat.market].instrument.id == inst;
+                let at = |seat: &&mut Seat| {
+                    seat.contender == contender && markets[seat.market].instrument.id == inst
+                };
                 if let Some(seat) = self.seats.iter_mut().find(at) {
                     let ticks = (stop.0 / markets[seat.market].instrument.tick.0).to_i64();
                     seat.lane.tighten(ticks.unwrap_or_default());
@@ -458,12 +597,20 @@ impl<'a> Run<'a> {
         let mut intents = plan.intents.into_iter().peekable();
         for (row, proposal) in plan.allocations.into_iter().zip(&proposals) {
             let mut order = Err(row.reason);
-            if let Some(intent) = intents.next_if(|intent| row.cl_ord_id.as_ref() == Some(&intent.cl_ord_id)) {
+            if let Some(intent) =
+                intents.next_if(|intent| row.cl_ord_id.as_ref() == Some(&intent.cl_ord_id))
+            {
                 order = self.judge(Arc::new(intent), &market, &account, now);
             }
             let target = proposal.target.map_or(0, |target| target.0);
             let (contender, inst) = (proposal.contender.clone(), proposal.inst.clone());
-            self.decisions.push(Decided { at: now, contender, inst, target, order });
+            self.decisions.push(Decided {
+                at: now,
+                contender,
+                inst,
+                target,
+                order,
+            });
         }
     }
 
@@ -475,7 +622,8 @@ impl<'a> Run<'a> {
         now: Ms,
     ) -> Result<(Side, String), String> {
         let Some(at) = self.seats.iter().position(|seat| {
-            seat.contender == intent.contender && self.markets[seat.market].instrument.id == intent.inst
+            seat.contender == intent.contender
+                && self.markets[seat.market].instrument.id == intent.inst
         }) else {
             unreachable!("an intent is of a seat");
         };
@@ -502,7 +650,11 @@ impl<'a> Run<'a> {
             }
             Err(refused) => {
                 self.blocked(&refused.intent, &refused.breaches, now);
-                let codes: Vec<&str> = refused.breaches.iter().map(|breach| breach.code.as_str()).collect();
+                let codes: Vec<&str> = refused
+                    .breaches
+                    .iter()
+                    .map(|breach| breach.code.as_str())
+                    .collect();
                 Err(codes.join(" "))
             }
         }

@@ -1,4 +1,5 @@
-//! What the stages see of a backtest: the account as a complete read, the market, the frozen snapshot.
+//! What the stages see of a backtest: the account as a complete read, the market, the frozen
+//! snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use super::{Market, Run};
 use crate::decision::{InstSnapshot, Snapshot};
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, Balance, Candle, InstId, InstKind, MarketView, Ms, Position, Price, Qty, Quote, Rule, Series, Usd,
+    AccountView, Balance, Candle, InstId, InstKind, MarketView, Ms, Position, Price, Qty, Quote,
+    Rule, Series, Usd,
 };
 
 impl Run<'_> {
@@ -17,7 +19,12 @@ impl Run<'_> {
     pub(super) fn account(&self, now: Ms, equity: Decimal, exposure: Decimal) -> AccountView {
         let leverage = self.rules.limits.value(Rule::Leverage);
         let funding = self.funding.clone();
-        let mut view = AccountView { as_of: now, equity: Usd(equity), funding, ..AccountView::default() };
+        let mut view = AccountView {
+            as_of: now,
+            equity: Usd(equity),
+            funding,
+            ..AccountView::default()
+        };
         let (mut coins, mut margined) = (Decimal::ZERO, Decimal::ZERO);
         for seat in self.seats.iter().filter(|seat| seat.lane.held != 0) {
             let market = &self.markets[seat.market];
@@ -26,23 +33,31 @@ impl Run<'_> {
             match inst.kind {
                 InstKind::Swap => {
                     margined += value.abs();
-                    let position = view.positions.entry(inst.id.clone()).or_insert_with(|| Position {
-                        inst: inst.id.clone(),
-                        qty: Qty::ZERO,
-                        average: None,
-                        mark: self.last[seat.market].map(|candle| candle.close),
-                        unrealised: Decimal::ZERO,
-                        notional: None,
-                        liquidation: None,
-                        leverage: None,
-                        at: now,
-                    });
+                    let position =
+                        view.positions
+                            .entry(inst.id.clone())
+                            .or_insert_with(|| Position {
+                                inst: inst.id.clone(),
+                                qty: Qty::ZERO,
+                                average: None,
+                                mark: self.last[seat.market].map(|candle| candle.close),
+                                unrealised: Decimal::ZERO,
+                                notional: None,
+                                liquidation: None,
+                                leverage: None,
+                                at: now,
+                            });
                     position.qty = Qty(position.qty.0 + qty);
-                    position.notional = Some(Usd(position.notional.map_or(Decimal::ZERO, |n| n.0) + value.abs()));
+                    position.notional = Some(Usd(
+                        position.notional.map_or(Decimal::ZERO, |n| n.0) + value.abs()
+                    ));
                 }
                 InstKind::Spot => {
                     coins += value;
-                    let coin = view.balances.entry(inst.base.clone()).or_insert_with(|| balance(&inst.base));
+                    let coin = view
+                        .balances
+                        .entry(inst.base.clone())
+                        .or_insert_with(|| balance(&inst.base));
                     coin.cash += qty;
                     coin.equity += qty;
                     coin.available += qty;
@@ -51,11 +66,26 @@ impl Run<'_> {
             }
         }
         debug_assert!(coins + margined <= exposure, "positions are counted once");
-        let free = equity - coins - if leverage.is_zero() { margined } else { margined / leverage };
+        let free = equity
+            - coins
+            - if leverage.is_zero() {
+                margined
+            } else {
+                margined / leverage
+            };
         view.available = Usd(free);
-        let quote = self.markets.first().map_or("USDT", |market| market.instrument.quote.as_str());
+        let quote = self
+            .markets
+            .first()
+            .map_or("USDT", |market| market.instrument.quote.as_str());
         let cash = equity - coins;
-        let dollars = Balance { cash, equity: cash, available: free, equity_usd: Usd(cash), ..balance(quote) };
+        let dollars = Balance {
+            cash,
+            equity: cash,
+            available: free,
+            equity_usd: Usd(cash),
+            ..balance(quote)
+        };
         view.balances.insert(quote.to_owned(), dollars);
         view
     }
@@ -84,7 +114,11 @@ impl Run<'_> {
             };
             insts.insert(inst.id.clone(), shown);
         }
-        MarketView { insts, live: true, ..MarketView::default() }
+        MarketView {
+            insts,
+            live: true,
+            ..MarketView::default()
+        }
     }
 
     pub(super) fn snapshot(&self, now: Ms, market: &MarketView, account: &AccountView) -> Snapshot {
@@ -95,8 +129,18 @@ impl Run<'_> {
             longer: BTreeMap::new(),
             quote: shown.quote,
         };
-        let insts = market.insts.iter().map(|(id, market)| (id.clone(), shown(market))).collect();
-        Snapshot::freeze(now, (bar, Ms(now.0 - bar.span().0)), insts, account, &self.orders.holdings)
+        let insts = market
+            .insts
+            .iter()
+            .map(|(id, market)| (id.clone(), shown(market)))
+            .collect();
+        Snapshot::freeze(
+            now,
+            (bar, Ms(now.0 - bar.span().0)),
+            insts,
+            account,
+            &self.orders.holdings,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! The rules of `risk/rules.rs` for one sleeve in one instrument, in floats. A rule without an arm does not compile.
+//! The rules of `risk/rules.rs` for one sleeve in one instrument, in floats. A rule without an arm
+//! does not compile.
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,8 @@ const OTHERS: [&str; 4] = ["size_step", "size_max", "trading_halted", "reduce_on
 /// After the rules' own bits.
 const FIRST_OTHER: usize = Rule::ALL.len();
 
-/// Bits of the rules that an order breaks, each rule's own lines one after the other: a loop would jump to them by a table.
+/// Bits of the rules that an order breaks, each rule's own lines one after the other: a loop would
+/// jump to them by a table.
 macro_rules! broken {
     ($gate:expr, $told:expr, $($index:literal)*) => {{
         const { assert!([$($index),*].len() == Rule::ALL.len(), "every rule is asked") };
@@ -99,7 +101,11 @@ impl Gate {
         let inst = &market.instrument;
         let limit = |rule: &Rule| {
             let value = f64::of(rules.limits.value(*rule));
-            if rule.spec().unit == crate::domain::rule::Unit::Percent { value / 100.0 } else { value }
+            if rule.spec().unit == crate::domain::rule::Unit::Percent {
+                value / 100.0
+            } else {
+                value
+            }
         };
         let lots = |size: rust_decimal::Decimal| Number::floor(size / inst.lot.0);
         let mut limits = [0.0; Rule::ALL.len()];
@@ -118,8 +124,16 @@ impl Gate {
             unit: f64::of(inst.tick.0 * inst.lot.0 * inst.contract_value),
             lot: f64::of(inst.lot.0),
             least: Number::ceil(inst.min_size.0 / inst.lot.0).max(1),
-            most_limit: lots(inst.max_limit_size.0.min(rust_decimal::Decimal::from(i64::MAX))),
-            most_market: lots(inst.max_market_size.0.min(rust_decimal::Decimal::from(i64::MAX))),
+            most_limit: lots(
+                inst.max_limit_size
+                    .0
+                    .min(rust_decimal::Decimal::from(i64::MAX)),
+            ),
+            most_market: lots(
+                inst.max_market_size
+                    .0
+                    .min(rust_decimal::Decimal::from(i64::MAX)),
+            ),
             most_worth: f64::of(inst.max_market_size.0),
             swap: market.is_swap(),
             start: cash,
@@ -161,7 +175,8 @@ impl Gate {
         let daily = self.nav < self.open * (1.0 - self.limit(Rule::DailyLoss));
         let deep = self.nav < self.peak * (1.0 - self.limit(Rule::Drawdown));
         if daily || deep {
-            let codes = if daily { bit(Rule::DailyLoss) } else { 0 } | if deep { bit(Rule::Drawdown) } else { 0 };
+            let codes = if daily { bit(Rule::DailyLoss) } else { 0 }
+                | if deep { bit(Rule::Drawdown) } else { 0 };
             return self.consequences(now, codes);
         }
         Vec::new()
@@ -181,7 +196,11 @@ impl Gate {
     /// What breaches lead to besides the refusal, as far as it is new.
     #[inline]
     pub(super) fn consequences(&mut self, now: Ms, codes: u64) -> Vec<Halt> {
-        if codes & self.armed == 0 { Vec::new() } else { self.restrict(now, codes) }
+        if codes & self.armed == 0 {
+            Vec::new()
+        } else {
+            self.restrict(now, codes)
+        }
     }
 
     #[cold]
@@ -197,28 +216,58 @@ impl Gate {
             self.any_restricted = true;
             let state = state_of(action).as_str().to_owned();
             let flatten = action == Action::Flatten;
-            halts.push(Halt { at: now, rule: rule.as_str().to_owned(), state, until, flatten });
+            halts.push(Halt {
+                at: now,
+                rule: rule.as_str().to_owned(),
+                state,
+                until,
+                flatten,
+            });
         }
         self.armed = armed(&self.actions, &self.restricted);
         halts
     }
 
     fn strictest(&self) -> TradingState {
-        let states = self.restricted.iter().zip(&self.actions).filter(|(restricted, _)| restricted.is_some());
-        states.map(|(_, (action, _))| state_of(*action)).max().unwrap_or_default()
+        let states = self
+            .restricted
+            .iter()
+            .zip(&self.actions)
+            .filter(|(restricted, _)| restricted.is_some());
+        states
+            .map(|(_, (action, _))| state_of(*action))
+            .max()
+            .unwrap_or_default()
     }
 
-    /// Judges an order, and makes it smaller where it may only reduce or where only its closing part may leave.
-    pub(super) fn judge(&mut self, now: Ms, order: &mut Order, lane: &Lane, equity: f64, close: f64) -> Judged {
+    /// Judges an order, and makes it smaller where it may only reduce or where only its closing
+    /// part may leave.
+    pub(super) fn judge(
+        &mut self,
+        now: Ms,
+        order: &mut Order,
+        lane: &Lane,
+        equity: f64,
+        close: f64,
+    ) -> Judged {
         let asked = *order;
         let codes = self.judge_whole(now, order, lane, equity, close);
         if codes == 0 {
             return Judged::Fine;
         }
-        let held = if order.side == Side::Sell { lane.held } else { -lane.held };
+        let held = if order.side == Side::Sell {
+            lane.held
+        } else {
+            -lane.held
+        };
         let lots = held.min(asked.lots);
         if asked.opening && lots >= self.least {
-            let mut exit = Order { lots, opening: false, stop: None, ..asked };
+            let mut exit = Order {
+                lots,
+                opening: false,
+                stop: None,
+                ..asked
+            };
             if self.judge_whole(now, &mut exit, lane, equity, close) == 0 {
                 *order = exit;
                 return Judged::Cut(codes);
@@ -228,18 +277,35 @@ impl Gate {
     }
 
     /// A bit for each code that the order breaks, once it is cut to what one may be.
-    fn judge_whole(&mut self, now: Ms, order: &mut Order, lane: &Lane, equity: f64, close: f64) -> u64 {
+    fn judge_whole(
+        &mut self,
+        now: Ms,
+        order: &mut Order,
+        lane: &Lane,
+        equity: f64,
+        close: f64,
+    ) -> u64 {
         let mut codes = 0;
         if self.any_restricted {
             match self.strictest() {
                 TradingState::Active => {}
                 TradingState::Halted => codes |= other(2),
                 TradingState::ReduceOnly => {
-                    let room = if order.side == Side::Sell { lane.held } else { -lane.held }.max(0);
+                    let room = if order.side == Side::Sell {
+                        lane.held
+                    } else {
+                        -lane.held
+                    }
+                    .max(0);
                     if room < self.least {
                         codes |= other(3);
                     } else {
-                        *order = Order { lots: order.lots.min(room), opening: false, stop: None, ..*order };
+                        *order = Order {
+                            lots: order.lots.min(room),
+                            opening: false,
+                            stop: None,
+                            ..*order
+                        };
                     }
                 }
             }
@@ -253,17 +319,34 @@ impl Gate {
             (Some(_), _) => self.most_limit,
             (None, true) => self.most_market,
             // In the quote currency; a quotient that is whole stays so.
-            (None, false) => (self.most_worth / (worst_price * self.unit) * (1.0 + 1e-12)).floor() as i64,
+            (None, false) => {
+                (self.most_worth / (worst_price * self.unit) * (1.0 + 1e-12)).floor() as i64
+            }
         };
         self.cut_to_one_order(order, worst_price, most);
-        let held = if order.side == Side::Sell { lane.held } else { -lane.held };
+        let held = if order.side == Side::Sell {
+            lane.held
+        } else {
+            -lane.held
+        };
         if order.opening && order.lots <= held && order.lots >= self.least {
-            *order = Order { opening: false, stop: None, ..*order };
+            *order = Order {
+                opening: false,
+                stop: None,
+                ..*order
+            };
         }
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };
-        let told = Told::new(now, order, (lane.held, equity, close), (limit, worst_price), self.unit);
-        codes |= broken!(self, &told, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+        let told = Told::new(
+            now,
+            order,
+            (lane.held, equity, close),
+            (limit, worst_price),
+            self.unit,
+        );
+        codes |=
+            broken!(self, &told, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
         codes
     }
 
@@ -278,7 +361,18 @@ impl Gate {
 
     #[inline(always)]
     fn is_broken(&self, rule: Rule, told: &Told<'_>) -> bool {
-        let &Told { now, order, equity, close, limit, after, grows, value, gross, .. } = told;
+        let &Told {
+            now,
+            order,
+            equity,
+            close,
+            limit,
+            after,
+            grows,
+            value,
+            gross,
+            ..
+        } = told;
         let bound = self.limit(rule);
         let opening = order.opening;
         match rule {
@@ -292,42 +386,78 @@ impl Gate {
                 grows && after as f64 * price * self.unit > bound
             }
             Rule::GrossExposure => grows && equity > 0.0 && gross > bound * equity,
-            Rule::NetExposure => grows && equity > 0.0 && after as f64 * close * self.unit > bound * equity,
+            Rule::NetExposure => {
+                grows && equity > 0.0 && after as f64 * close * self.unit > bound * equity
+            }
             Rule::Leverage => self.swap && grows && equity > 0.0 && gross > bound * equity,
             Rule::FreeBalance => self.is_too_dear(told, bound),
-            // The bid and the ask are a tick from the close, and what the venue marks by is the close.
+            // The bid and the ask are a tick from the close, and what the venue marks by is the
+            // close.
             Rule::PriceCollar | Rule::MarkCollar => {
                 let price = limit.unwrap_or(close);
-                let worse = if order.side == Side::Buy { price - close } else { close - price };
+                let worse = if order.side == Side::Buy {
+                    price - close
+                } else {
+                    close - price
+                };
                 let counts = rule == Rule::PriceCollar || opening;
                 counts && worse > bound * close
             }
-            // The price is the last close, quote and account are of now, and what is decided is judged at once.
+            // The price is the last close, quote and account are of now, and what is decided is
+            // judged at once.
             Rule::PriceJump | Rule::QuoteAge | Rule::AccountAge | Rule::DecisionAge => false,
             Rule::OrderRate => {
                 let minute = self.since(now, 60_000).count() + 1;
                 opening && minute as f64 > bound
             }
             Rule::OrdersPerDay => {
-                let today = if self.sent_day == self.day { self.sent_today } else { 0 };
+                let today = if self.sent_day == self.day {
+                    self.sent_today
+                } else {
+                    0
+                };
                 opening && (today + 1) as f64 > bound
             }
             Rule::Duplicate => {
                 let twin = |s: &Sent| s.side == order.side && s.lots == order.lots;
-                opening && self.sent.iter().rev().take_while(|s| ((now.0 - s.at) as f64) < bound).any(twin)
+                opening
+                    && self
+                        .sent
+                        .iter()
+                        .rev()
+                        .take_while(|s| ((now.0 - s.at) as f64) < bound)
+                        .any(twin)
             }
             Rule::Repeats => {
-                let again = self.since(now, 3_600_000).filter(|s| s.opening && s.side == order.side).count() + 1;
+                let again = self
+                    .since(now, 3_600_000)
+                    .filter(|s| s.opening && s.side == order.side)
+                    .count()
+                    + 1;
                 opening && again as f64 > bound
             }
             Rule::TradesPerDay => opening && f64::from(self.books.today(self.day).0 + 1) > bound,
-            Rule::Turnover => opening && equity > 0.0 && self.books.today(self.day).1 + value > bound * equity,
+            Rule::Turnover => {
+                opening && equity > 0.0 && self.books.today(self.day).1 + value > bound * equity
+            }
             Rule::LossStreak => {
                 let (day, streak) = self.books.streak;
                 opening && f64::from(if day == self.day { streak } else { 0 }) >= bound
             }
-            Rule::CooldownLoss => opening && self.books.last_loss.is_some_and(|at| ((now.0 - at) as f64) < bound),
-            Rule::CooldownTrade => opening && self.books.last_fill.is_some_and(|at| ((now.0 - at) as f64) < bound),
+            Rule::CooldownLoss => {
+                opening
+                    && self
+                        .books
+                        .last_loss
+                        .is_some_and(|at| ((now.0 - at) as f64) < bound)
+            }
+            Rule::CooldownTrade => {
+                opening
+                    && self
+                        .books
+                        .last_fill
+                        .is_some_and(|at| ((now.0 - at) as f64) < bound)
+            }
         }
     }
 
@@ -338,7 +468,8 @@ impl Gate {
         match (self.swap, told.order.side) {
             (true, _) if !told.order.opening => false,
             (true, _) => {
-                let margin = (told.after - told.before).max(0) as f64 * price * self.unit / leverage;
+                let margin =
+                    (told.after - told.before).max(0) as f64 * price * self.unit / leverage;
                 told.equity - held / leverage - margin < bound
             }
             (false, Side::Buy) => {
@@ -350,7 +481,10 @@ impl Gate {
     }
 
     fn since(&self, now: Ms, window: i64) -> impl Iterator<Item = &Sent> {
-        self.sent.iter().rev().take_while(move |sent| now.0 - sent.at < window)
+        self.sent
+            .iter()
+            .rev()
+            .take_while(move |sent| now.0 - sent.at < window)
     }
 
     /// Notes an order that is let out.
@@ -359,15 +493,30 @@ impl Gate {
             (self.sent_day, self.sent_today) = (now.utc_day(), 0);
         }
         self.sent_today += 1;
-        while self.sent.front().is_some_and(|old| now.0 - old.at > 3_600_000) {
+        while self
+            .sent
+            .front()
+            .is_some_and(|old| now.0 - old.at > 3_600_000)
+        {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent { at: now.0, side: order.side, lots: order.lots, opening: order.opening });
+        self.sent.push_back(Sent {
+            at: now.0,
+            side: order.side,
+            lots: order.lots,
+            opening: order.opening,
+        });
     }
 
     /// Counts a fill, after which so much is held.
     pub(super) fn fill(&mut self, now: Ms, done: &Done<f64>, held: i64) {
-        let real = |lots: i64| if (lots.abs() as f64) * self.lot < self.least as f64 * self.lot { 0 } else { lots };
+        let real = |lots: i64| {
+            if (lots.abs() as f64) * self.lot < self.least as f64 * self.lot {
+                0
+            } else {
+                lots
+            }
+        };
         let sizes = (real(self.books.held), real(held));
         self.books.count(now, done, held, sizes, self.unit);
     }
@@ -376,7 +525,9 @@ impl Gate {
 /// Rules that lead to something and have not yet.
 fn armed(actions: &[(Action, Release)], restricted: &[Option<Option<Ms>>]) -> u64 {
     let each = actions.iter().zip(restricted).enumerate();
-    each.filter(|(_, ((action, _), held))| *action != Action::Block && held.is_none()).map(|(at, _)| 1 << at).sum()
+    each.filter(|(_, ((action, _), held))| *action != Action::Block && held.is_none())
+        .map(|(at, _)| 1 << at)
+        .sum()
 }
 
 /// What a rule looks at.
@@ -406,8 +557,18 @@ impl<'a> Told<'a> {
         unit: f64,
     ) -> Self {
         let (before, after, most, least) = match order.side {
-            Side::Buy => (held.max(0), (held + order.lots).max(0), held + order.lots, held),
-            Side::Sell => ((-held).max(0), (order.lots - held).max(0), held, held - order.lots),
+            Side::Buy => (
+                held.max(0),
+                (held + order.lots).max(0),
+                held + order.lots,
+                held,
+            ),
+            Side::Sell => (
+                (-held).max(0),
+                (order.lots - held).max(0),
+                held,
+                held - order.lots,
+            ),
         };
         Self {
             now,
@@ -436,10 +597,21 @@ const fn state_of(action: Action) -> TradingState {
 impl Books {
     /// Trades and turnover of a day.
     fn today(&self, day: i64) -> (u32, f64) {
-        if self.day == day { (self.trades, self.turnover) } else { (0, 0.0) }
+        if self.day == day {
+            (self.trades, self.turnover)
+        } else {
+            (0, 0.0)
+        }
     }
 
-    fn count(&mut self, now: Ms, done: &Done<f64>, held: i64, (before, after): (i64, i64), unit: f64) {
+    fn count(
+        &mut self,
+        now: Ms,
+        done: &Done<f64>,
+        held: i64,
+        (before, after): (i64, i64),
+        unit: f64,
+    ) {
         let day = now.utc_day();
         if day > self.day {
             (self.day, self.trades, self.turnover) = (day, 0, 0.0);

@@ -1,7 +1,8 @@
 //! The fast engine: one strategy on one instrument, in floats over columns.
 //!
-//! It repeats in floats what the allocator (`allocation/sizing.rs`) and the gate (`risk/rules.rs`) compute in decimals; sizes
-//! and prices are whole steps in both, so a difference would be a different fill. Tests hold the two together.
+//! It repeats in floats what the allocator (`allocation/sizing.rs`) and the gate (`risk/rules.rs`)
+//! compute in decimals; sizes and prices are whole steps in both, so a difference would be a
+//! different fill. Tests hold the two together.
 
 mod gate;
 mod size;
@@ -18,8 +19,8 @@ use crate::strategy::{NO_OPINION, Strategy};
 
 /// What a strategy wants after each bar.
 pub trait Wishes {
-    /// Share of the slot after the bar of this index, in hundredths of a percent; `None`: no opinion. Asked for each bar in
-    /// order.
+    /// Share of the slot after the bar of this index, in hundredths of a percent; `None`: no
+    /// opinion. Asked for each bar in order.
     fn after(&mut self, index: usize) -> Option<i32>;
     /// Distance of an entry's stop as a share; zero: none of its own.
     fn stop_distance(&self) -> f64;
@@ -38,7 +39,11 @@ const BLOCK: usize = 1024;
 impl<'a> Streamed<'a> {
     /// A fresh strategy over columns.
     pub fn new(strategy: Box<dyn Strategy>, columns: &'a Columns) -> Self {
-        Self { strategy, columns, block: Box::new([NO_OPINION; BLOCK]) }
+        Self {
+            strategy,
+            columns,
+            block: Box::new([NO_OPINION; BLOCK]),
+        }
     }
 }
 
@@ -47,7 +52,8 @@ impl Wishes for Streamed<'_> {
     fn after(&mut self, index: usize) -> Option<i32> {
         if index.is_multiple_of(BLOCK) {
             let count = BLOCK.min(self.columns.len() - index);
-            self.strategy.sweep(self.columns, index, &mut self.block[..count]);
+            self.strategy
+                .sweep(self.columns, index, &mut self.block[..count]);
         }
         let wanted = self.block[index % BLOCK];
         (wanted != NO_OPINION).then_some(wanted)
@@ -104,15 +110,30 @@ pub fn drive(
     mut wishes: impl Wishes,
     tape: &mut impl Tape<f64>,
 ) -> End {
-    assert_eq!(player.markets.len(), 1, "one instrument: others are the exact engine's work");
+    assert_eq!(
+        player.markets.len(),
+        1,
+        "one instrument: others are the exact engine's work"
+    );
     let (columns, costs) = (&*market.columns, &*market.costs);
     let cash = f64::of(rules.cash);
     let sizing = Sizing::of(market, player, rules);
     let mut run = Run {
         market,
-        terms: Terms::of(costs, costs.tier(rust_decimal::Decimal::ZERO), &market.instrument),
+        terms: Terms::of(
+            costs,
+            costs.tier(rust_decimal::Decimal::ZERO),
+            &market.instrument,
+        ),
         lane: Lane::default(),
-        end: End { cash, held: 0, funding: 0.0, uncovered: 0.0, liquidations: 0, orders: 0 },
+        end: End {
+            cash,
+            held: 0,
+            funding: 0.0,
+            uncovered: 0.0,
+            liquidations: 0,
+            orders: 0,
+        },
         gate: Gate::new(market, rules, cash),
         volume: Volume::new(costs),
         done: Vec::with_capacity(4),
@@ -126,7 +147,11 @@ pub fn drive(
     let mut last_close = Ms(columns.ts[0]);
     for index in 0..columns.len() {
         let now = Ms(columns.ts[index]).plus(span);
-        let (low, high, close) = (columns.low[index], columns.high[index], columns.close[index]);
+        let (low, high, close) = (
+            columns.low[index],
+            columns.high[index],
+            columns.close[index],
+        );
         if !run.lane.is_quiet(low as i64, high as i64) {
             run.pass(index, now, tape);
         }
@@ -157,15 +182,21 @@ pub fn drive(
         for halt in run.gate.look(now, equity) {
             run.halt(index, now, halt, tape);
         }
-        let Some(target) = wishes.after(index) else { continue };
+        let Some(target) = wishes.after(index) else {
+            continue;
+        };
         if (target == 0 && run.lane.held == 0) || now < rules.begin {
             continue;
         }
-        if let Some(order) = sizing.child(&run.lane, target, wishes.stop_distance(), equity, close) {
+        if let Some(order) = sizing.child(&run.lane, target, wishes.stop_distance(), equity, close)
+        {
             run.judge(index, now, (order, equity, close), tape);
         }
     }
-    for (code, (count, first)) in gate::codes().zip(run.blocked).filter(|(_, (count, _))| *count > 0) {
+    for (code, (count, first)) in gate::codes()
+        .zip(run.blocked)
+        .filter(|(_, (count, _))| *count > 0)
+    {
         tape.blocked(code, count, first);
     }
     run.end.held = run.lane.held;
@@ -189,7 +220,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn pass(&mut self, index: usize, now: Ms, tape: &mut impl Tape<f64>) {
         let bar = self.market.steps(index);
-        if let Some(tier) = self.volume.as_mut().and_then(|volume| volume.roll(now, &self.market.costs)) {
+        if let Some(tier) = self
+            .volume
+            .as_mut()
+            .and_then(|volume| volume.roll(now, &self.market.costs))
+        {
             self.terms = Terms::of(&self.market.costs, tier, &self.market.instrument);
         }
         let mut left = room(&bar, &self.terms);
@@ -197,23 +232,37 @@ impl Run<'_> {
             left = 0;
         }
         let purse = (!self.market.is_swap()).then_some(self.end.cash);
-        self.lane.pass((index, &bar), &mut left, purse, &self.terms, &mut self.done);
+        self.lane
+            .pass((index, &bar), &mut left, purse, &self.terms, &mut self.done);
         self.settle(index, now, tape);
     }
 
     fn check_margin(&mut self, index: usize, now: Ms, maintenance: f64, tape: &mut impl Tape<f64>) {
         let columns = &*self.market.columns;
         let held = self.lane.held as f64 * self.terms.unit;
-        let worst = held * if held > 0.0 { columns.low[index] } else { columns.high[index] };
+        let worst = held
+            * if held > 0.0 {
+                columns.low[index]
+            } else {
+                columns.high[index]
+            };
         // What no bar of this size can bring near is not looked at closer.
         if self.end.cash + worst > 2.0 * maintenance * worst.abs() {
             return;
         }
         let bar = self.market.steps(index);
-        let exposed = Exposed { held: self.lane.held, bar, unit: self.terms.unit, maintenance };
-        let Some(way) = liquidated_at(self.end.cash, &[exposed]) else { return };
+        let exposed = Exposed {
+            held: self.lane.held,
+            bar,
+            unit: self.terms.unit,
+            maintenance,
+        };
+        let Some(way) = liquidated_at(self.end.cash, &[exposed]) else {
+            return;
+        };
         let fee = self.terms.taker + f64::of(self.market.costs.liquidation_fee);
-        self.lane.liquidate(liquidation(&exposed, way, fee), &mut self.done);
+        self.lane
+            .liquidate(liquidation(&exposed, way, fee), &mut self.done);
         self.end.liquidations += 1;
         self.settle(index, now, tape);
     }
@@ -260,7 +309,10 @@ impl Run<'_> {
     #[cold]
     fn halt(&mut self, index: usize, now: Ms, halt: Halt, tape: &mut impl Tape<f64>) {
         if halt.flatten && self.lane.held != 0 {
-            self.lane.close(self.end.orders, index + 1 + self.market.costs.latency_bars as usize);
+            self.lane.close(
+                self.end.orders,
+                index + 1 + self.market.costs.latency_bars as usize,
+            );
             self.end.orders += 1;
             self.decided[0] = now.0;
         }
@@ -311,11 +363,19 @@ pub(super) struct Volume {
 impl Volume {
     /// `None` where all fees are the same.
     pub(super) fn new(costs: &crate::fills::Costs) -> Option<Self> {
-        (costs.tiers.len() > 1).then(|| Self { days: std::collections::VecDeque::new(), sum: 0.0 })
+        (costs.tiers.len() > 1).then(|| Self {
+            days: std::collections::VecDeque::new(),
+            sum: 0.0,
+        })
     }
 
     /// Adds a fill; the tier that holds from now on.
-    pub(super) fn add(&mut self, now: Ms, value: f64, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
+    pub(super) fn add(
+        &mut self,
+        now: Ms,
+        value: f64,
+        costs: &crate::fills::Costs,
+    ) -> Option<crate::fills::Tier> {
         let day = now.utc_day();
         match self.days.back_mut() {
             Some((last, sum)) if *last == day => *sum += value,
@@ -326,9 +386,16 @@ impl Volume {
         self.tier(costs)
     }
 
-    /// A bar begins to be filled: what was traded more than thirty days ago counts no more. The tier, if that may change it.
-    pub(super) fn roll(&mut self, now: Ms, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
-        self.forget(now.utc_day()).then(|| self.tier(costs)).flatten()
+    /// A bar begins to be filled: what was traded more than thirty days ago counts no more. The
+    /// tier, if that may change it.
+    pub(super) fn roll(
+        &mut self,
+        now: Ms,
+        costs: &crate::fills::Costs,
+    ) -> Option<crate::fills::Tier> {
+        self.forget(now.utc_day())
+            .then(|| self.tier(costs))
+            .flatten()
     }
 
     /// Was there something to forget?
@@ -341,7 +408,9 @@ impl Volume {
     }
 
     fn tier(&self, costs: &crate::fills::Costs) -> Option<crate::fills::Tier> {
-        rust_decimal::Decimal::try_from(self.sum.max(0.0)).ok().map(|sum| costs.tier(sum))
+        rust_decimal::Decimal::try_from(self.sum.max(0.0))
+            .ok()
+            .map(|sum| costs.tier(sum))
     }
 }
 

@@ -39,9 +39,17 @@ impl Sizing {
         }
     }
 
-    /// The order that brings the sleeve to its target, if one is worth it. `until` is counted in bars from its first.
+    /// The order that brings the sleeve to its target, if one is worth it. `until` is counted in
+    /// bars from its first.
     #[inline]
-    pub(super) fn child(&self, lane: &Lane, target: i32, stop: f64, equity: f64, close: f64) -> Option<Order> {
+    pub(super) fn child(
+        &self,
+        lane: &Lane,
+        target: i32,
+        stop: f64,
+        equity: f64,
+        close: f64,
+    ) -> Option<Order> {
         if lane.is_busy() {
             return None;
         }
@@ -60,7 +68,14 @@ impl Sizing {
 
     #[cold]
     #[inline(never)]
-    fn order(&self, held: i64, (wanted, delta): (i64, i64), target: i32, stop: f64, close: f64) -> Order {
+    fn order(
+        &self,
+        held: i64,
+        (wanted, delta): (i64, i64),
+        target: i32,
+        stop: f64,
+        close: f64,
+    ) -> Order {
         let side = side_of(delta);
         let opening = !(held * wanted.signum() >= 0 && wanted.abs() < held.abs());
         let (bid, ask) = (close - 1.0, close + 1.0);
@@ -88,14 +103,33 @@ impl Sizing {
             Side::Buy => Number::ceil(from * (1.0 - share)),
             Side::Sell => Number::floor(from * (1.0 + share)),
         };
-        let protects =
-            |trigger: &i64| if side == Side::Buy { (*trigger as f64) < price } else { (*trigger as f64) > price };
+        let protects = |trigger: &i64| {
+            if side == Side::Buy {
+                (*trigger as f64) < price
+            } else {
+                (*trigger as f64) > price
+            }
+        };
         let distance = (stop * 1e6).round() / 1e6;
-        let named = (distance > 0.0 && target != 0).then(|| away(close, distance, side_of(i64::from(target))));
+        let named = (distance > 0.0 && target != 0)
+            .then(|| away(close, distance, side_of(i64::from(target))));
         let stop = named
             .filter(protects)
-            .or_else(|| Some(away(price, self.stop_default, side)).filter(|trigger| *trigger > 0 && protects(trigger)))
+            .or_else(|| {
+                Some(away(price, self.stop_default, side))
+                    .filter(|trigger| *trigger > 0 && protects(trigger))
+            })
             .filter(|_| opening);
-        Order { id: 0, side, kind, lots: delta.abs(), from: 0, until: lasts, opening, stop, target: None }
+        Order {
+            id: 0,
+            side,
+            kind,
+            lots: delta.abs(),
+            from: 0,
+            until: lasts,
+            opening,
+            stop,
+            target: None,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Worlds for the engines' tests: markets made of a few bars or of chance, and a strategy that does as it is told.
+//! Worlds for the engines' tests: markets made of a few bars or of chance, and a strategy that does
+//! as it is told.
 
 pub(super) mod agree;
 mod scenes;
@@ -16,13 +17,20 @@ use crate::domain::{Bar, Bps, InstKind, Instrument, Limits, Ms, Price, Qty, Work
 use crate::fills::Costs;
 use crate::strategy::{Ohlcv, Params, Spec, Strategy};
 
-/// Wants at each bar what its parameters say: `t0`, `t1` … in percent of its slot; where one is missing, what it wanted before.
+/// Wants at each bar what its parameters say: `t0`, `t1` … in percent of its slot; where one is
+/// missing, what it wanted before.
 static SCRIPT: Spec = Spec {
     name: "script",
     about: "Does as it is told.",
     params: &[],
     validate: |_| Ok(()),
-    build: |params, _| Box::new(Script { params: params.clone(), seen: 0, wants: None }),
+    build: |params, _| {
+        Box::new(Script {
+            params: params.clone(),
+            seen: 0,
+            wants: None,
+        })
+    },
 };
 
 struct Script {
@@ -36,11 +44,16 @@ impl Strategy for Script {
         0
     }
     fn on_bar(&mut self, _: &Ohlcv) {
-        self.wants = self.params.get(&format!("t{}", self.seen)).copied().or(self.wants);
+        self.wants = self
+            .params
+            .get(&format!("t{}", self.seen))
+            .copied()
+            .or(self.wants);
         self.seen += 1;
     }
     fn target(&self) -> Option<Bps> {
-        self.wants.map(|percent| Bps((percent * 100.0).round() as i32))
+        self.wants
+            .map(|percent| Bps((percent * 100.0).round() as i32))
     }
     fn reason(&self, _: f64) -> String {
         "told".into()
@@ -50,14 +63,22 @@ impl Strategy for Script {
     }
 }
 
-/// A swap with ticks of 0.1, lots of 0.1 contracts of 0.1 coin, so that a lot gains 0.001 by a tick; or the same as coins.
+/// A swap with ticks of 0.1, lots of 0.1 contracts of 0.1 coin, so that a lot gains 0.001 by a
+/// tick; or the same as coins.
 fn instrument(kind: InstKind) -> Instrument {
     let (lot, contract) = match kind {
         InstKind::Swap => (Decimal::new(1, 1), Decimal::new(1, 1)),
         InstKind::Spot => (Decimal::new(1, 2), Decimal::ONE),
     };
     let min_size = Qty(lot * Decimal::TWO);
-    Instrument { kind, tick: Price(Decimal::new(1, 1)), lot: Qty(lot), min_size, contract_value: contract, ..swap() }
+    Instrument {
+        kind,
+        tick: Price(Decimal::new(1, 1)),
+        lot: Qty(lot),
+        min_size,
+        contract_value: contract,
+        ..swap()
+    }
 }
 
 /// Minutes of (open, high, low, close, volume) in ticks and lots, the first at `start`.
@@ -72,17 +93,27 @@ pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs)
         columns.close.push(bar[3] as f64);
         columns.volume.push(bar[4] as f64);
     }
-    let otherwise = if kind == InstKind::Swap { costs.funding } else { Decimal::ZERO };
+    let otherwise = if kind == InstKind::Swap {
+        costs.funding
+    } else {
+        Decimal::ZERO
+    };
     Market {
         instrument: Arc::new(inst),
         columns: Arc::new(columns.checked().unwrap()),
-        funding: Arc::new(Funding { history: Vec::new(), otherwise }),
+        funding: Arc::new(Funding {
+            history: Vec::new(),
+            otherwise,
+        }),
         costs: Arc::new(costs),
     }
 }
 
 pub(super) fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Player {
-    let mut params: Params = wants.into_iter().map(|(bar, percent)| (format!("t{bar}"), percent)).collect();
+    let mut params: Params = wants
+        .into_iter()
+        .map(|(bar, percent)| (format!("t{bar}"), percent))
+        .collect();
     params.insert("stop_pct".into(), stop_pct);
     Player {
         id: "told".into(),
@@ -107,5 +138,9 @@ pub(super) fn rules(cash: i64) -> Rules {
 
 /// By code, how often.
 fn counts<N>(outcome: &super::Outcome<N>) -> BTreeMap<String, u64> {
-    outcome.blocks.iter().map(|(code, block)| (code.clone(), block.count)).collect()
+    outcome
+        .blocks
+        .iter()
+        .map(|(code, block)| (code.clone(), block.count))
+        .collect()
 }

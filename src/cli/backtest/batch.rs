@@ -34,7 +34,8 @@ pub(in crate::cli) struct BatchArgs {
     /// Values of a parameter: NAME=A,B,C or NAME=FROM:TO:STEP. May be repeated; a grid of them.
     #[arg(long = "axis", value_name = "AXIS")]
     axes: Vec<String>,
-    /// Draw so many combinations of each strategy from its ranges instead; --axis narrows what is drawn from.
+    /// Draw so many combinations of each strategy from its ranges instead; --axis narrows what is
+    /// drawn from.
     #[arg(long, value_name = "N")]
     random: Option<usize>,
     /// Of what is drawn.
@@ -71,7 +72,8 @@ pub(in crate::cli) struct BatchArgs {
     terms: TermArgs,
     #[command(flatten)]
     costs: CostArgs,
-    /// Only every n-th run, beginning with the i-th: I/N. Other machines do the others; `backtest merge` joins them.
+    /// Only every n-th run, beginning with the i-th: I/N. Other machines do the others; `backtest
+    /// merge` joins them.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(usize, usize)>,
     /// Threads. Default: one for each core.
@@ -84,7 +86,9 @@ pub(in crate::cli) struct BatchArgs {
 
 /// `2/8` → (2, 8).
 fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let parsed = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     parsed
         .filter(|(i, n)| (1..=*n).contains(i))
         .ok_or_else(|| format!("'{text}' is no shard; the second of eight is 2/8"))
@@ -145,9 +149,15 @@ pub(super) fn run(global: &Global, args: &BatchArgs) -> Result<Exit, Failure> {
     let (shard, shards) = args.shard.unwrap_or((1, 1));
     let mine = |job: &Job| job.number % shards == shard - 1;
     let all = batch.jobs().filter(mine).count();
-    let pending: Vec<Job> = batch.jobs().filter(|job| mine(job) && !done.contains(&(job.number as i64))).collect();
+    let pending: Vec<Job> = batch
+        .jobs()
+        .filter(|job| mine(job) && !done.contains(&(job.number as i64)))
+        .collect();
     let begun = std::time::Instant::now();
-    let bars: usize = pending.iter().map(|job| batch.markets[job.market].0.columns.len()).sum();
+    let bars: usize = pending
+        .iter()
+        .map(|job| batch.markets[job.market].0.columns.len())
+        .sum();
     work(&batch, &pending, &mut research, args)?;
     let seconds = begun.elapsed().as_secs_f64();
     let there = research.runs_done(&batch.id)?.len();
@@ -171,7 +181,10 @@ pub(super) fn run(global: &Global, args: &BatchArgs) -> Result<Exit, Failure> {
                 batch.row.runs as usize - there
             ));
         } else {
-            output::say(format_args!("next: alpha-arena backtest rank --batch {}", batch.id));
+            output::say(format_args!(
+                "next: alpha-arena backtest rank --batch {}",
+                batch.id
+            ));
         }
     }
     Ok(Exit::Ok)
@@ -181,29 +194,46 @@ pub(super) fn run(global: &Global, args: &BatchArgs) -> Result<Exit, Failure> {
 fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
     let config = global.load(None)?;
     let usage = |why: String| Failure::new(Exit::Usage, why);
-    let axes = args.axes.iter().map(|text| Axis::parse(text)).collect::<Result<Vec<_>, _>>().map_err(usage)?;
+    let axes = args
+        .axes
+        .iter()
+        .map(|text| Axis::parse(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(usage)?;
     let every = args.strategies.iter().any(|name| name == "all");
     let specs = match every {
         true => strategy::all().to_vec(),
         false => {
             let named: BTreeSet<&String> = args.strategies.iter().collect();
-            named.into_iter().map(|name| spec(name)).collect::<Result<Vec<_>, _>>()?
+            named
+                .into_iter()
+                .map(|name| spec(name))
+                .collect::<Result<Vec<_>, _>>()?
         }
     };
-    if let Some(axis) = axes.iter().find(|a| !specs.iter().any(|spec| spec.params.iter().any(|p| p.name == a.name))) {
+    if let Some(axis) = axes.iter().find(|a| {
+        !specs
+            .iter()
+            .any(|spec| spec.params.iter().any(|p| p.name == a.name))
+    }) {
         return Err(usage(format!(
             "none of the strategies has a parameter '{}'; see `alpha-arena strategies`",
             axis.name
         )));
     }
     if args.step.is_some() && args.window.is_none() {
-        return Err(usage("--step is between windows: give --window too".to_owned()));
+        return Err(usage(
+            "--step is between windows: give --window too".to_owned(),
+        ));
     }
     let mut players = Vec::new();
     for spec in &specs {
         // Of several strategies each takes the axes it knows.
-        let own: Vec<Axis> =
-            axes.iter().filter(|a| specs.len() == 1 || spec.params.iter().any(|p| p.name == a.name)).cloned().collect();
+        let own: Vec<Axis> = axes
+            .iter()
+            .filter(|a| specs.len() == 1 || spec.params.iter().any(|p| p.name == a.name))
+            .cloned()
+            .collect();
         let combinations: Vec<Params> = match args.random {
             Some(count) => random(spec, &own, count, args.seed),
             None => grid(spec, &own),
@@ -220,7 +250,9 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
     }
     let rules = args.terms.rules(&config)?;
     let mut data = Sha256::new();
-    whole.iter().for_each(|market| data.update(market.columns.hash()));
+    whole
+        .iter()
+        .for_each(|market| data.update(market.columns.hash()));
     let data_hash = data_encoding::HEXLOWER.encode(&data.finalize()[..16]);
     // All that is configured and changes a result.
     let configured = json!({
@@ -235,16 +267,31 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         axes: args.axes.clone(),
         random: args.random,
         seed: args.seed,
-        markets: whole.iter().map(|m| (m.instrument.id.to_string(), m.columns.bar.okx().to_owned())).collect(),
-        windows: markets.iter().map(|(m, part)| part.map_or_else(|| ends(m), |(from, to)| (from.0, to.0))).collect(),
+        markets: whole
+            .iter()
+            .map(|m| (m.instrument.id.to_string(), m.columns.bar.okx().to_owned()))
+            .collect(),
+        windows: markets
+            .iter()
+            .map(|(m, part)| part.map_or_else(|| ends(m), |(from, to)| (from.0, to.0)))
+            .collect(),
         weight: args.terms.account.weight.to_string(),
         cash: rules.cash.to_string(),
         execution: format!("{:?}", args.terms.execution).to_lowercase(),
         limits: format!("{:?}", args.terms.account.limits).to_lowercase(),
     };
-    let spec = serde_json::to_string(&spec).map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+    let spec = serde_json::to_string(&spec)
+        .map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
     let build = env!("ARENA_BUILD");
-    let name = Sha256::digest([spec.as_str(), data_hash.as_str(), config_hash.as_str(), build].join("\n"));
+    let name = Sha256::digest(
+        [
+            spec.as_str(),
+            data_hash.as_str(),
+            config_hash.as_str(),
+            build,
+        ]
+        .join("\n"),
+    );
     let id = data_encoding::HEXLOWER.encode(&name[..6]);
     let row = BatchRow {
         id: id.clone(),
@@ -257,12 +304,21 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         created_ms: wall_ms(),
         done: 0,
     };
-    Ok(Batch { id, row, markets, players, rules })
+    Ok(Batch {
+        id,
+        row,
+        markets,
+        players,
+        rules,
+    })
 }
 
 /// When its first bar opens and its last one closes, ms.
 fn ends(market: &Market) -> (i64, i64) {
-    (market.columns.ts[0], market.columns.closes(market.columns.len() - 1).0)
+    (
+        market.columns.ts[0],
+        market.columns.closes(market.columns.len() - 1).0,
+    )
 }
 
 /// A market, and the window of it that is run on; `None` for all of it.
@@ -276,13 +332,23 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Windowed>, Vec<Mark
         false => args.insts.iter().cloned().map(Some).collect(),
     };
     if args.candles.is_some() && insts.len() > 1 {
-        return Err(Failure::new(Exit::Usage, "--candles is one instrument's: give --inst once"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--candles is one instrument's: give --inst once",
+        ));
     }
-    let bars: Vec<Option<Bar>> =
-        if args.bars.is_empty() { vec![None] } else { args.bars.iter().copied().map(Some).collect() };
-    let millis = |length: Option<std::time::Duration>| length.map(|length| Ms(length.as_millis() as i64));
+    let bars: Vec<Option<Bar>> = if args.bars.is_empty() {
+        vec![None]
+    } else {
+        args.bars.iter().copied().map(Some).collect()
+    };
+    let millis =
+        |length: Option<std::time::Duration>| length.map(|length| Ms(length.as_millis() as i64));
     let (mut cut, mut whole) = (Vec::new(), Vec::new());
-    for (inst, bar) in insts.iter().flat_map(|inst| bars.iter().map(move |bar| (inst.clone(), *bar))) {
+    for (inst, bar) in insts
+        .iter()
+        .flat_map(|inst| bars.iter().map(move |bar| (inst.clone(), *bar)))
+    {
         let history = HistoryArgs {
             inst,
             candles: args.candles.clone(),
@@ -293,7 +359,10 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Windowed>, Vec<Mark
             to: args.to,
         };
         let of = market(global, &config, &history, &args.costs)?;
-        let (first, last) = (Ms(of.columns.ts[0]), of.columns.closes(of.columns.len() - 1));
+        let (first, last) = (
+            Ms(of.columns.ts[0]),
+            of.columns.closes(of.columns.len() - 1),
+        );
         for (from, to) in windows((first, last), millis(args.window), millis(args.step)) {
             let part = ((from, to) != (first, last)).then_some((from, to));
             if part.is_none_or(|(from, to)| of.has_bars(from, to)) {
@@ -306,14 +375,25 @@ fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Windowed>, Vec<Mark
 }
 
 /// Runs what is to be run and keeps it, a chunk at a time: whatever was kept is not lost.
-fn work(batch: &Batch, pending: &[Job], research: &mut Research, args: &BatchArgs) -> Result<(), Failure> {
+fn work(
+    batch: &Batch,
+    pending: &[Job],
+    research: &mut Research,
+    args: &BatchArgs,
+) -> Result<(), Failure> {
     let threads = args.threads.unwrap_or(0);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
-    let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {pos}/{len} runs  {per_sec}  {eta} left");
-    let progress = if args.json { ProgressBar::hidden() } else { ProgressBar::new(pending.len() as u64) };
+    let style = ProgressStyle::with_template(
+        "{prefix:>20} {wide_bar} {pos}/{len} runs  {per_sec}  {eta} left",
+    );
+    let progress = if args.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(pending.len() as u64)
+    };
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress.set_prefix(format!("batch {}", batch.id));
     for chunk in pending.chunks(8 * pool.current_num_threads()) {
@@ -335,11 +415,16 @@ fn work(batch: &Batch, pending: &[Job], research: &mut Research, args: &BatchArg
 
 fn one(batch: &Batch, job: &Job) -> RunRow {
     let ((whole, part), player) = (&batch.markets[job.market], &batch.players[job.player]);
-    let market = &part.and_then(|(from, to)| whole.between(from, to)).unwrap_or_else(|| whole.clone());
+    let market = &part
+        .and_then(|(from, to)| whole.between(from, to))
+        .unwrap_or_else(|| whole.clone());
     let (figures, returns) = brief(market, player, &batch.rules);
     let columns = Arc::clone(&market.columns);
-    let params: serde_json::Map<String, serde_json::Value> =
-        player.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let params: serde_json::Map<String, serde_json::Value> = player
+        .params
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
     RunRow {
         number: job.number as i64,
         strategy: player.strategy.name.to_owned(),

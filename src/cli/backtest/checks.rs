@@ -36,25 +36,41 @@ pub(in crate::cli) struct CheckArgs {
 
 fn specs(args: &CheckArgs) -> Result<Vec<&'static Spec>, Failure> {
     match args.strategy.as_str() {
-        "all" if !args.params.is_empty() => {
-            Err(Failure::new(Exit::Usage, "--param is for one strategy; name it with --strategy"))
-        }
+        "all" if !args.params.is_empty() => Err(Failure::new(
+            Exit::Usage,
+            "--param is for one strategy; name it with --strategy",
+        )),
         "all" => Ok(strategy::all().to_vec()),
         name => Ok(vec![spec(name)?]),
     }
 }
 
 pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
-    let of = market(global, &global.load(None)?, &args.history, &CostArgs::default())?;
-    let (mut table, mut rows) = (sheet(&["strategy", "cuts", "compared", "differ", "first"]), Vec::new());
+    let of = market(
+        global,
+        &global.load(None)?,
+        &args.history,
+        &CostArgs::default(),
+    )?;
+    let (mut table, mut rows) = (
+        sheet(&["strategy", "cuts", "compared", "differ", "first"]),
+        Vec::new(),
+    );
     let (mut clean, mut checked) = (true, true);
     for spec in specs(args)? {
         let params = params(spec, &args.params)?;
-        let subject = Subject { spec, params: &params, long_only: !of.is_swap() };
+        let subject = Subject {
+            spec,
+            params: &params,
+            long_only: !of.is_swap(),
+        };
         let found = subject.lookahead(&of.columns, args.cuts.clamp(1, 10_000));
         clean &= found.differ.is_empty();
         checked &= found.compared > 0;
-        let first = found.differ.first().map(|index| Ms(of.columns.ts[*index]).iso());
+        let first = found
+            .differ
+            .first()
+            .map(|index| Ms(of.columns.ts[*index]).iso());
         rows.push(json!({"strategy": spec.name, "params": params, "cuts": found.cuts, "compared": found.compared,
             "differ": found.differ.len(), "first": first}));
         table.add_row([
@@ -82,16 +98,37 @@ pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failu
             "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
         ));
     }
-    Ok(if clean && checked { Exit::Ok } else { Exit::Data })
+    Ok(if clean && checked {
+        Exit::Ok
+    } else {
+        Exit::Data
+    })
 }
 
 pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
-    let of = market(global, &global.load(None)?, &args.history, &CostArgs::default())?;
-    let heads = ["strategy", "warm-up", "beginnings", "compared", "differ", "last after", "silent"];
+    let of = market(
+        global,
+        &global.load(None)?,
+        &args.history,
+        &CostArgs::default(),
+    )?;
+    let heads = [
+        "strategy",
+        "warm-up",
+        "beginnings",
+        "compared",
+        "differ",
+        "last after",
+        "silent",
+    ];
     let (mut table, mut rows, mut clean, mut checked) = (sheet(&heads), Vec::new(), true, true);
     for spec in specs(args)? {
         let params = params(spec, &args.params)?;
-        let subject = Subject { spec, params: &params, long_only: !of.is_swap() };
+        let subject = Subject {
+            spec,
+            params: &params,
+            long_only: !of.is_swap(),
+        };
         let found = subject.warmup(&of.columns, args.cuts.clamp(1, 10_000));
         clean &= found.differ == 0;
         checked &= found.compared > 0;
@@ -102,7 +139,9 @@ pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure>
             found.starts.to_string(),
             found.compared.to_string(),
             found.differ.to_string(),
-            found.longest.map_or_else(String::new, |bars| format!("{bars} bars")),
+            found
+                .longest
+                .map_or_else(String::new, |bars| format!("{bars} bars")),
             found.silent.to_string(),
         ]);
     }
@@ -123,5 +162,9 @@ pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure>
             "alpha-arena: where nothing was compared nothing was checked: the history is too short for the warm-up"
         ));
     }
-    Ok(if clean && checked { Exit::Ok } else { Exit::Data })
+    Ok(if clean && checked {
+        Exit::Ok
+    } else {
+        Exit::Data
+    })
 }

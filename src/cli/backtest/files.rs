@@ -30,29 +30,56 @@ pub(super) fn summary(
 ) -> Result<(), String> {
     let text = |of: fn(&Candidate) -> &str| {
         Column::Text(
-            rows.iter().map(|row| runs.get(&row.number).map_or_else(String::new, |c| of(c).to_owned())).collect(),
+            rows.iter()
+                .map(|row| {
+                    runs.get(&row.number)
+                        .map_or_else(String::new, |c| of(c).to_owned())
+                })
+                .collect(),
         )
     };
     let columns = [
-        ("start_ms", Column::Whole(rows.iter().map(|row| row.start_ms).collect())),
+        (
+            "start_ms",
+            Column::Whole(rows.iter().map(|row| row.start_ms).collect()),
+        ),
         ("every", Column::Text(vec![every.to_owned(); rows.len()])),
-        ("number", Column::Whole(rows.iter().map(|row| row.number).collect())),
+        (
+            "number",
+            Column::Whole(rows.iter().map(|row| row.number).collect()),
+        ),
         ("strategy", text(|c| &c.strategy)),
         ("params", text(|c| &c.params)),
         ("inst", text(|c| &c.inst)),
         ("bar", text(|c| &c.bar)),
-        ("return", Column::Number(rows.iter().map(|row| row.ret).collect())),
-        ("total", Column::Number(rows.iter().map(|row| row.total).collect())),
-        ("place", Column::Whole(rows.iter().map(|row| row.place).collect())),
+        (
+            "return",
+            Column::Number(rows.iter().map(|row| row.ret).collect()),
+        ),
+        (
+            "total",
+            Column::Number(rows.iter().map(|row| row.total).collect()),
+        ),
+        (
+            "place",
+            Column::Whole(rows.iter().map(|row| row.place).collect()),
+        ),
     ];
     write(path, parquet, &columns)
 }
 
 /// Runs of a batch: what was run, and its figures as JSON.
 pub(super) fn runs(path: &Path, parquet: bool, rows: &[RunRow]) -> Result<(), String> {
-    let text = |of: fn(&RunRow) -> &str| Column::Text(rows.iter().map(|row| of(row).to_owned()).collect());
+    let text =
+        |of: fn(&RunRow) -> &str| Column::Text(rows.iter().map(|row| of(row).to_owned()).collect());
     let whole = |of: fn(&RunRow) -> i64| Column::Whole(rows.iter().map(of).collect());
-    let returns = |row: &RunRow| row.returns.iter().map(|(day, r)| format!("{day}:{r}")).collect::<Vec<_>>().join(" ");
+    let returns = |row: &RunRow| {
+        row.returns
+            .iter()
+            .map(|(day, r)| format!("{day}:{r}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let columns = [
         ("number", whole(|row| row.number)),
         ("strategy", text(|row| &row.strategy)),
@@ -68,7 +95,11 @@ pub(super) fn runs(path: &Path, parquet: bool, rows: &[RunRow]) -> Result<(), St
 }
 
 fn write(path: &Path, parquet: bool, columns: &[(&str, Column)]) -> Result<(), String> {
-    let done = if parquet { write_parquet(path, columns) } else { write_csv(path, columns) };
+    let done = if parquet {
+        write_parquet(path, columns)
+    } else {
+        write_csv(path, columns)
+    };
     done.map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -101,16 +132,31 @@ fn write_parquet(path: &Path, columns: &[(&str, Column)]) -> Result<(), Any> {
     };
     let fields: String = columns.iter().map(field).collect();
     let schema = Arc::new(parse_message_type(&format!("message rows {{ {fields} }}"))?);
-    let mut file = SerializedFileWriter::new(File::create(path)?, schema, Arc::new(WriterProperties::default()))?;
+    let mut file = SerializedFileWriter::new(
+        File::create(path)?,
+        schema,
+        Arc::new(WriterProperties::default()),
+    )?;
     let mut group = file.next_row_group()?;
     for (_, column) in columns {
-        let mut writer = group.next_column()?.ok_or("the schema has a column for each")?;
+        let mut writer = group
+            .next_column()?
+            .ok_or("the schema has a column for each")?;
         match column {
-            Column::Whole(values) => writer.typed::<Int64Type>().write_batch(values, None, None)?,
-            Column::Number(values) => writer.typed::<DoubleType>().write_batch(values, None, None)?,
+            Column::Whole(values) => writer
+                .typed::<Int64Type>()
+                .write_batch(values, None, None)?,
+            Column::Number(values) => writer
+                .typed::<DoubleType>()
+                .write_batch(values, None, None)?,
             Column::Text(values) => {
-                let bytes: Vec<ByteArray> = values.iter().map(|text| ByteArray::from(text.as_str())).collect();
-                writer.typed::<ByteArrayType>().write_batch(&bytes, None, None)?
+                let bytes: Vec<ByteArray> = values
+                    .iter()
+                    .map(|text| ByteArray::from(text.as_str()))
+                    .collect();
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&bytes, None, None)?
             }
         };
         writer.close()?;
@@ -136,9 +182,22 @@ mod tests {
         let (csv, parquet) = (dir.path().join("x.csv"), dir.path().join("x.parquet"));
         write(&csv, false, &columns).unwrap();
         write(&parquet, true, &columns).unwrap();
-        assert_eq!(std::fs::read_to_string(csv).unwrap(), "number,ret,text\n1,0.1,\"a, b\"\n2,-0.00000025,\n");
+        assert_eq!(
+            std::fs::read_to_string(csv).unwrap(),
+            "number,ret,text\n1,0.1,\"a, b\"\n2,-0.00000025,\n"
+        );
         let reader = SerializedFileReader::new(File::open(parquet).unwrap()).unwrap();
-        let rows: Vec<String> = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
-        assert_eq!(rows, ["{number: 1, ret: 0.1, text: \"a, b\"}", "{number: 2, ret: -2.5E-7, text: \"\"}"]);
+        let rows: Vec<String> = reader
+            .get_row_iter(None)
+            .unwrap()
+            .map(|row| row.unwrap().to_string())
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "{number: 1, ret: 0.1, text: \"a, b\"}",
+                "{number: 2, ret: -2.5E-7, text: \"\"}"
+            ]
+        );
     }
 }

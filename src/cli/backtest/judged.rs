@@ -1,4 +1,5 @@
-//! `backtest list`, `rank`, `summary`, `walkforward`, `export`, `merge`: what is made of stored batches.
+//! `backtest list`, `rank`, `summary`, `walkforward`, `export`, `merge`: what is made of stored
+//! batches.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -126,7 +127,10 @@ pub(in crate::cli) struct MergeArgs {
 fn open(global: &Global) -> Result<Research, Failure> {
     let dir = global.state_dir(&global.load(None)?);
     if !StateDir::research_db(&dir).exists() {
-        let why = format!("no research.db in {}; run `alpha-arena backtest batch` first", dir.display());
+        let why = format!(
+            "no research.db in {}; run `alpha-arena backtest batch` first",
+            dir.display()
+        );
         return Err(Failure::new(Exit::Data, why));
     }
     Ok(Research::open(&dir, wall_ms())?)
@@ -135,7 +139,9 @@ fn open(global: &Global) -> Result<Research, Failure> {
 fn chosen(research: &Research, which: &WhichArgs) -> Result<BatchRow, Failure> {
     let all = research.batches()?;
     let found = match &which.batch {
-        Some(id) => all.into_iter().find(|batch| batch.id.starts_with(id.as_str())),
+        Some(id) => all
+            .into_iter()
+            .find(|batch| batch.id.starts_with(id.as_str())),
         None => all.into_iter().next(),
     };
     found.ok_or_else(|| {
@@ -150,8 +156,12 @@ fn chosen(research: &Research, which: &WhichArgs) -> Result<BatchRow, Failure> {
 fn candidates(research: &Research, batch: &BatchRow) -> Result<Vec<Candidate>, Failure> {
     let rows = research.runs(&batch.id)?;
     let candidate = |row: crate::store::RunRow| {
-        let figures: Figures = serde_json::from_str(&row.result)
-            .map_err(|error| Failure::new(Exit::Data, format!("run {} of {}: {error}", row.number, batch.id)))?;
+        let figures: Figures = serde_json::from_str(&row.result).map_err(|error| {
+            Failure::new(
+                Exit::Data,
+                format!("run {} of {}: {error}", row.number, batch.id),
+            )
+        })?;
         Ok(Candidate {
             number: row.number,
             strategy: row.strategy,
@@ -163,7 +173,10 @@ fn candidates(research: &Research, batch: &BatchRow) -> Result<Vec<Candidate>, F
             returns: row.returns,
         })
     };
-    let all = rows.into_iter().map(candidate).collect::<Result<Vec<_>, Failure>>()?;
+    let all = rows
+        .into_iter()
+        .map(candidate)
+        .collect::<Result<Vec<_>, Failure>>()?;
     if all.len() < batch.runs as usize {
         crate::telemetry::tell(format_args!(
             "alpha-arena: {} of {} runs of batch {} are there",
@@ -193,7 +206,11 @@ pub(super) fn list(global: &Global, json_wanted: bool) -> Result<Exit, Failure> 
         let (strategies, markets) = spec.map_or_else(Default::default, |s| {
             (
                 s.strategies.join(" "),
-                s.markets.iter().map(|(inst, bar)| format!("{inst} {bar}")).collect::<Vec<_>>().join(", "),
+                s.markets
+                    .iter()
+                    .map(|(inst, bar)| format!("{inst} {bar}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
             )
         });
         table.add_row([
@@ -212,28 +229,50 @@ pub(super) fn list(global: &Global, json_wanted: bool) -> Result<Exit, Failure> 
 /// Parameters without those that say nothing.
 fn short(params: &str) -> String {
     let parsed: BTreeMap<String, f64> = serde_json::from_str(params).unwrap_or_default();
-    let shown =
-        |(name, value): (&String, &f64)| (name != "stop_pct" || *value > 0.0).then(|| format!("{name}={value}"));
-    parsed.iter().filter_map(shown).collect::<Vec<_>>().join(" ")
+    let shown = |(name, value): (&String, &f64)| {
+        (name != "stop_pct" || *value > 0.0).then(|| format!("{name}={value}"))
+    };
+    parsed
+        .iter()
+        .filter_map(shown)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 pub(super) fn ranked(global: &Global, args: &RankArgs) -> Result<Exit, Failure> {
     let research = open(global)?;
     let batch = chosen(&research, &args.which)?;
     let all = candidates(&research, &batch)?;
-    let ranking = rank(&all, &args.by, args.top, (batch.runs.unsigned_abs() as usize, args.seed))
-        .map_err(|why| Failure::new(Exit::Usage, why))?;
+    let ranking = rank(
+        &all,
+        &args.by,
+        args.top,
+        (batch.runs.unsigned_abs() as usize, args.seed),
+    )
+    .map_err(|why| Failure::new(Exit::Usage, why))?;
     if args.which.json {
-        say(json!({"schema": "backtest rank/1", "as_of_ms": wall_ms(), "batch": batch.id, "build": batch.build,
-            "data": batch.data_hash, "ranking": ranking}));
+        say(
+            json!({"schema": "backtest rank/1", "as_of_ms": wall_ms(), "batch": batch.id, "build": batch.build,
+            "data": batch.data_hash, "ranking": ranking}),
+        );
         return Ok(Exit::Ok);
     }
     say(format_args!(
         "batch {}: {} trials over {} days; by {}",
         batch.id, ranking.trials, ranking.days, ranking.metric
     ));
-    let heads =
-        ["", "strategy", "parameters", "market", "return", "Sharpe", "95 % interval", "deflated", "drawdown", "trades"];
+    let heads = [
+        "",
+        "strategy",
+        "parameters",
+        "market",
+        "return",
+        "Sharpe",
+        "95 % interval",
+        "deflated",
+        "drawdown",
+        "trades",
+    ];
     let mut table = sheet(&heads);
     for row in &ranking.rows {
         let f = &row.figures;
@@ -245,13 +284,17 @@ pub(super) fn ranked(global: &Global, args: &RankArgs) -> Result<Exit, Failure> 
             percent(f.total_return),
             format!("{:.2}", f.sharpe),
             format!("{:.2} to {:.2}", row.sharpe.low, row.sharpe.high),
-            row.deflated.map_or_else(|| "-".into(), |dsr| format!("{:.1} %", 100.0 * dsr)),
+            row.deflated
+                .map_or_else(|| "-".into(), |dsr| format!("{:.1} %", 100.0 * dsr)),
             percent(f.max_drawdown),
             f.trades.to_string(),
         ]);
     }
     for column in [0, 4, 5, 6, 7, 8, 9] {
-        table.column_mut(column).expect("ten columns").set_cell_alignment(CellAlignment::Right);
+        table
+            .column_mut(column)
+            .expect("ten columns")
+            .set_cell_alignment(CellAlignment::Right);
     }
     say(table);
     say(format_args!(
@@ -281,23 +324,32 @@ fn periods(all: &[Candidate], weekly: bool) -> Vec<PeriodRow> {
         let mut own: BTreeMap<i32, (f64, f64)> = BTreeMap::new();
         for (day, ret) in &run.returns {
             total *= 1.0 + ret;
-            let of = own.entry(if weekly { monday(*day) } else { *day }).or_insert((1.0, 1.0));
+            let of = own
+                .entry(if weekly { monday(*day) } else { *day })
+                .or_insert((1.0, 1.0));
             *of = (of.0 * (1.0 + ret), total);
         }
         for (start, (product, total)) in own {
-            found.entry(start).or_default().push((run.number, product - 1.0, total - 1.0));
+            found
+                .entry(start)
+                .or_default()
+                .push((run.number, product - 1.0, total - 1.0));
         }
     }
     let mut rows = Vec::new();
     for (start, mut runs) in found {
         runs.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        rows.extend(runs.into_iter().enumerate().map(|(index, (number, ret, total))| PeriodRow {
-            start_ms: i64::from(start) * 86_400_000,
-            number,
-            ret,
-            total,
-            place: index as i64 + 1,
-        }));
+        rows.extend(
+            runs.into_iter()
+                .enumerate()
+                .map(|(index, (number, ret, total))| PeriodRow {
+                    start_ms: i64::from(start) * 86_400_000,
+                    number,
+                    ret,
+                    total,
+                    place: index as i64 + 1,
+                }),
+        );
     }
     rows
 }
@@ -311,9 +363,12 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> Result<Exit, Failu
     research.keep_summary(&batch.id, every, &rows)?;
     let by_number: BTreeMap<i64, &Candidate> = all.iter().map(|c| (c.number, c)).collect();
     if let Some(path) = &args.out {
-        let parquet =
-            args.format.map_or_else(|| path.extension().is_some_and(|e| e == "parquet"), |f| f == Format::Parquet);
-        files::summary(path, parquet, every, &rows, &by_number).map_err(|why| Failure::new(Exit::Io, why))?;
+        let parquet = args.format.map_or_else(
+            || path.extension().is_some_and(|e| e == "parquet"),
+            |f| f == Format::Parquet,
+        );
+        files::summary(path, parquet, every, &rows, &by_number)
+            .map_err(|why| Failure::new(Exit::Io, why))?;
     }
     if args.which.json {
         let row = |r: &PeriodRow| json!({"start_ms": r.start_ms, "number": r.number, "return": r.ret, "total": r.total, "place": r.place});
@@ -323,18 +378,30 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> Result<Exit, Failu
         );
         return Ok(Exit::Ok);
     }
-    let mut table =
-        sheet(&[every, "runs", "positive", "best", "its return", "median", "worst", "best so far", "its total"]);
+    let mut table = sheet(&[
+        every,
+        "runs",
+        "positive",
+        "best",
+        "its return",
+        "median",
+        "worst",
+        "best so far",
+        "its total",
+    ]);
     let mut starts: Vec<i64> = rows.iter().map(|row| row.start_ms).collect();
     starts.dedup();
     for start in starts.iter().rev().take(args.last).rev() {
         let of: Vec<&PeriodRow> = rows.iter().filter(|row| row.start_ms == *start).collect();
         let named = |number: i64| {
-            by_number
-                .get(&number)
-                .map_or_else(String::new, |c| format!("{} {} {}", c.strategy, short(&c.params), c.inst))
+            by_number.get(&number).map_or_else(String::new, |c| {
+                format!("{} {} {}", c.strategy, short(&c.params), c.inst)
+            })
         };
-        let Some(leader) = of.iter().max_by(|a, b| a.total.total_cmp(&b.total).then(b.number.cmp(&a.number))) else {
+        let Some(leader) = of
+            .iter()
+            .max_by(|a, b| a.total.total_cmp(&b.total).then(b.number.cmp(&a.number)))
+        else {
             continue;
         };
         table.add_row([
@@ -350,10 +417,17 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> Result<Exit, Failu
         ]);
     }
     for column in [1, 2, 4, 5, 6, 8] {
-        table.column_mut(column).expect("nine columns").set_cell_alignment(CellAlignment::Right);
+        table
+            .column_mut(column)
+            .expect("nine columns")
+            .set_cell_alignment(CellAlignment::Right);
     }
     say(table);
-    say(format_args!("{} rows of batch {} are kept in research.db (backtest_summaries)", rows.len(), batch.id));
+    say(format_args!(
+        "{} rows of batch {} are kept in research.db (backtest_summaries)",
+        rows.len(),
+        batch.id
+    ));
     if let Some(path) = &args.out {
         say(format_args!("wrote {}", path.display()));
     }
@@ -369,9 +443,16 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
     let all = candidates(&research, &batch)?;
     let mut groups: BTreeMap<Ground, Vec<&Candidate>> = BTreeMap::new();
     for c in &all {
-        groups.entry((c.inst.clone(), c.bar.clone(), c.span)).or_default().push(c);
+        groups
+            .entry((c.inst.clone(), c.bar.clone(), c.span))
+            .or_default()
+            .push(c);
     }
-    let folds = Folds { train: args.train, purge: args.purge, test: args.test };
+    let folds = Folds {
+        train: args.train,
+        purge: args.purge,
+        test: args.test,
+    };
     let (mut told, mut failed) = (Vec::new(), false);
     for ((inst, bar, span), runs) in &groups {
         let found = match walk(runs, folds) {
@@ -391,7 +472,15 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
             "{inst} {bar}: {} runs, {} days to choose, {} between, {} to judge",
             found.runs, args.train, args.purge, args.test
         ));
-        let mut table = sheet(&["test from", "to", "chosen", "Sharpe before", "Sharpe then", "return", "place"]);
+        let mut table = sheet(&[
+            "test from",
+            "to",
+            "chosen",
+            "Sharpe before",
+            "Sharpe then",
+            "return",
+            "place",
+        ]);
         for f in &found.folds {
             table.add_row([
                 day(f.test_from),
@@ -404,7 +493,10 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
             ]);
         }
         for column in [3, 4, 5, 6] {
-            table.column_mut(column).expect("seven columns").set_cell_alignment(CellAlignment::Right);
+            table
+                .column_mut(column)
+                .expect("seven columns")
+                .set_cell_alignment(CellAlignment::Right);
         }
         say(table);
         say(format_args!(
@@ -437,7 +529,12 @@ pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, Failure
             json!({"schema": "backtest export/1", "as_of_ms": wall_ms(), "batch": batch.id, "rows": rows.len(), "file": args.out}),
         );
     } else {
-        say(format_args!("{}: {} runs of batch {}", args.out.display(), rows.len(), batch.id));
+        say(format_args!(
+            "{}: {} runs of batch {}",
+            args.out.display(),
+            rows.len(),
+            batch.id
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -449,7 +546,10 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
     let mut merged = std::collections::BTreeSet::new();
     for from in &args.from {
         if !StateDir::research_db(from).exists() {
-            return Err(Failure::new(Exit::Usage, format!("no research.db in {}", from.display())));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("no research.db in {}", from.display()),
+            ));
         }
         let other = Research::open(from, wall_ms())?;
         for batch in other.batches()? {
@@ -463,16 +563,28 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
     let mut whole = true;
     let mut told = Vec::new();
     // Of others that lie here nothing was promised.
-    for batch in research.batches()?.into_iter().filter(|batch| merged.contains(&batch.id)) {
+    for batch in research
+        .batches()?
+        .into_iter()
+        .filter(|batch| merged.contains(&batch.id))
+    {
         let done = research.runs_done(&batch.id)?;
-        let missing: Vec<i64> = (0..batch.runs).filter(|number| done.binary_search(number).is_err()).collect();
+        let missing: Vec<i64> = (0..batch.runs)
+            .filter(|number| done.binary_search(number).is_err())
+            .collect();
         whole &= missing.is_empty();
-        let lost: std::collections::BTreeSet<i64> =
-            args.shards.into_iter().flat_map(|n| missing.iter().map(move |number| number % n + 1)).collect();
+        let lost: std::collections::BTreeSet<i64> = args
+            .shards
+            .into_iter()
+            .flat_map(|n| missing.iter().map(move |number| number % n + 1))
+            .collect();
         if args.json {
             told.push(json!({"batch": batch.id, "runs": batch.runs, "done": done.len(), "missing": missing, "lost_shards": lost}));
         } else if missing.is_empty() {
-            say(format_args!("batch {}: all {} runs are there", batch.id, batch.runs));
+            say(format_args!(
+                "batch {}: all {} runs are there",
+                batch.id, batch.runs
+            ));
         } else {
             say(format_args!(
                 "batch {}: {} of {} runs are missing, the first is {}",
@@ -482,12 +594,17 @@ pub(super) fn merge(global: &Global, args: &MergeArgs) -> Result<Exit, Failure> 
                 missing[0]
             ));
             for shard in &lost {
-                say(format_args!("  run again: --shard {shard}/{}", args.shards.unwrap_or(1)));
+                say(format_args!(
+                    "  run again: --shard {shard}/{}",
+                    args.shards.unwrap_or(1)
+                ));
             }
         }
     }
     if args.json {
-        say(json!({"schema": "backtest merge/1", "as_of_ms": wall_ms(), "batches": told, "whole": whole}));
+        say(
+            json!({"schema": "backtest merge/1", "as_of_ms": wall_ms(), "batches": told, "whole": whole}),
+        );
     }
     Ok(if whole { Exit::Ok } else { Exit::Data })
 }

@@ -21,7 +21,8 @@ pub(super) enum BacktestVerb {
     Run(Box<run::RunArgs>),
     /// A contender that is a model, by replies that were recorded; what is missing is told.
     Model(Box<model::ModelArgs>),
-    /// Many parameters × instruments × bars × windows, on all cores; goes on where it was interrupted.
+    /// Many parameters × instruments × bars × windows, on all cores; goes on where it was
+    /// interrupted.
     Batch(Box<batch::BatchArgs>),
     /// Batches that are stored.
     List(OutputArgs),

@@ -37,7 +37,8 @@ pub(in crate::cli) struct ModelArgs {
     /// At most so many questions to the model.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "ask")]
     ask_max: u32,
-    /// How long an answer takes; what is less than a bar counts as nothing. Default: the model's deadline_ms.
+    /// How long an answer takes; what is less than a bar counts as nothing. Default: the model's
+    /// deadline_ms.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=600_000))]
     think_ms: Option<i64>,
     /// Which answer to the same question: 0 is the first.
@@ -56,19 +57,35 @@ pub(in crate::cli) struct ModelArgs {
 
 pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     let config = global.load(None)?;
-    let contender = config.contenders.iter().find(|c| c.id.as_str() == args.contender).ok_or_else(|| {
-        let all: Vec<&str> = config.contenders.iter().map(|c| c.id.as_str()).collect();
-        Failure::new(Exit::Usage, format!("no contender '{}'; there are: {}", args.contender, all.join(", ")))
-    })?;
+    let contender = config
+        .contenders
+        .iter()
+        .find(|c| c.id.as_str() == args.contender)
+        .ok_or_else(|| {
+            let all: Vec<&str> = config.contenders.iter().map(|c| c.id.as_str()).collect();
+            Failure::new(
+                Exit::Usage,
+                format!(
+                    "no contender '{}'; there are: {}",
+                    args.contender,
+                    all.join(", ")
+                ),
+            )
+        })?;
     let (mut made, endpoint) = made(&config, contender)?;
     let markets = markets(global, &config, args, &contender.instruments)?;
     // What it would do with a sleeve it does here with all of the account.
-    made.arm.instruments = markets.iter().map(|market| market.instrument.id.clone()).collect();
+    made.arm.instruments = markets
+        .iter()
+        .map(|market| market.instrument.id.clone())
+        .collect();
     made.arm.share = args.account.weight()?;
     let bar = markets[0].columns.bar;
     if made.arm.bar.span() < bar.span() {
-        let why =
-            format!("{} is asked on bars of {}; give --bar {} or shorter", args.contender, made.arm.bar, made.arm.bar);
+        let why = format!(
+            "{} is asked on bars of {}; give --bar {} or shorter",
+            args.contender, made.arm.bar, made.arm.bar
+        );
         return Err(Failure::new(Exit::Usage, why));
     }
     let think = args.think_ms.map_or(made.think, Ms);
@@ -92,23 +109,42 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
         }
     };
     let mut model = Model::new(made, &markets, &mut source);
-    let (outcome, _) = run_advised(&markets, std::slice::from_ref(&player), &rules, Some(&mut model));
+    let (outcome, _) = run_advised(
+        &markets,
+        std::slice::from_ref(&player),
+        &rules,
+        Some(&mut model),
+    );
     let counts = model.counts.clone();
     drop(model);
     replies.bar.finish_and_clear();
     if let Some(error) = failure {
         return Err(error);
     }
-    told(args, (&config, &endpoint), (&markets, &player, &rules), &outcome, (&counts, think))
+    told(
+        args,
+        (&config, &endpoint),
+        (&markets, &player, &rules),
+        &outcome,
+        (&counts, think),
+    )
 }
 
 /// The histories of what it trades: the one that is named, or all of its own.
-fn markets(global: &Global, config: &Config, args: &ModelArgs, own: &[InstId]) -> Result<Vec<Market>, Failure> {
+fn markets(
+    global: &Global,
+    config: &Config,
+    args: &ModelArgs,
+    own: &[InstId],
+) -> Result<Vec<Market>, Failure> {
     if args.history.candles.is_some() || args.history.inst.is_some() {
         return Ok(vec![market(global, config, &args.history, &args.costs)?]);
     }
     let one = |inst: &InstId| {
-        let history = HistoryArgs { inst: Some(inst.to_string()), ..args.history.clone() };
+        let history = HistoryArgs {
+            inst: Some(inst.to_string()),
+            ..args.history.clone()
+        };
         market(global, config, &history, &args.costs)
     };
     own.iter().map(one).collect()
@@ -137,8 +173,8 @@ impl<'a> Replies<'a> {
     ) -> Result<Self, Failure> {
         let dir = global.state_dir(config);
         let bar = if args.ask && std::io::stderr().is_terminal() {
-            let style =
-                ProgressStyle::with_template("{spinner} {pos} questions asked, {elapsed}").expect("a fixed template");
+            let style = ProgressStyle::with_template("{spinner} {pos} questions asked, {elapsed}")
+                .expect("a fixed template");
             ProgressBar::new_spinner().with_style(style)
         } else {
             ProgressBar::hidden()
@@ -148,9 +184,15 @@ impl<'a> Replies<'a> {
             model: endpoint.id.clone(),
             deadline: endpoint.deadline,
             research: Research::open(&dir, wall_ms())?,
-            traded: StateDir::trading_db(&dir).exists().then(|| reader(global)).transpose()?,
-            formats: std::iter::successors(endpoint.response_format.parse().ok(), |format: &Format| format.lower())
-                .collect(),
+            traded: StateDir::trading_db(&dir)
+                .exists()
+                .then(|| reader(global))
+                .transpose()?,
+            formats: std::iter::successors(
+                endpoint.response_format.parse().ok(),
+                |format: &Format| format.lower(),
+            )
+            .collect(),
             client: args.ask.then(|| client(config, endpoint)).transpose()?,
             asked: std::cell::Cell::new(0),
             bar,
@@ -159,8 +201,13 @@ impl<'a> Replies<'a> {
 
     /// What came after the model's deadline is not acted on, as in the daemon.
     fn replied(&self, reply: StoredReply) -> Replied {
-        let late = reply.done_ms.is_some_and(|ms| u128::try_from(ms).unwrap_or_default() > self.deadline.as_millis());
-        Replied { body: String::from_utf8_lossy(&reply.body).into_owned(), late }
+        let late = reply
+            .done_ms
+            .is_some_and(|ms| u128::try_from(ms).unwrap_or_default() > self.deadline.as_millis());
+        Replied {
+            body: String::from_utf8_lossy(&reply.body).into_owned(),
+            late,
+        }
     }
 
     fn find(&self, asked: &Asked) -> Result<Option<Replied>, Failure> {
@@ -174,7 +221,11 @@ impl<'a> Replies<'a> {
                 return Ok(Some(Replied { body, late }));
             }
         }
-        let Some(client) = self.client.as_ref().filter(|_| self.asked.get() < self.args.ask_max) else {
+        let Some(client) = self
+            .client
+            .as_ref()
+            .filter(|_| self.asked.get() < self.args.ask_max)
+        else {
             return Ok(None);
         };
         for (format, body, hash) in &asked.requests {
@@ -187,23 +238,40 @@ impl<'a> Replies<'a> {
                 client.room().await;
                 client.send(body.clone()).await
             };
-            let raw = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(send)).map_err(
-                |refused| {
-                    Failure::new(Exit::Unavailable, format!("{}: {} {}", self.model, refused.code, refused.detail))
-                },
-            )?;
+            let raw =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(send))
+                    .map_err(|refused| {
+                        Failure::new(
+                            Exit::Unavailable,
+                            format!("{}: {} {}", self.model, refused.code, refused.detail),
+                        )
+                    })?;
             if raw.status == 200 {
                 if let Some(refused) = raw.cut {
                     let why = format!("{}: {} {}", self.model, refused.code, refused.detail);
                     return Err(Failure::new(Exit::Unavailable, why));
                 }
-                let reply = StoredReply { body: raw.body, done_ms: i64::try_from(raw.done.as_millis()).ok() };
-                self.research.keep_reply((*hash, self.args.sample), &self.model, &reply, wall_ms())?;
+                let reply = StoredReply {
+                    body: raw.body,
+                    done_ms: i64::try_from(raw.done.as_millis()).ok(),
+                };
+                self.research.keep_reply(
+                    (*hash, self.args.sample),
+                    &self.model,
+                    &reply,
+                    wall_ms(),
+                )?;
                 return Ok(Some(self.replied(reply)));
             }
             if !crate::llm::format::may_be_the_format(raw.status) {
-                let said: String = String::from_utf8_lossy(&raw.body).chars().take(120).collect();
-                return Err(Failure::new(Exit::Unavailable, format!("{}: HTTP {}: {said}", self.model, raw.status)));
+                let said: String = String::from_utf8_lossy(&raw.body)
+                    .chars()
+                    .take(120)
+                    .collect();
+                return Err(Failure::new(
+                    Exit::Unavailable,
+                    format!("{}: HTTP {}: {said}", self.model, raw.status),
+                ));
             }
         }
         Ok(None)
@@ -211,10 +279,17 @@ impl<'a> Replies<'a> {
 }
 
 /// Bars that opened before a model's training cut-off, and all of them; by the closes there were.
-fn before_cutoff(endpoint: &crate::config::ModelEndpoint, closes: &[i64], bar: Ms) -> Option<(usize, usize)> {
+fn before_cutoff(
+    endpoint: &crate::config::ModelEndpoint,
+    closes: &[i64],
+    bar: Ms,
+) -> Option<(usize, usize)> {
     let day: chrono::NaiveDate = endpoint.training_cutoff.as_ref()?.parse().ok()?;
     let cutoff = day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis();
-    Some((closes.partition_point(|close| close - bar.0 < cutoff), closes.len()))
+    Some((
+        closes.partition_point(|close| close - bar.0 < cutoff),
+        closes.len(),
+    ))
 }
 
 fn told(
@@ -240,7 +315,10 @@ fn told(
     }
     shown::run(markets, player, &report, outcome);
     let list = |map: &std::collections::BTreeMap<String, u32>| {
-        map.iter().map(|(word, count)| format!("{word} {count}")).collect::<Vec<_>>().join(", ")
+        map.iter()
+            .map(|(word, count)| format!("{word} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     output::say(format_args!(
         "{} questions, {} with a recorded answer, {missing} without; an answer takes {} s: judged {}",

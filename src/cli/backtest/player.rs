@@ -71,9 +71,14 @@ pub(super) struct AccountArgs {
 pub(super) fn spec(name: &str) -> Result<&'static Spec, Failure> {
     strategy::find(name).ok_or_else(|| {
         let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
-        let near = all.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let near = all
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        Failure::new(Exit::Usage, format!("no strategy '{name}'{hint} There are: {}", all.join(", ")))
+        Failure::new(
+            Exit::Usage,
+            format!("no strategy '{name}'{hint} There are: {}", all.join(", ")),
+        )
     })
 }
 
@@ -82,15 +87,25 @@ pub(super) fn params(spec: &Spec, given: &[String]) -> Result<Params, Failure> {
     let mut params = spec.defaults();
     let usage = |why: String| Failure::new(Exit::Usage, why);
     for pair in given {
-        let parsed =
-            pair.split_once('=').and_then(|(name, value)| Some((name.trim(), value.trim().parse::<f64>().ok()?)));
-        let Some((name, value)) = parsed else { return Err(usage(format!("--param {pair}: write NAME=VALUE"))) };
+        let parsed = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((name.trim(), value.trim().parse::<f64>().ok()?)));
+        let Some((name, value)) = parsed else {
+            return Err(usage(format!("--param {pair}: write NAME=VALUE")));
+        };
         let Some(known) = spec.params.iter().find(|p| p.name == name) else {
             let names: Vec<&str> = spec.params.iter().map(|p| p.name).collect();
-            return Err(usage(format!("{} has no parameter '{name}'; it has {}", spec.name, names.join(", "))));
+            return Err(usage(format!(
+                "{} has no parameter '{name}'; it has {}",
+                spec.name,
+                names.join(", ")
+            )));
         };
         if !(known.min..=known.max).contains(&value) {
-            return Err(usage(format!("{name} must be between {} and {}, is {value}", known.min, known.max)));
+            return Err(usage(format!(
+                "{name} must be between {} and {}, is {value}",
+                known.min, known.max
+            )));
         }
         params.insert(name.to_owned(), value);
     }
@@ -111,7 +126,12 @@ impl TermArgs {
             execution: match self.execution {
                 Execution::Market => WorkingPolicy::Market { slippage: None },
                 Execution::Ioc => WorkingPolicy::IocLimit { collar, tries: 1 },
-                Execution::PostOnly => WorkingPolicy::PostOnly { ttl: Ms(1), then: Then::Cancel, collar, tries: 1 },
+                Execution::PostOnly => WorkingPolicy::PostOnly {
+                    ttl: Ms(1),
+                    then: Then::Cancel,
+                    collar,
+                    tries: 1,
+                },
             },
         })
     }
@@ -126,7 +146,10 @@ impl AccountArgs {
     /// Share of equity that is traded with.
     pub(super) fn weight(&self) -> Result<Decimal, Failure> {
         if self.weight <= Decimal::ZERO || self.weight > Decimal::TEN {
-            let why = format!("--weight must be above 0 and at most 10, is {}", self.weight);
+            let why = format!(
+                "--weight must be above 0 and at most 10, is {}",
+                self.weight
+            );
             return Err(Failure::new(Exit::Usage, why));
         }
         Ok(self.weight)
@@ -136,7 +159,10 @@ impl AccountArgs {
     pub(super) fn rules(&self, config: &Config) -> Result<Rules, Failure> {
         let cash = self.cash.unwrap_or(config.backtest.cash);
         if cash <= Decimal::ZERO || cash > Decimal::from(1_000_000_000) {
-            return Err(Failure::new(Exit::Usage, format!("--cash must be above 0 and at most a billion, is {cash}")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("--cash must be above 0 and at most a billion, is {cash}"),
+            ));
         }
         Ok(Rules {
             cash,

@@ -22,9 +22,11 @@ use crate::stats::{Curve, performance};
 /// What fills an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Fills {
-    /// Everything: whole ticks and lots, a share of the bar's volume, spread, impact, stops, margin, funding, the gate.
+    /// Everything: whole ticks and lots, a share of the bar's volume, spread, impact, stops,
+    /// margin, funding, the gate.
     Bar,
-    /// The next open, all of it, in any fraction; long or flat, all cash, taker fee and half the spread.
+    /// The next open, all of it, in any fraction; long or flat, all cash, taker fee and half the
+    /// spread.
     NextOpen,
 }
 
@@ -42,7 +44,8 @@ pub(in crate::cli) struct RunArgs {
     /// What fills an order.
     #[arg(long, value_enum, default_value_t = Fills::Bar)]
     fills: Fills,
-    /// Run the daemon's own allocator and gate in decimals: the same fills, hundreds of times slower.
+    /// Run the daemon's own allocator and gate in decimals: the same fills, hundreds of times
+    /// slower.
     #[arg(long)]
     exact: bool,
     /// Seed of the intervals' resamples.
@@ -76,10 +79,19 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if args.exact {
-        let run = || exact::run(std::slice::from_ref(&market), std::slice::from_ref(&player), &rules).0;
+        let run = || {
+            exact::run(
+                std::slice::from_ref(&market),
+                std::slice::from_ref(&player),
+                &rules,
+            )
+            .0
+        };
         told(args, &market, &player, &rules, run)
     } else {
-        told(args, &market, &player, &rules, || kernel::run(&market, &player, &rules))
+        told(args, &market, &player, &rules, || {
+            kernel::run(&market, &player, &rules)
+        })
     }
 }
 
@@ -93,7 +105,13 @@ fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
         (costs.impact_bps.is_some(), "--impact-bps"),
         (costs.participation_pct.is_some(), "--participation-pct"),
         (costs.latency_bars.is_some(), "--latency-bars"),
-        (args.player.params.iter().any(|p| p.starts_with("stop_pct") && !p.ends_with("=0")), "-p stop_pct"),
+        (
+            args.player
+                .params
+                .iter()
+                .any(|p| p.starts_with("stop_pct") && !p.ends_with("=0")),
+            "-p stop_pct",
+        ),
     ];
     match given.iter().find(|(given, _)| *given) {
         Some((_, name)) => Err(Failure::new(
@@ -116,10 +134,17 @@ fn told<N: Number + std::fmt::Display + Send>(
 ) -> Result<Exit, Failure> {
     let judged = || {
         let outcome = run();
-        let report = judge(std::slice::from_ref(market), player, rules, &outcome, (1, args.seed));
+        let report = judge(
+            std::slice::from_ref(market),
+            player,
+            rules,
+            &outcome,
+            (1, args.seed),
+        );
         (outcome, report)
     };
-    let ((outcome, mut report), mut stress) = rayon::join(judged, || stress(market, player, rules, &FACTORS));
+    let ((outcome, mut report), mut stress) =
+        rayon::join(judged, || stress(market, player, rules, &FACTORS));
     stress.insert(1, Stress::of(Decimal::ONE, &report.performance));
     report.stress = stress;
     let outcome = &outcome;
@@ -131,7 +156,8 @@ fn told<N: Number + std::fmt::Display + Send>(
         std::fs::write(path, shown::fills_csv(market, outcome)).map_err(io(path))?;
     }
     if let Some(path) = &args.html {
-        std::fs::write(path, html::page(market, player, rules, outcome, &report)).map_err(io(path))?;
+        std::fs::write(path, html::page(market, player, rules, outcome, &report))
+            .map_err(io(path))?;
     }
     if args.json {
         output::say(told_json(args, market, player, &report, outcome));
@@ -214,11 +240,22 @@ impl IdealCurve for Kept {
 fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool) {
     let columns = &*market.columns;
     let fee = f64::of(market.costs.tier(Decimal::ZERO).taker);
-    let terms = Ideal { cash: f64::of(rules.cash), fee, slippage: f64::of(market.costs.half_spread) };
+    let terms = Ideal {
+        cash: f64::of(rules.cash),
+        fee,
+        slippage: f64::of(market.costs.half_spread),
+    };
     let wishes = Streamed::new(player.build(market), columns);
-    let mut kept = Kept { equity: Vec::with_capacity(columns.len()), bought: 0, fees: 0.0, value: 0.0 };
+    let mut kept = Kept {
+        equity: Vec::with_capacity(columns.len()),
+        bought: 0,
+        fees: 0.0,
+        value: 0.0,
+    };
     let orders = ideal::drive(columns, terms, wishes, &mut kept);
-    let at: Vec<i64> = (0..columns.len()).map(|index| columns.closes(index).0).collect();
+    let at: Vec<i64> = (0..columns.len())
+        .map(|index| columns.closes(index).0)
+        .collect();
     let curve = Curve {
         start: terms.cash,
         at: &at,
@@ -252,5 +289,9 @@ fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool)
         100.0 * p.total_return,
         100.0 * p.buy_and_hold
     ));
-    output::say(format_args!("Sharpe {:.3} by bars, drawdown {:.2} %", p.sharpe_bars, 100.0 * p.max_drawdown));
+    output::say(format_args!(
+        "Sharpe {:.3} by bars, drawdown {:.2} %",
+        p.sharpe_bars,
+        100.0 * p.max_drawdown
+    ));
 }

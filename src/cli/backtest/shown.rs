@@ -13,17 +13,36 @@ use crate::stats::Interval;
 /// What was run on what.
 pub(super) fn head(markets: &[Market], player: &Player) {
     let columns = &*markets[0].columns;
-    let names: Vec<&str> = markets.iter().map(|market| market.instrument.id.as_str()).collect();
-    let from = markets.iter().map(|market| market.columns.ts[0]).min().unwrap_or_default();
-    let to = markets.iter().map(|market| market.columns.closes(market.columns.len() - 1).0).max().unwrap_or_default();
-    let params: Vec<String> = player.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let names: Vec<&str> = markets
+        .iter()
+        .map(|market| market.instrument.id.as_str())
+        .collect();
+    let from = markets
+        .iter()
+        .map(|market| market.columns.ts[0])
+        .min()
+        .unwrap_or_default();
+    let to = markets
+        .iter()
+        .map(|market| market.columns.closes(market.columns.len() - 1).0)
+        .max()
+        .unwrap_or_default();
+    let params: Vec<String> = player
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     say(format_args!(
         "{} ({}) on {} {}, {} bars, {} to {}",
         player.strategy.name,
         params.join(" "),
         names.join(", "),
         columns.bar,
-        markets.iter().map(|market| market.columns.len()).max().unwrap_or_default(),
+        markets
+            .iter()
+            .map(|market| market.columns.len())
+            .max()
+            .unwrap_or_default(),
         day(from),
         day(to)
     ));
@@ -47,7 +66,12 @@ fn plain(value: f64) -> String {
 }
 
 /// All of a run.
-pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Report, outcome: &Outcome<N>) {
+pub(super) fn run<N: Number>(
+    markets: &[Market],
+    player: &Player,
+    report: &Report,
+    outcome: &Outcome<N>,
+) {
     head(markets, player);
     let (p, t) = (&report.performance, &report.performance.trades);
     let mut table = sheet(&["figure", "value", "figure", "value", "figure", "value"]);
@@ -73,7 +97,11 @@ pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Repor
             ("Omega", maybe(p.omega, plain)),
             ("expectancy", maybe(t.expectancy, money)),
         ],
-        [("volatility", percent(p.volatility)), ("skew", plain(p.skew)), ("average win", maybe(t.average_win, money))],
+        [
+            ("volatility", percent(p.volatility)),
+            ("skew", plain(p.skew)),
+            ("average win", maybe(t.average_win, money)),
+        ],
         [
             ("largest drawdown", percent(p.max_drawdown)),
             ("kurtosis", plain(p.kurtosis)),
@@ -82,9 +110,16 @@ pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Repor
         [
             ("longest drawdown", format!("{:.1} d", p.max_drawdown_days)),
             ("VaR 95 %", percent(p.var_95)),
-            ("average time", maybe(t.average_hours, |hours| format!("{hours:.1} h"))),
+            (
+                "average time",
+                maybe(t.average_hours, |hours| format!("{hours:.1} h")),
+            ),
         ],
-        [("exposure", percent(p.exposure)), ("CVaR 95 %", percent(p.cvar_95)), ("fees", money(report.paid.fees))],
+        [
+            ("exposure", percent(p.exposure)),
+            ("CVaR 95 %", percent(p.cvar_95)),
+            ("fees", money(report.paid.fees)),
+        ],
         [
             ("turnover a year", format!("{:.0} ×", p.turnover)),
             ("tail ratio", maybe(p.tail_ratio, plain)),
@@ -93,14 +128,24 @@ pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Repor
         [
             ("alpha a year", maybe(p.alpha, percent)),
             ("beta", maybe(p.beta, plain)),
-            ("orders, fills", format!("{}, {}", report.orders, report.fills)),
+            (
+                "orders, fills",
+                format!("{}, {}", report.orders, report.fills),
+            ),
         ],
     ];
     for row in rows {
-        table.add_row(row.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect::<Vec<_>>());
+        table.add_row(
+            row.into_iter()
+                .flat_map(|(name, value)| [name.to_owned(), value])
+                .collect::<Vec<_>>(),
+        );
     }
     for column in [1, 3, 5] {
-        table.column_mut(column).expect("six columns").set_cell_alignment(CellAlignment::Right);
+        table
+            .column_mut(column)
+            .expect("six columns")
+            .set_cell_alignment(CellAlignment::Right);
     }
     say(table);
     let unit = if p.period == "day" { "days" } else { "bars" };
@@ -109,7 +154,8 @@ pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Repor
         p.periods_per_year, p.sharpe_bars
     ));
     if let Some(intervals) = &report.intervals {
-        let shown = |i: &Interval, show: fn(f64) -> String| format!("{} to {}", show(i.low), show(i.high));
+        let shown =
+            |i: &Interval, show: fn(f64) -> String| format!("{} to {}", show(i.low), show(i.high));
         say(format_args!(
             "95 % intervals: Sharpe {}, mean return a year {}, volatility {}",
             shown(&intervals.sharpe, plain),
@@ -123,7 +169,11 @@ pub(super) fn run<N: Number>(markets: &[Market], player: &Player, report: &Repor
         maybe(p.min_track_record_days, |days| format!("{days:.0}"))
     ));
     costs(report);
-    month_table(&outcome.at, &outcome.equity.iter().map(|e| e.float()).collect::<Vec<_>>(), report.equity_start);
+    month_table(
+        &outcome.at,
+        &outcome.equity.iter().map(|e| e.float()).collect::<Vec<_>>(),
+        report.equity_start,
+    );
     doubts(report);
 }
 
@@ -140,7 +190,10 @@ fn costs(report: &Report) {
         ]);
     }
     for column in 1..5 {
-        table.column_mut(column).expect("five columns").set_cell_alignment(CellAlignment::Right);
+        table
+            .column_mut(column)
+            .expect("five columns")
+            .set_cell_alignment(CellAlignment::Right);
     }
     say(table);
 }
@@ -150,11 +203,20 @@ fn month_table(at: &[i64], equity: &[f64], start: f64) {
     if rows.iter().flat_map(|(_, of)| of).flatten().count() < 2 {
         return;
     }
-    let heads: Vec<&str> = std::iter::once("%").chain(months::NAMES).chain(["year"]).collect();
+    let heads: Vec<&str> = std::iter::once("%")
+        .chain(months::NAMES)
+        .chain(["year"])
+        .collect();
     let mut table = sheet(&heads);
     for (year, of) in rows {
-        let whole = of.iter().flatten().fold(1.0, |product, month| product * (1.0 + month)) - 1.0;
-        let cell = |month: &Option<f64>| month.map_or_else(String::new, |value| format!("{:.1}", 100.0 * value));
+        let whole = of
+            .iter()
+            .flatten()
+            .fold(1.0, |product, month| product * (1.0 + month))
+            - 1.0;
+        let cell = |month: &Option<f64>| {
+            month.map_or_else(String::new, |value| format!("{:.1}", 100.0 * value))
+        };
         let mut row = vec![year.to_string()];
         row.extend(of.iter().map(cell));
         row.push(format!("{:.1}", 100.0 * whole));
@@ -175,10 +237,14 @@ fn doubts(report: &Report) {
 }
 
 /// Every fill, a line each.
-pub(super) fn fills_csv<N: Number + std::fmt::Display>(market: &Market, outcome: &Outcome<N>) -> String {
+pub(super) fn fills_csv<N: Number + std::fmt::Display>(
+    market: &Market,
+    outcome: &Outcome<N>,
+) -> String {
     use std::fmt::Write as _;
     let inst = &market.instrument;
-    let mut out = String::from("bar_ts_ms,decided_ms,order,cause,side,qty,price,value,fee,liquidity,held\n");
+    let mut out =
+        String::from("bar_ts_ms,decided_ms,order,cause,side,qty,price,value,fee,liquidity,held\n");
     for row in &outcome.fills {
         let cause = format!("{:?}", row.cause).to_lowercase();
         let qty = |lots: i64| (inst.lot.0 * rust_decimal::Decimal::from(lots)).normalize();

@@ -36,17 +36,30 @@ pub(in crate::cli) struct CheckArgs {
 pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
     let wrong = match &args.file {
         Some(file) => {
-            let data::Read { rows, unreadable } = data::read_candles(file).map_err(|error| match error {
-                data::FileError::Io { .. } => Failure::new(Exit::Usage, error.to_string()),
-                _ => Failure::new(Exit::Data, error.to_string()),
-            })?;
+            let data::Read { rows, unreadable } =
+                data::read_candles(file).map_err(|error| match error {
+                    data::FileError::Io { .. } => Failure::new(Exit::Usage, error.to_string()),
+                    _ => Failure::new(Exit::Data, error.to_string()),
+                })?;
             let bar = args.bar.or_else(|| data::infer_bar(&rows)).ok_or_else(|| {
-                Failure::new(Exit::Data, format!("{}: the rows are no known bar apart; give --bar", file.display()))
+                Failure::new(
+                    Exit::Data,
+                    format!(
+                        "{}: the rows are no known bar apart; give --bar",
+                        file.display()
+                    ),
+                )
             })?;
             let mut findings = data::check(&rows, bar);
             findings.extend(unreadable);
             findings.sort_by_key(|finding| finding.line);
-            report(&file.display().to_string(), bar, rows.len(), &findings, args)
+            report(
+                &file.display().to_string(),
+                bar,
+                rows.len(),
+                &findings,
+                args,
+            )
         }
         None => stored(&super::research(global)?, args)?,
     };
@@ -56,16 +69,33 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
 fn stored(research: &Research, args: &CheckArgs) -> Result<bool, Failure> {
     let (mut wrong, mut any) = (false, false);
     for row in research.all_series()? {
-        let bar: Bar =
-            row.bar.parse().map_err(|e: crate::domain::candle::UnknownBar| Failure::new(Exit::Data, e.to_string()))?;
-        if args.inst.as_ref().is_some_and(|inst| *inst != row.inst) || args.bar.is_some_and(|b| b != bar) {
+        let bar: Bar = row
+            .bar
+            .parse()
+            .map_err(|e: crate::domain::candle::UnknownBar| {
+                Failure::new(Exit::Data, e.to_string())
+            })?;
+        if args.inst.as_ref().is_some_and(|inst| *inst != row.inst)
+            || args.bar.is_some_and(|b| b != bar)
+        {
             continue;
         }
         any = true;
-        let Some(series) = research.find_series(&InstId::new(row.inst.as_str()), bar)? else { continue };
+        let Some(series) = research.find_series(&InstId::new(row.inst.as_str()), bar)? else {
+            continue;
+        };
         let candles = research.read(&series, Ms::ZERO, Ms(i64::MAX))?;
-        let rows: Vec<Row> = (1u64..).zip(candles).map(|(line, candle)| Row { line, candle }).collect();
-        wrong |= report(&format!("{} {bar}", row.inst), bar, rows.len(), &data::check(&rows, bar), args);
+        let rows: Vec<Row> = (1u64..)
+            .zip(candles)
+            .map(|(line, candle)| Row { line, candle })
+            .collect();
+        wrong |= report(
+            &format!("{} {bar}", row.inst),
+            bar,
+            rows.len(),
+            &data::check(&rows, bar),
+            args,
+        );
     }
     if !any && !args.json {
         output::say("no series is stored yet; see `alpha-arena data download --help`");
@@ -75,7 +105,16 @@ fn stored(research: &Research, args: &CheckArgs) -> Result<bool, Failure> {
 
 /// Says what was found; `true` if anything was.
 fn report(what: &str, bar: Bar, rows: usize, findings: &[Finding], args: &CheckArgs) -> bool {
-    let missing: i64 = findings.iter().map(|f| if let Fault::Gap { missing } = f.fault { missing } else { 0 }).sum();
+    let missing: i64 = findings
+        .iter()
+        .map(|f| {
+            if let Fault::Gap { missing } = f.fault {
+                missing
+            } else {
+                0
+            }
+        })
+        .sum();
     if args.json {
         let list: Vec<_> = findings
             .iter()
@@ -88,7 +127,10 @@ fn report(what: &str, bar: Bar, rows: usize, findings: &[Finding], args: &CheckA
     } else if findings.is_empty() {
         output::say(format_args!("{what}: {rows} rows of {bar}, nothing wrong"));
     } else {
-        output::say(format_args!("{what}: {rows} rows of {bar}, {} findings, {missing} bars missing", findings.len()));
+        output::say(format_args!(
+            "{what}: {rows} rows of {bar}, {} findings, {missing} bars missing",
+            findings.len()
+        ));
         super::show_findings(findings, args.limit);
     }
     !findings.is_empty()

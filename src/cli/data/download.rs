@@ -1,5 +1,5 @@
-//! `data download`: only what is missing is fetched, page by page; each page is kept at once, so that
-//! an interrupted download goes on where it was.
+//! `data download`: only what is missing is fetched, page by page; each page is kept at once, so
+//! that an interrupted download goes on where it was.
 
 use std::time::Duration;
 
@@ -56,7 +56,11 @@ pub(super) async fn run(global: &Global, args: DownloadArgs) -> Result<Exit, Fai
     let mut research = Research::open(&dir, wall_ms())?;
     let wanted = wanted(&config, &args, &side.venue).await?;
     let now = side.venue.clock().now();
-    let bars = if args.bar.is_empty() { config.bars() } else { args.bar.clone() };
+    let bars = if args.bar.is_empty() {
+        config.bars()
+    } else {
+        args.bar.clone()
+    };
     let progress = if args.json {
         MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden())
     } else {
@@ -65,7 +69,10 @@ pub(super) async fn run(global: &Global, args: DownloadArgs) -> Result<Exit, Fai
     let mut exit = Exit::Ok;
     for inst in &wanted {
         for bar in &bars {
-            let (from, to) = (args.from.floor(bar.span()), args.to.unwrap_or(now).min(now).floor(bar.span()));
+            let (from, to) = (
+                args.from.floor(bar.span()),
+                args.to.unwrap_or(now).min(now).floor(bar.span()),
+            );
             if from >= to {
                 return Err(Failure::new(
                     Exit::Usage,
@@ -73,16 +80,28 @@ pub(super) async fn run(global: &Global, args: DownloadArgs) -> Result<Exit, Fai
                 ));
             }
             let series = research.series(inst, *bar)?;
-            let outcome = fetch(&mut research, &series, (inst, from, to), &side.venue, &progress).await?;
+            let outcome = fetch(
+                &mut research,
+                &series,
+                (inst, from, to),
+                &side.venue,
+                &progress,
+            )
+            .await?;
             let missing: i64 = outcome.missing.iter().map(|range| range.bars(*bar)).sum();
             if missing > 0 {
                 exit = Exit::Data;
             }
             if args.json {
-                let holes: Vec<_> =
-                    outcome.missing.iter().map(|r| json!({"from_ms": r.from.0, "to_ms": r.to.0})).collect();
-                output::say(json!({"schema": "data download/1", "as_of_ms": now.0, "inst": inst.id, "bar": bar.okx(),
-                    "rows": outcome.rows, "fetched": outcome.fetched, "missing": missing, "gaps": holes}));
+                let holes: Vec<_> = outcome
+                    .missing
+                    .iter()
+                    .map(|r| json!({"from_ms": r.from.0, "to_ms": r.to.0}))
+                    .collect();
+                output::say(
+                    json!({"schema": "data download/1", "as_of_ms": now.0, "inst": inst.id, "bar": bar.okx(),
+                    "rows": outcome.rows, "fetched": outcome.fetched, "missing": missing, "gaps": holes}),
+                );
             } else {
                 let line = format!(
                     "{} {bar}: {} rows, {} of them new, {missing} missing",
@@ -90,7 +109,11 @@ pub(super) async fn run(global: &Global, args: DownloadArgs) -> Result<Exit, Fai
                 );
                 output::say(line);
                 for gap in outcome.missing.iter().take(10) {
-                    output::say(format_args!("  the venue has no bars from {} to {}", gap.from.iso(), gap.to.iso()));
+                    output::say(format_args!(
+                        "  the venue has no bars from {} to {}",
+                        gap.from.iso(),
+                        gap.to.iso()
+                    ));
                 }
             }
         }
@@ -104,18 +127,37 @@ pub(super) async fn run(global: &Global, args: DownloadArgs) -> Result<Exit, Fai
     Ok(exit)
 }
 
-async fn wanted(config: &Config, args: &DownloadArgs, venue: &Venue) -> Result<Vec<Instrument>, Failure> {
-    let mut listed = venue.instruments(InstKind::Spot).await.map_err(unreachable)?;
-    listed.extend(venue.instruments(InstKind::Swap).await.map_err(unreachable)?);
+async fn wanted(
+    config: &Config,
+    args: &DownloadArgs,
+    venue: &Venue,
+) -> Result<Vec<Instrument>, Failure> {
+    let mut listed = venue
+        .instruments(InstKind::Spot)
+        .await
+        .map_err(unreachable)?;
+    listed.extend(
+        venue
+            .instruments(InstKind::Swap)
+            .await
+            .map_err(unreachable)?,
+    );
     let names: Vec<InstId> = if args.inst.is_empty() {
         config.instruments.clone()
     } else {
         args.inst.iter().map(|i| InstId::new(i.as_str())).collect()
     };
     let find = |name: &InstId| {
-        listed.iter().find(|inst| inst.id == *name).cloned().ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("the venue does not list {name}, or not as something we trade"))
-        })
+        listed
+            .iter()
+            .find(|inst| inst.id == *name)
+            .cloned()
+            .ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    format!("the venue does not list {name}, or not as something we trade"),
+                )
+            })
     };
     names.iter().map(find).collect()
 }
@@ -136,8 +178,10 @@ async fn fetch(
     let whole = Range { from, to }.bars(bar);
     let holes = research.missing(series, from, to)?;
     let there = whole - holes.iter().map(|hole| hole.bars(bar)).sum::<i64>();
-    let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {pos}/{len} bars  {per_sec}  {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template(
+        "{prefix:>20} {wide_bar} {pos}/{len} bars  {per_sec}  {eta} left",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
     let shown = progress.add(ProgressBar::new(whole.unsigned_abs()).with_style(style));
     shown.set_prefix(format!("{} {bar}", inst.id));
     shown.set_position(there.unsigned_abs());
@@ -146,7 +190,9 @@ async fn fetch(
         let mut end = hole.to;
         while end > hole.from {
             let start = hole.from.max(Ms(end.0 - WINDOW * bar.span().0));
-            let page = history_window(venue, &inst.id, bar, start, end).await.map_err(unreachable)?;
+            let page = history_window(venue, &inst.id, bar, start, end)
+                .await
+                .map_err(unreachable)?;
             end = start;
             research.put(series, &page)?;
             fetched += page.len() as i64;
@@ -157,14 +203,30 @@ async fn fetch(
     shown.finish_and_clear();
     let missing = research.missing(series, from, to)?;
     let rows = whole - missing.iter().map(|hole| hole.bars(bar)).sum::<i64>();
-    Ok(Outcome { rows, fetched, missing })
+    Ok(Outcome {
+        rows,
+        fetched,
+        missing,
+    })
 }
 
-async fn funding(research: &mut Research, venue: &Venue, inst: &InstId, from: Ms) -> Result<usize, Failure> {
+async fn funding(
+    research: &mut Research,
+    venue: &Venue,
+    inst: &InstId,
+    from: Ms,
+) -> Result<usize, Failure> {
     let (mut after, mut count) = (None, 0);
     loop {
-        let page = venue.funding_history(inst, after).await.map_err(unreachable)?;
-        let rates: Vec<(Ms, _)> = page.iter().filter(|rate| rate.at >= from).map(|rate| (rate.at, rate.rate)).collect();
+        let page = venue
+            .funding_history(inst, after)
+            .await
+            .map_err(unreachable)?;
+        let rates: Vec<(Ms, _)> = page
+            .iter()
+            .filter(|rate| rate.at >= from)
+            .map(|rate| (rate.at, rate.rate))
+            .collect();
         research.put_funding(inst, &rates)?;
         count += rates.len();
         match page.last() {

@@ -27,7 +27,8 @@ pub(in crate::cli) struct ExportArgs {
     /// Before this moment (UTC). Default: the end.
     #[arg(long, value_name = "TIME", value_parser = super::instant)]
     to: Option<Ms>,
-    /// Base units in one contract: a swap's volumes are stored as contracts and written as base units.
+    /// Base units in one contract: a swap's volumes are stored as contracts and written as base
+    /// units.
     #[arg(long, value_name = "VALUE")]
     contract_value: Option<Decimal>,
     /// The file to write; .gz is written as gzip.
@@ -38,18 +39,34 @@ pub(in crate::cli) struct ExportArgs {
 pub(super) fn run(global: &Global, args: &ExportArgs) -> Result<Exit, Failure> {
     let research = super::research(global)?;
     let inst = InstId::new(args.inst.as_str());
-    let (from, to) = (args.from.unwrap_or(Ms::ZERO), args.to.unwrap_or(Ms(i64::MAX)));
+    let (from, to) = (
+        args.from.unwrap_or(Ms::ZERO),
+        args.to.unwrap_or(Ms(i64::MAX)),
+    );
     let Some(series) = research.history(&inst, args.bar, from, to)? else {
-        let why = format!("no history of {inst} that {} can be made of; see `alpha-arena data list`", args.bar);
+        let why = format!(
+            "no history of {inst} that {} can be made of; see `alpha-arena data list`",
+            args.bar
+        );
         return Err(Failure::new(Exit::Data, why));
     };
     let value = args.contract_value.unwrap_or(Decimal::ONE);
-    let candles = series.candles().iter().map(|c| Candle { volume: Qty(c.volume.0 * value), ..*c });
-    let count = data::write_candles(&args.out, candles).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+    let candles = series.candles().iter().map(|c| Candle {
+        volume: Qty(c.volume.0 * value),
+        ..*c
+    });
+    let count = data::write_candles(&args.out, candles)
+        .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
     let gaps = series.gaps().len();
-    output::say(format_args!("{}: {count} rows of {inst} {}, {gaps} gaps", args.out.display(), args.bar));
+    output::say(format_args!(
+        "{}: {count} rows of {inst} {}, {gaps} gaps",
+        args.out.display(),
+        args.bar
+    ));
     if args.inst.ends_with("-SWAP") && args.contract_value.is_none() {
-        output::say("volumes are contracts; --contract-value writes base units, as `exchange --candles` reads them");
+        output::say(
+            "volumes are contracts; --contract-value writes base units, as `exchange --candles` reads them",
+        );
     }
     Ok(Exit::Ok)
 }

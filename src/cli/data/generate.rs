@@ -42,12 +42,22 @@ pub(in crate::cli) struct GenerateArgs {
 pub(super) fn run(global: &Global, args: &GenerateArgs) -> Result<Exit, Failure> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
     if !(1..=20_000_000).contains(&args.bars) {
-        return Err(usage(format!("--bars must be between 1 and 20000000, is {}", args.bars)));
+        return Err(usage(format!(
+            "--bars must be between 1 and 20000000, is {}",
+            args.bars
+        )));
     }
     let market = Market::new(args.seed);
     let listed = market.get(&args.inst).ok_or_else(|| {
-        let all: Vec<String> = market.all().map(|listed| listed.listing.inst.id.to_string()).collect();
-        usage(format!("the embedded exchange does not list {}; it lists {}", args.inst, all.join(", ")))
+        let all: Vec<String> = market
+            .all()
+            .map(|listed| listed.listing.inst.id.to_string())
+            .collect();
+        usage(format!(
+            "the embedded exchange does not list {}; it lists {}",
+            args.inst,
+            all.join(", ")
+        ))
     })?;
     let span = args.bar.span().0 / 1000;
     let first = args.from.floor(args.bar.span()).0 / 1000;
@@ -64,8 +74,12 @@ pub(super) fn run(global: &Global, args: &GenerateArgs) -> Result<Exit, Failure>
     );
     if let Some(path) = &args.out {
         let value = inst.contract_value;
-        let rows = candles.iter().map(|c| Candle { volume: Qty((c.volume.0 * value).normalize()), ..*c });
-        data::write_candles(path, rows).map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
+        let rows = candles.iter().map(|c| Candle {
+            volume: Qty((c.volume.0 * value).normalize()),
+            ..*c
+        });
+        data::write_candles(path, rows)
+            .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         output::say(format_args!("{}: {what}", path.display()));
         return Ok(Exit::Ok);
     }
@@ -80,7 +94,9 @@ pub(super) fn run(global: &Global, args: &GenerateArgs) -> Result<Exit, Failure>
         );
         return Err(Failure::new(Exit::Usage, why));
     }
-    research.would_fit(&series, &candles).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    research
+        .would_fit(&series, &candles)
+        .map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
     for batch in candles.chunks(5000) {
         research.put_with(&series, batch, OnConflict::Replace)?;
     }

@@ -58,10 +58,18 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
     };
     let data::Read { rows, unreadable } = data::read_candles(&args.file).map_err(broken)?;
     let bar = args.bar.or_else(|| data::infer_bar(&rows)).ok_or_else(|| {
-        Failure::new(Exit::Data, format!("{}: the rows are no known bar apart; give --bar", args.file.display()))
+        Failure::new(
+            Exit::Data,
+            format!(
+                "{}: the rows are no known bar apart; give --bar",
+                args.file.display()
+            ),
+        )
     })?;
     let findings = data::check(&rows, bar);
-    let faults = findings.iter().filter(|f| !matches!(f.fault, Fault::Gap { .. }));
+    let faults = findings
+        .iter()
+        .filter(|f| !matches!(f.fault, Fault::Gap { .. }));
     let mut broken: Vec<_> = unreadable.iter().chain(faults).cloned().collect();
     broken.sort_by_key(|finding| finding.line);
     if !broken.is_empty() && !args.repair {
@@ -83,25 +91,52 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
     let (tick, lot) = steps(&rows, args, &candles);
     let series = research.make_series(&inst, bar, tick, lot)?;
     // What cannot be kept is found before the first row is written.
-    research.would_fit(&series, &candles).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    research
+        .would_fit(&series, &candles)
+        .map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
     let mut research = research;
-    let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
-    let progress = if args.json { ProgressBar::hidden() } else { ProgressBar::new(candles.len() as u64) };
+    let style = ProgressStyle::with_template(
+        "{prefix:>20} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left",
+    );
+    let progress = if args.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(candles.len() as u64)
+    };
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress.set_prefix(format!("{inst} {bar}"));
-    let conflict = if args.replace { OnConflict::Replace } else { OnConflict::Keep };
+    let conflict = if args.replace {
+        OnConflict::Replace
+    } else {
+        OnConflict::Keep
+    };
     let mut written = 0;
     for batch in candles.chunks(BATCH) {
         written += research.put_with(&series, batch, conflict)?;
         progress.inc(batch.len() as u64);
     }
     progress.finish_and_clear();
-    let missing: i64 = mended.gaps.iter().map(|f| if let Fault::Gap { missing } = f.fault { missing } else { 0 }).sum();
+    let missing: i64 = mended
+        .gaps
+        .iter()
+        .map(|f| {
+            if let Fault::Gap { missing } = f.fault {
+                missing
+            } else {
+                0
+            }
+        })
+        .sum();
     if args.json {
-        let span = candles.first().zip(candles.last()).map(|(a, b)| [a.ts.0, b.ts.0]);
-        output::say(json!({"schema": "data import/1", "as_of_ms": wall_ms(), "inst": inst, "bar": bar.okx(),
+        let span = candles
+            .first()
+            .zip(candles.last())
+            .map(|(a, b)| [a.ts.0, b.ts.0]);
+        output::say(
+            json!({"schema": "data import/1", "as_of_ms": wall_ms(), "inst": inst, "bar": bar.okx(),
             "rows": candles.len(), "dropped": mended.dropped.len(), "gaps": mended.gaps.len(), "missing": missing,
-            "written": written, "span_ms": span}));
+            "written": written, "span_ms": span}),
+        );
     } else {
         super::show_findings(&mended.dropped, 20);
         let at = |c: Option<&Candle>| c.map_or_else(String::new, |c: &Candle| Ms(c.ts.0).iso());
@@ -120,18 +155,31 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
             ));
         }
         if args.inst.ends_with("-SWAP") && args.contract_value.is_none() {
-            output::say("volumes are kept as they are; a swap's are contracts (--contract-value divides base units)");
+            output::say(
+                "volumes are kept as they are; a swap's are contracts (--contract-value divides base units)",
+            );
         }
     }
     Ok(Exit::Ok)
 }
 
 fn in_contracts(candles: Vec<Candle>, value: Option<Decimal>) -> Result<Vec<Candle>, Failure> {
-    let Some(value) = value else { return Ok(candles) };
+    let Some(value) = value else {
+        return Ok(candles);
+    };
     if value <= Decimal::ZERO {
-        return Err(Failure::new(Exit::Usage, "--contract-value must be positive"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--contract-value must be positive",
+        ));
     }
-    Ok(candles.into_iter().map(|c| Candle { volume: Qty((c.volume.0 / value).round_dp(12)), ..c }).collect())
+    Ok(candles
+        .into_iter()
+        .map(|c| Candle {
+            volume: Qty((c.volume.0 / value).round_dp(12)),
+            ..c
+        })
+        .collect())
 }
 
 /// Steps of a new series: given, or the finest that the file uses.
@@ -139,8 +187,23 @@ fn steps(rows: &[Row], args: &ImportArgs, candles: &[Candle]) -> (Decimal, Decim
     let finest = |values: &mut dyn Iterator<Item = Decimal>| {
         Decimal::new(1, values.map(|v| v.normalize().scale()).max().unwrap_or(0))
     };
-    let mut prices = rows.iter().flat_map(|r| [r.candle.open.0, r.candle.high.0, r.candle.low.0, r.candle.close.0]);
+    let mut prices = rows.iter().flat_map(|r| {
+        [
+            r.candle.open.0,
+            r.candle.high.0,
+            r.candle.low.0,
+            r.candle.close.0,
+        ]
+    });
     let mut volumes = candles.iter().map(|c| c.volume.0);
-    let tick = args.tick.filter(|t| *t > Decimal::ZERO).unwrap_or_else(|| finest(&mut prices));
-    (tick, args.lot.filter(|l| *l > Decimal::ZERO).unwrap_or_else(|| finest(&mut volumes)))
+    let tick = args
+        .tick
+        .filter(|t| *t > Decimal::ZERO)
+        .unwrap_or_else(|| finest(&mut prices));
+    (
+        tick,
+        args.lot
+            .filter(|l| *l > Decimal::ZERO)
+            .unwrap_or_else(|| finest(&mut volumes)),
+    )
 }

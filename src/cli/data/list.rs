@@ -23,7 +23,9 @@ pub(super) fn run(global: &Global, json_wanted: bool) -> Result<Exit, Failure> {
         output::say("no series is stored yet; see `alpha-arena data download --help`");
         return Ok(Exit::Ok);
     }
-    let mut table = output::sheet(&["inst", "bar", "rows", "first", "last", "missing", "tick", "lot"]);
+    let mut table = output::sheet(&[
+        "inst", "bar", "rows", "first", "last", "missing", "tick", "lot",
+    ]);
     for s in all {
         let at = |t: Option<crate::domain::Ms>| t.map_or_else(String::new, |t| t.iso());
         table.add_row([

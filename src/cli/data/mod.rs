@@ -67,24 +67,38 @@ pub(super) fn instant(text: &str) -> Result<Ms, String> {
         return Ok(Ms(at.and_utc().timestamp_millis()));
     }
     match NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        Ok(day) => Ok(Ms(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis())),
-        Err(_) => Err(format!("'{text}' is not a time; try 2026-01-31 or 2026-01-31T12:00")),
+        Ok(day) => Ok(Ms(day
+            .and_time(chrono::NaiveTime::MIN)
+            .and_utc()
+            .timestamp_millis())),
+        Err(_) => Err(format!(
+            "'{text}' is not a time; try 2026-01-31 or 2026-01-31T12:00"
+        )),
     }
 }
 
 /// Findings for people: at most `most` of them, and how many more there are.
 fn show_findings(findings: &[Finding], most: usize) {
     for f in findings.iter().take(most) {
-        super::output::say(format_args!("line {:<8} {}  {}", f.line, f.ts.iso(), f.fault));
+        super::output::say(format_args!(
+            "line {:<8} {}  {}",
+            f.line,
+            f.ts.iso(),
+            f.fault
+        ));
     }
     if findings.len() > most {
-        super::output::say(format_args!("… and {} more (--limit)", findings.len() - most));
+        super::output::say(format_args!(
+            "… and {} more (--limit)",
+            findings.len() - most
+        ));
     }
 }
 
 /// A bar as it is written on the command line.
 pub(super) fn bar(text: &str) -> Result<crate::domain::Bar, String> {
-    text.parse().map_err(|error: crate::domain::candle::UnknownBar| error.to_string())
+    text.parse()
+        .map_err(|error: crate::domain::candle::UnknownBar| error.to_string())
 }
 
 #[cfg(test)]

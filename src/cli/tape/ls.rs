@@ -35,11 +35,16 @@ pub(super) fn run(global: &Global, json_wanted: bool) -> Result<Exit, Failure> {
         output::say(json!({"schema": "tape ls/1", "as_of_ms": wall_ms(), "rows": rows}));
         return Ok(Exit::Ok);
     }
-    let mut table = output::sheet(&["segment", "KiB", "messages", "first", "last", "lost", "closed"]);
+    let mut table = output::sheet(&[
+        "segment", "KiB", "messages", "first", "last", "lost", "closed",
+    ]);
     let at = |t: Option<Ms>| t.map_or_else(String::new, |t| t.iso());
     for (path, size, v) in rows {
         table.add_row([
-            path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             (size / 1024).to_string(),
             v.lines.to_string(),
             at(v.first),

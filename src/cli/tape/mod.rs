@@ -39,7 +39,10 @@ fn chosen(global: &Global, files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let dir = StateDir::tape(&global.state_dir(&global.load(None)?));
     let all = tape::segments(&dir).unwrap_or_default();
     if all.is_empty() {
-        let why = format!("no tape in {}; set tape.record = true and run", dir.display());
+        let why = format!(
+            "no tape in {}; set tape.record = true and run",
+            dir.display()
+        );
         return Err(Failure::new(Exit::Unavailable, why));
     }
     Ok(all)

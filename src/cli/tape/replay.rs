@@ -40,10 +40,16 @@ const SILENCE: Ms = Ms::secs(60);
 pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failure> {
     telemetry::init();
     if !args.speed.is_finite() || !(0.1..=10_000.0).contains(&args.speed) {
-        return Err(Failure::new(Exit::Usage, "--speed must be between 0.1 and 10000"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--speed must be between 0.1 and 10000",
+        ));
     }
     if !args.listen.ip().is_loopback() {
-        return Err(Failure::new(Exit::Usage, format!("--listen {}: only loopback addresses", args.listen)));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("--listen {}: only loopback addresses", args.listen),
+        ));
     }
     let broken = |error: std::io::Error| Failure::new(Exit::Data, error.to_string());
     let io = |error: std::io::Error| Failure::new(Exit::Io, error.to_string());
@@ -52,18 +58,31 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failu
         segments.push(Segment::open(&path).map_err(broken)?);
     }
     let mut instruments = std::collections::BTreeMap::new();
-    for inst in segments.iter().flat_map(|segment| &segment.head.instruments) {
+    for inst in segments
+        .iter()
+        .flat_map(|segment| &segment.head.instruments)
+    {
         instruments.insert(inst.id.to_string(), inst.clone());
     }
     let insts: Vec<String> = instruments.keys().cloned().collect();
     let listings = instruments.into_values().map(listed_as).collect();
     let begin = segments[0].head.started_ms;
-    let config =
-        EngineConfig { speed: args.speed, prices: Prices::Fed(listings), begin: Some(begin), ..Default::default() };
+    let config = EngineConfig {
+        speed: args.speed,
+        prices: Prices::Fed(listings),
+        begin: Some(begin),
+        ..Default::default()
+    };
     let engine = Engine::start(&config).map_err(io)?;
     let listener = TcpListener::bind(args.listen).await.map_err(io)?;
     let stop = engine.ended.clone();
-    let (endpoint, server) = serve(engine.clone(), ServerConfig::default(), listener, stop.clone()).map_err(io)?;
+    let (endpoint, server) = serve(
+        engine.clone(),
+        ServerConfig::default(),
+        listener,
+        stop.clone(),
+    )
+    .map_err(io)?;
     announce(&endpoint, args.json);
     let played = async {
         let mut shown = 0u64;

@@ -26,7 +26,10 @@ pub(super) fn run(global: &Global, args: &VerifyArgs) -> Result<Exit, Failure> {
                 let state = match (&v.wrong, v.closed) {
                     (Some(why), _) => format!("BROKEN: {why}"),
                     (None, true) => "ok".to_owned(),
-                    (None, false) => format!("ok, not closed: {} messages after the last mark", v.lines - v.vouched),
+                    (None, false) => format!(
+                        "ok, not closed: {} messages after the last mark",
+                        v.lines - v.vouched
+                    ),
                 };
                 if v.wrong.is_some() {
                     exit = Exit::Data;

@@ -27,25 +27,58 @@ fn seats() -> Vec<Seat> {
         .map(|name| {
             let strategy = strategy::find(name).unwrap();
             let mut params = strategy.defaults();
-            params.extend([("fast", 2.0), ("slow", 3.0), ("period", 3.0)].map(|(k, v)| (k.to_owned(), v)));
+            params.extend(
+                [("fast", 2.0), ("slow", 3.0), ("period", 3.0)].map(|(k, v)| (k.to_owned(), v)),
+            );
             params.retain(|name, _| strategy.params.iter().any(|p| p.name == name));
-            Seat { contender: name.into(), strategy, params, instruments: vec![swap().id], bar: Bar::M1 }
+            Seat {
+                contender: name.into(),
+                strategy,
+                params,
+                instruments: vec![swap().id],
+                bar: Bar::M1,
+            }
         })
         .to_vec()
 }
 
 /// The market after so many minutes.
 fn view(minutes: i64) -> MarketView {
-    let series = BTreeMap::from([(Bar::M1, Series::new(Bar::M1, (0..minutes).map(candle).collect()))]);
-    let market = InstMarket { instrument: Arc::new(swap()), quote: None, mark: None, series };
-    MarketView { insts: BTreeMap::from([(swap().id, market)]), live: true, ..MarketView::default() }
+    let series = BTreeMap::from([(
+        Bar::M1,
+        Series::new(Bar::M1, (0..minutes).map(candle).collect()),
+    )]);
+    let market = InstMarket {
+        instrument: Arc::new(swap()),
+        quote: None,
+        mark: None,
+        series,
+    };
+    MarketView {
+        insts: BTreeMap::from([(swap().id, market)]),
+        live: true,
+        ..MarketView::default()
+    }
 }
 
-/// What is kept of a process that hears these minutes, with a cycle after each one that is asked about.
-fn kept(history: i64, minutes: std::ops::Range<i64>, asked: impl Fn(i64) -> bool) -> Vec<RunInputs> {
+/// What is kept of a process that hears these minutes, with a cycle after each one that is asked
+/// about.
+fn kept(
+    history: i64,
+    minutes: std::ops::Range<i64>,
+    asked: impl Fn(i64) -> bool,
+) -> Vec<RunInputs> {
     let market = view(history);
     let (mut table, _) = Table::set(&seats(), &market);
-    let mut notes = Notes::begun(SeatingId { start: START, nth: 0 }, &seats(), &market, &table);
+    let mut notes = Notes::begun(
+        SeatingId {
+            start: START,
+            nth: 0,
+        },
+        &seats(),
+        &market,
+        &table,
+    );
     let mut kept = Vec::new();
     for minute in minutes {
         notes.heard(&swap().id, Bar::M1, candle(minute));
@@ -59,7 +92,12 @@ fn kept(history: i64, minutes: std::ops::Range<i64>, asked: impl Fn(i64) -> bool
                 market: vec![swap().id],
             };
             let decided = asked.decide(&table);
-            kept.extend(notes.cycle(RunId(uuid::Uuid::from_u128(100 + minute as u128)), asked, &decided, Ms(minute)));
+            kept.extend(notes.cycle(
+                RunId(uuid::Uuid::from_u128(100 + minute as u128)),
+                asked,
+                &decided,
+                Ms(minute),
+            ));
         }
     }
     kept
@@ -73,23 +111,40 @@ fn otherwise(kept: &[RunInputs]) -> Vec<(usize, String)> {
         _ => again.ask(&inputs.seen),
     };
     let outcomes = kept.iter().map(one).collect::<Vec<_>>();
-    let differs = |(at, (inputs, outcome)): (usize, (&RunInputs, Result<String, String>))| match outcome {
-        Ok(now) if now == inputs.output => None,
-        Ok(_) => Some((at, "other".to_owned())),
-        Err(why) => Some((at, why)),
-    };
-    kept.iter().zip(outcomes).enumerate().filter_map(differs).collect()
+    let differs =
+        |(at, (inputs, outcome)): (usize, (&RunInputs, Result<String, String>))| match outcome {
+            Ok(now) if now == inputs.output => None,
+            Ok(_) => Some((at, "other".to_owned())),
+            Err(why) => Some((at, why)),
+        };
+    kept.iter()
+        .zip(outcomes)
+        .enumerate()
+        .filter_map(differs)
+        .collect()
 }
 
 #[test]
 fn what_the_rules_wanted_comes_out_again_in_each_cycle_also_where_some_were_skipped() {
     let all = kept(40, 40..240, |minute| minute % 3 != 1);
-    assert_eq!(all.iter().filter(|inputs| inputs.stage == Stage::Seating).count(), 1, "once, before the first cycle");
+    assert_eq!(
+        all.iter()
+            .filter(|inputs| inputs.stage == Stage::Seating)
+            .count(),
+        1,
+        "once, before the first cycle"
+    );
     assert_eq!(otherwise(&all), []);
-    let targets: std::collections::BTreeSet<&str> =
-        all.iter().filter_map(|inputs| inputs.output.split("target\":").nth(1)?.split(',').next()).collect();
+    let targets: std::collections::BTreeSet<&str> = all
+        .iter()
+        .filter_map(|inputs| inputs.output.split("target\":").nth(1)?.split(',').next())
+        .collect();
     assert!(targets.len() > 1, "they change their minds: {targets:?}");
-    assert!(all[1].output.contains("\"gone\""), "who only leaves is among them: {}", all[1].output);
+    assert!(
+        all[1].output.contains("\"gone\""),
+        "who only leaves is among them: {}",
+        all[1].output
+    );
 }
 
 #[test]
@@ -98,20 +153,39 @@ fn another_history_another_bar_or_a_missing_cycle_is_found() {
     // A shorter history is found at the first bar, which does not follow it.
     let seating = std::mem::replace(&mut all[0], kept(37, 37..38, |_| true)[0].clone());
     let found = otherwise(&all);
-    assert!(found[0].1.contains("does not follow") || found[0].0 == 0, "{found:?}");
+    assert!(
+        found[0].1.contains("does not follow") || found[0].0 == 0,
+        "{found:?}"
+    );
     all[0] = seating;
     // One close is another by a tick.
     let mut heard: Heard = unpack(&all[20].seen).unwrap();
     heard.bars[0].2.close.0 += Decimal::from(5);
     let mut edited = all.clone();
-    edited[20] = RunInputs::new((all[20].run_id, Stage::Rules), "", &heard, all[20].output.clone(), Ms(0));
+    edited[20] = RunInputs::new(
+        (all[20].run_id, Stage::Rules),
+        "",
+        &heard,
+        all[20].output.clone(),
+        Ms(0),
+    );
     assert_eq!(otherwise(&edited).first().map(|(at, _)| *at), Some(20));
     // One cycle is gone: the next says so.
     let mut short = all.clone();
     short.remove(30);
-    assert_eq!(otherwise(&short)[0], (30, "29 cycles before it were kept, and it was number 31".to_owned()));
+    assert_eq!(
+        otherwise(&short)[0],
+        (
+            30,
+            "29 cycles before it were kept, and it was number 31".to_owned()
+        )
+    );
     // No seating.
-    assert!(otherwise(&all[1..])[0].1.contains("warmed up"), "{:?}", otherwise(&all[1..])[0]);
+    assert!(
+        otherwise(&all[1..])[0].1.contains("warmed up"),
+        "{:?}",
+        otherwise(&all[1..])[0]
+    );
 }
 
 #[test]
@@ -121,7 +195,9 @@ fn whoever_asks_for_one_cycle_hears_those_before_it_first() {
     assert_eq!(again.lacks(&all[10].seen), Ok(Some(START)));
     again.seat(START, "0", &all[0].seen).unwrap();
     assert_eq!(again.lacks(&all[1].seen), Ok(None));
-    all[1..10].iter().for_each(|inputs| assert_eq!(again.ask(&inputs.seen).as_ref(), Ok(&inputs.output)));
+    all[1..10]
+        .iter()
+        .for_each(|inputs| assert_eq!(again.ask(&inputs.seen).as_ref(), Ok(&inputs.output)));
     assert_eq!(again.lacks(&all[10].seen), Ok(None));
     assert_eq!(
         again.lacks(&all[4].seen),

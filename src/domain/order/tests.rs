@@ -42,7 +42,11 @@ fn report(status: VenueStatus, filled: i64) -> VenueReport {
 }
 
 fn facts(qty: i64, price: i64) -> FillFacts {
-    FillFacts { qty: Qty(Decimal::from(qty)), price: Price(Decimal::from(price)), fee: Decimal::ZERO }
+    FillFacts {
+        qty: Qty(Decimal::from(qty)),
+        price: Price(Decimal::from(price)),
+        fee: Decimal::ZERO,
+    }
 }
 
 /// Runs a story such as `sent; live; part 3; cancel 3` and compares the end.
@@ -52,7 +56,10 @@ fn check(story: &str, expected: &str) {
     let mut end = String::new();
     for word in story.split("; ") {
         let mut parts = word.split(' ');
-        let (verb, n) = (parts.next().unwrap(), parts.next().map_or(0, |n| n.parse().unwrap()));
+        let (verb, n) = (
+            parts.next().unwrap(),
+            parts.next().map_or(0, |n| n.parse().unwrap()),
+        );
         let result = match verb {
             "sent" => order.local_step(OrderState::Sent).map(drop),
             "unknown" => order.local_step(OrderState::Unknown).map(drop),
@@ -63,11 +70,17 @@ fn check(story: &str, expected: &str) {
                 Ok(())
             }
             "live" => order.merge(&report(VenueStatus::Live, 0)).map(drop),
-            "part" => order.merge(&report(VenueStatus::PartiallyFilled, n)).map(drop),
+            "part" => order
+                .merge(&report(VenueStatus::PartiallyFilled, n))
+                .map(drop),
             "filled" => order.merge(&report(VenueStatus::Filled, 5)).map(drop),
             "cancel" => order.merge(&report(VenueStatus::Canceled, n)).map(drop),
             "fill" => {
-                order.add_fill(TradeId::from(format!("t{n}").as_str()), facts(n, 100), Teller::Push);
+                order.add_fill(
+                    TradeId::from(format!("t{n}").as_str()),
+                    facts(n, 100),
+                    Teller::Push,
+                );
                 Ok(())
             }
             other => panic!("no such word: {other}"),
@@ -110,7 +123,10 @@ fn a_fill_after_the_cancel_still_counts_once() {
 }
 #[test]
 fn two_different_ends_stop_trading() {
-    check("sent; filled; cancel 2", "stop: order as1 is Filled at the venue and now said to be Canceled");
+    check(
+        "sent; filled; cancel 2",
+        "stop: order as1 is Filled at the venue and now said to be Canceled",
+    );
 }
 #[test]
 fn an_overfill_counts_whole() {
@@ -121,14 +137,30 @@ fn an_overfill_counts_whole() {
 #[test]
 fn a_list_corrects_a_push_and_never_the_reverse() {
     let (mut order, trade) = (order(), TradeId::from("t1"));
-    assert_eq!(order.add_fill(trade.clone(), facts(2, 90), Teller::Push), FillNews::New);
-    let doubt = FillNews::Doubtful { booked: facts(2, 90) };
-    assert_eq!(order.add_fill(trade.clone(), facts(2, 91), Teller::Push), doubt);
+    assert_eq!(
+        order.add_fill(trade.clone(), facts(2, 90), Teller::Push),
+        FillNews::New
+    );
+    let doubt = FillNews::Doubtful {
+        booked: facts(2, 90),
+    };
+    assert_eq!(
+        order.add_fill(trade.clone(), facts(2, 91), Teller::Push),
+        doubt
+    );
     let corrected = FillNews::Corrected { was: facts(2, 90) };
-    assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::List), corrected);
+    assert_eq!(
+        order.add_fill(trade.clone(), facts(3, 91), Teller::List),
+        corrected
+    );
     assert_eq!(order.filled_by_fills(), Qty(Decimal::from(3)));
-    assert_eq!(order.add_fill(trade.clone(), facts(3, 91), Teller::Push), FillNews::Known);
-    let doubt = FillNews::Doubtful { booked: facts(3, 91) };
+    assert_eq!(
+        order.add_fill(trade.clone(), facts(3, 91), Teller::Push),
+        FillNews::Known
+    );
+    let doubt = FillNews::Doubtful {
+        booked: facts(3, 91),
+    };
     assert_eq!(order.add_fill(trade, facts(2, 90), Teller::Push), doubt);
 }
 
@@ -138,7 +170,10 @@ fn a_fill_that_was_told_too_large_is_counted_down() {
     order.add_fill(trade.clone(), facts(5, 90), Teller::Push);
     assert_eq!(order.filled, Qty(Decimal::from(5)));
     order.add_fill(trade, facts(3, 90), Teller::List);
-    assert_eq!((order.filled, order.filled_by_fills()), (Qty(Decimal::from(3)), Qty(Decimal::from(3))));
+    assert_eq!(
+        (order.filled, order.filled_by_fills()),
+        (Qty(Decimal::from(3)), Qty(Decimal::from(3)))
+    );
 }
 
 #[test]
@@ -146,7 +181,11 @@ fn no_fill_is_worse_than_its_limit() {
     let order = order();
     let may = |price: i64| order.may_fill_at(Price(Decimal::from(price)));
     assert!(may(100) && may(90) && !may(101) && !may(0) && !may(33));
-    let market = Order { limit: None, side: Side::Sell, ..order };
+    let market = Order {
+        limit: None,
+        side: Side::Sell,
+        ..order
+    };
     let may = |price: i64| market.may_fill_at(Price(Decimal::from(price)));
     assert!(may(34) && may(300) && !may(301) && !may(33));
 }

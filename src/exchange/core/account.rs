@@ -14,41 +14,76 @@ pub const MAINTENANCE: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 impl Exchange {
     /// Puts money into the account (a transfer from outside).
     pub fn deposit(&mut self, ccy: &str, amount: Decimal) {
-        self.book_bill(1, 11, ccy, amount, "", None, (Decimal::ZERO, Decimal::ZERO), (Decimal::ZERO, Decimal::ZERO));
+        self.book_bill(
+            1,
+            11,
+            ccy,
+            amount,
+            "",
+            None,
+            (Decimal::ZERO, Decimal::ZERO),
+            (Decimal::ZERO, Decimal::ZERO),
+        );
         self.events.push(Event::Account);
     }
 
     /// Leverage in force for an instrument.
     pub fn leverage(&self, inst: &str) -> Decimal {
-        self.ledger.leverage.get(inst).copied().unwrap_or(Decimal::from(DEFAULT_LEVERAGE))
+        self.ledger
+            .leverage
+            .get(inst)
+            .copied()
+            .unwrap_or(Decimal::from(DEFAULT_LEVERAGE))
     }
 
     /// `account/set-leverage`.
     pub fn set_leverage(&mut self, inst: &str, leverage: Decimal) -> Result<(), Refusal> {
-        let listed = self.market.get(inst).ok_or_else(|| super::unknown_instrument(inst))?;
+        let listed = self
+            .market
+            .get(inst)
+            .ok_or_else(|| super::unknown_instrument(inst))?;
         if leverage < Decimal::ONE || leverage > listed.listing.inst.max_leverage {
-            return Err(Refusal::new("59102", "Leverage exceeds the maximum leverage."));
+            return Err(Refusal::new(
+                "59102",
+                "Leverage exceeds the maximum leverage.",
+            ));
         }
         self.ledger.leverage.insert(inst.to_owned(), leverage);
         self.changes.leverage = true;
         Ok(())
     }
 
-    /// The largest order the account could pay for at `price`: (buy, sell), in base units or contracts.
+    /// The largest order the account could pay for at `price`: (buy, sell), in base units or
+    /// contracts.
     pub fn max_size(&self, inst: &Instrument, price: Decimal) -> (Decimal, Decimal) {
         let sheet = self.balance_sheet();
         let available = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, BalanceLine::available);
         let lots = |size: Option<Decimal>| {
-            let whole = size.and_then(|size| size.checked_div(inst.lot.0)).map_or(Decimal::ZERO, |n| n.trunc());
-            whole.checked_mul(inst.lot.0).unwrap_or_default().min(inst.max_limit_size.0)
+            let whole = size
+                .and_then(|size| size.checked_div(inst.lot.0))
+                .map_or(Decimal::ZERO, |n| n.trunc());
+            whole
+                .checked_mul(inst.lot.0)
+                .unwrap_or_default()
+                .min(inst.max_limit_size.0)
         };
         match inst.kind {
-            InstKind::Spot => (lots(available(&inst.quote).checked_div(price)), lots(Some(available(&inst.base)))),
+            InstKind::Spot => (
+                lots(available(&inst.quote).checked_div(price)),
+                lots(Some(available(&inst.base))),
+            ),
             InstKind::Swap => {
                 let margin = available(&inst.quote) * self.leverage(inst.id.as_str());
-                let opened = price.checked_mul(inst.contract_value).and_then(|each| margin.checked_div(each));
-                let held = self.ledger.positions.get(inst.id.as_str()).map_or(Decimal::ZERO, |p| p.qty);
-                // Closing what is held frees its margin: the other side may close and open as much again.
+                let opened = price
+                    .checked_mul(inst.contract_value)
+                    .and_then(|each| margin.checked_div(each));
+                let held = self
+                    .ledger
+                    .positions
+                    .get(inst.id.as_str())
+                    .map_or(Decimal::ZERO, |p| p.qty);
+                // Closing what is held frees its margin: the other side may close and open as much
+                // again.
                 let against = |held: Decimal| held.max(Decimal::ZERO) * Decimal::TWO;
                 let with = |more: Decimal| lots(opened.and_then(|opened| opened.checked_add(more)));
                 (with(against(-held)), with(against(held)))
@@ -63,13 +98,28 @@ impl Exchange {
             .cash
             .iter()
             .map(|(ccy, cash)| {
-                let line = BalanceLine { cash: *cash, usd_price: self.usd_price(ccy), ..Default::default() };
+                let line = BalanceLine {
+                    cash: *cash,
+                    usd_price: self.usd_price(ccy),
+                    ..Default::default()
+                };
                 (ccy.clone(), line)
             })
             .collect();
-        for (inst, pos) in self.ledger.positions.iter().filter(|(_, pos)| !pos.qty.is_zero()) {
+        for (inst, pos) in self
+            .ledger
+            .positions
+            .iter()
+            .filter(|(_, pos)| !pos.qty.is_zero())
+        {
             let (upl, notional) = self.mark(inst, pos);
-            let quote = &self.market.get(inst).expect("positions are in listed instruments").listing.inst.quote;
+            let quote = &self
+                .market
+                .get(inst)
+                .expect("positions are in listed instruments")
+                .listing
+                .inst
+                .quote;
             let line = sheet.entry(quote.clone()).or_default();
             line.upl += upl;
             line.imr += round(notional / self.leverage(inst));
@@ -83,29 +133,50 @@ impl Exchange {
 
     /// Unrealised profit and notional of a position at the mark price.
     pub fn mark(&self, inst: &str, pos: &Pos) -> (Decimal, Decimal) {
-        // Without a price yet (a feed after a start) a position is worth what it cost: no profit, no loss.
-        let mark = if self.last(inst).is_zero() { pos.avg } else { self.last(inst) };
-        let value = self.market.get(inst).map_or(Decimal::ONE, |l| l.listing.inst.contract_value);
-        (round((mark - pos.avg) * pos.qty * value), pos.qty.abs() * value * mark)
+        // Without a price yet (a feed after a start) a position is worth what it cost: no profit,
+        // no loss.
+        let mark = if self.last(inst).is_zero() {
+            pos.avg
+        } else {
+            self.last(inst)
+        };
+        let value = self
+            .market
+            .get(inst)
+            .map_or(Decimal::ONE, |l| l.listing.inst.contract_value);
+        (
+            round((mark - pos.avg) * pos.qty * value),
+            pos.qty.abs() * value * mark,
+        )
     }
 
     /// Dollars per unit; USDT is one dollar.
     pub fn usd_price(&self, ccy: &str) -> Decimal {
-        if ccy == "USDT" { Decimal::ONE } else { self.last(&format!("{ccy}-USDT")) }
+        if ccy == "USDT" {
+            Decimal::ONE
+        } else {
+            self.last(&format!("{ccy}-USDT"))
+        }
     }
 
     /// What an open order holds back: (currency, amount).
     pub(super) fn hold(&self, order: &Order) -> (String, Decimal) {
-        let inst = &self.market.get(&order.inst).expect("orders are in listed instruments").listing.inst;
+        let inst = &self
+            .market
+            .get(&order.inst)
+            .expect("orders are in listed instruments")
+            .listing
+            .inst;
         let leaves = order.size - order.filled;
         let price = order.price.unwrap_or_else(|| self.last(&order.inst));
         match (inst.kind, order.side) {
             (InstKind::Spot, Side::Buy) => (inst.quote.clone(), leaves * price),
             (InstKind::Spot, Side::Sell) => (inst.base.clone(), leaves),
             (InstKind::Swap, _) if order.reduce_only => (inst.quote.clone(), Decimal::ZERO),
-            (InstKind::Swap, _) => {
-                (inst.quote.clone(), round(leaves * inst.contract_value * price / self.leverage(&order.inst)))
-            }
+            (InstKind::Swap, _) => (
+                inst.quote.clone(),
+                round(leaves * inst.contract_value * price / self.leverage(&order.inst)),
+            ),
         }
     }
 
@@ -125,30 +196,49 @@ impl Exchange {
         let given_back = instead.map(|order| self.hold(order));
         let available = |ccy: &str| {
             let line = sheet.get(ccy).cloned().unwrap_or_default();
-            let back = given_back.as_ref().filter(|(of, _)| of == ccy).map_or(Decimal::ZERO, |(_, amount)| *amount);
+            let back = given_back
+                .as_ref()
+                .filter(|(of, _)| of == ccy)
+                .map_or(Decimal::ZERO, |(_, amount)| *amount);
             (line.equity() - line.frozen - line.imr + back).max(Decimal::ZERO)
         };
         let (need, have) = match (inst.kind, side) {
             (InstKind::Spot, Side::Buy) => (size * price, available(&inst.quote)),
             (InstKind::Spot, Side::Sell) => (size, available(&inst.base)),
             (InstKind::Swap, _) => {
-                let held = self.ledger.positions.get(name).map_or(Decimal::ZERO, |p| p.qty);
+                let held = self
+                    .ledger
+                    .positions
+                    .get(name)
+                    .map_or(Decimal::ZERO, |p| p.qty);
                 let signed = |qty: Decimal| if side == Side::Buy { qty } else { -qty };
                 let same_side = self.open_orders().filter(|o| {
-                    o.inst == *name && o.side == side && !o.reduce_only && instead.is_none_or(|other| other.id != o.id)
+                    o.inst == *name
+                        && o.side == side
+                        && !o.reduce_only
+                        && instead.is_none_or(|other| other.id != o.id)
                 });
                 let pending: Decimal = same_side.map(|o| o.size - o.filled).sum();
                 // Worst case: everything that waits on this side is filled too.
                 let (without, with) = (held + signed(pending), held + signed(pending + size));
                 let added = (with.abs() - held.abs().max(without.abs())).max(Decimal::ZERO);
-                (round(added * inst.contract_value * price / self.leverage(name)), available(&inst.quote))
+                (
+                    round(added * inst.contract_value * price / self.leverage(name)),
+                    available(&inst.quote),
+                )
             }
         };
         if need > have {
-            let ccy = if inst.kind == InstKind::Spot && side == Side::Sell { &inst.base } else { &inst.quote };
+            let ccy = if inst.kind == InstKind::Spot && side == Side::Sell {
+                &inst.base
+            } else {
+                &inst.quote
+            };
             return Err(Refusal::new(
                 "51008",
-                format!("Order failed. Insufficient {ccy} balance in account. needs {need}, available {have}"),
+                format!(
+                    "Order failed. Insufficient {ccy} balance in account. needs {need}, available {have}"
+                ),
             ));
         }
         Ok(())
@@ -170,9 +260,18 @@ impl Exchange {
     ) {
         let order = &self.ledger.orders[&order_id];
         let (name, side, cl_ord_id) = (order.inst.clone(), order.side, order.cl_ord_id.clone());
-        let listed = self.market.get(&name).expect("orders are in listed instruments");
-        let (inst, rate) =
-            (listed.listing.inst.clone(), if maker { listed.listing.maker } else { listed.listing.taker });
+        let listed = self
+            .market
+            .get(&name)
+            .expect("orders are in listed instruments");
+        let (inst, rate) = (
+            listed.listing.inst.clone(),
+            if maker {
+                listed.listing.maker
+            } else {
+                listed.listing.taker
+            },
+        );
         let trade_id = self.next_id() % 1_000_000_000_000;
         let signed = if side == Side::Buy { size } else { -size };
         let (fee, fee_ccy, pnl);
@@ -182,7 +281,16 @@ impl Exchange {
                 pnl = Decimal::ZERO;
                 if side == Side::Buy {
                     (fee, fee_ccy) = (round(size * rate), inst.base.clone());
-                    self.bill_trade(&inst.base, size + fee, &name, order_id, trade_id, (size, price), (fee, pnl), 1);
+                    self.bill_trade(
+                        &inst.base,
+                        size + fee,
+                        &name,
+                        order_id,
+                        trade_id,
+                        (size, price),
+                        (fee, pnl),
+                        1,
+                    );
                     self.bill_trade(
                         &inst.quote,
                         -value,
@@ -195,8 +303,26 @@ impl Exchange {
                     );
                 } else {
                     (fee, fee_ccy) = (round(value * rate), inst.quote.clone());
-                    self.bill_trade(&inst.base, -size, &name, order_id, trade_id, (size, price), Default::default(), 2);
-                    self.bill_trade(&inst.quote, value + fee, &name, order_id, trade_id, (size, price), (fee, pnl), 2);
+                    self.bill_trade(
+                        &inst.base,
+                        -size,
+                        &name,
+                        order_id,
+                        trade_id,
+                        (size, price),
+                        Default::default(),
+                        2,
+                    );
+                    self.bill_trade(
+                        &inst.quote,
+                        value + fee,
+                        &name,
+                        order_id,
+                        trade_id,
+                        (size, price),
+                        (fee, pnl),
+                        2,
+                    );
                 }
             }
             InstKind::Swap => {
@@ -204,7 +330,16 @@ impl Exchange {
                 fee_ccy = inst.quote.clone();
                 pnl = self.move_position(&name, signed, price, fee, trade_id, inst.contract_value);
                 let sub = if side == Side::Buy { 1 } else { 2 };
-                self.bill_trade(&inst.quote, pnl + fee, &name, order_id, trade_id, (size, price), (fee, pnl), sub);
+                self.bill_trade(
+                    &inst.quote,
+                    pnl + fee,
+                    &name,
+                    order_id,
+                    trade_id,
+                    (size, price),
+                    (fee, pnl),
+                    sub,
+                );
             }
         }
         let id = self.next_id();
@@ -254,13 +389,21 @@ impl Exchange {
         let (now, fresh) = (self.now, self.ledger.next_id);
         let pos = self.ledger.positions.entry(inst.to_owned()).or_default();
         if pos.qty.is_zero() {
-            *pos = Pos { id: 3_000_000_000_000_000_000 + fresh, created: now, ..Default::default() };
+            *pos = Pos {
+                id: 3_000_000_000_000_000_000 + fresh,
+                created: now,
+                ..Default::default()
+            };
         }
         let after = pos.qty + signed;
         let mut pnl = Decimal::ZERO;
         if pos.qty * signed < Decimal::ZERO {
             let closed = signed.abs().min(pos.qty.abs());
-            let per_contract = if pos.qty > Decimal::ZERO { price - pos.avg } else { pos.avg - price };
+            let per_contract = if pos.qty > Decimal::ZERO {
+                price - pos.avg
+            } else {
+                pos.avg - price
+            };
             // Written as the daemon's books round it: to twelve decimals after all factors.
             pnl = round(per_contract * closed * value);
             if after * pos.qty < Decimal::ZERO {
@@ -294,7 +437,16 @@ impl Exchange {
         fee_pnl: (Decimal, Decimal),
         sub: u32,
     ) {
-        self.book_bill(2, sub, ccy, change, inst, Some((order, trade)), (size, price), fee_pnl);
+        self.book_bill(
+            2,
+            sub,
+            ccy,
+            change,
+            inst,
+            Some((order, trade)),
+            (size, price),
+            fee_pnl,
+        );
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -334,7 +486,8 @@ impl Exchange {
         self.changes.cash.insert(ccy.to_owned());
     }
 
-    /// Pays funding on every open swap at `boundary`: quantity × contract × mark × rate, longs to shorts.
+    /// Pays funding on every open swap at `boundary`: quantity × contract × mark × rate, longs to
+    /// shorts.
     pub(super) fn pay_funding(&mut self, boundary: Ms) {
         let open: Vec<(String, Decimal)> = self
             .ledger
@@ -347,12 +500,28 @@ impl Exchange {
             if !self.is_shown(&inst) || self.last(&inst).is_zero() {
                 continue; // no price, no payment
             }
-            let listed = self.market.get(&inst).expect("positions are in listed instruments");
-            let (value, quote) = (listed.listing.inst.contract_value, listed.listing.inst.quote.clone());
-            let payment = round(-qty * value * self.last(&inst) * self.funding_rate(&inst, boundary));
+            let listed = self
+                .market
+                .get(&inst)
+                .expect("positions are in listed instruments");
+            let (value, quote) = (
+                listed.listing.inst.contract_value,
+                listed.listing.inst.quote.clone(),
+            );
+            let payment =
+                round(-qty * value * self.last(&inst) * self.funding_rate(&inst, boundary));
             let sub = if payment < Decimal::ZERO { 173 } else { 174 };
             let mark = self.last(&inst);
-            self.book_bill(8, sub, &quote, payment, &inst, None, (qty, mark), Default::default());
+            self.book_bill(
+                8,
+                sub,
+                &quote,
+                payment,
+                &inst,
+                None,
+                (qty, mark),
+                Default::default(),
+            );
             if let Some(pos) = self.ledger.positions.get_mut(&inst) {
                 pos.funding += payment;
             }
@@ -363,12 +532,20 @@ impl Exchange {
 
     /// Closes everything at the mark when equity no longer covers the maintenance margin.
     pub(super) fn liquidate_if_broke(&mut self) {
-        let held = || self.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero());
+        let held = || {
+            self.ledger
+                .positions
+                .iter()
+                .filter(|(_, p)| !p.qty.is_zero())
+        };
         // Whoever holds something whose price is not known cannot be judged.
         if held().next().is_none() || held().any(|(inst, _)| !self.is_shown(inst)) {
             return;
         }
-        let (mut equity, mut maintenance) = (self.ledger.cash.get("USDT").copied().unwrap_or_default(), Decimal::ZERO);
+        let (mut equity, mut maintenance) = (
+            self.ledger.cash.get("USDT").copied().unwrap_or_default(),
+            Decimal::ZERO,
+        );
         for (inst, pos) in &self.ledger.positions {
             let (upl, notional) = self.mark(inst, pos);
             equity += upl;
@@ -389,9 +566,16 @@ impl Exchange {
             .map(|(inst, p)| (inst.clone(), p.qty))
             .collect();
         for (inst, qty) in victims {
-            let side = if qty > Decimal::ZERO { Side::Sell } else { Side::Buy };
+            let side = if qty > Decimal::ZERO {
+                Side::Sell
+            } else {
+                Side::Buy
+            };
             let price = self.last(&inst);
-            let closing = NewOrder { reduce_only: true, ..NewOrder::market(&inst, side, qty.abs()) };
+            let closing = NewOrder {
+                reduce_only: true,
+                ..NewOrder::market(&inst, side, qty.abs())
+            };
             let id = self.insert_order(&closing, "full_liquidation", None);
             self.execute(id, price, qty.abs(), false);
             self.finish(id, Status::Filled, "");

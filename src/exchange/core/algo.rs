@@ -1,5 +1,5 @@
-//! Orders that wait: stops and targets, attached or alone, triggers and trailing stops. Triggered by
-//! the last price; orphaned when there is nothing left for them to reduce.
+//! Orders that wait: stops and targets, attached or alone, triggers and trailing stops. Triggered
+//! by the last price; orphaned when there is nothing left for them to reduce.
 
 use rust_decimal::Decimal;
 
@@ -45,12 +45,20 @@ impl Exchange {
     }
 
     fn check_algo(&self, new: &NewAlgo) -> Result<Decimal, Refusal> {
-        let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
+        let listed = self
+            .market
+            .get(&new.inst)
+            .ok_or_else(|| unknown_instrument(&new.inst))?;
         let inst = self.rules(&listed.listing.inst);
         let bad = |name: &str| Err(Refusal::new("51000", format!("Parameter {name} error")));
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
-            _ => return Err(Refusal::new("51010", "You can't complete this request under your current account mode.")),
+            _ => {
+                return Err(Refusal::new(
+                    "51010",
+                    "You can't complete this request under your current account mode.",
+                ));
+            }
         }
         if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric()) {
             return bad("algoClOrdId");
@@ -62,14 +70,20 @@ impl Exchange {
             AlgoKind::Conditional => new.stop.is_some() != new.target.is_some(),
             AlgoKind::Oco => new.stop.is_some() && new.target.is_some(),
             AlgoKind::Trigger => new.stop.is_some(),
-            AlgoKind::Trailing => new.trail.as_ref().is_some_and(|t| t.ratio.is_some() != t.spread.is_some()),
+            AlgoKind::Trailing => new
+                .trail
+                .as_ref()
+                .is_some_and(|t| t.ratio.is_some() != t.spread.is_some()),
         };
         if !complete {
             return bad("triggerPx");
         }
         check_steps(inst, new.stop.as_ref(), new.target.as_ref())?;
         if let Some(trail) = &new.trail {
-            if trail.ratio.is_some_and(|ratio| ratio < Decimal::new(1, 3) || ratio > Decimal::ONE) {
+            if trail
+                .ratio
+                .is_some_and(|ratio| ratio < Decimal::new(1, 3) || ratio > Decimal::ONE)
+            {
                 return bad("callbackRatio");
             }
             if trail.spread.is_some_and(|spread| spread < inst.tick.0) {
@@ -77,17 +91,36 @@ impl Exchange {
             }
         }
         if matches!(new.kind, AlgoKind::Conditional | AlgoKind::Oco) {
-            check_legs(new.side, self.last(&new.inst), new.stop.as_ref(), new.target.as_ref())?;
+            check_legs(
+                new.side,
+                self.last(&new.inst),
+                new.stop.as_ref(),
+                new.target.as_ref(),
+            )?;
         }
-        let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
+        let held = self
+            .ledger
+            .positions
+            .get(&new.inst)
+            .map_or(Decimal::ZERO, |p| p.qty);
         let Some(size) = new.size else {
-            return if held.is_zero() { Err(Refusal::new("51023", "Position doesn't exist.")) } else { Ok(held.abs()) };
+            return if held.is_zero() {
+                Err(Refusal::new("51023", "Position doesn't exist."))
+            } else {
+                Ok(held.abs())
+            };
         };
         if size < inst.min_size.0 {
-            return Err(Refusal::new("51020", "Your order should meet or exceed the minimum order amount."));
+            return Err(Refusal::new(
+                "51020",
+                "Your order should meet or exceed the minimum order amount.",
+            ));
         }
         if !(size % inst.lot.0).is_zero() {
-            return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+            return Err(Refusal::new(
+                "51121",
+                "Order quantity must be a multiple of the lot size.",
+            ));
         }
         if size > inst.max_limit_size.0 {
             return Err(Refusal::new("51101", "Order amount exceeds the maximum."));
@@ -103,13 +136,29 @@ impl Exchange {
         size: Option<Decimal>,
         (stop, target): (LegChange, LegChange),
     ) -> Result<u64, Refusal> {
-        let gone = "Order modification failed as the order has been filled, canceled or does not exist.";
-        let mut algo = self.live_algo(algo_id, cl_ord_id).cloned().ok_or_else(|| Refusal::new("51503", gone))?;
-        let inst =
-            self.rules(&self.market.get(&algo.inst).expect("algo orders are in listed instruments").listing.inst);
+        let gone =
+            "Order modification failed as the order has been filled, canceled or does not exist.";
+        let mut algo = self
+            .live_algo(algo_id, cl_ord_id)
+            .cloned()
+            .ok_or_else(|| Refusal::new("51503", gone))?;
+        let inst = self.rules(
+            &self
+                .market
+                .get(&algo.inst)
+                .expect("algo orders are in listed instruments")
+                .listing
+                .inst,
+        );
         if let Some(size) = size {
-            if size < inst.min_size.0 || size > inst.max_limit_size.0 || !(size % inst.lot.0).is_zero() {
-                return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+            if size < inst.min_size.0
+                || size > inst.max_limit_size.0
+                || !(size % inst.lot.0).is_zero()
+            {
+                return Err(Refusal::new(
+                    "51121",
+                    "Order quantity must be a multiple of the lot size.",
+                ));
             }
             algo.size = size;
         }
@@ -120,15 +169,26 @@ impl Exchange {
                     leg.price = change.price.unwrap_or(leg.price);
                 }
                 None => {
-                    *leg = change.trigger.map(|trigger| Leg { trigger, price: change.price.flatten() });
+                    *leg = change.trigger.map(|trigger| Leg {
+                        trigger,
+                        price: change.price.flatten(),
+                    });
                 }
             }
         }
         check_steps(inst, algo.stop.as_ref(), algo.target.as_ref())?;
         if matches!(algo.kind, AlgoKind::Conditional | AlgoKind::Oco) {
-            check_legs(algo.side, self.last(&algo.inst), algo.stop.as_ref(), algo.target.as_ref())?;
+            check_legs(
+                algo.side,
+                self.last(&algo.inst),
+                algo.stop.as_ref(),
+                algo.target.as_ref(),
+            )?;
         }
-        algo.rising = algo.stop.as_ref().is_some_and(|leg| leg.trigger >= self.last(&algo.inst));
+        algo.rising = algo
+            .stop
+            .as_ref()
+            .is_some_and(|leg| leg.trigger >= self.last(&algo.inst));
         algo.updated = self.now;
         let id = algo.id;
         self.put_algo(algo);
@@ -150,7 +210,11 @@ impl Exchange {
                 inst: order.inst.clone(),
                 td_mode: order.td_mode.clone(),
                 side: order.side.opposite(),
-                kind: if both { AlgoKind::Oco } else { AlgoKind::Conditional },
+                kind: if both {
+                    AlgoKind::Oco
+                } else {
+                    AlgoKind::Conditional
+                },
                 size: attached.size.unwrap_or(order.filled).min(order.filled),
                 whole: false,
                 reduce_only: true,
@@ -183,17 +247,25 @@ impl Exchange {
             .filter_map(|algo| triggered(algo, self.last(&algo.inst)).map(|hit| (algo.id, hit)))
             .collect();
         for (id, hit) in hit {
-            // One that an earlier stop of this very step left nothing to reduce for is gone already.
+            // One that an earlier stop of this very step left nothing to reduce for is gone
+            // already.
             if self.live_algos.remove(&id) {
                 self.trigger(id, hit);
             }
         }
     }
 
-    /// Sets a stop or target off whatever the price; the market order it has become, if there was something to do.
+    /// Sets a stop or target off whatever the price; the market order it has become, if there was
+    /// something to do.
     pub(super) fn set_off(&mut self, id: u64, side: &'static str) -> Option<u64> {
-        self.live_algos.remove(&id).then(|| self.trigger(id, Hit { side, price: None }));
-        self.ledger.algos.get(&id)?.child.filter(|child| self.ledger.orders[child].status.is_open())
+        self.live_algos
+            .remove(&id)
+            .then(|| self.trigger(id, Hit { side, price: None }));
+        self.ledger
+            .algos
+            .get(&id)?
+            .child
+            .filter(|child| self.ledger.orders[child].status.is_open())
     }
 
     fn trigger(&mut self, id: u64, Hit { side, price }: Hit) {
@@ -212,18 +284,28 @@ impl Exchange {
         algo.triggered = Some(self.now);
         let child = NewOrder {
             td_mode: algo.td_mode.clone(),
-            ord_type: if price.is_some() { OrdType::Limit } else { OrdType::Market },
+            ord_type: if price.is_some() {
+                OrdType::Limit
+            } else {
+                OrdType::Market
+            },
             price,
             tag: algo.tag.clone(),
             reduce_only: algo.reduce_only || algo.whole,
             ..NewOrder::market(&algo.inst, algo.side, size)
         };
         let at = price.unwrap_or_else(|| self.last(&algo.inst));
-        let affordable =
-            if child.reduce_only { Ok(()) } else { self.check_funds(&algo.inst, algo.side, size, at, None) };
+        let affordable = if child.reduce_only {
+            Ok(())
+        } else {
+            self.check_funds(&algo.inst, algo.side, size, at, None)
+        };
         if size.is_zero() || affordable.is_err() {
             algo.status = AlgoStatus::OrderFailed;
-            algo.fail_code = affordable.err().map_or("51023", |refusal| refusal.code).to_owned();
+            algo.fail_code = affordable
+                .err()
+                .map_or("51023", |refusal| refusal.code)
+                .to_owned();
             return self.put_algo(algo);
         }
         algo.status = AlgoStatus::Effective;
@@ -237,32 +319,60 @@ impl Exchange {
 
     /// Moves trailing stops after the best price.
     fn follow_trails(&mut self) {
-        let trailing: Vec<u64> = self.live_algos().filter(|a| a.trail.is_some()).map(|a| a.id).collect();
+        let trailing: Vec<u64> = self
+            .live_algos()
+            .filter(|a| a.trail.is_some())
+            .map(|a| a.id)
+            .collect();
         for id in trailing {
             let mut algo = self.ledger.algos[&id].clone();
             let last = self.last(&algo.inst);
             if last.is_zero() || !self.is_shown(&algo.inst) {
                 continue;
             }
-            let Some(trail) = &mut algo.trail else { continue };
-            let better = |a: Decimal, b: Decimal| if algo.side == Side::Sell { a.max(b) } else { a.min(b) };
-            let begun = trail.best.is_some() || trail.active.is_none_or(|active| better(last, active) == last);
+            let Some(trail) = &mut algo.trail else {
+                continue;
+            };
+            let better = |a: Decimal, b: Decimal| {
+                if algo.side == Side::Sell {
+                    a.max(b)
+                } else {
+                    a.min(b)
+                }
+            };
+            let begun = trail.best.is_some()
+                || trail
+                    .active
+                    .is_none_or(|active| better(last, active) == last);
             let best = trail.best.map_or(last, |best| better(best, last));
             if !begun || trail.best == Some(best) {
                 continue;
             }
             trail.best = Some(best);
-            let distance = trail.spread.unwrap_or_else(|| round(best * trail.ratio.unwrap_or_default()));
-            let trigger = if algo.side == Side::Sell { best - distance } else { best + distance };
-            algo.stop = Some(Leg { trigger, price: None });
+            let distance = trail
+                .spread
+                .unwrap_or_else(|| round(best * trail.ratio.unwrap_or_default()));
+            let trigger = if algo.side == Side::Sell {
+                best - distance
+            } else {
+                best + distance
+            };
+            algo.stop = Some(Leg {
+                trigger,
+                price: None,
+            });
             self.put_algo(algo);
         }
     }
 
     /// `trade/cancel-algos`, by id or by client id.
     pub fn cancel_algo(&mut self, algo_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
-        let gone = "Order cancellation failed as the order has been filled, canceled or does not exist.";
-        let id = self.live_algo(algo_id, cl_ord_id).map(|algo| algo.id).ok_or_else(|| Refusal::new("51400", gone))?;
+        let gone =
+            "Order cancellation failed as the order has been filled, canceled or does not exist.";
+        let id = self
+            .live_algo(algo_id, cl_ord_id)
+            .map(|algo| algo.id)
+            .ok_or_else(|| Refusal::new("51400", gone))?;
         self.end_algo(id);
         Ok(id)
     }
@@ -285,8 +395,13 @@ impl Exchange {
 
     /// Stops that no longer reduce anything are cancelled by the venue.
     pub(super) fn orphan_stops(&mut self, inst: &str) {
-        let orphaned = |algo: &&Algo| algo.inst == inst && algo.reduce_only && self.reducible(algo).is_zero();
-        let orphans: Vec<u64> = self.live_algos().filter(orphaned).map(|algo| algo.id).collect();
+        let orphaned =
+            |algo: &&Algo| algo.inst == inst && algo.reduce_only && self.reducible(algo).is_zero();
+        let orphans: Vec<u64> = self
+            .live_algos()
+            .filter(orphaned)
+            .map(|algo| algo.id)
+            .collect();
         for id in orphans {
             self.end_algo(id);
         }
@@ -294,7 +409,11 @@ impl Exchange {
 
     /// A spot stop sells coins that a resting sell of ours may hold: the stop goes first.
     fn free_coins_for(&mut self, algo: &Algo) {
-        if self.market.get(&algo.inst).is_none_or(|l| l.listing.inst.kind != InstKind::Spot) {
+        if self
+            .market
+            .get(&algo.inst)
+            .is_none_or(|l| l.listing.inst.kind != InstKind::Spot)
+        {
             return;
         }
         let holding = |o: &&Order| o.inst == algo.inst && o.side == algo.side;
@@ -307,9 +426,18 @@ impl Exchange {
     fn reducible(&self, algo: &Algo) -> Decimal {
         let listed = &self.market.get(&algo.inst).expect("listed").listing.inst;
         let held = match listed.kind {
-            InstKind::Swap => self.ledger.positions.get(&algo.inst).map_or(Decimal::ZERO, |p| p.qty),
+            InstKind::Swap => self
+                .ledger
+                .positions
+                .get(&algo.inst)
+                .map_or(Decimal::ZERO, |p| p.qty),
             InstKind::Spot => {
-                let cash = self.ledger.cash.get(&listed.base).copied().unwrap_or_default();
+                let cash = self
+                    .ledger
+                    .cash
+                    .get(&listed.base)
+                    .copied()
+                    .unwrap_or_default();
                 (cash / listed.lot.0).trunc() * listed.lot.0
             }
         };
@@ -346,15 +474,27 @@ fn triggered(algo: &Algo, last: Decimal) -> Option<Hit> {
         (_, Side::Buy) => (stop.filter(rises), target.filter(falls)),
     };
     let side = if stop.is_some() { "sl" } else { "tp" };
-    stop.or(target).map(|leg| Hit { side, price: leg.price })
+    stop.or(target).map(|leg| Hit {
+        side,
+        price: leg.price,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn algo(kind: AlgoKind, side: Side, stop: Option<i64>, target: Option<i64>, rising: bool) -> Algo {
-        let leg = |at: i64| Leg { trigger: Decimal::from(at), price: None };
+    fn algo(
+        kind: AlgoKind,
+        side: Side,
+        stop: Option<i64>,
+        target: Option<i64>,
+        rising: bool,
+    ) -> Algo {
+        let leg = |at: i64| Leg {
+            trigger: Decimal::from(at),
+            price: None,
+        };
         Algo {
             id: 1,
             cl_ord_id: String::new(),
@@ -385,7 +525,9 @@ mod tests {
     /// Prices from 80 to 120 at which it triggers, as (lowest, highest) runs.
     #[track_caller]
     fn check(algo: Algo, expected: &[(i64, i64)]) {
-        let hits: Vec<i64> = (80..=120).filter(|p| triggered(&algo, Decimal::from(*p)).is_some()).collect();
+        let hits: Vec<i64> = (80..=120)
+            .filter(|p| triggered(&algo, Decimal::from(*p)).is_some())
+            .collect();
         let mut runs: Vec<(i64, i64)> = Vec::new();
         for p in hits {
             match runs.last_mut() {
@@ -399,12 +541,30 @@ mod tests {
     #[test]
     fn each_kind_triggers_on_its_side() {
         use AlgoKind::*;
-        check(algo(Conditional, Side::Sell, Some(90), None, false), &[(80, 90)]);
-        check(algo(Conditional, Side::Buy, Some(110), None, false), &[(110, 120)]);
-        check(algo(Conditional, Side::Sell, None, Some(110), false), &[(110, 120)]);
-        check(algo(Oco, Side::Sell, Some(90), Some(110), false), &[(80, 90), (110, 120)]);
-        check(algo(Oco, Side::Buy, Some(110), Some(90), false), &[(80, 90), (110, 120)]);
-        check(algo(Trigger, Side::Buy, Some(110), None, true), &[(110, 120)]);
+        check(
+            algo(Conditional, Side::Sell, Some(90), None, false),
+            &[(80, 90)],
+        );
+        check(
+            algo(Conditional, Side::Buy, Some(110), None, false),
+            &[(110, 120)],
+        );
+        check(
+            algo(Conditional, Side::Sell, None, Some(110), false),
+            &[(110, 120)],
+        );
+        check(
+            algo(Oco, Side::Sell, Some(90), Some(110), false),
+            &[(80, 90), (110, 120)],
+        );
+        check(
+            algo(Oco, Side::Buy, Some(110), Some(90), false),
+            &[(80, 90), (110, 120)],
+        );
+        check(
+            algo(Trigger, Side::Buy, Some(110), None, true),
+            &[(110, 120)],
+        );
         check(algo(Trigger, Side::Buy, Some(90), None, false), &[(80, 90)]);
         check(algo(Trailing, Side::Sell, None, None, false), &[]);
     }

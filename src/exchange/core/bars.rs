@@ -1,10 +1,12 @@
-//! Fills by whole bars, by the backtest's own model (`--fills bar`): what a backtest would have filled, the daemon is filled.
+//! Fills by whole bars, by the backtest's own model (`--fills bar`): what a backtest would have
+//! filled, the daemon is filled.
 //!
-//! The market stands still at a close. Half way through each bar everything that the whole of it fills is filled at once, in the
-//! order the backtest does it, and the market goes to the bar's own close: whoever decides when the bar has closed knows what it
-//! did. An order that comes in the first half of a bar is one of that bar, as if it had come with its open; one in the second
-//! half is one of the next. Only swaps pay what slippage takes beyond a bar's range; a market order's own slippage limit is not
-//! looked at.
+//! The market stands still at a close. Half way through each bar everything that the whole of it
+//! fills is filled at once, in the order the backtest does it, and the market goes to the bar's own
+//! close: whoever decides when the bar has closed knows what it did. An order that comes in the
+//! first half of a bar is one of that bar, as if it had come with its open; one in the second half
+//! is one of the next. Only swaps pay what slippage takes beyond a bar's range; a market order's
+//! own slippage limit is not looked at.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -13,7 +15,9 @@ use super::Exchange;
 use super::types::*;
 use crate::domain::{Bar, InstKind, Instrument, Ms, OrdType, Side};
 use crate::exchange::market::{Level, Listing, SyntheticBook};
-use crate::fills::{Costs, Guarded, Kind, PartFill, Steps, Terms, Tier, Trigger, room, taker, through, triggered};
+use crate::fills::{
+    Costs, Guarded, Kind, PartFill, Steps, Terms, Tier, Trigger, room, taker, through, triggered,
+};
 
 /// Size of the one level on each side: never in the way.
 const PLENTY: i64 = 1_000_000;
@@ -30,7 +34,11 @@ struct Passing {
 
 /// What a bar's fills cost an instrument here: the backtest's defaults at the listing's own fees.
 fn terms(listing: &Listing) -> Terms<Decimal> {
-    let tier = Tier { volume_30d: Decimal::ZERO, maker: -listing.maker, taker: -listing.taker };
+    let tier = Tier {
+        volume_30d: Decimal::ZERO,
+        maker: -listing.maker,
+        taker: -listing.taker,
+    };
     Terms::of(&Costs::of(listing.inst.kind), tier, &listing.inst)
 }
 
@@ -68,23 +76,52 @@ impl Exchange {
         self.showing = self.showing.max(opened * 1000) + 1;
         for listed in self.market.all() {
             let inst = &listed.listing.inst;
-            let Some(candle) = candle(listed, bar, opened) else { continue };
+            let Some(candle) = candle(listed, bar, opened) else {
+                continue;
+            };
             let price = |ticks: i64| (inst.tick.0 * Decimal::from(ticks)).normalize();
-            let level = |ticks: i64| vec![Level { price: price(ticks), size: inst.lot.0 * Decimal::from(PLENTY) }];
+            let level = |ticks: i64| {
+                vec![Level {
+                    price: price(ticks),
+                    size: inst.lot.0 * Decimal::from(PLENTY),
+                }]
+            };
             let (bids, asks) = (level(candle.close - 1), level(candle.close + 1));
-            let book = SyntheticBook { bids, asks, last: price(candle.close) };
+            let book = SyntheticBook {
+                bids,
+                asks,
+                last: price(candle.close),
+            };
             self.books.insert(inst.id.to_string(), book);
         }
     }
 
     /// Everything that one bar fills in one instrument.
     fn pass_bar(&mut self, bar: Bar, inst: &str, opened: i64) {
-        let Some(listed) = self.market.get(inst) else { return };
-        let Some(steps) = candle(listed, bar, opened) else { return };
+        let Some(listed) = self.market.get(inst) else {
+            return;
+        };
+        let Some(steps) = candle(listed, bar, opened) else {
+            return;
+        };
         let terms = terms(&listed.listing);
-        let left = if steps.volume == 0 { 0 } else { room(&steps, &terms) };
-        let mut at = Passing { inst: inst.to_owned(), bar: steps, opened: Ms::secs(opened), terms, left };
-        let before: Vec<u64> = self.open_orders().filter(|o| o.inst == inst).map(|o| o.id).collect();
+        let left = if steps.volume == 0 {
+            0
+        } else {
+            room(&steps, &terms)
+        };
+        let mut at = Passing {
+            inst: inst.to_owned(),
+            bar: steps,
+            opened: Ms::secs(opened),
+            terms,
+            left,
+        };
+        let before: Vec<u64> = self
+            .open_orders()
+            .filter(|o| o.inst == inst)
+            .map(|o| o.id)
+            .collect();
         self.stops_of_bar(&mut at, true);
         let half = bar.span().0 / 2;
         for id in before {
@@ -98,7 +135,13 @@ impl Exchange {
     /// One order's turn.
     fn order_of_bar(&mut self, id: u64, half: i64, bar: Bar, at: &mut Passing) {
         let order = &self.ledger.orders[&id];
-        let inst = self.market.get(&at.inst).expect("listed").listing.inst.clone();
+        let inst = self
+            .market
+            .get(&at.inst)
+            .expect("listed")
+            .listing
+            .inst
+            .clone();
         let ticks = |price: Decimal| (price / inst.tick.0).to_i64().unwrap_or_default();
         let limit = order.price.map(ticks).unwrap_or_default();
         let kind = match order.ord_type {
@@ -121,23 +164,47 @@ impl Exchange {
         }
         let order = &self.ledger.orders[&id];
         if order.status.is_open() && matched.over {
-            self.cancel_with(id, if matches!(kind, Kind::PostOnly(_)) { "31" } else { "14" });
+            self.cancel_with(
+                id,
+                if matches!(kind, Kind::PostOnly(_)) {
+                    "31"
+                } else {
+                    "14"
+                },
+            );
         }
     }
 
-    fn book_part(&mut self, id: u64, inst: &Instrument, fill: &PartFill<Decimal>, at: &mut Passing) {
+    fn book_part(
+        &mut self,
+        id: u64,
+        inst: &Instrument,
+        fill: &PartFill<Decimal>,
+        at: &mut Passing,
+    ) {
         at.left -= fill.lots;
         let price = (inst.tick.0 * Decimal::from(fill.ticks)).normalize();
         let size = (inst.lot.0 * Decimal::from(fill.lots)).normalize();
         let fee = (inst.kind == InstKind::Swap).then_some(-fill.fee);
         self.execute_at(id, price, size, fill.maker, fee);
         let order = &self.ledger.orders[&id];
-        if order.filled == order.size { self.finish(id, Status::Filled, "") } else { self.touch(id) }
+        if order.filled == order.size {
+            self.finish(id, Status::Filled, "")
+        } else {
+            self.touch(id)
+        }
     }
 
-    /// Stops and targets that the bar sets off: those there when it opened, if it opened beyond them; then all, wherever it went.
+    /// Stops and targets that the bar sets off: those there when it opened, if it opened beyond
+    /// them; then all, wherever it went.
     fn stops_of_bar(&mut self, at: &mut Passing, at_open: bool) {
-        let inst = self.market.get(&at.inst).expect("listed").listing.inst.clone();
+        let inst = self
+            .market
+            .get(&at.inst)
+            .expect("listed")
+            .listing
+            .inst
+            .clone();
         let hit = |algo: &Algo| {
             let ticks = |leg: &Leg| (leg.trigger / inst.tick.0).to_i64().unwrap_or_default();
             let guarded = Guarded {
@@ -155,9 +222,18 @@ impl Exchange {
             .filter_map(|algo| hit(algo).map(|(what, base)| (algo.id, what, base)))
             .collect();
         for (algo, what, base) in hits {
-            let Some(child) = self.set_off(algo, if what == Trigger::Stop { "sl" } else { "tp" }) else { continue };
-            let (side, size) = (self.ledger.orders[&child].side, self.ledger.orders[&child].size);
-            let lots = (self.reduce_only_cap(child, size) / inst.lot.0).to_i64().unwrap_or_default().min(at.left);
+            let Some(child) = self.set_off(algo, if what == Trigger::Stop { "sl" } else { "tp" })
+            else {
+                continue;
+            };
+            let (side, size) = (
+                self.ledger.orders[&child].side,
+                self.ledger.orders[&child].size,
+            );
+            let lots = (self.reduce_only_cap(child, size) / inst.lot.0)
+                .to_i64()
+                .unwrap_or_default()
+                .min(at.left);
             if lots > 0 {
                 let fill = taker(&at.bar, side, base, lots, &at.terms);
                 self.book_part(child, &inst, &fill, at);
@@ -168,6 +244,15 @@ impl Exchange {
 
 /// A bar of an instrument, in whole steps.
 fn candle(listed: &crate::exchange::market::Listed, bar: Bar, opened: i64) -> Option<Steps> {
-    let raw = listed.candles(bar, opened, opened + bar.span().0 / 1000).into_iter().next()?;
-    Some(Steps { open: raw.open, high: raw.high, low: raw.low, close: raw.close, volume: raw.lots })
+    let raw = listed
+        .candles(bar, opened, opened + bar.span().0 / 1000)
+        .into_iter()
+        .next()?;
+    Some(Steps {
+        open: raw.open,
+        high: raw.high,
+        low: raw.low,
+        close: raw.close,
+        volume: raw.lots,
+    })
 }

@@ -27,7 +27,9 @@ impl Exchange {
     /// The book as subscribers have it after every change so far, with its sequence number.
     pub fn depth_snapshot(&mut self, inst: &str) -> (i64, SyntheticBook) {
         self.show_depth(inst);
-        self.depth.get(inst).map_or_else(Default::default, |shown| (shown.seq, shown.book.clone()))
+        self.depth
+            .get(inst)
+            .map_or_else(Default::default, |shown| (shown.seq, shown.book.clone()))
     }
 
     /// Brings what was shown to the present; a change becomes an event.
@@ -35,15 +37,26 @@ impl Exchange {
         let book = self.book(inst);
         // Sequence numbers are venue-wide marks, not counts: gaps between them mean nothing.
         let start = self.now.0.div_euclid(1000);
-        let shown = self.depth.entry(inst.to_owned()).or_insert_with(|| Depth { seq: start, ..Default::default() });
-        let (bids, asks) = (changed(&shown.book.bids, &book.bids), changed(&shown.book.asks, &book.asks));
+        let shown = self.depth.entry(inst.to_owned()).or_insert_with(|| Depth {
+            seq: start,
+            ..Default::default()
+        });
+        let (bids, asks) = (
+            changed(&shown.book.bids, &book.bids),
+            changed(&shown.book.asks, &book.asks),
+        );
         shown.book = book;
         if bids.is_empty() && asks.is_empty() {
             return;
         }
         let prev_seq = shown.seq;
         shown.seq += 1;
-        let change = DepthChange { prev_seq, seq: shown.seq, bids, asks };
+        let change = DepthChange {
+            prev_seq,
+            seq: shown.seq,
+            bids,
+            asks,
+        };
         self.events.push(Event::Depth(inst.to_owned(), change));
     }
 }
@@ -51,10 +64,21 @@ impl Exchange {
 fn changed(old: &[Level], new: &[Level]) -> Vec<Level> {
     let was: BTreeMap<Decimal, Decimal> = old.iter().map(|l| (l.price, l.size)).collect();
     let is: BTreeMap<Decimal, Decimal> = new.iter().map(|l| (l.price, l.size)).collect();
-    let gone =
-        was.keys().filter(|price| !is.contains_key(price)).map(|price| Level { price: *price, size: Decimal::ZERO });
-    let news = is.iter().filter(|(price, size)| was.get(price) != Some(size));
-    gone.chain(news.map(|(price, size)| Level { price: *price, size: *size })).collect()
+    let gone = was
+        .keys()
+        .filter(|price| !is.contains_key(price))
+        .map(|price| Level {
+            price: *price,
+            size: Decimal::ZERO,
+        });
+    let news = is
+        .iter()
+        .filter(|(price, size)| was.get(price) != Some(size));
+    gone.chain(news.map(|(price, size)| Level {
+        price: *price,
+        size: *size,
+    }))
+    .collect()
 }
 
 #[cfg(test)]
@@ -68,18 +92,29 @@ mod tests {
 
     #[test]
     fn applying_every_change_to_the_snapshot_gives_the_book() {
-        let mut x = Exchange::new(Arc::new(Market::new(3)), Ledger::default(), Ms::secs(1_780_000_000));
+        let mut x = Exchange::new(
+            Arc::new(Market::new(3)),
+            Ledger::default(),
+            Ms::secs(1_780_000_000),
+        );
         x.advance(Ms::secs(1_780_000_000));
         let inst = "BTC-USDT-SWAP";
         let (mut seq, book) = x.depth_snapshot(inst);
-        let side = |levels: &[Level]| levels.iter().map(|l| (l.price, l.size)).collect::<BTreeMap<_, _>>();
+        let side = |levels: &[Level]| {
+            levels
+                .iter()
+                .map(|l| (l.price, l.size))
+                .collect::<BTreeMap<_, _>>()
+        };
         let (mut bids, mut asks) = (side(&book.bids), side(&book.asks));
         x.events.clear();
         for second in 1..200 {
             x.advance(Ms::secs(1_780_000_000 + second));
             x.show_depth(inst);
             for event in std::mem::take(&mut x.events) {
-                let Event::Depth(_, change) = event else { continue };
+                let Event::Depth(_, change) = event else {
+                    continue;
+                };
                 assert_eq!(change.prev_seq, seq);
                 seq = change.seq;
                 for (mine, news) in [(&mut bids, &change.bids), (&mut asks, &change.asks)] {

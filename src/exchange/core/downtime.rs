@@ -13,12 +13,23 @@ fn order(
     price: Option<Decimal>,
     stop: Option<Decimal>,
 ) -> NewOrder {
-    let leg = |trigger| Leg { trigger, price: None };
-    let trigger =
-        |trigger| Attached { algo_cl_ord_id: "stop".into(), stop: Some(leg(trigger)), target: None, size: None };
+    let leg = |trigger| Leg {
+        trigger,
+        price: None,
+    };
+    let trigger = |trigger| Attached {
+        algo_cl_ord_id: "stop".into(),
+        stop: Some(leg(trigger)),
+        target: None,
+        size: None,
+    };
     NewOrder {
         inst: inst.into(),
-        td_mode: if inst.ends_with("-SWAP") { "cross".into() } else { "cash".into() },
+        td_mode: if inst.ends_with("-SWAP") {
+            "cross".into()
+        } else {
+            "cash".into()
+        },
         side,
         ord_type,
         all_or_none: false,
@@ -34,7 +45,11 @@ fn order(
 }
 
 fn fills(x: &Exchange) -> Vec<(String, Decimal, Decimal, bool, Ms)> {
-    x.ledger.executions.values().map(|f| (f.inst.clone(), f.price, f.size, f.maker, f.at)).collect()
+    x.ledger
+        .executions
+        .values()
+        .map(|f| (f.inst.clone(), f.price, f.size, f.maker, f.at))
+        .collect()
 }
 
 #[test]
@@ -46,10 +61,26 @@ fn a_downtime_ends_in_the_same_ledger_as_having_been_up() {
     let swap = "BTC-USDT-SWAP";
     let last = up.last(swap);
     let stop = ((last * Decimal::new(997, 3)) / Decimal::new(1, 1)).round() * Decimal::new(1, 1);
-    up.place(order(swap, Side::Buy, OrdType::Market, "5", None, Some(stop))).unwrap();
+    up.place(order(
+        swap,
+        Side::Buy,
+        OrdType::Market,
+        "5",
+        None,
+        Some(stop),
+    ))
+    .unwrap();
     for step in 1..=40 {
         let price = up.book("SOL-USDT").bids[0].price - Decimal::new(step * 5, 2);
-        up.place(order("SOL-USDT", Side::Buy, OrdType::PostOnly, "3", Some(price), None)).unwrap();
+        up.place(order(
+            "SOL-USDT",
+            Side::Buy,
+            OrdType::PostOnly,
+            "3",
+            Some(price),
+            None,
+        ))
+        .unwrap();
     }
     let mut down = Exchange::new(Arc::clone(&market), up.ledger.clone(), START);
     // Nine hours: a funding boundary lies between, and several strides.
@@ -64,10 +95,17 @@ fn a_downtime_ends_in_the_same_ledger_as_having_been_up() {
         strides += 1;
     }
     assert!(strides > 10, "caught up in {strides} strides");
-    assert!(fills(&up).len() > 10, "the market met only {} fills", fills(&up).len());
+    assert!(
+        fills(&up).len() > 10,
+        "the market met only {} fills",
+        fills(&up).len()
+    );
     assert_eq!(fills(&up), fills(&down));
     assert_eq!(up.ledger.cash, down.ledger.cash);
-    assert_eq!(up.ledger.positions.get(swap), down.ledger.positions.get(swap));
+    assert_eq!(
+        up.ledger.positions.get(swap),
+        down.ledger.positions.get(swap)
+    );
     let funding = |x: &Exchange| x.ledger.bills.values().filter(|b| b.kind == 8).count();
     assert_eq!(funding(&up), funding(&down));
 }
@@ -76,10 +114,22 @@ fn a_downtime_ends_in_the_same_ledger_as_having_been_up() {
 fn funding_is_paid_at_each_boundary_on_what_is_open_and_on_nothing_else() {
     let market = Arc::new(Market::new(5));
     let boundary = Ms(START.0 / 28_800_000 * 28_800_000 + 28_800_000);
-    let mut x = Exchange::new(Arc::clone(&market), Ledger::default(), boundary.plus(Ms::secs(-5)));
+    let mut x = Exchange::new(
+        Arc::clone(&market),
+        Ledger::default(),
+        boundary.plus(Ms::secs(-5)),
+    );
     x.deposit("USDT", Decimal::from(100_000));
     x.advance(boundary.plus(Ms::secs(-5)));
-    x.place(order("BTC-USDT-SWAP", Side::Buy, OrdType::Market, "5", None, None)).unwrap();
+    x.place(order(
+        "BTC-USDT-SWAP",
+        Side::Buy,
+        OrdType::Market,
+        "5",
+        None,
+        None,
+    ))
+    .unwrap();
     x.advance(boundary.plus(Ms::secs(-1)));
     let before = x.ledger.cash["USDT"];
     x.advance(boundary);
@@ -99,18 +149,45 @@ fn cash_moves_only_by_bills_and_no_taker_fills_outside_its_limit() {
     x.deposit("USDT", Decimal::from(100_000));
     for second in 0..300 {
         x.advance(START.plus(Ms::secs(second)));
-        let (side, book) = (if second % 2 == 0 { Side::Buy } else { Side::Sell }, x.book("ETH-USDT-SWAP"));
-        let limit = if side == Side::Buy { book.asks[3].price } else { book.bids[3].price };
-        let id = x.place(order("ETH-USDT-SWAP", side, OrdType::Ioc, "60", Some(limit), None)).unwrap();
+        let (side, book) = (
+            if second % 2 == 0 {
+                Side::Buy
+            } else {
+                Side::Sell
+            },
+            x.book("ETH-USDT-SWAP"),
+        );
+        let limit = if side == Side::Buy {
+            book.asks[3].price
+        } else {
+            book.bids[3].price
+        };
+        let id = x
+            .place(order(
+                "ETH-USDT-SWAP",
+                side,
+                OrdType::Ioc,
+                "60",
+                Some(limit),
+                None,
+            ))
+            .unwrap();
         let own = x.ledger.executions.values().filter(|f| f.order == id);
         for fill in own {
-            assert!(if side == Side::Buy { fill.price <= limit } else { fill.price >= limit });
+            assert!(if side == Side::Buy {
+                fill.price <= limit
+            } else {
+                fill.price >= limit
+            });
         }
         let billed: Decimal = x.ledger.bills.values().map(|b| b.change).sum();
         assert_eq!(billed.normalize(), x.ledger.cash["USDT"].normalize());
     }
     assert!(
-        x.ledger.orders.values().any(|o| o.status == Status::Canceled && o.filled > Decimal::ZERO),
+        x.ledger
+            .orders
+            .values()
+            .any(|o| o.status == Status::Canceled && o.filled > Decimal::ZERO),
         "no partial fill"
     );
 }

@@ -1,6 +1,7 @@
 //! A market that comes from outside: what the feed has said, and what of it meets our orders.
 //!
-//! Nothing of ours trades at a price the feed has not shown, and nothing trades while the feed is cut.
+//! Nothing of ours trades at a price the feed has not shown, and nothing trades while the feed is
+//! cut.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -15,7 +16,8 @@ use crate::domain::{Bar, Candle, Ms};
 const TRADES_KEPT: usize = 500;
 const BARS_KEPT: usize = 3000;
 
-/// What the source said longer ago than this is not matched: it was under way, or waited in a queue.
+/// What the source said longer ago than this is not matched: it was under way, or waited in a
+/// queue.
 const LAG_MAX: Ms = Ms::secs(5);
 
 /// One instrument as its feed shows it.
@@ -64,7 +66,9 @@ impl Exchange {
         }
         match news {
             FeedEvent::Book { bids, asks, at } => self.feed_book(inst, bids, asks, at),
-            FeedEvent::Trades(trades) => trades.into_iter().for_each(|trade| self.feed_trade(inst, trade)),
+            FeedEvent::Trades(trades) => trades
+                .into_iter()
+                .for_each(|trade| self.feed_trade(inst, trade)),
             FeedEvent::Last(last) => self.feed_last(inst, last),
             FeedEvent::Candles(bar, rows) => self.feed_candles(inst, bar, rows),
             FeedEvent::Funding(at, rate) => {
@@ -74,9 +78,16 @@ impl Exchange {
                 let fed = self.fed_mut(inst);
                 fed.live = false;
                 fed.shown.clear();
-                // A price that nobody vouches for is none: the book is empty until the feed is back.
+                // A price that nobody vouches for is none: the book is empty until the feed is
+                // back.
                 let last = fed.last;
-                self.books.insert(inst.to_owned(), SyntheticBook { last, ..Default::default() });
+                self.books.insert(
+                    inst.to_owned(),
+                    SyntheticBook {
+                        last,
+                        ..Default::default()
+                    },
+                );
             }
         }
     }
@@ -84,9 +95,10 @@ impl Exchange {
     /// May something trade in this instrument now? Always in a market of our own.
     pub(super) fn check_feed(&self, inst: &str) -> Result<(), Refusal> {
         match self.fed.get(inst) {
-            Some(fed) if !fed.live => {
-                Err(Refusal::new("51022", format!("{inst} is suspended: its price feed is cut.")))
-            }
+            Some(fed) if !fed.live => Err(Refusal::new(
+                "51022",
+                format!("{inst} is suspended: its price feed is cut."),
+            )),
             _ => Ok(()),
         }
     }
@@ -106,11 +118,23 @@ impl Exchange {
         let fed = self.fed_mut(inst);
         fed.live = true;
         if fed.last.is_zero() {
-            fed.last = bids.first().or(asks.first()).map_or(Decimal::ZERO, |level| level.price);
+            fed.last = bids
+                .first()
+                .or(asks.first())
+                .map_or(Decimal::ZERO, |level| level.price);
         }
-        let book = SyntheticBook { bids, asks, last: fed.last };
+        let book = SyntheticBook {
+            bids,
+            asks,
+            last: fed.last,
+        };
         self.books.insert(inst.to_owned(), book.clone());
-        self.note_shown(inst, |price| book.asks.iter().chain(&book.bids).any(|level| level.price == price));
+        self.note_shown(inst, |price| {
+            book.asks
+                .iter()
+                .chain(&book.bids)
+                .any(|level| level.price == price)
+        });
         self.meet_book(inst);
         self.trigger_stops();
         self.liquidate_if_broke();
@@ -120,7 +144,11 @@ impl Exchange {
     fn feed_trade(&mut self, inst: &str, trade: Trade) {
         let fresh = self.now.since(trade.at) <= LAG_MAX;
         let fed = self.fed_mut(inst);
-        if fed.trades.back().is_some_and(|newest| trade.id <= newest.id) {
+        if fed
+            .trades
+            .back()
+            .is_some_and(|newest| trade.id <= newest.id)
+        {
             return; // told twice, or too late
         }
         fed.last = trade.price;
@@ -159,11 +187,13 @@ impl Exchange {
                 if closed.len() > BARS_KEPT {
                     closed.pop_first();
                 }
-                fed.forming.retain(|of, forming| *of != bar || forming.ts > candle.ts);
+                fed.forming
+                    .retain(|of, forming| *of != bar || forming.ts > candle.ts);
             } else {
                 fed.forming.insert(bar, *candle);
             }
-            self.events.push(Event::Bar(inst.to_owned(), bar, *candle, *confirmed));
+            self.events
+                .push(Event::Bar(inst.to_owned(), bar, *candle, *confirmed));
         }
     }
 
@@ -178,15 +208,22 @@ impl Exchange {
     pub(super) fn note_resting(&mut self, id: u64) {
         let order = &self.ledger.orders[&id];
         let (inst, limit) = (order.inst.clone(), order.price);
-        let Some(fed) = self.fed.get_mut(&inst) else { return };
+        let Some(fed) = self.fed.get_mut(&inst) else {
+            return;
+        };
         let book = self.books.get(&inst).cloned().unwrap_or_default();
-        if book.asks.iter().chain(&book.bids).any(|level| Some(level.price) == limit) {
+        if book
+            .asks
+            .iter()
+            .chain(&book.bids)
+            .any(|level| Some(level.price) == limit)
+        {
             fed.shown.insert(id);
         }
     }
 
-    /// What a resting order gets when `shown` reaches it: its own limit if the feed has ever shown that
-    /// price to it, else the price the feed shows. Outside a fed market always its own limit.
+    /// What a resting order gets when `shown` reaches it: its own limit if the feed has ever shown
+    /// that price to it, else the price the feed shows. Outside a fed market always its own limit.
     pub(super) fn maker_price(&self, id: u64, shown: Decimal) -> Decimal {
         let order = &self.ledger.orders[&id];
         let limit = order.price.unwrap_or(shown);
@@ -200,7 +237,10 @@ impl Exchange {
     pub fn funding_rate(&self, inst: &str, boundary: Ms) -> Decimal {
         match self.fed.get(inst) {
             Some(fed) => fed.funding.get(&boundary).copied().unwrap_or_default(),
-            None => self.market.get(inst).map_or(Decimal::ZERO, |listed| listed.funding_rate(boundary)),
+            None => self
+                .market
+                .get(inst)
+                .map_or(Decimal::ZERO, |listed| listed.funding_rate(boundary)),
         }
     }
 }
@@ -230,13 +270,28 @@ mod tests {
     }
 
     fn book(bid: &str, ask: &str) -> FeedEvent {
-        let level = |price| vec![Level { price: d(price), size: d("10") }];
-        FeedEvent::Book { bids: level(bid), asks: level(ask), at: Ms::secs(1_780_000_000) }
+        let level = |price| {
+            vec![Level {
+                price: d(price),
+                size: d("10"),
+            }]
+        };
+        FeedEvent::Book {
+            bids: level(bid),
+            asks: level(ask),
+            at: Ms::secs(1_780_000_000),
+        }
     }
 
     fn trade(id: i64, price: &str, side: Side) -> FeedEvent {
         let at = Ms::secs(1_780_000_000);
-        FeedEvent::Trades(vec![Trade { id, price: d(price), size: d("10"), side, at }])
+        FeedEvent::Trades(vec![Trade {
+            id,
+            price: d(price),
+            size: d("10"),
+            side,
+            at,
+        }])
     }
 
     fn buy(x: &mut Exchange, ord_type: OrdType, price: &str) -> Result<u64, Refusal> {
@@ -251,7 +306,11 @@ mod tests {
     }
 
     fn fills(x: &Exchange) -> Vec<String> {
-        x.ledger.executions.values().map(|f| f.price.normalize().to_string()).collect()
+        x.ledger
+            .executions
+            .values()
+            .map(|f| f.price.normalize().to_string())
+            .collect()
     }
 
     #[test]
@@ -268,7 +327,11 @@ mod tests {
         assert_eq!(buy(&mut x, OrdType::Ioc, "100").unwrap_err().code, "51022");
         assert_eq!(fills(&x), Vec::<String>::new());
         x.cancel(INST, &resting.to_string(), "").unwrap();
-        assert_eq!(x.ledger.orders[&resting].status, Status::Canceled, "a cancel is always taken");
+        assert_eq!(
+            x.ledger.orders[&resting].status,
+            Status::Canceled,
+            "a cancel is always taken"
+        );
     }
 
     #[test]
@@ -291,7 +354,11 @@ mod tests {
         buy(&mut x, OrdType::Limit, "98").unwrap();
         x.feed(INST, trade(5, "98.5", Side::Sell));
         x.feed(INST, trade(4, "90", Side::Sell));
-        assert_eq!(fills(&x), Vec::<String>::new(), "an older trade comes too late");
+        assert_eq!(
+            fills(&x),
+            Vec::<String>::new(),
+            "an older trade comes too late"
+        );
         x.advance(Ms::secs(1_780_000_006));
         x.feed(INST, trade(6, "90", Side::Sell));
         x.feed(INST, book("80", "81"));
@@ -308,6 +375,10 @@ mod tests {
         buy(&mut x, OrdType::Limit, "99").unwrap();
         x.feed(INST, book("99", "100"));
         x.feed(INST, book("97", "98"));
-        assert_eq!(fills(&x), ["97", "99"], "99 was the best bid: it fills there");
+        assert_eq!(
+            fills(&x),
+            ["97", "99"],
+            "99 was the best bid: it fills there"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Price-time matching: our orders against the synthetic book, and the market's trades against ours.
+//! Price-time matching: our orders against the synthetic book, and the market's trades against
+//! ours.
 
 use rust_decimal::Decimal;
 
@@ -10,7 +11,8 @@ use crate::domain::{InstKind, OrdType};
 const MAKERS_MAX: usize = 1000;
 
 impl Exchange {
-    /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused by its kind.
+    /// A new order meets the book: it takes what it crosses, then rests, is cancelled or is refused
+    /// by its kind.
     pub(super) fn match_incoming(&mut self, id: u64) {
         if self.by_bar.is_some() {
             // Whatever its kind, its bar fills it.
@@ -18,13 +20,15 @@ impl Exchange {
         }
         let order = self.ledger.orders[&id].clone();
         let mut fillable = self.fillable(&order);
-        let meets_own = order.stp != Stp::CancelMaker && self.stop_before_own(&order, &mut fillable);
+        let meets_own =
+            order.stp != Stp::CancelMaker && self.stop_before_own(&order, &mut fillable);
         let reach: Decimal = fillable.iter().map(|(_, size)| *size).sum();
         match order.ord_type {
             OrdType::PostOnly if reach > Decimal::ZERO => return self.cancel_with(id, "31"),
             _ if order.all_or_none && reach < order.size => return self.cancel_with(id, "13"),
             _ if meets_own => {}
-            // What will rest must not cross our own; what only takes meets them no deeper than it reaches.
+            // What will rest must not cross our own; what only takes meets them no deeper than it
+            // reaches.
             OrdType::Limit | OrdType::PostOnly => self.cancel_own_opposite(&order, order.price),
             OrdType::Ioc | OrdType::Market => {
                 self.cancel_own_opposite(&order, fillable.last().map(|(price, _)| *price))
@@ -54,20 +58,42 @@ impl Exchange {
     pub(super) fn join_queue(&mut self, id: u64) {
         let order = &self.ledger.orders[&id];
         let ahead = self.resting_at(&order.inst, order.side, order.price.unwrap_or_default());
-        self.ledger.orders.get_mut(&id).expect("read above").queue_ahead = ahead;
+        self.ledger
+            .orders
+            .get_mut(&id)
+            .expect("read above")
+            .queue_ahead = ahead;
     }
 
-    /// Self-trade prevention where the taker goes: it fills what stands before our own best order on the
-    /// other side, and ends there. `true`: it would have met that order; under `cancel_both` that one is
-    /// gone too.
+    /// Self-trade prevention where the taker goes: it fills what stands before our own best order
+    /// on the other side, and ends there. `true`: it would have met that order; under `cancel_both`
+    /// that one is gone too.
     fn stop_before_own(&mut self, order: &Order, fillable: &mut Vec<(Decimal, Decimal)>) -> bool {
-        let limit = order.price.or_else(|| fillable.last().map(|(price, _)| *price));
+        let limit = order
+            .price
+            .or_else(|| fillable.last().map(|(price, _)| *price));
         let own = self.own_opposite(order, limit);
         let price_of = |id: &u64| self.ledger.orders[id].price.unwrap_or_default();
         let prices = own.iter().map(price_of);
-        let Some(best) = (if order.side == Side::Buy { prices.min() } else { prices.max() }) else { return false };
-        let before = |price: Decimal| if order.side == Side::Buy { price < best } else { price > best };
-        let reach: Decimal = fillable.iter().filter(|(price, _)| before(*price)).map(|(_, size)| *size).sum();
+        let Some(best) = (if order.side == Side::Buy {
+            prices.min()
+        } else {
+            prices.max()
+        }) else {
+            return false;
+        };
+        let before = |price: Decimal| {
+            if order.side == Side::Buy {
+                price < best
+            } else {
+                price > best
+            }
+        };
+        let reach: Decimal = fillable
+            .iter()
+            .filter(|(price, _)| before(*price))
+            .map(|(_, size)| *size)
+            .sum();
         if reach >= order.size - order.filled {
             return false;
         }
@@ -79,7 +105,8 @@ impl Exchange {
         true
     }
 
-    /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go first.
+    /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go
+    /// first.
     fn cancel_own_opposite(&mut self, order: &Order, worst: Option<Decimal>) {
         for id in self.own_opposite(order, worst) {
             self.cancel_with(id, "32");
@@ -104,14 +131,21 @@ impl Exchange {
     /// Levels an order reaches, best first, with what is left of each, up to its size.
     pub(super) fn fillable(&self, order: &Order) -> Vec<(Decimal, Decimal)> {
         let book = self.book(&order.inst);
-        let levels = if order.side == Side::Buy { book.asks } else { book.bids };
+        let levels = if order.side == Side::Buy {
+            book.asks
+        } else {
+            book.bids
+        };
         let mut left = order.size - order.filled;
         // A market order with a slippage limit ends there, as one with a price would.
         let touch = levels.first().map(|level| level.price);
-        let worst = order.slippage.zip(touch).map(|(share, touch)| match order.side {
-            Side::Buy => touch * (Decimal::ONE + share),
-            Side::Sell => touch * (Decimal::ONE - share),
-        });
+        let worst = order
+            .slippage
+            .zip(touch)
+            .map(|(share, touch)| match order.side {
+                Side::Buy => touch * (Decimal::ONE + share),
+                Side::Sell => touch * (Decimal::ONE - share),
+            });
         let mut reached = Vec::new();
         for level in levels.into_iter().take(MAKERS_MAX) {
             let crosses = match (order.price.or(worst), order.side) {
@@ -134,7 +168,10 @@ impl Exchange {
         let order = &self.ledger.orders[&id];
         let (inst, side, total) = (order.inst.clone(), order.side, order.size);
         for (price, size) in fillable {
-            *self.consumed.entry((inst.clone(), side.opposite(), *price)).or_default() += *size;
+            *self
+                .consumed
+                .entry((inst.clone(), side.opposite(), *price))
+                .or_default() += *size;
             let reducing = self.reduce_only_cap(id, *size);
             if reducing.is_zero() {
                 return true;
@@ -162,17 +199,28 @@ impl Exchange {
         let sheet = self.balance_sheet();
         let line = sheet.get(&inst.quote).cloned().unwrap_or_default();
         let cash = (line.cash - line.imr - line.frozen + self.hold(order).1).max(Decimal::ZERO);
-        if price * size <= cash { size } else { ((cash / price) / inst.lot.0).trunc() * inst.lot.0 }
+        if price * size <= cash {
+            size
+        } else {
+            ((cash / price) / inst.lot.0).trunc() * inst.lot.0
+        }
     }
 
     fn resting_at(&self, inst: &str, side: Side, price: Decimal) -> Decimal {
         let book = self.book(inst);
-        let levels = if side == Side::Buy { book.bids } else { book.asks };
-        levels.iter().find(|level| level.price == price).map_or(Decimal::ZERO, |level| level.size)
+        let levels = if side == Side::Buy {
+            book.bids
+        } else {
+            book.asks
+        };
+        levels
+            .iter()
+            .find(|level| level.price == price)
+            .map_or(Decimal::ZERO, |level| level.size)
     }
 
-    /// The book moved to a new second: resting orders it crossed are hit, then the second's trades are
-    /// matched by price and time.
+    /// The book moved to a new second: resting orders it crossed are hit, then the second's trades
+    /// are matched by price and time.
     pub(super) fn match_resting(&mut self, second: i64) {
         let names: Vec<String> = {
             let mut names: Vec<String> = self.open_orders().map(|o| o.inst.clone()).collect();
@@ -186,7 +234,11 @@ impl Exchange {
             }
             self.meet_book(&inst);
             let shift = self.shift(&inst, second);
-            let trades = self.market.get(&inst).expect("listed").trades(second, shift);
+            let trades = self
+                .market
+                .get(&inst)
+                .expect("listed")
+                .trades(second, shift);
             for trade in trades {
                 self.match_trade(&inst, trade.side, trade.price, trade.size);
             }
@@ -202,7 +254,10 @@ impl Exchange {
                     if !self.ledger.orders[&id].status.is_open() {
                         break;
                     }
-                    *self.consumed.entry((inst.to_owned(), side.opposite(), price)).or_default() += size;
+                    *self
+                        .consumed
+                        .entry((inst.to_owned(), side.opposite(), price))
+                        .or_default() += size;
                     // The newcomer is the taker: we get the price we named.
                     let ours = self.maker_price(id, price);
                     self.fill_maker(id, ours, size);
@@ -213,8 +268,10 @@ impl Exchange {
 
     /// Our open orders on one side, best price first, oldest first at a price.
     fn queue(&self, inst: &str, side: Side) -> Vec<u64> {
-        let mut queue: Vec<&Order> =
-            self.open_orders().filter(|o| o.inst == inst && o.side == side && o.price.is_some()).collect();
+        let mut queue: Vec<&Order> = self
+            .open_orders()
+            .filter(|o| o.inst == inst && o.side == side && o.price.is_some())
+            .collect();
         queue.sort_by(|a, b| match side {
             Side::Buy => b.price.cmp(&a.price).then(a.id.cmp(&b.id)),
             Side::Sell => a.price.cmp(&b.price).then(a.id.cmp(&b.id)),
@@ -227,7 +284,11 @@ impl Exchange {
         for id in self.queue(inst, taker.opposite()) {
             let order = &self.ledger.orders[&id];
             let ours = order.price.expect("queued orders have a price");
-            let better = if taker == Side::Sell { ours > price } else { ours < price };
+            let better = if taker == Side::Sell {
+                ours > price
+            } else {
+                ours < price
+            };
             if left.is_zero() || !(better || ours == price) {
                 return;
             }
@@ -256,7 +317,11 @@ impl Exchange {
         }
         self.execute(id, price, size, true);
         let order = &self.ledger.orders[&id];
-        if order.filled == order.size { self.finish(id, Status::Filled, "") } else { self.touch(id) }
+        if order.filled == order.size {
+            self.finish(id, Status::Filled, "")
+        } else {
+            self.touch(id)
+        }
     }
 
     pub(super) fn reduce_only_cap(&self, id: u64, size: Decimal) -> Decimal {
@@ -264,8 +329,16 @@ impl Exchange {
         if !order.reduce_only {
             return size;
         }
-        let held = self.ledger.positions.get(&order.inst).map_or(Decimal::ZERO, |p| p.qty);
-        let reducible = if order.side == Side::Sell { held } else { -held };
+        let held = self
+            .ledger
+            .positions
+            .get(&order.inst)
+            .map_or(Decimal::ZERO, |p| p.qty);
+        let reducible = if order.side == Side::Sell {
+            held
+        } else {
+            -held
+        };
         size.min(reducible.max(Decimal::ZERO))
     }
 }

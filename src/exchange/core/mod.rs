@@ -1,5 +1,6 @@
 //! The matching engine and the account behind it: a pure core. Time is an argument, nothing waits,
-//! nothing is written; what changed is noted in [`Changes`] for the log and in `pushes` for subscribers.
+//! nothing is written; what changed is noted in [`Changes`] for the log and in `pushes` for
+//! subscribers.
 
 mod account;
 mod algo;
@@ -20,8 +21,8 @@ pub use fed::FeedEvent;
 pub use shown::{Day, closed_candles, volumes};
 pub use terms::{NewRules, Settings};
 pub use types::{
-    Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg, LegChange, NewAlgo,
-    NewOrder, Order, Pos, Refusal, Status, Stp, Trail, round,
+    Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg,
+    LegChange, NewAlgo, NewOrder, Order, Pos, Refusal, Status, Stp, Trail, round,
 };
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -120,15 +121,28 @@ pub struct Exchange {
 impl Exchange {
     /// Takes up a ledger where it was left. Call [`Exchange::advance`] before anything else.
     pub fn new(market: Arc<Market>, ledger: Ledger, now: Ms) -> Self {
-        let open: BTreeSet<u64> = ledger.orders.values().filter(|o| o.status.is_open()).map(|o| o.id).collect();
+        let open: BTreeSet<u64> = ledger
+            .orders
+            .values()
+            .filter(|o| o.status.is_open())
+            .map(|o| o.id)
+            .collect();
         let pending_ids = open
             .iter()
             .map(|id| (ledger.orders[id].cl_ord_id.clone(), *id))
             .filter(|(name, _)| !name.is_empty())
             .collect();
-        let fed = market.all().filter(|l| l.is_fed()).map(|l| (l.listing.inst.id.to_string(), fed::Fed::default()));
+        let fed = market
+            .all()
+            .filter(|l| l.is_fed())
+            .map(|l| (l.listing.inst.id.to_string(), fed::Fed::default()));
         let fed = fed.collect();
-        let live_algos = ledger.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| a.id).collect();
+        let live_algos = ledger
+            .algos
+            .values()
+            .filter(|a| a.status == AlgoStatus::Live)
+            .map(|a| a.id)
+            .collect();
         Self {
             market,
             ledger,
@@ -171,9 +185,9 @@ impl Exchange {
         self.fed.get(inst).is_none_or(|fed| fed.live)
     }
 
-    /// Moves venue time to `now` and the market with it, second by second: resting orders are matched,
-    /// stops triggered, funding paid, positions liquidated. After a downtime this is where it happens,
-    /// at most [`STRIDE`] seconds at a time; `true`: there.
+    /// Moves venue time to `now` and the market with it, second by second: resting orders are
+    /// matched, stops triggered, funding paid, positions liquidated. After a downtime this is where
+    /// it happens, at most [`STRIDE`] seconds at a time; `true`: there.
     pub fn advance(&mut self, now: Ms) -> bool {
         let target = now.0.div_euclid(1000);
         if now <= self.now && !self.books.is_empty() {
@@ -225,9 +239,13 @@ impl Exchange {
         shown::shift_at(&self.ledger.shifts, inst, second)
     }
 
-    /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from there.
+    /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from
+    /// there.
     pub fn set_price(&mut self, inst: &str, price: Decimal) -> Result<(), Refusal> {
-        let listed = self.market.get(inst).ok_or_else(|| unknown_instrument(inst))?;
+        let listed = self
+            .market
+            .get(inst)
+            .ok_or_else(|| unknown_instrument(inst))?;
         if price > Decimal::from(1_000_000_000_000i64) || price.scale() > 12 {
             return Err(Refusal::new("51000", "Parameter px error"));
         }
@@ -240,10 +258,16 @@ impl Exchange {
         let second = self.now.0.div_euclid(1000);
         let ticks = (price / listed.listing.inst.tick.0).round();
         let bad = || Refusal::new("51000", "Parameter px error");
-        let ticks = i64::try_from(ticks).ok().filter(|ticks| *ticks < 1_000_000_000_000).ok_or_else(bad)?;
-        self.ledger.shifts.push((second, inst.to_owned(), ticks - listed.ticks_at(second)));
+        let ticks = i64::try_from(ticks)
+            .ok()
+            .filter(|ticks| *ticks < 1_000_000_000_000)
+            .ok_or_else(bad)?;
+        self.ledger
+            .shifts
+            .push((second, inst.to_owned(), ticks - listed.ticks_at(second)));
         self.changes.shifts = true;
-        // The second's trades and funding have been; only what hangs on the price is looked at again.
+        // The second's trades and funding have been; only what hangs on the price is looked at
+        // again.
         self.refresh_books(second);
         self.trigger_stops();
         self.liquidate_if_broke();
@@ -258,7 +282,10 @@ impl Exchange {
     }
 
     fn consumed_at(&self, inst: &str, side: Side, price: Decimal) -> Decimal {
-        self.consumed.get(&(inst.to_owned(), side, price)).copied().unwrap_or_default()
+        self.consumed
+            .get(&(inst.to_owned(), side, price))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// A new second brings a new book; what a feed shows stays taken until it shows another.
@@ -270,7 +297,11 @@ impl Exchange {
     fn refresh_books(&mut self, second: i64) {
         self.forget_consumed();
         self.showing = self.showing.max(second * 1000) + 1;
-        let names: Vec<String> = self.market.all().map(|l| l.listing.inst.id.to_string()).collect();
+        let names: Vec<String> = self
+            .market
+            .all()
+            .map(|l| l.listing.inst.id.to_string())
+            .collect();
         for name in names {
             self.refresh_book(&name, second);
         }
@@ -278,11 +309,15 @@ impl Exchange {
 
     fn refresh_book(&mut self, name: &str, second: i64) {
         let shift = self.shift(name, second);
-        let listed = self.market.get(name).expect("named by the market or a checked ledger");
+        let listed = self
+            .market
+            .get(name)
+            .expect("named by the market or a checked ledger");
         if listed.is_fed() {
             self.books.entry(name.to_owned()).or_default();
         } else {
-            self.books.insert(name.to_owned(), listed.book(second, shift));
+            self.books
+                .insert(name.to_owned(), listed.book(second, shift));
         }
     }
 
@@ -290,7 +325,12 @@ impl Exchange {
     fn exposed(&self) -> BTreeSet<String> {
         let orders = self.open_orders().map(|o| o.inst.clone());
         let stops = self.live_algos().map(|a| a.inst.clone());
-        let held = self.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero()).map(|(inst, _)| inst.clone());
+        let held = self
+            .ledger
+            .positions
+            .iter()
+            .filter(|(_, p)| !p.qty.is_zero())
+            .map(|(inst, _)| inst.clone());
         orders.chain(stops).chain(held).collect()
     }
 
@@ -326,7 +366,9 @@ impl Exchange {
     fn touch(&mut self, order: u64) {
         self.changes.orders.insert(order);
         let order = self.ledger.orders[&order].clone();
-        let fresh = self.untold.take_if(|id| self.ledger.executions[id].order == order.id);
+        let fresh = self
+            .untold
+            .take_if(|id| self.ledger.executions[id].order == order.id);
         let fill = fresh.map(|id| Box::new(self.ledger.executions[&id].clone()));
         self.events.push(Event::Order(Box::new(order), fill));
         self.events.push(Event::Account);
@@ -347,10 +389,18 @@ impl Exchange {
         let order = if ord_id.is_empty() {
             match self.pending_ids.get(cl_ord_id) {
                 Some(id) => self.ledger.orders.get(id),
-                None => self.ledger.orders.values().rev().find(|o| o.cl_ord_id == cl_ord_id && !cl_ord_id.is_empty()),
+                None => self
+                    .ledger
+                    .orders
+                    .values()
+                    .rev()
+                    .find(|o| o.cl_ord_id == cl_ord_id && !cl_ord_id.is_empty()),
             }
         } else {
-            ord_id.parse().ok().and_then(|id: u64| self.ledger.orders.get(&id))
+            ord_id
+                .parse()
+                .ok()
+                .and_then(|id: u64| self.ledger.orders.get(&id))
         };
         order.filter(|o| o.inst == inst)
     }
@@ -363,7 +413,10 @@ const STRIDE: i64 = 2000;
 pub const FUNDING_SECONDS: i64 = 8 * 3600;
 
 pub(super) fn unknown_instrument(inst: &str) -> Refusal {
-    Refusal::new("51001", format!("Instrument ID or Spread ID {inst} doesn't exist."))
+    Refusal::new(
+        "51001",
+        format!("Instrument ID or Spread ID {inst} doesn't exist."),
+    )
 }
 
 /// Balances and margin of one currency, derived.

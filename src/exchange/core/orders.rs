@@ -28,7 +28,10 @@ impl Exchange {
     /// `trade/cancel-order`. 51400 covers filled, cancelled and never existed alike.
     pub fn cancel(&mut self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
         if ord_id.is_empty() && cl_ord_id.is_empty() {
-            return Err(Refusal::new("51003", "Either client order ID or order ID is required."));
+            return Err(Refusal::new(
+                "51003",
+                "Either client order ID or order ID is required.",
+            ));
         }
         match self.find_order(inst, ord_id, cl_ord_id) {
             Some(order) if order.status.is_open() => {
@@ -49,7 +52,11 @@ impl Exchange {
 
     pub(super) fn finish(&mut self, id: u64, status: Status, cancel_source: &str) {
         let now = self.now;
-        let order = self.ledger.orders.get_mut(&id).expect("finishing an order of the ledger");
+        let order = self
+            .ledger
+            .orders
+            .get_mut(&id)
+            .expect("finishing an order of the ledger");
         order.status = status;
         order.cancel_source = cancel_source.to_owned();
         order.updated = now;
@@ -63,7 +70,12 @@ impl Exchange {
         self.attach_stops(id);
     }
 
-    pub(super) fn insert_order(&mut self, new: &NewOrder, category: &str, algo: Option<&Algo>) -> u64 {
+    pub(super) fn insert_order(
+        &mut self,
+        new: &NewOrder,
+        category: &str,
+        algo: Option<&Algo>,
+    ) -> u64 {
         let id = self.next_id();
         let order = Order {
             id,
@@ -111,19 +123,26 @@ impl Exchange {
 
     /// Every check of OKX's that a well-meant order can fail; returns the size to work.
     fn check(&self, new: &NewOrder) -> Result<Decimal, Refusal> {
-        let listed = self.market.get(&new.inst).ok_or_else(|| unknown_instrument(&new.inst))?;
+        let listed = self
+            .market
+            .get(&new.inst)
+            .ok_or_else(|| unknown_instrument(&new.inst))?;
         let inst = self.rules(&listed.listing.inst);
         self.check_feed(&new.inst)?;
         Self::check_live(inst)?;
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
             (_, "cash" | "cross") => {
-                return Err(Refusal::new("51010", "You can't complete this request under your current account mode."));
+                return Err(Refusal::new(
+                    "51010",
+                    "You can't complete this request under your current account mode.",
+                ));
             }
             _ => return Err(Refusal::new("51000", "Parameter tdMode error")),
         }
         if !new.cl_ord_id.is_empty() {
-            if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric()) {
+            if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric())
+            {
                 return Err(Refusal::new("51000", "Parameter clOrdId error"));
             }
             if self.pending_ids.contains_key(&new.cl_ord_id) {
@@ -133,47 +152,78 @@ impl Exchange {
         if new.tag.len() > 16 || !new.tag.chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err(Refusal::new("51000", "Parameter tag error"));
         }
-        let price =
-            self.check_price(inst, new.side, new.price.filter(|_| new.ord_type != OrdType::Market), new.ord_type)?;
+        let price = self.check_price(
+            inst,
+            new.side,
+            new.price.filter(|_| new.ord_type != OrdType::Market),
+            new.ord_type,
+        )?;
         if new.size <= Decimal::ZERO {
             return Err(Refusal::new("51000", "Parameter sz error"));
         }
         let size = if new.size_in_quote {
-            // The quantity a market buy in quote currency can reach at the last price, rounded down.
+            // The quantity a market buy in quote currency can reach at the last price, rounded
+            // down.
             ((new.size / price) / inst.lot.0).trunc() * inst.lot.0
         } else {
             new.size
         };
         if !(size % inst.lot.0).is_zero() {
-            return Err(Refusal::new("51121", "Order quantity must be a multiple of the lot size."));
+            return Err(Refusal::new(
+                "51121",
+                "Order quantity must be a multiple of the lot size.",
+            ));
         }
         if size < inst.min_size.0 {
-            return Err(Refusal::new("51020", "Your order should meet or exceed the minimum order amount."));
+            return Err(Refusal::new(
+                "51020",
+                "Your order should meet or exceed the minimum order amount.",
+            ));
         }
         let most = match new.ord_type {
             OrdType::Market => inst.most_at_market(crate::domain::Price(price)),
             _ => inst.max_limit_size,
         };
         if size > most.0 {
-            let code = if new.ord_type == OrdType::Market { "51202" } else { "51101" };
+            let code = if new.ord_type == OrdType::Market {
+                "51202"
+            } else {
+                "51101"
+            };
             return Err(Refusal::new(code, "Order amount exceeds the maximum."));
         }
         let pending_here = self.open_orders().filter(|o| o.inst == new.inst).count();
         if pending_here >= PENDING_PER_INSTRUMENT || self.open.len() >= PENDING_PER_ACCOUNT {
-            return Err(Refusal::new("51103", "The number of pending orders has reached the maximum."));
+            return Err(Refusal::new(
+                "51103",
+                "The number of pending orders has reached the maximum.",
+            ));
         }
         for attached in &new.attached {
-            if attached.algo_cl_ord_id.len() > 32 || !attached.algo_cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric())
+            if attached.algo_cl_ord_id.len() > 32
+                || !attached
+                    .algo_cl_ord_id
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric())
             {
                 return Err(Refusal::new("51000", "Parameter attachAlgoClOrdId error"));
             }
             check_steps(inst, attached.stop.as_ref(), attached.target.as_ref())?;
-            check_legs(new.side.opposite(), price, attached.stop.as_ref(), attached.target.as_ref())?;
+            check_legs(
+                new.side.opposite(),
+                price,
+                attached.stop.as_ref(),
+                attached.target.as_ref(),
+            )?;
         }
         if new.reduce_only && inst.kind == InstKind::Swap {
-            let held = self.ledger.positions.get(&new.inst).map_or(Decimal::ZERO, |p| p.qty);
-            let reduces =
-                (held > Decimal::ZERO && new.side == Side::Sell) || (held < Decimal::ZERO && new.side == Side::Buy);
+            let held = self
+                .ledger
+                .positions
+                .get(&new.inst)
+                .map_or(Decimal::ZERO, |p| p.qty);
+            let reduces = (held > Decimal::ZERO && new.side == Side::Sell)
+                || (held < Decimal::ZERO && new.side == Side::Buy);
             if !reduces {
                 return Err(Refusal::new(
                     "51170",
@@ -196,7 +246,10 @@ impl Exchange {
     ) -> Result<Decimal, Refusal> {
         let last = self.last(inst.id.as_str());
         if last <= Decimal::ZERO {
-            return Err(Refusal::new("51022", format!("{} is suspended: it has no price.", inst.id)));
+            return Err(Refusal::new(
+                "51022",
+                format!("{} is suspended: it has no price.", inst.id),
+            ));
         }
         let price = match (ord_type, price) {
             (OrdType::Market, _) => return Ok(last),
@@ -214,18 +267,23 @@ impl Exchange {
     }
 
     pub(super) fn is_spot(&self, inst: &str) -> bool {
-        self.market.get(inst).is_some_and(|l| l.listing.inst.kind == InstKind::Spot)
+        self.market
+            .get(inst)
+            .is_some_and(|l| l.listing.inst.kind == InstKind::Spot)
     }
 
     /// Lowest price a sell and highest price a buy may name now.
     pub fn price_limits(&self, inst: &Instrument) -> (Decimal, Decimal) {
         let (last, tick) = (self.last(inst.id.as_str()), inst.tick.0);
         let on_tick = |price: Decimal| (price / tick).round() * tick;
-        (on_tick(last * (Decimal::ONE - PRICE_BAND)), on_tick(last * (Decimal::ONE + PRICE_BAND)))
+        (
+            on_tick(last * (Decimal::ONE - PRICE_BAND)),
+            on_tick(last * (Decimal::ONE + PRICE_BAND)),
+        )
     }
 
-    /// `trade/close-position`: the whole position, at market. With `auto_cancel`, resting orders that
-    /// would close it go first; without, they are in the way (51115).
+    /// `trade/close-position`: the whole position, at market. With `auto_cancel`, resting orders
+    /// that would close it go first; without, they are in the way (51115).
     pub fn close_position(
         &mut self,
         inst: &str,
@@ -236,15 +294,26 @@ impl Exchange {
         if self.market.get(inst).is_none() {
             return Err(unknown_instrument(inst));
         }
-        let held = self.ledger.positions.get(inst).map_or(Decimal::ZERO, |p| p.qty);
+        let held = self
+            .ledger
+            .positions
+            .get(inst)
+            .map_or(Decimal::ZERO, |p| p.qty);
         if held.is_zero() {
             return Err(Refusal::new("51023", "Position doesn't exist."));
         }
-        let side = if held > Decimal::ZERO { Side::Sell } else { Side::Buy };
+        let side = if held > Decimal::ZERO {
+            Side::Sell
+        } else {
+            Side::Buy
+        };
         let closing = |o: &&Order| o.inst == inst && o.side == side;
         let resting: Vec<u64> = self.open_orders().filter(closing).map(|o| o.id).collect();
         if !resting.is_empty() && !auto_cancel {
-            return Err(Refusal::new("51115", "Cancel all pending close orders before liquidation."));
+            return Err(Refusal::new(
+                "51115",
+                "Cancel all pending close orders before liquidation.",
+            ));
         }
         let close = NewOrder {
             cl_ord_id: cl_ord_id.to_owned(),
@@ -253,14 +322,24 @@ impl Exchange {
             ..NewOrder::market(inst, side, held.abs())
         };
         self.check(&close)?;
-        resting.into_iter().for_each(|id| self.cancel_with(id, "17"));
+        resting
+            .into_iter()
+            .for_each(|id| self.cancel_with(id, "17"));
         self.place(close)
     }
 }
 
 /// Triggers and prices must be positive multiples of the tick.
-pub(super) fn check_steps(inst: &Instrument, stop: Option<&Leg>, target: Option<&Leg>) -> Result<(), Refusal> {
-    let prices = stop.into_iter().chain(target).flat_map(|leg| [Some(leg.trigger), leg.price]).flatten();
+pub(super) fn check_steps(
+    inst: &Instrument,
+    stop: Option<&Leg>,
+    target: Option<&Leg>,
+) -> Result<(), Refusal> {
+    let prices = stop
+        .into_iter()
+        .chain(target)
+        .flat_map(|leg| [Some(leg.trigger), leg.price])
+        .flatten();
     for price in prices {
         if price <= Decimal::ZERO || !(price % inst.tick.0).is_zero() {
             return Err(Refusal::new("51000", "Parameter triggerPx error"));
@@ -269,12 +348,21 @@ pub(super) fn check_steps(inst: &Instrument, stop: Option<&Leg>, target: Option<
     Ok(())
 }
 
-/// A stop must lie on the losing side of `price` and a target on the winning one, for an exit on `exit`.
-pub(super) fn check_legs(exit: Side, price: Decimal, stop: Option<&Leg>, target: Option<&Leg>) -> Result<(), Refusal> {
+/// A stop must lie on the losing side of `price` and a target on the winning one, for an exit on
+/// `exit`.
+pub(super) fn check_legs(
+    exit: Side,
+    price: Decimal,
+    stop: Option<&Leg>,
+    target: Option<&Leg>,
+) -> Result<(), Refusal> {
     let below = |leg: &Leg| leg.trigger < price;
     let above = |leg: &Leg| leg.trigger > price;
     let legs = stop.into_iter().chain(target);
-    if legs.into_iter().any(|leg| leg.trigger <= Decimal::ZERO || leg.price.is_some_and(|p| p <= Decimal::ZERO)) {
+    if legs
+        .into_iter()
+        .any(|leg| leg.trigger <= Decimal::ZERO || leg.price.is_some_and(|p| p <= Decimal::ZERO))
+    {
         return Err(Refusal::new("51000", "Parameter triggerPx error"));
     }
     let (stop_fits, target_fits) = match exit {
@@ -283,11 +371,17 @@ pub(super) fn check_legs(exit: Side, price: Decimal, stop: Option<&Leg>, target:
     };
     if !stop_fits {
         let code = if exit == Side::Sell { "51053" } else { "51052" };
-        return Err(Refusal::new(code, "Stop loss trigger price is on the wrong side of the price."));
+        return Err(Refusal::new(
+            code,
+            "Stop loss trigger price is on the wrong side of the price.",
+        ));
     }
     if !target_fits {
         let code = if exit == Side::Sell { "51051" } else { "51050" };
-        return Err(Refusal::new(code, "Take profit trigger price is on the wrong side of the price."));
+        return Err(Refusal::new(
+            code,
+            "Take profit trigger price is on the wrong side of the price.",
+        ));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What the venue may change while a client trades: the rules of an instrument, the settings of the account and of the key.
-//! Set under `/sim/`; not kept over a restart of the exchange.
+//! What the venue may change while a client trades: the rules of an instrument, the settings of the
+//! account and of the key. Set under `/sim/`; not kept over a restart of the exchange.
 
 use rust_decimal::Decimal;
 
@@ -48,13 +48,24 @@ impl Exchange {
         self.changed_rules.get(listed.id.as_str()).unwrap_or(listed)
     }
 
-    /// Changes an instrument's rules for what comes from now on, and tells the subscribers of `instruments`.
+    /// Changes an instrument's rules for what comes from now on, and tells the subscribers of
+    /// `instruments`.
     pub fn change_rules(&mut self, inst: &str, new: &NewRules) -> Result<(), Refusal> {
-        let listed = self.market.get(inst).ok_or_else(|| unknown_instrument(inst))?;
+        let listed = self
+            .market
+            .get(inst)
+            .ok_or_else(|| unknown_instrument(inst))?;
         let mut rules = self.rules(&listed.listing.inst).clone();
         let steps = [new.tick, new.lot, new.min_size];
-        if steps.into_iter().flatten().any(|step| step <= Decimal::ZERO) {
-            return Err(Refusal::new("51000", "Parameter tickSz, lotSz or minSz error"));
+        if steps
+            .into_iter()
+            .flatten()
+            .any(|step| step <= Decimal::ZERO)
+        {
+            return Err(Refusal::new(
+                "51000",
+                "Parameter tickSz, lotSz or minSz error",
+            ));
         }
         rules.tick = new.tick.map_or(rules.tick, Price);
         rules.lot = new.lot.map_or(rules.lot, Qty);
@@ -73,7 +84,10 @@ impl Exchange {
     pub(super) fn check_live(inst: &Instrument) -> Result<(), Refusal> {
         match &inst.state {
             InstState::Live => Ok(()),
-            InstState::Other(state) => Err(Refusal::new("51022", format!("{} is not live: {state}.", inst.id))),
+            InstState::Other(state) => Err(Refusal::new(
+                "51022",
+                format!("{} is not live: {state}.", inst.id),
+            )),
         }
     }
 }

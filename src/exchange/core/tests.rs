@@ -26,7 +26,11 @@ fn d(n: i64) -> Decimal {
 }
 
 fn swap(side: Side, ord_type: OrdType, size: Decimal, price: Option<Decimal>) -> NewOrder {
-    NewOrder { ord_type, price, ..NewOrder::market(SWAP, side, size) }
+    NewOrder {
+        ord_type,
+        price,
+        ..NewOrder::market(SWAP, side, size)
+    }
 }
 
 #[test]
@@ -36,15 +40,26 @@ fn a_market_order_ends_at_its_slippage() {
     let (touch, third) = (asks[0].price, asks[2].price);
     let size: Decimal = asks[..5].iter().map(|level| level.size).sum();
     let slippage = Some(third / touch - Decimal::ONE);
-    let id = x.place(NewOrder { slippage, ..swap(Side::Buy, OrdType::Market, size, None) }).unwrap();
+    let id = x
+        .place(NewOrder {
+            slippage,
+            ..swap(Side::Buy, OrdType::Market, size, None)
+        })
+        .unwrap();
     let reached: Decimal = asks[..3].iter().map(|level| level.size).sum();
     let order = &x.ledger.orders[&id];
-    assert_eq!((order.filled, order.cancel_source.as_str()), (reached, "14"));
+    assert_eq!(
+        (order.filled, order.cancel_source.as_str()),
+        (reached, "14")
+    );
     assert!(x.ledger.executions.values().all(|fill| fill.price <= third));
 }
 
 fn held(x: &Exchange) -> Decimal {
-    x.ledger.positions.get(SWAP).map_or(Decimal::ZERO, |p| p.qty)
+    x.ledger
+        .positions
+        .get(SWAP)
+        .map_or(Decimal::ZERO, |p| p.qty)
 }
 
 fn state(x: &Exchange, id: u64) -> (Status, String, Decimal) {
@@ -55,17 +70,33 @@ fn state(x: &Exchange, id: u64) -> (Status, String, Decimal) {
 #[test]
 fn a_reduce_only_order_never_grows_or_turns_a_position_however_it_is_amended() {
     let mut x = exchange();
-    x.place(swap(Side::Buy, OrdType::Market, d(5), None)).unwrap();
+    x.place(swap(Side::Buy, OrdType::Market, d(5), None))
+        .unwrap();
     let above = x.book(SWAP).asks.last().unwrap().price;
     let rest = |x: &mut Exchange| {
-        let close = NewOrder { reduce_only: true, ..swap(Side::Sell, OrdType::Limit, d(5), Some(above)) };
+        let close = NewOrder {
+            reduce_only: true,
+            ..swap(Side::Sell, OrdType::Limit, d(5), Some(above))
+        };
         x.place(close).unwrap()
     };
     let (one, two) = (rest(&mut x), rest(&mut x));
     let bid = x.book(SWAP).bids[5].price;
-    let larger = Amend { size: Some(d(500)), price: Some(bid), ..Default::default() };
-    assert_eq!(x.amend(SWAP, &one.to_string(), "", &larger).unwrap_err().code, "51170");
-    let across = Amend { price: Some(bid), ..Default::default() };
+    let larger = Amend {
+        size: Some(d(500)),
+        price: Some(bid),
+        ..Default::default()
+    };
+    assert_eq!(
+        x.amend(SWAP, &one.to_string(), "", &larger)
+            .unwrap_err()
+            .code,
+        "51170"
+    );
+    let across = Amend {
+        price: Some(bid),
+        ..Default::default()
+    };
     x.amend(SWAP, &one.to_string(), "", &across).unwrap();
     assert_eq!(held(&x), Decimal::ZERO);
     let refused = x.amend(SWAP, &two.to_string(), "", &across);
@@ -83,7 +114,11 @@ fn a_spot_buy_of_everything_leaves_no_debt_and_reduce_only_means_nothing_there()
         ..NewOrder::market(SPOT, Side::Buy, d(100_000))
     };
     let id = x.place(all).unwrap();
-    assert!(x.ledger.cash["USDT"] >= Decimal::ZERO, "owes {}", x.ledger.cash["USDT"]);
+    assert!(
+        x.ledger.cash["USDT"] >= Decimal::ZERO,
+        "owes {}",
+        x.ledger.cash["USDT"]
+    );
     assert!(!x.ledger.orders[&id].reduce_only);
     assert!(x.ledger.orders[&id].filled > Decimal::ZERO);
 }
@@ -97,11 +132,20 @@ fn self_trade_prevention_lets_each_mode_take_what_it_takes() {
     ] {
         let mut x = exchange();
         let asks = x.book(SWAP).asks;
-        let ours = x.place(swap(Side::Sell, OrdType::Limit, d(1), Some(asks[3].price))).unwrap();
+        let ours = x
+            .place(swap(Side::Sell, OrdType::Limit, d(1), Some(asks[3].price)))
+            .unwrap();
         let size = asks.iter().take(6).map(|l| l.size).sum();
-        let buy = NewOrder { stp, ..swap(Side::Buy, OrdType::Market, size, None) };
+        let buy = NewOrder {
+            stp,
+            ..swap(Side::Buy, OrdType::Market, size, None)
+        };
         let id = x.place(buy).unwrap();
-        assert_eq!((state(&x, ours).0, state(&x, id).0), (maker, taker), "{stp:?}");
+        assert_eq!(
+            (state(&x, ours).0, state(&x, id).0),
+            (maker, taker),
+            "{stp:?}"
+        );
         if stp != Stp::CancelMaker {
             let before: Decimal = asks.iter().take(3).map(|l| l.size).sum();
             assert_eq!(
@@ -113,8 +157,14 @@ fn self_trade_prevention_lets_each_mode_take_what_it_takes() {
         // One that would not reach our own order is none of its business.
         let mut x = exchange();
         let asks = x.book(SWAP).asks;
-        x.place(swap(Side::Sell, OrdType::Limit, d(1), Some(asks[9].price))).unwrap();
-        let id = x.place(NewOrder { stp, ..swap(Side::Buy, OrdType::Ioc, d(1), Some(asks[12].price)) }).unwrap();
+        x.place(swap(Side::Sell, OrdType::Limit, d(1), Some(asks[9].price)))
+            .unwrap();
+        let id = x
+            .place(NewOrder {
+                stp,
+                ..swap(Side::Buy, OrdType::Ioc, d(1), Some(asks[12].price))
+            })
+            .unwrap();
         assert_eq!(state(&x, id).0, Status::Filled, "{stp:?}");
     }
 }
@@ -122,14 +172,28 @@ fn self_trade_prevention_lets_each_mode_take_what_it_takes() {
 #[test]
 fn close_position_changes_nothing_if_it_cannot_close() {
     let mut x = exchange();
-    x.place(swap(Side::Buy, OrdType::Market, d(5), None)).unwrap();
+    x.place(swap(Side::Buy, OrdType::Market, d(5), None))
+        .unwrap();
     let above = x.book(SWAP).asks.last().unwrap().price;
-    let rest = x.place(swap(Side::Sell, OrdType::Limit, d(1), Some(above))).unwrap();
-    assert_eq!(x.close_position(SWAP, "not-a-name", "", true).unwrap_err().code, "51000");
-    assert_eq!(x.close_position(SWAP, "", "", false).unwrap_err().code, "51115");
+    let rest = x
+        .place(swap(Side::Sell, OrdType::Limit, d(1), Some(above)))
+        .unwrap();
+    assert_eq!(
+        x.close_position(SWAP, "not-a-name", "", true)
+            .unwrap_err()
+            .code,
+        "51000"
+    );
+    assert_eq!(
+        x.close_position(SWAP, "", "", false).unwrap_err().code,
+        "51115"
+    );
     assert_eq!(state(&x, rest).0, Status::Live);
     x.close_position(SWAP, "", "", true).unwrap();
-    assert_eq!((held(&x), state(&x, rest).1.as_str()), (Decimal::ZERO, "17"));
+    assert_eq!(
+        (held(&x), state(&x, rest).1.as_str()),
+        (Decimal::ZERO, "17")
+    );
 }
 
 #[test]
@@ -138,12 +202,17 @@ fn waiting_orders_of_one_side_need_margin_for_all_of_them() {
     x.set_leverage(SWAP, Decimal::ONE).unwrap();
     let last = x.last(SWAP);
     let most = (d(45_000) / last).trunc();
-    x.place(swap(Side::Buy, OrdType::Market, most, None)).unwrap();
+    x.place(swap(Side::Buy, OrdType::Market, most, None))
+        .unwrap();
     let above = x.book(SWAP).asks.last().unwrap().price;
     let sell = || swap(Side::Sell, OrdType::Limit, most, Some(above));
     x.place(sell()).unwrap();
     x.place(sell()).unwrap();
-    assert_eq!(x.place(sell()).unwrap_err().code, "51008", "a third would turn the position too far");
+    assert_eq!(
+        x.place(sell()).unwrap_err().code,
+        "51008",
+        "a third would turn the position too far"
+    );
 }
 
 #[test]
@@ -152,7 +221,11 @@ fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
         let mut x = exchange();
         let low = x.book(SWAP).bids.last().unwrap().price - d(3);
         for own in ["a", "b"] {
-            x.place(NewOrder { tag: own.into(), ..swap(Side::Buy, OrdType::PostOnly, d(1), Some(low)) }).unwrap();
+            x.place(NewOrder {
+                tag: own.into(),
+                ..swap(Side::Buy, OrdType::PostOnly, d(1), Some(low))
+            })
+            .unwrap();
         }
         assert_eq!(x.cancel_all_after(5, tag).unwrap_err().code, "51000");
         x.cancel_all_after(10, tag).unwrap();
@@ -160,7 +233,12 @@ fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
         assert_eq!(x.open_orders().count(), 2);
         x.advance(Ms::secs(START + 10));
         assert_eq!(x.open_orders().count(), left, "'{tag}'");
-        assert!(x.ledger.orders.values().all(|o| o.status.is_open() || o.cancel_source == "20"));
+        assert!(
+            x.ledger
+                .orders
+                .values()
+                .all(|o| o.status.is_open() || o.cancel_source == "20")
+        );
         // Renewed or ended in time it does nothing.
         x.cancel_all_after(10, "").unwrap();
         x.cancel_all_after(0, "").unwrap();
@@ -173,10 +251,16 @@ fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
 fn one_of_two_legs_ends_the_other_and_says_which() {
     for (share, side) in [(97, "sl"), (103, "tp")] {
         let mut x = exchange();
-        x.place(swap(Side::Buy, OrdType::Market, d(5), None)).unwrap();
+        x.place(swap(Side::Buy, OrdType::Market, d(5), None))
+            .unwrap();
         let tick = Decimal::new(1, 2);
         let at = |percent: i64| ((x.last(SWAP) * Decimal::new(percent, 2)) / tick).round() * tick;
-        let leg = |percent| Some(Leg { trigger: at(percent), price: None });
+        let leg = |percent| {
+            Some(Leg {
+                trigger: at(percent),
+                price: None,
+            })
+        };
         let (stop, target) = (leg(98), leg(102));
         let id = x
             .place_algo(NewAlgo {
@@ -196,7 +280,10 @@ fn one_of_two_legs_ends_the_other_and_says_which() {
         let price = ((x.last(SWAP) * Decimal::new(share, 2)) / tick).round() * tick;
         x.set_price(SWAP, price).unwrap();
         let algo = &x.ledger.algos[&id];
-        assert_eq!((algo.status, algo.actual_side.as_str(), algo.actual_size), (AlgoStatus::Effective, side, d(5)));
+        assert_eq!(
+            (algo.status, algo.actual_side.as_str(), algo.actual_size),
+            (AlgoStatus::Effective, side, d(5))
+        );
         assert_eq!(held(&x), Decimal::ZERO);
     }
 }
@@ -204,8 +291,14 @@ fn one_of_two_legs_ends_the_other_and_says_which() {
 #[test]
 fn a_trailing_stop_follows_and_does_not_come_back() {
     let mut x = exchange();
-    x.place(swap(Side::Buy, OrdType::Market, d(5), None)).unwrap();
-    let trail = Trail { ratio: Some(Decimal::new(2, 2)), spread: None, active: None, best: None };
+    x.place(swap(Side::Buy, OrdType::Market, d(5), None))
+        .unwrap();
+    let trail = Trail {
+        ratio: Some(Decimal::new(2, 2)),
+        spread: None,
+        active: None,
+        best: None,
+    };
     let new = NewAlgo {
         cl_ord_id: "trail".into(),
         tag: String::new(),
@@ -221,7 +314,12 @@ fn a_trailing_stop_follows_and_does_not_come_back() {
     };
     assert_eq!(
         x.place_algo(NewAlgo {
-            trail: Some(Trail { ratio: Some(d(-5)), spread: None, active: None, best: None }),
+            trail: Some(Trail {
+                ratio: Some(d(-5)),
+                spread: None,
+                active: None,
+                best: None
+            }),
             ..new.clone()
         })
         .unwrap_err()
@@ -237,7 +335,11 @@ fn a_trailing_stop_follows_and_does_not_come_back() {
         assert_eq!(x.ledger.algos[&id].status, AlgoStatus::Live, "at {percent}");
     }
     x.set_price(SWAP, at(1005)).unwrap();
-    assert_eq!(x.ledger.algos[&id].status, AlgoStatus::Effective, "two percent below the best");
+    assert_eq!(
+        x.ledger.algos[&id].status,
+        AlgoStatus::Effective,
+        "two percent below the best"
+    );
 }
 
 #[test]
@@ -247,12 +349,29 @@ fn a_fed_exchange_that_starts_again_holds_what_it_held_and_judges_nobody_without
     let mut x = Exchange::new(market(), Ledger::default(), Ms::secs(START));
     x.deposit("USDT", d(1_000));
     x.advance(Ms::secs(START));
-    let level = |price: i64| vec![super::super::market::Level { price: d(price), size: d(1000) }];
-    x.feed(INST, FeedEvent::Book { bids: level(99), asks: level(100), at: Ms::secs(START) });
+    let level = |price: i64| {
+        vec![super::super::market::Level {
+            price: d(price),
+            size: d(1000),
+        }]
+    };
+    x.feed(
+        INST,
+        FeedEvent::Book {
+            bids: level(99),
+            asks: level(100),
+            at: Ms::secs(START),
+        },
+    );
     x.place(NewOrder::market(INST, Side::Buy, d(200))).unwrap();
     let equity = x.balance_sheet()["USDT"].equity();
     // A trailing buy stop would be met by a price of nothing.
-    let trail = Trail { ratio: None, spread: Some(d(10)), active: None, best: None };
+    let trail = Trail {
+        ratio: None,
+        spread: Some(d(10)),
+        active: None,
+        best: None,
+    };
     x.place_algo(NewAlgo {
         cl_ord_id: "trail".into(),
         tag: String::new(),
@@ -271,27 +390,63 @@ fn a_fed_exchange_that_starts_again_holds_what_it_held_and_judges_nobody_without
     for second in 1..30_000 {
         again.advance(Ms::secs(START + second));
     }
-    assert_eq!(again.ledger.positions[INST].qty, d(200), "it was liquidated at a price nobody showed");
+    assert_eq!(
+        again.ledger.positions[INST].qty,
+        d(200),
+        "it was liquidated at a price nobody showed"
+    );
     assert!(
         (again.balance_sheet()["USDT"].equity() - equity).abs() < d(250),
         "{}",
         again.balance_sheet()["USDT"].equity()
     );
-    assert!(again.ledger.bills.values().all(|bill| bill.kind != 8), "funding without a price");
+    assert!(
+        again.ledger.bills.values().all(|bill| bill.kind != 8),
+        "funding without a price"
+    );
     // A price that is told while there is no market is not one to be judged by.
     again.feed(INST, FeedEvent::Last(d(1)));
     again.advance(Ms::secs(START + 30_001));
-    assert_eq!(again.ledger.positions[INST].qty, d(200), "liquidated while the feed is cut");
-    again.feed(INST, FeedEvent::Book { bids: level(99), asks: level(100), at: again.now() });
-    assert_eq!(again.live_algos().count(), 1, "the trailing stop still waits");
+    assert_eq!(
+        again.ledger.positions[INST].qty,
+        d(200),
+        "liquidated while the feed is cut"
+    );
+    again.feed(
+        INST,
+        FeedEvent::Book {
+            bids: level(99),
+            asks: level(100),
+            at: again.now(),
+        },
+    );
+    assert_eq!(
+        again.live_algos().count(),
+        1,
+        "the trailing stop still waits"
+    );
 }
 
 /// A thing a client may ask for.
 #[derive(Clone, Debug)]
 enum Ask {
-    Place { spot: bool, buy: bool, kind: u8, size: i64, offset: i64, reduce_only: bool, stp: u8 },
-    Amend { nth: usize, size: i64, offset: i64 },
-    Cancel { nth: usize },
+    Place {
+        spot: bool,
+        buy: bool,
+        kind: u8,
+        size: i64,
+        offset: i64,
+        reduce_only: bool,
+        stp: u8,
+    },
+    Amend {
+        nth: usize,
+        size: i64,
+        offset: i64,
+    },
+    Cancel {
+        nth: usize,
+    },
     Close,
     Wait(i64),
     Shock(i64),

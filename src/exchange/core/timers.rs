@@ -8,8 +8,9 @@ use crate::domain::Ms;
 const TIMERS_MAX: usize = 20;
 
 impl Exchange {
-    /// `trade/cancel-all-after`: cancels every order under `tag` (all orders if it is empty) `seconds`
-    /// from now unless asked again before; 0 ends the timer. Returns when it will run out.
+    /// `trade/cancel-all-after`: cancels every order under `tag` (all orders if it is empty)
+    /// `seconds` from now unless asked again before; 0 ends the timer. Returns when it will run
+    /// out.
     ///
     /// # Errors
     /// Anything but 0 or 10 to 120 seconds (51000), and a timer too many (51071).
@@ -23,7 +24,10 @@ impl Exchange {
             return Ok(None);
         }
         if !self.ledger.timers.contains_key(tag) && self.ledger.timers.len() >= TIMERS_MAX {
-            return Err(Refusal::new("51071", "The number of cancel-all-after timers has reached the maximum."));
+            return Err(Refusal::new(
+                "51071",
+                "The number of cancel-all-after timers has reached the maximum.",
+            ));
         }
         let at = self.now.plus(Ms::secs(seconds));
         self.ledger.timers.insert(tag.to_owned(), at);
@@ -32,8 +36,13 @@ impl Exchange {
 
     /// Cancels under every timer that has run out. Algo orders stay.
     pub(super) fn run_timers(&mut self) {
-        let over: Vec<String> =
-            self.ledger.timers.iter().filter(|(_, at)| **at <= self.now).map(|(tag, _)| tag.clone()).collect();
+        let over: Vec<String> = self
+            .ledger
+            .timers
+            .iter()
+            .filter(|(_, at)| **at <= self.now)
+            .map(|(tag, _)| tag.clone())
+            .collect();
         for tag in over {
             self.ledger.timers.remove(&tag);
             self.changes.timers = true;

@@ -18,7 +18,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with OKX's code.
     pub fn new(code: &'static str, msg: impl Into<String>) -> Self {
-        Self { code, msg: msg.into() }
+        Self {
+            code,
+            msg: msg.into(),
+        }
     }
 }
 
@@ -31,7 +34,8 @@ pub struct NewOrder {
     pub ord_type: OrdType,
     /// OKX also knows fill-or-kill; it is an `ioc` that must fill in full.
     pub all_or_none: bool,
-    /// OKX's name of the kind where `ord_type` does not say it (`fok`, `optimal_limit_ioc`), else empty.
+    /// OKX's name of the kind where `ord_type` does not say it (`fok`, `optimal_limit_ioc`), else
+    /// empty.
     pub shown_as: String,
     pub size: Decimal,
     /// Spot market buys count their size in quote currency unless told otherwise.
@@ -112,13 +116,19 @@ pub struct Leg {
 #[serde(untagged)]
 enum LegText {
     Trigger(Decimal),
-    Full { trigger: Decimal, price: Option<Decimal> },
+    Full {
+        trigger: Decimal,
+        price: Option<Decimal>,
+    },
 }
 
 impl From<LegText> for Leg {
     fn from(text: LegText) -> Self {
         match text {
-            LegText::Trigger(trigger) => Leg { trigger, price: None },
+            LegText::Trigger(trigger) => Leg {
+                trigger,
+                price: None,
+            },
             LegText::Full { trigger, price } => Leg { trigger, price },
         }
     }
@@ -345,7 +355,9 @@ impl AlgoKind {
     }
     /// From OKX's `ordType`.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Conditional, Self::Oco, Self::Trigger, Self::Trailing].into_iter().find(|kind| kind.okx() == text)
+        [Self::Conditional, Self::Oco, Self::Trigger, Self::Trailing]
+            .into_iter()
+            .find(|kind| kind.okx() == text)
     }
 }
 
@@ -444,7 +456,9 @@ mod json_text {
     use serde_json::Value;
 
     pub(super) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<Value>(text).map_err(serde::ser::Error::custom)?.serialize(to)
+        serde_json::from_str::<Value>(text)
+            .map_err(serde::ser::Error::custom)?
+            .serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -479,16 +493,24 @@ fn newest<T>(rows: &mut BTreeMap<u64, T>, keep: usize, may_go: impl Fn(&T) -> bo
         return;
     }
     let surplus = rows.len() - keep;
-    let old: Vec<u64> = rows.iter().filter(|(_, row)| may_go(row)).map(|(id, _)| *id).take(surplus).collect();
+    let old: Vec<u64> = rows
+        .iter()
+        .filter(|(_, row)| may_go(row))
+        .map(|(id, _)| *id)
+        .take(surplus)
+        .collect();
     old.iter().for_each(|id| drop(rows.remove(id)));
 }
 
 impl Ledger {
-    /// Forgets what ended long ago, as OKX does: all but the newest `keep` of each kind. What is open, held or owed stays.
+    /// Forgets what ended long ago, as OKX does: all but the newest `keep` of each kind. What is
+    /// open, held or owed stays.
     pub fn forget(&mut self, keep: usize) {
         newest(&mut self.orders, keep, |order| !order.status.is_open());
         newest(&mut self.executions, keep, |_| true);
-        newest(&mut self.algos, keep, |algo| algo.status != AlgoStatus::Live);
+        newest(&mut self.algos, keep, |algo| {
+            algo.status != AlgoStatus::Live
+        });
         newest(&mut self.bills, keep, |_| true);
         if self.creates.len() > keep + keep / 4 {
             self.creates.drain(..self.creates.len() - keep);
@@ -497,14 +519,28 @@ impl Ledger {
 
     /// Instruments in which something can still happen.
     pub fn in_use(&self) -> std::collections::BTreeSet<String> {
-        let orders = self.orders.values().filter(|o| o.status.is_open()).map(|o| &o.inst);
-        let algos = self.algos.values().filter(|a| a.status == AlgoStatus::Live).map(|a| &a.inst);
-        let held = self.positions.iter().filter(|(_, p)| !p.qty.is_zero()).map(|(inst, _)| inst);
+        let orders = self
+            .orders
+            .values()
+            .filter(|o| o.status.is_open())
+            .map(|o| &o.inst);
+        let algos = self
+            .algos
+            .values()
+            .filter(|a| a.status == AlgoStatus::Live)
+            .map(|a| &a.inst);
+        let held = self
+            .positions
+            .iter()
+            .filter(|(_, p)| !p.qty.is_zero())
+            .map(|(inst, _)| inst);
         orders.chain(algos).chain(held).cloned().collect()
     }
 }
 
 /// Half-even to twelve decimals: how the exchange rounds averages, fees and profits.
 pub fn round(value: Decimal) -> Decimal {
-    value.round_dp_with_strategy(12, RoundingStrategy::MidpointNearestEven).normalize()
+    value
+        .round_dp_with_strategy(12, RoundingStrategy::MidpointNearestEven)
+        .normalize()
 }

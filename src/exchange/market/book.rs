@@ -52,11 +52,18 @@ impl Listed {
                 .map(|i| {
                     let noise = mix(draw ^ salt, i as u64) % 1400 + 300;
                     let lots = self.listing.depth * noise as i64 / 1000 * (2 + i) / 2;
-                    Level { price: self.price((best + direction * i * step).max(1)), size: self.size(lots.max(1)) }
+                    Level {
+                        price: self.price((best + direction * i * step).max(1)),
+                        size: self.size(lots.max(1)),
+                    }
                 })
                 .collect()
         };
-        SyntheticBook { bids: side(bid, -1, 0xB1D), asks: side(ask, 1, 0xA5C), last: self.price(last) }
+        SyntheticBook {
+            bids: side(bid, -1, 0xB1D),
+            asks: side(ask, 1, 0xA5C),
+            last: self.price(last),
+        }
     }
 
     /// The two trades around the turn to `second`: the last of the second before it, which already
@@ -72,13 +79,28 @@ impl Listed {
             Source::Recorded(_) => ((second, 1), at),
             _ => ((second - 1, 1), Ms(at.0 - 1)),
         };
-        let trade = |id, lots, at| Trade { id, price, size: self.size(lots), side, at };
-        let two = [trade(second * 2, self.lots(before, which), first), trade(second * 2 + 1, self.lots(second, 0), at)];
-        two.into_iter().filter(|trade| !trade.size.is_zero()).collect()
+        let trade = |id, lots, at| Trade {
+            id,
+            price,
+            size: self.size(lots),
+            side,
+            at,
+        };
+        let two = [
+            trade(second * 2, self.lots(before, which), first),
+            trade(second * 2 + 1, self.lots(second, 0), at),
+        ];
+        two.into_iter()
+            .filter(|trade| !trade.size.is_zero())
+            .collect()
     }
 
     fn taker_side(&self, second: i64) -> Side {
-        if mix(self.seed ^ 0x51DE, second as u64) & 1 == 0 { Side::Buy } else { Side::Sell }
+        if mix(self.seed ^ 0x51DE, second as u64) & 1 == 0 {
+            Side::Buy
+        } else {
+            Side::Sell
+        }
     }
 
     /// Lots of the first (0) or last (1) trade of a second.
@@ -102,10 +124,19 @@ mod tests {
         for listed in market.all() {
             for second in 1_780_000_000..1_780_000_300 {
                 let book = listed.book(second, 0);
-                assert!(book.bids[0].price < book.asks[0].price, "{} at {second}", listed.listing.inst.id);
+                assert!(
+                    book.bids[0].price < book.asks[0].price,
+                    "{} at {second}",
+                    listed.listing.inst.id
+                );
                 assert!(book.bids.windows(2).all(|w| w[0].price > w[1].price));
                 assert!(book.asks.windows(2).all(|w| w[0].price < w[1].price));
-                assert!(book.bids.iter().chain(&book.asks).all(|l| l.size > Decimal::ZERO));
+                assert!(
+                    book.bids
+                        .iter()
+                        .chain(&book.asks)
+                        .all(|l| l.size > Decimal::ZERO)
+                );
                 let trades = listed.trades(second, 0);
                 let trade = trades.last().unwrap();
                 assert!(trade.price == book.bids[0].price || trade.price == book.asks[0].price);

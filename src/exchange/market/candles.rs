@@ -42,7 +42,14 @@ impl Listed {
             if (second - from) % span == 0 {
                 done.extend(open.take());
                 if second < to {
-                    open = Some(RawCandle { second, open: ticks, high: ticks, low: ticks, close: ticks, lots: 0 });
+                    open = Some(RawCandle {
+                        second,
+                        open: ticks,
+                        high: ticks,
+                        low: ticks,
+                        close: ticks,
+                        lots: 0,
+                    });
                 }
             }
             if let Some(bar) = &mut open {

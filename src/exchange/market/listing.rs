@@ -28,8 +28,15 @@ fn listing(
     (tick, lot, min, contract): (&str, &str, &str, &str),
     (base_price, sigma, spread, depth): (f64, f64, i64, i64),
 ) -> Listing {
-    let decimal = |text: &str| text.parse::<Decimal>().expect("listing constants are decimals");
-    let kind = if id.ends_with("-SWAP") { InstKind::Swap } else { InstKind::Spot };
+    let decimal = |text: &str| {
+        text.parse::<Decimal>()
+            .expect("listing constants are decimals")
+    };
+    let kind = if id.ends_with("-SWAP") {
+        InstKind::Swap
+    } else {
+        InstKind::Spot
+    };
     let mut names = id.split('-');
     let (maker, taker) = fees(kind);
     Listing {
@@ -44,7 +51,11 @@ fn listing(
             max_limit_size: Qty(Decimal::from(1_000_000)),
             max_market_size: Qty(Decimal::from(1_000_000)),
             contract_value: decimal(contract),
-            max_leverage: if kind == InstKind::Spot { Decimal::ONE } else { Decimal::from(50) },
+            max_leverage: if kind == InstKind::Spot {
+                Decimal::ONE
+            } else {
+                Decimal::from(50)
+            },
             code: Some(code),
             state: InstState::Live,
         },
@@ -69,18 +80,57 @@ fn fees(kind: InstKind) -> (Decimal, Decimal) {
 /// Lists an instrument of another exchange under that exchange's rules and our fees.
 pub fn listed_as(inst: Instrument) -> Listing {
     let (maker, taker) = fees(inst.kind);
-    Listing { inst, maker, taker, base_price: 0.0, sigma: 0.0, tick_f64: 1.0, spread: 0, depth: 0 }
+    Listing {
+        inst,
+        maker,
+        taker,
+        base_price: 0.0,
+        sigma: 0.0,
+        tick_f64: 1.0,
+        spread: 0,
+        depth: 0,
+    }
 }
 
 /// Three coins, spot and USDT-margined perpetual swap of each. Steps and contract values as on OKX
 /// (public/instruments, 2025), depth thin enough that ordinary orders fill in parts.
 pub fn listings() -> Vec<Listing> {
     vec![
-        listing("BTC-USDT", 10, ("0.1", "0.00000001", "0.00001", "1"), (88_000.0, 1.0e-4, 20, 3_000_000)),
-        listing("ETH-USDT", 11, ("0.01", "0.000001", "0.001", "1"), (3_000.0, 1.3e-4, 8, 900_000)),
-        listing("SOL-USDT", 12, ("0.01", "0.000001", "0.01", "1"), (125.0, 1.7e-4, 1, 20_000_000)),
-        listing("BTC-USDT-SWAP", 20, ("0.1", "0.01", "0.01", "0.01"), (88_000.0, 1.0e-4, 10, 400)),
-        listing("ETH-USDT-SWAP", 21, ("0.01", "0.01", "0.01", "0.1"), (3_000.0, 1.3e-4, 4, 1_000)),
-        listing("SOL-USDT-SWAP", 22, ("0.01", "0.01", "0.01", "1"), (125.0, 1.7e-4, 1, 2_500)),
+        listing(
+            "BTC-USDT",
+            10,
+            ("0.1", "0.00000001", "0.00001", "1"),
+            (88_000.0, 1.0e-4, 20, 3_000_000),
+        ),
+        listing(
+            "ETH-USDT",
+            11,
+            ("0.01", "0.000001", "0.001", "1"),
+            (3_000.0, 1.3e-4, 8, 900_000),
+        ),
+        listing(
+            "SOL-USDT",
+            12,
+            ("0.01", "0.000001", "0.01", "1"),
+            (125.0, 1.7e-4, 1, 20_000_000),
+        ),
+        listing(
+            "BTC-USDT-SWAP",
+            20,
+            ("0.1", "0.01", "0.01", "0.01"),
+            (88_000.0, 1.0e-4, 10, 400),
+        ),
+        listing(
+            "ETH-USDT-SWAP",
+            21,
+            ("0.01", "0.01", "0.01", "0.1"),
+            (3_000.0, 1.3e-4, 4, 1_000),
+        ),
+        listing(
+            "SOL-USDT-SWAP",
+            22,
+            ("0.01", "0.01", "0.01", "1"),
+            (125.0, 1.7e-4, 1, 2_500),
+        ),
     ]
 }

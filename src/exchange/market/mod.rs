@@ -1,4 +1,5 @@
-//! The seeded market: prices, candles, books and trades as pure functions of (seed, instrument, second).
+//! The seeded market: prices, candles, books and trades as pure functions of (seed, instrument,
+//! second).
 //!
 //! Nothing is stored. Any second of any year can be asked for in any order, and the same seed gives
 //! the same market on every run, which is what lets the exchange serve years of history at once and
@@ -57,9 +58,20 @@ impl Market {
             .into_iter()
             .map(|listing| {
                 // A swap follows the coin it is written on, so both share one path.
-                let path = Path::new(mix(seed, hash_text(&listing.inst.base)), listing.sigma, listing.base_price);
+                let path = Path::new(
+                    mix(seed, hash_text(&listing.inst.base)),
+                    listing.sigma,
+                    listing.base_price,
+                );
                 let own = mix(seed, hash_text(listing.inst.id.as_str()));
-                (listing.inst.id.to_string(), Listed { listing, source: Source::Seeded(path), seed: own })
+                (
+                    listing.inst.id.to_string(),
+                    Listed {
+                        listing,
+                        source: Source::Seeded(path),
+                        seed: own,
+                    },
+                )
             })
             .collect();
         Self { insts, seed }
@@ -69,34 +81,60 @@ impl Market {
     pub fn recorded(seed: u64, recordings: Vec<(Listing, Recording)>) -> Self {
         let listed = recordings.into_iter().map(|(listing, recording)| {
             let own = mix(seed, hash_text(listing.inst.id.as_str()));
-            (listing.inst.id.to_string(), Listed { listing, source: Source::Recorded(recording), seed: own })
+            (
+                listing.inst.id.to_string(),
+                Listed {
+                    listing,
+                    source: Source::Recorded(recording),
+                    seed: own,
+                },
+            )
         });
-        Self { insts: listed.collect(), seed }
+        Self {
+            insts: listed.collect(),
+            seed,
+        }
     }
 
     /// A market whose prices are fed from outside.
     pub fn fed(listings: Vec<Listing>) -> Self {
-        let listed = listings
-            .into_iter()
-            .map(|listing| (listing.inst.id.to_string(), Listed { listing, source: Source::Fed, seed: 0 }));
-        Self { insts: listed.collect(), seed: 0 }
+        let listed = listings.into_iter().map(|listing| {
+            (
+                listing.inst.id.to_string(),
+                Listed {
+                    listing,
+                    source: Source::Fed,
+                    seed: 0,
+                },
+            )
+        });
+        Self {
+            insts: listed.collect(),
+            seed: 0,
+        }
     }
 
     /// First and last second that every recording has; `None` for a market without an end.
     pub fn range(&self) -> Option<(i64, i64)> {
-        let ranges = self.insts.values().filter_map(|listed| match &listed.source {
-            Source::Recorded(recording) => Some(recording.range()),
-            _ => None,
-        });
+        let ranges = self
+            .insts
+            .values()
+            .filter_map(|listed| match &listed.source {
+                Source::Recorded(recording) => Some(recording.range()),
+                _ => None,
+            });
         ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
     }
 
     /// Seconds of the longest recorded bar: history is counted in it.
     pub fn recorded_span(&self) -> i64 {
-        let spans = self.insts.values().filter_map(|listed| match &listed.source {
-            Source::Recorded(recording) => Some(recording.span()),
-            _ => None,
-        });
+        let spans = self
+            .insts
+            .values()
+            .filter_map(|listed| match &listed.source {
+                Source::Recorded(recording) => Some(recording.span()),
+                _ => None,
+            });
         spans.max().unwrap_or(1)
     }
 
@@ -126,7 +164,8 @@ impl Listed {
         matches!(self.source, Source::Fed)
     }
 
-    /// A whole number of ticks of this instrument; `None` if the price is off the tick or out of range.
+    /// A whole number of ticks of this instrument; `None` if the price is off the tick or out of
+    /// range.
     pub fn whole_ticks(&self, price: Decimal) -> Option<i64> {
         let ticks = price.checked_div(self.listing.inst.tick.0)?;
         (ticks.fract().is_zero()).then(|| i64::try_from(ticks).ok())?
@@ -158,7 +197,9 @@ impl Listed {
 
 /// SplitMix64's finaliser over two words: a hash good enough for noise (Steele, Lea, Flood 2014).
 pub(super) fn mix(a: u64, b: u64) -> u64 {
-    let mut z = a ^ b.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = a ^ b
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -166,5 +207,7 @@ pub(super) fn mix(a: u64, b: u64) -> u64 {
 
 /// FNV-1a over a name, so that adding an instrument leaves the others' paths alone.
 fn hash_text(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3)
+    })
 }

@@ -1,8 +1,8 @@
 //! A price path that can be asked for any second: value noise over octaves of time.
 //!
-//! Octave `k` has a random knot each 2^k seconds and straight lines between; its amplitude grows with
-//! the square root of its period, so the sum wanders like a random walk at every scale up to years,
-//! yet costs the same wherever it is read.
+//! Octave `k` has a random knot each 2^k seconds and straight lines between; its amplitude grows
+//! with the square root of its period, so the sum wanders like a random walk at every scale up to
+//! years, yet costs the same wherever it is read.
 
 use super::mix;
 
@@ -28,7 +28,11 @@ impl Path {
     /// `sigma`: standard deviation of one second's log return, about.
     pub fn new(seed: u64, sigma: f64, base_price: f64) -> Self {
         let amplitude = std::array::from_fn(|k| 0.5 * sigma * f64::powi(2.0, k as i32).sqrt());
-        let mut path = Self { seed, amplitude, offset: 0.0 };
+        let mut path = Self {
+            seed,
+            amplitude,
+            offset: 0.0,
+        };
         path.offset = base_price.ln() - path.log_at(ANCHOR);
         path
     }
@@ -106,7 +110,11 @@ mod tests {
         let path = Path::new(7, 1e-4, 60_000.0);
         let mut seen = 0;
         path.walk(1_700_000_003, 1_700_000_400, |second, price| {
-            assert_eq!(price.to_bits(), path.price_at(second).to_bits(), "second {second}");
+            assert_eq!(
+                price.to_bits(),
+                path.price_at(second).to_bits(),
+                "second {second}"
+            );
             seen += 1;
         });
         assert_eq!(seen, 398);

@@ -12,11 +12,12 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// A recording of `bars`, which must ascend and lie on the grid of `bar`; `None` if there are none.
+    /// A recording of `bars`, which must ascend and lie on the grid of `bar`; `None` if there are
+    /// none.
     pub fn new(bar: Bar, bars: Vec<RawCandle>) -> Option<Self> {
         let span = bar.span().0 / 1000;
-        let sound =
-            bars.windows(2).all(|w| w[0].second < w[1].second) && bars.iter().all(|b| b.second.rem_euclid(span) == 0);
+        let sound = bars.windows(2).all(|w| w[0].second < w[1].second)
+            && bars.iter().all(|b| b.second.rem_euclid(span) == 0);
         debug_assert!(sound, "the reader of candle files checks order and grid");
         (!bars.is_empty() && sound).then_some(Self { span, bars })
     }
@@ -28,11 +29,14 @@ impl Recording {
 
     /// First second of the recording, and the one after its last.
     pub fn range(&self) -> (i64, i64) {
-        (self.bars[0].second, self.bars[self.bars.len() - 1].second + self.span)
+        (
+            self.bars[0].second,
+            self.bars[self.bars.len() - 1].second + self.span,
+        )
     }
 
-    /// The bar that spans `second`. In a gap it is a flat one at the last close, as OKX shows a time
-    /// without trades; before the recording it is the first open, after it the last close.
+    /// The bar that spans `second`. In a gap it is a flat one at the last close, as OKX shows a
+    /// time without trades; before the recording it is the first open, after it the last close.
     fn bar_at(&self, second: i64) -> RawCandle {
         let open = second.div_euclid(self.span) * self.span;
         let next = self.bars.partition_point(|b| b.second <= second);
@@ -52,7 +56,8 @@ impl Recording {
     pub fn lots(&self, second: i64, which: u64) -> i64 {
         let bar = self.bar_at(second);
         let part = (second - bar.second) * 2 + which as i64;
-        let upto = |n: i64| (i128::from(bar.lots) * i128::from(n) / i128::from(2 * self.span)) as i64;
+        let upto =
+            |n: i64| (i128::from(bar.lots) * i128::from(n) / i128::from(2 * self.span)) as i64;
         upto(part + 1) - upto(part)
     }
 
@@ -65,7 +70,10 @@ impl Recording {
         while open < to.min(end) {
             let parts: Vec<RawCandle> = if span >= self.span {
                 let seconds = (open..open + span).step_by(self.span as usize);
-                seconds.filter(|s| (first..end).contains(s)).map(|s| self.bar_at(s)).collect()
+                seconds
+                    .filter(|s| (first..end).contains(s))
+                    .map(|s| self.bar_at(s))
+                    .collect()
             } else {
                 let second = |s| {
                     let ticks = self.ticks_at(s);
@@ -88,7 +96,14 @@ impl Recording {
 }
 
 fn flat(second: i64, ticks: i64) -> RawCandle {
-    RawCandle { second, open: ticks, high: ticks, low: ticks, close: ticks, lots: 0 }
+    RawCandle {
+        second,
+        open: ticks,
+        high: ticks,
+        low: ticks,
+        close: ticks,
+        lots: 0,
+    }
 }
 
 /// One bar of its parts.
@@ -111,8 +126,17 @@ fn inside(bar: &RawCandle, span: i64, second: i64) -> i64 {
     if span < 4 {
         return bar.close;
     }
-    let (one, two) = if bar.close >= bar.open { (bar.low, bar.high) } else { (bar.high, bar.low) };
-    let knots = [(0, bar.open), (span / 3, one), (2 * span / 3, two), (span - 1, bar.close)];
+    let (one, two) = if bar.close >= bar.open {
+        (bar.low, bar.high)
+    } else {
+        (bar.high, bar.low)
+    };
+    let knots = [
+        (0, bar.open),
+        (span / 3, one),
+        (2 * span / 3, two),
+        (span - 1, bar.close),
+    ];
     let right = knots.iter().position(|(t, _)| at <= *t).unwrap_or(3).max(1);
     let ((t0, p0), (t1, p1)) = (knots[right - 1], knots[right]);
     p0 + (p1 - p0) * (at - t0) / (t1 - t0).max(1)
@@ -123,11 +147,22 @@ mod tests {
     use super::*;
 
     fn bar(second: i64, open: i64, high: i64, low: i64, close: i64, lots: i64) -> RawCandle {
-        RawCandle { second, open, high, low, close, lots }
+        RawCandle {
+            second,
+            open,
+            high,
+            low,
+            close,
+            lots,
+        }
     }
 
     fn recording() -> Recording {
-        let bars = vec![bar(60, 100, 130, 90, 120, 601), bar(120, 121, 125, 80, 81, 7), bar(240, 90, 90, 90, 90, 2)];
+        let bars = vec![
+            bar(60, 100, 130, 90, 120, 601),
+            bar(120, 121, 125, 80, 81, 7),
+            bar(240, 90, 90, 90, 90, 2),
+        ];
         Recording::new(Bar::M1, bars).unwrap()
     }
 
@@ -137,7 +172,12 @@ mod tests {
         assert_eq!(r.candles(Bar::M1, 60, 180), r.bars[..2]);
         for whole in &r.bars[..2] {
             let seconds = r.candles(Bar::S1, whole.second, whole.second + 60);
-            assert_eq!(fold(whole.second, &seconds), Some(*whole), "seconds of {}", whole.second);
+            assert_eq!(
+                fold(whole.second, &seconds),
+                Some(*whole),
+                "seconds of {}",
+                whole.second
+            );
         }
     }
 
@@ -145,8 +185,16 @@ mod tests {
     fn a_gap_is_flat_at_the_last_close_and_without_volume() {
         let r = recording();
         assert_eq!(r.candles(Bar::M1, 180, 240), [flat(180, 81)]);
-        assert_eq!(r.candles(Bar::M1, 0, 120), r.bars[..1], "nothing before the recording");
-        assert_eq!(r.candles(Bar::M1, 240, 600), r.bars[2..], "nothing after it");
+        assert_eq!(
+            r.candles(Bar::M1, 0, 120),
+            r.bars[..1],
+            "nothing before the recording"
+        );
+        assert_eq!(
+            r.candles(Bar::M1, 240, 600),
+            r.bars[2..],
+            "nothing after it"
+        );
     }
 
     #[test]

@@ -130,7 +130,11 @@ pub fn position(x: &Exchange, inst: &str) -> Value {
     let flat = pos.qty.is_zero();
     let or_empty = |value: Decimal| if flat { String::new() } else { text(value) };
     let imr = (notional / leverage).round_dp(12);
-    let ratio = if imr.is_zero() { Decimal::ZERO } else { (upl / imr).round_dp(8) };
+    let ratio = if imr.is_zero() {
+        Decimal::ZERO
+    } else {
+        (upl / imr).round_dp(8)
+    };
     let last = text(x.last(inst));
     let row = json!({
         "instType": "SWAP", "instId": inst, "posId": pos.id.to_string(), "posSide": "net", "mgnMode": "cross",
@@ -185,9 +189,17 @@ pub fn position(x: &Exchange, inst: &str) -> Value {
 /// Data of `balance_and_position`: cash and positions, after what kind of event.
 pub fn balance_and_position(x: &Exchange, event: &str, fills: &[Execution]) -> Value {
     let now = x.now().0.to_string();
-    let cash: Vec<Value> =
-        x.ledger.cash.iter().map(|(ccy, cash)| json!({"ccy": ccy, "cashBal": text(*cash), "uTime": now})).collect();
-    let held = x.ledger.positions.iter().filter(|(_, p)| event != "snapshot" || !p.qty.is_zero());
+    let cash: Vec<Value> = x
+        .ledger
+        .cash
+        .iter()
+        .map(|(ccy, cash)| json!({"ccy": ccy, "cashBal": text(*cash), "uTime": now}))
+        .collect();
+    let held = x
+        .ledger
+        .positions
+        .iter()
+        .filter(|(_, p)| event != "snapshot" || !p.qty.is_zero());
     let positions: Vec<Value> = held
         .map(|(inst, p)| {
             let avg = opt(Some(p.avg).filter(|_| !p.qty.is_zero()));
@@ -196,15 +208,19 @@ pub fn balance_and_position(x: &Exchange, event: &str, fills: &[Execution]) -> V
                 "nonSettleAvgPx": "", "settledPnl": "", "uTime": p.updated.0.to_string()})
         })
         .collect();
-    let trades: Vec<Value> =
-        fills.iter().map(|f| json!({"instId": f.inst, "tradeId": f.trade_id.to_string()})).collect();
+    let trades: Vec<Value> = fills
+        .iter()
+        .map(|f| json!({"instId": f.inst, "tradeId": f.trade_id.to_string()}))
+        .collect();
     json!({"pTime": now, "eventType": event, "balData": cash, "posData": positions, "trades": trades})
 }
 
 /// `account/trade-fee` data for one kind of instrument.
 pub fn fee_rates(x: &Exchange, kind: &str) -> Value {
     let rates = x.market.all().find(|l| l.listing.inst.kind.okx() == kind);
-    let (maker, taker) = rates.map_or_else(Default::default, |l| (text(l.listing.maker), text(l.listing.taker)));
+    let (maker, taker) = rates.map_or_else(Default::default, |l| {
+        (text(l.listing.maker), text(l.listing.taker))
+    });
     let swap = kind == "SWAP";
     let of_swap = |rate: &str| if swap { rate.to_owned() } else { String::new() };
     let group = json!({"groupId": if swap { "4" } else { "1" }, "maker": maker, "taker": taker, "elpMaker": maker,
@@ -220,7 +236,11 @@ pub fn fee_rates(x: &Exchange, kind: &str) -> Value {
 /// `public/position-tiers` data: one tier for all sizes.
 pub fn tier(listed: &Listed) -> Value {
     let inst = &listed.listing.inst;
-    let family = if inst.kind == InstKind::Swap { format!("{}-{}", inst.base, inst.quote) } else { String::new() };
+    let family = if inst.kind == InstKind::Swap {
+        format!("{}-{}", inst.base, inst.quote)
+    } else {
+        String::new()
+    };
     json!({
         "tier": "1", "instId": inst.id, "uly": family, "instFamily": family, "minSz": "0",
         "maxSz": text(inst.max_limit_size.0), "mmr": text(MAINTENANCE),

@@ -11,7 +11,13 @@ use crate::domain::{Bar, Candle, InstKind, InstState, Instrument, Ms};
 /// A row of `public/instruments`.
 pub fn instrument(i: &Instrument) -> Value {
     let swap = i.kind == InstKind::Swap;
-    let of_swap = |value: &str| if swap { value.to_owned() } else { String::new() };
+    let of_swap = |value: &str| {
+        if swap {
+            value.to_owned()
+        } else {
+            String::new()
+        }
+    };
     let family = of_swap(&format!("{}-{}", i.base, i.quote));
     let size = text(i.max_limit_size.0);
     let state = match &i.state {
@@ -54,14 +60,24 @@ pub fn instrument(i: &Instrument) -> Value {
 pub fn ticker(x: &Exchange, listed: &Listed) -> Value {
     let inst = &listed.listing.inst;
     let book = x.book(inst.id.as_str());
-    let best =
-        |levels: &[Level]| levels.first().map_or((String::new(), String::new()), |l| (text(l.price), text(l.size)));
+    let best = |levels: &[Level]| {
+        levels.first().map_or((String::new(), String::new()), |l| {
+            (text(l.price), text(l.size))
+        })
+    };
     let ((ask, ask_size), (bid, bid_size)) = (best(&book.asks), best(&book.bids));
-    let last_size = x.trades(listed, None, 1).first().map_or("0".into(), |trade| text(trade.size));
+    let last_size = x
+        .trades(listed, None, 1)
+        .first()
+        .map_or("0".into(), |trade| text(trade.size));
     let day = x.day(listed);
     let last = Decimal::max(book.last, Decimal::ZERO);
     let base = day.volume * inst.contract_value;
-    let in_ccy = if inst.kind == InstKind::Spot { (base * last).round_dp(8) } else { base };
+    let in_ccy = if inst.kind == InstKind::Spot {
+        (base * last).round_dp(8)
+    } else {
+        base
+    };
     json!({
         "instType": inst.kind.okx(), "instId": inst.id, "last": text(last), "lastSz": last_size,
         "askPx": ask, "askSz": ask_size, "bidPx": bid, "bidSz": bid_size, "open24h": text(day.open),
@@ -78,7 +94,8 @@ fn level(l: &Level) -> [String; 4] {
 /// `market/books` data with at most `depth` levels a side; `seq` is the showing it belongs to.
 pub fn book(x: &Exchange, listed: &Listed, depth: usize, seq: i64) -> Value {
     let book = x.book(listed.listing.inst.id.as_str());
-    let side = |levels: &[Level]| -> Vec<[String; 4]> { levels.iter().take(depth).map(level).collect() };
+    let side =
+        |levels: &[Level]| -> Vec<[String; 4]> { levels.iter().take(depth).map(level).collect() };
     json!({"asks": side(&book.asks), "bids": side(&book.bids), "ts": x.now().0.to_string(), "seqId": seq})
 }
 
@@ -139,7 +156,10 @@ fn trade_row(listed: &Listed, t: &Trade) -> Value {
 
 /// `market/trades` data, newest first.
 pub fn trades(x: &Exchange, listed: &Listed, below: Option<i64>, limit: usize) -> Vec<Value> {
-    x.trades(listed, below, limit).iter().map(|t| trade_row(listed, t)).collect()
+    x.trades(listed, below, limit)
+        .iter()
+        .map(|t| trade_row(listed, t))
+        .collect()
 }
 
 /// `data` of a market channel for this moment; `None` for channels that have nothing to say now.
@@ -178,7 +198,11 @@ pub fn pushed_trade(listed: &Listed, trade: &Trade) -> Value {
 /// A candle row; `confirm` false while the bar still forms.
 pub fn bar_row(listed: &Listed, candle: &Candle, confirm: bool) -> Value {
     let (in_base, in_quote) = volumes(listed, candle);
-    let second_volume = if listed.listing.inst.kind == InstKind::Spot { in_quote } else { in_base };
+    let second_volume = if listed.listing.inst.kind == InstKind::Spot {
+        in_quote
+    } else {
+        in_base
+    };
     json!([
         candle.ts.0.to_string(),
         text(candle.open.0),
@@ -192,15 +216,28 @@ pub fn bar_row(listed: &Listed, candle: &Candle, confirm: bool) -> Value {
     ])
 }
 
-/// The pushes of one candle channel for the seconds after `from` up to `now`: each bar that closed, then the forming one.
+/// The pushes of one candle channel for the seconds after `from` up to `now`: each bar that closed,
+/// then the forming one.
 pub fn candle_pushes(x: &Exchange, listed: &Listed, bar: Bar, from: i64, now: i64) -> Vec<String> {
-    bars_since(x, listed, bar, from, now).iter().map(|row| format!("[{row}]")).collect()
+    bars_since(x, listed, bar, from, now)
+        .iter()
+        .map(|row| format!("[{row}]"))
+        .collect()
 }
 
 /// The same for the mark price: six columns.
-pub fn mark_candle_pushes(x: &Exchange, listed: &Listed, bar: Bar, from: i64, now: i64) -> Vec<String> {
+pub fn mark_candle_pushes(
+    x: &Exchange,
+    listed: &Listed,
+    bar: Bar,
+    from: i64,
+    now: i64,
+) -> Vec<String> {
     let row = |row: &Value| json!([[row[0], row[1], row[2], row[3], row[4], row[8]]]).to_string();
-    bars_since(x, listed, bar, from, now).iter().map(row).collect()
+    bars_since(x, listed, bar, from, now)
+        .iter()
+        .map(row)
+        .collect()
 }
 
 fn bars_since(x: &Exchange, listed: &Listed, bar: Bar, from: i64, now: i64) -> Vec<Value> {
@@ -230,8 +267,8 @@ pub struct CandlePage {
     pub oldest: Option<Ms>,
 }
 
-/// What a page of candles is made of: the forming bar, if it begins with one, and the closed ones with
-/// `from <= ts < to`.
+/// What a page of candles is made of: the forming bar, if it begins with one, and the closed ones
+/// with `from <= ts < to`.
 #[derive(Debug)]
 pub struct CandleRange {
     pub forming: Option<Value>,
@@ -239,12 +276,16 @@ pub struct CandleRange {
     pub to: Ms,
 }
 
-/// The range of `market/candles` that a page asks for. `after`: older than; `before`: newer than; both exclusive.
+/// The range of `market/candles` that a page asks for. `after`: older than; `before`: newer than;
+/// both exclusive.
 pub fn candle_range(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -> CandleRange {
     let span = bar.span();
     let open = x.now().floor(span);
     // Exclusive upper bound of open times, aligned.
-    let end = page.after.map_or(open, |ts| Ms(ts.0 + span.0 - 1).floor(span)).min(open);
+    let end = page
+        .after
+        .map_or(open, |ts| Ms(ts.0 + span.0 - 1).floor(span))
+        .min(open);
     let wants_forming = page.with_forming && page.after.is_none_or(|ts| ts > open);
     let room = page.limit - usize::from(wants_forming);
     let mut from = Ms(end.0 - span.0 * room as i64);
@@ -253,11 +294,28 @@ pub fn candle_range(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -
     }
     from = from.max(page.oldest.unwrap_or(from));
     let shows_forming = wants_forming && page.before.is_none_or(|ts| ts < open) && !x.is_over();
-    let forming = if shows_forming { x.forming(listed, bar).map(|bar| bar_row(listed, &bar, false)) } else { None };
-    CandleRange { forming, from, to: end }
+    let forming = if shows_forming {
+        x.forming(listed, bar)
+            .map(|bar| bar_row(listed, &bar, false))
+    } else {
+        None
+    };
+    CandleRange {
+        forming,
+        from,
+        to: end,
+    }
 }
 
 /// Rows of a page, newest first.
 pub fn candle_rows(listed: &Listed, forming: Option<Value>, closed: &[Candle]) -> Vec<Value> {
-    forming.into_iter().chain(closed.iter().rev().map(|candle| bar_row(listed, candle, true))).collect()
+    forming
+        .into_iter()
+        .chain(
+            closed
+                .iter()
+                .rev()
+                .map(|candle| bar_row(listed, candle, true)),
+        )
+        .collect()
 }

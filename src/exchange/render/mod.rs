@@ -1,4 +1,5 @@
-//! The exchange's nouns in OKX's spelling: all numbers as decimal strings, `""` where a value does not apply.
+//! The exchange's nouns in OKX's spelling: all numbers as decimal strings, `""` where a value does
+//! not apply.
 
 mod account;
 mod market;
@@ -6,8 +7,9 @@ mod orders;
 
 pub use account::{account_config, balance, balance_and_position, bill, fee_rates, position, tier};
 pub use market::{
-    CandlePage, bar_row, book, candle_pushes, candle_range, candle_rows, depth, funding, instrument,
-    mark_candle_pushes, mark_price, open_interest, price_limit, push, pushed_trade, ticker, trades, trades_of,
+    CandlePage, bar_row, book, candle_pushes, candle_range, candle_rows, depth, funding,
+    instrument, mark_candle_pushes, mark_price, open_interest, price_limit, push, pushed_trade,
+    ticker, trades, trades_of,
 };
 pub use orders::{algo, execution, order, order_amended, order_queried};
 
@@ -31,14 +33,20 @@ fn ms(at: Option<Ms>) -> String {
 
 /// `SPOT` or `SWAP`, by the name.
 pub fn inst_type(inst: &str) -> &'static str {
-    if inst.ends_with("-SWAP") { "SWAP" } else { "SPOT" }
+    if inst.ends_with("-SWAP") {
+        "SWAP"
+    } else {
+        "SPOT"
+    }
 }
 
 /// Adds fields that OKX sends and this account never has a value for.
 fn with_empty(mut row: Value, names: &[&str]) -> Value {
     if let Some(fields) = row.as_object_mut() {
         for name in names {
-            fields.entry((*name).to_owned()).or_insert_with(|| Value::String(String::new()));
+            fields
+                .entry((*name).to_owned())
+                .or_insert_with(|| Value::String(String::new()));
         }
     }
     row

@@ -23,7 +23,8 @@ const EMPTY: [&str; 14] = [
     "tpTriggerPxType",
 ];
 
-/// An order as the stream pushes it; with `fill`, the fields of the execution that this push reports.
+/// An order as the stream pushes it; with `fill`, the fields of the execution that this push
+/// reports.
 pub fn order(o: &Order, fill: Option<&Execution>) -> Value {
     let mut row = fields(o, fill);
     row["notionalUsd"] = json!("");
@@ -38,7 +39,16 @@ pub fn order(o: &Order, fill: Option<&Execution>) -> Value {
     row["reqId"] = json!("");
     row["code"] = json!("0");
     row["msg"] = json!("");
-    with_empty(row, &["fillPxVol", "fillPxUsd", "fillMarkVol", "fillFwdPx", "fillMarkPx"])
+    with_empty(
+        row,
+        &[
+            "fillPxVol",
+            "fillPxUsd",
+            "fillMarkVol",
+            "fillFwdPx",
+            "fillMarkPx",
+        ],
+    )
 }
 
 /// The push that says an amendment took effect.
@@ -50,8 +60,8 @@ pub fn order_amended(o: &Order, req_id: &str) -> Value {
     row
 }
 
-/// An order as a query shows it: with the last fill's price and size, but not its fee or side of the
-/// book, which only the stream and the fill list tell.
+/// An order as a query shows it: with the last fill's price and size, but not its fee or side of
+/// the book, which only the stream and the fill list tell.
 pub fn order_queried(x: &Exchange, o: &Order) -> Value {
     fields(o, o.last_fill.and_then(|id| x.ledger.executions.get(&id)))
 }
@@ -65,7 +75,10 @@ fn fields(o: &Order, fill: Option<&Execution>) -> Value {
     let spot_market = o.ord_type == OrdType::Market && inst_type(&o.inst) == "SPOT";
     let (size, unit) = match (o.size_in_quote, spot_market) {
         // Ledgers of the first release did not keep what was asked.
-        (true, _) => (if o.asked.is_zero() { o.size } else { o.asked }, "quote_ccy"),
+        (true, _) => (
+            if o.asked.is_zero() { o.size } else { o.asked },
+            "quote_ccy",
+        ),
         (false, true) => (o.size, "base_ccy"),
         (false, false) => (o.size, ""),
     };
@@ -96,7 +109,9 @@ fn fields(o: &Order, fill: Option<&Execution>) -> Value {
 /// Trigger and order price of stop and target in OKX's names; -1 is a market order.
 fn with_legs(mut row: Value, stop: Option<&Leg>, target: Option<&Leg>) -> Value {
     for (prefix, leg) in [("sl", stop), ("tp", target)] {
-        let price = leg.map(|leg| leg.price.map_or("-1".into(), text)).unwrap_or_default();
+        let price = leg
+            .map(|leg| leg.price.map_or("-1".into(), text))
+            .unwrap_or_default();
         row[format!("{prefix}TriggerPx")] = json!(opt(leg.map(|leg| leg.trigger)));
         row[format!("{prefix}TriggerPxType")] = json!(if leg.is_some() { "last" } else { "" });
         row[format!("{prefix}OrdPx")] = json!(price);
@@ -114,7 +129,17 @@ pub fn execution(x: &Execution) -> Value {
         "execType": if x.maker { "M" } else { "T" }, "feeCcy": x.fee_ccy, "fee": text(x.fee), "feeRate": "",
         "fillPnl": text(x.pnl), "fillTime": x.at.0.to_string(), "ts": x.at.0.to_string(),
     });
-    with_empty(row, &["fillPxVol", "fillPxUsd", "fillMarkVol", "fillFwdPx", "fillMarkPx", "fillIdxPx"])
+    with_empty(
+        row,
+        &[
+            "fillPxVol",
+            "fillPxUsd",
+            "fillMarkVol",
+            "fillFwdPx",
+            "fillMarkPx",
+            "fillIdxPx",
+        ],
+    )
 }
 
 /// An algo order object.

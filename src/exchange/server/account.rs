@@ -12,13 +12,21 @@ use crate::domain::InstKind;
 
 pub(super) async fn set_leverage(site: &Site, body: Value) -> Result<Value, Failure> {
     let inst = field(&body, "instId").to_owned();
-    let leverage = decimal(&body, "lever").ok().flatten().ok_or_else(|| bad("lever"))?;
+    let leverage = decimal(&body, "lever")
+        .ok()
+        .flatten()
+        .ok_or_else(|| bad("lever"))?;
     if field(&body, "mgnMode") != "cross" {
         return Err(bad("mgnMode"));
     }
-    let echo = json!([{"lever": leverage.to_string(), "mgnMode": "cross", "instId": inst, "posSide": ""}]);
-    let done = site.engine.ask(move |x| x.set_leverage(&inst, leverage)).await?;
-    done.map(|()| echo).map_err(|r| Failure::new(200, r.code, r.msg))
+    let echo =
+        json!([{"lever": leverage.to_string(), "mgnMode": "cross", "instId": inst, "posSide": ""}]);
+    let done = site
+        .engine
+        .ask(move |x| x.set_leverage(&inst, leverage))
+        .await?;
+    done.map(|()| echo)
+        .map_err(|r| Failure::new(200, r.code, r.msg))
 }
 
 /// Net mode is the only one this exchange has.
@@ -27,11 +35,15 @@ pub(super) async fn set_position_mode(site: &Site, body: Value) -> Result<Value,
         "net_mode" => Ok(json!([{"posMode": "net_mode"}])),
         "long_short_mode" => {
             let busy = |x: &mut Exchange| {
-                x.open_orders().next().is_some() || x.ledger.positions.values().any(|p| !p.qty.is_zero())
+                x.open_orders().next().is_some()
+                    || x.ledger.positions.values().any(|p| !p.qty.is_zero())
             };
             let busy = site.engine.ask(busy).await?;
             let (code, why) = if busy {
-                ("59000", "Setting failed. Cancel any open orders, close positions, and stop trading bots first.")
+                (
+                    "59000",
+                    "Setting failed. Cancel any open orders, close positions, and stop trading bots first.",
+                )
             } else {
                 ("51010", "This simulation has net mode only.")
             };
@@ -45,18 +57,33 @@ pub(super) async fn set_position_mode(site: &Site, body: Value) -> Result<Value,
 pub(super) async fn read(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
     let uid = site.credentials.uid.clone();
     let (request, endpoint) = (request.for_engine(), endpoint.to_owned());
-    site.engine.ask(move |x| rows(x, &request, &endpoint, &uid).map(Value::Array)).await?
+    site.engine
+        .ask(move |x| rows(x, &request, &endpoint, &uid).map(Value::Array))
+        .await?
 }
 
-fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Result<Vec<Value>, Failure> {
+fn rows(
+    x: &mut Exchange,
+    request: &Request,
+    endpoint: &str,
+    uid: &str,
+) -> Result<Vec<Value>, Failure> {
     let list = |name: &str| -> Vec<String> {
-        request.param(name).split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        request
+            .param(name)
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     Ok(match endpoint {
         "account/config" => vec![render::account_config(uid, &x.settings)],
         "account/balance" => {
             let only = list("ccy");
-            vec![render::balance(x, &only.iter().map(String::as_str).collect::<Vec<_>>())]
+            vec![render::balance(
+                x,
+                &only.iter().map(String::as_str).collect::<Vec<_>>(),
+            )]
         }
         "account/positions" => {
             let (insts, kind) = (list("instId"), request.param("instType"));
@@ -67,7 +94,11 @@ fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Resul
                 (insts.is_empty() || insts.iter().any(|i| i == inst))
                     && (kind.is_empty() || kind == render::inst_type(inst))
             };
-            let open = x.ledger.positions.iter().filter(|(inst, p)| !p.qty.is_zero() && wanted(inst));
+            let open = x
+                .ledger
+                .positions
+                .iter()
+                .filter(|(inst, p)| !p.qty.is_zero() && wanted(inst));
             open.map(|(inst, _)| render::position(x, inst)).collect()
         }
         "account/leverage-info" => {
@@ -76,8 +107,10 @@ fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Resul
                 if x.market.get(&inst).is_none() {
                     return Err(unknown(&inst));
                 }
-                out.push(json!({"instId": inst, "mgnMode": "cross", "posSide": "net", "ccy": "",
-                    "lever": x.leverage(&inst).to_string()}));
+                out.push(
+                    json!({"instId": inst, "mgnMode": "cross", "posSide": "net", "ccy": "",
+                    "lever": x.leverage(&inst).to_string()}),
+                );
             }
             out
         }
@@ -102,19 +135,38 @@ fn rows(x: &mut Exchange, request: &Request, endpoint: &str, uid: &str) -> Resul
 fn reach(x: &Exchange, request: &Request, endpoint: &str, name: &str) -> Result<Value, Failure> {
     let listed = x.market.get(name).ok_or_else(|| unknown(name))?;
     let inst = &listed.listing.inst;
-    let price = request.param("px").parse().ok().filter(|p| *p > Decimal::ZERO).unwrap_or_else(|| x.last(name));
+    let price = request
+        .param("px")
+        .parse()
+        .ok()
+        .filter(|p| *p > Decimal::ZERO)
+        .unwrap_or_else(|| x.last(name));
     let (buy, sell) = x.max_size(inst, price);
     let text = |value: Decimal| value.normalize().to_string();
     Ok(match endpoint {
         "account/max-size" => {
-            let ccy = if inst.kind == InstKind::Spot { &inst.base } else { &inst.quote };
+            let ccy = if inst.kind == InstKind::Spot {
+                &inst.base
+            } else {
+                &inst.quote
+            };
             json!({"instId": name, "ccy": ccy, "maxBuy": text(buy), "maxSell": text(sell)})
         }
         _ => {
             let sheet = x.balance_sheet();
-            let free = |ccy: &str| sheet.get(ccy).map_or(Decimal::ZERO, |line| line.available());
-            let (quote, other) =
-                (free(&inst.quote), if inst.kind == InstKind::Spot { &inst.base } else { &inst.quote });
+            let free = |ccy: &str| {
+                sheet
+                    .get(ccy)
+                    .map_or(Decimal::ZERO, |line| line.available())
+            };
+            let (quote, other) = (
+                free(&inst.quote),
+                if inst.kind == InstKind::Spot {
+                    &inst.base
+                } else {
+                    &inst.quote
+                },
+            );
             json!({"instId": name, "availBuy": text(quote), "availSell": text(free(other))})
         }
     })

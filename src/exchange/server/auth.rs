@@ -12,7 +12,8 @@ const TOLERANCE: Ms = Ms::secs(30);
 
 /// base64(HMAC-SHA256(secret, message)).
 pub(super) fn sign(secret: &str, message: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(message.as_bytes());
     base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
 }
@@ -20,7 +21,12 @@ pub(super) fn sign(secret: &str, message: &str) -> String {
 /// Checks a private REST request; the refusals are OKX's, each with HTTP 401.
 pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), Failure> {
     let fail = |code: &str, msg: &str| Err(Failure::new(401, code, msg));
-    let Credentials { api_key, secret, passphrase, .. } = &site.credentials;
+    let Credentials {
+        api_key,
+        secret,
+        passphrase,
+        ..
+    } = &site.credentials;
     for (header, code) in [
         ("OK-ACCESS-KEY", "50103"),
         ("OK-ACCESS-PASSPHRASE", "50104"),
@@ -57,8 +63,8 @@ pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), Failu
 
 /// Checks a WebSocket login; `(code, message)` of the refusal.
 ///
-/// `demo`: what the connection's `x-simulated-trading` header said, if it had one. OKX tells demo from
-/// live by the host; a simulation on one port can only go by the header.
+/// `demo`: what the connection's `x-simulated-trading` header said, if it had one. OKX tells demo
+/// from live by the host; a simulation on one port can only go by the header.
 pub(super) fn check_login(
     site: &Site,
     args: &serde_json::Value,
@@ -70,9 +76,17 @@ pub(super) fn check_login(
         serde_json::Value::Number(number) => number.to_string(),
         _ => String::new(),
     };
-    let (key, pass, timestamp, signature) = (text("apiKey"), text("passphrase"), text("timestamp"), text("sign"));
+    let (key, pass, timestamp, signature) = (
+        text("apiKey"),
+        text("passphrase"),
+        text("timestamp"),
+        text("sign"),
+    );
     if key.is_empty() || pass.is_empty() || timestamp.is_empty() || signature.is_empty() {
-        return Err(("60027", "Parameter apiKey, passphrase, timestamp or sign can not be empty"));
+        return Err((
+            "60027",
+            "Parameter apiKey, passphrase, timestamp or sign can not be empty",
+        ));
     }
     if key != site.credentials.api_key {
         return Err(("60005", "Invalid apiKey"));
@@ -89,7 +103,11 @@ pub(super) fn check_login(
     if pass != site.credentials.passphrase {
         return Err(("60024", "Wrong passphrase"));
     }
-    if sign(&site.credentials.secret, &format!("{timestamp}GET/users/self/verify")) != signature {
+    if sign(
+        &site.credentials.secret,
+        &format!("{timestamp}GET/users/self/verify"),
+    ) != signature
+    {
         return Err(("60007", "Invalid sign"));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Every REST endpoint served: method, who may call it, and how often (OKX's API guide, per endpoint).
+//! Every REST endpoint served: method, who may call it, and how often (OKX's API guide, per
+//! endpoint).
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +30,36 @@ pub(super) struct Endpoint {
 }
 
 const fn public(path: &'static str, limit: usize, per: Per) -> Endpoint {
-    Endpoint { path, method: "GET", access: Access::Public, limit, window_ms: 2000, per }
+    Endpoint {
+        path,
+        method: "GET",
+        access: Access::Public,
+        limit,
+        window_ms: 2000,
+        per,
+    }
 }
 
 const fn read(path: &'static str, limit: usize) -> Endpoint {
-    Endpoint { path, method: "GET", access: Access::Private, limit, window_ms: 2000, per: Per::Caller }
+    Endpoint {
+        path,
+        method: "GET",
+        access: Access::Private,
+        limit,
+        window_ms: 2000,
+        per: Per::Caller,
+    }
 }
 
 const fn write(path: &'static str, limit: usize, per: Per) -> Endpoint {
-    Endpoint { path, method: "POST", access: Access::Private, limit, window_ms: 2000, per }
+    Endpoint {
+        path,
+        method: "POST",
+        access: Access::Private,
+        limit,
+        window_ms: 2000,
+        per,
+    }
 }
 
 use Per::{Caller, Instrument};
@@ -51,7 +73,10 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     public("public/funding-rate-history", 10, Instrument),
     public("public/open-interest", 20, Instrument),
     public("public/position-tiers", 10, Caller),
-    Endpoint { window_ms: 5000, ..public("system/status", 1, Caller) },
+    Endpoint {
+        window_ms: 5000,
+        ..public("system/status", 1, Caller)
+    },
     public("market/tickers", 20, Caller),
     public("market/ticker", 20, Caller),
     public("market/books", 40, Caller),
@@ -74,15 +99,27 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     read("account/max-avail-size", 20),
     write("account/set-leverage", 20, Caller),
     write("account/set-position-mode", 5, Caller),
-    Endpoint { window_ms: 1000, ..read("asset/currencies", 6) },
-    Endpoint { window_ms: 1000, ..read("asset/balances", 6) },
-    Endpoint { per: Instrument, ..read("trade/order", 60) },
+    Endpoint {
+        window_ms: 1000,
+        ..read("asset/currencies", 6)
+    },
+    Endpoint {
+        window_ms: 1000,
+        ..read("asset/balances", 6)
+    },
+    Endpoint {
+        per: Instrument,
+        ..read("trade/order", 60)
+    },
     read("trade/orders-pending", 60),
     read("trade/orders-history", 40),
     read("trade/orders-history-archive", 20),
     read("trade/fills", 60),
     read("trade/fills-history", 10),
-    Endpoint { window_ms: 1000, ..read("trade/account-rate-limit", 1) },
+    Endpoint {
+        window_ms: 1000,
+        ..read("trade/account-rate-limit", 1)
+    },
     read("trade/order-algo", 20),
     read("trade/orders-algo-pending", 20),
     read("trade/orders-algo-history", 20),
@@ -97,7 +134,10 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     write("trade/cancel-algos", 20, Instrument),
     write("trade/cancel-advance-algos", 20, Instrument),
     write("trade/amend-algos", 20, Instrument),
-    Endpoint { window_ms: 1000, ..write("trade/cancel-all-after", 1, Instrument) },
+    Endpoint {
+        window_ms: 1000,
+        ..write("trade/cancel-all-after", 1, Instrument)
+    },
 ];
 
 /// The endpoint of a path and method. `Err(true)`: the path exists, the method does not.
@@ -131,7 +171,12 @@ mod tests {
     fn no_endpoint_is_listed_twice_and_the_wrong_method_is_told_from_the_wrong_path() {
         let mut seen = std::collections::BTreeSet::new();
         for e in &ENDPOINTS {
-            assert!(seen.insert((e.path, e.method)), "{} {} twice", e.method, e.path);
+            assert!(
+                seen.insert((e.path, e.method)),
+                "{} {} twice",
+                e.method,
+                e.path
+            );
         }
         assert_eq!(find("trade/order", "GET").unwrap().per, Per::Instrument);
         assert!(find("trade/batch-orders", "GET").unwrap_err());

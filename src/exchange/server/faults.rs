@@ -50,7 +50,8 @@ pub(super) enum Action {
     HalfOpen,
     /// The connection is closed.
     Disconnect,
-    /// Orders, fills and bills of the past are gone from every list. Happens when the rule is posted.
+    /// Orders, fills and bills of the past are gone from every list. Happens when the rule is
+    /// posted.
     PurgeHistory,
     /// The venue's clock is shown and checked `ms` off. Happens when the rule is posted.
     Skew,
@@ -63,10 +64,23 @@ impl Action {
         match path.split(' ').next().unwrap_or("") {
             _ if matches!(self, PurgeHistory | Skew) => true,
             "push" => {
-                matches!(self, Mute | Delay | Duplicate | Flood | Reorder | CutBody | Spoil | HalfOpen | Disconnect)
+                matches!(
+                    self,
+                    Mute | Delay
+                        | Duplicate
+                        | Flood
+                        | Reorder
+                        | CutBody
+                        | Spoil
+                        | HalfOpen
+                        | Disconnect
+                )
             }
             _ if self == Spoil => false,
-            "ws" => matches!(self, Mute | Delay | DropBefore | DropAfter | HalfOpen | Disconnect),
+            "ws" => matches!(
+                self,
+                Mute | Delay | DropBefore | DropAfter | HalfOpen | Disconnect
+            ),
             "connect" => matches!(self, Delay | DropBefore),
             "op" => !matches!(self, Flood | Reorder | Html),
             _ => !matches!(self, Mute | Flood | Reorder),
@@ -74,14 +88,25 @@ impl Action {
     }
 }
 
-/// A pushed frame with every price in it replaced by `text`, or one field of every row. A candle has one named field, `ts`.
+/// A pushed frame with every price in it replaced by `text`, or one field of every row. A candle
+/// has one named field, `ts`.
 pub(super) fn spoiled(frame: &str, field: &str, text: &str) -> String {
-    const PRICES: [&str; 9] = ["last", "askPx", "bidPx", "markPx", "px", "open24h", "high24h", "low24h", "idxPx"];
-    let Ok(mut push) = serde_json::from_str::<serde_json::Value>(frame) else { return frame.to_owned() };
+    const PRICES: [&str; 9] = [
+        "last", "askPx", "bidPx", "markPx", "px", "open24h", "high24h", "low24h", "idxPx",
+    ];
+    let Ok(mut push) = serde_json::from_str::<serde_json::Value>(frame) else {
+        return frame.to_owned();
+    };
     for row in push["data"].as_array_mut().into_iter().flatten() {
         match row {
             serde_json::Value::Object(row) => {
-                let is_meant = |name: &str| if field.is_empty() { PRICES.contains(&name) } else { name == field };
+                let is_meant = |name: &str| {
+                    if field.is_empty() {
+                        PRICES.contains(&name)
+                    } else {
+                        name == field
+                    }
+                };
                 let spoilt = row.iter_mut().filter(|(name, _)| is_meant(name));
                 spoilt.for_each(|(_, value)| *value = text.into());
             }
@@ -89,9 +114,11 @@ pub(super) fn spoiled(frame: &str, field: &str, text: &str) -> String {
             serde_json::Value::Array(row) if field == "ts" => {
                 row.iter_mut().take(1).for_each(|time| *time = text.into())
             }
-            serde_json::Value::Array(row) if field.is_empty() => {
-                row.iter_mut().skip(1).take(4).for_each(|price| *price = text.into())
-            }
+            serde_json::Value::Array(row) if field.is_empty() => row
+                .iter_mut()
+                .skip(1)
+                .take(4)
+                .for_each(|price| *price = text.into()),
             _ => {}
         }
     }
@@ -154,15 +181,27 @@ impl Faults {
     pub(super) fn post(&self, script: Script, now: Ms) -> Result<(), String> {
         for rule in &script.rules {
             if !rule.action.happens_to(&rule.on.path) {
-                return Err(format!("{:?} cannot happen to '{}'", rule.action, rule.on.path));
+                return Err(format!(
+                    "{:?} cannot happen to '{}'",
+                    rule.action, rule.on.path
+                ));
             }
             if rule.action == Action::Flood && rule.ms > 10_000 {
                 return Err("a flood is at most 10000 times".into());
             }
         }
-        let skew = script.rules.iter().filter(|r| r.action == Action::Skew).map(|r| r.ms).sum();
+        let skew = script
+            .rules
+            .iter()
+            .filter(|r| r.action == Action::Skew)
+            .map(|r| r.ms)
+            .sum();
         self.skew_ms.store(skew, Ordering::Relaxed);
-        if script.rules.iter().any(|r| r.action == Action::PurgeHistory) {
+        if script
+            .rules
+            .iter()
+            .any(|r| r.action == Action::PurgeHistory)
+        {
             self.purged_before.store(now.0, Ordering::Relaxed);
         }
         *self.lock() = (script, BTreeMap::new());
@@ -214,7 +253,10 @@ impl Faults {
 
 /// `POST trade/order` fits `trade/order`, `POST trade/order` and `trade/*`.
 fn fits(pattern: &str, path: &str) -> bool {
-    let bare = path.strip_prefix("GET ").or_else(|| path.strip_prefix("POST ")).unwrap_or(path);
+    let bare = path
+        .strip_prefix("GET ")
+        .or_else(|| path.strip_prefix("POST "))
+        .unwrap_or(path);
     match pattern.strip_suffix('*') {
         Some(start) => path.starts_with(start) || bare.starts_with(start),
         None => pattern == path || pattern == bare,
@@ -227,14 +269,19 @@ mod tests {
 
     fn faults(rules: &str) -> Faults {
         let faults = Faults::default();
-        faults.post(serde_json::from_str(rules).unwrap(), Ms(7)).unwrap();
+        faults
+            .post(serde_json::from_str(rules).unwrap(), Ms(7))
+            .unwrap();
         faults
     }
 
     #[test]
     fn a_rule_strikes_its_nth_occurrence_and_only_that() {
-        let f = faults(r#"{"rules":[{"match":{"path":"trade/order","nth":2},"action":"drop_after"}]}"#);
-        let struck: Vec<bool> = (0..4).map(|_| f.strike("POST trade/order").is_some()).collect();
+        let f =
+            faults(r#"{"rules":[{"match":{"path":"trade/order","nth":2},"action":"drop_after"}]}"#);
+        let struck: Vec<bool> = (0..4)
+            .map(|_| f.strike("POST trade/order").is_some())
+            .collect();
         assert_eq!(struck, [false, true, false, false]);
         assert!(f.strike("POST trade/orders-pending").is_none());
         assert!(f.show().contains(r#""hits":1"#));
@@ -271,7 +318,8 @@ mod tests {
             ("op order", "flood", false),
             ("connect private", "half_open", false),
         ] {
-            let rules = format!(r#"{{"rules":[{{"match":{{"path":"{path}"}},"action":"{action}"}}]}}"#);
+            let rules =
+                format!(r#"{{"rules":[{{"match":{{"path":"{path}"}},"action":"{action}"}}]}}"#);
             let posted = Faults::default().post(serde_json::from_str(&rules).unwrap(), Ms(0));
             assert_eq!(posted.is_ok(), fits, "{action} on {path}");
         }
@@ -280,6 +328,9 @@ mod tests {
     #[test]
     fn a_script_with_a_word_nobody_knows_is_refused() {
         assert!(serde_json::from_str::<Script>(r#"{"rules":[{"action":"explode"}]}"#).is_err());
-        assert!(serde_json::from_str::<Script>(r#"{"rules":[{"action":"mute","match":{"pth":"x"}}]}"#).is_err());
+        assert!(
+            serde_json::from_str::<Script>(r#"{"rules":[{"action":"mute","match":{"pth":"x"}}]}"#)
+                .is_err()
+        );
     }
 }

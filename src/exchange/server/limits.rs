@@ -1,4 +1,5 @@
-//! Rate limits on the venue's clock: a sliding window per endpoint and key, as the table lists them.
+//! Rate limits on the venue's clock: a sliding window per endpoint and key, as the table lists
+//! them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -6,7 +7,8 @@ use std::sync::Mutex;
 use super::endpoints::{Endpoint, Per, find, single_of};
 use crate::domain::Ms;
 
-/// New and amended orders of one sub-account in two seconds (50061 beyond); cancels and spot are exempt.
+/// New and amended orders of one sub-account in two seconds (50061 beyond); cancels and spot are
+/// exempt.
 const SUB_ACCOUNT_ORDERS: usize = 1000;
 const SUB_ACCOUNT_WINDOW: Ms = Ms::secs(2);
 
@@ -27,14 +29,23 @@ impl Limits {
     }
 
     fn admit_many(&self, endpoint: &Endpoint, inst: &str, count: usize, now: Ms) -> bool {
-        let scope = if endpoint.per == Per::Instrument { inst } else { "" };
+        let scope = if endpoint.per == Per::Instrument {
+            inst
+        } else {
+            ""
+        };
         let key = format!("{} {} {scope}", endpoint.method, endpoint.path);
         self.count(key, count, (endpoint.limit, Ms(endpoint.window_ms)), now)
     }
 
     /// Counts one new order against the sub-account.
     pub(super) fn admit_order(&self, now: Ms) -> bool {
-        self.count("sub-account".to_owned(), 1, (SUB_ACCOUNT_ORDERS, SUB_ACCOUNT_WINDOW), now)
+        self.count(
+            "sub-account".to_owned(),
+            1,
+            (SUB_ACCOUNT_ORDERS, SUB_ACCOUNT_WINDOW),
+            now,
+        )
     }
 
     fn count(&self, key: String, count: usize, (most, span): (usize, Ms), now: Ms) -> bool {
@@ -74,7 +85,10 @@ mod tests {
         for i in 0..15 {
             assert!(limits.admit_batch("trade/batch-orders", "A", 20, Ms(i)));
         }
-        assert!(!limits.admit_batch("trade/batch-orders", "A", 2, Ms(20)), "300 orders are in");
+        assert!(
+            !limits.admit_batch("trade/batch-orders", "A", 2, Ms(20)),
+            "300 orders are in"
+        );
         for i in 0..60 {
             assert!(limits.admit_batch("trade/batch-orders", "A", 1, Ms(i)));
         }

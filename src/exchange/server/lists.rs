@@ -12,10 +12,13 @@ use crate::domain::Ms;
 pub(super) async fn read(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
     let (request, endpoint) = (request.for_engine(), endpoint.to_owned());
     let purged = site.faults.purged_before();
-    site.engine.ask(move |x| rows(x, &request, &endpoint, purged).map(Value::Array)).await?
+    site.engine
+        .ask(move |x| rows(x, &request, &endpoint, purged).map(Value::Array))
+        .await?
 }
 
-/// A page of a list that is kept oldest first: newest first, `after` older than, `before` newer than.
+/// A page of a list that is kept oldest first: newest first, `after` older than, `before` newer
+/// than.
 fn page<'a, T: 'a>(
     request: &Request,
     newest_first: impl Iterator<Item = (u64, &'a T)>,
@@ -34,18 +37,32 @@ fn page<'a, T: 'a>(
         .collect())
 }
 
-fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<Vec<Value>, Failure> {
-    let wanted = |name: &str, value: &str| request.param(name).is_empty() || request.param(name) == value;
-    let by_inst = |inst: &str| wanted("instId", inst) && wanted("instType", render::inst_type(inst));
+fn rows(
+    x: &Exchange,
+    request: &Request,
+    endpoint: &str,
+    purged: Ms,
+) -> Result<Vec<Value>, Failure> {
+    let wanted =
+        |name: &str, value: &str| request.param(name).is_empty() || request.param(name) == value;
+    let by_inst =
+        |inst: &str| wanted("instId", inst) && wanted("instType", render::inst_type(inst));
     let time = |name: &str| request.param(name).parse::<i64>().ok();
     let (begin, end) = (time("begin"), time("end"));
     let in_span = |at: Ms| begin.is_none_or(|b| at.0 >= b) && end.is_none_or(|e| at.0 <= e);
-    let within = |at: Ms| begin.is_none_or(|b| at.0 >= b) && end.is_none_or(|e| at.0 <= e) && at >= purged;
+    let within =
+        |at: Ms| begin.is_none_or(|b| at.0 >= b) && end.is_none_or(|e| at.0 <= e) && at >= purged;
     let named = request.param("instId");
     if !named.is_empty() && x.market.get(named).is_none() {
         return Err(unknown(named));
     }
-    let needs = |name: &'static str| if request.param(name).is_empty() { Err(bad(name)) } else { Ok(()) };
+    let needs = |name: &'static str| {
+        if request.param(name).is_empty() {
+            Err(bad(name))
+        } else {
+            Ok(())
+        }
+    };
     match endpoint {
         "account/bills" | "account/bills-archive" => {
             let rows = x.ledger.bills.iter().rev().filter(|(_, b)| {
@@ -59,7 +76,11 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
         "trade/order" => {
             needs("instId")?;
             if request.param("ordId").is_empty() && request.param("clOrdId").is_empty() {
-                return Err(Failure::new(200, "51003", "Either client order ID or order ID is required."));
+                return Err(Failure::new(
+                    200,
+                    "51003",
+                    "Either client order ID or order ID is required.",
+                ));
             }
             let found = x.find_order(named, request.param("ordId"), request.param("clOrdId"));
             match found.filter(|order| !forgotten(x, order, purged)) {
@@ -70,10 +91,14 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
         "trade/orders-pending" => {
             let mut open: Vec<&Order> = x
                 .open_orders()
-                .filter(|o| by_inst(&o.inst) && wanted("state", o.status.okx()) && kind_is(request, o))
+                .filter(|o| {
+                    by_inst(&o.inst) && wanted("state", o.status.okx()) && kind_is(request, o)
+                })
                 .collect();
             open.reverse();
-            page(request, open.into_iter().map(|o| (o.id, o)), |o| render::order_queried(x, o))
+            page(request, open.into_iter().map(|o| (o.id, o)), |o| {
+                render::order_queried(x, o)
+            })
         }
         "trade/orders-history" | "trade/orders-history-archive" => {
             needs("instType")?;
@@ -85,24 +110,31 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
                     && in_span(o.created)
                     && !forgotten(x, o, purged)
             });
-            page(request, ended.map(|(id, o)| (*id, o)), |o| render::order_queried(x, o))
+            page(request, ended.map(|(id, o)| (*id, o)), |o| {
+                render::order_queried(x, o)
+            })
         }
         "trade/fills" | "trade/fills-history" => {
-            let rows = x
-                .ledger
-                .executions
-                .iter()
-                .rev()
-                .filter(|(_, f)| by_inst(&f.inst) && wanted("ordId", &f.order.to_string()) && within(f.at));
+            let rows = x.ledger.executions.iter().rev().filter(|(_, f)| {
+                by_inst(&f.inst) && wanted("ordId", &f.order.to_string()) && within(f.at)
+            });
             page(request, rows.map(|(id, f)| (*id, f)), render::execution)
         }
         "trade/order-algo" => {
             let (id, name) = (request.param("algoId"), request.param("algoClOrdId"));
             if id.is_empty() && name.is_empty() {
-                return Err(Failure::new(200, "51003", "Either client order ID or order ID is required."));
+                return Err(Failure::new(
+                    200,
+                    "51003",
+                    "Either client order ID or order ID is required.",
+                ));
             }
             let is_it = |a: &&super::super::core::Algo| {
-                if id.is_empty() { a.cl_ord_id == name } else { a.id.to_string() == id }
+                if id.is_empty() {
+                    a.cl_ord_id == name
+                } else {
+                    a.id.to_string() == id
+                }
             };
             match x.ledger.algos.values().rev().find(is_it) {
                 Some(algo) => Ok(vec![render::algo(algo)]),
@@ -123,15 +155,21 @@ fn rows(x: &Exchange, request: &Request, endpoint: &str, purged: Ms) -> Result<V
             });
             page(request, rows.map(|(id, a)| (*id, a)), render::algo)
         }
-        "trade/account-rate-limit" => Ok(vec![json!({"accRateLimit": "1000", "nextAccRateLimit": "1000",
-            "fillRatio": "", "mainFillRatio": "", "ts": x.now().0.to_string()})]),
+        "trade/account-rate-limit" => Ok(vec![
+            json!({"accRateLimit": "1000", "nextAccRateLimit": "1000",
+            "fillRatio": "", "mainFillRatio": "", "ts": x.now().0.to_string()}),
+        ]),
         other => unreachable!("the table names {other}, which nobody serves"),
     }
 }
 
 fn kind_is(request: &Request, order: &Order) -> bool {
     let kinds = request.param("ordType");
-    let own = if order.shown_as.is_empty() { order.ord_type.okx() } else { order.shown_as.as_str() };
+    let own = if order.shown_as.is_empty() {
+        order.ord_type.okx()
+    } else {
+        order.shown_as.as_str()
+    };
     kinds.is_empty() || kinds.split(',').any(|kind| kind == own)
 }
 
@@ -139,5 +177,7 @@ fn kind_is(request: &Request, order: &Order) -> bool {
 /// purge took.
 fn forgotten(x: &Exchange, order: &Order, purged: Ms) -> bool {
     let ended = !order.status.is_open();
-    ended && ((order.filled.is_zero() && x.now().since(order.updated) > Ms::secs(7200)) || order.updated < purged)
+    ended
+        && ((order.filled.is_zero() && x.now().since(order.updated) > Ms::secs(7200))
+            || order.updated < purged)
 }

@@ -50,7 +50,10 @@ impl Credentials {
     /// Derived from the exchange's identity, so that a restart keeps the key.
     pub fn of(engine: &Engine) -> Self {
         let derive = |what: &str| {
-            let digest = Sha256::digest(format!("{what} {} {}", engine.identity.seed, engine.identity.uid));
+            let digest = Sha256::digest(format!(
+                "{what} {} {}",
+                engine.identity.seed, engine.identity.uid
+            ));
             data_encoding::HEXLOWER.encode(&digest[..16])
         };
         Self {
@@ -109,7 +112,10 @@ pub fn serve(
     config: ServerConfig,
     listener: TcpListener,
     stop: CancellationToken,
-) -> std::io::Result<(Endpoint, impl Future<Output = std::io::Result<()>> + Send + 'static)> {
+) -> std::io::Result<(
+    Endpoint,
+    impl Future<Output = std::io::Result<()>> + Send + 'static,
+)> {
     let address: SocketAddr = listener.local_addr()?;
     let credentials = Credentials::of(&engine);
     let letter = if config.tls.is_some() { "s" } else { "" };
@@ -143,14 +149,19 @@ pub fn serve(
 }
 
 /// Takes connections for ever; each has a task of its own, and all end with this one.
-async fn accept(listener: TcpListener, router: Router, tls: Option<tokio_rustls::TlsAcceptor>) -> std::io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+) -> std::io::Result<()> {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of descriptors, or the peer is gone already: neither is the end of the venue.
+                    // Out of descriptors, or the peer is gone already: neither is the end of the
+                    // venue.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
@@ -177,19 +188,20 @@ async fn accept(listener: TcpListener, router: Router, tls: Option<tokio_rustls:
 
 /// Serves one connection to its end. A dropped answer ends it without a word.
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut router = router.clone();
-        async move {
-            let response = match router.call(request.map(Body::new)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            match response.extensions().get::<Dropped>() {
-                Some(Dropped) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
-                None => Ok(response),
+    let service =
+        hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let mut router = router.clone();
+            async move {
+                let response = match router.call(request.map(Body::new)).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                match response.extensions().get::<Dropped>() {
+                    Some(Dropped) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+                    None => Ok(response),
+                }
             }
-        }
-    });
+        });
     let connection = hyper::server::conn::http1::Builder::new()
         .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
         .with_upgrades();
@@ -217,7 +229,10 @@ impl Request {
         self.params.get(name).map_or("", String::as_str)
     }
     fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("")
     }
     /// A copy of what was asked that can go to the engine's thread.
     fn for_engine(&self) -> Request {
@@ -243,15 +258,23 @@ pub(super) struct Failure {
 impl Failure {
     fn new(status: u16, code: &str, msg: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code: code.to_owned(), msg: msg.into() }
+        Self {
+            status,
+            code: code.to_owned(),
+            msg: msg.into(),
+        }
     }
 }
 
 impl From<super::engine::Unavailable> for Failure {
     fn from(why: super::engine::Unavailable) -> Self {
         match why {
-            super::engine::Unavailable::Busy => Failure::new(429, "50013", "Systems are busy. Please try again later."),
-            super::engine::Unavailable::Stopped => Failure::new(503, "50001", "Service temporarily unavailable."),
+            super::engine::Unavailable::Busy => {
+                Failure::new(429, "50013", "Systems are busy. Please try again later.")
+            }
+            super::engine::Unavailable::Stopped => {
+                Failure::new(503, "50001", "Service temporarily unavailable.")
+            }
         }
     }
 }
@@ -272,16 +295,35 @@ fn json_response(status: StatusCode, body: String) -> Response {
     (status, [("content-type", "application/json")], body).into_response()
 }
 
-async fn any(State(site): State<Arc<Site>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let params = axum::extract::Query::<std::collections::BTreeMap<String, String>>::try_from_uri(&uri)
-        .map(|q| q.0)
-        .unwrap_or_default();
-    let target = uri.path_and_query().map_or_else(|| uri.path().to_owned(), |pq| pq.as_str().to_owned());
-    let request = Request { method, path: uri.path().to_owned(), target, params, headers, body };
+async fn any(
+    State(site): State<Arc<Site>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let params =
+        axum::extract::Query::<std::collections::BTreeMap<String, String>>::try_from_uri(&uri)
+            .map(|q| q.0)
+            .unwrap_or_default();
+    let target = uri
+        .path_and_query()
+        .map_or_else(|| uri.path().to_owned(), |pq| pq.as_str().to_owned());
+    let request = Request {
+        method,
+        path: uri.path().to_owned(),
+        target,
+        params,
+        headers,
+        body,
+    };
     if request.path.starts_with("/sim/") {
         return answered(sim::handle(&site, &request).await);
     }
-    let name = request.path.strip_prefix("/api/v5/").unwrap_or(&request.path);
+    let name = request
+        .path
+        .strip_prefix("/api/v5/")
+        .unwrap_or(&request.path);
     match site.faults.strike(&format!("{} {name}", request.method)) {
         None => answered(rest::handle(&site, &request).await),
         // On its own task: a client that has gone away does not call back what it sent.
@@ -302,8 +344,15 @@ fn answered(answer: Result<String, Failure>) -> Response {
 async fn struck(site: &Site, request: &Request, rule: Rule) -> Response {
     let wait = Duration::from_millis(rule.ms.max(0).unsigned_abs());
     let failure = || {
-        let (status, code) = (if rule.status == 0 { 503 } else { rule.status }, rule.code.as_str());
-        Failure::new(status, if code.is_empty() { "50001" } else { code }, "Service temporarily unavailable.")
+        let (status, code) = (
+            if rule.status == 0 { 503 } else { rule.status },
+            rule.code.as_str(),
+        );
+        Failure::new(
+            status,
+            if code.is_empty() { "50001" } else { code },
+            "Service temporarily unavailable.",
+        )
     };
     match rule.action {
         Action::DropBefore | Action::Disconnect => return dropped(),
@@ -321,7 +370,12 @@ async fn struck(site: &Site, request: &Request, rule: Rule) -> Response {
         Action::FailAfter => failure().into_response(),
         Action::Html => {
             let page = "<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>";
-            (StatusCode::BAD_GATEWAY, [("content-type", "text/html")], page).into_response()
+            (
+                StatusCode::BAD_GATEWAY,
+                [("content-type", "text/html")],
+                page,
+            )
+                .into_response()
         }
         Action::CutBody => cut(answer),
         Action::DelayReply => {
@@ -348,7 +402,10 @@ fn cut(answer: Result<String, Failure>) -> Response {
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
     });
     let parts = futures_util::stream::once(std::future::ready(Ok(half))).chain(cut);
-    let headers = [("content-type", "application/json".to_owned()), ("content-length", body.len().to_string())];
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("content-length", body.len().to_string()),
+    ];
     (StatusCode::OK, headers, Body::from_stream(parts)).into_response()
 }
 
@@ -356,7 +413,9 @@ fn cut(answer: Result<String, Failure>) -> Response {
 ///
 /// # Errors
 /// With the venue's code, when it cannot be an order.
-pub fn parse_order(item: &serde_json::Value) -> Result<super::core::NewOrder, super::core::Refusal> {
+pub fn parse_order(
+    item: &serde_json::Value,
+) -> Result<super::core::NewOrder, super::core::Refusal> {
     parse::order(item)
 }
 

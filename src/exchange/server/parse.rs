@@ -1,9 +1,12 @@
-//! Fields of a request's body. Absent, null and empty are the same to OKX; numbers come as text or bare.
+//! Fields of a request's body. Absent, null and empty are the same to OKX; numbers come as text or
+//! bare.
 
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::super::core::{AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Refusal, Stp, Trail};
+use super::super::core::{
+    AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Refusal, Stp, Trail,
+};
 use crate::domain::{OrdType, Side};
 
 /// A text field.
@@ -30,7 +33,11 @@ pub(super) fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refus
 /// Nothing anybody could mean is larger than this, and no product of two such overflows.
 fn bounded(text: &str, name: &str) -> Result<Decimal, Refusal> {
     let value: Decimal = text.parse().map_err(|_| bad(name))?;
-    if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 { Ok(value) } else { Err(bad(name)) }
+    if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 {
+        Ok(value)
+    } else {
+        Err(bad(name))
+    }
 }
 
 fn truth(value: &Value) -> bool {
@@ -38,12 +45,18 @@ fn truth(value: &Value) -> bool {
 }
 
 fn net_only(body: &Value) -> Result<(), Refusal> {
-    if matches!(field(body, "posSide"), "" | "net") { Ok(()) } else { Err(bad("posSide")) }
+    if matches!(field(body, "posSide"), "" | "net") {
+        Ok(())
+    } else {
+        Err(bad("posSide"))
+    }
 }
 
 /// Trigger and order price of `prefix`TriggerPx and `prefix`OrdPx; -1 or nothing is a market order.
 fn leg(body: &Value, trigger: &str, price: &str) -> Result<Option<Leg>, Refusal> {
-    let Some(at) = decimal(body, trigger)? else { return Ok(None) };
+    let Some(at) = decimal(body, trigger)? else {
+        return Ok(None);
+    };
     let price = decimal(body, price)?.filter(|price| *price != Decimal::NEGATIVE_ONE);
     Ok(Some(Leg { trigger: at, price }))
 }
@@ -70,15 +83,26 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
         };
     let mut attached = Vec::new();
     for item in body["attachAlgoOrds"].as_array().into_iter().flatten() {
-        let (stop, target) = (leg(item, "slTriggerPx", "slOrdPx")?, leg(item, "tpTriggerPx", "tpOrdPx")?);
+        let (stop, target) = (
+            leg(item, "slTriggerPx", "slOrdPx")?,
+            leg(item, "tpTriggerPx", "tpOrdPx")?,
+        );
         if stop.is_some() || target.is_some() {
             let algo_cl_ord_id = field(item, "attachAlgoClOrdId").to_owned();
-            attached.push(Attached { algo_cl_ord_id, stop, target, size: decimal(item, "sz")? });
+            attached.push(Attached {
+                algo_cl_ord_id,
+                stop,
+                target,
+                size: decimal(item, "sz")?,
+            });
         }
     }
     let stp = Stp::parse(field(body, "stpMode")).ok_or_else(|| bad("stpMode"))?;
     if all_or_none && stp == Stp::CancelBoth {
-        return Err(Refusal::new("54036", "You can't place FOK orders under the cancel both mode."));
+        return Err(Refusal::new(
+            "54036",
+            "You can't place FOK orders under the cancel both mode.",
+        ));
     }
     let slippage = decimal(body, "slippagePct")?.filter(|_| ord_type == OrdType::Market);
     if slippage.is_some_and(|share| share <= Decimal::ZERO || share > Decimal::ONE) {
@@ -90,7 +114,11 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
         side,
         ord_type,
         all_or_none,
-        shown_as: if matches!(kind, "fok" | "optimal_limit_ioc") { kind.to_owned() } else { String::new() },
+        shown_as: if matches!(kind, "fok" | "optimal_limit_ioc") {
+            kind.to_owned()
+        } else {
+            String::new()
+        },
         size: decimal(body, "sz")?.ok_or_else(|| bad("sz"))?,
         size_in_quote,
         price: decimal(body, "px")?.filter(|_| ord_type != OrdType::Market),
@@ -120,7 +148,10 @@ pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
     let (stop, target) = match kind {
         AlgoKind::Trigger => (leg(body, "triggerPx", "orderPx")?, None),
         AlgoKind::Trailing => (None, None),
-        _ => (leg(body, "slTriggerPx", "slOrdPx")?, leg(body, "tpTriggerPx", "tpOrdPx")?),
+        _ => (
+            leg(body, "slTriggerPx", "slOrdPx")?,
+            leg(body, "tpTriggerPx", "tpOrdPx")?,
+        ),
     };
     let trail = (kind == AlgoKind::Trailing)
         .then(|| {
@@ -145,7 +176,11 @@ pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
         td_mode: field(body, "tdMode").to_owned(),
         side: Side::parse(field(body, "side")).ok_or_else(|| bad("side"))?,
         kind,
-        size: if whole { None } else { Some(size.ok_or_else(|| bad("sz"))?) },
+        size: if whole {
+            None
+        } else {
+            Some(size.ok_or_else(|| bad("sz"))?)
+        },
         reduce_only: whole || truth(&body["reduceOnly"]),
         stop,
         target,
@@ -159,10 +194,21 @@ type Legs = (LegChange, LegChange);
 /// New size, stop and target of an `amend-algos` item.
 pub(super) fn algo_amend(body: &Value) -> Result<(Option<Decimal>, Legs), Refusal> {
     let change = |trigger: &str, price: &str| {
-        let price = decimal(body, price)?.map(|price| Some(price).filter(|p| *p != Decimal::NEGATIVE_ONE));
-        Ok::<_, Refusal>(LegChange { trigger: decimal(body, trigger)?, price })
+        let price =
+            decimal(body, price)?.map(|price| Some(price).filter(|p| *p != Decimal::NEGATIVE_ONE));
+        Ok::<_, Refusal>(LegChange {
+            trigger: decimal(body, trigger)?,
+            price,
+        })
     };
     let stop = change("newSlTriggerPx", "newSlOrdPx")?;
-    let stop = if stop.trigger.is_none() && stop.price.is_none() { change("newTriggerPx", "newOrdPx")? } else { stop };
-    Ok((decimal(body, "newSz")?, (stop, change("newTpTriggerPx", "newTpOrdPx")?)))
+    let stop = if stop.trigger.is_none() && stop.price.is_none() {
+        change("newTriggerPx", "newOrdPx")?
+    } else {
+        stop
+    };
+    Ok((
+        decimal(body, "newSz")?,
+        (stop, change("newTpTriggerPx", "newTpOrdPx")?),
+    ))
 }

@@ -15,14 +15,28 @@ pub(super) fn bad(name: &str) -> Failure {
 
 /// 51001.
 pub(super) fn unknown(inst: &str) -> Failure {
-    Failure::new(200, "51001", format!("Instrument ID or Spread ID {inst} doesn't exist."))
+    Failure::new(
+        200,
+        "51001",
+        format!("Instrument ID or Spread ID {inst} doesn't exist."),
+    )
 }
 
 /// A whole number within `range`, or `default` where none is given.
-pub(super) fn number(request: &Request, name: &str, default: i64, most: i64) -> Result<i64, Failure> {
+pub(super) fn number(
+    request: &Request,
+    name: &str,
+    default: i64,
+    most: i64,
+) -> Result<i64, Failure> {
     match request.param(name) {
         "" => Ok(default),
-        text => text.parse::<i64>().ok().filter(|n| *n > 0).map(|n| n.min(most)).ok_or_else(|| bad(name)),
+        text => text
+            .parse::<i64>()
+            .ok()
+            .filter(|n| *n > 0)
+            .map(|n| n.min(most))
+            .ok_or_else(|| bad(name)),
     }
 }
 
@@ -41,8 +55,13 @@ pub(super) async fn instruments(site: &Site, request: &Request) -> Result<Value,
     if !["SPOT", "SWAP", "FUTURES", "OPTION", "MARGIN", "EVENTS"].contains(&kind) {
         return Err(bad("instType"));
     }
-    if kind == "OPTION" && request.param("instFamily").is_empty() && request.param("uly").is_empty() {
-        return Err(Failure::new(400, "50015", "Either parameter uly or instFamily is required."));
+    if kind == "OPTION" && request.param("instFamily").is_empty() && request.param("uly").is_empty()
+    {
+        return Err(Failure::new(
+            400,
+            "50015",
+            "Either parameter uly or instFamily is required.",
+        ));
     }
     let wanted = request.param("instId");
     if !wanted.is_empty() && site.engine.market.get(wanted).is_none() {
@@ -51,13 +70,21 @@ pub(super) async fn instruments(site: &Site, request: &Request) -> Result<Value,
     let (kind, wanted) = (kind.to_owned(), wanted.to_owned());
     let rows = move |x: &mut Exchange| -> Value {
         let listed = x.market.all().map(|l| &l.listing.inst);
-        let asked = listed.filter(|i| i.kind.okx() == kind && (wanted.is_empty() || wanted == i.id.as_str()));
-        asked.map(|inst| render::instrument(x.rules(inst))).collect()
+        let asked = listed
+            .filter(|i| i.kind.okx() == kind && (wanted.is_empty() || wanted == i.id.as_str()));
+        asked
+            .map(|inst| render::instrument(x.rules(inst)))
+            .collect()
     };
     Ok(site.engine.ask(rows).await?)
 }
 
-async fn bars(site: &Site, request: &Request, recent: bool, most: i64) -> Result<Vec<Value>, Failure> {
+async fn bars(
+    site: &Site,
+    request: &Request,
+    recent: bool,
+    most: i64,
+) -> Result<Vec<Value>, Failure> {
     let inst = request.param("instId").to_owned();
     if site.engine.market.get(&inst).is_none() {
         return Err(unknown(&inst));
@@ -74,10 +101,20 @@ async fn bars(site: &Site, request: &Request, recent: bool, most: i64) -> Result
         .ask(move |x| {
             // A feed that has not spoken yet has no history to show: that is not an empty one.
             if !x.is_shown(&inst) {
-                return Err(Failure::new(503, "50001", "Service temporarily unavailable: the price feed is cut."));
+                return Err(Failure::new(
+                    503,
+                    "50001",
+                    "Service temporarily unavailable: the price feed is cut.",
+                ));
             }
             let oldest = recent.then(|| Ms(x.now().floor(bar.span()).0 - 1440 * bar.span().0));
-            let page = render::CandlePage { after, before, limit, with_forming: recent, oldest };
+            let page = render::CandlePage {
+                after,
+                before,
+                limit,
+                with_forming: recent,
+                oldest,
+            };
             let market = std::sync::Arc::clone(&x.market);
             let listed = market.get(&inst).ok_or_else(|| unknown(&inst))?;
             let range = render::candle_range(x, listed, bar, page);
@@ -96,24 +133,41 @@ async fn bars(site: &Site, request: &Request, recent: bool, most: i64) -> Result
         };
         Some(render::candle_rows(listed, range.forming, &closed))
     });
-    let rows = rows.await.map_err(|_| Failure::new(500, "50026", "System error. Try again later."))?;
+    let rows = rows
+        .await
+        .map_err(|_| Failure::new(500, "50026", "System error. Try again later."))?;
     Ok(rows.unwrap_or_default())
 }
 
 /// The longest stretch of time whose bars are made while orders wait.
 const LONG_WALK: Ms = Ms::secs(86_400);
 
-pub(super) async fn candles(site: &Site, request: &Request, recent: bool) -> Result<Value, Failure> {
+pub(super) async fn candles(
+    site: &Site,
+    request: &Request,
+    recent: bool,
+) -> Result<Value, Failure> {
     bars(site, request, recent, 300).await.map(Value::Array)
 }
 
 /// Six columns: time, prices, confirm. The mark price is the last price here.
-pub(super) async fn mark_candles(site: &Site, request: &Request, recent: bool) -> Result<Value, Failure> {
+pub(super) async fn mark_candles(
+    site: &Site,
+    request: &Request,
+    recent: bool,
+) -> Result<Value, Failure> {
     let rows = bars(site, request, recent, 100).await?;
-    Ok(rows.iter().map(|row| json!([row[0], row[1], row[2], row[3], row[4], row[8]])).collect())
+    Ok(rows
+        .iter()
+        .map(|row| json!([row[0], row[1], row[2], row[3], row[4], row[8]]))
+        .collect())
 }
 
-pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
+pub(super) async fn market(
+    site: &Site,
+    request: &Request,
+    endpoint: &str,
+) -> Result<Value, Failure> {
     match endpoint {
         "public/time" => return Ok(json!([{"ts": site.now().0.to_string()}])),
         "system/status" => return Ok(json!([])),
@@ -136,9 +190,19 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
     if !everything && site.engine.market.get(&inst).is_none() {
         return Err(unknown(&inst));
     }
-    let of_swaps = endpoint.starts_with("public/funding-rate") || endpoint == "public/open-interest";
+    let of_swaps =
+        endpoint.starts_with("public/funding-rate") || endpoint == "public/open-interest";
     let family = request.param("instFamily").to_owned();
-    let depth = number(request, "sz", 1, if endpoint == "market/books-full" { 5000 } else { 400 })? as usize;
+    let depth = number(
+        request,
+        "sz",
+        1,
+        if endpoint == "market/books-full" {
+            5000
+        } else {
+            400
+        },
+    )? as usize;
     let page = Page {
         limit: number(request, "limit", 100, most(endpoint))? as usize,
         after: place(request, "after")?,
@@ -153,7 +217,10 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
             for listed in market.all() {
                 let i = &listed.listing.inst;
                 let wanted = match everything {
-                    true => (kind.is_empty() || i.kind.okx() == kind) && (!of_swaps || i.kind == InstKind::Swap),
+                    true => {
+                        (kind.is_empty() || i.kind.okx() == kind)
+                            && (!of_swaps || i.kind == InstKind::Swap)
+                    }
                     false => i.id.as_str() == inst,
                 };
                 let priced = matches!(
@@ -161,7 +228,11 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
                     "market/ticker" | "market/tickers" | "public/mark-price" | "public/price-limit"
                 );
                 if wanted && priced && !x.is_shown(i.id.as_str()) {
-                    return Err(Failure::new(503, "50001", "Service temporarily unavailable: the price feed is cut."));
+                    return Err(Failure::new(
+                        503,
+                        "50001",
+                        "Service temporarily unavailable: the price feed is cut.",
+                    ));
                 }
                 let in_family = family.is_empty() || format!("{}-{}", i.base, i.quote) == family;
                 if wanted && in_family {
@@ -180,9 +251,12 @@ pub(super) async fn market(site: &Site, request: &Request, endpoint: &str) -> Re
 fn place(request: &Request, name: &str) -> Result<Option<i64>, Failure> {
     match request.param(name) {
         "" => Ok(None),
-        text => {
-            text.parse().ok().filter(|n| (0..=9_999_999_999_999_999).contains(n)).map(Some).ok_or_else(|| bad(name))
-        }
+        text => text
+            .parse()
+            .ok()
+            .filter(|n| (0..=9_999_999_999_999_999).contains(n))
+            .map(Some)
+            .ok_or_else(|| bad(name)),
     }
 }
 
@@ -204,7 +278,13 @@ fn most(endpoint: &str) -> i64 {
     }
 }
 
-fn rows_of(x: &mut Exchange, listed: &Listed, endpoint: &str, depth: usize, page: Page) -> Vec<Value> {
+fn rows_of(
+    x: &mut Exchange,
+    listed: &Listed,
+    endpoint: &str,
+    depth: usize,
+    page: Page,
+) -> Vec<Value> {
     let inst = listed.listing.inst.id.as_str();
     match endpoint {
         "market/books" | "market/books-full" => {
@@ -232,14 +312,26 @@ fn rows_of(x: &mut Exchange, listed: &Listed, endpoint: &str, depth: usize, page
         "market/history-trades" => {
             // Ids of a market of our own say their second; a feed's are looked through by time.
             let by_second = page.by_time && !listed.is_fed();
-            let below = page.after.map(|at| if by_second { at.div_euclid(1000) * 2 } else { at });
-            let number = |row: &Value, name: &str| row[name].as_str().and_then(|n| n.parse::<i64>().ok());
+            let below = page.after.map(|at| {
+                if by_second {
+                    at.div_euclid(1000) * 2
+                } else {
+                    at
+                }
+            });
+            let number =
+                |row: &Value, name: &str| row[name].as_str().and_then(|n| n.parse::<i64>().ok());
             let fits = |row: &Value| {
                 let place = number(row, if page.by_time { "ts" } else { "tradeId" });
-                place.is_some_and(|n| page.before.is_none_or(|b| n > b) && page.after.is_none_or(|a| n < a))
+                place.is_some_and(|n| {
+                    page.before.is_none_or(|b| n > b) && page.after.is_none_or(|a| n < a)
+                })
             };
             let below = below.filter(|_| !page.by_time || by_second);
-            render::trades(x, listed, below, page.limit).into_iter().filter(fits).collect()
+            render::trades(x, listed, below, page.limit)
+                .into_iter()
+                .filter(fits)
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -248,7 +340,11 @@ fn rows_of(x: &mut Exchange, listed: &Listed, endpoint: &str, depth: usize, page
 /// Rates that were paid, newest first.
 fn funding_history(x: &Exchange, inst: &str, page: Page) -> Vec<Value> {
     const EIGHT_HOURS: i64 = 28_800_000;
-    let newest = page.after.map_or(x.now().0, |after| (after - 1).min(x.now().0)).div_euclid(EIGHT_HOURS) * EIGHT_HOURS;
+    let newest = page
+        .after
+        .map_or(x.now().0, |after| (after - 1).min(x.now().0))
+        .div_euclid(EIGHT_HOURS)
+        * EIGHT_HOURS;
     let times = (0..page.limit as i64).map(|i| newest - i * EIGHT_HOURS);
     times
         .take_while(|at| *at > 0 && page.before.is_none_or(|before| *at > before))

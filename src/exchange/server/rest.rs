@@ -8,7 +8,9 @@ use super::{Failure, Request, Site, account, auth, lists, public};
 
 /// Answers one request with the body to send under HTTP 200, or a failure.
 pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Failure> {
-    let Some(path) = request.path.strip_prefix("/api/v5/") else { return Err(not_found(request)) };
+    let Some(path) = request.path.strip_prefix("/api/v5/") else {
+        return Err(not_found(request));
+    };
     let now = site.now();
     let endpoint = match find(path, request.method.as_str()) {
         Ok(endpoint) => endpoint,
@@ -18,7 +20,11 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
     if endpoint.access == Access::Private {
         auth::check(site, request, now)?;
     }
-    let body = if endpoint.method == "POST" { parse_body(request)? } else { Value::Null };
+    let body = if endpoint.method == "POST" {
+        parse_body(request)?
+    } else {
+        Value::Null
+    };
     if endpoint.method == "POST"
         && let Some((op, batch)) = Op::parse(path)
     {
@@ -27,17 +33,31 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
             Value::Array(items) if batch => items,
             body => vec![body],
         };
-        return Ok(trade::operate(site, (op, batch), request.header("expTime"), items).await?.to_string());
+        return Ok(
+            trade::operate(site, (op, batch), request.header("expTime"), items)
+                .await?
+                .to_string(),
+        );
     }
     let first = if body.is_array() { &body[0] } else { &body };
-    let inst = first["instId"].as_str().unwrap_or_else(|| request.param("instId")).to_owned();
+    let inst = first["instId"]
+        .as_str()
+        .unwrap_or_else(|| request.param("instId"))
+        .to_owned();
     // Timers count apart by their tag, everything else by its instrument.
-    let scope = if path == "trade/cancel-all-after" { first["tag"].as_str().unwrap_or("").to_owned() } else { inst };
+    let scope = if path == "trade/cancel-all-after" {
+        first["tag"].as_str().unwrap_or("").to_owned()
+    } else {
+        inst
+    };
     if !site.limits.admit(endpoint, &scope, site.engine.clock.now()) {
         return Err(Failure::new(429, "50011", "Too Many Requests"));
     }
     let data = match path {
-        "trade/order-algo" | "trade/cancel-algos" | "trade/cancel-advance-algos" | "trade/amend-algos"
+        "trade/order-algo"
+        | "trade/cancel-algos"
+        | "trade/cancel-advance-algos"
+        | "trade/amend-algos"
             if endpoint.method == "POST" =>
         {
             return Ok(trade::algo(site, path, body).await?.to_string());
@@ -46,7 +66,9 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         "trade/cancel-all-after" => trade::cancel_all_after(site, body).await?,
         "account/set-leverage" => account::set_leverage(site, body).await?,
         "account/set-position-mode" => account::set_position_mode(site, body).await?,
-        "market/candles" | "market/history-candles" => public::candles(site, request, path == "market/candles").await?,
+        "market/candles" | "market/history-candles" => {
+            public::candles(site, request, path == "market/candles").await?
+        }
         "market/mark-price-candles" | "market/history-mark-price-candles" => {
             public::mark_candles(site, request, path == "market/mark-price-candles").await?
         }
@@ -65,11 +87,23 @@ fn not_found(request: &Request) -> Failure {
 }
 
 fn parse_body(request: &Request) -> Result<Value, Failure> {
-    if !request.header("content-type").starts_with("application/json") {
-        return Err(Failure::new(400, "50006", "Invalid Content-Type, must be application/json"));
+    if !request
+        .header("content-type")
+        .starts_with("application/json")
+    {
+        return Err(Failure::new(
+            400,
+            "50006",
+            "Invalid Content-Type, must be application/json",
+        ));
     }
     if request.body.is_empty() {
-        return Err(Failure::new(400, "50000", "Body for POST request can not be empty."));
+        return Err(Failure::new(
+            400,
+            "50000",
+            "Body for POST request can not be empty.",
+        ));
     }
-    serde_json::from_slice(&request.body).map_err(|_| Failure::new(400, "50002", "JSON syntax error"))
+    serde_json::from_slice(&request.body)
+        .map_err(|_| Failure::new(400, "50002", "JSON syntax error"))
 }

@@ -17,7 +17,9 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         ("GET", "/sim/clock") => Ok(clock(site)),
         ("POST", "/sim/clock") => {
             let now = body["now_ms"].as_i64().map(Ms);
-            let rate = body["rate"].as_f64().unwrap_or_else(|| site.engine.clock.rate());
+            let rate = body["rate"]
+                .as_f64()
+                .unwrap_or_else(|| site.engine.clock.rate());
             if !rate.is_finite() || rate <= 0.0 {
                 return Err(Failure::new(400, "51000", "Parameter rate error"));
             }
@@ -32,7 +34,8 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 .filter(|px| *px > Decimal::ZERO)
                 .ok_or_else(|| Failure::new(400, "51000", "Parameter px error"))?;
             let done = site.engine.ask(move |x| x.set_price(&inst, price)).await?;
-            done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
+            done.map(|()| r#"{"code":"0"}"#.to_owned())
+                .map_err(|r| Failure::new(400, r.code, r.msg))
         }
         ("POST", "/sim/instrument") => {
             let inst = text(&body, "instId").unwrap_or_default();
@@ -46,16 +49,29 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 min_size: step("minSz")?,
                 state: text(&body, "state"),
             };
-            let done = site.engine.ask(move |x| x.change_rules(&inst, &new)).await?;
-            done.map(|()| r#"{"code":"0"}"#.to_owned()).map_err(|r| Failure::new(400, r.code, r.msg))
+            let done = site
+                .engine
+                .ask(move |x| x.change_rules(&inst, &new))
+                .await?;
+            done.map(|()| r#"{"code":"0"}"#.to_owned())
+                .map_err(|r| Failure::new(400, r.code, r.msg))
         }
         ("POST", "/sim/account") => {
             let auto_loan = body["autoLoan"].as_bool();
             let changes = ["acctLv", "posMode", "perm", "ip"].map(|name| text(&body, name));
             let change = move |x: &mut Exchange| {
                 let settings = &mut x.settings;
-                let Settings { level, position_mode, permissions, addresses, .. } = &mut *settings;
-                for (field, new) in [level, position_mode, permissions, addresses].into_iter().zip(changes) {
+                let Settings {
+                    level,
+                    position_mode,
+                    permissions,
+                    addresses,
+                    ..
+                } = &mut *settings;
+                for (field, new) in [level, position_mode, permissions, addresses]
+                    .into_iter()
+                    .zip(changes)
+                {
                     if let Some(new) = new {
                         *field = new;
                     }
@@ -67,9 +83,12 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         }
         ("GET", "/sim/faults") => Ok(site.faults.show()),
         ("POST", "/sim/faults") => {
-            let script = serde_json::from_slice(&request.body)
-                .map_err(|error| Failure::new(400, "50002", format!("the script cannot be read: {error}")))?;
-            site.faults.post(script, site.engine.clock.now()).map_err(|why| Failure::new(400, "51000", why))?;
+            let script = serde_json::from_slice(&request.body).map_err(|error| {
+                Failure::new(400, "50002", format!("the script cannot be read: {error}"))
+            })?;
+            site.faults
+                .post(script, site.engine.clock.now())
+                .map_err(|why| Failure::new(400, "51000", why))?;
             Ok(site.faults.show())
         }
         ("POST", "/sim/notice") => {
@@ -82,12 +101,18 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
             let amount: Decimal = body["amt"]
                 .as_str()
                 .and_then(|amount| amount.parse().ok())
-                .filter(|amount: &Decimal| amount.abs() <= Decimal::from(1_000_000_000i64) && amount.scale() <= 12)
+                .filter(|amount: &Decimal| {
+                    amount.abs() <= Decimal::from(1_000_000_000i64) && amount.scale() <= 12
+                })
                 .ok_or_else(|| Failure::new(400, "51000", "Parameter amt error"))?;
             site.engine.ask(move |x| x.deposit(&ccy, amount)).await?;
             Ok(r#"{"code":"0"}"#.to_owned())
         }
-        _ => Err(Failure::new(404, "404", format!("Not Found: {}", request.path))),
+        _ => Err(Failure::new(
+            404,
+            "404",
+            format!("Not Found: {}", request.path),
+        )),
     }
 }
 

@@ -7,8 +7,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Makes a self-signed certificate for `localhost` and `127.0.0.1`, writes it to `pem` for clients to
-/// trust, and returns what accepts connections with it. A fresh one each start.
+/// Makes a self-signed certificate for `localhost` and `127.0.0.1`, writes it to `pem` for clients
+/// to trust, and returns what accepts connections with it. A fresh one each start.
 ///
 /// # Errors
 /// When the file cannot be written or the certificate cannot be made.

@@ -62,23 +62,32 @@ pub(super) async fn operate(
         } else {
             "51111"
         };
-        return Err(Failure::new(200, code, format!("Maximum {BATCH_MAX} orders can be sent in one batch.")));
+        return Err(Failure::new(
+            200,
+            code,
+            format!("Maximum {BATCH_MAX} orders can be sent in one batch."),
+        ));
     }
     admit(site, op, batch, &items, received)?;
     let deadline = match exp_time {
         "" => None,
-        text => Some(Ms(text.parse().map_err(|_| Failure::new(400, "51000", "Parameter expTime error"))?)),
+        text => Some(Ms(text.parse().map_err(|_| {
+            Failure::new(400, "51000", "Parameter expTime error")
+        })?)),
     };
     let one = items.len() == 1;
     // Deadlines are judged by the clock that the venue shows.
     let shown = site.now();
-    let over: Vec<bool> =
-        items.iter().map(|item| op != Op::Cancel && !within_sub_account(site, item, received)).collect();
+    let over: Vec<bool> = items
+        .iter()
+        .map(|item| op != Op::Cancel && !within_sub_account(site, item, received))
+        .collect();
     let rows: Vec<Value> = site
         .engine
         .ask(move |x| {
             let each = items.into_iter().zip(over);
-            each.map(|(item, over)| answer(x, op, item, over, (received, shown), deadline)).collect()
+            each.map(|(item, over)| answer(x, op, item, over, (received, shown), deadline))
+                .collect()
         })
         .await?;
     let failed = rows.iter().filter(|row| row["sCode"] != "0").count();
@@ -88,8 +97,10 @@ pub(super) async fn operate(
         n if n == rows.len() => ("1", "All operations failed"),
         _ => ("2", "Bulk operation partially succeeded."),
     };
-    Ok(json!({"code": code, "msg": msg, "data": rows, "inTime": (received.0 * 1000).to_string(),
-        "outTime": (site.engine.clock.now().0 * 1000).to_string()}))
+    Ok(
+        json!({"code": code, "msg": msg, "data": rows, "inTime": (received.0 * 1000).to_string(),
+        "outTime": (site.engine.clock.now().0 * 1000).to_string()}),
+    )
 }
 
 /// Counts the orders per instrument against the operation's window; a batch of one as a single.
@@ -99,22 +110,42 @@ fn admit(site: &Site, op: Op, batch: bool, items: &[Value], now: Ms) -> Result<(
         *counts.entry(field(item, "instId")).or_default() += 1;
     }
     debug_assert!(batch || items.len() == 1, "a single operation has one item");
-    let admitted = counts.iter().all(|(inst, n)| site.limits.admit_batch(op.batch_path(), inst, *n, now));
-    if admitted { Ok(()) } else { Err(Failure::new(429, "50011", "Too Many Requests")) }
+    let admitted = counts
+        .iter()
+        .all(|(inst, n)| site.limits.admit_batch(op.batch_path(), inst, *n, now));
+    if admitted {
+        Ok(())
+    } else {
+        Err(Failure::new(429, "50011", "Too Many Requests"))
+    }
 }
 
 fn within_sub_account(site: &Site, item: &Value, now: Ms) -> bool {
     field(item, "tdMode") == "cash" || site.limits.admit_order(now)
 }
 
-fn answer(x: &mut Exchange, op: Op, item: Value, over: bool, at: (Ms, Ms), deadline: Option<Ms>) -> Value {
+fn answer(
+    x: &mut Exchange,
+    op: Op,
+    item: Value,
+    over: bool,
+    at: (Ms, Ms),
+    deadline: Option<Ms>,
+) -> Value {
     let cl_ord_id = field(&item, "clOrdId").to_owned();
-    let (tag, req_id, ord_id) =
-        (field(&item, "tag").to_owned(), field(&item, "reqId").to_owned(), field(&item, "ordId").to_owned());
+    let (tag, req_id, ord_id) = (
+        field(&item, "tag").to_owned(),
+        field(&item, "reqId").to_owned(),
+        field(&item, "ordId").to_owned(),
+    );
     let outcome = run(x, op, item, over, at, deadline);
     let mut row = match outcome {
         Ok(id) => {
-            let named = x.ledger.orders.get(&id).map_or(cl_ord_id, |order| order.cl_ord_id.clone());
+            let named = x
+                .ledger
+                .orders
+                .get(&id)
+                .map_or(cl_ord_id, |order| order.cl_ord_id.clone());
             let words = if op == Op::Place { "Order placed" } else { "" };
             json!({"ordId": id.to_string(), "clOrdId": named, "sCode": "0", "sMsg": words})
         }
@@ -137,20 +168,36 @@ fn run(
     (received, shown): (Ms, Ms),
     deadline: Option<Ms>,
 ) -> Result<u64, Refusal> {
-    let (inst, ord_id, cl_ord_id) =
-        (field(&item, "instId").to_owned(), field(&item, "ordId").to_owned(), field(&item, "clOrdId").to_owned());
+    let (inst, ord_id, cl_ord_id) = (
+        field(&item, "instId").to_owned(),
+        field(&item, "ordId").to_owned(),
+        field(&item, "clOrdId").to_owned(),
+    );
     if op == Op::Place {
-        x.ledger.creates.push(CreateSeen { cl_ord_id: cl_ord_id.clone(), recv_ms: received.0, body: item.to_string() });
+        x.ledger.creates.push(CreateSeen {
+            cl_ord_id: cl_ord_id.clone(),
+            recv_ms: received.0,
+            body: item.to_string(),
+        });
         x.changes.creates += 1;
     }
     if over {
-        return Err(Refusal::new("50061", "The order rate limit of the sub-account is exceeded."));
+        return Err(Refusal::new(
+            "50061",
+            "The order rate limit of the sub-account is exceeded.",
+        ));
     }
     if op != Op::Cancel && deadline.is_some_and(|at| x.now().plus(Ms(shown.0 - received.0)) > at) {
-        return Err(Refusal::new("50036", "The expTime can't be earlier than the current system time."));
+        return Err(Refusal::new(
+            "50036",
+            "The expTime can't be earlier than the current system time.",
+        ));
     }
     if op != Op::Place && x.market.get(&inst).is_none() {
-        return Err(Refusal::new("51001", format!("Instrument ID or Spread ID {inst} doesn't exist.")));
+        return Err(Refusal::new(
+            "51001",
+            format!("Instrument ID or Spread ID {inst} doesn't exist."),
+        ));
     }
     match op {
         Op::Place => x.place(parse::order(&item)?),
@@ -161,24 +208,38 @@ fn run(
 
 /// `trade/close-position`.
 pub(super) async fn close_position(site: &Site, body: Value) -> Result<Value, Failure> {
-    let (inst, name, tag) =
-        (field(&body, "instId").to_owned(), field(&body, "clOrdId").to_owned(), field(&body, "tag").to_owned());
+    let (inst, name, tag) = (
+        field(&body, "instId").to_owned(),
+        field(&body, "clOrdId").to_owned(),
+        field(&body, "tag").to_owned(),
+    );
     if field(&body, "mgnMode") != "cross" {
         return Err(Failure::new(400, "51000", "Parameter mgnMode error"));
     }
     let auto = body["autoCxl"].as_bool().unwrap_or(false) || field(&body, "autoCxl") == "true";
     let echo = json!([{"instId": inst, "posSide": "net", "clOrdId": name, "tag": tag}]);
-    let done = site.engine.ask(move |x| x.close_position(&inst, &name, &tag, auto)).await?;
-    done.map(|_| echo).map_err(|r| Failure::new(200, r.code, r.msg))
+    let done = site
+        .engine
+        .ask(move |x| x.close_position(&inst, &name, &tag, auto))
+        .await?;
+    done.map(|_| echo)
+        .map_err(|r| Failure::new(200, r.code, r.msg))
 }
 
 /// `trade/cancel-all-after`.
 pub(super) async fn cancel_all_after(site: &Site, body: Value) -> Result<Value, Failure> {
-    let text = body["timeOut"].as_str().map_or_else(|| body["timeOut"].to_string(), str::to_owned);
-    let seconds: i64 = text.parse().map_err(|_| Failure::new(400, "51000", "Parameter timeOut error"))?;
+    let text = body["timeOut"]
+        .as_str()
+        .map_or_else(|| body["timeOut"].to_string(), str::to_owned);
+    let seconds: i64 = text
+        .parse()
+        .map_err(|_| Failure::new(400, "51000", "Parameter timeOut error"))?;
     let tag = field(&body, "tag").to_owned();
     let echo = tag.clone();
-    let (at, now) = site.engine.ask(move |x| (x.cancel_all_after(seconds, &tag), x.now())).await?;
+    let (at, now) = site
+        .engine
+        .ask(move |x| (x.cancel_all_after(seconds, &tag), x.now()))
+        .await?;
     let at = at.map_err(|r| Failure::new(200, r.code, r.msg))?;
     let trigger = at.map_or("0".to_owned(), |at| at.0.to_string());
     Ok(json!([{"triggerTime": trigger, "tag": echo, "ts": now.0.to_string()}]))
@@ -196,11 +257,22 @@ pub(super) async fn algo(site: &Site, endpoint: &str, body: Value) -> Result<Val
         _ => return Err(Failure::new(400, "51000", "Parameter data error")),
     };
     let endpoint = endpoint.to_owned();
-    let rows: Vec<Value> =
-        site.engine.ask(move |x| items.iter().map(|item| algo_item(x, &endpoint, item)).collect()).await?;
+    let rows: Vec<Value> = site
+        .engine
+        .ask(move |x| {
+            items
+                .iter()
+                .map(|item| algo_item(x, &endpoint, item))
+                .collect()
+        })
+        .await?;
     let failed = rows.iter().filter(|row| row["sCode"] != "0").count();
     // Algo endpoints can say 0 above an item that failed; only when every item failed it is 1.
-    let (code, msg) = if failed == rows.len() { ("1", "All operations failed") } else { ("0", "") };
+    let (code, msg) = if failed == rows.len() {
+        ("1", "All operations failed")
+    } else {
+        ("0", "")
+    };
     Ok(json!({"code": code, "msg": msg, "data": rows}))
 }
 
@@ -208,7 +280,9 @@ fn algo_item(x: &mut Exchange, endpoint: &str, item: &Value) -> Value {
     let (id, name) = (field(item, "algoId"), field(item, "algoClOrdId"));
     let outcome = match endpoint {
         "trade/order-algo" => parse::algo(item).and_then(|new| x.place_algo(new)),
-        "trade/amend-algos" => parse::algo_amend(item).and_then(|(size, legs)| x.amend_algo(id, name, size, legs)),
+        "trade/amend-algos" => {
+            parse::algo_amend(item).and_then(|(size, legs)| x.amend_algo(id, name, size, legs))
+        }
         _ => x.cancel_algo(id, name),
     };
     let mut row = match outcome {

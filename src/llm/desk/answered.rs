@@ -19,8 +19,8 @@ use crate::llm::prompt::Arm;
 use crate::llm::seen::{Seen, written};
 use crate::runtime::StageError;
 
-/// Questions in a row that a server refuses as no question of its: then it is not asked any more. A model it does not know,
-/// for one, is a 400 with some.
+/// Questions in a row that a server refuses as no question of its: then it is not asked any more. A
+/// model it does not know, for one, is a 400 with some.
 const REJECTED: u32 = 3;
 
 impl Desk {
@@ -33,7 +33,10 @@ impl Desk {
     ) -> Result<(), StageError> {
         let now = self.clock.now();
         let index = pending.player;
-        let (who, provider) = (self.players[index].arm.id.clone(), self.players[index].model.provider.clone());
+        let (who, provider) = (
+            self.players[index].arm.id.clone(),
+            self.players[index].model.provider.clone(),
+        );
         let breaker = state.breakers.entry(provider.clone()).or_default();
         if pending.tries {
             breaker.over();
@@ -54,13 +57,18 @@ impl Desk {
             Err(refused) => {
                 warn!(event = "model_failed", run_id = %pending.run_id, contender = %who, code = %refused.code,
                     detail = %refused.detail, "no answer: no new risk");
-                seat.rejected = if refused.code == Code::Rejected { seat.rejected + 1 } else { 0 };
+                seat.rejected = if refused.code == Code::Rejected {
+                    seat.rejected + 1
+                } else {
+                    0
+                };
                 if refused.code == Code::Forbidden || seat.rejected >= REJECTED {
                     error!(event = "model_disabled", contender = %who, detail = %refused.detail,
                         "key, model or request are refused: not asked again until a restart");
                     seat.disabled = Some(refused.detail.clone());
                 }
-                self.keep_failure(pending.run_id, &who, &refused, now).await?;
+                self.keep_failure(pending.run_id, &who, &refused, now)
+                    .await?;
                 if state.breakers.get(&provider).is_some_and(Breaker::is_open) {
                     self.failed(state, &pending).await?;
                 }
@@ -94,7 +102,9 @@ impl Desk {
             evidence: (0, 0),
             at: now,
         };
-        self.journal.post(Record::Model(Box::new(ModelFact::Items(vec![row])))).await
+        self.journal
+            .post(Record::Model(Box::new(ModelFact::Items(vec![row]))))
+            .await
     }
 
     /// Writes down what an earlier process, did not live to hear the end of: a failure like others.
@@ -102,8 +112,14 @@ impl Desk {
         let now = self.clock.now();
         let lost = Refused::new(Code::Lost, "its process ended before there was an answer");
         for call in std::mem::take(&mut self.memory.under_way) {
-            let row = ModelCall { outcome: lost.code.to_string(), detail: lost.detail.clone(), ..call };
-            self.journal.post(Record::Model(Box::new(ModelFact::Call(row)))).await?;
+            let row = ModelCall {
+                outcome: lost.code.to_string(),
+                detail: lost.detail.clone(),
+                ..call
+            };
+            self.journal
+                .post(Record::Model(Box::new(ModelFact::Call(row))))
+                .await?;
         }
         for (run_id, who) in std::mem::take(&mut self.memory.unanswered) {
             warn!(event = "question_lost", %run_id, contender = %who, "a question was under way when its process ended");
@@ -122,12 +138,20 @@ impl Desk {
     ) -> Result<(), StageError> {
         let index = pending.player;
         let Some(account) = self.account.borrow().clone() else {
-            let unjudged = Refused::new(Code::NoMarket, "the account was not known when the answer came");
-            return self.keep_failure(pending.run_id, &self.players[index].arm.id, &unjudged, now).await;
+            let unjudged = Refused::new(
+                Code::NoMarket,
+                "the account was not known when the answer came",
+            );
+            return self
+                .keep_failure(pending.run_id, &self.players[index].arm.id, &unjudged, now)
+                .await;
         };
         // A rule names weights and no targets, whatever the model is asked for.
         let arm = match pending.by_rule {
-            true => Arm { mode: Mode::Portfolio, ..self.players[index].arm.clone() },
+            true => Arm {
+                mode: Mode::Portfolio,
+                ..self.players[index].arm.clone()
+            },
             false => self.players[index].arm.clone(),
         };
         let (verdicts, seen) = {
@@ -142,13 +166,24 @@ impl Desk {
                 orders: &self.orders.borrow(),
                 plans: &seat.plans,
                 extras: &self.extras.borrow(),
-                opens_today: seat.opens_today(&arm, &self.market.borrow(), &self.orders.borrow(), now),
+                opens_today: seat.opens_today(
+                    &arm,
+                    &self.market.borrow(),
+                    &self.orders.borrow(),
+                    now,
+                ),
                 close_only: pending.close_only.as_deref(),
             };
             let seen = Seen::of(&moment, pending.by_rule.then_some(&items[..]));
             (judge(&moment, items), seen)
         };
-        let inputs = RunInputs::new((pending.run_id, Stage::Answer), "", &seen, written(&verdicts), now);
+        let inputs = RunInputs::new(
+            (pending.run_id, Stage::Answer),
+            "",
+            &seen,
+            written(&verdicts),
+            now,
+        );
         let seat = &mut state.seats[index];
         if !pending.by_rule {
             seat.last_decision = Some(now);
@@ -156,10 +191,19 @@ impl Desk {
         let mut rows = Vec::new();
         for (ordinal, verdict) in verdicts.iter().enumerate() {
             let arm = &verdict.proposal.contender;
-            let held = !held(&self.orders.borrow(), &self.market.borrow(), arm, &verdict.item.inst).is_zero();
+            let held = !held(
+                &self.orders.borrow(),
+                &self.market.borrow(),
+                arm,
+                &verdict.item.inst,
+            )
+            .is_zero();
             let plan = match (&verdict.plan, verdict.tightened) {
                 (Some(plan), _) => Some(plan.clone()),
-                (None, Some(stop)) => seat.plans.get(&verdict.item.inst).map(|plan| Plan { stop, ..plan.clone() }),
+                (None, Some(stop)) => seat.plans.get(&verdict.item.inst).map(|plan| Plan {
+                    stop,
+                    ..plan.clone()
+                }),
                 (None, None) => None,
             };
             if let Some(plan) = &plan {
@@ -172,17 +216,41 @@ impl Desk {
         }
         let mut proposals: Vec<Proposal> = Vec::new();
         for verdict in verdicts {
-            let known = self.players[index].arm.instruments.contains(&verdict.item.inst);
-            if known && proposals.iter().all(|other| other.inst != verdict.item.inst) {
+            let known = self.players[index]
+                .arm
+                .instruments
+                .contains(&verdict.item.inst);
+            if known
+                && proposals
+                    .iter()
+                    .all(|other| other.inst != verdict.item.inst)
+            {
                 proposals.push(verdict.proposal);
             }
         }
-        let kept = vec![Record::Inputs(Box::new(inputs)), Record::Model(Box::new(ModelFact::Items(rows)))];
-        self.decide(pending.run_id, pending.bar_ts, &account, proposals, kept, now).await
+        let kept = vec![
+            Record::Inputs(Box::new(inputs)),
+            Record::Model(Box::new(ModelFact::Items(rows))),
+        ];
+        self.decide(
+            pending.run_id,
+            pending.bar_ts,
+            &account,
+            proposals,
+            kept,
+            now,
+        )
+        .await
     }
 }
 
-fn item_row(pending: &Pending, verdict: &Verdict, ordinal: usize, plan: Option<&Plan>, now: Ms) -> ModelItem {
+fn item_row(
+    pending: &Pending,
+    verdict: &Verdict,
+    ordinal: usize,
+    plan: Option<&Plan>,
+    now: Ms,
+) -> ModelItem {
     let item = &verdict.item;
     let number = |value: Option<Decimal>| value.map(|value| value.to_string());
     let said = serde_json::json!({

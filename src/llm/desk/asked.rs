@@ -38,24 +38,40 @@ impl<T: Into<String>> From<T> for NotAsked {
 
 impl Desk {
     /// Starts the next question of an arm, if one waits and the state allows it.
-    pub(super) async fn next_question(&mut self, state: &mut State, index: usize) -> Result<(), StageError> {
+    pub(super) async fn next_question(
+        &mut self,
+        state: &mut State,
+        index: usize,
+    ) -> Result<(), StageError> {
         while !state.seats[index].busy {
-            let Some((subject, trigger)) = state.seats[index].waiting.pop_front() else { return Ok(()) };
+            let Some((subject, trigger)) = state.seats[index].waiting.pop_front() else {
+                return Ok(());
+            };
             match self.prepare(state, index, subject.as_ref(), &trigger) {
                 Ok(ready) => self.ask(state, index, subject, ready).await?,
                 Err(NotAsked::Because(why)) => self.note_not_asked(state, index, why),
                 Err(NotAsked::Provider(why, contract, close_only)) => {
                     // How long it rests changes with every second; that it rests does not.
-                    self.note_not_asked(state, index, why.split(';').next().unwrap_or_default().to_owned());
-                    self.fall_back(state, index, subject, (*contract, close_only)).await?;
+                    self.note_not_asked(
+                        state,
+                        index,
+                        why.split(';').next().unwrap_or_default().to_owned(),
+                    );
+                    self.fall_back(state, index, subject, (*contract, close_only))
+                        .await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A question has failed, and its provider fails too often: the rule decides at once, not a bar later.
-    pub(super) async fn failed(&mut self, state: &mut State, pending: &Pending) -> Result<(), StageError> {
+    /// A question has failed, and its provider fails too often: the rule decides at once, not a bar
+    /// later.
+    pub(super) async fn failed(
+        &mut self,
+        state: &mut State,
+        pending: &Pending,
+    ) -> Result<(), StageError> {
         let (index, subject) = (pending.player, pending.subject.clone());
         if self.players[index].fallback.is_none() {
             return Ok(());
@@ -63,7 +79,8 @@ impl Desk {
         let trigger = pending.contract.data.meta.trigger.clone();
         match self.prepare(state, index, subject.as_ref(), &trigger) {
             Err(NotAsked::Provider(_, contract, close_only)) => {
-                self.fall_back(state, index, subject, (*contract, close_only)).await
+                self.fall_back(state, index, subject, (*contract, close_only))
+                    .await
             }
             Ok(_) | Err(NotAsked::Because(_)) => Ok(()),
         }
@@ -78,8 +95,9 @@ impl Desk {
         seat.not_asked = Some(why);
     }
 
-    /// Its provider fails: the rule that is configured for that decides, judged as the model would be. Where there is none nobody
-    /// does: what is held keeps its stop, its target and its condition.
+    /// Its provider fails: the rule that is configured for that decides, judged as the model would
+    /// be. Where there is none nobody does: what is held keeps its stop, its target and its
+    /// condition.
     async fn fall_back(
         &mut self,
         state: &mut State,
@@ -88,32 +106,60 @@ impl Desk {
         (contract, close_only): (Contract, Option<String>),
     ) -> Result<(), StageError> {
         let player = &self.players[index];
-        let Some(fallback) = &player.fallback else { return Ok(()) };
+        let Some(fallback) = &player.fallback else {
+            return Ok(());
+        };
         let now = self.clock.now();
-        let items = fallback.items(&player.arm, subject.as_ref(), &self.market.borrow(), &self.orders.borrow());
+        let items = fallback.items(
+            &player.arm,
+            subject.as_ref(),
+            &self.market.borrow(),
+            &self.orders.borrow(),
+        );
         state.seats[index].note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
         if items.is_empty() {
             return Ok(());
         }
         let run_id = self.ids.next(now);
         let by = format!("rule:{}", fallback.strategy.name);
-        let close_only = close_only.or_else(|| (!fallback.may_open).then(|| "a fallback may not open".to_owned()));
+        let close_only = close_only
+            .or_else(|| (!fallback.may_open).then(|| "a fallback may not open".to_owned()));
         info!(event = "model_fallback", %run_id, contender = %player.arm.id, %by, "its provider fails; a rule decides");
         let trigger = format!("{}, by {by}", contract.data.meta.trigger);
         let none = String::new;
         let asked = self.question(index, run_id, subject.as_ref(), &contract, now);
-        let asked = Question { model: by, template: none(), template_hash: none(), prompt_hash: none(), ..asked };
+        let asked = Question {
+            model: by,
+            template: none(),
+            template_hash: none(),
+            prompt_hash: none(),
+            ..asked
+        };
         self.begin(asked, &trigger).await?;
         let bar_ts = state.last_bar;
-        let pending =
-            Pending { player: index, run_id, bar_ts, contract, close_only, by_rule: true, subject, tries: false };
+        let pending = Pending {
+            player: index,
+            run_id,
+            bar_ts,
+            contract,
+            close_only,
+            by_rule: true,
+            subject,
+            tries: false,
+        };
         self.act(state, &pending, items, now).await?;
         self.publish(state);
         Ok(())
     }
 
     /// What would be asked now; the reason, if nothing may be.
-    fn prepare(&self, state: &State, index: usize, subject: Option<&InstId>, trigger: &str) -> Result<Ready, NotAsked> {
+    fn prepare(
+        &self,
+        state: &State,
+        index: usize,
+        subject: Option<&InstId>,
+        trigger: &str,
+    ) -> Result<Ready, NotAsked> {
         let (player, seat) = (&self.players[index], &state.seats[index]);
         let now = self.clock.now();
         if let Some(why) = &seat.disabled {
@@ -130,23 +176,45 @@ impl Desk {
             return Err("trading is halted".into());
         }
         self.is_fresh(player, subject, (state.last_bar.plus(self.bar.span()), now))?;
-        let about_a_position = Seat::holds(&player.arm, subject, &self.market.borrow(), &self.orders.borrow());
+        let about_a_position = Seat::holds(
+            &player.arm,
+            subject,
+            &self.market.borrow(),
+            &self.orders.borrow(),
+        );
         let reducing = self.reducing(&player.arm.id);
         if reducing.is_some() && !about_a_position {
             return Err("trading is reduce-only, and nothing is held".into());
         }
         let written = |close_only| self.contract(state, index, subject, trigger, close_only);
         let (contract, prompt) = written(reducing.is_some())?;
-        if let Some(Err(why)) = state.breakers.get(&player.model.provider).map(|breaker| breaker.may(now)) {
+        if let Some(Err(why)) = state
+            .breakers
+            .get(&player.model.provider)
+            .map(|breaker| breaker.may(now))
+        {
             return Err(NotAsked::Provider(why, Box::new(contract), reducing));
         }
         let model = &player.model;
         let worst = Worst::of_prompt(&prompt, player.arm.mode, &model.parameters, &model.prices);
-        match seat.spent(now).room(&player.allowance, about_a_position, worst)? {
-            Room::Free => Ok(Ready { contract, prompt, close_only: reducing, from_the_reserve: false }),
+        match seat
+            .spent(now)
+            .room(&player.allowance, about_a_position, worst)?
+        {
+            Room::Free => Ok(Ready {
+                contract,
+                prompt,
+                close_only: reducing,
+                from_the_reserve: false,
+            }),
             Room::Reserve(why) => {
                 let (contract, prompt) = written(true)?;
-                Ok(Ready { contract, prompt, close_only: Some(why), from_the_reserve: true })
+                Ok(Ready {
+                    contract,
+                    prompt,
+                    close_only: Some(why),
+                    from_the_reserve: true,
+                })
             }
         }
     }
@@ -159,13 +227,29 @@ impl Desk {
     }
 
     /// No question about data that is old or not whole.
-    fn is_fresh(&self, player: &Player, subject: Option<&InstId>, (close, now): (Ms, Ms)) -> Result<(), String> {
+    fn is_fresh(
+        &self,
+        player: &Player,
+        subject: Option<&InstId>,
+        (close, now): (Ms, Ms),
+    ) -> Result<(), String> {
         let market = self.market.borrow();
         if !market.live {
             return Err("the market is not whole".to_owned());
         }
-        for inst in player.arm.instruments.iter().filter(|inst| subject.is_none_or(|only| only == *inst)) {
-            fresh(&market, inst, player.arm.bar, player.quote_age, (close, now))?;
+        for inst in player
+            .arm
+            .instruments
+            .iter()
+            .filter(|inst| subject.is_none_or(|only| only == *inst))
+        {
+            fresh(
+                &market,
+                inst,
+                player.arm.bar,
+                player.quote_age,
+                (close, now),
+            )?;
         }
         match self.account.borrow().is_some() {
             true => Ok(()),
@@ -183,7 +267,11 @@ impl Desk {
     ) -> Result<(Contract, Prompt), String> {
         let (player, seat) = (&self.players[index], &state.seats[index]);
         let now = self.clock.now();
-        let account = self.account.borrow().clone().ok_or("the account is not known yet")?;
+        let account = self
+            .account
+            .borrow()
+            .clone()
+            .ok_or("the account is not known yet")?;
         let orders = self.orders.borrow();
         let contract = build(&Facts {
             now,
@@ -203,7 +291,10 @@ impl Desk {
             llm_cost_today: seat.spent(now).cost_usd,
             close_only,
         });
-        let prompt = player.template.render(player.arm.mode, &contract).map_err(|error| error.to_string())?;
+        let prompt = player
+            .template
+            .render(player.arm.mode, &contract)
+            .map_err(|error| error.to_string())?;
         Ok((contract, prompt))
     }
 
@@ -236,9 +327,17 @@ impl Desk {
     async fn begin(&self, question: Question, trigger: &str) -> Result<(), StageError> {
         let (run_id, at) = (question.run_id, question.at);
         let trigger = format!("{}: {trigger}", question.contender);
-        let run = Record::Run { run_id, kind: RunKind::Cycle, trigger, at, caused_by: Some(self.start_run) };
+        let run = Record::Run {
+            run_id,
+            kind: RunKind::Cycle,
+            trigger,
+            at,
+            caused_by: Some(self.start_run),
+        };
         self.journal.post(run).await?;
-        self.journal.post(Record::Model(Box::new(ModelFact::Question(question)))).await
+        self.journal
+            .post(Record::Model(Box::new(ModelFact::Question(question))))
+            .await
     }
 
     async fn ask(
@@ -256,7 +355,14 @@ impl Desk {
         seat.note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
         let meta = &ready.contract.data.meta;
         let asked = self.question(index, run_id, subject.as_ref(), &ready.contract, now);
-        self.begin(Question { prompt_hash: ready.prompt.hash.clone(), ..asked }, &meta.trigger).await?;
+        self.begin(
+            Question {
+                prompt_hash: ready.prompt.hash.clone(),
+                ..asked
+            },
+            &meta.trigger,
+        )
+        .await?;
         debug!(event = "model_asked", %run_id, contender = %player.arm.id, "asked");
         let asking = Asking {
             model: Arc::clone(&player.model),
@@ -271,7 +377,10 @@ impl Desk {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
         };
-        let breaker = state.breakers.entry(self.players[index].model.provider.clone()).or_default();
+        let breaker = state
+            .breakers
+            .entry(self.players[index].model.provider.clone())
+            .or_default();
         let pending = Pending {
             player: index,
             run_id,
@@ -283,31 +392,52 @@ impl Desk {
             tries: breaker.asked(index, now),
         };
         let spent = Arc::clone(&state.seats[index].spent);
-        state.asking.spawn(async move { (pending, asking.put(&spent).await) });
+        state
+            .asking
+            .spawn(async move { (pending, asking.put(&spent).await) });
         Ok(())
     }
 
     pub(super) fn show(&self, state: &State, wanted: &ShowPrompt) -> Result<ShownPrompt, String> {
-        let known: Vec<&str> = self.players.iter().map(|player| player.arm.id.as_str()).collect();
-        let index = self.players.iter().position(|player| player.arm.id == wanted.contender).ok_or_else(|| {
-            format!("no contender '{}' is a model; there are: {}", wanted.contender, known.join(", "))
-        })?;
+        let known: Vec<&str> = self
+            .players
+            .iter()
+            .map(|player| player.arm.id.as_str())
+            .collect();
+        let index = self
+            .players
+            .iter()
+            .position(|player| player.arm.id == wanted.contender)
+            .ok_or_else(|| {
+                format!(
+                    "no contender '{}' is a model; there are: {}",
+                    wanted.contender,
+                    known.join(", ")
+                )
+            })?;
         let player = &self.players[index];
         let subject = match (player.arm.mode, &wanted.inst) {
             (Mode::Portfolio, _) => None,
-            (Mode::Single, Some(inst)) if player.arm.instruments.contains(inst) => Some(inst.clone()),
-            (Mode::Single, Some(inst)) => return Err(format!("{} does not trade {inst}", wanted.contender)),
+            (Mode::Single, Some(inst)) if player.arm.instruments.contains(inst) => {
+                Some(inst.clone())
+            }
+            (Mode::Single, Some(inst)) => {
+                return Err(format!("{} does not trade {inst}", wanted.contender));
+            }
             (Mode::Single, None) => player.arm.instruments.first().cloned(),
         };
-        // As if its bar had just closed: what would be asked, or why nobody would be and what it would have been.
-        let (contract, prompt, not_asked) = match self.prepare(state, index, subject.as_ref(), "bar") {
-            Ok(ready) => (ready.contract, ready.prompt, None),
-            Err(NotAsked::Because(why) | NotAsked::Provider(why, ..)) => {
-                let reducing = self.reducing(&player.arm.id).is_some();
-                let (contract, prompt) = self.contract(state, index, subject.as_ref(), "bar", reducing)?;
-                (contract, prompt, Some(why))
-            }
-        };
+        // As if its bar had just closed: what would be asked, or why nobody would be and what it
+        // would have been.
+        let (contract, prompt, not_asked) =
+            match self.prepare(state, index, subject.as_ref(), "bar") {
+                Ok(ready) => (ready.contract, ready.prompt, None),
+                Err(NotAsked::Because(why) | NotAsked::Provider(why, ..)) => {
+                    let reducing = self.reducing(&player.arm.id).is_some();
+                    let (contract, prompt) =
+                        self.contract(state, index, subject.as_ref(), "bar", reducing)?;
+                    (contract, prompt, Some(why))
+                }
+            };
         Ok(ShownPrompt {
             not_asked,
             model: player.model.id.clone(),

@@ -1,5 +1,6 @@
-//! The desk that models are asked from: at each close it looks after what they hold, asks who is due, and turns answers into cycles.
-//! Nobody waits for a model: a question is a task of its own, and an answer is judged on the state of the moment it comes in.
+//! The desk that models are asked from: at each close it looks after what they hold, asks who is
+//! due, and turns answers into cycles. Nobody waits for a model: a question is a task of its own,
+//! and an answer is judged on the state of the moment it comes in.
 
 mod answered;
 mod asked;
@@ -16,8 +17,8 @@ use crate::decision::{Cycle, Due, InstSnapshot, Snapshot};
 use crate::domain::model::{ModelFact, ModelItem, ModelMemory};
 use crate::domain::record::{Proposal, Record, RunKind};
 use crate::domain::{
-    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price, Readiness, RunId,
-    Side, Standing,
+    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, MarketView, Ms, OrdersView, Price,
+    Readiness, RunId, Side, Standing,
 };
 use crate::llm::answer::Mode;
 use crate::llm::asking::{Model, Outcome};
@@ -71,7 +72,15 @@ pub type Levels = BTreeMap<(ContenderId, InstId), (Side, Price)>;
 /// The levels that plans ask for.
 pub fn levels<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Levels {
     let side = |plan: &Plan| if plan.long { Side::Buy } else { Side::Sell };
-    plans.into_iter().map(|plan| ((plan.contender.clone(), plan.inst.clone()), (side(plan), plan.stop))).collect()
+    plans
+        .into_iter()
+        .map(|plan| {
+            (
+                (plan.contender.clone(), plan.inst.clone()),
+                (side(plan), plan.stop),
+            )
+        })
+        .collect()
 }
 
 /// Plans that the database remembers; those that cannot be read are told of.
@@ -97,7 +106,8 @@ pub struct Desk {
     pub book: EquityBook,
     /// What it knows beyond that, if it has run before.
     pub kept: Kept,
-    /// Plans of those who take part no more and may still hold something: watched to their end, and nobody is asked.
+    /// Plans of those who take part no more and may still hold something: watched to their end, and
+    /// nobody is asked.
     pub retired: Vec<Plan>,
     /// The bar that cycles are counted in.
     pub bar: Bar,
@@ -160,14 +170,31 @@ impl Actor for Desk {
         if self.kept.seats.is_empty() {
             let plans = remembered(&self.memory);
             let seat = |who: &ContenderId| Seat::of(who, &self.memory, &plans);
-            self.kept.seats = self.players.iter().map(|player| seat(&player.arm.id)).collect();
-            let retired = self.retired.iter().map(|plan| (plan.contender.clone(), seat(&plan.contender)));
+            self.kept.seats = self
+                .players
+                .iter()
+                .map(|player| seat(&player.arm.id))
+                .collect();
+            let retired = self
+                .retired
+                .iter()
+                .map(|plan| (plan.contender.clone(), seat(&plan.contender)));
             self.kept.retired = retired.collect();
         }
-        let Kept { mut seats, retired, mut breakers } = self.kept.clone();
+        let Kept {
+            mut seats,
+            retired,
+            mut breakers,
+        } = self.kept.clone();
         seats.iter_mut().for_each(Seat::begin);
         breakers.values_mut().for_each(Breaker::over);
-        let mut state = State { seats, retired, breakers, asking: JoinSet::new(), last_bar: Ms::ZERO };
+        let mut state = State {
+            seats,
+            retired,
+            breakers,
+            asking: JoinSet::new(),
+            last_bar: Ms::ZERO,
+        };
         self.stop = stop.clone();
         self.close_books().await?;
         self.publish(&state);
@@ -178,7 +205,8 @@ impl Actor for Desk {
                 () = stop.cancelled() => return Ok(()),
                 Some(done) = state.asking.join_next() => match done {
                     Ok((pending, outcome)) => self.answered(&mut state, pending, outcome?).await?,
-                    // A task of its own that panicked: nobody knows whose it was, so everybody may ask again.
+                    // A task of its own that panicked: nobody knows whose it was, so everybody may
+                    // ask again.
                     Err(lost) => {
                         error!(event = "question_lost", %lost, "a question was lost");
                         state.asking.abort_all();
@@ -198,8 +226,11 @@ impl Actor for Desk {
                 }
                 _ = tick.tick() => {}
             }
-            self.kept =
-                Kept { seats: state.seats.clone(), retired: state.retired.clone(), breakers: state.breakers.clone() };
+            self.kept = Kept {
+                seats: state.seats.clone(),
+                retired: state.retired.clone(),
+                breakers: state.breakers.clone(),
+            };
             faults::point("models").await;
             self.beat.tick();
         }
@@ -221,7 +252,11 @@ impl Desk {
             let (market, orders) = (self.market.borrow(), self.orders.borrow());
             for (player, seat) in self.players.iter().zip(&mut state.seats) {
                 let who = &player.arm.id;
-                facts.extend(seat.ended(who, &market, &orders, now).into_iter().map(ModelFact::Trade));
+                facts.extend(
+                    seat.ended(who, &market, &orders, now)
+                        .into_iter()
+                        .map(ModelFact::Trade),
+                );
                 exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
                 let single = player.arm.mode == Mode::Single;
                 let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);
@@ -232,7 +267,11 @@ impl Desk {
                 seat.waiting.extend(subjects);
             }
             for (who, seat) in &mut state.retired {
-                facts.extend(seat.ended(who, &market, &orders, now).into_iter().map(ModelFact::Trade));
+                facts.extend(
+                    seat.ended(who, &market, &orders, now)
+                        .into_iter()
+                        .map(ModelFact::Trade),
+                );
                 exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
             }
         }
@@ -250,7 +289,10 @@ impl Desk {
         // Who has not tried a provider that rests for longest is the first to try it.
         let mut turns: Vec<usize> = (0..self.players.len()).collect();
         turns.sort_by_key(|index| {
-            state.breakers.get(&self.players[*index].model.provider).and_then(|b| b.tried(*index))
+            state
+                .breakers
+                .get(&self.players[*index].model.provider)
+                .and_then(|b| b.tried(*index))
         });
         for index in turns {
             self.next_question(state, index).await?;
@@ -260,12 +302,19 @@ impl Desk {
 
     /// A position is being left: whoever is here after this process goes on with it.
     async fn keep_leaving(&self, plan: &Plan, now: Ms) -> Result<(), StageError> {
-        let place = self.market.borrow().insts.keys().position(|inst| *inst == plan.inst);
+        let place = self
+            .market
+            .borrow()
+            .insts
+            .keys()
+            .position(|inst| *inst == plan.inst);
         let row = ModelItem {
             run_id: plan.run_id,
             contender: plan.contender.clone(),
             // Beside the items of the answer that opened it.
-            ordinal: u32::try_from(place.unwrap_or_default()).unwrap_or_default().saturating_add(1000),
+            ordinal: u32::try_from(place.unwrap_or_default())
+                .unwrap_or_default()
+                .saturating_add(1000),
             inst: plan.inst.clone(),
             action: "leave".to_owned(),
             code: "accepted".to_owned(),
@@ -275,21 +324,32 @@ impl Desk {
             evidence: (0, 0),
             at: now,
         };
-        self.journal.post(Record::Model(Box::new(ModelFact::Items(vec![row])))).await
+        self.journal
+            .post(Record::Model(Box::new(ModelFact::Items(vec![row]))))
+            .await
     }
 
     /// Takes out what is to be left without asking.
     async fn leave(&self, state: &State, exits: Vec<Proposal>, now: Ms) -> Result<(), StageError> {
-        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let Some(account) = self.account.borrow().clone() else {
+            return Ok(());
+        };
         let run_id = self.ids.next(now);
         for exit in &exits {
             info!(event = "model_exit", %run_id, contender = %exit.contender, inst = %exit.inst, why = %exit.reason, "leaving without asking");
         }
         let trigger = format!("plans on {} bar {}", self.bar, state.last_bar.0);
         self.journal
-            .post(Record::Run { run_id, kind: RunKind::Cycle, trigger, at: now, caused_by: Some(self.start_run) })
+            .post(Record::Run {
+                run_id,
+                kind: RunKind::Cycle,
+                trigger,
+                at: now,
+                caused_by: Some(self.start_run),
+            })
             .await?;
-        self.decide(run_id, state.last_bar, &account, exits, Vec::new(), now).await
+        self.decide(run_id, state.last_bar, &account, exits, Vec::new(), now)
+            .await
     }
 
     /// Freezes the moment, writes it with the decisions, and hands them to the allocator.
@@ -304,24 +364,53 @@ impl Desk {
     ) -> Result<(), StageError> {
         let market = frozen(&self.market.borrow(), self.bar, bar_ts);
         let holdings = self.orders.borrow().holdings.clone();
-        let snapshot = Arc::new(Snapshot::freeze(now, (self.bar, bar_ts), market, account, &holdings));
-        let proposals: Vec<Proposal> =
-            proposals.into_iter().filter(|p| snapshot.market.contains_key(&p.inst)).collect();
+        let snapshot = Arc::new(Snapshot::freeze(
+            now,
+            (self.bar, bar_ts),
+            market,
+            account,
+            &holdings,
+        ));
+        let proposals: Vec<Proposal> = proposals
+            .into_iter()
+            .filter(|p| snapshot.market.contains_key(&p.inst))
+            .collect();
         let mut rows = vec![
-            Record::Snapshot { run_id, as_of: now, body: snapshot.canonical() },
-            Record::Decisions { run_id, at: now, proposals: proposals.clone() },
+            Record::Snapshot {
+                run_id,
+                as_of: now,
+                body: snapshot.canonical(),
+            },
+            Record::Decisions {
+                run_id,
+                at: now,
+                proposals: proposals.clone(),
+            },
         ];
         rows.extend(kept);
         self.journal.post(Record::Together(rows)).await?;
         if proposals.iter().all(|p| p.target.is_none()) {
             return Ok(());
         }
-        self.cycles.send(Cycle { run_id, snapshot, proposals }).await.map_err(|_| StageError::Gone("the allocator"))
+        self.cycles
+            .send(Cycle {
+                run_id,
+                snapshot,
+                proposals,
+            })
+            .await
+            .map_err(|_| StageError::Gone("the allocator"))
     }
 
     /// Tells the gate where stops are to be.
     fn publish(&self, state: &State) {
-        let levels = levels(state.seats.iter().chain(state.retired.values()).flat_map(|seat| seat.plans.values()));
+        let levels = levels(
+            state
+                .seats
+                .iter()
+                .chain(state.retired.values())
+                .flat_map(|seat| seat.plans.values()),
+        );
         self.levels.send_if_modified(|now| {
             let changed = *now != levels;
             *now = levels;
@@ -337,11 +426,27 @@ fn frozen(market: &MarketView, base: Bar, bar_ts: Ms) -> BTreeMap<InstId, InstSn
         .insts
         .iter()
         .map(|(inst, shown)| {
-            let closed = |bar: Bar| shown.history(bar).last().copied().filter(|c| c.ts.plus(bar.span()) == close);
+            let closed = |bar: Bar| {
+                shown
+                    .history(bar)
+                    .last()
+                    .copied()
+                    .filter(|c| c.ts.plus(bar.span()) == close)
+            };
             let longer = shown.series.keys().filter(|bar| **bar != base);
-            let longer = longer.filter_map(|bar| Some((*bar, closed(*bar)?))).collect();
+            let longer = longer
+                .filter_map(|bar| Some((*bar, closed(*bar)?)))
+                .collect();
             let instrument = Arc::clone(&shown.instrument);
-            (inst.clone(), InstSnapshot { instrument, bar: closed(base), longer, quote: shown.quote })
+            (
+                inst.clone(),
+                InstSnapshot {
+                    instrument,
+                    bar: closed(base),
+                    longer,
+                    quote: shown.quote,
+                },
+            )
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! What moves together is one bet: a cap on what an arm holds in one direction of instruments that are correlated. Pure.
+//! What moves together is one bet: a cap on what an arm holds in one direction of instruments that
+//! are correlated. Pure.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ pub(super) enum Pair {
     Apart,
 }
 
-/// Would what the arm holds in one direction be more than it may, with this much of it (dollars; short is negative)?
+/// Would what the arm holds in one direction be more than it may, with this much of it (dollars;
+/// short is negative)?
 pub(super) fn bearable(
     moment: &Moment<'_>,
     taken: &Taken,
@@ -35,10 +37,20 @@ pub(super) fn bearable(
         return Ok(());
     }
     let bar = moment.arm.bar;
-    let history = |of: &InstId| moment.market.insts.get(of).map_or(&[][..], |shown| shown.history(bar));
+    let history = |of: &InstId| {
+        moment
+            .market
+            .insts
+            .get(of)
+            .map_or(&[][..], |shown| shown.history(bar))
+    };
     let mut sum = wanted;
     let mut with = Vec::new();
-    for (other, worth) in taken.positions.iter().filter(|(other, worth)| *other != inst && !worth.is_zero()) {
+    for (other, worth) in taken
+        .positions
+        .iter()
+        .filter(|(other, worth)| *other != inst && !worth.is_zero())
+    {
         let sign = match pair(history(inst), history(other)) {
             Pair::Together => Decimal::ONE,
             Pair::Against => Decimal::NEGATIVE_ONE,
@@ -52,14 +64,27 @@ pub(super) fn bearable(
     if with.is_empty() || sum.is_sign_negative() != wanted.is_sign_negative() || sum.abs() <= most {
         return Ok(());
     }
-    let (sum, most) = (sum.abs().round_dp(0).normalize(), most.round_dp(0).normalize());
-    refuse(Code::Cluster, format!("{sum} USD one way with {}, which moves with it; at most {most}", with.join(", ")))
+    let (sum, most) = (
+        sum.abs().round_dp(0).normalize(),
+        most.round_dp(0).normalize(),
+    );
+    refuse(
+        Code::Cluster,
+        format!(
+            "{sum} USD one way with {}, which moves with it; at most {most}",
+            with.join(", ")
+        ),
+    )
 }
 
-/// How two histories move, by the returns of bars that both have. Too few in common: as one, for so do most coins.
+/// How two histories move, by the returns of bars that both have. Too few in common: as one, for so
+/// do most coins.
 pub(super) fn pair(a: &[Candle], b: &[Candle]) -> Pair {
     let (a, b) = (returns(a), returns(b));
-    let common: Vec<(Decimal, Decimal)> = a.iter().filter_map(|(ts, x)| Some((*x, *b.get(ts)?))).collect();
+    let common: Vec<(Decimal, Decimal)> = a
+        .iter()
+        .filter_map(|(ts, x)| Some((*x, *b.get(ts)?)))
+        .collect();
     if common.len() < LEAST {
         return Pair::Together;
     }
@@ -104,7 +129,14 @@ mod tests {
         let candle = |(i, step): (usize, i64)| {
             close += close * Decimal::new(step, 4);
             let price = Price(close.round_dp(6));
-            Candle { ts: Ms::secs(i as i64), open: price, high: price, low: price, close: price, volume: Qty::ZERO }
+            Candle {
+                ts: Ms::secs(i as i64),
+                open: price,
+                high: price,
+                low: price,
+                close: price,
+                volume: Qty::ZERO,
+            }
         };
         moves.into_iter().enumerate().map(candle).collect()
     }
@@ -114,16 +146,31 @@ mod tests {
         let wave = |i: i64| if i % 3 == 0 { 20 } else { -10 };
         let other = |i: i64| if i % 4 < 2 { 15 } else { -15 };
         let base = history((0..60).map(wave));
-        assert_eq!(pair(&base, &history((0..60).map(|i| wave(i) * 2 + i % 2))), Pair::Together);
-        assert_eq!(pair(&base, &history((0..60).map(|i| -wave(i)))), Pair::Against);
+        assert_eq!(
+            pair(&base, &history((0..60).map(|i| wave(i) * 2 + i % 2))),
+            Pair::Together
+        );
+        assert_eq!(
+            pair(&base, &history((0..60).map(|i| -wave(i)))),
+            Pair::Against
+        );
         assert_eq!(pair(&base, &history((0..60).map(other))), Pair::Apart);
-        assert_eq!(pair(&base, &history((0..60).map(|_| 0))), Pair::Apart, "one that stands still");
-        assert_eq!(pair(&base, &history((0..10).map(other))), Pair::Together, "too short to tell");
+        assert_eq!(
+            pair(&base, &history((0..60).map(|_| 0))),
+            Pair::Apart,
+            "one that stands still"
+        );
+        assert_eq!(
+            pair(&base, &history((0..10).map(other))),
+            Pair::Together,
+            "too short to tell"
+        );
     }
 
     #[test]
     fn the_bound_is_a_correlation_of_seven_tenths() {
-        // y = x where they agree, and its opposite in k of 40 bars: r = 1 - k / 20 for moves of one size.
+        // y = x where they agree, and its opposite in k of 40 bars: r = 1 - k / 20 for moves of one
+        // size.
         let with = |k: i64| {
             let x = |i: i64| if i % 2 == 0 { 10 } else { -10 };
             let y = |i: i64| {

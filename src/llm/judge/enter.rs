@@ -1,4 +1,5 @@
-//! What only concerns risk that is taken on: prices, what is earned for what is risked, size, and whether it is still time. Pure.
+//! What only concerns risk that is taken on: prices, what is earned for what is risked, size, and
+//! whether it is still time. Pure.
 
 use rust_decimal::Decimal;
 
@@ -22,12 +23,26 @@ pub(super) fn enter(
     if !long && inst.kind == InstKind::Spot {
         return refuse(Code::NotAllowed, "spot has no short side");
     }
-    let Some(stop) = item.stop else { return refuse(Code::StopMissing, "stop_px is null") };
+    let Some(stop) = item.stop else {
+        return refuse(Code::StopMissing, "stop_px is null");
+    };
     let levels = prices(moment, item, inst, (long, stop, mark))?;
     believed(moment, item)?;
-    let known = moment.plans.get(&item.inst).filter(|plan| !held.is_zero() && plan.long == long);
-    if let Some(plan) = known.filter(|plan| if long { levels.stop < plan.stop } else { levels.stop > plan.stop }) {
-        return refuse(Code::StopLooser, format!("stop {} is looser than {}", levels.stop, plan.stop));
+    let known = moment
+        .plans
+        .get(&item.inst)
+        .filter(|plan| !held.is_zero() && plan.long == long);
+    if let Some(plan) = known.filter(|plan| {
+        if long {
+            levels.stop < plan.stop
+        } else {
+            levels.stop > plan.stop
+        }
+    }) {
+        return refuse(
+            Code::StopLooser,
+            format!("stop {} is looser than {}", levels.stop, plan.stop),
+        );
     }
     let rate = round_trip(moment, inst);
     // What is lost on the way in and out, per unit.
@@ -37,22 +52,39 @@ pub(super) fn enter(
     if let Some(target) = levels.target {
         let funding = mark.0 * funding(moment, item, long);
         let ratio = ((target.0 - mark.0).abs() - costs - funding) / (risked + funding);
-        // Told and not acted on: what a model believes is worth nothing until it is known to be calibrated.
+        // Told and not acted on: what a model believes is worth nothing until it is known to be
+        // calibrated.
         if let Some(p) = item.p_target_first {
             let expected = (p * ratio - (Decimal::ONE - p)).round_dp(2).normalize();
             note = format!("by its own probability it expects {expected} of what it risks");
         }
         if ratio < limits.reward_risk {
-            let (ratio, least) = (ratio.round_dp(2).normalize(), limits.reward_risk.normalize());
-            return refuse(Code::RewardRisk, format!("{ratio} times the risk after costs; at least {least}"));
+            let (ratio, least) = (
+                ratio.round_dp(2).normalize(),
+                limits.reward_risk.normalize(),
+            );
+            return refuse(
+                Code::RewardRisk,
+                format!("{ratio} times the risk after costs; at least {least}"),
+            );
         }
     }
     let sleeve = arm.sleeve(moment.account.equity);
-    let leverage = if inst.kind == InstKind::Spot { limits.leverage.min(Decimal::ONE) } else { limits.leverage };
-    let others: Decimal =
-        taken.positions.iter().filter(|(other, _)| **other != item.inst).map(|(_, usd)| usd.abs()).sum();
+    let leverage = if inst.kind == InstKind::Spot {
+        limits.leverage.min(Decimal::ONE)
+    } else {
+        limits.leverage
+    };
+    let others: Decimal = taken
+        .positions
+        .iter()
+        .filter(|(other, _)| **other != item.inst)
+        .map(|(_, usd)| usd.abs())
+        .sum();
     let room = (sleeve * leverage - others).max(Decimal::ZERO);
-    let worth = (sleeve * risk * mark.0 / risked).min(room).min(limits.position_usd);
+    let worth = (sleeve * risk * mark.0 / risked)
+        .min(room)
+        .min(limits.position_usd);
     let slot = sleeve / Decimal::from(arm.instruments.len().max(1));
     let share = worth.checked_div(slot).unwrap_or_default() * Decimal::from(10_000);
     let bps = i32::try_from(share.trunc()).unwrap_or(i32::MAX);
@@ -60,7 +92,10 @@ pub(super) fn enter(
     if bps < 1 || qty < inst.min_size {
         return refuse(
             Code::TooSmall,
-            format!("{} USD is less than the smallest order", worth.round_dp(2).normalize()),
+            format!(
+                "{} USD is less than the smallest order",
+                worth.round_dp(2).normalize()
+            ),
         );
     }
     let signed = if long { worth } else { -worth };
@@ -73,7 +108,12 @@ pub(super) fn enter(
             invalidation: item.invalidation.clone(),
             ..known.clone()
         });
-        return Ok(Move { plan, tightened: Some(levels.stop), note: kept, ..Move::default() });
+        return Ok(Move {
+            plan,
+            tightened: Some(levels.stop),
+            note: kept,
+            ..Move::default()
+        });
     }
     let adds = held.abs() < qty.0;
     let good_for = if adds {
@@ -86,10 +126,18 @@ pub(super) fn enter(
     };
     let risk_usd = (worth * risked / mark.0).round_dp(8).normalize();
     if matches!(item.want, Want::Weight(_)) {
-        let others: Decimal = taken.risks.iter().filter(|(other, _)| **other != item.inst).map(|(_, usd)| *usd).sum();
+        let others: Decimal = taken
+            .risks
+            .iter()
+            .filter(|(other, _)| **other != item.inst)
+            .map(|(_, usd)| *usd)
+            .sum();
         let budget = sleeve * limits.risk_budget;
         if adds && others + risk_usd > budget {
-            let (others, budget) = (others.round_dp(2).normalize(), budget.round_dp(2).normalize());
+            let (others, budget) = (
+                others.round_dp(2).normalize(),
+                budget.round_dp(2).normalize(),
+            );
             return refuse(
                 Code::RiskSize,
                 format!("with {others} USD at risk in what is kept it is more than {budget}"),
@@ -119,30 +167,59 @@ pub(super) fn enter(
         worth_usd: worth.round_dp(8).normalize(),
         funding_before: match known {
             Some(plan) => plan.funding_before,
-            None => Some(moment.account.funding.get(&item.inst).copied().unwrap_or_default()),
+            None => Some(
+                moment
+                    .account
+                    .funding
+                    .get(&item.inst)
+                    .copied()
+                    .unwrap_or_default(),
+            ),
         },
         leaving: None,
     };
     let target = Some(Bps(if long { bps } else { -bps }));
-    Ok(Move { target, stop: Some(levels.stop), plan: Some(plan), good_for, note, ..Move::default() })
+    Ok(Move {
+        target,
+        stop: Some(levels.stop),
+        plan: Some(plan),
+        good_for,
+        note,
+        ..Move::default()
+    })
 }
 
 /// What is lost on the way in and out, as a share of value: the taker's fee twice, and the spread.
 pub(super) fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
-    let quote = moment.market.insts.get(&inst.id).and_then(|shown| shown.quote);
-    let spread = quote.and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0)).unwrap_or_default();
+    let quote = moment
+        .market
+        .insts
+        .get(&inst.id)
+        .and_then(|shown| shown.quote);
+    let spread = quote
+        .and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0))
+        .unwrap_or_default();
     moment.arm.taker(inst.kind) * Decimal::TWO + spread
 }
 
-/// What is paid for holding it over its horizon, as a share of value, if the rate stays; never less than nothing. Funding falls
-/// due at `next_funding` and at each interval after: the venue's, or eight hours, OKX's most common, where it does not say.
+/// What is paid for holding it over its horizon, as a share of value, if the rate stays; never less
+/// than nothing. Funding falls due at `next_funding` and at each interval after: the venue's, or
+/// eight hours, OKX's most common, where it does not say.
 fn funding(moment: &Moment<'_>, item: &Item, long: bool) -> Decimal {
     const EVERY: Ms = Ms(8 * 3_600_000);
-    let Some(known) = moment.extras.get(&item.inst) else { return Decimal::ZERO };
-    let (Some(rate), Some(next), Some(minutes)) = (known.funding_rate, known.next_funding, item.horizon_min) else {
+    let Some(known) = moment.extras.get(&item.inst) else {
         return Decimal::ZERO;
     };
-    let left = moment.now.plus(Ms(i64::from(minutes) * 60_000)).since(next).0;
+    let (Some(rate), Some(next), Some(minutes)) =
+        (known.funding_rate, known.next_funding, item.horizon_min)
+    else {
+        return Decimal::ZERO;
+    };
+    let left = moment
+        .now
+        .plus(Ms(i64::from(minutes) * 60_000))
+        .since(next)
+        .0;
     let every = known.funding_every.unwrap_or(EVERY).0.max(1);
     let times = if left < 0 { 0 } else { left / every + 1 };
     // Longs pay shorts where the rate is positive.
@@ -150,7 +227,8 @@ fn funding(moment: &Moment<'_>, item: &Item, long: bool) -> Decimal {
     (paid * Decimal::from(times)).max(Decimal::ZERO)
 }
 
-/// Is the change too small to pay for itself? Less than a twentieth of the position, or three times its round trip.
+/// Is the change too small to pay for itself? Less than a twentieth of the position, or three times
+/// its round trip.
 pub(super) fn kept_as_it_is(
     inst: &Instrument,
     (held, mark): (Decimal, Price),
@@ -160,7 +238,13 @@ pub(super) fn kept_as_it_is(
     let change = (wanted.abs() - worth).abs();
     let band = wanted.abs() * Decimal::new(5, 2).max(rate * Decimal::from(3));
     let shown = |usd: Decimal| usd.round_dp(2).normalize();
-    (change < band).then(|| format!("kept: a change of {} USD is less than {}", shown(change), shown(band)))
+    (change < band).then(|| {
+        format!(
+            "kept: a change of {} USD is less than {}",
+            shown(change),
+            shown(band)
+        )
+    })
 }
 
 /// The book must hold some times what is taken from it. One that is not known is not deep.
@@ -169,11 +253,18 @@ fn deep_enough(moment: &Moment<'_>, item: &Item, worth: Decimal) -> Result<(), R
     if times.is_zero() {
         return Ok(());
     }
-    match moment.extras.get(&item.inst).and_then(|read| read.depth_usd) {
+    match moment
+        .extras
+        .get(&item.inst)
+        .and_then(|read| read.depth_usd)
+    {
         None => refuse(Code::Depth, "how deep the book is has not been read yet"),
         Some(depth) if depth < times * worth => {
             let (depth, worth) = (depth.round_dp(0), worth.round_dp(0));
-            refuse(Code::Depth, format!("{depth} USD within 10 bps for an order of {worth}"))
+            refuse(
+                Code::Depth,
+                format!("{depth} USD within 10 bps for an order of {worth}"),
+            )
         }
         Some(_) => Ok(()),
     }
@@ -194,25 +285,50 @@ fn prices(
     let (arm, limits) = (moment.arm, &moment.arm.limits);
     let stop = toward(inst, long, stop);
     behind(moment, item, (long, stop, mark))?;
-    let Some(atr) = moment.market.insts.get(&item.inst).and_then(|shown| atr(shown.history(arm.bar))) else {
+    let Some(atr) = moment
+        .market
+        .insts
+        .get(&item.inst)
+        .and_then(|shown| atr(shown.history(arm.bar)))
+    else {
         return refuse(Code::NoMarket, "no average true range yet");
     };
     // A range that is next to nothing measures nothing.
     let away = |price: Price| {
-        let ranges = (price.0 - mark.0).abs().checked_div(atr).filter(|ranges| *ranges < Decimal::from(1_000_000_000));
-        ranges.map_or(Decimal::from(1_000_000_000), |ranges| ranges.round_dp(2).normalize())
+        let ranges = (price.0 - mark.0)
+            .abs()
+            .checked_div(atr)
+            .filter(|ranges| *ranges < Decimal::from(1_000_000_000));
+        ranges.map_or(Decimal::from(1_000_000_000), |ranges| {
+            ranges.round_dp(2).normalize()
+        })
     };
     let [least, most] = limits.stop_atr;
     if away(stop) < least || away(stop) > most {
         let shown = away(stop);
-        return refuse(Code::StopDistance, format!("stop is {shown} average true ranges away; {least} to {most}"));
+        return refuse(
+            Code::StopDistance,
+            format!("stop is {shown} average true ranges away; {least} to {most}"),
+        );
     }
-    if let Some(liquidation) = moment.account.positions.get(&item.inst).and_then(|held| held.liquidation) {
+    if let Some(liquidation) = moment
+        .account
+        .positions
+        .get(&item.inst)
+        .and_then(|held| held.liquidation)
+    {
         // Half a percent before it, or the venue is first.
         let near = liquidation.0 * Decimal::new(5, 3);
-        let reached = if long { stop.0 <= liquidation.0 + near } else { stop.0 >= liquidation.0 - near };
+        let reached = if long {
+            stop.0 <= liquidation.0 + near
+        } else {
+            stop.0 >= liquidation.0 - near
+        };
         if reached && (liquidation < mark) == long {
-            return refuse(Code::StopLiquidation, format!("liquidated at {liquidation} before stop {stop}"));
+            return refuse(
+                Code::StopLiquidation,
+                format!("liquidated at {liquidation} before stop {stop}"),
+            );
         }
     }
     let Some(target) = item.target else {
@@ -223,13 +339,22 @@ fn prices(
     };
     let target = toward(inst, !long, target);
     if !is_beyond(long, target, mark) {
-        return refuse(Code::TargetSide, format!("target {target} is not beyond the mark {mark}"));
+        return refuse(
+            Code::TargetSide,
+            format!("target {target} is not beyond the mark {mark}"),
+        );
     }
     if away(target) > limits.target_atr {
         let (shown, most) = (away(target), limits.target_atr);
-        return refuse(Code::TargetFar, format!("target is {shown} average true ranges away; at most {most}"));
+        return refuse(
+            Code::TargetFar,
+            format!("target is {shown} average true ranges away; at most {most}"),
+        );
     }
-    Ok(Levels { stop, target: Some(target) })
+    Ok(Levels {
+        stop,
+        target: Some(target),
+    })
 }
 
 /// Is a target on the winning side of the price?
@@ -249,10 +374,17 @@ fn believed(moment: &Moment<'_>, item: &Item) -> Result<(), Refused> {
         }
         _ => {}
     }
-    let Some(condition) = &item.invalidation else { return Ok(()) };
-    let Some(shown) = moment.market.insts.get(&item.inst) else { return Ok(()) };
+    let Some(condition) = &item.invalidation else {
+        return Ok(());
+    };
+    let Some(shown) = moment.market.insts.get(&item.inst) else {
+        return Ok(());
+    };
     let Some(bar) = timeframe(&condition.tf, shown.series.keys().copied()) else {
-        return refuse(Code::Predicate, format!("no series of {:.20}", condition.tf));
+        return refuse(
+            Code::Predicate,
+            format!("no series of {:.20}", condition.tf),
+        );
     };
     match holds(condition, shown.history(bar)) {
         true => refuse(Code::Predicate, "it holds already"),
@@ -268,17 +400,28 @@ fn may_open(moment: &Moment<'_>, item: &Item, taken: &Taken, held: Decimal) -> R
     if held.is_zero() {
         let open = taken.positions.len();
         if open >= limits.positions as usize {
-            return refuse(Code::MaxPositions, format!("{open} are open; at most {}", limits.positions));
+            return refuse(
+                Code::MaxPositions,
+                format!("{open} are open; at most {}", limits.positions),
+            );
         }
         if moment.opens_today + taken.opened >= limits.opens_per_day {
             return refuse(Code::OpensPerDay, format!("{} a day", limits.opens_per_day));
         }
     }
-    let lost = moment.orders.tally.of(&arm.id, &item.inst).and_then(|counts| counts.last_loss);
+    let lost = moment
+        .orders
+        .tally
+        .of(&arm.id, &item.inst)
+        .and_then(|counts| counts.last_loss);
     match lost.filter(|at| moment.now.since(*at) < limits.cooldown) {
-        Some(at) => {
-            refuse(Code::Cooldown, format!("a trade was closed at a loss {} s ago", moment.now.since(at).0 / 1000))
-        }
+        Some(at) => refuse(
+            Code::Cooldown,
+            format!(
+                "a trade was closed at a loss {} s ago",
+                moment.now.since(at).0 / 1000
+            ),
+        ),
         None => Ok(()),
     }
 }
@@ -289,16 +432,36 @@ fn in_time(moment: &Moment<'_>, item: &Item, mark: Price) -> Result<GoodFor, Ref
     let as_of = moment.asked.data.meta.as_of_ms;
     let age = moment.now.since(as_of);
     if age > limits.ttl {
-        return refuse(Code::Stale, format!("thought of {} ms ago; at most {}", age.0, limits.ttl.0));
+        return refuse(
+            Code::Stale,
+            format!("thought of {} ms ago; at most {}", age.0, limits.ttl.0),
+        );
     }
-    let asked = moment.asked.data.market.get(&item.inst).and_then(|shown| shown.mark.or(shown.mid).or(shown.last));
+    let asked = moment
+        .asked
+        .data
+        .market
+        .get(&item.inst)
+        .and_then(|shown| shown.mark.or(shown.mid).or(shown.last));
     let Some(asked) = asked.filter(|asked| *asked > Price::ZERO) else {
         return refuse(Code::NoMarket, "it was shown no price");
     };
-    let moved = ((mark.0 - asked.0).abs() / asked.0 * Decimal::from(10_000)).round_dp(1).normalize();
-    let most = item.deviation_bps.unwrap_or(limits.deviation_bps).min(limits.deviation_bps);
+    let moved = ((mark.0 - asked.0).abs() / asked.0 * Decimal::from(10_000))
+        .round_dp(1)
+        .normalize();
+    let most = item
+        .deviation_bps
+        .unwrap_or(limits.deviation_bps)
+        .min(limits.deviation_bps);
     if moved > Decimal::from(most) {
-        return refuse(Code::Moved, format!("the mark has moved {moved} bps since; at most {most}"));
+        return refuse(
+            Code::Moved,
+            format!("the mark has moved {moved} bps since; at most {most}"),
+        );
     }
-    Ok(GoodFor { until: as_of.plus(limits.ttl), price: asked, within: Bps(i32::from(most)) })
+    Ok(GoodFor {
+        until: as_of.plus(limits.ttl),
+        price: asked,
+        within: Bps(i32::from(most)),
+    })
 }

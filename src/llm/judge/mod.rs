@@ -1,7 +1,8 @@
 //! What of an answer is acted on: each item for itself, what takes risk off first. Pure.
 //!
-//! The gate judges what comes of it again, by its own rules; here stands what only makes sense for an idea with a stop and a
-//! target: sides, distances, what is earned for what is risked, and whether the moment it was thought in is over.
+//! The gate judges what comes of it again, by its own rules; here stands what only makes sense for
+//! an idea with a stop and a target: sides, distances, what is earned for what is risked, and
+//! whether the moment it was thought in is over.
 
 mod cluster;
 mod enter;
@@ -17,7 +18,8 @@ use super::plan::{Plan, held, works};
 use super::prompt::{Arm, Contract, mark};
 use crate::domain::record::Proposal;
 use crate::domain::{
-    AccountView, Bps, Extras, GoodFor, InstId, Instrument, MarketView, Ms, OrdersView, Price, Qty, RunId,
+    AccountView, Bps, Extras, GoodFor, InstId, Instrument, MarketView, Ms, OrdersView, Price, Qty,
+    RunId,
 };
 use enter::enter;
 
@@ -69,8 +71,11 @@ impl Item {
 /// Judges all items of an answer.
 pub fn judge(moment: &Moment<'_>, mut items: Vec<Item>) -> Vec<Verdict> {
     let mut seen = BTreeSet::new();
-    let twice: BTreeSet<InstId> =
-        items.iter().filter(|item| !seen.insert(item.inst.clone())).map(|item| item.inst.clone()).collect();
+    let twice: BTreeSet<InstId> = items
+        .iter()
+        .filter(|item| !seen.insert(item.inst.clone()))
+        .map(|item| item.inst.clone())
+        .collect();
     let rank = |item: &Item| match item.want {
         Want::Close => 0,
         Want::TightenStop | Want::Hold => 1,
@@ -123,7 +128,14 @@ fn verdict(moment: &Moment<'_>, item: Item, judged: Result<Move, Refused>) -> Ve
         },
         good_for: done.good_for,
     };
-    Verdict { item, code, detail, proposal, plan: done.plan, tightened: done.tightened }
+    Verdict {
+        item,
+        code,
+        detail,
+        proposal,
+        plan: done.plan,
+        tightened: done.tightened,
+    }
 }
 
 /// What the arm has open or on its way, and what this answer has opened so far.
@@ -139,25 +151,41 @@ struct Taken {
 impl Taken {
     fn of(moment: &Moment<'_>) -> Self {
         let arm = &moment.arm.id;
-        let mut taken = Self { positions: BTreeMap::new(), risks: BTreeMap::new(), opened: 0 };
+        let mut taken = Self {
+            positions: BTreeMap::new(),
+            risks: BTreeMap::new(),
+            opened: 0,
+        };
         for inst in &moment.arm.instruments {
             let qty = held(moment.orders, moment.market, arm, inst);
             let plan = moment.plans.get(inst);
             let worth = || {
                 let instrument = &moment.market.insts.get(inst)?.instrument;
-                mark(moment.market, inst).and_then(|px| instrument.notional(Qty(qty), px)).map(|usd| usd.0)
+                mark(moment.market, inst)
+                    .and_then(|px| instrument.notional(Qty(qty), px))
+                    .map(|usd| usd.0)
             };
             let pending = qty.is_zero() && (plan.is_some() || works(moment.orders, arm, inst));
             if qty.is_zero() && !pending {
                 continue;
             }
             // What is on its way counts as if it were there.
-            let expected = plan.filter(|_| pending).map_or(Decimal::ZERO, |plan| plan.worth_usd);
+            let expected = plan
+                .filter(|_| pending)
+                .map_or(Decimal::ZERO, |plan| plan.worth_usd);
             let worth = worth().unwrap_or_default().abs().max(expected);
-            let long = if pending { plan.is_none_or(|plan| plan.long) } else { qty > Decimal::ZERO };
-            taken.positions.insert(inst.clone(), if long { worth } else { -worth });
+            let long = if pending {
+                plan.is_none_or(|plan| plan.long)
+            } else {
+                qty > Decimal::ZERO
+            };
+            taken
+                .positions
+                .insert(inst.clone(), if long { worth } else { -worth });
             let planned = plan.map_or(Decimal::ZERO, |plan| plan.risk_usd);
-            let held = plan.filter(|_| !pending).and_then(|plan| at_risk(moment, plan, qty.abs()));
+            let held = plan
+                .filter(|_| !pending)
+                .and_then(|plan| at_risk(moment, plan, qty.abs()));
             // What was planned may not have been done, or not all of it; what is held is there.
             taken.risks.insert(inst.clone(), held.unwrap_or(planned));
             taken.opened += u32::from(pending);
@@ -166,13 +194,18 @@ impl Taken {
     }
 }
 
-/// Dollars that are lost on what is held of a plan if it ends at its stop, by the price it was bought at, with what it costs to
-/// go in and out; nothing where the stop is beyond it.
+/// Dollars that are lost on what is held of a plan if it ends at its stop, by the price it was
+/// bought at, with what it costs to go in and out; nothing where the stop is beyond it.
 fn at_risk(moment: &Moment<'_>, plan: &Plan, qty: Decimal) -> Option<Decimal> {
     let inst = &moment.market.insts.get(&plan.inst)?.instrument;
-    let distance = if plan.long { plan.entry.0 - plan.stop.0 } else { plan.stop.0 - plan.entry.0 };
+    let distance = if plan.long {
+        plan.entry.0 - plan.stop.0
+    } else {
+        plan.stop.0 - plan.entry.0
+    };
     let worth = inst.notional(Qty(qty), plan.entry)?.0;
-    let lost = distance.checked_div(plan.entry.0)?.max(Decimal::ZERO) + enter::round_trip(moment, inst);
+    let lost =
+        distance.checked_div(plan.entry.0)?.max(Decimal::ZERO) + enter::round_trip(moment, inst);
     Some((worth * lost).round_dp(8).normalize())
 }
 
@@ -184,7 +217,10 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
     let arm = moment.arm;
     let about = moment.asked.data.meta.symbol.as_ref();
     if !arm.instruments.contains(&item.inst) || about.is_some_and(|only| *only != item.inst) {
-        return refuse(Code::UnknownSymbol, format!("{:.40} was not asked about", item.inst.as_str()));
+        return refuse(
+            Code::UnknownSymbol,
+            format!("{:.40} was not asked about", item.inst.as_str()),
+        );
     }
     let held = held(moment.orders, moment.market, &arm.id, &item.inst);
     if !matches!(item.want, Want::Hold | Want::Close) {
@@ -196,15 +232,24 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
         Want::Close => {
             taken.positions.remove(&item.inst);
             taken.risks.remove(&item.inst);
-            // An order may fill in part, or be refused at this moment: the daemon goes on with it until nothing is held.
+            // An order may fill in part, or be refused at this moment: the daemon goes on with it
+            // until nothing is held.
             let leaving = Some(CLOSED.to_owned());
-            let plan = moment.plans.get(&item.inst).map(|plan| Plan { leaving, ..plan.clone() });
-            Ok(Move { target: Some(Bps(0)), plan, ..Move::default() })
+            let plan = moment.plans.get(&item.inst).map(|plan| Plan {
+                leaving,
+                ..plan.clone()
+            });
+            Ok(Move {
+                target: Some(Bps(0)),
+                plan,
+                ..Move::default()
+            })
         }
         Want::TightenStop if held.is_zero() => refuse(Code::ActionState, "nothing is held"),
         Want::TightenStop => tighten(moment, item, held),
         Want::Open { .. } if !held.is_zero() => {
-            let same = matches!(item.want, Want::Open { long, .. } if long == (held > Decimal::ZERO));
+            let same =
+                matches!(item.want, Want::Open { long, .. } if long == (held > Decimal::ZERO));
             match same {
                 true => refuse(Code::ActionState, format!("{held} is held already")),
                 false => refuse(Code::Flip, format!("{held} is held; close it first")),
@@ -213,7 +258,10 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
         Want::Open { long, risk } => {
             if risk <= Decimal::ZERO || risk > arm.limits.risk_per_trade {
                 let most = (arm.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize();
-                return refuse(Code::RiskSize, format!("risk_pct must be above 0 and at most {most}"));
+                return refuse(
+                    Code::RiskSize,
+                    format!("risk_pct must be above 0 and at most {most}"),
+                );
             }
             enter(moment, item, (long, risk, held), taken)
         }
@@ -225,18 +273,29 @@ fn one(moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Result<Move, Refu
             if let Some(smaller) = reduce::reduction(moment, item) {
                 return Ok(smaller.made(moment, item, taken));
             }
-            enter(moment, item, (long, weight.abs() * arm.limits.risk_budget, held), taken)
+            enter(
+                moment,
+                item,
+                (long, weight.abs() * arm.limits.risk_budget, held),
+                taken,
+            )
         }
     }
 }
 
-/// An idea belongs to the position it was thought on: what opens, resizes or tightens is not carried over to another one.
+/// An idea belongs to the position it was thought on: what opens, resizes or tightens is not
+/// carried over to another one.
 fn unchanged(moment: &Moment<'_>, item: &Item, held: Decimal) -> Result<(), Refused> {
     let plan = moment.plans.get(&item.inst);
     if let Some(why) = plan.and_then(|plan| plan.leaving.as_ref()) {
         return refuse(Code::ActionState, format!("it is being left: {why}"));
     }
-    let shown = moment.asked.data.positions.iter().find(|position| position.symbol == item.inst);
+    let shown = moment
+        .asked
+        .data
+        .positions
+        .iter()
+        .find(|position| position.symbol == item.inst);
     let sign = |qty: Decimal| {
         if qty.is_zero() {
             0
@@ -251,16 +310,25 @@ fn unchanged(moment: &Moment<'_>, item: &Item, held: Decimal) -> Result<(), Refu
         return refuse(Code::ActionState, "the position is another than was shown");
     }
     // An order that may still fill, or one that the tracker has not heard of yet.
-    let pending = works(moment.orders, &moment.arm.id, &item.inst) || (held.is_zero() && plan.is_some());
+    let pending =
+        works(moment.orders, &moment.arm.id, &item.inst) || (held.is_zero() && plan.is_some());
     if pending && item.want != Want::TightenStop {
-        return refuse(Code::Repeated, "an earlier decision about it is still on its way");
+        return refuse(
+            Code::Repeated,
+            "an earlier decision about it is still on its way",
+        );
     }
     Ok(())
 }
 
-fn instrument<'a>(moment: &'a Moment<'_>, inst: &InstId) -> Result<(&'a Instrument, Price), Refused> {
+fn instrument<'a>(
+    moment: &'a Moment<'_>,
+    inst: &InstId,
+) -> Result<(&'a Instrument, Price), Refused> {
     let shown = moment.market.insts.get(inst);
-    let found = shown.filter(|shown| shown.quote.is_some()).zip(mark(moment.market, inst));
+    let found = shown
+        .filter(|shown| shown.quote.is_some())
+        .zip(mark(moment.market, inst));
     found
         .map(|(shown, px)| (&*shown.instrument, px))
         .ok_or_else(|| Refused::new(Code::NoMarket, "no price to judge it by"))
@@ -268,30 +336,71 @@ fn instrument<'a>(moment: &'a Moment<'_>, inst: &InstId) -> Result<(&'a Instrume
 
 fn tighten(moment: &Moment<'_>, item: &Item, held: Decimal) -> Result<Move, Refused> {
     let (inst, mark) = instrument(moment, &item.inst)?;
-    let Some(stop) = item.stop else { return refuse(Code::StopMissing, "stop_px is null") };
+    let Some(stop) = item.stop else {
+        return refuse(Code::StopMissing, "stop_px is null");
+    };
     let long = held > Decimal::ZERO;
-    let Some(plan) = moment.plans.get(&item.inst).filter(|plan| plan.long == long) else {
-        return refuse(Code::ActionState, "what is held is no idea of its own any more");
+    let Some(plan) = moment
+        .plans
+        .get(&item.inst)
+        .filter(|plan| plan.long == long)
+    else {
+        return refuse(
+            Code::ActionState,
+            "what is held is no idea of its own any more",
+        );
     };
     let stop = toward(inst, long, stop);
     behind(moment, item, (long, stop, mark))?;
-    if if long { stop <= plan.stop } else { stop >= plan.stop } {
-        return refuse(Code::StopLooser, format!("stop {stop} is not tighter than {}", plan.stop));
+    if if long {
+        stop <= plan.stop
+    } else {
+        stop >= plan.stop
+    } {
+        return refuse(
+            Code::StopLooser,
+            format!("stop {stop} is not tighter than {}", plan.stop),
+        );
     }
-    Ok(Move { tightened: Some(stop), ..Move::default() })
+    Ok(Move {
+        tightened: Some(stop),
+        ..Move::default()
+    })
 }
 
-/// A stop must be behind every price that could set it off: the mark, the last trade, and the touch it would be sold into.
-fn behind(moment: &Moment<'_>, item: &Item, (long, stop, mark): (bool, Price, Price)) -> Result<(), Refused> {
-    let quote = moment.market.insts.get(&item.inst).and_then(|shown| shown.quote);
-    let near = quote.map_or(mark, |q| if long { mark.min(q.last).min(q.bid) } else { mark.max(q.last).max(q.ask) });
+/// A stop must be behind every price that could set it off: the mark, the last trade, and the touch
+/// it would be sold into.
+fn behind(
+    moment: &Moment<'_>,
+    item: &Item,
+    (long, stop, mark): (bool, Price, Price),
+) -> Result<(), Refused> {
+    let quote = moment
+        .market
+        .insts
+        .get(&item.inst)
+        .and_then(|shown| shown.quote);
+    let near = quote.map_or(mark, |q| {
+        if long {
+            mark.min(q.last).min(q.bid)
+        } else {
+            mark.max(q.last).max(q.ask)
+        }
+    });
     if stop <= Price::ZERO || (long && stop >= near) || (!long && stop <= near) {
-        return refuse(Code::StopSide, format!("stop {stop} is not behind the price {near}"));
+        return refuse(
+            Code::StopSide,
+            format!("stop {stop} is not behind the price {near}"),
+        );
     }
     Ok(())
 }
 
 /// A stop on the tick that is nearer to the price: never further away than was said.
 fn toward(inst: &Instrument, long: bool, stop: Decimal) -> Price {
-    if long { inst.ceil_tick(Price(stop)) } else { inst.floor_tick(Price(stop)) }
+    if long {
+        inst.ceil_tick(Price(stop))
+    } else {
+        inst.floor_tick(Price(stop))
+    }
 }

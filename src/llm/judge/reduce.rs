@@ -1,4 +1,5 @@
-//! A smaller weight of what is held. It takes risk off, so what is only asked of risk that is taken on is not asked of it. Pure.
+//! A smaller weight of what is held. It takes risk off, so what is only asked of risk that is taken
+//! on is not asked of it. Pure.
 
 use rust_decimal::Decimal;
 
@@ -22,11 +23,16 @@ pub(super) struct Reduction<'a> {
 
 /// Does this item make smaller what is held, and stay on its side?
 pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &Item) -> Option<Reduction<'a>> {
-    let Want::Weight(weight) = item.want else { return None };
+    let Want::Weight(weight) = item.want else {
+        return None;
+    };
     let (inst, mark) = instrument(moment, &item.inst).ok()?;
     let held = held(moment.orders, moment.market, &moment.arm.id, &item.inst);
     let long = held > Decimal::ZERO;
-    let known = moment.plans.get(&item.inst).filter(|plan| plan.long == long)?;
+    let known = moment
+        .plans
+        .get(&item.inst)
+        .filter(|plan| plan.long == long)?;
     if held.is_zero() || (weight > Decimal::ZERO) != long {
         return None;
     }
@@ -34,23 +40,47 @@ pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &Item) -> Option<Reduc
     let named = item.stop.map(|stop| toward(inst, long, stop));
     let named = named.filter(|stop| behind(moment, item, (long, *stop, mark)).is_ok());
     let sized_by = named.unwrap_or(known.stop);
-    let stop = if long { sized_by.max(known.stop) } else { sized_by.min(known.stop) };
+    let stop = if long {
+        sized_by.max(known.stop)
+    } else {
+        sized_by.min(known.stop)
+    };
     let risked = (mark.0 - sized_by.0).abs() + mark.0 * round_trip(moment, inst);
     let budget = moment.arm.sleeve(moment.account.equity) * moment.arm.limits.risk_budget;
-    let worth = (budget * weight.abs()).checked_mul(mark.0)?.checked_div(risked)?.min(moment.arm.limits.position_usd);
+    let worth = (budget * weight.abs())
+        .checked_mul(mark.0)?
+        .checked_div(risked)?
+        .min(moment.arm.limits.position_usd);
     let qty = inst.size_for(Usd(worth), mark);
     if qty.0 >= held.abs() || qty < inst.min_size {
         return None;
     }
-    let risk_usd =
-        (worth * ((mark.0 - stop.0).abs() + mark.0 * round_trip(moment, inst)) / mark.0).round_dp(8).normalize();
-    Some(Reduction { known, inst, mark, held, stop, worth, risk_usd })
+    let risk_usd = (worth * ((mark.0 - stop.0).abs() + mark.0 * round_trip(moment, inst)) / mark.0)
+        .round_dp(8)
+        .normalize();
+    Some(Reduction {
+        known,
+        inst,
+        mark,
+        held,
+        stop,
+        worth,
+        risk_usd,
+    })
 }
 
 impl Reduction<'_> {
-    /// What is done: less of it under a stop that is no looser, or nothing but the stop if it does not pay for itself.
+    /// What is done: less of it under a stop that is no looser, or nothing but the stop if it does
+    /// not pay for itself.
     pub(super) fn made(&self, moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Move {
-        let Self { known, inst, mark, held, stop, .. } = *self;
+        let Self {
+            known,
+            inst,
+            mark,
+            held,
+            stop,
+            ..
+        } = *self;
         let long = known.long;
         // What is named and cannot be meant leaves what was meant before.
         let target = match item.target.map(|target| toward(inst, !long, target)) {
@@ -58,20 +88,35 @@ impl Reduction<'_> {
             Some(_) => known.target,
             None => None,
         };
-        let plan = Plan { stop, target, thesis: item.reason.chars().take(THESIS).collect(), ..known.clone() };
+        let plan = Plan {
+            stop,
+            target,
+            thesis: item.reason.chars().take(THESIS).collect(),
+            ..known.clone()
+        };
         let signed = if long { self.worth } else { -self.worth };
         if let Some(note) = kept_as_it_is(inst, (held, mark), (signed, round_trip(moment, inst))) {
-            return Move { plan: Some(plan), tightened: Some(stop), note, ..Move::default() };
+            return Move {
+                plan: Some(plan),
+                tightened: Some(stop),
+                note,
+                ..Move::default()
+            };
         }
         taken.positions.insert(item.inst.clone(), signed);
         taken.risks.insert(item.inst.clone(), self.risk_usd);
-        let slot = moment.arm.sleeve(moment.account.equity) / Decimal::from(moment.arm.instruments.len().max(1));
+        let slot = moment.arm.sleeve(moment.account.equity)
+            / Decimal::from(moment.arm.instruments.len().max(1));
         let share = self.worth.checked_div(slot).unwrap_or_default() * Decimal::from(10_000);
         let bps = i32::try_from(share.trunc()).unwrap_or(i32::MAX);
         Move {
             target: Some(Bps(if long { bps } else { -bps })),
             stop: Some(stop),
-            plan: Some(Plan { worth_usd: self.worth.round_dp(8).normalize(), risk_usd: self.risk_usd, ..plan }),
+            plan: Some(Plan {
+                worth_usd: self.worth.round_dp(8).normalize(),
+                risk_usd: self.risk_usd,
+                ..plan
+            }),
             tightened: Some(stop),
             ..Move::default()
         }

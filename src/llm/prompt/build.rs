@@ -6,13 +6,14 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::data::{
-    Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData, PositionData, PromptData,
-    SCHEMA,
+    Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData,
+    PositionData, PromptData, SCHEMA,
 };
 use super::series::{atr, past_return, series};
 use crate::domain::view::StopPhase;
 use crate::domain::{
-    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Price, Side, Usd,
+    AccountView, Bar, ContenderId, EquityBook, Extras, InstId, InstKind, MarketView, Ms,
+    OrdersView, Price, Side, Usd,
 };
 use crate::llm::answer::Mode;
 use crate::llm::plan::{Plan, THESIS, held};
@@ -54,12 +55,14 @@ pub struct ArmLimits {
     pub ttl: Ms,
     /// After a trade closed at a loss.
     pub cooldown: Ms,
-    /// The gate's own, of the whole account: the largest loss of a day as a share, and positions over equity.
+    /// The gate's own, of the whole account: the largest loss of a day as a share, and positions
+    /// over equity.
     pub daily_loss: Decimal,
     pub gross_exposure: Decimal,
     /// Market depth over order value; zero: not looked at.
     pub depth_times: Decimal,
-    /// Dollars in one position: a little below what the gate lets through in one order and in one instrument.
+    /// Dollars in one position: a little below what the gate lets through in one order and in one
+    /// instrument.
     pub position_usd: Decimal,
 }
 
@@ -131,38 +134,62 @@ pub fn allowed(mode: Mode, kind: InstKind, held: Decimal, may_open: bool) -> Vec
 /// Puts the data together and seals it.
 pub fn build(facts: &Facts<'_>) -> Contract {
     let arm = facts.arm;
-    let shown: Vec<&InstId> =
-        arm.instruments.iter().filter(|inst| facts.symbol.is_none_or(|only| only == *inst)).collect();
+    let shown: Vec<&InstId> = arm
+        .instruments
+        .iter()
+        .filter(|inst| facts.symbol.is_none_or(|only| only == *inst))
+        .collect();
     let mut missing = Vec::new();
-    let kinds: BTreeMap<&InstId, InstKind> =
-        shown.iter().filter_map(|inst| Some((*inst, facts.market.insts.get(*inst)?.instrument.kind))).collect();
+    let kinds: BTreeMap<&InstId, InstKind> = shown
+        .iter()
+        .filter_map(|inst| Some((*inst, facts.market.insts.get(*inst)?.instrument.kind)))
+        .collect();
     let held = |inst: &InstId| held(facts.orders, facts.market, &arm.id, inst);
     let may_open = !facts.close_only && facts.opens_today < arm.limits.opens_per_day;
     let bps = |share: Decimal| (share * Decimal::from(10_000)).round_dp(3).normalize();
-    let market: BTreeMap<InstId, MarketData> =
-        shown.iter().map(|inst| ((*inst).clone(), market_data(facts, inst, &mut missing))).collect();
+    let market: BTreeMap<InstId, MarketData> = shown
+        .iter()
+        .map(|inst| ((*inst).clone(), market_data(facts, inst, &mut missing)))
+        .collect();
     let sleeve = arm.sleeve(facts.account.equity);
     let book = facts.book;
     let known = !book.units.is_zero();
-    let percent = |share: Option<Decimal>| share.map(|share| (share * Decimal::ONE_HUNDRED).round_dp(3).normalize());
+    let percent = |share: Option<Decimal>| {
+        share.map(|share| (share * Decimal::ONE_HUNDRED).round_dp(3).normalize())
+    };
     let data = PromptData {
         meta: Meta {
             schema: SCHEMA.to_owned(),
             snap: String::new(),
             as_of_ms: facts.now,
             trigger: facts.trigger.to_owned(),
-            minutes_since_last_decision: facts.last_decision.map(|at| facts.now.since(at).0 / 60_000),
+            minutes_since_last_decision: facts
+                .last_decision
+                .map(|at| facts.now.since(at).0 / 60_000),
             symbol: facts.symbol.cloned(),
         },
         costs: Costs {
-            taker_bps: kinds.iter().map(|(inst, kind)| ((*inst).clone(), bps(arm.taker(*kind)))).collect(),
-            maker_bps: kinds.iter().map(|(inst, kind)| ((*inst).clone(), bps(arm.maker(*kind)))).collect(),
+            taker_bps: kinds
+                .iter()
+                .map(|(inst, kind)| ((*inst).clone(), bps(arm.taker(*kind))))
+                .collect(),
+            maker_bps: kinds
+                .iter()
+                .map(|(inst, kind)| ((*inst).clone(), bps(arm.maker(*kind))))
+                .collect(),
             est_slippage_bps: market
                 .iter()
-                .filter_map(|(inst, m)| Some((inst.clone(), (m.spread_bps? / Decimal::TWO).round_dp(3).normalize())))
+                .filter_map(|(inst, m)| {
+                    Some((
+                        inst.clone(),
+                        (m.spread_bps? / Decimal::TWO).round_dp(3).normalize(),
+                    ))
+                })
                 .collect(),
             llm_cost_today_usd: facts.llm_cost_today.normalize(),
-            fees_today_usd: (-facts.orders.tally.fees_of(&arm.id, facts.now)).round_dp(4).normalize(),
+            fees_today_usd: (-facts.orders.tally.fees_of(&arm.id, facts.now))
+                .round_dp(4)
+                .normalize(),
             turnover_today_times_sleeve: facts
                 .turnover_today
                 .checked_div(sleeve)
@@ -179,7 +206,10 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             max_gross_exposure: arm.limits.gross_exposure.normalize(),
             daily_loss_left_usd: known.then(|| {
                 let least = book.open * (Decimal::ONE - arm.limits.daily_loss);
-                ((book.nav - least) * book.units).max(Decimal::ZERO).round_dp(2).normalize()
+                ((book.nav - least) * book.units)
+                    .max(Decimal::ZERO)
+                    .round_dp(2)
+                    .normalize()
             }),
             min_reward_risk: arm.limits.reward_risk.normalize(),
             atr_tf: arm.bar.okx().to_owned(),
@@ -188,7 +218,10 @@ pub fn build(facts: &Facts<'_>) -> Contract {
                 .map(|inst| {
                     let shown = facts.market.insts.get(*inst);
                     let range = shown.and_then(|shown| atr(shown.history(arm.bar)));
-                    ((*inst).clone(), range.map(|range| range.round_dp(8).normalize()))
+                    (
+                        (*inst).clone(),
+                        range.map(|range| range.round_dp(8).normalize()),
+                    )
                 })
                 .collect(),
             stop_atr: arm.limits.stop_atr,
@@ -198,7 +231,10 @@ pub fn build(facts: &Facts<'_>) -> Contract {
                 .iter()
                 .map(|(inst, kind)| {
                     let words = allowed(arm.mode, *kind, held(inst), may_open);
-                    ((*inst).clone(), words.into_iter().map(str::to_owned).collect())
+                    (
+                        (*inst).clone(),
+                        words.into_iter().map(str::to_owned).collect(),
+                    )
                 })
                 .collect(),
         },
@@ -206,21 +242,37 @@ pub fn build(facts: &Facts<'_>) -> Contract {
             equity_usd: facts.account.equity.0.round_dp(2).normalize(),
             available_margin_usd: facts.account.available.0.round_dp(2).normalize(),
             used_margin_pct: percent(
-                facts.account.available.0.checked_div(facts.account.equity.0).map(|free| Decimal::ONE - free),
+                facts
+                    .account
+                    .available
+                    .0
+                    .checked_div(facts.account.equity.0)
+                    .map(|free| Decimal::ONE - free),
             ),
             return_since_start_pct: percent(known.then(|| book.nav - Decimal::ONE)),
-            drawdown_pct: percent(book.nav.checked_div(book.peak).filter(|_| known).map(|share| Decimal::ONE - share)),
+            drawdown_pct: percent(
+                book.nav
+                    .checked_div(book.peak)
+                    .filter(|_| known)
+                    .map(|share| Decimal::ONE - share),
+            ),
             sleeve_usd: sleeve.round_dp(2).normalize(),
             as_of_ms: facts.account.as_of,
         },
-        positions: shown.iter().filter_map(|inst| position(facts, inst, &mut missing)).collect(),
+        positions: shown
+            .iter()
+            .filter_map(|inst| position(facts, inst, &mut missing))
+            .collect(),
         orders: orders(facts, &shown),
         series: shown
             .iter()
             .filter_map(|inst| {
                 let shown = facts.market.insts.get(*inst)?;
                 let of = |(bar, s): (&Bar, &crate::domain::Series)| {
-                    (bar.okx().to_owned(), series(s.candles(), *bar, &shown.instrument))
+                    (
+                        bar.okx().to_owned(),
+                        series(s.candles(), *bar, &shown.instrument),
+                    )
                 };
                 Some(((*inst).clone(), shown.series.iter().map(of).collect()))
             })
@@ -255,18 +307,24 @@ fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> M
         missing.push(format!("market.{inst}.open_interest_usd: not read yet"));
     }
     if is_swap && known.open_interest_24h.is_none() {
-        missing.push(format!("market.{inst}.open_interest_24h_pct: followed for less than a day"));
+        missing.push(format!(
+            "market.{inst}.open_interest_24h_pct: followed for less than a day"
+        ));
     }
     let bps = |share: Decimal| (share * Decimal::from(10_000)).round_dp(3).normalize();
     MarketData {
         last: quote.map(|quote| quote.last),
         mark: shown.and_then(|shown| shown.mark).map(|(price, _)| price),
         mid: quote.map(|quote| Price(quote.mid().0.normalize())),
-        spread_bps: quote.and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0)).map(bps),
+        spread_bps: quote
+            .and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0))
+            .map(bps),
         depth_usd: known.depth_usd.map(|usd| usd.round_dp(0).normalize()),
         funding_rate_bps: known.funding_rate.map(bps),
         next_funding_ms: known.next_funding,
-        open_interest_usd: known.open_interest_usd.map(|usd| usd.round_dp(0).normalize()),
+        open_interest_usd: known
+            .open_interest_usd
+            .map(|usd| usd.round_dp(0).normalize()),
         open_interest_24h_pct: known
             .open_interest_24h
             .map(|share| (share * Decimal::ONE_HUNDRED).round_dp(2).normalize()),
@@ -281,32 +339,59 @@ pub fn mark(market: &MarketView, inst: &InstId) -> Option<Price> {
 
 fn position(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> Option<PositionData> {
     let key = (facts.arm.id.clone(), inst.clone());
-    let holding =
-        facts.orders.holdings.get(&key).filter(|_| !held(facts.orders, facts.market, &facts.arm.id, inst).is_zero())?;
+    let holding = facts
+        .orders
+        .holdings
+        .get(&key)
+        .filter(|_| !held(facts.orders, facts.market, &facts.arm.id, inst).is_zero())?;
     let instrument = &facts.market.insts.get(inst)?.instrument;
     let plan = facts.plans.get(inst);
     let mark = mark(facts.market, inst);
     let guard = facts.orders.guards.get(&key);
     // The venue pays on the net of all: whose it is can be said only of one who holds it alone.
     let alone = facts.orders.net(inst) == holding.qty.0 && !facts.orders.foreign.contains_key(inst);
-    let funding = plan.and_then(|plan| plan.funding_before).filter(|_| alone).map(|before| {
-        let now = facts.account.funding.get(inst).copied().unwrap_or_default();
-        (before - now).round_dp(4).normalize()
-    });
+    let funding = plan
+        .and_then(|plan| plan.funding_before)
+        .filter(|_| alone)
+        .map(|before| {
+            let now = facts.account.funding.get(inst).copied().unwrap_or_default();
+            (before - now).round_dp(4).normalize()
+        });
     if funding.is_none() && instrument.kind == InstKind::Swap {
-        missing.push(format!("positions.{inst}.funding_paid_usd: the position is shared, or older than its plan"));
+        missing.push(format!(
+            "positions.{inst}.funding_paid_usd: the position is shared, or older than its plan"
+        ));
     }
     Some(PositionData {
         symbol: inst.clone(),
-        side: if holding.qty.0 > Decimal::ZERO { "long" } else { "short" }.to_owned(),
+        side: if holding.qty.0 > Decimal::ZERO {
+            "long"
+        } else {
+            "short"
+        }
+        .to_owned(),
         contracts: holding.qty.abs(),
-        notional_usd: mark.and_then(|px| instrument.notional(holding.qty, px)).map(|usd| usd.0.round_dp(2).normalize()),
-        entry_px: Price(holding.average.0.round_dp(instrument.tick.0.scale() + 2).normalize()),
+        notional_usd: mark
+            .and_then(|px| instrument.notional(holding.qty, px))
+            .map(|usd| usd.0.round_dp(2).normalize()),
+        entry_px: Price(
+            holding
+                .average
+                .0
+                .round_dp(instrument.tick.0.scale() + 2)
+                .normalize(),
+        ),
         mark_px: mark,
         upnl_usd: mark.map(|px| holding.unrealised(instrument, px).0.round_dp(2).normalize()),
         upnl_r: mark.zip(plan).and_then(|(px, plan)| plan.r_at(px)),
-        liq_px: facts.account.positions.get(inst).and_then(|held| held.liquidation),
-        stop_px: plan.map(|plan| plan.stop).or_else(|| guard.and_then(|guard| guard.trigger)),
+        liq_px: facts
+            .account
+            .positions
+            .get(inst)
+            .and_then(|held| held.liquidation),
+        stop_px: plan
+            .map(|plan| plan.stop)
+            .or_else(|| guard.and_then(|guard| guard.trigger)),
         target_px: plan.and_then(|plan| plan.target),
         opened_ms: plan.map(|plan| plan.opened),
         held_min: plan.map(|plan| facts.now.since(plan.opened).0 / 60_000),
@@ -318,8 +403,16 @@ fn position(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> Opti
 
 fn orders(facts: &Facts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
     let word = |side: Side| side.as_str().to_owned();
-    let ours = facts.orders.open.values().filter(|o| o.contender == facts.arm.id && shown.contains(&&o.inst));
-    let stops = facts.orders.stops.iter().filter(|s| s.stop.contender == facts.arm.id && shown.contains(&&s.stop.inst));
+    let ours = facts
+        .orders
+        .open
+        .values()
+        .filter(|o| o.contender == facts.arm.id && shown.contains(&&o.inst));
+    let stops = facts
+        .orders
+        .stops
+        .iter()
+        .filter(|s| s.stop.contender == facts.arm.id && shown.contains(&&s.stop.inst));
     let mut out: Vec<OrderData> = ours
         .map(|order| OrderData {
             symbol: order.inst.clone(),
@@ -330,22 +423,34 @@ fn orders(facts: &Facts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
             age_s: Some(facts.now.since(order.created_at).0 / 1000),
         })
         .collect();
-    out.extend(stops.filter(|shown| shown.phase == StopPhase::Live).map(|shown| OrderData {
-        symbol: shown.stop.inst.clone(),
-        kind: "stop".to_owned(),
-        side: word(shown.stop.side),
-        px: Some(shown.stop.trigger),
-        contracts: shown.stop.qty,
-        age_s: None,
-    }));
+    out.extend(
+        stops
+            .filter(|shown| shown.phase == StopPhase::Live)
+            .map(|shown| OrderData {
+                symbol: shown.stop.inst.clone(),
+                kind: "stop".to_owned(),
+                side: word(shown.stop.side),
+                px: Some(shown.stop.trigger),
+                contracts: shown.stop.qty,
+                age_s: None,
+            }),
+    );
     out
 }
 
 fn benchmark(facts: &Facts<'_>) -> Option<Benchmark> {
-    let (inst, shown) = facts.market.insts.iter().find(|(_, shown)| shown.instrument.base == "BTC")?;
+    let (inst, shown) = facts
+        .market
+        .insts
+        .iter()
+        .find(|(_, shown)| shown.instrument.base == "BTC")?;
     let over = |span: i64| {
         // By the longest bars that can tell.
-        shown.series.iter().rev().find_map(|(bar, s)| past_return(s.candles(), *bar, span))
+        shown
+            .series
+            .iter()
+            .rev()
+            .find_map(|(bar, s)| past_return(s.candles(), *bar, span))
     };
     Some(Benchmark {
         symbol: inst.clone(),

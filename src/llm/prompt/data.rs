@@ -1,7 +1,8 @@
-//! The data contract of a prompt. The same state gives the same bytes: it names neither the run nor the contender nor the mode.
+//! The data contract of a prompt. The same state gives the same bytes: it names neither the run nor
+//! the contender nor the mode.
 //!
-//! Times are UTC ms, prices and money decimals as strings; every series is of closed bars, oldest first. What is not known is null,
-//! and `missing` says why.
+//! Times are UTC ms, prices and money decimals as strings; every series is of closed bars, oldest
+//! first. What is not known is null, and `missing` says why.
 
 use std::collections::BTreeMap;
 
@@ -53,10 +54,12 @@ pub struct Limits {
     pub max_positions: u32,
     /// Of the whole account, times its equity.
     pub max_gross_exposure: Decimal,
-    /// Dollars that the account may still lose today before nothing may open; null before its equity is known.
+    /// Dollars that the account may still lose today before nothing may open; null before its
+    /// equity is known.
     pub daily_loss_left_usd: Option<Decimal>,
     pub min_reward_risk: Decimal,
-    /// The bars whose average true range distances are counted in, and that range in price; null while history is short.
+    /// The bars whose average true range distances are counted in, and that range in price; null
+    /// while history is short.
     pub atr_tf: String,
     pub atr14_px: BTreeMap<InstId, Option<Decimal>>,
     pub stop_atr: [Decimal; 2],
@@ -209,11 +212,16 @@ impl Contract {
     /// # Errors
     /// Another text.
     pub fn read(text: &str) -> Result<Self, String> {
-        let data: PromptData = serde_json::from_str(text).map_err(|error| format!("the prompt's data: {error}"))?;
-        Ok(Self { data, text: text.to_owned() })
+        let data: PromptData =
+            serde_json::from_str(text).map_err(|error| format!("the prompt's data: {error}"))?;
+        Ok(Self {
+            data,
+            text: text.to_owned(),
+        })
     }
 
-    /// How many of these claims, each `path=value`, are in the data as they say, and how many there are.
+    /// How many of these claims, each `path=value`, are in the data as they say, and how many there
+    /// are.
     pub fn verified(&self, evidence: &[String]) -> (usize, usize) {
         let tree: serde_json::Value = serde_json::from_str(&self.text).expect("we wrote it");
         let holds = |claim: &String| {
@@ -226,11 +234,19 @@ impl Contract {
                         || matches!((text.parse::<Decimal>(), value.parse::<Decimal>()), (Ok(a), Ok(b)) if a == b)
                 }
                 serde_json::Value::Null => value == "null",
-                other => value.parse::<serde_json::Value>().is_ok_and(|claimed| claimed == *other),
+                other => value
+                    .parse::<serde_json::Value>()
+                    .is_ok_and(|claimed| claimed == *other),
             };
             same.then_some(())
         };
-        (evidence.iter().filter(|claim| holds(claim).is_some()).count(), evidence.len())
+        (
+            evidence
+                .iter()
+                .filter(|claim| holds(claim).is_some())
+                .count(),
+            evidence.len(),
+        )
     }
 }
 
@@ -240,7 +256,11 @@ fn at<'a>(tree: &'a serde_json::Value, path: &str) -> Option<&'a serde_json::Val
     path.split('.').try_fold(tree, |value, key| match value {
         serde_json::Value::Array(items) => {
             let index: i64 = key.parse().ok()?;
-            let index = if index < 0 { items.len() as i64 + index } else { index };
+            let index = if index < 0 {
+                items.len() as i64 + index
+            } else {
+                index
+            };
             items.get(usize::try_from(index).ok()?)
         }
         other => other.get(key),

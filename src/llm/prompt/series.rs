@@ -1,4 +1,5 @@
-//! Closed bars as a model sees them: scale-free figures, oldest first. Figures, not amounts: floats.
+//! Closed bars as a model sees them: scale-free figures, oldest first. Figures, not amounts:
+//! floats.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -37,18 +38,25 @@ pub fn series(history: &[Candle], bar: Bar, inst: &Instrument) -> SeriesData {
         }
         out.bar_close_ms.push(candle.ts.plus(bar.span()));
         out.close.push(candle.close);
-        let volume = inst.notional(candle.volume, candle.close).map_or(Decimal::ZERO, |usd| usd.0.round_dp(0));
+        let volume = inst
+            .notional(candle.volume, candle.close)
+            .map_or(Decimal::ZERO, |usd| usd.0.round_dp(0));
         out.volume_usd.push(volume);
-        let share = |value: Option<f64>, scale: f64| value.and_then(|value| short(scale * value / close, 5));
+        let share = |value: Option<f64>, scale: f64| {
+            value.and_then(|value| short(scale * value / close, 5))
+        };
         out.atr14_pct.push(share(walk.atr.get(), 100.0));
         out.rsi14.push(walk.rsi.get().and_then(|rsi| short(rsi, 1)));
         let from = |ema: &Ema| share(ema.get().map(|mean| close - mean), 10_000.0);
         out.ema20_dist_bps.push(from(&walk.ema20));
         out.ema50_dist_bps.push(from(&walk.ema50));
         let histogram = walk.macd.get().map(|(line, signal)| line - signal);
-        let in_atr = histogram.zip(walk.atr.get().filter(|atr| *atr > 0.0)).and_then(|(h, atr)| short(h / atr, 3));
+        let in_atr = histogram
+            .zip(walk.atr.get().filter(|atr| *atr > 0.0))
+            .and_then(|(h, atr)| short(h / atr, 3));
         out.macd_hist_atr.push(in_atr);
-        out.realised_vol_pct.push(volatility(&closes, bar).and_then(|share| short(100.0 * share, 1)));
+        out.realised_vol_pct
+            .push(volatility(&closes, bar).and_then(|share| short(100.0 * share, 1)));
     }
     out
 }
@@ -56,26 +64,45 @@ pub fn series(history: &[Candle], bar: Bar, inst: &Instrument) -> SeriesData {
 /// Average true range at the end of a history, in the price's own units; `None` while it is short.
 pub fn atr(history: &[Candle]) -> Option<Decimal> {
     let mut atr = Atr::new(14);
-    history.iter().for_each(|c| atr.push(float(c.high), float(c.low), float(c.close)));
-    atr.get().and_then(|value| Decimal::try_from(value).ok()).filter(|value| *value > Decimal::ZERO)
+    history
+        .iter()
+        .for_each(|c| atr.push(float(c.high), float(c.low), float(c.close)));
+    atr.get()
+        .and_then(|value| Decimal::try_from(value).ok())
+        .filter(|value| *value > Decimal::ZERO)
 }
 
 /// Return over a span that ends with the last bar, percent.
 pub fn past_return(history: &[Candle], bar: Bar, span_ms: i64) -> Option<Decimal> {
-    let bars = usize::try_from(span_ms / bar.span().0).ok().filter(|bars| *bars > 0)?;
+    let bars = usize::try_from(span_ms / bar.span().0)
+        .ok()
+        .filter(|bars| *bars > 0)?;
     let last = history.last()?.close.0;
     let then = history.get(history.len().checked_sub(bars + 1)?)?.close.0;
-    last.checked_div(then).map(|ratio| ((ratio - Decimal::ONE) * Decimal::ONE_HUNDRED).round_dp(3).normalize())
+    last.checked_div(then).map(|ratio| {
+        ((ratio - Decimal::ONE) * Decimal::ONE_HUNDRED)
+            .round_dp(3)
+            .normalize()
+    })
 }
 
 /// The figures a condition may look at, of the last bar.
 pub fn latest(history: &[Candle]) -> Option<(Price, Option<Decimal>, Option<Decimal>)> {
     let last = history.last()?;
     let mut walk = Walk::default();
-    history.iter().for_each(|c| walk.push(float(c.high), float(c.low), float(c.close)));
+    history
+        .iter()
+        .for_each(|c| walk.push(float(c.high), float(c.low), float(c.close)));
     let close = float(last.close);
-    let distance = walk.ema20.get().and_then(|mean| short(10_000.0 * (close - mean) / close, 3));
-    Some((last.close, walk.rsi.get().and_then(|rsi| short(rsi, 1)), distance))
+    let distance = walk
+        .ema20
+        .get()
+        .and_then(|mean| short(10_000.0 * (close - mean) / close, 3));
+    Some((
+        last.close,
+        walk.rsi.get().and_then(|rsi| short(rsi, 1)),
+        distance,
+    ))
 }
 
 struct Walk {
@@ -114,13 +141,19 @@ fn float(price: Price) -> f64 {
 
 /// A figure in so many decimals, as a decimal: floats are not canonical text.
 fn short(value: f64, decimals: u32) -> Option<Decimal> {
-    Decimal::try_from(value).ok().map(|value| value.round_dp(decimals).normalize())
+    Decimal::try_from(value)
+        .ok()
+        .map(|value| value.round_dp(decimals).normalize())
 }
 
 fn volatility(closes: &[f64], bar: Bar) -> Option<f64> {
     let last = closes.get(closes.len().checked_sub(21)?..)?;
-    let returns: Vec<f64> = last.windows(2).map(|pair| (pair[1] / pair[0]).ln()).collect();
+    let returns: Vec<f64> = last
+        .windows(2)
+        .map(|pair| (pair[1] / pair[0]).ln())
+        .collect();
     let mean = returns.iter().sum::<f64>() / returns.len() as f64;
-    let variance = returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (returns.len() - 1) as f64;
+    let variance =
+        returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (returns.len() - 1) as f64;
     Some((variance * YEAR_MS / bar.span().0 as f64).sqrt())
 }

@@ -18,7 +18,9 @@ const PORTFOLIO: &str = include_str!("../../../config/prompts/portfolio.v2.md");
 pub enum TemplateError {
     #[error("prompt {name}: {why}")]
     Broken { name: String, why: String },
-    #[error("prompt {name}: there must be one line '{DIVIDER}' between what the system says and what the user asks")]
+    #[error(
+        "prompt {name}: there must be one line '{DIVIDER}' between what the system says and what the user asks"
+    )]
     Undivided { name: String },
 }
 
@@ -62,13 +64,24 @@ impl Template {
     pub fn render(&self, mode: Mode, contract: &Contract) -> Result<Prompt, TemplateError> {
         // Divided before anything is filled in: what stands in the data divides nothing.
         let parts: Vec<&str> = self.source.split(DIVIDER).collect();
-        let [system, user] = parts[..] else { return Err(TemplateError::Undivided { name: self.name.clone() }) };
+        let [system, user] = parts[..] else {
+            return Err(TemplateError::Undivided {
+                name: self.name.clone(),
+            });
+        };
         let above = system.matches('\n').count();
         let fill = |source: &str, above: usize| -> Result<String, TemplateError> {
             let broken = |error: minijinja::Error| {
-                let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-                let line = error.line().map_or_else(String::new, |line| format!(", line {}", line + above));
-                TemplateError::Broken { name: self.name.clone(), why: format!("{why}{line}") }
+                let why = error
+                    .detail()
+                    .map_or_else(|| error.kind().to_string(), str::to_owned);
+                let line = error
+                    .line()
+                    .map_or_else(String::new, |line| format!(", line {}", line + above));
+                TemplateError::Broken {
+                    name: self.name.clone(),
+                    why: format!("{why}{line}"),
+                }
             };
             let mut env = Environment::new();
             env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -77,14 +90,26 @@ impl Template {
             let answer = described(&mode.schema());
             let data = minijinja::value::Serde(&contract.data);
             let values = context! { data, json => &contract.text, schema, answer };
-            env.get_template("prompt").map_err(broken)?.render(values).map_err(broken)
+            env.get_template("prompt")
+                .map_err(broken)?
+                .render(values)
+                .map_err(broken)
         };
         let (system, user) = (fill(system, 0)?, fill(user, above)?);
         let messages = vec![
-            Message { role: "system", content: system.trim().to_owned() },
-            Message { role: "user", content: user.trim().to_owned() },
+            Message {
+                role: "system",
+                content: system.trim().to_owned(),
+            },
+            Message {
+                role: "user",
+                content: user.trim().to_owned(),
+            },
         ];
-        Ok(Prompt { hash: hash(&messages), messages })
+        Ok(Prompt {
+            hash: hash(&messages),
+            messages,
+        })
     }
 }
 
@@ -109,15 +134,28 @@ fn described(schema: &serde_json::Value) -> String {
 
 fn describe(schema: &serde_json::Value, indent: &str, out: &mut String) {
     use std::fmt::Write as _;
-    let Some(properties) = schema["properties"].as_object() else { return };
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
     for (name, of) in properties {
         let about = of["description"].as_str().unwrap_or("");
-        let words = of["enum"]
-            .as_array()
-            .map(|words| words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join("|"));
-        let _ =
-            writeln!(out, "{indent}- {name}: {}{about}", words.map_or_else(String::new, |words| format!("{words}. ")));
-        let inner = if of["type"] == "array" { &of["items"] } else { of };
+        let words = of["enum"].as_array().map(|words| {
+            words
+                .iter()
+                .filter_map(|word| word.as_str())
+                .collect::<Vec<_>>()
+                .join("|")
+        });
+        let _ = writeln!(
+            out,
+            "{indent}- {name}: {}{about}",
+            words.map_or_else(String::new, |words| format!("{words}. "))
+        );
+        let inner = if of["type"] == "array" {
+            &of["items"]
+        } else {
+            of
+        };
         describe(inner, &format!("{indent}  "), out);
         for choice in of["anyOf"].as_array().into_iter().flatten() {
             describe(choice, &format!("{indent}  "), out);

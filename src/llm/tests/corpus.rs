@@ -18,7 +18,9 @@ use crate::llm::parse::parse;
 fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
     let asked = scene.asked();
     let snap = asked.data.meta.snap.as_str();
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return (Code::Shape, String::new()) };
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return (Code::Shape, String::new());
+    };
     let text = match content(&value) {
         Ok(text) => text.replace("SNAP", snap),
         Err(refused) => return (refused.code, refused.detail),
@@ -31,10 +33,16 @@ fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
             if let Some(target) = verdict.proposal.target {
                 assert!(verdict.code == Code::Accepted, "refused, and acted on");
                 let worth = target.fraction().abs() * slot;
-                assert!(worth <= Decimal::from(20_000), "more than twice the sleeve: {worth}");
+                assert!(
+                    worth <= Decimal::from(20_000),
+                    "more than twice the sleeve: {worth}"
+                );
                 let stop = verdict.proposal.stop.expect("what opens has a stop").0;
                 let lost = worth * (Decimal::from(100) - stop).abs() / Decimal::from(100);
-                assert!(lost <= Decimal::from(100), "more than one percent of the sleeve: {lost}");
+                assert!(
+                    lost <= Decimal::from(100),
+                    "more than one percent of the sleeve: {lost}"
+                );
                 assert!(swap().on_tick(verdict.proposal.stop.unwrap()));
             }
             (verdict.code, verdict.detail)
@@ -52,11 +60,20 @@ fn every_hostile_reply_comes_to_its_code_and_none_to_more_than_is_allowed() {
         let (found, detail) = code(&scene, &case.body);
         *counts.entry(case.code).or_default() += 1;
         if found.as_str() != case.code {
-            wrong.push(format!("{}: {found} ({detail}), expected {}", case.name, case.code));
+            wrong.push(format!(
+                "{}: {found} ({detail}), expected {}",
+                case.name, case.code
+            ));
         }
     }
     println!("{} replies: {counts:?}", cases.len());
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
     assert!(cases.len() >= 500, "{} replies", cases.len());
     assert!(counts.len() >= 25, "every step has its cases: {counts:?}");
 }

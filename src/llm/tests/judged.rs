@@ -1,18 +1,23 @@
-//! Each check on its own: what turns a sound answer into one that is refused, and what a sound one comes to.
+//! Each check on its own: what turns a sound answer into one that is refused, and what a sound one
+//! comes to.
 
 use serde_json::{Value, json};
 
 use super::{NOW, Scene, coin, d, portfolio, px, single};
 use crate::domain::instrument::tests::swap;
 use crate::domain::view::OpenOrder;
-use crate::domain::{Bar, Bps, Extras, GoodFor, Ms, OrderId, OrderState, Position, Qty, Series, Side};
+use crate::domain::{
+    Bar, Bps, Extras, GoodFor, Ms, OrderId, OrderState, Position, Qty, Series, Side,
+};
 use crate::llm::answer::Mode;
 use crate::llm::code::Code;
 use crate::llm::judge::Verdict;
 use crate::llm::plan::Plan;
 
 fn with(base: Value, changes: Value) -> Value {
-    let (Value::Object(mut base), Value::Object(changes)) = (base, changes) else { unreachable!() };
+    let (Value::Object(mut base), Value::Object(changes)) = (base, changes) else {
+        unreachable!()
+    };
     base.extend(changes);
     Value::Object(base)
 }
@@ -33,15 +38,22 @@ fn a_sound_answer_becomes_a_target_a_stop_and_a_plan() {
     let verdicts = scene.judged(&asked, items);
     let verdict = &verdicts[0];
     assert_eq!(verdict.code, Code::Accepted, "{}", verdict.detail);
-    // Half a percent of 10,000 is 50 dollars; lost per coin: 2 to the stop, 0.2 in costs (0.05 % twice and a spread of 0.1 %).
-    // 50 / 2.2 × 100 = 2,272.7 dollars, of a slot of 5,000.
+    // Half a percent of 10,000 is 50 dollars; lost per coin: 2 to the stop, 0.2 in costs (0.05 %
+    // twice and a spread of 0.1 %). 50 / 2.2 × 100 = 2,272.7 dollars, of a slot of 5,000.
     assert_eq!(verdict.proposal.target, Some(Bps(4545)));
     assert_eq!(verdict.proposal.stop, Some(px("98")));
     let plan = verdict.plan.as_ref().unwrap();
-    assert_eq!((plan.entry, plan.stop, plan.target), (px("100"), px("98"), Some(px("105"))));
+    assert_eq!(
+        (plan.entry, plan.stop, plan.target),
+        (px("100"), px("98"), Some(px("105")))
+    );
     assert_eq!(plan.risk_usd.round_dp(2), d("50"));
-    // (5 − 0.2) / 2.2 won with 48 %, all that is risked lost with 52 %: told, and nothing is sized by it.
-    assert_eq!(verdict.detail, "by its own probability it expects 0.53 of what it risks");
+    // (5 − 0.2) / 2.2 won with 48 %, all that is risked lost with 52 %: told, and nothing is sized
+    // by it.
+    assert_eq!(
+        verdict.detail,
+        "by its own probability it expects 0.53 of what it risks"
+    );
     assert_eq!(asked.verified(&verdict.item.evidence), (1, 1));
 }
 
@@ -65,9 +77,18 @@ fn each_check_refuses_what_it_is_there_for() {
         (json!({"stop_px": "100"}), Code::StopSide),
         (json!({"stop_px": "101"}), Code::StopSide),
         (json!({"stop_px": "99.75"}), Code::StopDistance),
-        (json!({"stop_px": "99.7", "target_px": "101"}), Code::Accepted),
-        (json!({"stop_px": "94", "target_px": "110", "invalidation": null}), Code::Accepted),
-        (json!({"stop_px": "93.95", "target_px": "110", "invalidation": null}), Code::StopDistance),
+        (
+            json!({"stop_px": "99.7", "target_px": "101"}),
+            Code::Accepted,
+        ),
+        (
+            json!({"stop_px": "94", "target_px": "110", "invalidation": null}),
+            Code::Accepted,
+        ),
+        (
+            json!({"stop_px": "93.95", "target_px": "110", "invalidation": null}),
+            Code::StopDistance,
+        ),
         (json!({"target_px": null}), Code::TargetMissing),
         (json!({"target_px": "100"}), Code::TargetSide),
         (json!({"target_px": "99"}), Code::TargetSide),
@@ -78,14 +99,29 @@ fn each_check_refuses_what_it_is_there_for() {
         (json!({"p_target_first": "-0.1"}), Code::Probability),
         (json!({"horizon_min": null}), Code::Probability),
         (json!({"horizon_min": 0}), Code::Probability),
-        (json!({"invalidation": {"tf": "2m", "field": "close", "op": "lt", "value": "97"}}), Code::Predicate),
-        (json!({"invalidation": {"tf": "1m", "field": "close", "op": "gt", "value": "97"}}), Code::Predicate),
+        (
+            json!({"invalidation": {"tf": "2m", "field": "close", "op": "lt", "value": "97"}}),
+            Code::Predicate,
+        ),
+        (
+            json!({"invalidation": {"tf": "1m", "field": "close", "op": "gt", "value": "97"}}),
+            Code::Predicate,
+        ),
         // After costs of 0.2 there and back: (2.4 − 0.2) / (2 + 0.2) = 1.
         (json!({"target_px": "102.4"}), Code::Accepted),
         (json!({"target_px": "102.35"}), Code::RewardRisk),
-        (json!({"action": "open_short", "stop_px": "102", "target_px": "95", "invalidation": null}), Code::Accepted),
-        (json!({"action": "open_short", "invalidation": null}), Code::StopSide),
-        (json!({"action": "open_short", "stop_px": "102", "target_px": "105", "invalidation": null}), Code::TargetSide),
+        (
+            json!({"action": "open_short", "stop_px": "102", "target_px": "95", "invalidation": null}),
+            Code::Accepted,
+        ),
+        (
+            json!({"action": "open_short", "invalidation": null}),
+            Code::StopSide,
+        ),
+        (
+            json!({"action": "open_short", "stop_px": "102", "target_px": "105", "invalidation": null}),
+            Code::TargetSide,
+        ),
         (json!({"risk_pct": "0.0001"}), Code::TooSmall),
     ] {
         check(&scene, changes, expected);
@@ -97,25 +133,78 @@ fn what_is_held_decides_what_may_be_asked_for() {
     let long = || Scene::new(Mode::Single).holding("10");
     check(&long(), json!({"action": "close"}), Code::Accepted);
     check(&long(), json!({}), Code::ActionState);
-    check(&long(), json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Flip);
-    check(&long(), json!({"action": "tighten_stop", "stop_px": "99"}), Code::ActionState);
+    check(
+        &long(),
+        json!({"action": "open_short", "stop_px": "102", "target_px": "95"}),
+        Code::Flip,
+    );
+    check(
+        &long(),
+        json!({"action": "tighten_stop", "stop_px": "99"}),
+        Code::ActionState,
+    );
     let planned = |plan: Plan, qty: &str| {
         let mut scene = Scene::new(Mode::Single).holding(qty);
         scene.plans.insert(swap().id, plan);
         scene
     };
     let long = planned(plan(), "10");
-    check(&long, json!({"action": "tighten_stop", "stop_px": null}), Code::StopMissing);
-    check(&long, json!({"action": "tighten_stop", "stop_px": "100"}), Code::StopSide);
+    check(
+        &long,
+        json!({"action": "tighten_stop", "stop_px": null}),
+        Code::StopMissing,
+    );
+    check(
+        &long,
+        json!({"action": "tighten_stop", "stop_px": "100"}),
+        Code::StopSide,
+    );
     // Behind the mark, but not behind the bid: it would go off at once.
-    check(&long, json!({"action": "tighten_stop", "stop_px": "99.95"}), Code::StopSide);
-    check(&long, json!({"action": "tighten_stop", "stop_px": "98"}), Code::StopLooser);
-    check(&long, json!({"action": "tighten_stop", "stop_px": "98.05"}), Code::Accepted);
-    let short = planned(Plan { long: false, stop: px("102"), ..plan() }, "-10");
-    check(&short, json!({"action": "tighten_stop", "stop_px": "101"}), Code::Accepted);
-    check(&short, json!({"action": "tighten_stop", "stop_px": "99"}), Code::StopSide);
-    let leaving = planned(Plan { leaving: Some("target 105 reached".into()), ..plan() }, "10");
-    check(&leaving, json!({"action": "tighten_stop", "stop_px": "99"}), Code::ActionState);
+    check(
+        &long,
+        json!({"action": "tighten_stop", "stop_px": "99.95"}),
+        Code::StopSide,
+    );
+    check(
+        &long,
+        json!({"action": "tighten_stop", "stop_px": "98"}),
+        Code::StopLooser,
+    );
+    check(
+        &long,
+        json!({"action": "tighten_stop", "stop_px": "98.05"}),
+        Code::Accepted,
+    );
+    let short = planned(
+        Plan {
+            long: false,
+            stop: px("102"),
+            ..plan()
+        },
+        "-10",
+    );
+    check(
+        &short,
+        json!({"action": "tighten_stop", "stop_px": "101"}),
+        Code::Accepted,
+    );
+    check(
+        &short,
+        json!({"action": "tighten_stop", "stop_px": "99"}),
+        Code::StopSide,
+    );
+    let leaving = planned(
+        Plan {
+            leaving: Some("target 105 reached".into()),
+            ..plan()
+        },
+        "10",
+    );
+    check(
+        &leaving,
+        json!({"action": "tighten_stop", "stop_px": "99"}),
+        Code::ActionState,
+    );
     check(&leaving, json!({"action": "close"}), Code::Accepted);
 }
 
@@ -131,14 +220,25 @@ fn carried(asked: &Scene, now: &Scene, answer: &Value) -> Code {
 fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is_on_its_way() {
     let flat = || Scene::new(Mode::Single);
     let held = || Scene::new(Mode::Single).holding("10");
-    assert_eq!(carried(&held(), &flat(), &single()), Code::ActionState, "it was stopped out meanwhile");
+    assert_eq!(
+        carried(&held(), &flat(), &single()),
+        Code::ActionState,
+        "it was stopped out meanwhile"
+    );
     assert_eq!(carried(&flat(), &held(), &single()), Code::ActionState);
-    assert_eq!(carried(&held(), &flat(), &with(single(), json!({"action": "hold"}))), Code::Accepted);
+    assert_eq!(
+        carried(&held(), &flat(), &with(single(), json!({"action": "hold"}))),
+        Code::Accepted
+    );
     // Accepted a moment ago, and nothing has been bought yet: its order may be anywhere.
     let mut pending = flat();
     pending.plans.insert(swap().id, plan());
     check(&pending, json!({}), Code::Repeated);
-    check(&pending, json!({"action": "open_short", "stop_px": "102", "target_px": "95"}), Code::Repeated);
+    check(
+        &pending,
+        json!({"action": "open_short", "stop_px": "102", "target_px": "95"}),
+        Code::Repeated,
+    );
     // An order that rests, or whose outcome nobody knows: whatever is added comes on top of it.
     for state in [OrderState::Acked, OrderState::Unknown, OrderState::Sent] {
         let mut working = Scene::new(Mode::Single).holding("10");
@@ -166,16 +266,37 @@ fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is
             Code::Accepted,
             "{state:?}: it only protects"
         );
-        assert_eq!(asked(json!({"action": "close"})), Code::Accepted, "{state:?}: the allocator waits for the order");
+        assert_eq!(
+            asked(json!({"action": "close"})),
+            Code::Accepted,
+            "{state:?}: the allocator waits for the order"
+        );
     }
     // It counts as open for the others.
     let mut portfolio = Scene::new(Mode::Portfolio);
     portfolio.arm.limits.positions = 1;
-    portfolio.plans.insert(coin().id, Plan { inst: coin().id, ..plan() });
-    assert_eq!(portfolio.code(&super::portfolio().to_string()).0, Code::MaxPositions);
+    portfolio.plans.insert(
+        coin().id,
+        Plan {
+            inst: coin().id,
+            ..plan()
+        },
+    );
+    assert_eq!(
+        portfolio.code(&super::portfolio().to_string()).0,
+        Code::MaxPositions
+    );
     // Dust that cannot be sold is nothing.
-    check(&Scene::new(Mode::Single).holding("0.05"), json!({}), Code::Accepted);
-    check(&Scene::new(Mode::Single).holding("0.05"), json!({"action": "close"}), Code::ActionState);
+    check(
+        &Scene::new(Mode::Single).holding("0.05"),
+        json!({}),
+        Code::Accepted,
+    );
+    check(
+        &Scene::new(Mode::Single).holding("0.05"),
+        json!({"action": "close"}),
+        Code::ActionState,
+    );
 }
 
 #[test]
@@ -185,10 +306,26 @@ fn a_restated_weight_does_not_loosen_a_stop() {
             "invalidation": null, "reason": "r"})
     };
     let mut scene = Scene::new(Mode::Portfolio).holding("10");
-    scene.plans.insert(swap().id, Plan { stop: px("99"), ..plan() });
-    let code = |scene: &Scene, item: Value| scene.code(&with(portfolio(), json!({"targets": [item]})).to_string()).0;
-    assert_eq!(code(&scene, target("ETH-USDT-SWAP", "0.5", "98")), Code::StopLooser);
-    assert_eq!(code(&scene, target("ETH-USDT-SWAP", "0.5", "99")), Code::Accepted);
+    scene.plans.insert(
+        swap().id,
+        Plan {
+            stop: px("99"),
+            ..plan()
+        },
+    );
+    let code = |scene: &Scene, item: Value| {
+        scene
+            .code(&with(portfolio(), json!({"targets": [item]})).to_string())
+            .0
+    };
+    assert_eq!(
+        code(&scene, target("ETH-USDT-SWAP", "0.5", "98")),
+        Code::StopLooser
+    );
+    assert_eq!(
+        code(&scene, target("ETH-USDT-SWAP", "0.5", "99")),
+        Code::Accepted
+    );
 }
 
 /// A target of a portfolio.
@@ -199,37 +336,62 @@ fn weight(symbol: &str, weight: &str, stop: &str) -> Value {
 
 fn verdict_of(scene: &Scene, item: Value) -> Verdict {
     let asked = scene.asked();
-    let text = with(portfolio(), json!({"targets": [item]})).to_string().replace("SNAP", &asked.data.meta.snap);
+    let text = with(portfolio(), json!({"targets": [item]}))
+        .to_string()
+        .replace("SNAP", &asked.data.meta.snap);
     let items = crate::llm::parse::parse(Mode::Portfolio, &text, &asked.data.meta.snap).unwrap();
     scene.judged(&asked, items).remove(0)
 }
 
 #[test]
 fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_the_same() {
-    // Weight 0.5 with a stop at 98 comes to 150 / 2.2 × 100 = 6,818 dollars; contracts are of 10 dollars here.
+    // Weight 0.5 with a stop at 98 comes to 150 / 2.2 × 100 = 6,818 dollars; contracts are of 10
+    // dollars here.
     let holding = |contracts: &str| {
         let mut scene = Scene::new(Mode::Portfolio).holding(contracts);
         scene.plans.insert(swap().id, plan());
         scene
     };
-    let said = |contracts: &str| verdict_of(&holding(contracts), weight("ETH-USDT-SWAP", "0.5", "98"));
+    let said =
+        |contracts: &str| verdict_of(&holding(contracts), weight("ETH-USDT-SWAP", "0.5", "98"));
     let kept = said("650");
-    assert_eq!((kept.code, kept.proposal.target), (Code::Accepted, None), "{}", kept.detail);
-    assert!(kept.detail.starts_with("kept: a change of 318"), "{}", kept.detail);
-    assert!(said("715").proposal.target.is_none(), "smaller by less than a twentieth");
+    assert_eq!(
+        (kept.code, kept.proposal.target),
+        (Code::Accepted, None),
+        "{}",
+        kept.detail
+    );
+    assert!(
+        kept.detail.starts_with("kept: a change of 318"),
+        "{}",
+        kept.detail
+    );
+    assert!(
+        said("715").proposal.target.is_none(),
+        "smaller by less than a twentieth"
+    );
     assert!(said("640").proposal.target.is_some(), "larger by more");
     assert!(said("720").proposal.target.is_some(), "smaller by more");
     // Three round trips of 4.1 % are more than a twentieth of 2,459 dollars.
     let mut dear = holding("230");
     dear.arm.swap_fees = [d("0.02"), d("0")];
     assert!(
-        verdict_of(&dear, weight("ETH-USDT-SWAP", "0.5", "98")).detail.starts_with("kept"),
+        verdict_of(&dear, weight("ETH-USDT-SWAP", "0.5", "98"))
+            .detail
+            .starts_with("kept"),
         "2,300 are near enough"
     );
     let tighter = verdict_of(&holding("700"), weight("ETH-USDT-SWAP", "0.5", "98.05"));
-    assert_eq!((tighter.proposal.target, tighter.tightened), (None, Some(px("98.05"))), "{}", tighter.detail);
     assert_eq!(
-        tighter.plan.map(|plan| (plan.stop, plan.first_stop, plan.worth_usd)),
+        (tighter.proposal.target, tighter.tightened),
+        (None, Some(px("98.05"))),
+        "{}",
+        tighter.detail
+    );
+    assert_eq!(
+        tighter
+            .plan
+            .map(|plan| (plan.stop, plan.first_stop, plan.worth_usd)),
         Some((px("98.05"), px("98"), d("2272")))
     );
 }
@@ -238,34 +400,82 @@ fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_t
 fn a_smaller_weight_takes_off_whatever_is_only_asked_of_what_is_put_on() {
     let scene = |stop: &str| {
         let mut scene = Scene::new(Mode::Portfolio).holding("650");
-        scene.plans.insert(swap().id, Plan { stop: px(stop), target: Some(px("100.1")), ..plan() });
+        scene.plans.insert(
+            swap().id,
+            Plan {
+                stop: px(stop),
+                target: Some(px("100.1")),
+                ..plan()
+            },
+        );
         scene.close_only = Some("the budget is spent".into());
         scene
     };
-    // 150 dollars × 0.1 over a stop 0.2 away and costs of 0.2: 3,750 of 6,500 stay. No opening may have a stop so near, nor so little
-    // to win, nor be thought of while nothing may open.
-    let near = verdict_of(&scene("99.8"), with(weight("ETH-USDT-SWAP", "0.05", "99.8"), json!({"target_px": "100.1"})));
+    // 150 dollars × 0.1 over a stop 0.2 away and costs of 0.2: 3,750 of 6,500 stay. No opening may
+    // have a stop so near, nor so little to win, nor be thought of while nothing may open.
+    let near = verdict_of(
+        &scene("99.8"),
+        with(
+            weight("ETH-USDT-SWAP", "0.05", "99.8"),
+            json!({"target_px": "100.1"}),
+        ),
+    );
     assert_eq!(near.code, Code::Accepted, "{}", near.detail);
     assert_eq!(near.proposal.target, Some(Bps(7500)), "of a slot of 5,000");
-    let plan_of =
-        |verdict: &Verdict| verdict.plan.as_ref().map(|plan| (plan.stop, plan.target, plan.worth_usd)).unwrap();
+    let plan_of = |verdict: &Verdict| {
+        verdict
+            .plan
+            .as_ref()
+            .map(|plan| (plan.stop, plan.target, plan.worth_usd))
+            .unwrap()
+    };
     assert_eq!(plan_of(&near), (px("99.8"), Some(px("100.1")), d("3750")));
-    // A looser stop is not taken, a target that cannot be meant leaves the one before, and no target is none.
-    let looser = verdict_of(&scene("99"), with(weight("ETH-USDT-SWAP", "0.1", "98"), json!({"target_px": "90"})));
-    assert_eq!((looser.code, looser.tightened), (Code::Accepted, Some(px("99"))), "{}", looser.detail);
+    // A looser stop is not taken, a target that cannot be meant leaves the one before, and no
+    // target is none.
+    let looser = verdict_of(
+        &scene("99"),
+        with(
+            weight("ETH-USDT-SWAP", "0.1", "98"),
+            json!({"target_px": "90"}),
+        ),
+    );
+    assert_eq!(
+        (looser.code, looser.tightened),
+        (Code::Accepted, Some(px("99"))),
+        "{}",
+        looser.detail
+    );
     assert_eq!(plan_of(&looser).1, Some(px("100.1")));
-    assert_eq!(plan_of(&verdict_of(&scene("98"), weight("ETH-USDT-SWAP", "0.1", "98"))).1, None);
+    assert_eq!(
+        plan_of(&verdict_of(
+            &scene("98"),
+            weight("ETH-USDT-SWAP", "0.1", "98")
+        ))
+        .1,
+        None
+    );
     // More of it is another matter.
-    assert_eq!(verdict_of(&scene("98"), weight("ETH-USDT-SWAP", "0.9", "98")).code, Code::CloseOnly);
-    // And it comes before what opens, in whatever order it was said: only then is there room for the other.
+    assert_eq!(
+        verdict_of(&scene("98"), weight("ETH-USDT-SWAP", "0.9", "98")).code,
+        Code::CloseOnly
+    );
+    // And it comes before what opens, in whatever order it was said: only then is there room for
+    // the other.
     let mut both = Scene::new(Mode::Portfolio).holding("1900");
     both.plans.insert(swap().id, plan());
     let asked = both.asked();
-    let targets = json!({"targets": [weight("ETH-USDT", "0.2", "98"), weight("ETH-USDT-SWAP", "0.5", "98")]});
-    let text = with(portfolio(), targets).to_string().replace("SNAP", &asked.data.meta.snap);
+    let targets =
+        json!({"targets": [weight("ETH-USDT", "0.2", "98"), weight("ETH-USDT-SWAP", "0.5", "98")]});
+    let text = with(portfolio(), targets)
+        .to_string()
+        .replace("SNAP", &asked.data.meta.snap);
     let items = crate::llm::parse::parse(Mode::Portfolio, &text, &asked.data.meta.snap).unwrap();
     let verdicts = both.judged(&asked, items);
-    assert_eq!(verdicts[0].item.inst, swap().id, "what is made smaller comes first");
+    assert_eq!(
+        verdicts[0].item.inst,
+        swap().id,
+        "what is made smaller comes first"
+    );
     assert_eq!(verdicts[1].code, Code::Accepted, "{}", verdicts[1].detail);
 }
 
@@ -274,11 +484,21 @@ fn an_accepted_close_ends_the_plan_whether_or_not_its_order_fills() {
     let mut scene = Scene::new(Mode::Single).holding("10");
     scene.plans = [(swap().id, plan())].into();
     let asked = scene.asked();
-    let text = with(single(), json!({"action": "close"})).to_string().replace("SNAP", &asked.data.meta.snap);
+    let text = with(single(), json!({"action": "close"}))
+        .to_string()
+        .replace("SNAP", &asked.data.meta.snap);
     let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
     let verdict = &scene.judged(&asked, items)[0];
-    assert_eq!((verdict.code, verdict.proposal.target), (Code::Accepted, Some(Bps(0))), "{}", verdict.detail);
-    assert_eq!(verdict.plan.as_ref().unwrap().leaving.as_deref(), Some(crate::llm::judge::CLOSED));
+    assert_eq!(
+        (verdict.code, verdict.proposal.target),
+        (Code::Accepted, Some(Bps(0))),
+        "{}",
+        verdict.detail
+    );
+    assert_eq!(
+        verdict.plan.as_ref().unwrap().leaving.as_deref(),
+        Some(crate::llm::judge::CLOSED)
+    );
     // From then on nothing else is done with it, whatever the model says next.
     scene.plans = [(swap().id, verdict.plan.clone().unwrap())].into();
     for action in ["open_long", "tighten_stop"] {
@@ -288,13 +508,27 @@ fn an_accepted_close_ends_the_plan_whether_or_not_its_order_fills() {
 
 #[test]
 fn the_risk_budget_counts_what_is_held_and_not_what_was_planned() {
-    // 3 % of 10,000 may be lost, half of it by this answer. The coin is planned to risk 10 dollars; what is held of it loses 1.3
-    // dollars apiece at its stop, costs included.
-    let small = Plan { inst: coin().id, risk_usd: d("10"), stop: px("99"), ..plan() };
+    // 3 % of 10,000 may be lost, half of it by this answer. The coin is planned to risk 10 dollars;
+    // what is held of it loses 1.3 dollars apiece at its stop, costs included.
+    let small = Plan {
+        inst: coin().id,
+        risk_usd: d("10"),
+        stop: px("99"),
+        ..plan()
+    };
     let open = |held: &str| {
         let mut scene = Scene::new(Mode::Portfolio);
-        let holding = Scene::new(Mode::Portfolio).holding(held).orders.holdings.into_values().next().unwrap();
-        scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), holding);
+        let holding = Scene::new(Mode::Portfolio)
+            .holding(held)
+            .orders
+            .holdings
+            .into_values()
+            .next()
+            .unwrap();
+        scene
+            .orders
+            .holdings
+            .insert((scene.arm.id.clone(), coin().id), holding);
         scene.plans = [(coin().id, small.clone())].into();
         scene.arm.limits.leverage = d("20");
         scene.arm.limits.cluster = d("20");
@@ -313,32 +547,61 @@ fn what_moves_alike_is_one_bet() {
             let mut candles = shown.history(Bar::M1).to_vec();
             for (i, candle) in candles.iter_mut().enumerate() {
                 let step = [7, -3, 5, -9, 0][i % 5] * sign;
-                candle.close = px("100").max(crate::domain::Price(d("100") + rust_decimal::Decimal::new(step, 2)));
+                candle.close = px("100").max(crate::domain::Price(
+                    d("100") + rust_decimal::Decimal::new(step, 2),
+                ));
                 if step < 0 {
-                    candle.close = crate::domain::Price(d("100") + rust_decimal::Decimal::new(step, 2));
+                    candle.close =
+                        crate::domain::Price(d("100") + rust_decimal::Decimal::new(step, 2));
                 }
             }
             candles.last_mut().unwrap().close = px("100");
             shown.series.insert(Bar::M1, Series::new(Bar::M1, candles));
         }
-        let holding = crate::domain::books::Holding { qty: Qty(d(held)), average: px("100"), ..Default::default() };
-        scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), holding);
+        let holding = crate::domain::books::Holding {
+            qty: Qty(d(held)),
+            average: px("100"),
+            ..Default::default()
+        };
+        scene
+            .orders
+            .holdings
+            .insert((scene.arm.id.clone(), coin().id), holding);
         scene.arm.limits.leverage = d("5");
         scene
     };
-    // Weight 0.5: 6,818 dollars of the swap, beside what is held of its coin; 15,000 one way is the most.
-    let code = |scene: &Scene, w: &str, stop: &str| verdict_of(scene, weight("ETH-USDT-SWAP", w, stop)).code;
+    // Weight 0.5: 6,818 dollars of the swap, beside what is held of its coin; 15,000 one way is the
+    // most.
+    let code = |scene: &Scene, w: &str, stop: &str| {
+        verdict_of(scene, weight("ETH-USDT-SWAP", w, stop)).code
+    };
     assert_eq!(code(&scene("80", false), "0.5", "98"), Code::Accepted);
     assert_eq!(code(&scene("83", false), "0.5", "98"), Code::Cluster);
-    assert_eq!(code(&scene("83", false), "-0.5", "102"), Code::Accepted, "the other way takes off");
-    assert_eq!(code(&scene("83", true), "0.5", "98"), Code::Accepted, "it moves against it");
+    assert_eq!(
+        code(&scene("83", false), "-0.5", "102"),
+        Code::Accepted,
+        "the other way takes off"
+    );
+    assert_eq!(
+        code(&scene("83", true), "0.5", "98"),
+        Code::Accepted,
+        "it moves against it"
+    );
     assert_eq!(code(&scene("83", true), "-0.5", "102"), Code::Cluster);
     let mut unknown = scene("83", true);
     let shown = unknown.market.insts.get_mut(&coin().id).unwrap();
     let few = shown.history(Bar::M1)[50..].to_vec();
     shown.series.insert(Bar::M1, Series::new(Bar::M1, few));
-    assert_eq!(code(&unknown, "0.5", "98"), Code::Cluster, "what cannot be told counts as alike");
-    assert_eq!(code(&Scene::new(Mode::Portfolio), "0.9", "98"), Code::Accepted, "alone it is bound by other limits");
+    assert_eq!(
+        code(&unknown, "0.5", "98"),
+        Code::Cluster,
+        "what cannot be told counts as alike"
+    );
+    assert_eq!(
+        code(&Scene::new(Mode::Portfolio), "0.9", "98"),
+        Code::Accepted,
+        "alone it is bound by other limits"
+    );
 }
 
 #[test]
@@ -346,7 +609,8 @@ fn funding_that_will_fall_due_is_taken_from_the_reward() {
     let scene = |rate: &str, next_min: i64| {
         let mut scene = Scene::new(Mode::Single);
         let extras = scene.extras.get_mut(&swap().id).unwrap();
-        (extras.funding_rate, extras.next_funding) = (Some(d(rate)), Some(NOW.plus(Ms(next_min * 60_000))));
+        (extras.funding_rate, extras.next_funding) =
+            (Some(d(rate)), Some(NOW.plus(Ms(next_min * 60_000))));
         scene
     };
     // Accepted with nothing to spare: (2.4 − 0.2) / (2 + 0.2) = 1. Twelve hours.
@@ -362,10 +626,23 @@ fn funding_that_will_fall_due_is_taken_from_the_reward() {
     let mut hourly = scene("0.0001", 10);
     hourly.extras.get_mut(&swap().id).unwrap().funding_every = Some(Ms(3_600_000));
     check(&hourly, json!({"target_px": "102.45"}), Code::RewardRisk);
-    check(&scene("0.0001", 10), json!({"target_px": "102.45"}), Code::Accepted);
-    // Twice within twelve hours: 0.12 a payment, (2.7 − 0.2 − 0.24) / (2.2 + 0.24) < 1 < (2.7 − 0.2 − 0.12) / (2.2 + 0.12).
-    check(&scene("0.0012", 10), json!({"target_px": "102.7"}), Code::RewardRisk);
-    check(&scene("0.0012", 300), json!({"target_px": "102.7"}), Code::Accepted);
+    check(
+        &scene("0.0001", 10),
+        json!({"target_px": "102.45"}),
+        Code::Accepted,
+    );
+    // Twice within twelve hours: 0.12 a payment, (2.7 − 0.2 − 0.24) / (2.2 + 0.24) < 1 < (2.7 − 0.2
+    // − 0.12) / (2.2 + 0.12).
+    check(
+        &scene("0.0012", 10),
+        json!({"target_px": "102.7"}),
+        Code::RewardRisk,
+    );
+    check(
+        &scene("0.0012", 300),
+        json!({"target_px": "102.7"}),
+        Code::Accepted,
+    );
 }
 
 #[test]
@@ -375,7 +652,14 @@ fn an_entry_says_until_when_and_how_near_it_may_leave() {
     let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
     let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
     let good_for = scene.judged(&asked, items)[0].proposal.good_for;
-    assert_eq!(good_for, Some(GoodFor { until: NOW.plus(Ms(90_000)), price: px("100"), within: Bps(15) }));
+    assert_eq!(
+        good_for,
+        Some(GoodFor {
+            until: NOW.plus(Ms(90_000)),
+            price: px("100"),
+            within: Bps(15)
+        })
+    );
 }
 
 pub(super) fn plan() -> Plan {
@@ -418,7 +702,11 @@ fn the_state_of_the_moment_counts_and_not_that_of_the_question() {
         let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
         now.judged(&asked, items)[0].code
     };
-    assert_eq!(moved("100.15"), Code::Accepted, "fifteen basis points, as the answer allows");
+    assert_eq!(
+        moved("100.15"),
+        Code::Accepted,
+        "fifteen basis points, as the answer allows"
+    );
     assert_eq!(moved("100.20"), Code::Moved);
     let mut blind = Scene::new(Mode::Single);
     blind.market.insts.get_mut(&swap().id).unwrap().quote = None;
@@ -460,13 +748,31 @@ fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
     assert_eq!(ended("-5", 59_999), Code::Cooldown);
     let mut full = Scene::new(Mode::Single);
     full.arm.limits.positions = 1;
-    let held = crate::domain::books::Holding { qty: Qty(d("1")), average: px("100"), ..Default::default() };
-    full.orders.holdings.insert((full.arm.id.clone(), coin().id), held);
+    let held = crate::domain::books::Holding {
+        qty: Qty(d("1")),
+        average: px("100"),
+        ..Default::default()
+    };
+    full.orders
+        .holdings
+        .insert((full.arm.id.clone(), coin().id), held);
     check(&full, json!({}), Code::MaxPositions);
     let mut thin = Scene::new(Mode::Single);
-    thin.extras.insert(swap().id, Extras { depth_usd: Some(d("4000")), ..Extras::default() });
+    thin.extras.insert(
+        swap().id,
+        Extras {
+            depth_usd: Some(d("4000")),
+            ..Extras::default()
+        },
+    );
     check(&thin, json!({}), Code::Depth);
-    thin.extras.insert(swap().id, Extras { depth_usd: Some(d("5000")), ..Extras::default() });
+    thin.extras.insert(
+        swap().id,
+        Extras {
+            depth_usd: Some(d("5000")),
+            ..Extras::default()
+        },
+    );
     check(&thin, json!({}), Code::Accepted);
     thin.extras.clear();
     check(&thin, json!({}), Code::Depth);
@@ -489,7 +795,8 @@ fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
 
 #[test]
 fn leverage_is_derived_and_capped() {
-    // A stop 0.3 away risks 1 % of 10,000 at a value of 20,000: twice the sleeve, whatever the model risks more.
+    // A stop 0.3 away risks 1 % of 10,000 at a value of 20,000: twice the sleeve, whatever the
+    // model risks more.
     let target = |leverage: &str, stop: &str| {
         let mut scene = Scene::new(Mode::Single);
         scene.arm.limits.leverage = d(leverage);
@@ -499,8 +806,16 @@ fn leverage_is_derived_and_capped() {
         let items = crate::llm::parse::parse(Mode::Single, &text, &asked.data.meta.snap).unwrap();
         scene.judged(&asked, items)[0].proposal.target.unwrap().0
     };
-    assert_eq!(target("5", "99.7"), 40_000, "100 / 0.5 × 100 = 20,000 dollars, four slots of 5,000");
-    assert_eq!(target("1.5", "99.7"), 30_000, "at most one and a half sleeves");
+    assert_eq!(
+        target("5", "99.7"),
+        40_000,
+        "100 / 0.5 × 100 = 20,000 dollars, four slots of 5,000"
+    );
+    assert_eq!(
+        target("1.5", "99.7"),
+        30_000,
+        "at most one and a half sleeves"
+    );
     assert_eq!(target("5", "98"), 9090, "100 / 2.2 × 100 = 4,545 dollars");
 }
 
@@ -515,22 +830,44 @@ fn a_portfolio_is_judged_item_by_item_and_what_closes_comes_first() {
         "p_target_first": null, "invalidation": null, "reason": "out"});
     let judged = |targets: Value| {
         let asked = scene.asked();
-        let answer = with(portfolio(), json!({"targets": targets})).to_string().replace("SNAP", &asked.data.meta.snap);
-        let items = crate::llm::parse::parse(Mode::Portfolio, &answer, &asked.data.meta.snap).unwrap();
+        let answer = with(portfolio(), json!({"targets": targets}))
+            .to_string()
+            .replace("SNAP", &asked.data.meta.snap);
+        let items =
+            crate::llm::parse::parse(Mode::Portfolio, &answer, &asked.data.meta.snap).unwrap();
         let verdicts = scene.judged(&asked, items);
-        verdicts.iter().map(|v| format!("{} {} {}", v.item.inst, v.item.action(), v.code)).collect::<Vec<_>>()
+        verdicts
+            .iter()
+            .map(|v| format!("{} {} {}", v.item.inst, v.item.action(), v.code))
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         judged(json!([target("ETH-USDT", "0.3", "98", "105"), closing])),
         ["ETH-USDT-SWAP close accepted", "ETH-USDT weight accepted"]
     );
-    assert_eq!(judged(json!([target("ETH-USDT-SWAP", "-0.3", "102", "95")])), ["ETH-USDT-SWAP weight flip"]);
-    assert_eq!(judged(json!([target("ETH-USDT", "-0.3", "102", "95")])), ["ETH-USDT weight not_allowed"]);
     assert_eq!(
-        judged(json!([target("ETH-USDT", "0.3", "98", "105"), target("ETH-USDT", "0.4", "98", "105")])),
-        ["ETH-USDT weight symbol_twice", "ETH-USDT weight symbol_twice"]
+        judged(json!([target("ETH-USDT-SWAP", "-0.3", "102", "95")])),
+        ["ETH-USDT-SWAP weight flip"]
     );
-    assert_eq!(judged(json!([])), Vec::<String>::new(), "nothing is asked for, and nothing done");
+    assert_eq!(
+        judged(json!([target("ETH-USDT", "-0.3", "102", "95")])),
+        ["ETH-USDT weight not_allowed"]
+    );
+    assert_eq!(
+        judged(json!([
+            target("ETH-USDT", "0.3", "98", "105"),
+            target("ETH-USDT", "0.4", "98", "105")
+        ])),
+        [
+            "ETH-USDT weight symbol_twice",
+            "ETH-USDT weight symbol_twice"
+        ]
+    );
+    assert_eq!(
+        judged(json!([])),
+        Vec::<String>::new(),
+        "nothing is asked for, and nothing done"
+    );
     let whole = |weight: &str| {
         scene
             .code(

@@ -1,4 +1,5 @@
-//! One scene for all: a market of sixty minutes around 100, an average true range of 1, a sleeve of 10,000 dollars.
+//! One scene for all: a market of sixty minutes around 100, an average true range of 1, a sleeve of
+//! 10,000 dollars.
 
 mod corpus;
 mod judged;
@@ -22,8 +23,8 @@ use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, Bar, Candle, EquityBook, Extras, InstId, InstKind, Instrument, MarketView, Ms, OrdersView, Price, Qty,
-    Quote, RunId, Series, Usd,
+    AccountView, Bar, Candle, EquityBook, Extras, InstId, InstKind, Instrument, MarketView, Ms,
+    OrdersView, Price, Qty, Quote, RunId, Series, Usd,
 };
 
 pub(super) fn d(text: &str) -> Decimal {
@@ -43,7 +44,11 @@ pub(super) fn coin() -> Instrument {
         max_leverage: Decimal::ONE,
         ..swap()
     };
-    Instrument { lot: "0.001".parse().unwrap(), min_size: "0.001".parse().unwrap(), ..spot }
+    Instrument {
+        lot: "0.001".parse().unwrap(),
+        min_size: "0.001".parse().unwrap(),
+        ..spot
+    }
 }
 
 pub(super) const NOW: Ms = Ms(60 * 60_000 + 500);
@@ -82,7 +87,12 @@ fn shown(instrument: Instrument) -> InstMarket {
     };
     let mark = (instrument.kind == InstKind::Swap).then_some((px("100"), Ms(60 * 60_000)));
     let series = BTreeMap::from([(Bar::M1, Series::new(Bar::M1, (0..60).map(candle).collect()))]);
-    InstMarket { instrument: Arc::new(instrument), quote: Some(quote), mark, series }
+    InstMarket {
+        instrument: Arc::new(instrument),
+        quote: Some(quote),
+        mark,
+        series,
+    }
 }
 
 impl Scene {
@@ -115,17 +125,33 @@ impl Scene {
             swap_fees: [d("0.0005"), d("0.0002")],
         };
         let insts = [swap(), coin()].map(|inst| (inst.id.clone(), shown(inst)));
-        let account =
-            AccountView { equity: Usd(d("100000")), available: Usd(d("90000")), as_of: NOW, ..AccountView::default() };
+        let account = AccountView {
+            equity: Usd(d("100000")),
+            available: Usd(d("90000")),
+            as_of: NOW,
+            ..AccountView::default()
+        };
         Self {
             arm,
-            market: MarketView { insts: insts.into(), live: true, ..MarketView::default() },
+            market: MarketView {
+                insts: insts.into(),
+                live: true,
+                ..MarketView::default()
+            },
             account,
             orders: OrdersView::default(),
             book: EquityBook::default(),
             plans: BTreeMap::new(),
             extras: [swap().id, coin().id]
-                .map(|inst| (inst, Extras { depth_usd: Some(d("1000000")), ..Extras::default() }))
+                .map(|inst| {
+                    (
+                        inst,
+                        Extras {
+                            depth_usd: Some(d("1000000")),
+                            ..Extras::default()
+                        },
+                    )
+                })
                 .into(),
             opens_today: 0,
             close_only: None,
@@ -135,8 +161,14 @@ impl Scene {
 
     /// With so much held of the swap.
     pub(super) fn holding(mut self, qty: &str) -> Self {
-        let holding = Holding { qty: qty.parse().unwrap(), average: px("100"), ..Holding::default() };
-        self.orders.holdings.insert((self.arm.id.clone(), swap().id), holding);
+        let holding = Holding {
+            qty: qty.parse().unwrap(),
+            average: px("100"),
+            ..Holding::default()
+        };
+        self.orders
+            .holdings
+            .insert((self.arm.id.clone(), swap().id), holding);
         self
     }
 
@@ -179,15 +211,24 @@ impl Scene {
         judge(&moment, items)
     }
 
-    /// The code that a text comes to: of the answer as a whole, or of its first item that is not accepted.
+    /// The code that a text comes to: of the answer as a whole, or of its first item that is not
+    /// accepted.
     pub(super) fn code(&self, text: &str) -> (Code, String) {
         let asked = self.asked();
-        match parse(self.arm.mode, &text.replace("SNAP", &asked.data.meta.snap), &asked.data.meta.snap) {
+        match parse(
+            self.arm.mode,
+            &text.replace("SNAP", &asked.data.meta.snap),
+            &asked.data.meta.snap,
+        ) {
             Err(refused) => (refused.code, refused.detail),
             Ok(items) => {
                 let verdicts = self.judged(&asked, items);
-                let bad = verdicts.into_iter().find(|verdict| verdict.code != Code::Accepted);
-                bad.map_or((Code::Accepted, String::new()), |verdict| (verdict.code, verdict.detail))
+                let bad = verdicts
+                    .into_iter()
+                    .find(|verdict| verdict.code != Code::Accepted);
+                bad.map_or((Code::Accepted, String::new()), |verdict| {
+                    (verdict.code, verdict.detail)
+                })
             }
         }
     }

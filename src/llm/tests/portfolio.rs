@@ -1,4 +1,5 @@
-//! Hostile and broken answers to the question about all instruments: whatever is in them, what opens keeps to the arm's limits.
+//! Hostile and broken answers to the question about all instruments: whatever is in them, what
+//! opens keeps to the arm's limits.
 
 use std::collections::BTreeMap;
 
@@ -83,11 +84,16 @@ fn target(symbol: &str, weight: &str, stop: &str) -> Value {
         "invalidation": null, "reason": "r"})
 }
 
-/// Judges an answer; its codes, or that of all of it. Whatever is acted on keeps to the limits of the scene's arm.
+/// Judges an answer; its codes, or that of all of it. Whatever is acted on keeps to the limits of
+/// the scene's arm.
 fn judged(scene: &Scene, answer: &Value) -> Vec<Code> {
     let asked = scene.asked();
     let snap = asked.data.meta.snap.as_str();
-    let items = match parse(Mode::Portfolio, &answer.to_string().replace("SNAP", snap), snap) {
+    let items = match parse(
+        Mode::Portfolio,
+        &answer.to_string().replace("SNAP", snap),
+        snap,
+    ) {
         Ok(items) => items,
         Err(refused) => return vec![refused.code],
     };
@@ -95,21 +101,47 @@ fn judged(scene: &Scene, answer: &Value) -> Vec<Code> {
     let (sleeve, slot) = (d("10000"), d("5000"));
     let (mut gross, mut risk, mut seen) = (Decimal::ZERO, Decimal::ZERO, BTreeMap::new());
     for verdict in &verdicts {
-        let Some(share) = verdict.proposal.target.filter(|share| share.0 != 0) else { continue };
-        assert_eq!(verdict.code, Code::Accepted, "refused, and acted on: {answer}");
-        assert!([swap().id, coin().id].contains(&verdict.item.inst), "nobody asked about {}", verdict.item.inst);
-        assert!(seen.insert(verdict.item.inst.clone(), ()).is_none(), "twice");
+        let Some(share) = verdict.proposal.target.filter(|share| share.0 != 0) else {
+            continue;
+        };
+        assert_eq!(
+            verdict.code,
+            Code::Accepted,
+            "refused, and acted on: {answer}"
+        );
+        assert!(
+            [swap().id, coin().id].contains(&verdict.item.inst),
+            "nobody asked about {}",
+            verdict.item.inst
+        );
+        assert!(
+            seen.insert(verdict.item.inst.clone(), ()).is_none(),
+            "twice"
+        );
         assert_eq!(verdict.proposal.contender, ContenderId::from("llm"));
         let worth = share.fraction().abs() * slot;
         let stop = verdict.proposal.stop.expect("what opens has a stop").0;
         let side = if share.0 > 0 { Side::Buy } else { Side::Sell };
-        let lost = if side == Side::Buy { d("100") - stop } else { stop - d("100") };
-        assert!(lost > Decimal::ZERO, "{side:?} with a stop at {stop}: {answer}");
+        let lost = if side == Side::Buy {
+            d("100") - stop
+        } else {
+            stop - d("100")
+        };
+        assert!(
+            lost > Decimal::ZERO,
+            "{side:?} with a stop at {stop}: {answer}"
+        );
         gross += worth;
         risk += worth * lost / d("100");
     }
-    assert!(gross <= sleeve * d("2"), "more than twice the sleeve: {gross} by {answer}");
-    assert!(risk <= sleeve * d("0.03"), "more than the risk budget: {risk} by {answer}");
+    assert!(
+        gross <= sleeve * d("2"),
+        "more than twice the sleeve: {gross} by {answer}"
+    );
+    assert!(
+        risk <= sleeve * d("0.03"),
+        "more than the risk budget: {risk} by {answer}"
+    );
     verdicts.into_iter().map(|verdict| verdict.code).collect()
 }
 
@@ -125,33 +157,51 @@ fn whatever_stands_at_whatever_key_opens_no_more_than_is_allowed() {
     let mut answers = 0;
     let mut count = |scene: &Scene, answer: &Value| {
         answers += 1;
-        judged(scene, answer).into_iter().for_each(|code| *codes.entry(code).or_default() += 1);
+        judged(scene, answer)
+            .into_iter()
+            .for_each(|code| *codes.entry(code).or_default() += 1);
     };
     let flat = Scene::new(Mode::Portfolio);
     let mut held = Scene::new(Mode::Portfolio).holding("10");
     held.plans.insert(swap().id, plan());
     let sound = target("ETH-USDT-SWAP", "0.5", "98");
-    for (scene, value) in [&flat, &held].into_iter().flat_map(|scene| hostile().into_iter().map(move |v| (scene, v))) {
+    for (scene, value) in [&flat, &held]
+        .into_iter()
+        .flat_map(|scene| hostile().into_iter().map(move |v| (scene, v)))
+    {
         for key in sound.as_object().unwrap().keys() {
             let mut changed = sound.clone();
             changed[key] = value.clone();
             count(scene, &with_targets(vec![changed.clone()]));
-            count(scene, &with_targets(vec![changed.clone(), target("ETH-USDT", "0.5", "98")]));
+            count(
+                scene,
+                &with_targets(vec![changed.clone(), target("ETH-USDT", "0.5", "98")]),
+            );
             count(scene, &with_targets(vec![sound.clone(), changed]));
         }
-        for key in ["schema", "snap", "unlisted", "reason", "targets", "leverage"] {
+        for key in [
+            "schema", "snap", "unlisted", "reason", "targets", "leverage",
+        ] {
             let mut answer = with_targets(vec![sound.clone()]);
             answer[key] = value.clone();
             count(scene, &answer);
         }
     }
     println!("{answers} answers: {codes:?}");
-    assert!(answers >= 500 && codes.len() >= 15, "{answers} answers with {} codes", codes.len());
-    assert!(codes[&Code::Accepted] > 100, "the sound ones among them are acted on");
+    assert!(
+        answers >= 500 && codes.len() >= 15,
+        "{answers} answers with {} codes",
+        codes.len()
+    );
+    assert!(
+        codes[&Code::Accepted] > 100,
+        "the sound ones among them are acted on"
+    );
 }
 
 proptest! {
-    /// Any weights, stops and targets, also such as a model might mean: what is opened together keeps to the limits.
+    /// Any weights, stops and targets, also such as a model might mean: what is opened together
+    /// keeps to the limits.
     #[test]
     fn what_opens_together_keeps_to_the_limits(
         rows in proptest::collection::vec((any::<bool>(), -150i64..150, 8500i64..11500, prop::option::of(8000i64..12000)), 0..4),

@@ -14,7 +14,11 @@ use crate::llm::plan::Plan;
 use crate::llm::seat::{Cadence, Seat, fresh};
 
 fn cadence() -> Cadence {
-    Cadence { every_bars: 2, material_atr: d("3"), least: Ms(30_000) }
+    Cadence {
+        every_bars: 2,
+        material_atr: d("3"),
+        least: Ms(30_000),
+    }
 }
 
 fn minute(n: i64) -> Ms {
@@ -45,17 +49,37 @@ fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
     let mut seat = Seat::default();
     let asked = |seat: &mut Seat, scene: &Scene, at: Ms| {
         let due = seat.due(&scene.arm, &cadence(), at, &scene.market, true);
-        due.into_iter().map(|(inst, why)| format!("{} {why}", inst.unwrap())).collect::<Vec<_>>()
+        due.into_iter()
+            .map(|(inst, why)| format!("{} {why}", inst.unwrap()))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(asked(&mut seat, &scene, minute(61)), Vec::<String>::new(), "every second close");
-    assert_eq!(asked(&mut seat, &scene, minute(62)), ["ETH-USDT-SWAP bar", "ETH-USDT bar"]);
-    assert_eq!(asked(&mut seat, &scene, minute(62).plus(Ms(1000))), Vec::<String>::new(), "no close at all");
+    assert_eq!(
+        asked(&mut seat, &scene, minute(61)),
+        Vec::<String>::new(),
+        "every second close"
+    );
+    assert_eq!(
+        asked(&mut seat, &scene, minute(62)),
+        ["ETH-USDT-SWAP bar", "ETH-USDT bar"]
+    );
+    assert_eq!(
+        asked(&mut seat, &scene, minute(62).plus(Ms(1000))),
+        Vec::<String>::new(),
+        "no close at all"
+    );
     seat.note_asked(&scene.arm, Some(&swap().id), &scene.market, minute(62));
-    assert_eq!(asked(&mut seat, &scene, minute(62)), ["ETH-USDT bar"], "not twice for one close");
+    assert_eq!(
+        asked(&mut seat, &scene, minute(62)),
+        ["ETH-USDT bar"],
+        "not twice for one close"
+    );
     // Three average true ranges within a minute: it is asked before its bar closes.
     let moved = after(Scene::new(Mode::Single), "95", "100", "95.5");
     let found = asked(&mut seat, &moved, minute(63));
-    assert!(found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP ETH-USDT-SWAP moved 3"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP ETH-USDT-SWAP moved 3"),
+        "{found:?}"
+    );
     let soon = asked(&mut seat, &moved, minute(62).plus(Ms(20_000)));
     assert_eq!(soon, Vec::<String>::new(), "but never sooner than allowed");
 }
@@ -65,20 +89,38 @@ fn a_portfolio_is_asked_when_any_of_its_instruments_has_moved() {
     let mut seat = Seat::default();
     let mut scene = Scene::new(Mode::Portfolio);
     scene.arm.instruments.reverse();
-    assert_eq!(scene.arm.instruments[0], coin().id, "the one that moves is not the first");
+    assert_eq!(
+        scene.arm.instruments[0],
+        coin().id,
+        "the one that moves is not the first"
+    );
     seat.note_asked(&scene.arm, None, &scene.market, minute(62));
-    let asked = |seat: &mut Seat, scene: &Scene| seat.due(&scene.arm, &cadence(), minute(63), &scene.market, false);
+    let asked = |seat: &mut Seat, scene: &Scene| {
+        seat.due(&scene.arm, &cadence(), minute(63), &scene.market, false)
+    };
     assert_eq!(asked(&mut seat, &scene), []);
     let moved = after(scene, "95", "100", "95.5");
     let found = asked(&mut seat, &moved);
-    assert!(matches!(&found[..], [(None, why)] if why.starts_with("ETH-USDT-SWAP moved 3")), "{found:?}");
+    assert!(
+        matches!(&found[..], [(None, why)] if why.starts_with("ETH-USDT-SWAP moved 3")),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
-    let condition = Predicate { tf: "5m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
-    let (mut seat, mut scene) =
-        held(Plan { target: None, invalidation: Some(condition), opened: Ms(59 * 60_000), ..plan() });
+    let condition = Predicate {
+        tf: "5m".into(),
+        field: Field::Close,
+        op: Op::Lt,
+        value: Plain(d("99.8")),
+    };
+    let (mut seat, mut scene) = held(Plan {
+        target: None,
+        invalidation: Some(condition),
+        opened: Ms(59 * 60_000),
+        ..plan()
+    });
     let five = |scene: &mut Scene, closes: &[&str]| {
         let at = |(n, close): (usize, &&str)| Candle {
             ts: Ms(n as i64 * 300_000),
@@ -89,11 +131,22 @@ fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
             volume: Qty(Decimal::TEN),
         };
         let candles = closes.iter().enumerate().map(at).collect();
-        scene.market.insts.get_mut(&swap().id).unwrap().series.insert(Bar::M5, Series::new(Bar::M5, candles));
+        scene
+            .market
+            .insts
+            .get_mut(&swap().id)
+            .unwrap()
+            .series
+            .insert(Bar::M5, Series::new(Bar::M5, candles));
     };
     five(&mut scene, &["100"; 12]);
     let mut exits = |scene: &Scene| {
-        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
+        let found = seat.exits(
+            &scene.arm.id,
+            (Bar::M1, &scene.market),
+            &scene.orders,
+            NOW.plus(Ms(600_000)),
+        );
         found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
     };
     // The minutes to 65 have closed, and with the last of them the five minutes, which are late.
@@ -110,19 +163,39 @@ fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
 
 #[test]
 fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart() {
-    let (mut seat, scene) = held(Plan { opened: Ms(59 * 60_000), ..plan() });
-    let closed = Plan { leaving: Some(CLOSED.to_owned()), ..seat.plans.values().next().unwrap().clone() };
+    let (mut seat, scene) = held(Plan {
+        opened: Ms(59 * 60_000),
+        ..plan()
+    });
+    let closed = Plan {
+        leaving: Some(CLOSED.to_owned()),
+        ..seat.plans.values().next().unwrap().clone()
+    };
     seat.adopt(closed.clone(), false, NOW);
     assert_eq!(seat.leaving(), [], "it is written down with the answer");
     let exits = |seat: &mut Seat, at: Ms| {
         let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
-        found.into_iter().map(|p| (p.target, p.reason)).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|p| (p.target, p.reason))
+            .collect::<Vec<_>>()
     };
     let again = vec![(Some(Bps(0)), CLOSED.to_owned())];
-    assert_eq!(exits(&mut seat, NOW.plus(Ms(4999))), [], "its own order has just left");
+    assert_eq!(
+        exits(&mut seat, NOW.plus(Ms(4999))),
+        [],
+        "its own order has just left"
+    );
     assert_eq!(exits(&mut seat, NOW.plus(Ms(5000))), again);
-    let memory = ModelMemory { plans: vec![serde_json::to_string(&closed).unwrap()], ..ModelMemory::default() };
-    let mut other = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
+    let memory = ModelMemory {
+        plans: vec![serde_json::to_string(&closed).unwrap()],
+        ..ModelMemory::default()
+    };
+    let mut other = Seat::of(
+        &scene.arm.id,
+        &memory,
+        &crate::llm::desk::remembered(&memory),
+    );
     assert_eq!(exits(&mut other, NOW), again);
 }
 
@@ -130,8 +203,14 @@ fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart(
 fn nobody_is_asked_about_what_is_old_or_not_whole() {
     let scene = Scene::new(Mode::Single);
     let asked = |scene: &Scene, bar: Bar, close: i64, now: Ms| {
-        fresh(&scene.market, &swap().id, bar, Ms(1000), (Ms(close * 60_000), now))
-            .map_err(|why| why.replace("ETH-USDT-SWAP", "it"))
+        fresh(
+            &scene.market,
+            &swap().id,
+            bar,
+            Ms(1000),
+            (Ms(close * 60_000), now),
+        )
+        .map_err(|why| why.replace("ETH-USDT-SWAP", "it"))
     };
     assert_eq!(asked(&scene, Bar::M1, 60, NOW), Ok(()));
     assert_eq!(
@@ -139,12 +218,27 @@ fn nobody_is_asked_about_what_is_old_or_not_whole() {
         Err("the last 1m bar of it is late".to_owned()),
         "everybody else's has come"
     );
-    assert_eq!(asked(&scene, Bar::M1, 60, NOW.plus(Ms(501))), Err("it has no fresh quote".to_owned()));
-    assert_eq!(asked(&scene, Bar::M5, 60, NOW), Err("it has too short a history of 5m bars".to_owned()));
+    assert_eq!(
+        asked(&scene, Bar::M1, 60, NOW.plus(Ms(501))),
+        Err("it has no fresh quote".to_owned())
+    );
+    assert_eq!(
+        asked(&scene, Bar::M5, 60, NOW),
+        Err("it has too short a history of 5m bars".to_owned())
+    );
     let mut longer = scene.clone();
-    let five = |n: i64| Candle { ts: Ms(n * 300_000), ..scene.market.insts[&swap().id].history(Bar::M1)[0] };
+    let five = |n: i64| Candle {
+        ts: Ms(n * 300_000),
+        ..scene.market.insts[&swap().id].history(Bar::M1)[0]
+    };
     let series = Series::new(Bar::M5, (0..12).chain(100..112).map(five).collect());
-    longer.market.insts.get_mut(&swap().id).unwrap().series.insert(Bar::M5, series);
+    longer
+        .market
+        .insts
+        .get_mut(&swap().id)
+        .unwrap()
+        .series
+        .insert(Bar::M5, series);
     // Between two closes of its own bar the last one is as new as can be.
     for (close, expected) in [(560, true), (561, true), (564, true), (565, false)] {
         let found = asked(&longer, Bar::M5, close, NOW);
@@ -160,22 +254,53 @@ fn opens(seat: &Seat, scene: &Scene) -> u32 {
 fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
     let mut seat = Seat::default();
     let mut scene = Scene::new(Mode::Portfolio).holding("10");
-    let both = [swap().id, coin().id].map(|inst| Plan { inst, opened: NOW, ..plan() });
-    both.into_iter().for_each(|plan| seat.adopt(plan, true, NOW));
-    assert_eq!(opens(&seat, &scene), 1, "one is filled, and no bar has closed since");
+    let both = [swap().id, coin().id].map(|inst| Plan {
+        inst,
+        opened: NOW,
+        ..plan()
+    });
+    both.into_iter()
+        .for_each(|plan| seat.adopt(plan, true, NOW));
+    assert_eq!(
+        opens(&seat, &scene),
+        1,
+        "one is filled, and no bar has closed since"
+    );
     let coins = scene.orders.holdings.values().next().unwrap().clone();
-    scene.orders.holdings.insert((scene.arm.id.clone(), coin().id), coins);
+    scene
+        .orders
+        .holdings
+        .insert((scene.arm.id.clone(), coin().id), coins);
     assert_eq!(opens(&seat, &scene), 2);
-    assert_eq!(seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW), []);
+    assert_eq!(
+        seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW),
+        []
+    );
     assert_eq!(opens(&seat, &scene), 2, "the same two, seen by a bar");
-    assert_eq!(seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW.plus(Ms::days(1))), 0);
+    assert_eq!(
+        seat.opens_today(
+            &scene.arm,
+            &scene.market,
+            &scene.orders,
+            NOW.plus(Ms::days(1))
+        ),
+        0
+    );
 }
 
 #[test]
 fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed() {
-    let opened = || Plan { opened: Ms(59 * 60_000), ..plan() };
+    let opened = || Plan {
+        opened: Ms(59 * 60_000),
+        ..plan()
+    };
     let exits = |seat: &mut Seat, scene: &Scene| {
-        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(600_000)));
+        let found = seat.exits(
+            &scene.arm.id,
+            (Bar::M1, &scene.market),
+            &scene.orders,
+            NOW.plus(Ms(600_000)),
+        );
         found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
     };
     let (mut seat, scene) = held(opened());
@@ -183,19 +308,51 @@ fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed()
     let scene = after(scene, "99.5", "105", "100");
     assert_eq!(exits(&mut seat, &scene), ["target 105 reached"]);
     let told = seat.leaving();
-    assert_eq!(told.iter().map(|plan| plan.leaving.as_deref()).collect::<Vec<_>>(), [Some("target 105 reached")]);
+    assert_eq!(
+        told.iter()
+            .map(|plan| plan.leaving.as_deref())
+            .collect::<Vec<_>>(),
+        [Some("target 105 reached")]
+    );
     assert_eq!(seat.leaving(), [], "once");
     // The process dies; the next one remembers, whatever the market does by then.
-    let memory = ModelMemory { plans: vec![serde_json::to_string(&told[0]).unwrap()], ..ModelMemory::default() };
-    let mut again = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
+    let memory = ModelMemory {
+        plans: vec![serde_json::to_string(&told[0]).unwrap()],
+        ..ModelMemory::default()
+    };
+    let mut again = Seat::of(
+        &scene.arm.id,
+        &memory,
+        &crate::llm::desk::remembered(&memory),
+    );
     let scene = after(scene, "99.5", "100.5", "100");
-    assert_eq!((exits(&mut again, &scene), again.leaving()), (vec!["target 105 reached".to_owned()], vec![]));
+    assert_eq!(
+        (exits(&mut again, &scene), again.leaving()),
+        (vec!["target 105 reached".to_owned()], vec![])
+    );
     // Nobody was here when it was touched: the bars tell.
     let (mut late, _) = held(opened());
-    assert_eq!(exits(&mut late, &after(scene.clone(), "99.5", "100.5", "100")), ["target 105 reached"]);
-    let condition = Predicate { tf: "1m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
-    let (mut late, _) = held(Plan { target: None, invalidation: Some(condition), ..opened() });
-    let dipped = after(after(Scene::new(Mode::Single).holding("10"), "99", "100", "99.7"), "99.5", "100.5", "100");
+    assert_eq!(
+        exits(&mut late, &after(scene.clone(), "99.5", "100.5", "100")),
+        ["target 105 reached"]
+    );
+    let condition = Predicate {
+        tf: "1m".into(),
+        field: Field::Close,
+        op: Op::Lt,
+        value: Plain(d("99.8")),
+    };
+    let (mut late, _) = held(Plan {
+        target: None,
+        invalidation: Some(condition),
+        ..opened()
+    });
+    let dipped = after(
+        after(Scene::new(Mode::Single).holding("10"), "99", "100", "99.7"),
+        "99.5",
+        "100.5",
+        "100",
+    );
     assert_eq!(exits(&mut late, &dipped), ["invalidated: 1m close < 99.8"]);
 }
 
@@ -207,31 +364,62 @@ fn held(plan: Plan) -> (Seat, Scene) {
 
 #[test]
 fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
-    let opened = |ms: i64| Plan { opened: Ms(ms), ..plan() };
+    let opened = |ms: i64| Plan {
+        opened: Ms(ms),
+        ..plan()
+    };
     let mut clock = 0;
     let mut exits = |seat: &mut Seat, scene: &Scene| {
         clock += 60_000;
         let at = NOW.plus(Ms(clock));
         let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
-        found.into_iter().map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason)).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason))
+            .collect::<Vec<_>>()
     };
     let (mut seat, scene) = held(opened(59 * 60_000));
     let scene = after(scene, "99.5", "105", "100");
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"]);
     let scene = after(scene, "99.5", "100.5", "100");
-    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"], "again, as long as something is held");
-    let at_once = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, NOW.plus(Ms(2 * 60_000 + 4999)));
+    assert_eq!(
+        exits(&mut seat, &scene),
+        ["Some(0) target 105 reached"],
+        "again, as long as something is held"
+    );
+    let at_once = seat.exits(
+        &scene.arm.id,
+        (Bar::M1, &scene.market),
+        &scene.orders,
+        NOW.plus(Ms(2 * 60_000 + 4999)),
+    );
     assert_eq!(at_once, [], "but not at every bar");
     // A bar that had begun before the idea was acted on says nothing about it.
     let (mut seat, scene) = held(opened(60 * 60_000 + 1));
     let scene = after(scene, "99.5", "105", "100");
     assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
-    let condition = Predicate { tf: "1m".into(), field: Field::Close, op: Op::Lt, value: Plain(d("99.8")) };
-    let (mut seat, scene) = held(Plan { invalidation: Some(condition), ..opened(59 * 60_000) });
+    let condition = Predicate {
+        tf: "1m".into(),
+        field: Field::Close,
+        op: Op::Lt,
+        value: Plain(d("99.8")),
+    };
+    let (mut seat, scene) = held(Plan {
+        invalidation: Some(condition),
+        ..opened(59 * 60_000)
+    });
     assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
     let scene = after(scene, "99.5", "100.5", "99.7");
-    assert_eq!(exits(&mut seat, &scene), ["Some(0) invalidated: 1m close < 99.8"]);
-    let short = Plan { long: false, stop: px("102"), target: Some(px("99")), ..opened(59 * 60_000) };
+    assert_eq!(
+        exits(&mut seat, &scene),
+        ["Some(0) invalidated: 1m close < 99.8"]
+    );
+    let short = Plan {
+        long: false,
+        stop: px("102"),
+        target: Some(px("99")),
+        ..opened(59 * 60_000)
+    };
     let (mut seat, scene) = held(short);
     let scene = after(scene, "99", "100.5", "100");
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 99 reached"]);
@@ -241,28 +429,55 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
 fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_its_multiple() {
     let mut seat = Seat::default();
     let scene = Scene::new(Mode::Single);
-    seat.adopt(Plan { opened: NOW, ..plan() }, true, NOW);
-    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| seat.ended(&scene.arm.id, &scene.market, &scene.orders, now);
-    assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(59_000))), [], "its order may still be on its way");
+    seat.adopt(
+        Plan {
+            opened: NOW,
+            ..plan()
+        },
+        true,
+        NOW,
+    );
+    let ended = |seat: &mut Seat, scene: &Scene, now: Ms| {
+        seat.ended(&scene.arm.id, &scene.market, &scene.orders, now)
+    };
+    assert_eq!(
+        ended(&mut seat, &scene, NOW.plus(Ms(59_000))),
+        [],
+        "its order may still be on its way"
+    );
     assert_eq!(seat.plans.len(), 1);
     assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
-    assert_eq!((seat.plans.len(), opens(&seat, &scene)), (0, 0), "nothing was opened");
-    let (mut seat, scene) = held(Plan { opened: NOW, ..plan() });
+    assert_eq!(
+        (seat.plans.len(), opens(&seat, &scene)),
+        (0, 0),
+        "nothing was opened"
+    );
+    let (mut seat, scene) = held(Plan {
+        opened: NOW,
+        ..plan()
+    });
     assert_eq!(ended(&mut seat, &scene, NOW), []);
     assert_eq!(ended(&mut seat, &scene, NOW), []);
     assert_eq!(opens(&seat, &scene), 1, "counted once");
     // Nobody of ours sold it.
     let flat = after(Scene::new(Mode::Single), "97", "100", "98");
     let trade = ended(&mut seat, &flat, NOW.plus(Ms(180_000))).remove(0);
-    assert_eq!((trade.reason.as_str(), trade.r_multiple, trade.held_min), ("taken away", Some(d("-1")), 3));
+    assert_eq!(
+        (trade.reason.as_str(), trade.r_multiple, trade.held_min),
+        ("taken away", Some(d("-1")), 3)
+    );
     assert_eq!(seat.history.len(), 1);
     assert_eq!(ended(&mut seat, &flat, NOW.plus(Ms(240_000))), []);
 }
 
-/// The scene after a trade that was opened with the plan and closed by such an order two minutes later.
+/// The scene after a trade that was opened with the plan and closed by such an order two minutes
+/// later.
 fn traded(profit: &str, purpose: Purpose) -> Scene {
     let mut scene = Scene::new(Mode::Single);
-    let fills = [("0", "10", "-1", Purpose::Entry, 1000), ("10", "0", profit, purpose, 120_000)];
+    let fills = [
+        ("0", "10", "-1", Purpose::Entry, 1000),
+        ("10", "0", profit, purpose, 120_000),
+    ];
     for (n, (before, after, profit, purpose, at)) in fills.into_iter().enumerate() {
         let order = OrderId::new(format!("o{n}"));
         scene.orders.tally.count(&Counted {
@@ -281,35 +496,91 @@ fn traded(profit: &str, purpose: Purpose) -> Scene {
 }
 
 #[test]
-fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_while_nobody_was_here() {
-    let plan = || Plan { opened: NOW, ..plan() };
+fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_while_nobody_was_here()
+{
+    let plan = || Plan {
+        opened: NOW,
+        ..plan()
+    };
     let told = |plan: Plan, scene: &Scene| {
         let mut seat = Seat::default();
         seat.adopt(plan, true, NOW);
-        let trade = seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW.plus(Ms(3_600_000))).remove(0);
+        let trade = seat
+            .ended(
+                &scene.arm.id,
+                &scene.market,
+                &scene.orders,
+                NOW.plus(Ms(3_600_000)),
+            )
+            .remove(0);
         assert_eq!(opens(&seat, scene), 1, "it was opened");
-        format!("{} {} after {}", trade.reason, trade.r_multiple.unwrap(), trade.held_min)
+        format!(
+            "{} {} after {}",
+            trade.reason,
+            trade.r_multiple.unwrap(),
+            trade.held_min
+        )
     };
     // Fifty dollars were risked.
-    assert_eq!(told(plan(), &traded("-54", Purpose::Stop)), "stop -1.1 after 2");
-    assert_eq!(told(plan(), &traded("76", Purpose::Exit)), "closed 1.5 after 2");
-    assert_eq!(told(plan(), &traded("1", Purpose::Flatten)), "flattened 0 after 2");
-    let leaving = || Plan { leaving: Some("target 105 reached".into()), ..plan() };
-    assert_eq!(told(leaving(), &traded("101", Purpose::Exit)), "target 105 reached 2 after 2");
-    assert_eq!(told(leaving(), &traded("-51", Purpose::Stop)), "stop -1.04 after 2", "the stop was first");
+    assert_eq!(
+        told(plan(), &traded("-54", Purpose::Stop)),
+        "stop -1.1 after 2"
+    );
+    assert_eq!(
+        told(plan(), &traded("76", Purpose::Exit)),
+        "closed 1.5 after 2"
+    );
+    assert_eq!(
+        told(plan(), &traded("1", Purpose::Flatten)),
+        "flattened 0 after 2"
+    );
+    let leaving = || Plan {
+        leaving: Some("target 105 reached".into()),
+        ..plan()
+    };
+    assert_eq!(
+        told(leaving(), &traded("101", Purpose::Exit)),
+        "target 105 reached 2 after 2"
+    );
+    assert_eq!(
+        told(leaving(), &traded("-51", Purpose::Stop)),
+        "stop -1.04 after 2",
+        "the stop was first"
+    );
     // A trade of before says nothing of this idea.
     let mut seat = Seat::default();
-    seat.adopt(Plan { opened: NOW.plus(Ms(130_000)), ..plan() }, true, NOW);
+    seat.adopt(
+        Plan {
+            opened: NOW.plus(Ms(130_000)),
+            ..plan()
+        },
+        true,
+        NOW,
+    );
     let scene = traded("-54", Purpose::Stop);
-    assert_eq!(seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW.plus(Ms(131_000))), []);
+    assert_eq!(
+        seat.ended(
+            &scene.arm.id,
+            &scene.market,
+            &scene.orders,
+            NOW.plus(Ms(131_000))
+        ),
+        []
+    );
 }
 
 #[test]
 fn a_restart_remembers_plans_budgets_and_trades() {
     let scene = Scene::new(Mode::Single);
-    let other = Plan { contender: "other".into(), ..plan() };
+    let other = Plan {
+        contender: "other".into(),
+        ..plan()
+    };
     let memory = ModelMemory {
-        plans: [plan(), other].iter().map(|plan| serde_json::to_string(plan).unwrap()).collect(),
+        plans: [plan(), other]
+            .iter()
+            .map(|plan| serde_json::to_string(plan).unwrap())
+            .collect(),
         spent: vec![crate::domain::model::ModelSpent {
             contender: scene.arm.id.clone(),
             day: 7,
@@ -318,10 +589,17 @@ fn a_restart_remembers_plans_budgets_and_trades() {
             cost_usd: d("0.5"),
         }],
         trades: Vec::new(),
-        opens: vec![(scene.arm.id.clone(), swap().id, NOW), ("other".into(), swap().id, NOW)],
+        opens: vec![
+            (scene.arm.id.clone(), swap().id, NOW),
+            ("other".into(), swap().id, NOW),
+        ],
         ..ModelMemory::default()
     };
-    let seat = Seat::of(&scene.arm.id, &memory, &crate::llm::desk::remembered(&memory));
+    let seat = Seat::of(
+        &scene.arm.id,
+        &memory,
+        &crate::llm::desk::remembered(&memory),
+    );
     assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
     let spent = *seat.spent.lock().unwrap();
     assert_eq!((spent.day, spent.calls), (7, 3));

@@ -20,12 +20,20 @@ impl Gate {
     pub(super) async fn look(&mut self) -> Result<(), StageError> {
         let now = self.clock.now();
         for ended in self.memory.standing.expire(now) {
-            info!(event = "restriction_ended", restriction = ended.id(), "its time is over");
+            info!(
+                event = "restriction_ended",
+                restriction = ended.id(),
+                "its time is over"
+            );
             self.release(ended, "time", now).await?;
         }
-        let Some(account) = self.account.borrow().clone() else { return Ok(()) };
+        let Some(account) = self.account.borrow().clone() else {
+            return Ok(());
+        };
         if self.memory.book.observe(&account) {
-            self.journal.post(Record::Equity(Box::new(self.memory.book.clone()))).await?;
+            self.journal
+                .post(Record::Equity(Box::new(self.memory.book.clone())))
+                .await?;
         }
         self.work.account = Some(Arc::clone(&account));
         if now.since(account.as_of) > self.limits.ms(Rule::AccountAge) {
@@ -37,35 +45,65 @@ impl Gate {
         };
         let found = assess(equity, &self.memory.book, &self.limits, now);
         for (rule, breach) in found {
-            self.lead_to(rule, Scope::System, &breach, (self.seal.start_run, true), now).await?;
+            self.lead_to(
+                rule,
+                Scope::System,
+                &breach,
+                (self.seal.start_run, true),
+                now,
+            )
+            .await?;
         }
         Ok(())
     }
 
-    /// Takes back what rests and may not any more: while halted everything but what closes, while reduce-only what opens; and
-    /// what opens while the tracker has found something that lets nothing open.
+    /// Takes back what rests and may not any more: while halted everything but what closes, while
+    /// reduce-only what opens; and what opens while the tracker has found something that lets
+    /// nothing open.
     pub(super) async fn take_back(&mut self) -> Result<(), StageError> {
-        let doubtful = matches!(*self.readiness.borrow(), Readiness::Halted(_) | Readiness::ReduceOnly(_));
+        let doubtful = matches!(
+            *self.readiness.borrow(),
+            Readiness::Halted(_) | Readiness::ReduceOnly(_)
+        );
         if (self.memory.standing.0.is_empty() && !doubtful) || !self.latch.is_on() {
             return Ok(());
         }
         let wall = self.wall();
-        self.work.cancelled.retain(|_, at| wall.since(*at) < CANCEL_AGAIN);
+        self.work
+            .cancelled
+            .retain(|_, at| wall.since(*at) < CANCEL_AGAIN);
         let due: Vec<CancelAsk> = {
             let orders = self.orders.borrow();
-            let works =
-                |o: &&OpenOrder| !o.state.is_final() && !o.protective && !self.work.cancelled.contains_key(&o.id);
+            let works = |o: &&OpenOrder| {
+                !o.state.is_final() && !o.protective && !self.work.cancelled.contains_key(&o.id)
+            };
             let may_not = |o: &&OpenOrder| {
-                let state = self.memory.standing.of(&o.contender, &o.inst).map(|r| r.state);
+                let state = self
+                    .memory
+                    .standing
+                    .of(&o.contender, &o.inst)
+                    .map(|r| r.state);
                 !may_rest(state, doubtful, o.opening)
             };
-            let ask =
-                |o: &OpenOrder| CancelAsk { inst: o.inst.clone(), order: o.id.clone(), run_id: self.seal.start_run };
-            orders.open.values().filter(works).filter(may_not).map(ask).collect()
+            let ask = |o: &OpenOrder| CancelAsk {
+                inst: o.inst.clone(),
+                order: o.id.clone(),
+                run_id: self.seal.start_run,
+            };
+            orders
+                .open
+                .values()
+                .filter(works)
+                .filter(may_not)
+                .map(ask)
+                .collect()
         };
         for ask in due {
             self.work.cancelled.insert(ask.order.clone(), wall);
-            self.cancels.send(ask).await.map_err(|_| StageError::Gone("the executor"))?;
+            self.cancels
+                .send(ask)
+                .await
+                .map_err(|_| StageError::Gone("the executor"))?;
         }
         Ok(())
     }
@@ -78,8 +116,17 @@ impl Gate {
     ) -> Result<(), StageError> {
         let now = self.clock.now();
         for breach in breaches {
-            let Ok(rule) = breach.code.parse::<Rule>() else { continue };
-            self.lead_to(rule, scope_of(rule, intent), breach, (intent.run_id, false), now).await?;
+            let Ok(rule) = breach.code.parse::<Rule>() else {
+                continue;
+            };
+            self.lead_to(
+                rule,
+                scope_of(rule, intent),
+                breach,
+                (intent.run_id, false),
+                now,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -92,16 +139,26 @@ impl Gate {
         (run_id, event): (RunId, bool),
         now: Ms,
     ) -> Result<(), StageError> {
-        let Some(restriction) = consequence(rule, scope.clone(), breach, &self.limits, now) else { return Ok(()) };
+        let Some(restriction) = consequence(rule, scope.clone(), breach, &self.limits, now) else {
+            return Ok(());
+        };
         if self.restrict(restriction, "gate", run_id, now).await? && event {
             let (order_id, scope, breach) = (None, scope.to_string(), breach.clone());
-            self.journal.post(Record::RiskEvent { run_id, order_id, scope, breach, at: now }).await?;
+            self.journal
+                .post(Record::RiskEvent {
+                    run_id,
+                    order_id,
+                    scope,
+                    breach,
+                    at: now,
+                })
+                .await?;
         }
         Ok(())
     }
 
-    /// Puts a restriction in force, at once and for good: others see it before this returns, and it is durable when it does.
-    /// `false`: it was in force already.
+    /// Puts a restriction in force, at once and for good: others see it before this returns, and it
+    /// is durable when it does. `false`: it was in force already.
     pub(super) async fn restrict(
         &mut self,
         restriction: Restriction,
@@ -119,10 +176,18 @@ impl Gate {
                 error!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
                 why = restriction.why, who, "trading is halted")
             }
-            _ => warn!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
-                why = restriction.why, who, "trading is restricted"),
+            _ => {
+                warn!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
+                why = restriction.why, who, "trading is restricted")
+            }
         }
-        let record = Record::Restricted { restriction, from, who: who.to_owned(), run_id, at };
+        let record = Record::Restricted {
+            restriction,
+            from,
+            who: who.to_owned(),
+            run_id,
+            at,
+        };
         self.journal.append(record).await?;
         Ok(true)
     }
@@ -131,6 +196,14 @@ impl Gate {
         self.standing.send_replace(self.memory.standing.clone());
         let to = self.memory.standing.state(&ended.scope);
         let run_id = self.seal.start_run;
-        self.journal.append(Record::Released { restriction: ended, to, by: by.to_owned(), run_id, at }).await
+        self.journal
+            .append(Record::Released {
+                restriction: ended,
+                to,
+                by: by.to_owned(),
+                run_id,
+                at,
+            })
+            .await
     }
 }

@@ -1,4 +1,5 @@
-//! The gate's task over a real store: what it blocks, what it writes, what it lets out. Time stands still.
+//! The gate's task over a real store: what it blocks, what it writes, what it lets out. Time stands
+//! still.
 
 use rust_decimal::Decimal;
 
@@ -20,20 +21,43 @@ struct Judged {
     standing: Standing,
 }
 
-/// Puts the intent of a case through the gate's task, with its decision and allocation written as a cycle would.
+/// Puts the intent of a case through the gate's task, with its decision and allocation written as a
+/// cycle would.
 async fn through_the_gate(case: Case) -> Judged {
-    let stamp = Stamp { mode: "sim".into(), uid: "1".into() };
+    let stamp = Stamp {
+        mode: "sim".into(),
+        uid: "1".into(),
+    };
     let store = MemoryStore::new(&stamp, "epoch").unwrap();
     let (journal, writer) = store.journal().unwrap();
     let writer = tokio::spawn(writer.serve(|| Duration::ZERO));
     let run_id = case.intent.run_id;
     let inst = Arc::new(case.inst.clone());
     journal
-        .append(Record::Run { run_id, kind: RunKind::Cycle, trigger: "t".into(), at: NOW, caused_by: None })
+        .append(Record::Run {
+            run_id,
+            kind: RunKind::Cycle,
+            trigger: "t".into(),
+            at: NOW,
+            caused_by: None,
+        })
         .await
         .unwrap();
-    journal.append(Record::Instruments { rows: vec![inst], at: NOW }).await.unwrap();
-    journal.append(Record::Snapshot { run_id, as_of: NOW, body: "{}".into() }).await.unwrap();
+    journal
+        .append(Record::Instruments {
+            rows: vec![inst],
+            at: NOW,
+        })
+        .await
+        .unwrap();
+    journal
+        .append(Record::Snapshot {
+            run_id,
+            as_of: NOW,
+            body: "{}".into(),
+        })
+        .await
+        .unwrap();
     let intent = Arc::new(case.intent.clone());
     let (contender, on) = (intent.contender.clone(), intent.inst.clone());
     let proposal = Proposal {
@@ -44,7 +68,14 @@ async fn through_the_gate(case: Case) -> Judged {
         reason: "t".into(),
         good_for: None,
     };
-    journal.append(Record::Decisions { run_id, at: NOW, proposals: vec![proposal] }).await.unwrap();
+    journal
+        .append(Record::Decisions {
+            run_id,
+            at: NOW,
+            proposals: vec![proposal],
+        })
+        .await
+        .unwrap();
     let row = Allocation {
         contender,
         inst: on,
@@ -55,7 +86,14 @@ async fn through_the_gate(case: Case) -> Judged {
         cl_ord_id: Some(intent.cl_ord_id.clone()),
         reason: "t".into(),
     };
-    journal.append(Record::Allocations { run_id, at: NOW, rows: vec![row] }).await.unwrap();
+    journal
+        .append(Record::Allocations {
+            run_id,
+            at: NOW,
+            rows: vec![row],
+        })
+        .await
+        .unwrap();
 
     let clock = Clock::start(NOW, 1.0);
     let (batches_tx, batches) = mpsc::channel(1);
@@ -96,12 +134,22 @@ async fn through_the_gate(case: Case) -> Judged {
         standing: standing_tx,
         shields: watch::channel(BTreeMap::new()).0,
         levels: watch::channel(BTreeMap::new()).1,
-        memory: Memory { standing: case.standing.clone(), book: case.book.clone(), recent: case.recent.clone() },
+        memory: Memory {
+            standing: case.standing.clone(),
+            book: case.book.clone(),
+            recent: case.recent.clone(),
+        },
         in_flight: case.in_flight.clone(),
         work: Work::default(),
         beat: Pulse::default().beat("gate", true),
     };
-    batches_tx.send(IntentBatch { run_id, intents: vec![intent] }).await.unwrap();
+    batches_tx
+        .send(IntentBatch {
+            run_id,
+            intents: vec![intent],
+        })
+        .await
+        .unwrap();
     drop(batches_tx);
     gate.run(Stop::default()).await.unwrap();
     let approved = loop {
@@ -111,61 +159,124 @@ async fn through_the_gate(case: Case) -> Judged {
             Verdict::Stop(_) => {}
         }
     };
-    drop((gate, commands_tx, market_tx, account_tx, orders_tx, readiness_tx)); // the last journal goes with the gate
+    drop((
+        gate,
+        commands_tx,
+        market_tx,
+        account_tx,
+        orders_tx,
+        readiness_tx,
+    )); // the last journal goes with the gate
     writer.await.unwrap().unwrap();
     let db = store.db();
-    let mut rows =
-        db.prepare("SELECT code, value, run_id FROM risk_events WHERE order_id IS NOT NULL ORDER BY id").unwrap();
+    let mut rows = db
+        .prepare(
+            "SELECT code, value, run_id FROM risk_events WHERE order_id IS NOT NULL ORDER BY id",
+        )
+        .unwrap();
     let events = rows.query_map([], |row| {
-        assert_eq!(row.get::<_, String>(2).unwrap(), run_id.to_string(), "the run that caused it");
+        assert_eq!(
+            row.get::<_, String>(2).unwrap(),
+            run_id.to_string(),
+            "the run that caused it"
+        );
         Ok((row.get(0)?, row.get(1)?))
     });
     let events = events.unwrap().map(Result::unwrap).collect();
-    let state = db.query_row("SELECT state FROM orders", [], |row| row.get(0)).unwrap_or_default();
+    let state = db
+        .query_row("SELECT state FROM orders", [], |row| row.get(0))
+        .unwrap_or_default();
     let standing = standing.borrow().clone();
-    Judged { approved, events, state, standing }
+    Judged {
+        approved,
+        events,
+        state,
+        standing,
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_each_rule_blocks_is_written_down_and_what_is_just_inside_leaves() {
     for rule in Rule::ALL {
-        let Brink { case, inside, beyond } = brink(*rule);
+        let Brink {
+            case,
+            inside,
+            beyond,
+        } = brink(*rule);
         let within = through_the_gate(case.clone().limit(*rule, inside)).await;
         assert!(within.approved, "{rule} at {inside}: {:?}", within.events);
-        assert!(within.events.is_empty() && within.standing.0.is_empty(), "{rule}");
+        assert!(
+            within.events.is_empty() && within.standing.0.is_empty(),
+            "{rule}"
+        );
         let over = through_the_gate(case.limit(*rule, beyond)).await;
         assert!(!over.approved, "{rule} at {beyond}");
         assert_eq!(over.state, "blocked", "{rule}");
         let row = over.events.iter().find(|(code, _)| code == rule.as_str());
-        assert!(row.is_some_and(|(_, value)| !value.is_empty()), "{rule}: {:?}", over.events);
+        assert!(
+            row.is_some_and(|(_, value)| !value.is_empty()),
+            "{rule}: {:?}",
+            over.events
+        );
         // And it leads to what the rule says.
         let spec = rule.spec();
         let led = over.standing.0.iter().any(|r| r.cause == rule.as_str());
-        assert_eq!(led, spec.action != Action::Block, "{rule}: {:?}", over.standing);
+        assert_eq!(
+            led,
+            spec.action != Action::Block,
+            "{rule}: {:?}",
+            over.standing
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_breach_of_one_order_is_a_row() {
-    let case = undivided().limit(Rule::OrderNotionalMax, "1").limit(Rule::Position, "1").limit(Rule::PriceCollar, "0");
+    let case = undivided()
+        .limit(Rule::OrderNotionalMax, "1")
+        .limit(Rule::Position, "1")
+        .limit(Rule::PriceCollar, "0");
     let judged = through_the_gate(Case { mark: None, ..case }).await;
-    let codes: Vec<&str> = judged.events.iter().map(|(code, _)| code.as_str()).collect();
-    assert_eq!(codes, ["order_notional_max", "position_notional_max", "mark_collar"]);
+    let codes: Vec<&str> = judged
+        .events
+        .iter()
+        .map(|(code, _)| code.as_str())
+        .collect();
+    assert_eq!(
+        codes,
+        ["order_notional_max", "position_notional_max", "mark_collar"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further_away() {
     let trigger = async |level: Option<(Side, &str)>| {
         let case = fine();
-        let store = MemoryStore::new(&Stamp { mode: "sim".into(), uid: "1".into() }, "epoch").unwrap();
+        let store = MemoryStore::new(
+            &Stamp {
+                mode: "sim".into(),
+                uid: "1".into(),
+            },
+            "epoch",
+        )
+        .unwrap();
         let (journal, writer) = store.journal().unwrap();
         let writer = tokio::spawn(writer.serve(|| Duration::ZERO));
         let run_id = case.intent.run_id;
-        let run = Record::Run { run_id, kind: RunKind::Cycle, trigger: "t".into(), at: NOW, caused_by: None };
+        let run = Record::Run {
+            run_id,
+            kind: RunKind::Cycle,
+            trigger: "t".into(),
+            at: NOW,
+            caused_by: None,
+        };
         journal.append(run).await.unwrap();
         let key = (case.intent.contender.clone(), case.inst.id.clone());
         let price = case.market().insts[&case.inst.id].quote.unwrap().bid;
-        let at = |share: &str| case.inst.floor_tick(Price(price.0 * share.parse::<Decimal>().unwrap()));
+        let at = |share: &str| {
+            case.inst
+                .floor_tick(Price(price.0 * share.parse::<Decimal>().unwrap()))
+        };
         let mut orders = OrdersView::default();
         let held = crate::domain::books::Holding {
             qty: Qty(case.inst.min_size.0 * Decimal::TEN),
@@ -174,8 +285,19 @@ async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further
         };
         orders.holdings.insert(key.clone(), held);
         let entry = OrderId::new("entry");
-        orders.guards.insert(key.clone(), Guard { entry, run_id, side: Side::Buy, trigger: Some(at("0.95")) });
-        let levels = level.map(|(side, share)| (key.clone(), (side, at(share)))).into_iter().collect();
+        orders.guards.insert(
+            key.clone(),
+            Guard {
+                entry,
+                run_id,
+                side: Side::Buy,
+                trigger: Some(at("0.95")),
+            },
+        );
+        let levels = level
+            .map(|(side, share)| (key.clone(), (side, at(share))))
+            .into_iter()
+            .collect();
         let (verdicts_tx, mut verdicts) = mpsc::channel(8);
         let mut gate = Gate {
             seal: Seal {
@@ -207,7 +329,11 @@ async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further
             standing: watch::channel(Standing::default()).0,
             shields: watch::channel(BTreeMap::new()).0,
             levels: watch::channel(levels).1,
-            memory: Memory { standing: case.standing.clone(), book: case.book.clone(), recent: case.recent.clone() },
+            memory: Memory {
+                standing: case.standing.clone(),
+                book: case.book.clone(),
+                recent: case.recent.clone(),
+            },
             in_flight: Vec::new(),
             work: Work::default(),
             beat: Pulse::default().beat("gate", true),
@@ -219,10 +345,16 @@ async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further
         };
         drop(gate);
         writer.abort();
-        [at("0.95"), at("0.98")].iter().position(|price| *price == placed)
+        [at("0.95"), at("0.98")]
+            .iter()
+            .position(|price| *price == placed)
     };
     assert_eq!(trigger(None).await, Some(0));
     assert_eq!(trigger(Some((Side::Buy, "0.98"))).await, Some(1), "tighter");
     assert_eq!(trigger(Some((Side::Buy, "0.90"))).await, Some(0), "looser");
-    assert_eq!(trigger(Some((Side::Sell, "0.98"))).await, Some(0), "of the other side");
+    assert_eq!(
+        trigger(Some((Side::Sell, "0.98"))).await,
+        Some(0),
+        "of the other side"
+    );
 }

@@ -40,29 +40,57 @@ impl Gate {
             Command::Close { inst, scope, done } => self.on_close(inst, scope, done).await,
             Command::Restrict { cause, why } => {
                 let now = self.clock.now();
-                let restriction = Restriction { cause: cause.clone(), ..Restriction::kill(false, &why, now) };
-                self.restrict(restriction, &cause, self.seal.start_run, now).await.map(drop)
+                let restriction = Restriction {
+                    cause: cause.clone(),
+                    ..Restriction::kill(false, &why, now)
+                };
+                self.restrict(restriction, &cause, self.seal.start_run, now)
+                    .await
+                    .map(drop)
             }
-            Command::Halt { flatten, scope, who, why, done } => self.on_halt((flatten, scope), &who, why, done).await,
+            Command::Halt {
+                flatten,
+                scope,
+                who,
+                why,
+                done,
+            } => self.on_halt((flatten, scope), &who, why, done).await,
         }
     }
 
-    async fn on_close(&mut self, inst: Option<InstId>, scope: Flatten, done: Answer) -> Result<(), StageError> {
+    async fn on_close(
+        &mut self,
+        inst: Option<InstId>,
+        scope: Flatten,
+        done: Answer,
+    ) -> Result<(), StageError> {
         let refusal = if !self.latch.is_on() {
             Some("trading is off: nothing leaves, not even a close".to_owned())
         } else {
-            self.work.unwinding.as_ref().map(|u| format!("'{}' is under way; wait for it", u.trigger()))
+            self.work
+                .unwinding
+                .as_ref()
+                .map(|u| format!("'{}' is under way; wait for it", u.trigger()))
         };
         if let Some(why) = refusal {
             drop(done.send(Err(why))); // whoever asked may have gone
             return Ok(());
         }
-        let trigger = inst.as_ref().map_or("close --all".to_owned(), |inst| format!("close {inst}"));
+        let trigger = inst
+            .as_ref()
+            .map_or("close --all".to_owned(), |inst| format!("close {inst}"));
         let insts: BTreeSet<InstId> = match inst {
             Some(inst) => [inst].into(),
             None => self.market.borrow().insts.keys().cloned().collect(),
         };
-        self.begin_unwind(trigger, (insts.clone(), scope), Some(insts), vec![done], false).await
+        self.begin_unwind(
+            trigger,
+            (insts.clone(), scope),
+            Some(insts),
+            vec![done],
+            false,
+        )
+        .await
     }
 
     async fn on_halt(
@@ -77,7 +105,10 @@ impl Gate {
         let run_id = self.seal.start_run;
         self.restrict(restriction, who, run_id, now).await?;
         if !self.latch.is_on() {
-            let answer = Err("halted; but trading is off, so nothing leaves: neither cancels nor closes".to_owned());
+            let answer = Err(
+                "halted; but trading is off, so nothing leaves: neither cancels nor closes"
+                    .to_owned(),
+            );
             drop(done.map(|done| done.send(answer)));
             return Ok(());
         }
@@ -86,9 +117,23 @@ impl Gate {
                 drop(waiting.send(Err("a halt took over".to_owned())));
             }
         }
-        let trigger = format!("halt{} by {who}: {why}", if flatten { " --flatten" } else { "" });
-        let insts = if flatten { self.market.borrow().insts.keys().cloned().collect() } else { BTreeSet::new() };
-        self.begin_unwind(trigger, (insts, scope), None, done.into_iter().collect(), flatten).await?;
+        let trigger = format!(
+            "halt{} by {who}: {why}",
+            if flatten { " --flatten" } else { "" }
+        );
+        let insts = if flatten {
+            self.market.borrow().insts.keys().cloned().collect()
+        } else {
+            BTreeSet::new()
+        };
+        self.begin_unwind(
+            trigger,
+            (insts, scope),
+            None,
+            done.into_iter().collect(),
+            flatten,
+        )
+        .await?;
         self.unwind().await
     }
 
@@ -105,20 +150,53 @@ impl Gate {
         let run_id = self.seal.ids.next(now);
         info!(event = "unwind", %run_id, %trigger, "cancelling what works, and making flat what is to be flat");
         let account = self.account.borrow().clone();
-        let body: Arc<str> = serde_json::json!({"command": trigger, "account": account.as_deref()}).to_string().into();
-        let run = Record::Run { run_id, kind: RunKind::Command, trigger: trigger.clone(), at: now, caused_by: None };
-        self.journal.post(Record::Together(vec![run, Record::Snapshot { run_id, as_of: now, body }])).await?;
-        let unwind = Unwind::begin((run_id, trigger), (insts, scope), cancel, self.tempo, self.wall());
-        self.work.unwinding = Some(Unwinding { unwind, waiting, latched });
+        let body: Arc<str> = serde_json::json!({"command": trigger, "account": account.as_deref()})
+            .to_string()
+            .into();
+        let run = Record::Run {
+            run_id,
+            kind: RunKind::Command,
+            trigger: trigger.clone(),
+            at: now,
+            caused_by: None,
+        };
+        self.journal
+            .post(Record::Together(vec![
+                run,
+                Record::Snapshot {
+                    run_id,
+                    as_of: now,
+                    body,
+                },
+            ]))
+            .await?;
+        let unwind = Unwind::begin(
+            (run_id, trigger),
+            (insts, scope),
+            cancel,
+            self.tempo,
+            self.wall(),
+        );
+        self.work.unwinding = Some(Unwinding {
+            unwind,
+            waiting,
+            latched,
+        });
         Ok(())
     }
 
     /// Carries out what is next of a making-flat, or begins one that a latch still asks for.
     pub(super) async fn unwind(&mut self) -> Result<(), StageError> {
         self.land();
-        let Some(mut unwinding) = self.work.unwinding.take() else { return self.flatten_as_latched().await };
+        let Some(mut unwinding) = self.work.unwinding.take() else {
+            return self.flatten_as_latched().await;
+        };
         let steps = {
-            let (orders, account, market) = (self.orders.borrow(), self.account.borrow(), self.market.borrow());
+            let (orders, account, market) = (
+                self.orders.borrow(),
+                self.account.borrow(),
+                self.market.borrow(),
+            );
             let in_flight = |inst: &InstId| self.in_flight.iter().any(|o| o.inst == *inst);
             let seen = Seen {
                 orders: &orders,
@@ -135,11 +213,21 @@ impl Gate {
         for step in steps {
             match step {
                 Step::Cancel(inst, order) => {
-                    let ask = CancelAsk { inst, order, run_id };
-                    self.cancels.send(ask).await.map_err(|_| StageError::Gone("the executor"))?;
+                    let ask = CancelAsk {
+                        inst,
+                        order,
+                        run_id,
+                    };
+                    self.cancels
+                        .send(ask)
+                        .await
+                        .map_err(|_| StageError::Gone("the executor"))?;
                 }
                 Step::ReadAccount => self.read_account.notify_one(),
-                Step::Close(inst, attempt) => self.close(&inst, attempt, run_id, unwinding.unwind.scope()).await?,
+                Step::Close(inst, attempt) => {
+                    self.close(&inst, attempt, run_id, unwinding.unwind.scope())
+                        .await?
+                }
                 Step::Over(report) => return self.unwound(unwinding, report).await,
             }
         }
@@ -147,12 +235,27 @@ impl Gate {
         Ok(())
     }
 
-    async fn close(&mut self, inst: &InstId, attempt: u32, run_id: RunId, scope: Flatten) -> Result<(), StageError> {
+    async fn close(
+        &mut self,
+        inst: &InstId,
+        attempt: u32,
+        run_id: RunId,
+        scope: Flatten,
+    ) -> Result<(), StageError> {
         let now = self.clock.now();
         let (orders, account) = (self.orders.borrow().clone(), self.account.borrow().clone());
-        let Some(account) = account else { return Ok(()) };
-        let shown = self.market.borrow().insts.get(inst).map(|m| (Arc::clone(&m.instrument), m.quote));
-        let Some((instrument, quote)) = shown else { return Ok(()) };
+        let Some(account) = account else {
+            return Ok(());
+        };
+        let shown = self
+            .market
+            .borrow()
+            .insts
+            .get(inst)
+            .map(|m| (Arc::clone(&m.instrument), m.quote));
+        let Some((instrument, quote)) = shown else {
+            return Ok(());
+        };
         let closing = Closing {
             run_id,
             now,
@@ -166,16 +269,35 @@ impl Gate {
         let flat = flatten(&instrument, quote.as_ref(), &closing, attempt);
         if attempt == 0 {
             let rows = vec![
-                Record::Decisions { run_id, at: now, proposals: vec![flat.proposal] },
-                Record::Allocations { run_id, at: now, rows: vec![flat.allocation] },
+                Record::Decisions {
+                    run_id,
+                    at: now,
+                    proposals: vec![flat.proposal],
+                },
+                Record::Allocations {
+                    run_id,
+                    at: now,
+                    rows: vec![flat.allocation],
+                },
             ];
             self.journal.post(Record::Together(rows)).await?;
         }
-        let Some(intent) = flat.intent.map(Arc::new) else { return Ok(()) };
+        let Some(intent) = flat.intent.map(Arc::new) else {
+            return Ok(());
+        };
         match check_permitted(intent, &instrument) {
             Ok(approved) if self.latch.is_on() => self.let_out(approved).await,
-            Ok(approved) => self.stop(Arc::clone(approved.intent()), OrderState::Suppressed, Vec::new()).await,
-            Err(Refused { intent, breaches }) => self.stop(intent, OrderState::Blocked, breaches).await,
+            Ok(approved) => {
+                self.stop(
+                    Arc::clone(approved.intent()),
+                    OrderState::Suppressed,
+                    Vec::new(),
+                )
+                .await
+            }
+            Err(Refused { intent, breaches }) => {
+                self.stop(intent, OrderState::Blocked, breaches).await
+            }
         }
     }
 
@@ -205,13 +327,24 @@ impl Gate {
 
     /// What was to be made flat is: the latches stay, without that wish.
     async fn seen_flat(&mut self, unwinding: &Unwinding) -> Result<(), StageError> {
-        let all = self.market.borrow().insts.keys().all(|inst| unwinding.covers(inst));
+        let all = self
+            .market
+            .borrow()
+            .insts
+            .keys()
+            .all(|inst| unwinding.covers(inst));
         let fulfilled = |r: &Restriction| match &r.scope {
             Scope::Instrument(inst) => unwinding.covers(inst),
             Scope::System | Scope::Contender(_) => all,
         };
         let mut flat = Vec::new();
-        for restriction in self.memory.standing.0.iter_mut().filter(|r| r.flatten && fulfilled(r)) {
+        for restriction in self
+            .memory
+            .standing
+            .0
+            .iter_mut()
+            .filter(|r| r.flatten && fulfilled(r))
+        {
             (restriction.flatten, restriction.flattened) = (false, true);
             flat.push(restriction.clone());
         }
@@ -219,7 +352,15 @@ impl Gate {
         for restriction in flat {
             let from = restriction.state;
             let who = "seen flat".to_owned();
-            self.journal.append(Record::Restricted { restriction, from, who, run_id, at }).await?;
+            self.journal
+                .append(Record::Restricted {
+                    restriction,
+                    from,
+                    who,
+                    run_id,
+                    at,
+                })
+                .await?;
         }
         self.standing.send_replace(self.memory.standing.clone());
         Ok(())
@@ -228,7 +369,9 @@ impl Gate {
     /// A latch that asks for flat, from a rule or from before a crash, is obeyed until it is.
     async fn flatten_as_latched(&mut self) -> Result<(), StageError> {
         let wanted = self.memory.standing.0.iter().find(|r| r.flatten).cloned();
-        let Some(restriction) = wanted else { return Ok(()) };
+        let Some(restriction) = wanted else {
+            return Ok(());
+        };
         let reconciled = !matches!(*self.readiness.borrow(), Readiness::Reconciling(_));
         if !reconciled || !self.latch.is_on() || self.wall() < self.work.flatten_at {
             return Ok(());
@@ -239,7 +382,17 @@ impl Gate {
             Scope::System | Scope::Contender(_) => all,
         };
         let cancel = matches!(restriction.scope, Scope::Instrument(_)).then(|| insts.clone());
-        let scope = Flatten { ours_only: true, ..Flatten::default() };
-        self.begin_unwind(format!("flatten: {}", restriction.id()), (insts, scope), cancel, Vec::new(), true).await
+        let scope = Flatten {
+            ours_only: true,
+            ..Flatten::default()
+        };
+        self.begin_unwind(
+            format!("flatten: {}", restriction.id()),
+            (insts, scope),
+            cancel,
+            Vec::new(),
+            true,
+        )
+        .await
     }
 }

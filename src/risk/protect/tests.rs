@@ -8,15 +8,15 @@ fn d(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Sleeves `who held@trigger`, stops `phase who qty@trigger` (sell if the qty is written with `-`), the last price; then
-/// `covered/needed` and the acts.
+/// Sleeves `who held@trigger`, stops `phase who qty@trigger` (sell if the qty is written with `-`),
+/// the last price; then `covered/needed` and the acts.
 #[track_caller]
 fn check(sleeves: &str, stops: &str, last: &str, expected: &str) {
     doubted(true, sleeves, stops, last, expected);
 }
 
-/// The same, with our books sure or in doubt. A sleeve `who*` has an order under way; `late` is a stop that has triggered and
-/// whose order has not been seen for as long as it is waited for.
+/// The same, with our books sure or in doubt. A sleeve `who*` has an order under way; `late` is a
+/// stop that has triggered and whose order has not been seen for as long as it is waited for.
 #[track_caller]
 fn doubted(sure: bool, sleeves: &str, stops: &str, last: &str, expected: &str) {
     under(&swap(), sure, sleeves, stops, last, expected);
@@ -36,18 +36,30 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
             .collect()
     };
     // `who qty@none`: no entry of ours has made it.
-    let bare: Vec<ContenderId> =
-        pairs(sleeves).iter().filter(|(_, _, at)| at == "none").map(|(who, ..)| who.as_str().into()).collect();
+    let bare: Vec<ContenderId> = pairs(sleeves)
+        .iter()
+        .filter(|(_, _, at)| at == "none")
+        .map(|(who, ..)| who.as_str().into())
+        .collect();
     let held: Vec<(ContenderId, Qty, Guard)> = pairs(sleeves)
         .into_iter()
         .map(|(who, qty, at)| {
             let qty = Qty(d(&qty));
-            let side = if qty > Qty::ZERO { Side::Buy } else { Side::Sell };
+            let side = if qty > Qty::ZERO {
+                Side::Buy
+            } else {
+                Side::Sell
+            };
             let trigger = (at != "-" && at != "none").then(|| at.parse().unwrap());
             (
                 who.as_str().into(),
                 qty,
-                Guard { entry: OrderId::new(format!("e{who}")), run_id: RunId(uuid::Uuid::nil()), side, trigger },
+                Guard {
+                    entry: OrderId::new(format!("e{who}")),
+                    run_id: RunId(uuid::Uuid::nil()),
+                    side,
+                    trigger,
+                },
             )
         })
         .collect();
@@ -81,14 +93,22 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
                 run_id: RunId(uuid::Uuid::nil()),
                 contender: who.into(),
                 inst: inst.id.clone(),
-                side: if qty.is_sign_negative() { Side::Sell } else { Side::Buy },
+                side: if qty.is_sign_negative() {
+                    Side::Sell
+                } else {
+                    Side::Buy
+                },
                 trigger: at.parse().unwrap(),
                 qty: Some(Qty(qty.abs())),
                 standalone: true,
                 created: Ms(0),
                 state: AlgoState::Live,
                 child: None,
-                triggered: (phase == StopPhase::Closing).then_some(if late { Ms(-10_000) } else { Ms(0) }),
+                triggered: (phase == StopPhase::Closing).then_some(if late {
+                    Ms(-10_000)
+                } else {
+                    Ms(0)
+                }),
                 shaped_at: None,
             };
             ShownStop { stop, phase }
@@ -96,22 +116,42 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
         .collect();
     let shown: Vec<&ShownStop> = shown.iter().collect();
     let overdue = |id: &str| id == "s9";
-    let terms = Terms { default: d("0.05"), sure, now: Ms(0), child_wait: Ms::secs(10), overdue: &overdue };
+    let terms = Terms {
+        default: d("0.05"),
+        sure,
+        now: Ms(0),
+        child_wait: Ms::secs(10),
+        overdue: &overdue,
+    };
     let cover = plan(inst, Some(last.parse().unwrap()), &sleeves, &shown, &terms);
     let acts: Vec<String> = cover
         .acts
         .iter()
         .map(|act| match act {
-            Act::Place { contender, side, qty, trigger, .. } => {
+            Act::Place {
+                contender,
+                side,
+                qty,
+                trigger,
+                ..
+            } => {
                 format!("place {contender} {} {qty}@{trigger}", side.as_str())
             }
             Act::Amend { id, qty, trigger } => format!("amend {id} {qty}@{trigger}"),
             Act::Clear { contender } => format!("clear {contender}"),
             Act::Cancel { id } => format!("cancel {id}"),
-            Act::Exit { contender, side, qty, .. } => format!("exit {contender} {} {qty}", side.as_str()),
+            Act::Exit {
+                contender,
+                side,
+                qty,
+                ..
+            } => format!("exit {contender} {} {qty}", side.as_str()),
         })
         .collect();
-    assert_eq!(format!("{}/{} {}", cover.covered, cover.needed, acts.join(", ")).trim(), expected);
+    assert_eq!(
+        format!("{}/{} {}", cover.covered, cover.needed, acts.join(", ")).trim(),
+        expected
+    );
 }
 
 #[test]
@@ -132,14 +172,34 @@ fn it_is_kept_in_step_with_what_is_held() {
     check("", "live a -5@95", "100", "0/0 cancel s0");
     // A stop on the wrong side goes only after the right one is there.
     check("a -5@105", "live a -5@95", "100", "0/5 place a buy 5@105");
-    check("a -5@105", "live a -5@95, live a 5@105", "100", "5/5 cancel s0");
+    check(
+        "a -5@105",
+        "live a -5@95, live a 5@105",
+        "100",
+        "5/5 cancel s0",
+    );
 }
 
 #[test]
 fn several_stops_of_one_sleeve_become_one_and_new_comes_before_old() {
-    check("a 7@95", "live a -5@94, live a -2@95", "100", "7/7 amend s0 7@95");
-    check("a 7@95", "live a -7@95, live a -2@95", "100", "7/7 cancel s1");
-    check("a 7@95, b 2@90", "live a -7@95, live a -2@95", "100", "9/9 place b sell 2@90, cancel s1");
+    check(
+        "a 7@95",
+        "live a -5@94, live a -2@95",
+        "100",
+        "7/7 amend s0 7@95",
+    );
+    check(
+        "a 7@95",
+        "live a -7@95, live a -2@95",
+        "100",
+        "7/7 cancel s1",
+    );
+    check(
+        "a 7@95, b 2@90",
+        "live a -7@95, live a -2@95",
+        "100",
+        "9/9 place b sell 2@90, cancel s1",
+    );
     // Two of the right trigger that make the size together are left alone.
     check("a 7@95", "live a -5@95, live a -2@95", "100", "7/7");
     check("", "undead a -5@95", "100", "0/0 cancel s0");
@@ -147,19 +207,39 @@ fn several_stops_of_one_sleeve_become_one_and_new_comes_before_old() {
 
 #[test]
 fn the_venue_covers_the_net_and_no_more_whatever_the_signs() {
-    check("a 5@95, b 3@90", "", "100", "0/8 place a sell 5@95, place b sell 3@90");
-    check("a -5@105, b -3@110", "", "100", "0/8 place a buy 5@105, place b buy 3@110");
+    check(
+        "a 5@95, b 3@90",
+        "",
+        "100",
+        "0/8 place a sell 5@95, place b sell 3@90",
+    );
+    check(
+        "a -5@105, b -3@110",
+        "",
+        "100",
+        "0/8 place a buy 5@105, place b buy 3@110",
+    );
     check("a 5@95, b -2@110", "", "100", "0/3 place a sell 3@95");
     check("a 2@95, b -5@110", "", "100", "0/3 place b buy 3@110");
     check("a 5@95, b -5@110", "", "100", "0/0");
     // The nearest is covered first.
-    check("a 5@90, c 4@95, b -6@110", "", "100", "0/3 place c sell 3@95");
+    check(
+        "a 5@90, c 4@95, b -6@110",
+        "",
+        "100",
+        "0/3 place c sell 3@95",
+    );
     check("a 5@95, b -5@110", "live a -5@95", "100", "0/0 cancel s0");
 }
 
 #[test]
 fn a_sleeve_that_can_have_no_stop_leaves_the_net_to_those_that_can() {
-    check("a 8.6@none, b -8.6@110, c 3.4@90", "", "100", "0/3.4 place c sell 3.4@90");
+    check(
+        "a 8.6@none, b -8.6@110, c 3.4@90",
+        "",
+        "100",
+        "0/3.4 place c sell 3.4@90",
+    );
     check("a 1@none, c 3@90", "", "100", "0/4 place c sell 3@90");
     check("a 1@none, c 3@90", "live c -3@90", "100", "3/4");
     check("a 1@none", "", "100", "0/1");
@@ -168,12 +248,23 @@ fn a_sleeve_that_can_have_no_stop_leaves_the_net_to_those_that_can() {
 #[test]
 fn bare_is_what_was_bare_all_through_the_window() {
     let mut bare = Bare::since(Ms(0));
-    let mut at = |wall: i64, open: &str| bare.all_through(Qty(d(open)), Ms(wall), Ms(100)).map(|qty| qty.to_string());
+    let mut at = |wall: i64, open: &str| {
+        bare.all_through(Qty(d(open)), Ms(wall), Ms(100))
+            .map(|qty| qty.to_string())
+    };
     assert_eq!(at(0, "0.1"), None);
     assert_eq!(at(50, "3.4"), None, "it has grown");
     assert_eq!(at(99, "3.4"), None);
-    assert_eq!(at(100, "3.4").as_deref(), Some("0.1"), "what came since has its stop on the way");
-    assert_eq!(at(101, "3.4").as_deref(), Some("3.4"), "now all of it has been bare for as long");
+    assert_eq!(
+        at(100, "3.4").as_deref(),
+        Some("0.1"),
+        "what came since has its stop on the way"
+    );
+    assert_eq!(
+        at(101, "3.4").as_deref(),
+        Some("3.4"),
+        "now all of it has been bare for as long"
+    );
     assert_eq!(at(150, "2").as_deref(), Some("2"));
     assert_eq!(at(160, "5").as_deref(), Some("2"));
     assert_eq!(at(251, "5").as_deref(), Some("5"));
@@ -183,8 +274,18 @@ fn bare_is_what_was_bare_all_through_the_window() {
 fn what_has_triggered_is_left_to_close() {
     check("a 5@95", "closing a -5@95", "94", "5/5");
     // The venue takes three, the other two of the sleeve are taken out here.
-    check("a 5@95, b -2@110", "closing a -3@95", "94", "3/3 exit a sell 2");
-    check("a 5@95, b -2@110", "live a -3@95", "94", "3/3 exit a sell 2");
+    check(
+        "a 5@95, b -2@110",
+        "closing a -3@95",
+        "94",
+        "3/3 exit a sell 2",
+    );
+    check(
+        "a 5@95, b -2@110",
+        "live a -3@95",
+        "94",
+        "3/3 exit a sell 2",
+    );
     check("a 2@95, b -2@110", "", "94", "0/0 exit a sell 2");
     check("a 2@95, b -2@110", "", "111", "0/0 exit b buy 2");
 }
@@ -214,23 +315,43 @@ fn a_stop_whose_order_never_showed_counts_no_more() {
 
 #[test]
 fn a_stop_of_another_sleeve_is_not_ones_own() {
-    check("a 5@95, b 3@95", "live b -3@95", "100", "3/8 place a sell 5@95");
+    check(
+        "a 5@95, b 3@95",
+        "live b -3@95",
+        "100",
+        "3/8 place a sell 5@95",
+    );
     check("a 5@95", "live b -5@95", "100", "5/5 place a sell 5@95");
 }
 
 #[test]
 fn what_is_closing_already_needs_no_second_stop_and_the_rest_does() {
     check("a 5@95", "closing a -3@95", "100", "3/5 place a sell 2@95");
-    check("a 5@95", "closing a -4.9@95", "100", "4.9/5 place a sell 0.1@95");
+    check(
+        "a 5@95",
+        "closing a -4.9@95",
+        "100",
+        "4.9/5 place a sell 0.1@95",
+    );
     check("a 5@95", "closing a -4.95@95", "100", "4.95/5");
 }
 
 #[test]
 fn of_several_that_are_right_together_one_of_another_trigger_goes() {
-    check("a 7@95", "live a -5@95, live a -2@95, live a -3@90", "100", "7/7 cancel s2");
+    check(
+        "a 7@95",
+        "live a -5@95, live a -2@95, live a -3@90",
+        "100",
+        "7/7 cancel s2",
+    );
     // While another sleeve's is missing, too.
     let stops = "live a -5@95, live a -2@95, live a -3@90";
-    check("a 7@95, b 2@90", stops, "100", "9/9 place b sell 2@90, cancel s2");
+    check(
+        "a 7@95, b 2@90",
+        stops,
+        "100",
+        "9/9 place b sell 2@90, cancel s2",
+    );
 }
 
 #[test]
@@ -253,9 +374,19 @@ fn a_sleeve_with_an_order_under_way_is_cleared_before_it_is_taken_out() {
 fn a_short_sleeve_waits_where_its_own_stop_is() {
     check("a -5@105", "live a 5@105", "106", "5/5");
     check("a -5@101", "live a 5@105", "102", "5/5 exit a buy 5");
-    check("b 5@90, a -2@105", "", "106", "0/3 place b sell 3@90, exit a buy 2");
+    check(
+        "b 5@90, a -2@105",
+        "",
+        "106",
+        "0/3 place b sell 3@90, exit a buy 2",
+    );
     // What another sleeve's stop does is not this one's.
-    check("a 2@90, c 4@95, b -3@110", "live c -3@95", "89", "3/3 exit a sell 2, exit c sell 1");
+    check(
+        "a 2@90, c 4@95, b -3@110",
+        "live c -3@95",
+        "89",
+        "3/3 exit a sell 2, exit c sell 1",
+    );
     check("b 5@95, a 2@95", "live b -5@95", "94", "5/7 exit a sell 2");
 }
 
@@ -264,7 +395,10 @@ fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
     check("a 0.1@95", "", "94", "0/0.1 exit a sell 0.1");
     check("a 0.05@95", "", "94", "0/0");
     check("a 10001@95", "", "94", "0/10001 exit a sell 10000");
-    let coarse = Instrument { min_size: Qty(d("1")), ..swap() };
+    let coarse = Instrument {
+        min_size: Qty(d("1")),
+        ..swap()
+    };
     under(&coarse, true, "a 1@95", "", "94", "0/1 exit a sell 1");
     under(&coarse, true, "a 5@95", "closing a -4.5@95", "94", "4.5/5");
     under(&coarse, true, "a 5@95", "closing a -4.5@95", "100", "4.5/5");
@@ -275,7 +409,10 @@ fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
 fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
     let inst = swap();
     let given = |sleeves: &[(&str, &str)], bare: &str| -> String {
-        let held: Vec<(ContenderId, Qty)> = sleeves.iter().map(|(who, qty)| ((*who).into(), Qty(d(qty)))).collect();
+        let held: Vec<(ContenderId, Qty)> = sleeves
+            .iter()
+            .map(|(who, qty)| ((*who).into(), Qty(d(qty))))
+            .collect();
         let sleeves: Vec<Sleeve<'_>> = held
             .iter()
             .map(|(contender, held)| Sleeve {
@@ -288,7 +425,12 @@ fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
             .collect();
         let acts = give_up(&inst, &sleeves, Qty(d(bare)));
         let words = acts.iter().map(|act| match act {
-            Act::Exit { contender, side, qty, .. } => format!("{} {contender} {qty}", side.as_str()),
+            Act::Exit {
+                contender,
+                side,
+                qty,
+                ..
+            } => format!("{} {contender} {qty}", side.as_str()),
             Act::Clear { contender } => format!("clear {contender}"),
             other => panic!("{other:?}"),
         });
@@ -306,7 +448,10 @@ fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
 #[test]
 fn a_short_of_coins_cannot_be_protected() {
     use crate::domain::InstKind;
-    let spot = Instrument { kind: InstKind::Spot, ..swap() };
+    let spot = Instrument {
+        kind: InstKind::Spot,
+        ..swap()
+    };
     for (inst, net, expected) in [
         (&swap(), "1", true),
         (&swap(), "-1", true),
@@ -328,16 +473,29 @@ fn a_level_named_since_counts_only_on_its_side_and_only_if_it_is_tighter() {
         trigger: trigger.map(|text| Price(d(text))),
     };
     let with = |guard: &Guard, side: Side, level: &str| {
-        tightened(guard, Some((side, Price(d(level))))).trigger.map(|price| price.to_string())
+        tightened(guard, Some((side, Price(d(level)))))
+            .trigger
+            .map(|price| price.to_string())
     };
     let long = guard(Side::Buy, Some("95"));
     assert_eq!(with(&long, Side::Buy, "99").as_deref(), Some("99"));
-    assert_eq!(with(&long, Side::Buy, "90").as_deref(), Some("95"), "never looser");
-    assert_eq!(with(&long, Side::Sell, "102").as_deref(), Some("95"), "a short's level is none of a long's");
+    assert_eq!(
+        with(&long, Side::Buy, "90").as_deref(),
+        Some("95"),
+        "never looser"
+    );
+    assert_eq!(
+        with(&long, Side::Sell, "102").as_deref(),
+        Some("95"),
+        "a short's level is none of a long's"
+    );
     let short = guard(Side::Sell, Some("105"));
     assert_eq!(with(&short, Side::Sell, "101").as_deref(), Some("101"));
     assert_eq!(with(&short, Side::Sell, "110").as_deref(), Some("105"));
     assert_eq!(with(&short, Side::Buy, "99").as_deref(), Some("105"));
-    assert_eq!(with(&guard(Side::Buy, None), Side::Buy, "99").as_deref(), Some("99"));
+    assert_eq!(
+        with(&guard(Side::Buy, None), Side::Buy, "99").as_deref(),
+        Some("99")
+    );
     assert_eq!(tightened(&long, None), long);
 }

@@ -24,15 +24,37 @@ fn run() -> RunId {
 }
 
 fn scene(flatten: bool) -> Scene {
-    let inst = Instrument { min_size: Qty(Decimal::ONE), ..swap() };
+    let inst = Instrument {
+        min_size: Qty(Decimal::ONE),
+        ..swap()
+    };
     let id = inst.id.clone();
-    let shown = InstMarket { instrument: Arc::new(inst), quote: None, mark: None, series: BTreeMap::new() };
-    let insts: BTreeSet<InstId> = if flatten { [id.clone()].into() } else { BTreeSet::new() };
+    let shown = InstMarket {
+        instrument: Arc::new(inst),
+        quote: None,
+        mark: None,
+        series: BTreeMap::new(),
+    };
+    let insts: BTreeSet<InstId> = if flatten {
+        [id.clone()].into()
+    } else {
+        BTreeSet::new()
+    };
     Scene {
-        unwind: Unwind::begin((run(), "t".into()), (insts, Flatten::default()), None, Tempo::default(), Ms(0)),
+        unwind: Unwind::begin(
+            (run(), "t".into()),
+            (insts, Flatten::default()),
+            None,
+            Tempo::default(),
+            Ms(0),
+        ),
         orders: OrdersView::default(),
         account: None,
-        market: MarketView { insts: [(id, shown)].into(), live: true, ..MarketView::default() },
+        market: MarketView {
+            insts: [(id, shown)].into(),
+            live: true,
+            ..MarketView::default()
+        },
         in_flight: false,
     }
 }
@@ -77,7 +99,11 @@ impl Scene {
             at: Ms(as_of),
         };
         let positions = [(swap().id, position)].into();
-        self.account = Some(AccountView { as_of: Ms(as_of), positions, ..AccountView::default() });
+        self.account = Some(AccountView {
+            as_of: Ms(as_of),
+            positions,
+            ..AccountView::default()
+        });
     }
 
     /// What is done at this moment: `cancel x`, `read`, `close 0`, or how it ended.
@@ -102,9 +128,15 @@ impl Scene {
                 Step::ReadAccount => "read".into(),
                 Step::Close(_, attempt) => format!("close {attempt}"),
                 Step::Over(report) => {
-                    let left: Vec<&str> = report.left.iter().map(|left| left.why.as_str()).collect();
+                    let left: Vec<&str> =
+                        report.left.iter().map(|left| left.why.as_str()).collect();
                     let how = if report.is_done() { "done" } else { "left" };
-                    format!("{how}: {} cancelled, {} closes; {}", report.cancelled, report.closes, left.join(", "))
+                    format!(
+                        "{how}: {} cancelled, {} closes; {}",
+                        report.cancelled,
+                        report.closes,
+                        left.join(", ")
+                    )
                 }
             })
             .collect();
@@ -119,7 +151,11 @@ fn what_works_is_cancelled_and_asked_again_until_nothing_does() {
     assert_eq!(scene.at(999), "");
     assert_eq!(scene.at(1000), "cancel x");
     scene.orders.open.clear();
-    assert_eq!(scene.at(1100), "", "what passed the last look may show a moment later");
+    assert_eq!(
+        scene.at(1100),
+        "",
+        "what passed the last look may show a moment later"
+    );
     assert_eq!(scene.at(1599), "");
     assert_eq!(scene.at(1600), "done: 1 cancelled, 0 closes; ");
 }
@@ -150,7 +186,11 @@ fn a_close_is_sized_from_a_read_that_began_after_all_had_ended() {
     assert_eq!(scene.at(200), "read", "the read of before proves nothing");
     assert_eq!(scene.at(700), "", "asked a moment ago");
     scene.reads(200, "7");
-    assert_eq!(scene.at(1199), "", "nor does one that began at that very moment");
+    assert_eq!(
+        scene.at(1199),
+        "",
+        "nor does one that began at that very moment"
+    );
     assert_eq!(scene.at(1200), "read");
     scene.reads(1300, "7");
     assert_eq!(scene.at(1400), "close 0");
@@ -163,7 +203,10 @@ fn a_close_is_sized_from_a_read_that_began_after_all_had_ended() {
     assert_eq!(scene.at(2800), "close 1", "what it left");
     assert_eq!(scene.at(3700), "read");
     scene.reads(3800, "0");
-    assert_eq!(scene.at(3900), "done: 1 cancelled, 2 closes; flat, as the venue says");
+    assert_eq!(
+        scene.at(3900),
+        "done: 1 cancelled, 2 closes; flat, as the venue says"
+    );
 }
 
 #[test]
@@ -184,7 +227,10 @@ fn fills_that_are_still_missing_are_waited_for() {
     assert_eq!(scene.at(800), "");
     scene.orders.open.clear();
     scene.reads(900, "0");
-    assert_eq!(scene.at(850), "done: 0 cancelled, 0 closes; flat, as the venue says");
+    assert_eq!(
+        scene.at(850),
+        "done: 0 cancelled, 0 closes; flat, as the venue says"
+    );
 }
 
 #[test]
@@ -195,10 +241,16 @@ fn what_is_below_the_smallest_order_is_flat_and_the_smallest_is_closed() {
         scene.reads(1, held);
         scene.at(1000)
     };
-    assert_eq!(outcome("0.9"), "done: 0 cancelled, 0 closes; flat: 0.9 is below the smallest order");
+    assert_eq!(
+        outcome("0.9"),
+        "done: 0 cancelled, 0 closes; flat: 0.9 is below the smallest order"
+    );
     assert_eq!(outcome("1"), "close 0");
     assert_eq!(outcome("-1"), "close 0");
-    assert_eq!(outcome("0"), "done: 0 cancelled, 0 closes; flat, as the venue says");
+    assert_eq!(
+        outcome("0"),
+        "done: 0 cancelled, 0 closes; flat, as the venue says"
+    );
 }
 
 #[test]
@@ -206,7 +258,11 @@ fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
     let mut tries = scene(true);
     tries.unwind.tempo.tries = 2;
     tries.at(0);
-    for (now, expected) in [(1, "close 0"), (3, "close 1"), (5, "left: 0 cancelled, 2 closes; 7 left after 2 closes")] {
+    for (now, expected) in [
+        (1, "close 0"),
+        (3, "close 1"),
+        (5, "left: 0 cancelled, 2 closes; 7 left after 2 closes"),
+    ] {
         tries.at(now * 1000);
         tries.reads(now * 1000 + 1, "7");
         assert_eq!(tries.at(now * 1000 + 2), expected);
@@ -218,23 +274,40 @@ fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
     assert_eq!(least.at(1000), "close 0");
     least.at(2000);
     least.reads(2001, "1");
-    assert_eq!(least.at(2600), "left: 0 cancelled, 1 closes; 1 left after 1 closes");
+    assert_eq!(
+        least.at(2600),
+        "left: 0 cancelled, 1 closes; 1 left after 1 closes"
+    );
     let late = |scene: &mut Scene| (scene.at(59_999), scene.at(60_000));
     let mut working = scene(true).works("x", OrderState::Unknown, RunId(uuid::Uuid::max()));
     working.at(0);
-    assert_eq!(late(&mut working), ("cancel x".into(), "left: 1 cancelled, 0 closes; 1 of ours still work".into()));
+    assert_eq!(
+        late(&mut working),
+        (
+            "cancel x".into(),
+            "left: 1 cancelled, 0 closes; 1 of ours still work".into()
+        )
+    );
     let mut unread = scene(true);
     unread.at(0);
-    let why = "left: 0 cancelled, 0 closes; the account could not be read since the last order ended";
+    let why =
+        "left: 0 cancelled, 0 closes; the account could not be read since the last order ended";
     assert_eq!(late(&mut unread), ("read".into(), why.into()));
     let mut old = scene(true);
     old.at(0);
     old.reads(0, "0");
-    assert_eq!(late(&mut old), ("read".into(), why.into()), "a read that began as it became quiet proves nothing");
+    assert_eq!(
+        late(&mut old),
+        ("read".into(), why.into()),
+        "a read that began as it became quiet proves nothing"
+    );
     // Only cancelling, and something still works.
     let mut resting = scene(false).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
     resting.at(0);
-    assert_eq!(late(&mut resting).1, "left: 1 cancelled, 0 closes; 1 of ours still work");
+    assert_eq!(
+        late(&mut resting).1,
+        "left: 1 cancelled, 0 closes; 1 of ours still work"
+    );
 }
 
 #[test]
@@ -248,10 +321,27 @@ fn only_where_it_was_asked_to_is_anything_cancelled_or_closed() {
 #[test]
 fn coins_of_ours_are_what_a_close_on_spot_looks_at() {
     let mut scene = scene(true);
-    let spot = Instrument { kind: crate::domain::InstKind::Spot, min_size: Qty(Decimal::ONE), ..swap() };
+    let spot = Instrument {
+        kind: crate::domain::InstKind::Spot,
+        min_size: Qty(Decimal::ONE),
+        ..swap()
+    };
     scene.market.insts.get_mut(&swap().id).unwrap().instrument = Arc::new(spot);
-    scene.orders.holdings.insert(("a".into(), swap().id), Holding { qty: Qty(Decimal::TEN), ..Holding::default() });
+    scene.orders.holdings.insert(
+        ("a".into(), swap().id),
+        Holding {
+            qty: Qty(Decimal::TEN),
+            ..Holding::default()
+        },
+    );
     scene.at(0);
-    scene.account = Some(AccountView { as_of: Ms(1), ..AccountView::default() });
-    assert_eq!(scene.at(1000), "done: 0 cancelled, 0 closes; flat, as the venue says", "none are there");
+    scene.account = Some(AccountView {
+        as_of: Ms(1),
+        ..AccountView::default()
+    });
+    assert_eq!(
+        scene.at(1000),
+        "done: 0 cancelled, 0 closes; flat, as the venue says",
+        "none are there"
+    );
 }

@@ -21,20 +21,30 @@ pub(super) struct Bodies<'a> {
 
 impl<'a> Bodies<'a> {
     pub(super) fn of(db: &'a Connection) -> Result<Self, ReadFail> {
-        let told =
-            db.query_row("SELECT EXISTS (SELECT 1 FROM pragma_table_info('blobs') WHERE name = 'base')", [], |row| {
-                row.get::<_, bool>(0)
-            })?;
+        let told = db.query_row(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('blobs') WHERE name = 'base')",
+            [],
+            |row| row.get::<_, bool>(0),
+        )?;
         let sql = match told {
             true => "SELECT body, size, base FROM blobs WHERE hash = ?1",
             false => "SELECT body, size, NULL FROM blobs WHERE hash = ?1",
         };
-        Ok(Self { db, known: VecDeque::new(), sql })
+        Ok(Self {
+            db,
+            known: VecDeque::new(),
+            sql,
+        })
     }
 
     /// The body under this hash; one that is gone, or is not what its hash says, is an error.
     pub(super) fn get(&mut self, hash: &[u8]) -> Result<Vec<u8>, ReadFail> {
-        let damaged = |why: String| ReadFail::Value(format!("blob {}: {why}", data_encoding::HEXLOWER.encode(hash)));
+        let damaged = |why: String| {
+            ReadFail::Value(format!(
+                "blob {}: {why}",
+                data_encoding::HEXLOWER.encode(hash)
+            ))
+        };
         // From the body that is asked for back to one that is known or whole.
         let mut layers: Vec<(Vec<u8>, Vec<u8>, usize)> = Vec::new();
         let mut wanted = Some(hash.to_vec());
@@ -49,7 +59,13 @@ impl<'a> Bodies<'a> {
                 return Err(damaged("it is told by itself".into()));
             }
             let row = query
-                .query_row([&next], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<Vec<u8>>>(2)?)))
+                .query_row([&next], |row| {
+                    Ok((
+                        row.get(0)?,
+                        row.get::<_, i64>(1)?,
+                        row.get::<_, Option<Vec<u8>>>(2)?,
+                    ))
+                })
                 .optional()?;
             let Some((body, size, base)) = row else {
                 return Err(damaged(match layers.is_empty() {
@@ -63,7 +79,8 @@ impl<'a> Bodies<'a> {
         }
         drop(query);
         while let Some((of, packed, size)) = layers.pop() {
-            let body = unpack(&packed, size, below.as_deref()).map_err(|error| damaged(error.to_string()))?;
+            let body = unpack(&packed, size, below.as_deref())
+                .map_err(|error| damaged(error.to_string()))?;
             if Sha256::digest(&body)[..] != of[..] {
                 return Err(damaged("its content is not what its hash says".into()));
             }
@@ -78,6 +95,7 @@ impl<'a> Bodies<'a> {
 
     /// The same as text.
     pub(super) fn text(&mut self, hash: &[u8]) -> Result<String, ReadFail> {
-        self.get(hash).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.get(hash)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::domain::record::ContenderRow;
 use crate::domain::trading::TradingState;
 use crate::domain::{
-    AlgoState, Case, ClOrdId, EquityBook, Fill, InstId, Instrument, Liquidity, Ms, OrdType, Order, OrderId,
-    OrderIntent, OrderState, Purpose, Restriction, RunId, Scope, Side, Stop, Trouble,
+    AlgoState, Case, ClOrdId, EquityBook, Fill, InstId, Instrument, Liquidity, Ms, OrdType, Order,
+    OrderId, OrderIntent, OrderState, Purpose, Restriction, RunId, Scope, Side, Stop, Trouble,
 };
 
 pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
@@ -53,7 +53,8 @@ pub(super) fn case_of(row: &Row<'_>) -> Result<Case, ReadFail> {
 
 pub(super) fn instrument_of(row: &Row<'_>) -> Result<Instrument, ReadFail> {
     let rules = text(row, 0)?;
-    serde_json::from_str(&rules).map_err(|error| ReadFail::Value(format!("rules of an instrument: {error}")))
+    serde_json::from_str(&rules)
+        .map_err(|error| ReadFail::Value(format!("rules of an instrument: {error}")))
 }
 
 pub(super) fn contender_of(row: &Row<'_>) -> Result<ContenderRow, ReadFail> {
@@ -104,13 +105,19 @@ pub(super) fn optional<T: FromStr>(row: &Row<'_>, index: usize) -> Result<Option
     }
 }
 
-pub(super) fn word<T>(row: &Row<'_>, index: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, ReadFail> {
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    index: usize,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, ReadFail> {
     let text = text(row, index)?;
     parse(&text).ok_or(ReadFail::Value(text))
 }
 
 pub(super) fn run_of(text: &str) -> Result<RunId, ReadFail> {
-    text.parse().map(RunId).map_err(|_| ReadFail::Value(text.to_owned()))
+    text.parse()
+        .map(RunId)
+        .map_err(|_| ReadFail::Value(text.to_owned()))
 }
 
 pub(super) fn fill_of(row: &Row<'_>) -> Result<Fill, ReadFail> {
@@ -126,7 +133,11 @@ pub(super) fn fill_of(row: &Row<'_>) -> Result<Fill, ReadFail> {
         qty: value(row, 8)?,
         fee: value::<Decimal>(row, 9)?,
         fee_ccy: text(row, 10)?,
-        liquidity: if text(row, 11)? == "M" { Liquidity::Maker } else { Liquidity::Taker },
+        liquidity: if text(row, 11)? == "M" {
+            Liquidity::Maker
+        } else {
+            Liquidity::Taker
+        },
         at: Ms(row.get(12)?),
     })
 }
@@ -158,7 +169,9 @@ pub(super) fn order_of(row: &Row<'_>) -> Result<(Order, OrderState), ReadFail> {
         good_for: None,
     };
     let mut order = Order::intended(&intent, Ms(row.get(16)?), expires.map(Ms));
-    order.venue_id = row.get::<_, Option<String>>(1)?.map(|id| id.as_str().into());
+    order.venue_id = row
+        .get::<_, Option<String>>(1)?
+        .map(|id| id.as_str().into());
     order.filled = value(row, 14)?;
     order.average = optional(row, 15)?;
     order.stop = optional(row, 20)?;

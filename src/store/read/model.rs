@@ -15,7 +15,11 @@ const TRADES: i64 = 10;
 
 /// Is there such a table yet? What is remembered is read before the schema is brought up to date.
 fn has_table(db: &Connection, name: &str) -> Result<bool, ReadFail> {
-    Ok(db.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)", [name], |row| row.get(0))?)
+    Ok(db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)",
+        [name],
+        |row| row.get(0),
+    )?)
 }
 
 /// What a start must know; nothing in a database of before there were any.
@@ -68,7 +72,8 @@ pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
         )?,
         opens: rows(
             db,
-            // A plan that names its own run was opened by it; a restated weight keeps the run that did.
+            // A plan that names its own run was opened by it; a restated weight keeps the run that
+            // did.
             "SELECT DISTINCT contender_id, inst_id, json_extract(plan, '$.opened') FROM llm_items WHERE code = 'accepted' AND plan IS NOT NULL
              AND json_extract(plan, '$.run_id') = run_id
              AND at_ms >= (SELECT COALESCE(MAX(at_ms), 0) FROM llm_items) - 86400000",
@@ -144,8 +149,9 @@ impl Reader {
 }
 
 impl Reader {
-    /// Ideas as they were when they were acted on first, oldest first: the configuration's word for the model, the contender,
-    /// and the plan as JSON. One that is restated or left is not another, and what it says then it says with hindsight.
+    /// Ideas as they were when they were acted on first, oldest first: the configuration's word for
+    /// the model, the contender, and the plan as JSON. One that is restated or left is not another,
+    /// and what it says then it says with hindsight.
     pub fn ideas(&self) -> Result<Vec<(String, String, String)>, StoreError> {
         self.with("reading ideas", |db| {
             rows(
@@ -159,8 +165,8 @@ impl Reader {
         })
     }
 
-    /// What was answered to a request of these words, and whether it came too late to be acted on; `None`: it was never asked, or
-    /// got no answer.
+    /// What was answered to a request of these words, and whether it came too late to be acted on;
+    /// `None`: it was never asked, or got no answer.
     pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
         self.with("looking for a reply", |db| {
             let sql = "SELECT c.reply_hash, c.outcome = 'late' FROM llm_calls c WHERE c.reply_hash IS NOT NULL
@@ -187,12 +193,17 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
         return Ok(None);
     }
     let mut bodies = Bodies::of(db)?;
-    let hash = |sql: &str| db.query_row(sql, [id], |row| row.get::<_, Vec<u8>>(0)).optional();
+    let hash = |sql: &str| {
+        db.query_row(sql, [id], |row| row.get::<_, Vec<u8>>(0))
+            .optional()
+    };
     let snapshot = snapshot(db, &mut bodies, id)?;
     let data = hash("SELECT data_hash FROM llm_questions WHERE run_id = ?1")?;
     let data = data.map(|hash| bodies.text(&hash)).transpose()?;
     let calls = {
-        let mut query = db.prepare("SELECT request_hash, reply_hash FROM llm_calls WHERE run_id = ?1 ORDER BY id")?;
+        let mut query = db.prepare(
+            "SELECT request_hash, reply_hash FROM llm_calls WHERE run_id = ?1 ORDER BY id",
+        )?;
         let mut cursor = query.query([id])?;
         let mut calls = Vec::new();
         while let Some(row) = cursor.next()? {
@@ -233,13 +244,23 @@ fn story(db: &Connection, id: &str) -> Result<Option<RunStory>, ReadFail> {
     }))
 }
 
-/// The snapshot of a run: kept with the other bodies; before those were told by each other, as text.
-fn snapshot(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Option<String>, ReadFail> {
+/// The snapshot of a run: kept with the other bodies; before those were told by each other, as
+/// text.
+fn snapshot(
+    db: &Connection,
+    bodies: &mut Bodies<'_>,
+    id: &str,
+) -> Result<Option<String>, ReadFail> {
     let text = "SELECT body FROM snapshot_bodies WHERE run_id = ?1";
-    if let Some(text) = db.query_row(text, [id], |row| row.get::<_, String>(0)).optional()? {
+    if let Some(text) = db
+        .query_row(text, [id], |row| row.get::<_, String>(0))
+        .optional()?
+    {
         return Ok(Some(text));
     }
     let hash = "SELECT body_hash FROM snapshots WHERE run_id = ?1";
-    let hash = db.query_row(hash, [id], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    let hash = db
+        .query_row(hash, [id], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
     hash.map(|hash| bodies.text(&hash)).transpose()
 }

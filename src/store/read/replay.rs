@@ -12,8 +12,8 @@ use crate::domain::inputs::Stage;
 use crate::domain::{Ms, RunId};
 use crate::store::StoreError;
 
-/// Decisions of the same start that must have been kept after a run before it is believed that nothing of it is still on its
-/// way to the database.
+/// Decisions of the same start that must have been kept after a run before it is believed that
+/// nothing of it is still on its way to the database.
 const BEHIND: i64 = 100;
 
 /// One decision as it was kept.
@@ -22,8 +22,9 @@ pub struct KeptInputs {
     pub stage: Stage,
     /// When it was decided, venue time.
     pub at: Ms,
-    /// For what plans orders: when the gate first judged an order of a run that began later. The gate takes orders in turn, so
-    /// by then it had judged all that was planned here. `None`: it did not in the life of this process.
+    /// For what plans orders: when the gate first judged an order of a run that began later. The
+    /// gate takes orders in turn, so by then it had judged all that was planned here. `None`: it
+    /// did not in the life of this process.
     pub passed: Option<Ms>,
     pub subject: String,
     pub build: String,
@@ -91,21 +92,24 @@ pub struct KeptRun {
     pub kept_since: bool,
     /// Did its process go on long enough for all of it to be on disk?
     pub went_on: bool,
-    /// Was it a cycle of contenders? What the gate does of itself is a command, and is not kept to be made again.
+    /// Was it a cycle of contenders? What the gate does of itself is a command, and is not kept to
+    /// be made again.
     pub is_cycle: bool,
     pub inputs: Vec<KeptInputs>,
     pub question: Option<KeptQuestion>,
     pub calls: Vec<KeptCall>,
     /// By client order id.
     pub orders: BTreeMap<String, KeptOrder>,
-    /// Refusals from this run on that were counted on the row of their first, and have none of their own.
+    /// Refusals from this run on that were counted on the row of their first, and have none of
+    /// their own.
     pub refused_again: Vec<KeptRefusal>,
     /// What was decided, by instrument and contender: the target and the stop.
     pub decisions: BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>,
 }
 
 impl Reader {
-    /// Runs that decided something since then, oldest first; those from before anything was kept are left out.
+    /// Runs that decided something since then, oldest first; those from before anything was kept
+    /// are left out.
     pub fn replayable(&self, since: Ms) -> Result<Vec<RunId>, StoreError> {
         self.with("looking for runs", |db| {
             let sql = "SELECT run_id FROM runs r WHERE at_ms >= MAX(?1, (SELECT MIN(r.at_ms) FROM run_inputs i JOIN runs r USING (run_id)))
@@ -121,12 +125,18 @@ impl Reader {
     /// When the newest decision was made that can be made again; zero: there is none.
     pub fn newest_inputs(&self) -> Result<Ms, StoreError> {
         self.with("looking for runs", |db| {
-            Ok(db.query_row("SELECT COALESCE(MAX(at_ms), 0) FROM run_inputs", [], |row| row.get(0)).map(Ms)?)
+            Ok(db
+                .query_row(
+                    "SELECT COALESCE(MAX(at_ms), 0) FROM run_inputs",
+                    [],
+                    |row| row.get(0),
+                )
+                .map(Ms)?)
         })
     }
 
-    /// What the rules of a start were seated on and heard in the cycles before this run, in order: the stage, the subject
-    /// and what was seen.
+    /// What the rules of a start were seated on and heard in the cycles before this run, in order:
+    /// the stage, the subject and what was seen.
     pub fn heard_before(
         &self,
         start: RunId,
@@ -151,7 +161,8 @@ impl Reader {
         })
     }
 
-    /// What a run was made from. Bodies that are gone or are not what their hashes say are an error.
+    /// What a run was made from. Bodies that are gone or are not what their hashes say are an
+    /// error.
     pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
         self.with("reading what a run was made from", |db| kept(db, run_id))
     }
@@ -229,13 +240,23 @@ fn inputs(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<Kept
     Ok(inputs)
 }
 
-fn question(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Option<KeptQuestion>, ReadFail> {
+fn question(
+    db: &Connection,
+    bodies: &mut Bodies<'_>,
+    id: &str,
+) -> Result<Option<KeptQuestion>, ReadFail> {
     let sql = "SELECT mode, snap, data_hash FROM llm_questions WHERE run_id = ?1";
     let mut query = db.prepare(sql)?;
     let mut cursor = query.query([id])?;
-    let Some(row) = cursor.next()? else { return Ok(None) };
+    let Some(row) = cursor.next()? else {
+        return Ok(None);
+    };
     let data = bodies.text(&row.get::<_, Vec<u8>>(2)?)?;
-    Ok(Some(KeptQuestion { mode: text(row, 0)?, snap: text(row, 1)?, data }))
+    Ok(Some(KeptQuestion {
+        mode: text(row, 0)?,
+        snap: text(row, 1)?,
+        data,
+    }))
 }
 
 /// The requests of a run. What was asked is read too: a body that has changed is found here.
@@ -290,11 +311,16 @@ fn orders(db: &Connection, id: &str) -> Result<BTreeMap<String, KeptOrder>, Read
 type Decisions = BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>;
 
 fn decisions(db: &Connection, id: &str) -> Result<Decisions, ReadFail> {
-    let mut query = db.prepare("SELECT inst_id, contender_id, target_bps, stop_px FROM decisions WHERE run_id = ?1")?;
+    let mut query = db.prepare(
+        "SELECT inst_id, contender_id, target_bps, stop_px FROM decisions WHERE run_id = ?1",
+    )?;
     let mut cursor = query.query([id])?;
     let mut decisions = BTreeMap::new();
     while let Some(row) = cursor.next()? {
-        decisions.insert((text(row, 0)?, text(row, 1)?), (row.get(2)?, optional(row, 3)?));
+        decisions.insert(
+            (text(row, 0)?, text(row, 1)?),
+            (row.get(2)?, optional(row, 3)?),
+        );
     }
     Ok(decisions)
 }

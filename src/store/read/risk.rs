@@ -17,7 +17,10 @@ pub(super) fn marks(db: &rusqlite::Connection, of: &str) -> Result<BTreeMap<Stri
         let (key, at) = (text(row, 0)?, text(row, 1)?);
         Ok((key, Ms(at.parse().map_err(|_| ReadFail::Value(at))?)))
     })?;
-    Ok(marks.into_iter().filter_map(|(key, at)| Some((key.split_once(':')?.1.to_owned(), at))).collect())
+    Ok(marks
+        .into_iter()
+        .filter_map(|(key, at)| Some((key.split_once(':')?.1.to_owned(), at)))
+        .collect())
 }
 
 /// UTC day of the newest order, and how many orders were let out on it.
@@ -25,7 +28,9 @@ pub(super) fn orders_of_day(db: &rusqlite::Connection) -> Result<(i64, u64), Rea
     let statement = "SELECT COALESCE(MAX(created_ms) / 86400000, 0), COUNT(*) FROM orders
         WHERE created_ms >= (SELECT MAX(created_ms) FROM orders) / 86400000 * 86400000
             AND state NOT IN ('created', 'blocked', 'suppressed') AND purpose NOT IN ('stop', 'liquidation')";
-    Ok(db.query_row(statement, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?)
+    Ok(db.query_row(statement, [], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+    })?)
 }
 
 /// A database of before the gate remembered anything has none of its tables; its writer makes them.
@@ -36,7 +41,11 @@ fn remembers(db: &rusqlite::Connection) -> Result<bool, ReadFail> {
 
 /// Size of a stop and whether it stands alone; before there were such, neither.
 pub(super) fn stop_columns(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
-    Ok(if remembers(db)? { "COALESCE(a.side, ''), a.qty, a.standalone" } else { "'', NULL, 0" })
+    Ok(if remembers(db)? {
+        "COALESCE(a.side, ''), a.qty, a.standalone"
+    } else {
+        "'', NULL, 0"
+    })
 }
 
 pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>, ReadFail> {
@@ -51,8 +60,9 @@ pub(super) fn restrictions(db: &rusqlite::Connection) -> Result<Vec<Restriction>
 /// A sleeve and what guards it.
 type NamedGuard = ((ContenderId, InstId), Guard);
 
-/// The newest order that added to each sleeve on each side, oldest first, and where its decision wanted it stopped. Which of the
-/// two guards what is held only the fills say: an entry against a position may have filled in part.
+/// The newest order that added to each sleeve on each side, oldest first, and where its decision
+/// wanted it stopped. Which of the two guards what is held only the fills say: an entry against a
+/// position may have filled in part.
 pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<NamedGuard>, ReadFail> {
     // Of a group the row with the largest of MAX is shown.
     let statement =
@@ -62,7 +72,15 @@ pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<NamedGuard>, ReadF
         let key = (text(row, 0)?.as_str().into(), text(row, 1)?.as_str().into());
         let entry = OrderId::new(text(row, 2)?);
         let (side, trigger) = (word(row, 3, Side::parse)?, optional(row, 4)?);
-        Ok((key, Guard { entry, run_id: run_of(&text(row, 5)?)?, side, trigger }))
+        Ok((
+            key,
+            Guard {
+                entry,
+                run_id: run_of(&text(row, 5)?)?,
+                side,
+                trigger,
+            },
+        ))
     })
 }
 
@@ -71,7 +89,8 @@ pub(super) fn book(db: &rusqlite::Connection) -> Result<EquityBook, ReadFail> {
     if !remembers(db)? {
         return Ok(EquityBook::default());
     }
-    let statement = "SELECT utc_day, open_nav, low_nav, high_nav, nav, peak_nav, units, flows, updated_ms
+    let statement =
+        "SELECT utc_day, open_nav, low_nav, high_nav, nav, peak_nav, units, flows, updated_ms
         FROM equity_days ORDER BY utc_day DESC LIMIT 1";
     Ok(rows(db, statement, equity_of)?.pop().unwrap_or_default())
 }
@@ -86,9 +105,15 @@ impl Reader {
     pub fn stamp(&self) -> Result<Stamp, StoreError> {
         self.with("reading whose database this is", |db| {
             let meta = |key: &str| {
-                db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, String>(0)).optional()
+                db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                    row.get::<_, String>(0)
+                })
+                .optional()
             };
-            Ok(Stamp { mode: meta("mode")?.unwrap_or_default(), uid: meta("uid")?.unwrap_or_default() })
+            Ok(Stamp {
+                mode: meta("mode")?.unwrap_or_default(),
+                uid: meta("uid")?.unwrap_or_default(),
+            })
         })
     }
 

@@ -92,9 +92,13 @@ impl Research {
     /// Numbers of the runs of a batch that are there, ascending.
     pub fn runs_done(&self, batch: &str) -> Result<Vec<i64>, StoreError> {
         let failed = || StoreError::sql("reading a batch");
-        let mut query =
-            self.db.prepare("SELECT number FROM backtest_runs WHERE batch_id = ?1 ORDER BY number").map_err(failed())?;
-        let rows = query.query_map([batch], |row| row.get(0)).map_err(failed())?;
+        let mut query = self
+            .db
+            .prepare("SELECT number FROM backtest_runs WHERE batch_id = ?1 ORDER BY number")
+            .map_err(failed())?;
+        let rows = query
+            .query_map([batch], |row| row.get(0))
+            .map_err(failed())?;
         rows.collect::<Result<_, _>>().map_err(failed())
     }
 
@@ -104,7 +108,10 @@ impl Research {
     /// A failing disk; or a run that came out differently than before: then nothing is written.
     pub fn keep_runs(&mut self, batch: &str, rows: &[RunRow]) -> Result<(), StoreError> {
         let failed = || StoreError::sql("keeping runs");
-        let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed())?;
+        let tx = self
+            .db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed())?;
         for row in rows {
             let bytes = packed(&row.returns);
             let there: Option<(String, Vec<u8>)> = tx
@@ -118,7 +125,10 @@ impl Research {
             match there {
                 Some(there) if there == (row.result.clone(), bytes.clone()) => continue,
                 Some(_) => {
-                    let why = format!("run {} of batch {batch} came out differently than before", row.number);
+                    let why = format!(
+                        "run {} of batch {batch} came out differently than before",
+                        row.number
+                    );
                     return Err(StoreError::Value(why));
                 }
                 None => {}
@@ -163,18 +173,39 @@ impl Research {
     }
 
     /// Replaces a batch's summary by day or by week.
-    pub fn keep_summary(&mut self, batch: &str, every: &str, rows: &[PeriodRow]) -> Result<(), StoreError> {
+    pub fn keep_summary(
+        &mut self,
+        batch: &str,
+        every: &str,
+        rows: &[PeriodRow],
+    ) -> Result<(), StoreError> {
         let failed = || StoreError::sql("keeping a summary");
-        let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed())?;
-        tx.execute("DELETE FROM backtest_summaries WHERE batch_id = ?1 AND every = ?2", [batch, every])
+        let tx = self
+            .db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failed())?;
+        tx.execute(
+            "DELETE FROM backtest_summaries WHERE batch_id = ?1 AND every = ?2",
+            [batch, every],
+        )
+        .map_err(failed())?;
         {
             let mut insert = tx
-                .prepare_cached("INSERT INTO backtest_summaries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+                .prepare_cached(
+                    "INSERT INTO backtest_summaries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )
                 .map_err(failed())?;
             for row in rows {
                 insert
-                    .execute(params![batch, every, row.start_ms, row.number, row.ret, row.total, row.place])
+                    .execute(params![
+                        batch,
+                        every,
+                        row.start_ms,
+                        row.number,
+                        row.ret,
+                        row.total,
+                        row.place
+                    ])
                     .map_err(failed())?;
             }
         }
@@ -183,7 +214,10 @@ impl Research {
 }
 
 fn packed(returns: &[(i32, f64)]) -> Vec<u8> {
-    returns.iter().flat_map(|(day, value)| day.to_le_bytes().into_iter().chain(value.to_le_bytes())).collect()
+    returns
+        .iter()
+        .flat_map(|(day, value)| day.to_le_bytes().into_iter().chain(value.to_le_bytes()))
+        .collect()
 }
 
 fn unpacked(bytes: &[u8]) -> Vec<(i32, f64)> {
@@ -230,11 +264,15 @@ mod tests {
             done: 0,
         };
         research.begin_batch(&batch).unwrap();
-        research.keep_runs("b", &[run(2, "x"), run(0, "y")]).unwrap();
+        research
+            .keep_runs("b", &[run(2, "x"), run(0, "y")])
+            .unwrap();
         research.keep_runs("b", &[run(2, "x")]).unwrap();
         assert_eq!(research.runs_done("b").unwrap(), [0, 2]);
         assert_eq!(research.runs("b").unwrap(), [run(0, "y"), run(2, "x")]);
-        let refused = research.keep_runs("b", &[run(1, "z"), run(2, "other")]).unwrap_err();
+        let refused = research
+            .keep_runs("b", &[run(1, "z"), run(2, "other")])
+            .unwrap_err();
         assert!(refused.to_string().contains("differently"), "{refused}");
         assert_eq!(research.runs_done("b").unwrap(), [0, 2], "nothing of it");
         assert_eq!(research.batches().unwrap(), [BatchRow { done: 2, ..batch }]);

@@ -35,7 +35,8 @@ pub struct SeriesRow {
 }
 
 impl Research {
-    /// What is missing of a series in `[from, to)`, oldest first. Both ends must lie on the bar's grid.
+    /// What is missing of a series in `[from, to)`, oldest first. Both ends must lie on the bar's
+    /// grid.
     pub fn missing(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<Vec<Range>, StoreError> {
         let failed = || StoreError::sql("looking for gaps");
         let span_s = series.bar.span().0 / 1000;
@@ -49,7 +50,9 @@ impl Research {
             )
             .map_err(failed())?;
         let holes = query
-            .query_map(params![low, high, span_s], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?)))
+            .query_map(params![low, high, span_s], |row| {
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
+            })
             .map_err(failed())?
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed())?;
@@ -69,7 +72,10 @@ impl Research {
                 |row| row.get(0),
             )
             .map_err(failed())?;
-        let end = Range { from: last.map_or(from, |last| Ms::secs(last + span_s)), to };
+        let end = Range {
+            from: last.map_or(from, |last| Ms::secs(last + span_s)),
+            to,
+        };
         if end.from < end.to {
             out.push(end);
         }
@@ -93,7 +99,9 @@ impl Research {
             .query_map([], |row| {
                 let (bar_s, count): (i64, i64) = (row.get(2)?, row.get(5)?);
                 let (first, last): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
-                let spanned = first.zip(last).map_or(0, |(first, last)| (last - first) / bar_s + 1);
+                let spanned = first
+                    .zip(last)
+                    .map_or(0, |(first, last)| (last - first) / bar_s + 1);
                 Ok(SeriesRow {
                     inst: row.get(0)?,
                     bar: row.get(1)?,
@@ -118,7 +126,14 @@ mod tests {
 
     fn minute(i: i64) -> Candle {
         let p: Price = "100.05".parse().unwrap();
-        Candle { ts: Ms(i * 60_000), open: p, high: p, low: p, close: p, volume: "1".parse().unwrap() }
+        Candle {
+            ts: Ms(i * 60_000),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: "1".parse().unwrap(),
+        }
     }
 
     /// Minutes that are there, and what is missing of 10..20.
@@ -127,9 +142,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let series = research.series(&swap(), Bar::M1).unwrap();
-        research.put(&series, &there.iter().map(|i| minute(*i)).collect::<Vec<_>>()).unwrap();
-        let missing = research.missing(&series, Ms(10 * 60_000), Ms(20 * 60_000)).unwrap();
-        let minutes: Vec<(i64, i64)> = missing.iter().map(|r| (r.from.0 / 60_000, r.to.0 / 60_000)).collect();
+        research
+            .put(
+                &series,
+                &there.iter().map(|i| minute(*i)).collect::<Vec<_>>(),
+            )
+            .unwrap();
+        let missing = research
+            .missing(&series, Ms(10 * 60_000), Ms(20 * 60_000))
+            .unwrap();
+        let minutes: Vec<(i64, i64)> = missing
+            .iter()
+            .map(|r| (r.from.0 / 60_000, r.to.0 / 60_000))
+            .collect();
         assert_eq!(minutes, expected);
     }
 
@@ -147,8 +172,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let series = research.series(&swap(), Bar::M1).unwrap();
-        research.put(&series, &[minute(1), minute(2), minute(5)]).unwrap();
+        research
+            .put(&series, &[minute(1), minute(2), minute(5)])
+            .unwrap();
         let all = research.all_series().unwrap();
-        assert_eq!((all[0].rows, all[0].missing, all[0].last), (3, 2, Some(Ms(300_000))));
+        assert_eq!(
+            (all[0].rows, all[0].missing, all[0].last),
+            (3, 2, Some(Ms(300_000)))
+        );
     }
 }

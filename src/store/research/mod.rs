@@ -35,7 +35,8 @@ pub struct Research {
     db: Connection,
 }
 
-/// A series of candles. Its steps are read where they are needed: they may become finer at any time.
+/// A series of candles. Its steps are read where they are needed: they may become finer at any
+/// time.
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesKey {
     id: i64,
@@ -61,16 +62,20 @@ pub enum OnConflict {
 impl Research {
     /// Opens or makes the file in `dir`.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Self, StoreError> {
-        Ok(Self { db: open_research(&StateDir::research_db(dir), now_ms)? })
+        Ok(Self {
+            db: open_research(&StateDir::research_db(dir), now_ms)?,
+        })
     }
 
-    /// Opens a file that others own, to read it: nothing of it is changed, so it may lie where nobody can write.
+    /// Opens a file that others own, to read it: nothing of it is changed, so it may lie where
+    /// nobody can write.
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let path = StateDir::research_db(dir);
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY
             | rusqlite::OpenFlags::SQLITE_OPEN_URI
             | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening the history"))?;
+        let db = Connection::open_with_flags(path, flags)
+            .map_err(StoreError::sql("opening the history"))?;
         Ok(Self { db })
     }
 
@@ -80,7 +85,13 @@ impl Research {
     }
 
     /// The series of this name, made with these steps if new; an old one keeps its own.
-    pub fn make_series(&self, inst: &InstId, bar: Bar, tick: Decimal, lot: Decimal) -> Result<SeriesKey, StoreError> {
+    pub fn make_series(
+        &self,
+        inst: &InstId,
+        bar: Bar,
+        tick: Decimal,
+        lot: Decimal,
+    ) -> Result<SeriesKey, StoreError> {
         self.db
             .execute(
                 "INSERT OR IGNORE INTO series (inst_id, bar, bar_s, tick, lot) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -97,7 +108,12 @@ impl Research {
             .query_row(
                 "SELECT series_id FROM series WHERE inst_id = ?1 AND bar = ?2",
                 params![inst.as_str(), bar.okx()],
-                |row| Ok(SeriesKey { id: row.get(0)?, bar }),
+                |row| {
+                    Ok(SeriesKey {
+                        id: row.get(0)?,
+                        bar,
+                    })
+                },
             )
             .optional()
             .map_err(StoreError::sql("reading a series"))
@@ -108,11 +124,12 @@ impl Research {
     /// # Errors
     /// A number too large to be counted in steps, or a failing disk; then nothing is written.
     pub fn put(&mut self, series: &SeriesKey, candles: &[Candle]) -> Result<(), StoreError> {
-        self.put_with(series, candles, OnConflict::Replace).map(drop)
+        self.put_with(series, candles, OnConflict::Replace)
+            .map(drop)
     }
 
-    /// Writes closed candles in one transaction and says how many were written. A price or volume finer
-    /// than the series' steps makes the steps finer first, for all of it.
+    /// Writes closed candles in one transaction and says how many were written. A price or volume
+    /// finer than the series' steps makes the steps finer first, for all of it.
     ///
     /// # Errors
     /// As [`Research::put`].
@@ -123,7 +140,10 @@ impl Research {
         conflict: OnConflict,
     ) -> Result<usize, StoreError> {
         let failed = || StoreError::sql("writing candles");
-        let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed())?;
+        let tx = self
+            .db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed())?;
         let steps = fitting(&tx, series, candles)?;
         let rows = in_steps(series, candles, steps)?;
         let written = put_raw(&tx, &rows, conflict).map_err(failed())?;
@@ -152,7 +172,11 @@ impl Research {
         let steps = steps_of(&self.db, series)?;
         let rows = query
             .query_map(series.keys(from, to), |row| {
-                let price = |i| Ok::<_, rusqlite::Error>(Price(Decimal::from(row.get::<_, i64>(i)?) * steps.tick));
+                let price = |i| {
+                    Ok::<_, rusqlite::Error>(Price(
+                        Decimal::from(row.get::<_, i64>(i)?) * steps.tick,
+                    ))
+                };
                 Ok(Candle {
                     ts: Ms::secs(row.get(0)?),
                     open: price(1)?,
@@ -163,21 +187,40 @@ impl Research {
                 })
             })
             .map_err(StoreError::sql("reading candles"))?;
-        rows.collect::<Result<_, _>>().map_err(StoreError::sql("reading candles"))
+        rows.collect::<Result<_, _>>()
+            .map_err(StoreError::sql("reading candles"))
     }
 
-    /// History of an instrument in `[from, to)`: of the stored bars that this size is or can be made of,
-    /// those that cover most of the time; of two that cover as much the longer ones. `None` if there are none.
-    pub fn history(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<Series>, StoreError> {
-        let Some(series) = self.best_series(inst, bar, from, to)? else { return Ok(None) };
+    /// History of an instrument in `[from, to)`: of the stored bars that this size is or can be
+    /// made of, those that cover most of the time; of two that cover as much the longer ones.
+    /// `None` if there are none.
+    pub fn history(
+        &self,
+        inst: &InstId,
+        bar: Bar,
+        from: Ms,
+        to: Ms,
+    ) -> Result<Option<Series>, StoreError> {
+        let Some(series) = self.best_series(inst, bar, from, to)? else {
+            return Ok(None);
+        };
         let stored = Series::new(series.bar, self.read(&series, from, to)?);
         Ok(in_bars_of(&stored, bar))
     }
 
     /// The stored series that [`Research::history`] is made of.
-    pub fn best_series(&self, inst: &InstId, bar: Bar, from: Ms, to: Ms) -> Result<Option<SeriesKey>, StoreError> {
+    pub fn best_series(
+        &self,
+        inst: &InstId,
+        bar: Bar,
+        from: Ms,
+        to: Ms,
+    ) -> Result<Option<SeriesKey>, StoreError> {
         let mut found = Vec::new();
-        for shorter in Bar::ALL.into_iter().filter(|short| bar.span().0 % short.span().0 == 0) {
+        for shorter in Bar::ALL
+            .into_iter()
+            .filter(|short| bar.span().0 % short.span().0 == 0)
+        {
             if let Some(series) = self.find_series(inst, shorter)?
                 && self.has_any(&series, from, to)?
             {
@@ -245,10 +288,14 @@ pub fn keep_candles(
     Ok(tx)
 }
 
-/// `value / step`, if that is a whole number. Integers all the way: dividing decimals costs ten times as much.
+/// `value / step`, if that is a whole number. Integers all the way: dividing decimals costs ten
+/// times as much.
 fn whole_steps(value: Decimal, step: Decimal) -> Option<i64> {
     let scale = value.scale().max(step.scale());
-    let units = |d: Decimal| d.mantissa().checked_mul(10i128.checked_pow(scale - d.scale())?);
+    let units = |d: Decimal| {
+        d.mantissa()
+            .checked_mul(10i128.checked_pow(scale - d.scale())?)
+    };
     let (value, step) = (units(value)?, units(step)?);
     match (i64::try_from(value), i64::try_from(step)) {
         (Ok(value), Ok(step)) if step > 0 => (value % step == 0).then(|| value / step),
@@ -269,22 +316,33 @@ impl SeriesKey {
 impl Steps {
     /// Fine enough for these, and no finer than needed.
     fn fitted(self, candles: &[Candle]) -> Steps {
-        let prices = candles.iter().flat_map(|c| [c.open.0, c.high.0, c.low.0, c.close.0]);
-        Steps { tick: finer(self.tick, prices), lot: finer(self.lot, candles.iter().map(|c| c.volume.0)) }
+        let prices = candles
+            .iter()
+            .flat_map(|c| [c.open.0, c.high.0, c.low.0, c.close.0]);
+        Steps {
+            tick: finer(self.tick, prices),
+            lot: finer(self.lot, candles.iter().map(|c| c.volume.0)),
+        }
     }
 }
 
 fn steps_of(db: &Connection, series: &SeriesKey) -> Result<Steps, StoreError> {
     let (tick, lot): (String, String) = db
-        .query_row("SELECT tick, lot FROM series WHERE series_id = ?1", [series.id], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT tick, lot FROM series WHERE series_id = ?1",
+            [series.id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .map_err(StoreError::sql("reading a series"))?;
     let parse = |text: String| text.parse().map_err(|_| StoreError::Value(text));
-    Ok(Steps { tick: parse(tick)?, lot: parse(lot)? })
+    Ok(Steps {
+        tick: parse(tick)?,
+        lot: parse(lot)?,
+    })
 }
 
-/// The steps of the series, made finer first if these candles need it: what is stored is multiplied.
+/// The steps of the series, made finer first if these candles need it: what is stored is
+/// multiplied.
 fn fitting(db: &Connection, series: &SeriesKey, candles: &[Candle]) -> Result<Steps, StoreError> {
     let now = steps_of(db, series)?;
     let fit = now.fitted(candles);
@@ -292,7 +350,8 @@ fn fitting(db: &Connection, series: &SeriesKey, candles: &[Candle]) -> Result<St
         return Ok(now);
     }
     let factor = |old: Decimal, new: Decimal| {
-        i64::try_from(old / new).map_err(|_| StoreError::Value(format!("steps of {old} cannot become {new}")))
+        i64::try_from(old / new)
+            .map_err(|_| StoreError::Value(format!("steps of {old} cannot become {new}")))
     };
     let [low, high] = series.keys(Ms::ZERO, Ms(i64::MAX));
     db.execute(
@@ -312,7 +371,10 @@ fn fitting(db: &Connection, series: &SeriesKey, candles: &[Candle]) -> Result<St
 
 /// `step`, or the coarsest decimal fraction of it that all values are multiples of.
 fn finer(step: Decimal, values: impl Iterator<Item = Decimal>) -> Decimal {
-    let odd = values.filter(|value| whole_steps(*value, step).is_none()).map(|value| value.normalize().scale()).max();
+    let odd = values
+        .filter(|value| whole_steps(*value, step).is_none())
+        .map(|value| value.normalize().scale())
+        .max();
     match odd {
         None => step,
         Some(scale) => Decimal::new(1, scale.max(step.normalize().scale())),
@@ -324,8 +386,12 @@ fn in_steps(series: &SeriesKey, candles: &[Candle], steps: Steps) -> Result<Vec<
     let mut rows = Vec::with_capacity(candles.len() * 6);
     for candle in candles {
         let count = |value, step| {
-            whole_steps(value, step)
-                .ok_or_else(|| StoreError::Value(format!("{value} at {} cannot be counted in {step}", candle.ts.iso())))
+            whole_steps(value, step).ok_or_else(|| {
+                StoreError::Value(format!(
+                    "{value} at {} cannot be counted in {step}",
+                    candle.ts.iso()
+                ))
+            })
         };
         rows.push(series.keys(candle.ts, candle.ts)[0]);
         for price in [candle.open, candle.high, candle.low, candle.close] {
@@ -367,7 +433,14 @@ mod tests {
 
     fn candle(ts: i64, close: &str) -> Candle {
         let p: Price = close.parse().unwrap();
-        Candle { ts: Ms(ts), open: p, high: p, low: p, close: p, volume: "1.5".parse().unwrap() }
+        Candle {
+            ts: Ms(ts),
+            open: p,
+            high: p,
+            low: p,
+            close: p,
+            volume: "1.5".parse().unwrap(),
+        }
     }
 
     #[test]
@@ -392,7 +465,10 @@ mod tests {
         let (old, new) = (candle(0, "100.05"), candle(60_000, "100.061"));
         research.put(&series, &[old]).unwrap();
         research.put(&series, &[new]).unwrap();
-        assert_eq!(research.read(&series, Ms(0), Ms(i64::MAX)).unwrap(), [old, new]);
+        assert_eq!(
+            research.read(&series, Ms(0), Ms(i64::MAX)).unwrap(),
+            [old, new]
+        );
     }
 
     #[test]
@@ -402,7 +478,9 @@ mod tests {
         let one = research.series(&swap(), Bar::M1).unwrap();
         let two = research.series(&swap(), Bar::M5).unwrap();
         research.put(&one, &[candle(0, "100.05")]).unwrap();
-        research.put(&two, &[candle(0, "200"), candle(300_000, "201")]).unwrap();
+        research
+            .put(&two, &[candle(0, "200"), candle(300_000, "201")])
+            .unwrap();
         assert_eq!(research.read(&one, Ms(0), Ms(i64::MAX)).unwrap().len(), 1);
         assert_eq!(research.missing(&one, Ms(0), Ms(120_000)).unwrap().len(), 1);
         let news = [candle(0, "150"), candle(60_000, "151")];
@@ -410,7 +488,10 @@ mod tests {
         let kept = research.read(&one, Ms(0), Ms(i64::MAX)).unwrap();
         assert_eq!(kept, [candle(0, "100.05"), candle(60_000, "151")]);
         // The better covered series is the history, whatever its bars.
-        let history = research.history(&swap().id, Bar::M5, Ms(0), Ms(600_000)).unwrap().unwrap();
+        let history = research
+            .history(&swap().id, Bar::M5, Ms(0), Ms(600_000))
+            .unwrap()
+            .unwrap();
         assert_eq!(history.candles().len(), 2);
     }
 }

@@ -24,13 +24,23 @@ impl Research {
         reply: &StoredReply,
         at_ms: i64,
     ) -> Result<(), StoreError> {
-        let packed = zstd::bulk::compress(&reply.body, 3).map_err(|error| StoreError::Value(error.to_string()))?;
+        let packed = zstd::bulk::compress(&reply.body, 3)
+            .map_err(|error| StoreError::Value(error.to_string()))?;
         let size = i64::try_from(reply.body.len()).unwrap_or(i64::MAX);
         let hash: [u8; 32] = Sha256::digest(&reply.body).into();
         self.db
             .execute(
                 "INSERT OR IGNORE INTO model_replies VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![request, sample, model, packed, size, at_ms, reply.done_ms, hash],
+                params![
+                    request,
+                    sample,
+                    model,
+                    packed,
+                    size,
+                    at_ms,
+                    reply.done_ms,
+                    hash
+                ],
             )
             .map(drop)
             .map_err(StoreError::sql("keeping a reply"))
@@ -51,11 +61,15 @@ impl Research {
             )
             .optional()
             .map_err(StoreError::sql("reading a reply"))?;
-        let Some((packed, size, done_ms, hash)) = found else { return Ok(None) };
+        let Some((packed, size, done_ms, hash)) = found else {
+            return Ok(None);
+        };
         let body = zstd::bulk::decompress(&packed, usize::try_from(size).unwrap_or_default())
             .map_err(|error| StoreError::Value(format!("a stored reply: {error}")))?;
         if hash.is_some_and(|hash| hash[..] != Sha256::digest(&body)[..]) {
-            return Err(StoreError::Value("a stored reply: its bytes are not those that were kept".to_owned()));
+            return Err(StoreError::Value(
+                "a stored reply: its bytes are not those that were kept".to_owned(),
+            ));
         }
         Ok(Some(StoredReply { body, done_ms }))
     }

@@ -24,9 +24,17 @@ pub(super) fn write(db: &Connection, chains: &mut Chains, fact: &ModelFact) -> R
 }
 
 /// Keeps a body under its hash, told by the one of its kind before it.
-pub(super) fn body(db: &Connection, chains: &mut Chains, kind: BodyKind, body: &[u8]) -> Result<[u8; 32]> {
+pub(super) fn body(
+    db: &Connection,
+    chains: &mut Chains,
+    kind: BodyKind,
+    body: &[u8],
+) -> Result<[u8; 32]> {
     let hash: [u8; 32] = Sha256::digest(body).into();
-    if db.prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?.exists([hash])? {
+    if db
+        .prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?
+        .exists([hash])?
+    {
         return Ok(hash);
     }
     let packed = chains.packer.pack(kind, hash, body);
@@ -34,7 +42,12 @@ pub(super) fn body(db: &Connection, chains: &mut Chains, kind: BodyKind, body: &
     execute(
         db,
         "INSERT INTO blobs (hash, size, body, base) VALUES (?1, ?2, ?3, ?4)",
-        params![hash, i64::try_from(body.len()).unwrap_or(i64::MAX), packed.bytes, packed.base],
+        params![
+            hash,
+            i64::try_from(body.len()).unwrap_or(i64::MAX),
+            packed.bytes,
+            packed.base
+        ],
     )?;
     Ok(hash)
 }
@@ -42,8 +55,8 @@ pub(super) fn body(db: &Connection, chains: &mut Chains, kind: BodyKind, body: &
 /// Keeps a body under its hash.
 fn blob(db: &Connection, body: &[u8]) -> Result<[u8; 32]> {
     let hash: [u8; 32] = Sha256::digest(body).into();
-    let packed =
-        zstd::bulk::compress(body, LEVEL).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let packed = zstd::bulk::compress(body, LEVEL)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     execute(
         db,
         "INSERT INTO blobs (hash, size, body) VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING",
@@ -58,7 +71,10 @@ fn hex(hash: &[u8]) -> String {
 
 fn question(db: &Connection, chains: &mut Chains, row: &Question) -> Result<()> {
     let data = blob(db, row.data.as_bytes())?;
-    let (id, inst) = (row.run_id.to_string(), row.inst.as_ref().map(|inst| inst.as_str()));
+    let (id, inst) = (
+        row.run_id.to_string(),
+        row.inst.as_ref().map(|inst| inst.as_str()),
+    );
     let fields = [
         id.as_str(),
         row.contender.as_str(),
@@ -96,9 +112,22 @@ fn question(db: &Connection, chains: &mut Chains, row: &Question) -> Result<()> 
 
 fn leaving(db: &Connection, chains: &mut Chains, row: &ModelCall) -> Result<()> {
     let request = blob(db, row.request.as_bytes())?;
-    let (id, attempt, sent) = (row.run_id.to_string(), row.attempt.to_string(), row.sent.0.to_string());
+    let (id, attempt, sent) = (
+        row.run_id.to_string(),
+        row.attempt.to_string(),
+        row.sent.0.to_string(),
+    );
     let who = row.contender.as_str();
-    let fields = [&*id, &*attempt, who, &*row.model, &*row.format, &*hex(&request), &*row.price_version, &*sent];
+    let fields = [
+        &*id,
+        &*attempt,
+        who,
+        &*row.model,
+        &*row.format,
+        &*hex(&request),
+        &*row.price_version,
+        &*sent,
+    ];
     let link = chains.link("llm_requests", &fields);
     execute(
         db,
@@ -122,8 +151,17 @@ fn call(db: &Connection, chains: &mut Chains, row: &ModelCall) -> Result<()> {
     let request = blob(db, row.request.as_bytes())?;
     let reply = row.reply.as_ref().map(|body| blob(db, body)).transpose()?;
     let (id, cost) = (row.run_id.to_string(), row.cost_usd.normalize().to_string());
-    let usage = |at: usize| row.usage.map(|counts| i64::try_from(counts[at]).unwrap_or(i64::MAX));
-    let said = serde_json::json!([row.model_returned, row.fingerprint, row.finish_reason, row.usage, row.status]);
+    let usage = |at: usize| {
+        row.usage
+            .map(|counts| i64::try_from(counts[at]).unwrap_or(i64::MAX))
+    };
+    let said = serde_json::json!([
+        row.model_returned,
+        row.fingerprint,
+        row.finish_reason,
+        row.usage,
+        row.status
+    ]);
     let fields = [
         id.as_str(),
         row.contender.as_str(),
@@ -218,9 +256,26 @@ fn item(db: &Connection, chains: &mut Chains, row: &ModelItem) -> Result<()> {
 
 pub(super) fn inputs(db: &Connection, chains: &mut Chains, row: &RunInputs) -> Result<()> {
     let seen = body(db, chains, BodyKind::Seen(row.stage), &row.seen)?;
-    let output = body(db, chains, BodyKind::Output(row.stage), row.output.as_bytes())?;
-    let (id, build, at) = (row.run_id.to_string(), env!("ARENA_BUILD"), row.at.0.to_string());
-    let fields = [id.as_str(), row.stage.as_str(), &row.subject, build, &hex(&seen), &hex(&output), &at];
+    let output = body(
+        db,
+        chains,
+        BodyKind::Output(row.stage),
+        row.output.as_bytes(),
+    )?;
+    let (id, build, at) = (
+        row.run_id.to_string(),
+        env!("ARENA_BUILD"),
+        row.at.0.to_string(),
+    );
+    let fields = [
+        id.as_str(),
+        row.stage.as_str(),
+        &row.subject,
+        build,
+        &hex(&seen),
+        &hex(&output),
+        &at,
+    ];
     let link = chains.link("run_inputs", &fields);
     execute(
         db,

@@ -36,7 +36,19 @@ pub(super) fn restricted(
         return Ok(()); // a wish fulfilled is no change of state
     }
     let to = from.max(r.state);
-    trading_state(db, chains, [&scope, from.as_str(), to.as_str(), who, &format!("{}: {}", r.cause, r.why)], run_id, at)
+    trading_state(
+        db,
+        chains,
+        [
+            &scope,
+            from.as_str(),
+            to.as_str(),
+            who,
+            &format!("{}: {}", r.cause, r.why),
+        ],
+        run_id,
+        at,
+    )
 }
 
 pub(super) fn released(
@@ -48,9 +60,19 @@ pub(super) fn released(
     at: Ms,
 ) -> Result<()> {
     let scope = r.scope.to_string();
-    execute(db, "DELETE FROM restrictions WHERE scope = ?1 AND cause = ?2", params![scope, r.cause])?;
+    execute(
+        db,
+        "DELETE FROM restrictions WHERE scope = ?1 AND cause = ?2",
+        params![scope, r.cause],
+    )?;
     let why = format!("{} has ended", r.cause);
-    trading_state(db, chains, [&scope, r.state.max(to).as_str(), to.as_str(), by, &why], run_id, at)
+    trading_state(
+        db,
+        chains,
+        [&scope, r.state.max(to).as_str(), to.as_str(), by, &why],
+        run_id,
+        at,
+    )
 }
 
 pub(super) fn equity(db: &Connection, book: &EquityBook) -> Result<()> {
@@ -74,7 +96,12 @@ pub(super) fn equity(db: &Connection, book: &EquityBook) -> Result<()> {
 }
 
 /// One more of a refusal that has a row.
-pub(super) fn refused_again(db: &Connection, order: &OrderId, intent: &OrderIntent, at: Ms) -> Result<()> {
+pub(super) fn refused_again(
+    db: &Connection,
+    order: &OrderId,
+    intent: &OrderIntent,
+    at: Ms,
+) -> Result<()> {
     execute(
         db,
         "INSERT INTO refusals VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6) ON CONFLICT (order_id) DO UPDATE SET

@@ -6,19 +6,42 @@ use rust_decimal::Decimal;
 use super::super::chain::Chains;
 use super::{event, execute, trading_state};
 use crate::domain::record::{Adjustment, AlgoStep, Correction, Transition};
-use crate::domain::{AlgoState, Case, ContenderId, Ms, OrderId, OrderIntent, OrderState, Price, Qty, RunId, Stop, Usd};
+use crate::domain::{
+    AlgoState, Case, ContenderId, Ms, OrderId, OrderIntent, OrderState, Price, Qty, RunId, Stop,
+    Usd,
+};
 
 /// The stop that hangs on an order is written ahead in the same transaction as the order.
-pub(super) fn stop_ahead(db: &Connection, chains: &mut Chains, intent: &OrderIntent, at: Ms) -> Result<()> {
-    let Some(stop) = Stop::ahead(intent) else { return Ok(()) };
+pub(super) fn stop_ahead(
+    db: &Connection,
+    chains: &mut Chains,
+    intent: &OrderIntent,
+    at: Ms,
+) -> Result<()> {
+    let Some(stop) = Stop::ahead(intent) else {
+        return Ok(());
+    };
     let evidence = "attached to its order".to_owned();
-    algo(db, chains, &AlgoStep { stop, from: None, cause: "gate", evidence, at })
+    algo(
+        db,
+        chains,
+        &AlgoStep {
+            stop,
+            from: None,
+            cause: "gate",
+            evidence,
+            at,
+        },
+    )
 }
 
 pub(super) fn algo(db: &Connection, chains: &mut Chains, step: &AlgoStep) -> Result<()> {
     let stop = &step.stop;
     let (run, trigger) = (stop.run_id.to_string(), stop.trigger.to_string());
-    let (venue, child) = (stop.venue_id.as_deref(), stop.child.as_ref().map(|id| id.as_str()));
+    let (venue, child) = (
+        stop.venue_id.as_deref(),
+        stop.child.as_ref().map(|id| id.as_str()),
+    );
     execute(
         db,
         "INSERT INTO algo_orders (algo_id, venue_id, parent_id, run_id, contender_id, inst_id, trigger_px, state, child_id,
@@ -53,7 +76,11 @@ pub(super) fn algo(db: &Connection, chains: &mut Chains, step: &AlgoStep) -> Res
 }
 
 pub(super) fn adjusted(db: &Connection, chains: &mut Chains, row: &Adjustment) -> Result<()> {
-    let (run, qty, price) = (row.run_id.to_string(), row.qty.to_string(), row.price.to_string());
+    let (run, qty, price) = (
+        row.run_id.to_string(),
+        row.qty.to_string(),
+        row.price.to_string(),
+    );
     let fields = [
         row.contender.as_str(),
         row.inst.as_str(),
@@ -91,7 +118,13 @@ pub(super) fn adjusted(db: &Connection, chains: &mut Chains, row: &Adjustment) -
     )
 }
 
-pub(super) fn transfer(db: &Connection, contender: &ContenderId, amount: Usd, why: &str, at: Ms) -> Result<()> {
+pub(super) fn transfer(
+    db: &Connection,
+    contender: &ContenderId,
+    amount: Usd,
+    why: &str,
+    at: Ms,
+) -> Result<()> {
     execute(
         db,
         "INSERT INTO sleeve_ledger (contender_id, inst_id, kind, ref, ccy, change, qty_change, at_ms)
@@ -109,15 +142,39 @@ pub(super) fn baseline(db: &Connection, subject: &str, amount: Decimal, at: Ms) 
     )
 }
 
-pub(super) fn halted(db: &Connection, chains: &mut Chains, case: &Case, run_id: RunId) -> Result<()> {
+pub(super) fn halted(
+    db: &Connection,
+    chains: &mut Chains,
+    case: &Case,
+    run_id: RunId,
+) -> Result<()> {
     let scope = case.scope.as_ref().map(|inst| inst.as_str());
     execute(
         db,
         "INSERT OR REPLACE INTO halts VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![case.kind.as_str(), case.subject, scope, case.why, run_id.to_string(), case.opened.0],
+        params![
+            case.kind.as_str(),
+            case.subject,
+            scope,
+            case.why,
+            run_id.to_string(),
+            case.opened.0
+        ],
     )?;
     let why = format!("{}: {}", case.id(), case.why);
-    trading_state(db, chains, [scope.unwrap_or("system"), "active", "halted", "tracker", &why], run_id, case.opened)
+    trading_state(
+        db,
+        chains,
+        [
+            scope.unwrap_or("system"),
+            "active",
+            "halted",
+            "tracker",
+            &why,
+        ],
+        run_id,
+        case.opened,
+    )
 }
 
 pub(super) fn halt_ended(
@@ -128,9 +185,25 @@ pub(super) fn halt_ended(
     run_id: RunId,
     at: Ms,
 ) -> Result<()> {
-    execute(db, "DELETE FROM halts WHERE kind = ?1 AND subject = ?2", params![case.kind.as_str(), case.subject])?;
+    execute(
+        db,
+        "DELETE FROM halts WHERE kind = ?1 AND subject = ?2",
+        params![case.kind.as_str(), case.subject],
+    )?;
     let scope = case.scope.as_ref().map_or("system", |inst| inst.as_str());
-    trading_state(db, chains, [scope, "halted", "active", by, &format!("{} has ended", case.id())], run_id, at)
+    trading_state(
+        db,
+        chains,
+        [
+            scope,
+            "halted",
+            "active",
+            by,
+            &format!("{} has ended", case.id()),
+        ],
+        run_id,
+        at,
+    )
 }
 
 /// A row about an order that changes nothing of its state.
@@ -144,10 +217,16 @@ pub(super) fn note_within(
 ) -> Result<()> {
     let row = db
         .prepare_cached("SELECT state, filled FROM orders WHERE order_id = ?1")?
-        .query_row([order_id.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .query_row([order_id.as_str()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })
         .optional()?;
-    let Some((state, filled)) = row else { return Ok(()) };
-    let Some(state) = OrderState::parse(&state) else { return Ok(()) };
+    let Some((state, filled)) = row else {
+        return Ok(());
+    };
+    let Some(state) = OrderState::parse(&state) else {
+        return Ok(());
+    };
     let step = Transition {
         order_id: order_id.clone(),
         run_id,
@@ -179,8 +258,21 @@ pub(super) fn moved(
 }
 
 /// The venue shows an order larger than we made it.
-pub(super) fn resized(db: &Connection, chains: &mut Chains, order: (&OrderId, RunId), qty: Qty, at: Ms) -> Result<()> {
-    note_within(db, chains, order, "venue", &format!("its size is {qty} there"), at)?;
+pub(super) fn resized(
+    db: &Connection,
+    chains: &mut Chains,
+    order: (&OrderId, RunId),
+    qty: Qty,
+    at: Ms,
+) -> Result<()> {
+    note_within(
+        db,
+        chains,
+        order,
+        "venue",
+        &format!("its size is {qty} there"),
+        at,
+    )?;
     execute(
         db,
         "UPDATE orders SET qty = ?2, updated_ms = ?3 WHERE order_id = ?1",
@@ -191,9 +283,17 @@ pub(super) fn resized(db: &Connection, chains: &mut Chains, order: (&OrderId, Ru
 /// The fill stays as it was written; this row stands over it from now on.
 pub(super) fn corrected(db: &Connection, chains: &mut Chains, row: &Correction) -> Result<()> {
     let (f, was) = (&row.fill, &row.was);
-    let (run, price, qty, fee) =
-        (f.run_id.to_string(), f.price.to_string(), f.qty.to_string(), f.fee.normalize().to_string());
-    let (price_was, qty_was, fee_was) = (was.price.to_string(), was.qty.to_string(), was.fee.normalize().to_string());
+    let (run, price, qty, fee) = (
+        f.run_id.to_string(),
+        f.price.to_string(),
+        f.qty.to_string(),
+        f.fee.normalize().to_string(),
+    );
+    let (price_was, qty_was, fee_was) = (
+        was.price.to_string(),
+        was.qty.to_string(),
+        was.fee.normalize().to_string(),
+    );
     let (fill_at, at) = (f.at.0.to_string(), row.at.0.to_string());
     let fields = [
         f.inst.as_str(),

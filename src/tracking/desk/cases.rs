@@ -6,7 +6,9 @@ use tracing::{error, info, warn};
 
 use super::{Act, Desk, Feed, Now};
 use crate::domain::record::Record;
-use crate::domain::{Case, InstId, InstKind, OrderId, OrderState, Price, Readiness, RunId, Trouble};
+use crate::domain::{
+    Case, InstId, InstKind, OrderId, OrderState, Price, Readiness, RunId, Trouble,
+};
 
 impl Desk {
     /// What is halted.
@@ -15,18 +17,38 @@ impl Desk {
     }
 
     /// Halts an instrument, or everything. A case that is open already stays as it is.
-    pub(super) fn halt(&mut self, kind: Trouble, subject: String, scope: Option<InstId>, why: String, now: Now) {
-        if self.cases.iter().any(|case| case.kind == kind && case.subject == subject) {
+    pub(super) fn halt(
+        &mut self,
+        kind: Trouble,
+        subject: String,
+        scope: Option<InstId>,
+        why: String,
+        now: Now,
+    ) {
+        if self
+            .cases
+            .iter()
+            .any(|case| case.kind == kind && case.subject == subject)
+        {
             return;
         }
-        let case = Case { kind, subject, scope, why, opened: now.venue };
+        let case = Case {
+            kind,
+            subject,
+            scope,
+            why,
+            opened: now.venue,
+        };
         let inst = case.scope.as_ref().map(|inst| inst.as_str());
         if kind.lets_reduce() {
             warn!(event = "halt", case = case.id(), inst, why = %case.why, cure = kind.cure(), "nothing opens");
         } else {
             error!(event = "halt", case = case.id(), inst, why = %case.why, cure = kind.cure(), "trading is halted");
         }
-        self.acts.push(Act::Keep(vec![Record::Halted { case: case.clone(), run_id: self.run_id }]));
+        self.acts.push(Act::Keep(vec![Record::Halted {
+            case: case.clone(),
+            run_id: self.run_id,
+        }]));
         self.acts.push(Act::Show);
         self.cases.push(case);
     }
@@ -38,7 +60,8 @@ impl Desk {
     }
 
     pub(super) fn end_those(&mut self, now: Now, over: impl Fn(&Case) -> bool) {
-        let (ended, open): (Vec<Case>, Vec<Case>) = std::mem::take(&mut self.cases).into_iter().partition(over);
+        let (ended, open): (Vec<Case>, Vec<Case>) =
+            std::mem::take(&mut self.cases).into_iter().partition(over);
         self.cases = open;
         for case in ended {
             self.note_end(case, "venue", self.run_id, now);
@@ -46,18 +69,31 @@ impl Desk {
     }
 
     fn note_end(&mut self, case: Case, by: &str, run_id: RunId, now: Now) {
-        info!(event = "halt_ended", case = case.id(), by, "a halt has ended");
-        self.acts.push(Act::Keep(vec![Record::HaltEnded { case, by: by.to_owned(), run_id, at: now.venue }]));
+        info!(
+            event = "halt_ended",
+            case = case.id(),
+            by,
+            "a halt has ended"
+        );
+        self.acts.push(Act::Keep(vec![Record::HaltEnded {
+            case,
+            by: by.to_owned(),
+            run_id,
+            at: now.venue,
+        }]));
         self.acts.push(Act::Show);
     }
 
-    /// Can this case be accepted now? If not, why: a position or a balance is accepted as the venue has it, so it must have
-    /// been read since the last thing that moved it.
+    /// Can this case be accepted now? If not, why: a position or a balance is accepted as the venue
+    /// has it, so it must have been read since the last thing that moved it.
     pub fn acceptable(&self, id: &str) -> Result<(), String> {
         let Some(case) = self.cases.iter().find(|case| case.id() == id) else {
             let open: Vec<String> = self.cases.iter().map(Case::id).collect();
-            let open =
-                if open.is_empty() { "none is open".to_owned() } else { format!("open are: {}", open.join(", ")) };
+            let open = if open.is_empty() {
+                "none is open".to_owned()
+            } else {
+                format!("open are: {}", open.join(", "))
+            };
             return Err(format!("there is no case '{id}'; {open}"));
         };
         let fresh = match case.kind {
@@ -67,22 +103,41 @@ impl Desk {
         if fresh {
             Ok(())
         } else {
-            Err("the account has not been read since something moved there; try again in a moment".into())
+            Err(
+                "the account has not been read since something moved there; try again in a moment"
+                    .into(),
+            )
         }
     }
 
     /// A person accepts a case: what that means depends on its kind.
-    pub(super) fn accept(&mut self, id: &str, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
-        let Some(at) = self.cases.iter().position(|case| case.id() == id) else { return };
+    pub(super) fn accept(
+        &mut self,
+        id: &str,
+        run_id: RunId,
+        prices: &BTreeMap<InstId, Price>,
+        now: Now,
+    ) {
+        let Some(at) = self.cases.iter().position(|case| case.id() == id) else {
+            return;
+        };
         let case = self.cases.remove(at);
         self.note_end(case.clone(), "reconcile --accept", run_id, now);
         match case.kind {
             Trouble::Contradiction => {
-                // What is told of these orders from now on is not believed; the audit of positions goes on.
+                // What is told of these orders from now on is not believed; the audit of positions
+                // goes on.
                 let odd = |o: &&crate::domain::Order| case.why.contains(o.id.as_str());
-                let orders: Vec<OrderId> = self.ledger.all().filter(odd).map(|o| o.id.clone()).collect();
+                let orders: Vec<OrderId> = self
+                    .ledger
+                    .all()
+                    .filter(odd)
+                    .map(|o| o.id.clone())
+                    .collect();
                 for order in orders {
-                    let outcome = self.ledger.absent(&order, "command", "ended by a person", now.venue);
+                    let outcome =
+                        self.ledger
+                            .absent(&order, "command", "ended by a person", now.venue);
                     self.keep(outcome, None, now);
                     self.keep(Ok(self.ledger.set_aside(&order, now.venue)), None, now);
                     self.set_aside.insert(order);
@@ -91,17 +146,25 @@ impl Desk {
             Trouble::Stray => self.strays.retain(|stray| stray.cl_ord_id != case.subject),
             Trouble::UnknownLong => {
                 let order = OrderId::from(case.subject.as_str());
-                let outcome =
-                    self.ledger.absent(&order, "command", "a person says that it is not at the venue", now.venue);
+                let outcome = self.ledger.absent(
+                    &order,
+                    "command",
+                    "a person says that it is not at the venue",
+                    now.venue,
+                );
                 self.keep(outcome, None, now);
             }
             Trouble::UnknownMany => {
-                let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown);
+                let unknown = self
+                    .ledger
+                    .live()
+                    .filter(|o| o.state() == OrderState::Unknown);
                 self.unknown_accepted.extend(unknown.map(|o| o.id.clone()));
             }
             Trouble::Unconverged => {
                 // The fills we hold are all there are; if not, the position is odd and says so.
-                let missing: Vec<OrderId> = self.ledger.missing_fills().map(|o| o.id.clone()).collect();
+                let missing: Vec<OrderId> =
+                    self.ledger.missing_fills().map(|o| o.id.clone()).collect();
                 for order in missing {
                     let rows = self.ledger.believe_only_fills(&order, now.venue);
                     self.keep(Ok(rows), None, now);
@@ -121,19 +184,42 @@ impl Desk {
         self.acts.push(Act::ReadAccount);
     }
 
-    fn accept_position(&mut self, case: &Case, run_id: RunId, prices: &BTreeMap<InstId, Price>, now: Now) {
+    fn accept_position(
+        &mut self,
+        case: &Case,
+        run_id: RunId,
+        prices: &BTreeMap<InstId, Price>,
+        now: Now,
+    ) {
         let inst = InstId::from(case.subject.as_str());
-        let Some(instrument) = self.ledger.instrument(&inst).cloned() else { return };
-        let Some((venue, foreign)) = self.audit.claim(&self.ledger, &instrument) else { return };
+        let Some(instrument) = self.ledger.instrument(&inst).cloned() else {
+            return;
+        };
+        let Some((venue, foreign)) = self.audit.claim(&self.ledger, &instrument) else {
+            return;
+        };
         // Without a price the move is booked at the average entry: no profit is invented.
-        let price = prices.get(&inst).copied().unwrap_or_else(|| self.ledger.average_entry(&inst));
+        let price = prices
+            .get(&inst)
+            .copied()
+            .unwrap_or_else(|| self.ledger.average_entry(&inst));
         let by = (case.id(), run_id, now.venue);
-        let rows = self.ledger.accept_position(&instrument, venue, foreign, price, (&by.0, by.1, by.2));
+        let rows =
+            self.ledger
+                .accept_position(&instrument, venue, foreign, price, (&by.0, by.1, by.2));
         self.keep(Ok(rows), None, now);
-        let subject = if instrument.kind == InstKind::Spot { instrument.base.clone() } else { inst.to_string() };
+        let subject = if instrument.kind == InstKind::Spot {
+            instrument.base.clone()
+        } else {
+            inst.to_string()
+        };
         let mut records = vec![self.audit.rebase(&self.ledger, &subject, venue, now.venue)];
         // What the trade has cost or brought is accepted with it.
-        let settle = if instrument.kind == InstKind::Spot { &instrument.quote } else { instrument.settle() };
+        let settle = if instrument.kind == InstKind::Spot {
+            &instrument.quote
+        } else {
+            instrument.settle()
+        };
         if let Some(cash) = self.audit.cash_seen(&self.ledger, settle) {
             records.push(self.audit.rebase(&self.ledger, settle, cash, now.venue));
         }
@@ -150,7 +236,10 @@ impl Desk {
 
     /// Tells the others whether they may trade, if that has changed.
     pub(super) fn say(&mut self, now: Now) {
-        let rival = self.rival.is_some().then(|| "another connection listens to this account's orders".to_owned());
+        let rival = self
+            .rival
+            .is_some()
+            .then(|| "another connection listens to this account's orders".to_owned());
         let system = |reducing: bool| {
             self.cases
                 .iter()

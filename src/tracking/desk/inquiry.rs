@@ -1,4 +1,5 @@
-//! Orders whose outcome is not known: when to ask, what proves that they never were, when a person is called.
+//! Orders whose outcome is not known: when to ask, what proves that they never were, when a person
+//! is called.
 
 use std::collections::BTreeSet;
 
@@ -24,16 +25,25 @@ pub(super) struct Inquiry {
 impl Desk {
     /// Asks about orders whose outcome is not proven.
     pub(super) fn inquire(&mut self, now: Now) {
-        // At a start the comparison itself asks about each of them; asking twice only makes it slower.
+        // At a start the comparison itself asks about each of them; asking twice only makes it
+        // slower.
         if self.sweeping && self.sweeps == 0 && self.failed == 0 {
             return;
         }
-        let unknown: Vec<Order> = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).cloned().collect();
-        self.inquiries.retain(|id, _| unknown.iter().any(|o| o.id == *id));
+        let unknown: Vec<Order> = self
+            .ledger
+            .live()
+            .filter(|o| o.state() == OrderState::Unknown)
+            .cloned()
+            .collect();
+        self.inquiries
+            .retain(|id, _| unknown.iter().any(|o| o.id == *id));
         for order in unknown {
             let inquiry = self.inquiries.entry(order.id.clone()).or_insert(Inquiry {
                 asked: 0,
-                next: now.wall.plus(self.patience.ask_at.first().copied().unwrap_or(Ms::ZERO)),
+                next: now
+                    .wall
+                    .plus(self.patience.ask_at.first().copied().unwrap_or(Ms::ZERO)),
                 in_flight: false,
                 since: now.venue,
                 first_pass: None,
@@ -43,15 +53,31 @@ impl Desk {
             }
             inquiry.in_flight = true;
             inquiry.asked += 1;
-            // A create counts from when the venue would have dropped it; what had rested there for long, from when it was not
-            // known any more: the venue may not show for a moment what it has.
-            let doubted = order.expires_at.unwrap_or(order.created_at).max(inquiry.since);
+            // A create counts from when the venue would have dropped it; what had rested there for
+            // long, from when it was not known any more: the venue may not show for a moment what
+            // it has.
+            let doubted = order
+                .expires_at
+                .unwrap_or(order.created_at)
+                .max(inquiry.since);
             let expired = doubted.plus(self.patience.absent_after);
-            let pause = self.patience.ask_at.get(inquiry.asked).copied().unwrap_or(self.patience.ask_every);
+            let pause = self
+                .patience
+                .ask_at
+                .get(inquiry.asked)
+                .copied()
+                .unwrap_or(self.patience.ask_every);
             // Not later than the moment from which an absence counts.
             let left = expired.since(now.venue).plus(Ms(1));
-            inquiry.next = now.wall.plus(if left > Ms::ZERO { pause.min(left) } else { pause });
-            let kind = self.ledger.instrument(&order.inst).map_or(InstKind::Spot, |inst| inst.kind);
+            inquiry.next = now.wall.plus(if left > Ms::ZERO {
+                pause.min(left)
+            } else {
+                pause
+            });
+            let kind = self
+                .ledger
+                .instrument(&order.inst)
+                .map_or(InstKind::Spot, |inst| inst.kind);
             self.acts.push(Act::Ask(if now.venue > expired {
                 Ask::Everywhere(question(&order), kind, self.fills_cursor.clone())
             } else {
@@ -62,13 +88,20 @@ impl Desk {
 
     /// Asks about one order that we believe alive, because something about it is odd.
     pub(super) fn ask_about(&mut self, id: &OrderId) {
-        let Some(order) = self.ledger.get(id).filter(|o| o.state().may_be_live()) else { return };
+        let Some(order) = self.ledger.get(id).filter(|o| o.state().may_be_live()) else {
+            return;
+        };
         if order.state() != OrderState::Unknown && self.asked_about.insert(id.clone()) {
             self.acts.push(Act::Ask(Ask::Order(question(order))));
         }
     }
 
-    pub(super) fn on_order_answer(&mut self, id: &OrderId, result: Result<Option<OrderPush>, String>, now: Now) {
+    pub(super) fn on_order_answer(
+        &mut self,
+        id: &OrderId,
+        result: Result<Option<OrderPush>, String>,
+        now: Now,
+    ) {
         if self.asked_about.remove(id) {
             match result {
                 Ok(Some(push)) => self.on_order(&push, "trade/order", now),
@@ -80,7 +113,9 @@ impl Desk {
             }
             return;
         }
-        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+        let Some(inquiry) = self.inquiries.get_mut(id) else {
+            return;
+        };
         inquiry.in_flight = false;
         match result {
             Ok(Some(push)) => self.on_order(&push, "trade/order", now),
@@ -91,8 +126,15 @@ impl Desk {
     }
 
     /// One pass of the proof that an order never reached the book, or is gone with what it filled.
-    pub(super) fn on_everywhere(&mut self, id: &OrderId, result: Result<Everywhere, String>, now: Now) {
-        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+    pub(super) fn on_everywhere(
+        &mut self,
+        id: &OrderId,
+        result: Result<Everywhere, String>,
+        now: Now,
+    ) {
+        let Some(inquiry) = self.inquiries.get_mut(id) else {
+            return;
+        };
         inquiry.in_flight = false;
         let found = match result {
             Ok(found) => found,
@@ -105,16 +147,28 @@ impl Desk {
             return self.on_order(push, "trade/order", now);
         }
         // The venue may have spoken of it while it was looked for.
-        let Some(order) = self.ledger.get(id).filter(|o| o.state() == OrderState::Unknown).cloned() else { return };
+        let Some(order) = self
+            .ledger
+            .get(id)
+            .filter(|o| o.state() == OrderState::Unknown)
+            .cloned()
+        else {
+            return;
+        };
         // Nowhere, and yet the account has moved: then it is somewhere.
-        if let Some(odd) = self.audit.odd_position(&self.ledger, &order.inst, &found.account) {
+        if let Some(odd) = self
+            .audit
+            .odd_position(&self.ledger, &order.inst, &found.account)
+        {
             warn!(event = "absence_doubted", order = %id, %odd, "not found, but the position is not what our fills make it");
             if let Some(inquiry) = self.inquiries.get_mut(id) {
                 inquiry.first_pass = None;
             }
             return;
         }
-        let Some(inquiry) = self.inquiries.get_mut(id) else { return };
+        let Some(inquiry) = self.inquiries.get_mut(id) else {
+            return;
+        };
         match inquiry.first_pass {
             Some(first) if now.venue.since(first) >= self.patience.passes_apart => {
                 let evidence = format!(
@@ -140,7 +194,8 @@ impl Desk {
         }
     }
 
-    /// Too many unknown orders, or one for too long, is a case; both pass when the venue has answered.
+    /// Too many unknown orders, or one for too long, is a case; both pass when the venue has
+    /// answered.
     pub(super) fn judge_unknown(&mut self, now: Now) {
         let unknown: Vec<(OrderId, InstId)> = self
             .ledger
@@ -148,13 +203,19 @@ impl Desk {
             .filter(|o| o.state() == OrderState::Unknown)
             .map(|o| (o.id.clone(), o.inst.clone()))
             .collect();
-        self.unknown_accepted.retain(|id| unknown.iter().any(|(open, _)| open == id));
-        let new = unknown.iter().filter(|(id, _)| !self.unknown_accepted.contains(id));
+        self.unknown_accepted
+            .retain(|id| unknown.iter().any(|(open, _)| open == id));
+        let new = unknown
+            .iter()
+            .filter(|(id, _)| !self.unknown_accepted.contains(id));
         let instruments: BTreeSet<&InstId> = new.map(|(_, inst)| inst).collect();
         let shown: Vec<&str> = instruments.iter().map(|inst| inst.as_str()).collect();
         // While the gate is shut the venue is being asked about them already.
         if self.apart.is_none() && instruments.len() > self.patience.unknown_instruments_max {
-            let why = format!("the outcome of orders in {} is unknown at once", shown.join(", "));
+            let why = format!(
+                "the outcome of orders in {} is unknown at once",
+                shown.join(", ")
+            );
             self.halt(Trouble::UnknownMany, String::new(), None, why, now);
         } else if instruments.len() <= self.patience.unknown_instruments_max {
             self.end_passing(Trouble::UnknownMany, now);
@@ -171,7 +232,8 @@ impl Desk {
             self.halt(Trouble::UnknownLong, id.to_string(), None, why, now);
         }
         self.end_those(now, |case| {
-            case.kind == Trouble::UnknownLong && !unknown.iter().any(|(id, _)| id.as_str() == case.subject)
+            case.kind == Trouble::UnknownLong
+                && !unknown.iter().any(|(id, _)| id.as_str() == case.subject)
         });
     }
 }

@@ -1,8 +1,9 @@
-//! The tracker's mind: what it hears goes in, what is to be done comes out. Pure: time is an argument, the network and
-//! the database are somebody else's.
+//! The tracker's mind: what it hears goes in, what is to be done comes out. Pure: time is an
+//! argument, the network and the database are somebody else's.
 //!
-//! Start, recovery and reconnect are one path: listen, ask the venue for everything, join it, settle what is unknown,
-//! open the gate. `inquiry` settles unknown orders, `audit` compares what we hold, `cases` halts and ends halts.
+//! Start, recovery and reconnect are one path: listen, ask the venue for everything, join it,
+//! settle what is unknown, open the gate. `inquiry` settles unknown orders, `audit` compares what
+//! we hold, `cases` halts and ends halts.
 
 mod audit;
 mod cases;
@@ -23,7 +24,8 @@ use crate::domain::order::Contradiction;
 use crate::domain::record::Record;
 use crate::domain::view::Stray;
 use crate::domain::{
-    AccountView, Case, InstId, InstKind, Ms, OrderId, OrderState, OrdersView, Price, Readiness, RunId, Trouble,
+    AccountView, Case, InstId, InstKind, Ms, OrderId, OrderState, OrdersView, Price, Readiness,
+    RunId, Trouble,
 };
 use crate::execution::{News, Report};
 use crate::store::Opened;
@@ -47,7 +49,8 @@ pub struct Patience {
     pub unknown_instruments_max: usize,
     /// Complete comparisons that may end in disagreement before a start is given up.
     pub rounds_max: u32,
-    /// How long another connection that listens to our orders may be a dead one of our own, wall time.
+    /// How long another connection that listens to our orders may be a dead one of our own, wall
+    /// time.
     pub rival_max: Ms,
     /// How far ahead of the venue's clock a time may be, venue time.
     pub ahead_max: Ms,
@@ -99,9 +102,18 @@ pub enum Heard {
 #[derive(Debug)]
 pub enum Answer {
     Sweep(Result<Sweep, String>),
-    Order { id: OrderId, result: Result<Option<OrderPush>, String> },
-    Everywhere { id: OrderId, result: Result<Everywhere, String> },
-    Fills { id: OrderId, result: Result<Vec<FillReport>, String> },
+    Order {
+        id: OrderId,
+        result: Result<Option<OrderPush>, String>,
+    },
+    Everywhere {
+        id: OrderId,
+        result: Result<Everywhere, String>,
+    },
+    Fills {
+        id: OrderId,
+        result: Result<Vec<FillReport>, String>,
+    },
 }
 
 /// A question for the venue, to be asked on the side.
@@ -126,7 +138,8 @@ pub enum Act {
     ReadAccount,
     /// Close and open a stream: its subscription tells how many listen.
     Reopen(Feed),
-    /// Have everything folded anew from the record, which has been corrected, once what was to be kept is kept.
+    /// Have everything folded anew from the record, which has been corrected, once what was to be
+    /// kept is kept.
     Refold,
 }
 
@@ -142,7 +155,8 @@ pub struct Desk {
     strays: BTreeSet<Stray>,
     /// Live stops that the venue did not know when it was asked by name, since when; venue time.
     gone: BTreeMap<String, Ms>,
-    /// Instruments of which the venue's last lists said something that cannot be believed, and what.
+    /// Instruments of which the venue's last lists said something that cannot be believed, and
+    /// what.
     unreadable: BTreeMap<InstId, String>,
     /// Orders about which nothing more is believed, because a person said so.
     set_aside: BTreeSet<OrderId>,
@@ -155,7 +169,8 @@ pub struct Desk {
     /// Unknown orders that a person has accepted as such.
     unknown_accepted: BTreeSet<OrderId>,
     up: BTreeSet<Feed>,
-    /// Grows each time a private stream comes up or goes down: a sweep that began before proves nothing after.
+    /// Grows each time a private stream comes up or goes down: a sweep that began before proves
+    /// nothing after.
     epoch: u64,
     sweeping: bool,
     sweep_again: bool,
@@ -198,13 +213,25 @@ impl Desk {
         now: Ms,
     ) -> (Self, Vec<Record>) {
         // Fills before our time are not ours; but a database that has orders has had a time.
-        let fills_cursor = opened.fills_cursor.clone().or_else(|| (!opened.orders.is_empty()).then(|| "0".to_owned()));
+        let fills_cursor = opened
+            .fills_cursor
+            .clone()
+            .or_else(|| (!opened.orders.is_empty()).then(|| "0".to_owned()));
         let audit = Audit::remembered(opened.baselines.clone());
         let set_aside = opened.set_aside.clone();
         // What passes by itself is judged anew; what needs a person has waited for one.
-        let (passing, cases): (Vec<Case>, Vec<Case>) = opened.halts.clone().into_iter().partition(|c| c.kind.passes());
+        let (passing, cases): (Vec<Case>, Vec<Case>) = opened
+            .halts
+            .clone()
+            .into_iter()
+            .partition(|c| c.kind.passes());
         let (ledger, mut records) = Ledger::open(opened, instruments, env, now);
-        let ended = |case| Record::HaltEnded { case, by: "start".into(), run_id, at: now };
+        let ended = |case| Record::HaltEnded {
+            case,
+            by: "start".into(),
+            run_id,
+            at: now,
+        };
         records.extend(passing.into_iter().map(ended));
         let desk = Self {
             ledger,
@@ -243,7 +270,13 @@ impl Desk {
         let strays = self.strays.iter().cloned().collect();
         let mut doubts = self.audit.doubts(&self.ledger);
         doubts.extend(self.unreadable.clone());
-        OrdersView { halts: self.cases.clone(), strays, foreign: self.audit.foreign(), doubts, ..self.ledger.view() }
+        OrdersView {
+            halts: self.cases.clone(),
+            strays,
+            foreign: self.audit.foreign(),
+            doubts,
+            ..self.ledger.view()
+        }
     }
 
     /// What is believed of orders.
@@ -253,7 +286,9 @@ impl Desk {
 
     /// Nothing is on its way any more; what rests may rest.
     pub fn only_resting(&self) -> bool {
-        self.ledger.live().all(|o| o.ttl.is_some() && o.venue_id.is_some())
+        self.ledger
+            .live()
+            .all(|o| o.ttl.is_some() && o.venue_id.is_some())
     }
 
     /// One thing heard; what is to be done about it.
@@ -275,7 +310,9 @@ impl Desk {
                     self.apart = Some(format!("the private stream is down: {why}"));
                 }
             }
-            Heard::Orders(pushes) => pushes.iter().for_each(|push| self.on_order(push, PUSHED, now)),
+            Heard::Orders(pushes) => pushes
+                .iter()
+                .for_each(|push| self.on_order(push, PUSHED, now)),
             Heard::Stops(pushes) => self.on_stops(&pushes, STOPS_PUSHED, now),
             Heard::Garbled(feed, problem) => {
                 // What we cannot read may be a fill: ask for everything.
@@ -285,7 +322,11 @@ impl Desk {
             Heard::Connections(count) => self.on_connections(count, now),
             Heard::Answer(answer) => self.on_answer(answer, now),
             Heard::Account(view) => self.on_account(view, now),
-            Heard::Accept { case, run_id, prices } => self.accept(&case, run_id, &prices, now),
+            Heard::Accept {
+                case,
+                run_id,
+                prices,
+            } => self.accept(&case, run_id, &prices, now),
             Heard::Compare => {
                 self.begin_sweep(now);
                 self.acts.push(Act::ReadAccount);
@@ -308,10 +349,17 @@ impl Desk {
     fn keep(&mut self, outcome: Outcome, inst: Option<InstId>, now: Now) {
         let records = match outcome {
             Ok(records) => records,
-            // Starting again would meet the same contradiction: stay up, trade nothing, call a person.
+            // Starting again would meet the same contradiction: stay up, trade nothing, call a
+            // person.
             Err(contradiction) => {
                 let subject = inst.map_or_else(String::new, |inst| inst.to_string());
-                return self.halt(Trouble::Contradiction, subject, None, contradiction.to_string(), now);
+                return self.halt(
+                    Trouble::Contradiction,
+                    subject,
+                    None,
+                    contradiction.to_string(),
+                    now,
+                );
             }
         };
         if records.is_empty() {
@@ -336,7 +384,9 @@ impl Desk {
         let nobodys: Vec<(InstId, Price, RunId)> = records
             .iter()
             .filter_map(|record| match record {
-                Record::Fill(fill) if fill.contender.is_nobodys() => Some((fill.inst.clone(), fill.price, fill.run_id)),
+                Record::Fill(fill) if fill.contender.is_nobodys() => {
+                    Some((fill.inst.clone(), fill.price, fill.run_id))
+                }
                 _ => None,
             })
             .collect();
@@ -368,7 +418,12 @@ impl Desk {
             }
             News::NotSent(id, why) => self.ledger.not_sent(&id, &why, at),
             News::Answered(id, outcome) => {
-                if let CreateOutcome::Rejected { stop: true, code, msg } = &outcome {
+                if let CreateOutcome::Rejected {
+                    stop: true,
+                    code,
+                    msg,
+                } = &outcome
+                {
                     error!(event = "refused", %run_id, %code, %msg, "the venue refuses orders");
                     let why = format!("the venue refuses orders: {code} {msg}");
                     self.halt(Trouble::Refused, code.clone(), None, why, now);
@@ -425,23 +480,35 @@ impl Desk {
         if self.is_set_aside(&push.cl_ord_id) {
             return; // nothing that is told of it is believed; its fills, if there are more, come by their list
         }
-        let latest = push.fill.as_ref().map_or(push.report.at, |fill| fill.at.max(push.report.at));
+        let latest = push
+            .fill
+            .as_ref()
+            .map_or(push.report.at, |fill| fill.at.max(push.report.at));
         if let Some(why) = self.is_ahead(latest, now) {
-            return self.on_unbelieved(&push.inst, format!("order {}: {why}", push.report.venue_id), now);
+            return self.on_unbelieved(
+                &push.inst,
+                format!("order {}: {why}", push.report.venue_id),
+                now,
+            );
         }
         match self.ledger.on_order(push, channel, now.venue) {
             Ok(outcome) => self.keep(outcome, Some(push.inst.clone()), now),
             Err(Foreign::Mistaken(contradiction)) if channel == PUSHED => {
                 self.on_unbelieved(&push.inst, contradiction.to_string(), now);
             }
-            Err(foreign) => self.on_foreign(foreign, (&push.inst, &push.cl_ord_id, push.report.venue_id.as_str()), now),
+            Err(foreign) => self.on_foreign(
+                foreign,
+                (&push.inst, &push.cl_ord_id, push.report.venue_id.as_str()),
+                now,
+            ),
         }
     }
 
     /// A time that the venue's clock has not reached is not believed, nor is what it comes with.
     fn is_ahead(&self, at: Ms, now: Now) -> Option<String> {
         let ahead = at.since(now.venue);
-        (ahead > self.patience.ahead_max).then(|| format!("its time is {ahead} ahead of the venue's clock"))
+        (ahead > self.patience.ahead_max)
+            .then(|| format!("its time is {ahead} ahead of the venue's clock"))
     }
 
     fn is_set_aside(&self, cl_ord_id: &str) -> bool {
@@ -452,7 +519,10 @@ impl Desk {
         let believed = |push: &&AlgoPush| push.at.is_none_or(|at| self.is_ahead(at, now).is_none());
         let (pushes, ahead): (Vec<AlgoPush>, Vec<AlgoPush>) = {
             let (yes, no): (Vec<&AlgoPush>, Vec<&AlgoPush>) = pushes.iter().partition(believed);
-            (yes.into_iter().cloned().collect(), no.into_iter().cloned().collect())
+            (
+                yes.into_iter().cloned().collect(),
+                no.into_iter().cloned().collect(),
+            )
         };
         // A list is asked for again by itself.
         if let Some(push) = ahead.first().filter(|_| channel == STOPS_PUSHED) {
@@ -473,7 +543,11 @@ impl Desk {
 
     fn on_fill(&mut self, row: &FillReport, now: Now) {
         if let Some(why) = self.is_ahead(row.fill.at, now) {
-            return self.on_unbelieved(&row.inst, format!("fill {}: {why}", row.fill.trade_id), now);
+            return self.on_unbelieved(
+                &row.inst,
+                format!("fill {}: {why}", row.fill.trade_id),
+                now,
+            );
         }
         self.on_fill_after_all(row, now);
         match self.ledger.on_fill(row, now.venue) {
@@ -482,11 +556,19 @@ impl Desk {
             }
             Ok(outcome) => self.keep(outcome, Some(row.inst.clone()), now),
             Err(foreign @ (Foreign::Mistaken(_) | Foreign::Unbelievable(_))) => {
-                self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
+                self.on_foreign(
+                    foreign,
+                    (&row.inst, &row.cl_ord_id, row.venue_id.as_str()),
+                    now,
+                );
             }
             Err(foreign) => {
                 self.audit.not_ours(row, now.venue);
-                self.on_foreign(foreign, (&row.inst, &row.cl_ord_id, row.venue_id.as_str()), now);
+                self.on_foreign(
+                    foreign,
+                    (&row.inst, &row.cl_ord_id, row.venue_id.as_str()),
+                    now,
+                );
             }
         }
     }
@@ -545,11 +627,22 @@ impl Desk {
         let missing: Vec<(OrderId, InstId, Option<String>)> = self
             .ledger
             .missing_fills()
-            .map(|o| (o.id.clone(), o.inst.clone(), o.venue_id.as_ref().map(|id| id.as_str().to_owned())))
+            .map(|o| {
+                (
+                    o.id.clone(),
+                    o.inst.clone(),
+                    o.venue_id.as_ref().map(|id| id.as_str().to_owned()),
+                )
+            })
             .collect();
-        self.fills_asked.retain(|id, _| missing.iter().any(|(missing, ..)| missing == id));
+        self.fills_asked
+            .retain(|id, _| missing.iter().any(|(missing, ..)| missing == id));
         for (id, inst, venue_id) in missing {
-            let (since, next) = self.fills_asked.get(&id).copied().unwrap_or((now.wall, now.wall));
+            let (since, next) = self
+                .fills_asked
+                .get(&id)
+                .copied()
+                .unwrap_or((now.wall, now.wall));
             let waited = now.wall.since(since);
             if waited > self.patience.unknown_max {
                 let why = format!(
@@ -558,10 +651,13 @@ impl Desk {
                 );
                 self.halt(Trouble::Unconverged, String::new(), None, why, now);
             }
-            let Some(venue_id) = venue_id.filter(|_| now.wall >= next) else { continue };
+            let Some(venue_id) = venue_id.filter(|_| now.wall >= next) else {
+                continue;
+            };
             // Twice as long each time, to ten seconds: a list that is days behind is not hammered.
             let pause = FILLS_EVERY.max(Ms(waited.0.min(10_000)));
-            self.fills_asked.insert(id.clone(), (since, now.wall.plus(pause)));
+            self.fills_asked
+                .insert(id.clone(), (since, now.wall.plus(pause)));
             self.acts.push(Act::Ask(Ask::Fills(id, inst, venue_id)));
         }
     }

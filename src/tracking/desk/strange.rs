@@ -7,7 +7,9 @@ impl Desk {
     pub(super) fn on_odd(&mut self, Odd { inst, what, why }: Odd, now: Now) {
         warn!(event = "odd_fill", %inst, what = ?what, %why, "the venue tells something otherwise than we knew it");
         match what {
-            OddKind::Enlarged => self.halt(Trouble::Enlarged, inst.to_string(), Some(inst), why, now),
+            OddKind::Enlarged => {
+                self.halt(Trouble::Enlarged, inst.to_string(), Some(inst), why, now)
+            }
             OddKind::Corrected => {
                 self.acts.push(Act::Refold);
                 self.audit.moved(&inst, now.venue);
@@ -18,8 +20,8 @@ impl Desk {
         }
     }
 
-    /// A row that cannot be what the venue means: nothing of it is booked. A push is asked about by REST; what the venue's own
-    /// lists keep saying is a contradiction.
+    /// A row that cannot be what the venue means: nothing of it is booked. A push is asked about by
+    /// REST; what the venue's own lists keep saying is a contradiction.
     pub(super) fn on_unbelieved(&mut self, inst: &InstId, why: String, now: Now) {
         warn!(event = "row_doubted", %inst, %why, "what the venue says of an order cannot be right; nothing of it is booked");
         self.unreadable.insert(inst.clone(), why);
@@ -27,14 +29,22 @@ impl Desk {
         self.begin_sweep(now);
     }
 
-    /// A fill of an order that was never to have been in the book: it is booked, for it is there, and somebody must look.
+    /// A fill of an order that was never to have been in the book: it is booked, for it is there,
+    /// and somebody must look.
     pub(super) fn on_fill_after_all(&mut self, row: &FillReport, now: Now) {
-        let order =
-            self.ledger.get(&OrderId::from(row.cl_ord_id.as_str())).filter(|_| !self.is_set_aside(&row.cl_ord_id));
-        let dead = order.filter(|order| matches!(order.state(), OrderState::Expired | OrderState::Rejected));
+        let order = self
+            .ledger
+            .get(&OrderId::from(row.cl_ord_id.as_str()))
+            .filter(|_| !self.is_set_aside(&row.cl_ord_id));
+        let dead = order
+            .filter(|order| matches!(order.state(), OrderState::Expired | OrderState::Rejected));
         if let Some(order) = dead.filter(|order| !order.has_fill(&row.fill.trade_id)) {
             let (id, known, inst) = (order.id.clone(), order.state(), order.inst.clone());
-            let contradiction = Contradiction::FilledAfterAll { order: id, known, filled: row.fill.qty };
+            let contradiction = Contradiction::FilledAfterAll {
+                order: id,
+                known,
+                filled: row.fill.qty,
+            };
             self.keep(Err(contradiction), Some(inst), now);
         }
     }
@@ -53,10 +63,15 @@ impl Desk {
                 let why = format!(
                     "order {cl_ord_id} ({venue_id}) carries our prefix and is not in this database: was it restored from a backup?"
                 );
-                self.strays.insert(Stray { inst: inst.clone(), cl_ord_id: cl_ord_id.to_owned() });
+                self.strays.insert(Stray {
+                    inst: inst.clone(),
+                    cl_ord_id: cl_ord_id.to_owned(),
+                });
                 self.halt(Trouble::Stray, cl_ord_id.to_owned(), None, why, now);
             }
-            Foreign::Mistaken(contradiction) => self.keep(Err(contradiction), Some(inst.clone()), now),
+            Foreign::Mistaken(contradiction) => {
+                self.keep(Err(contradiction), Some(inst.clone()), now)
+            }
             Foreign::Unbelievable(why) => self.on_unbelieved(inst, why, now),
         }
     }
@@ -78,7 +93,9 @@ impl Desk {
     }
 
     pub(super) fn watch_rival(&mut self, now: Now) {
-        let Some((since, looked)) = self.rival else { return };
+        let Some((since, looked)) = self.rival else {
+            return;
+        };
         if now.wall.since(since) >= self.patience.rival_max {
             let why = "another connection of this account keeps listening to its orders".to_owned();
             self.halt(Trouble::SecondInstance, String::new(), None, why, now);

@@ -1,5 +1,5 @@
-//! Asking the venue for everything and joining it: the one path of start, recovery, reconnect and audit. The gate opens
-//! when orders, fills and the account agree.
+//! Asking the venue for everything and joining it: the one path of start, recovery, reconnect and
+//! audit. The gate opens when orders, fills and the account agree.
 
 use tracing::{info, warn};
 
@@ -31,8 +31,15 @@ impl Desk {
     pub(super) fn join(&mut self, found: Sweep, now: Now) {
         // Until a list says otherwise: what was refused in one before may be right in this.
         let again = self.sweep_again;
-        self.unreadable = found.refused.iter().map(|row| (row.inst(), row.to_string())).collect();
-        found.pending.iter().for_each(|push| self.on_order(push, "orders-pending", now));
+        self.unreadable = found
+            .refused
+            .iter()
+            .map(|row| (row.inst(), row.to_string()))
+            .collect();
+        found
+            .pending
+            .iter()
+            .for_each(|push| self.on_order(push, "orders-pending", now));
         for (id, named, push) in &found.asked {
             match push {
                 Some(push) => self.on_order(push, "trade/order", now),
@@ -44,8 +51,12 @@ impl Desk {
                 }
             }
         }
-        found.nameless.iter().for_each(|push| self.on_order(push, "trade/order", now));
-        // A database that has never read fills begins after the newest: what was before is not its own.
+        found
+            .nameless
+            .iter()
+            .for_each(|push| self.on_order(push, "trade/order", now));
+        // A database that has never read fills begins after the newest: what was before is not its
+        // own.
         let first_ever = self.fills_cursor.is_none();
         let mut cursor = first_ever.then(|| "0".to_owned());
         for row in &found.fills {
@@ -54,24 +65,37 @@ impl Desk {
                 self.on_fill(row, now);
             }
         }
-        // What the lists themselves say and cannot be right is asked about at the next regular look, not at once and for ever.
+        // What the lists themselves say and cannot be right is asked about at the next regular
+        // look, not at once and for ever.
         self.sweep_again = again;
         self.on_stops(&found.algos, "algo lists", now);
-        // A stop that was asked for long before this look and is in none of the lists was never made.
+        // A stop that was asked for long before this look and is in none of the lists was never
+        // made.
         let until = Ms(found.began.0 - self.patience.absent_after.0);
         for id in self.ledger.unheard_stops(until) {
             if found.algos.iter().all(|push| push.algo_id != id) {
-                let records = self.ledger.stop_unborn(&id, "reconcile", "in no list of the venue", now.venue);
+                let records =
+                    self.ledger
+                        .stop_unborn(&id, "reconcile", "in no list of the venue", now.venue);
                 self.keep(Ok(records), None, now);
             }
         }
         self.bury(&found.gone, now);
         // A stray that is no longer open needs no cancel.
-        self.strays.retain(|stray| found.pending.iter().any(|push| push.cl_ord_id == stray.cl_ord_id));
+        self.strays.retain(|stray| {
+            found
+                .pending
+                .iter()
+                .any(|push| push.cl_ord_id == stray.cl_ord_id)
+        });
         // What was refused of the fills is asked for again.
-        let complete = first_ever || found.refused.iter().all(|row| row.what != "fill") && self.unreadable.is_empty();
+        let complete = first_ever
+            || found.refused.iter().all(|row| row.what != "fill") && self.unreadable.is_empty();
         if let Some(cursor) = cursor.filter(|_| complete) {
-            let note = Record::Note { key: "fills_cursor".into(), value: cursor.clone() };
+            let note = Record::Note {
+                key: "fills_cursor".into(),
+                value: cursor.clone(),
+            };
             self.acts.push(Act::Keep(vec![note]));
             self.fills_cursor = Some(cursor);
         }
@@ -83,13 +107,17 @@ impl Desk {
         self.agree(&found, now);
     }
 
-    /// Stops that lived and that the venue does not know any more: twice is enough to protect what they covered anew.
+    /// Stops that lived and that the venue does not know any more: twice is enough to protect what
+    /// they covered anew.
     fn bury(&mut self, gone: &[String], now: Now) {
         self.gone.retain(|id, _| gone.contains(id));
         for id in gone {
             let first = *self.gone.entry(id.clone()).or_insert(now.venue);
             if now.venue.since(first) >= self.patience.passes_apart {
-                let evidence = format!("the venue does not know it, at {} and {}", first.0, now.venue.0);
+                let evidence = format!(
+                    "the venue does not know it, at {} and {}",
+                    first.0, now.venue.0
+                );
                 let records = self.ledger.stop_gone(id, &evidence, now.venue);
                 if !records.is_empty() {
                     warn!(
@@ -105,7 +133,11 @@ impl Desk {
 
     /// After a complete comparison: are we of one mind with the venue?
     fn agree(&mut self, found: &Sweep, now: Now) {
-        let missing: Vec<String> = self.ledger.missing_fills().map(|o| o.id.to_string()).collect();
+        let missing: Vec<String> = self
+            .ledger
+            .missing_fills()
+            .map(|o| o.id.to_string())
+            .collect();
         if missing.is_empty() {
             self.rounds = 0;
             self.swept = true;
@@ -120,7 +152,11 @@ impl Desk {
                 return;
             }
             if self.apart.take().is_some() {
-                let unknown = self.ledger.live().filter(|o| o.state() == OrderState::Unknown).count();
+                let unknown = self
+                    .ledger
+                    .live()
+                    .filter(|o| o.state() == OrderState::Unknown)
+                    .count();
                 info!(
                     event = "reconciled",
                     began_ms = found.began.0,

@@ -3,7 +3,9 @@
 use super::*;
 use crate::domain::instrument::tests::swap;
 use crate::domain::view::StopPhase;
-use crate::domain::{AlgoState, ClOrdId, OrdType, Price, RunId, StopSpec, TradeId, VenueReport, VenueStatus};
+use crate::domain::{
+    AlgoState, ClOrdId, OrdType, Price, RunId, StopSpec, TradeId, VenueReport, VenueStatus,
+};
 use crate::venue::AlgoPush;
 use rust_decimal::Decimal;
 
@@ -11,7 +13,12 @@ const ID: &str = "as12345678901234567890123456";
 
 fn ledger(opened: Opened) -> (Ledger, Vec<Record>) {
     let inst = Arc::new(swap());
-    Ledger::open(opened, BTreeMap::from([(inst.id.clone(), inst)]), 's', Ms(0))
+    Ledger::open(
+        opened,
+        BTreeMap::from([(inst.id.clone(), inst)]),
+        's',
+        Ms(0),
+    )
 }
 
 fn intent() -> OrderIntent {
@@ -28,7 +35,11 @@ fn intent() -> OrderIntent {
         leg: 0,
         attempt: 0,
         reduce_only: false,
-        stop: Some(StopSpec { attached: true, algo_id: ClOrdId::from("astop"), trigger: Price(Decimal::from(90)) }),
+        stop: Some(StopSpec {
+            attached: true,
+            algo_id: ClOrdId::from("astop"),
+            trigger: Price(Decimal::from(90)),
+        }),
         reference: Price(Decimal::from(100)),
         decided_at: Ms(0),
         ttl: None,
@@ -95,9 +106,23 @@ fn held(ledger: &Ledger) -> Decimal {
 #[test]
 fn a_push_told_twice_is_booked_once() {
     let mut ledger = sent();
-    let told = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
-    assert_eq!(ledger.on_order(&told, "x", Ms(2)).unwrap().unwrap().len(), 2);
-    assert_eq!(ledger.on_order(&told, "x", Ms(3)).unwrap().unwrap().len(), 0);
+    let told = push(
+        ID,
+        "",
+        "9",
+        Side::Buy,
+        VenueStatus::Filled,
+        Some(("t1", 5)),
+        5,
+    );
+    assert_eq!(
+        ledger.on_order(&told, "x", Ms(2)).unwrap().unwrap().len(),
+        2
+    );
+    assert_eq!(
+        ledger.on_order(&told, "x", Ms(3)).unwrap().unwrap().len(),
+        0
+    );
     assert_eq!(held(&ledger), Decimal::from(5));
 }
 
@@ -105,79 +130,217 @@ fn a_push_told_twice_is_booked_once() {
 fn an_order_that_ended_is_open_and_frozen_until_its_fills_are_booked_and_keeps_its_stop() {
     let mut ledger = sent();
     let rest = push(ID, "", "9", Side::Buy, VenueStatus::Filled, None, 5);
-    ledger.on_order(&rest, "trade/order", Ms(2)).unwrap().unwrap();
+    ledger
+        .on_order(&rest, "trade/order", Ms(2))
+        .unwrap()
+        .unwrap();
     let view = ledger.view();
     assert_eq!(view.open.len(), 1);
     assert!(view.frozen(&swap().id).unwrap().contains("fills of order"));
     assert!(view.stops.is_empty(), "not yet made, as far as we know");
-    let late = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    let late = push(
+        ID,
+        "",
+        "9",
+        Side::Buy,
+        VenueStatus::Filled,
+        Some(("t1", 5)),
+        5,
+    );
     ledger.on_order(&late, "orders", Ms(3)).unwrap().unwrap();
     let view = ledger.view();
     assert!(view.open.is_empty() && view.frozen(&swap().id).is_none());
-    assert_eq!(phases(&ledger), [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]);
+    assert_eq!(
+        phases(&ledger),
+        [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]
+    );
 }
 
 #[test]
 fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
     let mut ledger = sent();
     ledger
-        .on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5), "x", Ms(2))
+        .on_order(
+            &push(
+                ID,
+                "",
+                "9",
+                Side::Buy,
+                VenueStatus::Filled,
+                Some(("t1", 5)),
+                5,
+            ),
+            "x",
+            Ms(2),
+        )
         .unwrap()
         .unwrap();
-    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 5)), 5);
+    let child = push(
+        "",
+        "astop",
+        "10",
+        Side::Sell,
+        VenueStatus::Filled,
+        Some(("t2", 5)),
+        5,
+    );
     let records = ledger.on_order(&child, "x", Ms(3)).unwrap().unwrap();
     assert!(matches!(records[0], Record::Adopted { .. }), "{records:?}");
     assert!(matches!(&records[1], Record::Algo(step) if step.stop.state == AlgoState::Effective));
     assert!(matches!(records.last(), Some(Record::Fill(fill)) if fill.order_id.as_str() == "v10"));
     assert_eq!(held(&ledger), Decimal::ZERO);
-    assert_eq!(ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(), 0);
+    assert_eq!(
+        ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap().len(),
+        0
+    );
 }
 
 #[test]
 fn a_child_that_is_told_impossibly_leaves_no_trace_and_is_adopted_by_the_next_word() {
     let mut ledger = sent();
-    let filled = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    let filled = push(
+        ID,
+        "",
+        "9",
+        Side::Buy,
+        VenueStatus::Filled,
+        Some(("t1", 5)),
+        5,
+    );
     ledger.on_order(&filled, "x", Ms(2)).unwrap().unwrap();
     let before = phases(&ledger);
-    let impossible = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 9)), 5);
-    assert!(matches!(ledger.on_order(&impossible, "x", Ms(3)), Err(Foreign::Unbelievable(_))));
+    let impossible = push(
+        "",
+        "astop",
+        "10",
+        Side::Sell,
+        VenueStatus::Filled,
+        Some(("t2", 9)),
+        5,
+    );
+    assert!(matches!(
+        ledger.on_order(&impossible, "x", Ms(3)),
+        Err(Foreign::Unbelievable(_))
+    ));
     assert_eq!(phases(&ledger), before, "its stop is as it was");
-    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 5)), 5);
+    let child = push(
+        "",
+        "astop",
+        "10",
+        Side::Sell,
+        VenueStatus::Filled,
+        Some(("t2", 5)),
+        5,
+    );
     let records = ledger.on_order(&child, "x", Ms(4)).unwrap().unwrap();
-    assert!(matches!(records[0], Record::Adopted { .. }), "the database hears of it first: {records:?}");
+    assert!(
+        matches!(records[0], Record::Adopted { .. }),
+        "the database hears of it first: {records:?}"
+    );
     assert_eq!(held(&ledger), Decimal::ZERO);
 }
 
 fn phases(ledger: &Ledger) -> Vec<(StopPhase, Option<Qty>)> {
-    ledger.view().stops.iter().map(|shown| (shown.phase, shown.stop.qty)).collect()
+    ledger
+        .view()
+        .stops
+        .iter()
+        .map(|shown| (shown.phase, shown.stop.qty))
+        .collect()
 }
 
 fn said(state: AlgoState, qty: Option<i64>) -> AlgoPush {
     let qty = qty.map(|qty| Qty(Decimal::from(qty)));
-    AlgoPush { algo_id: "astop".into(), venue_id: "7".into(), state: Some(state), qty, trigger: None, at: None }
+    AlgoPush {
+        algo_id: "astop".into(),
+        venue_id: "7".into(),
+        state: Some(state),
+        qty,
+        trigger: None,
+        at: None,
+    }
 }
 
 #[test]
 fn a_stop_counts_from_when_its_order_has_filled_until_its_child_has() {
     let mut ledger = sent();
-    ledger.on_order(&push(ID, "", "9", Side::Buy, VenueStatus::Canceled, None, 0), "x", Ms(2)).unwrap().unwrap();
-    assert_eq!(phases(&ledger), [], "an order without fills never had a stop");
+    ledger
+        .on_order(
+            &push(ID, "", "9", Side::Buy, VenueStatus::Canceled, None, 0),
+            "x",
+            Ms(2),
+        )
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        phases(&ledger),
+        [],
+        "an order without fills never had a stop"
+    );
     let mut ledger = sent();
-    let filled = push(ID, "", "9", Side::Buy, VenueStatus::Filled, Some(("t1", 5)), 5);
+    let filled = push(
+        ID,
+        "",
+        "9",
+        Side::Buy,
+        VenueStatus::Filled,
+        Some(("t1", 5)),
+        5,
+    );
     ledger.on_order(&filled, "x", Ms(2)).unwrap().unwrap();
-    assert_eq!(phases(&ledger), [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]);
-    ledger.on_algo(&said(AlgoState::Live, None), "x", Ms(3)).unwrap();
-    assert_eq!(phases(&ledger), [(StopPhase::Live, Some(Qty(Decimal::from(5))))]);
+    assert_eq!(
+        phases(&ledger),
+        [(StopPhase::Coming, Some(Qty(Decimal::from(5))))]
+    );
+    ledger
+        .on_algo(&said(AlgoState::Live, None), "x", Ms(3))
+        .unwrap();
+    assert_eq!(
+        phases(&ledger),
+        [(StopPhase::Live, Some(Qty(Decimal::from(5))))]
+    );
     // The venue has moved it.
-    assert_eq!(ledger.on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4)).unwrap().len(), 1);
-    assert_eq!(ledger.on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4)).unwrap().len(), 0);
-    assert_eq!(phases(&ledger), [(StopPhase::Live, Some(Qty(Decimal::from(3))))]);
-    ledger.on_algo(&said(AlgoState::Effective, None), "x", Ms(5)).unwrap();
-    assert_eq!(phases(&ledger), [(StopPhase::Closing, Some(Qty(Decimal::from(3))))]);
-    let child = push("", "astop", "10", Side::Sell, VenueStatus::Filled, Some(("t2", 3)), 3);
+    assert_eq!(
+        ledger
+            .on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4))
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        ledger
+            .on_algo(&said(AlgoState::Live, Some(3)), "x", Ms(4))
+            .unwrap()
+            .len(),
+        0
+    );
+    assert_eq!(
+        phases(&ledger),
+        [(StopPhase::Live, Some(Qty(Decimal::from(3))))]
+    );
+    ledger
+        .on_algo(&said(AlgoState::Effective, None), "x", Ms(5))
+        .unwrap();
+    assert_eq!(
+        phases(&ledger),
+        [(StopPhase::Closing, Some(Qty(Decimal::from(3))))]
+    );
+    let child = push(
+        "",
+        "astop",
+        "10",
+        Side::Sell,
+        VenueStatus::Filled,
+        Some(("t2", 3)),
+        3,
+    );
     ledger.on_order(&child, "x", Ms(6)).unwrap().unwrap();
     assert_eq!(phases(&ledger), []);
-    assert_eq!(ledger.view().guards.len(), 1, "what is left knows how it is to be protected");
+    assert_eq!(
+        ledger.view().guards.len(),
+        1,
+        "what is left knows how it is to be protected"
+    );
 }
 
 #[test]
@@ -205,17 +368,46 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
         ledger.stop_intended(alone(AlgoState::Intended));
         assert_eq!(phases(&ledger)[0].0, StopPhase::Coming);
         ledger.stop_answered("alone", &outcome, Ms(2)).unwrap();
-        assert_eq!(phases(&ledger).iter().map(|(phase, _)| *phase).collect::<Vec<_>>(), expected);
-        assert_eq!(ledger.unheard_stops(Ms(5)).len(), usize::from(expected == [StopPhase::Coming]));
+        assert_eq!(
+            phases(&ledger)
+                .iter()
+                .map(|(phase, _)| *phase)
+                .collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(
+            ledger.unheard_stops(Ms(5)).len(),
+            usize::from(expected == [StopPhase::Coming])
+        );
     };
     answered(CreateOutcome::Accepted("7".into()), &[StopPhase::Live]);
     answered(CreateOutcome::Unknown("x".into()), &[StopPhase::Coming]);
-    answered(CreateOutcome::Rejected { code: "51000".into(), msg: String::new(), stop: false }, &[]);
-    // One that was not known any more and shows again must go, also for a process that only remembers it.
+    answered(
+        CreateOutcome::Rejected {
+            code: "51000".into(),
+            msg: String::new(),
+            stop: false,
+        },
+        &[],
+    );
+    // One that was not known any more and shows again must go, also for a process that only
+    // remembers it.
     let stops = [("alone".to_owned(), alone(AlgoState::Canceled))].into();
-    let (mut again, _) = ledger(Opened { stops, ..Opened::default() });
+    let (mut again, _) = ledger(Opened {
+        stops,
+        ..Opened::default()
+    });
     assert_eq!(phases(&again), []);
-    again.on_algo(&AlgoPush { algo_id: "alone".into(), ..said(AlgoState::Live, None) }, "algo lists", Ms(9)).unwrap();
+    again
+        .on_algo(
+            &AlgoPush {
+                algo_id: "alone".into(),
+                ..said(AlgoState::Live, None)
+            },
+            "algo lists",
+            Ms(9),
+        )
+        .unwrap();
     assert_eq!(phases(&again)[0].0, StopPhase::Undead);
 }
 
@@ -223,36 +415,103 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
 fn a_start_guards_what_is_held_by_an_entry_on_its_side_and_not_by_a_flip_that_filled_in_part() {
     let guard = |id: &str, side: Side, trigger: i64| {
         let trigger = Some(Price(Decimal::from(trigger)));
-        (("trend".into(), swap().id), Guard { entry: id.into(), run_id: intent().run_id, side, trigger })
+        (
+            ("trend".into(), swap().id),
+            Guard {
+                entry: id.into(),
+                run_id: intent().run_id,
+                side,
+                trigger,
+            },
+        )
     };
     let fill = |side: Side, qty: i64| {
-        let raw = push(ID, "", "9", side, VenueStatus::Filled, Some(("t", qty)), qty).fill.unwrap();
-        raw.of(&swap().id, side, &ID.into(), &"9".into(), &"trend".into(), intent().run_id)
+        let raw = push(
+            ID,
+            "",
+            "9",
+            side,
+            VenueStatus::Filled,
+            Some(("t", qty)),
+            qty,
+        )
+        .fill
+        .unwrap();
+        raw.of(
+            &swap().id,
+            side,
+            &ID.into(),
+            &"9".into(),
+            &"trend".into(),
+            intent().run_id,
+        )
     };
     let held_by = |fills: Vec<crate::domain::Fill>| {
-        let guards = vec![guard("bought", Side::Buy, 98), guard("flipped", Side::Sell, 103)];
-        let (ledger, _) = ledger(Opened { fills, guards, ..Opened::default() });
-        ledger.view().guards.into_values().next().map(|guard| guard.entry.to_string())
+        let guards = vec![
+            guard("bought", Side::Buy, 98),
+            guard("flipped", Side::Sell, 103),
+        ];
+        let (ledger, _) = ledger(Opened {
+            fills,
+            guards,
+            ..Opened::default()
+        });
+        ledger
+            .view()
+            .guards
+            .into_values()
+            .next()
+            .map(|guard| guard.entry.to_string())
     };
-    assert_eq!(held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 2)]).as_deref(), Some("bought"));
-    assert_eq!(held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 7)]).as_deref(), Some("flipped"));
-    assert_eq!(held_by(Vec::new()).as_deref(), Some("flipped"), "the newest of what is over");
+    assert_eq!(
+        held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 2)]).as_deref(),
+        Some("bought")
+    );
+    assert_eq!(
+        held_by(vec![fill(Side::Buy, 5), fill(Side::Sell, 7)]).as_deref(),
+        Some("flipped")
+    );
+    assert_eq!(
+        held_by(Vec::new()).as_deref(),
+        Some("flipped"),
+        "the newest of what is over"
+    );
 }
 
 #[test]
 fn strangers_are_left_alone_and_our_own_unknown_is_not() {
     let mut ledger = sent();
     let by_hand = push("", "", "77", Side::Buy, VenueStatus::Live, None, 0);
-    assert_eq!(ledger.on_order(&by_hand, "x", Ms(2)).unwrap_err(), Foreign::Stranger);
+    assert_eq!(
+        ledger.on_order(&by_hand, "x", Ms(2)).unwrap_err(),
+        Foreign::Stranger
+    );
     let other_bot = push("banana", "", "78", Side::Buy, VenueStatus::Live, None, 0);
-    assert_eq!(ledger.on_order(&other_bot, "x", Ms(2)).unwrap_err(), Foreign::Stranger);
-    let ours = push("asABCDEFGHIJKLMNOPQRSTUVWXYZ", "", "79", Side::Buy, VenueStatus::Live, None, 0);
-    assert_eq!(ledger.on_order(&ours, "x", Ms(2)).unwrap_err(), Foreign::OursUnknown);
+    assert_eq!(
+        ledger.on_order(&other_bot, "x", Ms(2)).unwrap_err(),
+        Foreign::Stranger
+    );
+    let ours = push(
+        "asABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        "",
+        "79",
+        Side::Buy,
+        VenueStatus::Live,
+        None,
+        0,
+    );
+    assert_eq!(
+        ledger.on_order(&ours, "x", Ms(2)).unwrap_err(),
+        Foreign::OursUnknown
+    );
 }
 
 #[test]
 fn what_was_on_its_way_out_at_a_crash_is_unknown_and_frozen_after_it() {
-    let opened = Opened { orders: vec![Order::intended(&intent(), Ms(0), None)], ..Default::default() };
+    let opened = Opened {
+        orders: vec![Order::intended(&intent(), Ms(0), None)],
+        ..Default::default()
+    };
     let (ledger, records) = ledger(opened);
     assert!(matches!(&records[0], Record::Transition(t) if t.to == OrderState::Unknown));
     assert!(ledger.view().frozen(&swap().id).is_some());
@@ -261,13 +520,21 @@ fn what_was_on_its_way_out_at_a_crash_is_unknown_and_frozen_after_it() {
 #[test]
 fn an_order_the_venue_forgot_ends_as_cancelled_and_one_that_never_was_as_expired() {
     let mut known = sent();
-    known.answered(&ID.into(), &CreateOutcome::Accepted("9".into()), Ms(2)).unwrap();
+    known
+        .answered(&ID.into(), &CreateOutcome::Accepted("9".into()), Ms(2))
+        .unwrap();
     known.lost(&ID.into(), Ms(3)).unwrap();
     assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Unknown);
-    known.absent(&ID.into(), "reconcile", "proof", Ms(4)).unwrap();
+    known
+        .absent(&ID.into(), "reconcile", "proof", Ms(4))
+        .unwrap();
     assert_eq!(known.get(&ID.into()).unwrap().state(), OrderState::Canceled);
     let mut never = sent();
-    never.answered(&ID.into(), &CreateOutcome::Unknown("timeout".into()), Ms(2)).unwrap();
-    never.absent(&ID.into(), "reconcile", "proof", Ms(4)).unwrap();
+    never
+        .answered(&ID.into(), &CreateOutcome::Unknown("timeout".into()), Ms(2))
+        .unwrap();
+    never
+        .absent(&ID.into(), "reconcile", "proof", Ms(4))
+        .unwrap();
     assert_eq!(never.get(&ID.into()).unwrap().state(), OrderState::Expired);
 }

@@ -12,10 +12,16 @@ fn a_page_is_full_by_what_came_and_not_by_what_we_could_read_of_it() {
     };
     let page = |rows: i32| Value::Array((1..=rows).map(row).collect());
     let read = wire::parse_orders(&page(100).to_string()).unwrap();
-    assert!(read.is_empty(), "somebody else's, in a state we do not know");
+    assert!(
+        read.is_empty(),
+        "somebody else's, in a state we do not know"
+    );
     assert_eq!(next_page(&page(100), "ordId").as_deref(), Some("100"));
     assert_eq!(next_page(&page(99), "ordId"), None);
     let mut ours = row(1);
     ours["clOrdId"] = "as12345678901234567890123456".into();
-    assert!(wire::parse_orders(&Value::Array(vec![ours]).to_string()).is_err(), "of our own nothing is guessed");
+    assert!(
+        wire::parse_orders(&Value::Array(vec![ours]).to_string()).is_err(),
+        "of our own nothing is guessed"
+    );
 }

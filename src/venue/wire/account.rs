@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::number::{amount, dollars, leverage, price, size, time};
 use super::page::{Page, RowKind, read_page};
 use super::{Malformed, malformed, number};
-use crate::domain::{AccountView, Balance, Bill, InstId, Ms, Position, Price, Qty, TradeId, Usd, VenueOrdId};
+use crate::domain::{
+    AccountView, Balance, Bill, InstId, Ms, Position, Price, Qty, TradeId, Usd, VenueOrdId,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +30,11 @@ struct BillRow {
     ts: Option<Ms>,
 }
 
-const BILL: RowKind = RowKind { what: "bill", id: "billId", subject: "ccy" };
+const BILL: RowKind = RowKind {
+    what: "bill",
+    id: "billId",
+    subject: "ccy",
+};
 
 /// Rows of `account/bills`, newest first as they come.
 pub fn read_bills(data: &Value) -> Result<Page<Bill>, Malformed> {
@@ -39,8 +45,12 @@ pub fn read_bills(data: &Value) -> Result<Page<Bill>, Malformed> {
             ccy: row.ccy,
             change: row.bal_chg.ok_or("balChg is empty")?,
             inst: Some(row.inst_id).filter(|s| !s.is_empty()).map(InstId::new),
-            venue_id: Some(row.ord_id).filter(|s| !s.is_empty()).map(VenueOrdId::new),
-            trade_id: Some(row.trade_id).filter(|s| !s.is_empty()).map(TradeId::new),
+            venue_id: Some(row.ord_id)
+                .filter(|s| !s.is_empty())
+                .map(VenueOrdId::new),
+            trade_id: Some(row.trade_id)
+                .filter(|s| !s.is_empty())
+                .map(TradeId::new),
             at: row.ts.ok_or("ts is empty")?,
         }))
     })
@@ -100,15 +110,31 @@ struct PositionRow {
     u_time: Option<Ms>,
 }
 
-const BALANCE: RowKind = RowKind { what: "balance", id: "ccy", subject: "ccy" };
-const POSITION: RowKind = RowKind { what: "position", id: "posId", subject: "instId" };
+const BALANCE: RowKind = RowKind {
+    what: "balance",
+    id: "ccy",
+    subject: "ccy",
+};
+const POSITION: RowKind = RowKind {
+    what: "position",
+    id: "posId",
+    subject: "instId",
+};
 
-/// The account from one balance reply and one positions reply, both complete. A currency or position whose numbers cannot be
-/// believed is named in `unreadable` and nowhere else.
-pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<AccountView, Malformed> {
+/// The account from one balance reply and one positions reply, both complete. A currency or
+/// position whose numbers cannot be believed is named in `unreadable` and nowhere else.
+pub fn parse_account(
+    balance: &Value,
+    positions: &Value,
+    as_of: Ms,
+) -> Result<AccountView, Malformed> {
     let bad = malformed("account");
-    let row = balance.as_array().and_then(|rows| rows.last()).ok_or_else(|| bad("no balance row".into()))?;
-    let row: BalanceRow = serde_path_to_error::deserialize(row).map_err(|error| bad(error.to_string()))?;
+    let row = balance
+        .as_array()
+        .and_then(|rows| rows.last())
+        .ok_or_else(|| bad("no balance row".into()))?;
+    let row: BalanceRow =
+        serde_path_to_error::deserialize(row).map_err(|error| bad(error.to_string()))?;
     let mut view = AccountView {
         as_of,
         equity: Usd(row.total_eq.ok_or_else(|| bad("totalEq is empty".into()))?),
@@ -133,14 +159,18 @@ pub fn parse_account(balance: &Value, positions: &Value, as_of: Ms) -> Result<Ac
     let read = read_positions(positions, as_of)?;
     for (side, position) in read.rows {
         if side != "net" {
-            return Err(bad(format!("{} has a '{side}' position; net mode is required", position.inst)));
+            return Err(bad(format!(
+                "{} has a '{side}' position; net mode is required",
+                position.inst
+            )));
         }
         if !position.qty.is_zero() {
             view.positions.insert(position.inst.clone(), position);
         }
     }
     for refused in details.refused.into_iter().chain(read.refused) {
-        view.unreadable.insert(refused.subject.clone(), refused.to_string());
+        view.unreadable
+            .insert(refused.subject.clone(), refused.to_string());
     }
     Ok(view)
 }
@@ -187,7 +217,9 @@ pub struct AccountConfig {
 pub fn parse_config(data: &Value) -> Result<AccountConfig, Malformed> {
     let text = |name: &str| {
         let value = data[0][name].as_str().filter(|text| !text.is_empty());
-        value.map(str::to_owned).ok_or_else(|| malformed("account config")(format!("{name} is missing")))
+        value
+            .map(str::to_owned)
+            .ok_or_else(|| malformed("account config")(format!("{name} is missing")))
     };
     Ok(AccountConfig {
         uid: text("uid")?,
@@ -199,9 +231,15 @@ pub fn parse_config(data: &Value) -> Result<AccountConfig, Malformed> {
     })
 }
 
-/// The taker rate of an `account/trade-fee` row, as a share; negative is paid. Contracts margined in USDT have a field of
-/// their own.
+/// The taker rate of an `account/trade-fee` row, as a share; negative is paid. Contracts margined
+/// in USDT have a field of their own.
 pub fn parse_taker(data: &Value) -> Result<Decimal, Malformed> {
-    let rate = |name: &str| data[0][name].as_str().and_then(|text| number::RATE.read(text).ok());
-    rate("takerU").or_else(|| rate("taker")).ok_or_else(|| malformed("trade fee")("taker is missing".into()))
+    let rate = |name: &str| {
+        data[0][name]
+            .as_str()
+            .and_then(|text| number::RATE.read(text).ok())
+    };
+    rate("takerU")
+        .or_else(|| rate("taker"))
+        .ok_or_else(|| malformed("trade fee")("taker is missing".into()))
 }

@@ -19,18 +19,27 @@ pub fn parse_candles(data: &str) -> Result<Vec<(Candle, bool)>, Malformed> {
             let [ts, open, high, low, close, volume, .., confirm] = row.as_slice() else {
                 return Err(bad(format!("{} columns", row.len())));
             };
-            let price =
-                |name: &str, text: &str| PRICE.read(text).map(Price).map_err(|why| bad(format!("{name}: {why}")));
+            let price = |name: &str, text: &str| {
+                PRICE
+                    .read(text)
+                    .map(Price)
+                    .map_err(|why| bad(format!("{name}: {why}")))
+            };
             let candle = Candle {
                 ts: read_time(ts).map_err(|why| bad(format!("ts: {why}")))?,
                 open: price("open", open)?,
                 high: price("high", high)?,
                 low: price("low", low)?,
                 close: price("close", close)?,
-                volume: SIZE.read(volume).map(Qty).map_err(|why| bad(format!("volume: {why}")))?,
+                volume: SIZE
+                    .read(volume)
+                    .map(Qty)
+                    .map_err(|why| bad(format!("volume: {why}")))?,
             };
             if !candle.is_sane() {
-                return Err(bad(format!("impossible values at {ts}: o {open} h {high} l {low} c {close} v {volume}")));
+                return Err(bad(format!(
+                    "impossible values at {ts}: o {open} h {high} l {low} c {close} v {volume}"
+                )));
             }
             Ok((candle, *confirm == "1"))
         })
@@ -55,12 +64,14 @@ struct TickerRow<'a> {
     ts: Option<Ms>,
 }
 
-/// The newest ticker of a push or reply. One without both sides, or crossed, is refused: the quote goes stale.
+/// The newest ticker of a push or reply. One without both sides, or crossed, is refused: the quote
+/// goes stale.
 pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
     let bad = malformed("ticker");
     let mut rows: Vec<TickerRow<'_>> = row("ticker", data)?;
     let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
-    let need = |value: Option<Decimal>, name: &str| value.ok_or_else(|| bad(format!("{name} is empty")));
+    let need =
+        |value: Option<Decimal>, name: &str| value.ok_or_else(|| bad(format!("{name} is empty")));
     let quote = Quote {
         bid: Price(need(row.bid_px, "bidPx")?),
         bid_qty: Qty(need(row.bid_sz, "bidSz")?),
@@ -70,7 +81,10 @@ pub fn parse_quote(data: &str) -> Result<(InstId, Quote), Malformed> {
         at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
     };
     if !quote.is_sane() {
-        return Err(bad(format!("bid {} ask {} last {}", quote.bid, quote.ask, quote.last)));
+        return Err(bad(format!(
+            "bid {} ask {} last {}",
+            quote.bid, quote.ask, quote.last
+        )));
     }
     Ok((InstId::from(row.inst_id), quote))
 }
@@ -85,13 +99,21 @@ struct MarkRow<'a> {
     ts: Option<Ms>,
 }
 
-/// The newest row of a `mark-price` push: what the venue values positions and triggers liquidations by.
+/// The newest row of a `mark-price` push: what the venue values positions and triggers liquidations
+/// by.
 pub fn parse_mark(data: &str) -> Result<(InstId, Price, Ms), Malformed> {
     let bad = malformed("mark price");
     let mut rows: Vec<MarkRow<'_>> = row("mark price", data)?;
     let row = rows.pop().ok_or_else(|| bad("no row".into()))?;
-    let price = row.mark_px.filter(|px| *px > Decimal::ZERO).ok_or_else(|| bad("markPx is not a price".into()))?;
-    Ok((InstId::from(row.inst_id), Price(price), row.ts.ok_or_else(|| bad("ts is empty".into()))?))
+    let price = row
+        .mark_px
+        .filter(|px| *px > Decimal::ZERO)
+        .ok_or_else(|| bad("markPx is not a price".into()))?;
+    Ok((
+        InstId::from(row.inst_id),
+        Price(price),
+        row.ts.ok_or_else(|| bad("ts is empty".into()))?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -131,15 +153,23 @@ struct InstrumentRow {
     inst_id_code: Option<i64>,
 }
 
-const INSTRUMENT: RowKind = RowKind { what: "instrument", id: "instId", subject: "instId" };
+const INSTRUMENT: RowKind = RowKind {
+    what: "instrument",
+    id: "instId",
+    subject: "instId",
+};
 
-/// The most of one order as a row says it; a ceiling beyond all sizes, or none at all, is no ceiling.
+/// The most of one order as a row says it; a ceiling beyond all sizes, or none at all, is no
+/// ceiling.
 fn ceiling(text: &str) -> Option<Qty> {
-    parse_decimal(text).ok().filter(|most| *most > Decimal::ZERO).map(|most| Qty(most.min(SIZE.most())))
+    parse_decimal(text)
+        .ok()
+        .filter(|most| *most > Decimal::ZERO)
+        .map(|most| Qty(most.min(SIZE.most())))
 }
 
-/// Rows of `instruments` that we could trade; those with missing steps (`preopen`) or of kinds we do
-/// not trade (inverse contracts, options) are left out.
+/// Rows of `instruments` that we could trade; those with missing steps (`preopen`) or of kinds we
+/// do not trade (inverse contracts, options) are left out.
 pub fn read_instruments(data: &Value) -> Result<Page<Instrument>, Malformed> {
     read_page(INSTRUMENT, data, |row: InstrumentRow| {
         let kind = match (row.inst_type.as_str(), row.ct_type.as_str()) {
@@ -150,10 +180,19 @@ pub fn read_instruments(data: &Value) -> Result<Page<Instrument>, Malformed> {
         // Read only now: what we do not trade may have steps of any kind.
         let step = |name: &str, text: &str| match text {
             "" => Ok(None),
-            text => STEP.read(text).map(Some).map_err(|why| format!("{name}: {why}")),
+            text => STEP
+                .read(text)
+                .map(Some)
+                .map_err(|why| format!("{name}: {why}")),
         };
-        let steps = (step("tickSz", &row.tick_sz)?, step("lotSz", &row.lot_sz)?, step("minSz", &row.min_sz)?);
-        let (Some(tick), Some(lot), Some(min)) = steps else { return Ok(None) };
+        let steps = (
+            step("tickSz", &row.tick_sz)?,
+            step("lotSz", &row.lot_sz)?,
+            step("minSz", &row.min_sz)?,
+        );
+        let (Some(tick), Some(lot), Some(min)) = steps else {
+            return Ok(None);
+        };
         let part = |name: &str, text: &str| match text {
             "" => Ok(Decimal::ONE),
             text => CONTRACT.read(text).map_err(|why| format!("{name}: {why}")),
@@ -163,7 +202,9 @@ pub fn read_instruments(data: &Value) -> Result<Page<Instrument>, Malformed> {
             InstKind::Swap => {
                 let worth = part("ctVal", &row.ct_val)?.checked_mul(part("ctMult", &row.ct_mult)?);
                 let worth = worth.ok_or("ctVal × ctMult is no number")?;
-                CONTRACT.read(&worth.to_string()).map_err(|why| format!("ctVal × ctMult: {why}"))?
+                CONTRACT
+                    .read(&worth.to_string())
+                    .map_err(|why| format!("ctVal × ctMult: {why}"))?
             }
         };
         let max_leverage = match row.lever.as_str() {
@@ -189,7 +230,11 @@ pub fn read_instruments(data: &Value) -> Result<Page<Instrument>, Malformed> {
             contract_value,
             max_leverage,
             code: row.inst_id_code,
-            state: if row.state == "live" { InstState::Live } else { InstState::Other(row.state) },
+            state: if row.state == "live" {
+                InstState::Live
+            } else {
+                InstState::Other(row.state)
+            },
         }))
     })
 }
@@ -201,7 +246,9 @@ pub fn parse_instruments(data: &Value) -> Result<Vec<Instrument>, Malformed> {
 
 /// The venue's clock.
 pub fn parse_time(data: &Value) -> Result<Ms, Malformed> {
-    let ts = data[0]["ts"].as_str().ok_or_else(|| malformed("time")("ts is missing".into()))?;
+    let ts = data[0]["ts"]
+        .as_str()
+        .ok_or_else(|| malformed("time")("ts is missing".into()))?;
     read_time(ts).map_err(malformed("time"))
 }
 
@@ -232,9 +279,19 @@ pub fn parse_book(data: &str) -> Result<BookPush, Malformed> {
         levels
             .iter()
             .map(|level| {
-                let [price, size, ..] = level.as_slice() else { return Err(bad(format!("{} columns", level.len()))) };
-                let price = PRICE.read(price).map(Price).map_err(|why| bad(format!("price: {why}")))?;
-                Ok((price, SIZE.read(size).map(Qty).map_err(|why| bad(format!("size: {why}")))?))
+                let [price, size, ..] = level.as_slice() else {
+                    return Err(bad(format!("{} columns", level.len())));
+                };
+                let price = PRICE
+                    .read(price)
+                    .map(Price)
+                    .map_err(|why| bad(format!("price: {why}")))?;
+                Ok((
+                    price,
+                    SIZE.read(size)
+                        .map(Qty)
+                        .map_err(|why| bad(format!("size: {why}")))?,
+                ))
             })
             .collect::<Result<Vec<_>, _>>()
     };
@@ -249,7 +306,11 @@ pub fn parse_book(data: &str) -> Result<BookPush, Malformed> {
         (Some(bid), Some(ask)) => bid.0 < ask.0,
         _ => true,
     };
-    if falls && rises && apart { Ok(book) } else { Err(bad("crossed or out of order".into())) }
+    if falls && rises && apart {
+        Ok(book)
+    } else {
+        Err(bad("crossed or out of order".into()))
+    }
 }
 
 /// A trade between others.
@@ -284,14 +345,20 @@ pub fn parse_trades(data: &str) -> Result<Vec<TradePush>, Malformed> {
     let rows: Vec<TradeRow<'_>> = row("trade", data)?;
     let parse = |row: TradeRow<'_>| {
         let positive = |value: Option<Decimal>, name: &str| {
-            value.filter(|v| *v > Decimal::ZERO).ok_or_else(|| bad(format!("{name} is not positive")))
+            value
+                .filter(|v| *v > Decimal::ZERO)
+                .ok_or_else(|| bad(format!("{name} is not positive")))
         };
         Ok(TradePush {
             inst: InstId::new(row.inst_id),
-            id: row.trade_id.parse().map_err(|_| bad(format!("tradeId '{}' is not a number", row.trade_id)))?,
+            id: row
+                .trade_id
+                .parse()
+                .map_err(|_| bad(format!("tradeId '{}' is not a number", row.trade_id)))?,
             price: Price(positive(row.px, "px")?),
             qty: Qty(positive(row.sz, "sz")?),
-            side: Side::parse(row.side).ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
+            side: Side::parse(row.side)
+                .ok_or_else(|| bad(format!("unknown side '{}'", row.side)))?,
             at: row.ts.ok_or_else(|| bad("ts is empty".into()))?,
         })
     };
@@ -336,24 +403,35 @@ pub fn parse_open_interest(data: &Value) -> Result<Vec<(InstId, Qty)>, Malformed
     let bad = malformed("open interest");
     let rows = Vec::<OpenInterestRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
     let parse = |row: OpenInterestRow| {
-        let contracts =
-            row.oi.filter(|oi| !oi.is_sign_negative()).ok_or_else(|| bad("oi is empty or below zero".into()))?;
+        let contracts = row
+            .oi
+            .filter(|oi| !oi.is_sign_negative())
+            .ok_or_else(|| bad("oi is empty or below zero".into()))?;
         Ok((InstId::new(row.inst_id), Qty(contracts)))
     };
     rows.into_iter().map(parse).collect()
 }
 
-/// Rows of `funding-rate` and `funding-rate-history`; what was really paid is preferred to what was announced.
+/// Rows of `funding-rate` and `funding-rate-history`; what was really paid is preferred to what was
+/// announced.
 pub fn parse_funding(data: &Value) -> Result<Vec<FundingRate>, Malformed> {
     let bad = malformed("funding rate");
     let rows = Vec::<FundingRow>::deserialize(data).map_err(|e| bad(e.to_string()))?;
     let parse = |row: FundingRow| {
-        let at = row.funding_time.ok_or_else(|| bad("fundingTime is empty".into()))?;
+        let at = row
+            .funding_time
+            .ok_or_else(|| bad("fundingTime is empty".into()))?;
         Ok(FundingRate {
             inst: InstId::new(row.inst_id),
             at,
-            every: row.next_funding_time.map(|next| next.since(at)).filter(|every| *every > Ms::ZERO),
-            rate: row.realized_rate.or(row.funding_rate).ok_or_else(|| bad("fundingRate is empty".into()))?,
+            every: row
+                .next_funding_time
+                .map(|next| next.since(at))
+                .filter(|every| *every > Ms::ZERO),
+            rate: row
+                .realized_rate
+                .or(row.funding_rate)
+                .ok_or_else(|| bad("fundingRate is empty".into()))?,
         })
     };
     rows.into_iter().map(parse).collect()

@@ -1,8 +1,10 @@
-//! Numbers as the venue writes them, each held to what its kind can plausibly be. A decimal has 28 digits; what passes here can
-//! be multiplied, summed and divided further on without leaving them, and what does not pass is refused where it came in.
+//! Numbers as the venue writes them, each held to what its kind can plausibly be. A decimal has 28
+//! digits; what passes here can be multiplied, summed and divided further on without leaving them,
+//! and what does not pass is refused where it came in.
 //!
-//! Bounds are orders of magnitude beyond what OKX lists: its dearest coins cost some 10⁵ dollars, its largest positions are
-//! some 10¹² units of its cheapest coin, its contract values lie between 10⁻⁴ and 10⁷ units.
+//! Bounds are orders of magnitude beyond what OKX lists: its dearest coins cost some 10⁵ dollars,
+//! its largest positions are some 10¹² units of its cheapest coin, its contract values lie between
+//! 10⁻⁴ and 10⁷ units.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
@@ -31,24 +33,53 @@ const fn fraction(scale: u32) -> Decimal {
 const BILLION: i64 = 1_000_000_000;
 
 /// Quote currency per unit of base.
-pub(super) const PRICE: Plausible = Plausible { what: "price", least: Decimal::ZERO, most: whole(10 * BILLION) };
+pub(super) const PRICE: Plausible = Plausible {
+    what: "price",
+    least: Decimal::ZERO,
+    most: whole(10 * BILLION),
+};
 /// Base units or contracts, with the sign of a position.
-pub(super) const SIZE: Plausible =
-    Plausible { what: "size", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
+pub(super) const SIZE: Plausible = Plausible {
+    what: "size",
+    least: minus(BILLION * 1_000_000),
+    most: whole(BILLION * 1_000_000),
+};
 /// An amount of one currency: a balance, a fee, a change.
-pub(super) const AMOUNT: Plausible =
-    Plausible { what: "amount", least: minus(BILLION * 1_000_000), most: whole(BILLION * 1_000_000) };
+pub(super) const AMOUNT: Plausible = Plausible {
+    what: "amount",
+    least: minus(BILLION * 1_000_000),
+    most: whole(BILLION * 1_000_000),
+};
 /// An amount of dollars.
-pub(super) const DOLLARS: Plausible =
-    Plausible { what: "amount of dollars", least: minus(BILLION * 10_000), most: whole(BILLION * 10_000) };
+pub(super) const DOLLARS: Plausible = Plausible {
+    what: "amount of dollars",
+    least: minus(BILLION * 10_000),
+    most: whole(BILLION * 10_000),
+};
 /// A step of prices or sizes, or a smallest size.
-pub(super) const STEP: Plausible = Plausible { what: "step", least: fraction(12), most: whole(BILLION) };
+pub(super) const STEP: Plausible = Plausible {
+    what: "step",
+    least: fraction(12),
+    most: whole(BILLION),
+};
 /// Base units in a contract, or its multiplier.
-pub(super) const CONTRACT: Plausible = Plausible { what: "contract value", least: fraction(9), most: whole(BILLION) };
+pub(super) const CONTRACT: Plausible = Plausible {
+    what: "contract value",
+    least: fraction(9),
+    most: whole(BILLION),
+};
 /// A rate as a share: a fee, a funding payment.
-pub(super) const RATE: Plausible = Plausible { what: "rate", least: minus(10), most: whole(10) };
+pub(super) const RATE: Plausible = Plausible {
+    what: "rate",
+    least: minus(10),
+    most: whole(10),
+};
 /// Times the margin.
-pub(super) const LEVERAGE: Plausible = Plausible { what: "leverage", least: Decimal::ZERO, most: whole(1000) };
+pub(super) const LEVERAGE: Plausible = Plausible {
+    what: "leverage",
+    least: Decimal::ZERO,
+    most: whole(1000),
+};
 
 impl Plausible {
     /// The largest.
@@ -63,7 +94,13 @@ impl Plausible {
     pub(super) fn read(self, text: &str) -> Result<Decimal, String> {
         let value = parse_decimal(text).map_err(|_| format!("'{}' is not a decimal", cut(text)))?;
         if value < self.least || value > self.most {
-            return Err(format!("{} is no plausible {} ({} to {})", cut(text), self.what, self.least, self.most));
+            return Err(format!(
+                "{} is no plausible {} ({} to {})",
+                cut(text),
+                self.what,
+                self.least,
+                self.most
+            ));
         }
         Ok(value)
     }
@@ -79,7 +116,9 @@ impl Plausible {
 
 /// So much of a text as an error should repeat.
 fn cut(text: &str) -> &str {
-    text.char_indices().nth(40).map_or(text, |(at, _)| &text[..at])
+    text.char_indices()
+        .nth(40)
+        .map_or(text, |(at, _)| &text[..at])
 }
 
 macro_rules! fields {
@@ -92,7 +131,8 @@ macro_rules! fields {
 }
 fields!(price PRICE, size SIZE, amount AMOUNT, dollars DOLLARS, rate RATE, leverage LEVERAGE);
 
-/// The years a time of the venue can be in: 2001 to 2286, that is ten to thirteen digits of milliseconds.
+/// The years a time of the venue can be in: 2001 to 2286, that is ten to thirteen digits of
+/// milliseconds.
 const TIMES: std::ops::RangeInclusive<i64> = 0..=9_999_999_999_999;
 
 /// Reads epoch milliseconds.
@@ -123,22 +163,43 @@ mod tests {
     fn each_kind_has_its_own_bounds() {
         let largest = "79228162514264337593543950335";
         for range in [PRICE, SIZE, AMOUNT, DOLLARS, STEP, CONTRACT, RATE, LEVERAGE] {
-            assert!(range.read(largest).is_err() && range.read(&format!("-{largest}")).is_err(), "{range:?}");
+            assert!(
+                range.read(largest).is_err() && range.read(&format!("-{largest}")).is_err(),
+                "{range:?}"
+            );
             assert_eq!(range.read(&range.most.to_string()), Ok(range.most));
             assert_eq!(range.read(&range.least.to_string()), Ok(range.least));
             let beyond = range.most + Decimal::ONE;
-            assert!(range.read(&beyond.to_string()).unwrap_err().contains(range.what), "{range:?}");
+            assert!(
+                range
+                    .read(&beyond.to_string())
+                    .unwrap_err()
+                    .contains(range.what),
+                "{range:?}"
+            );
         }
-        assert!(PRICE.read("-0.1").is_err() && SIZE.read("-0.1").is_ok() && STEP.read("0").is_err());
+        assert!(
+            PRICE.read("-0.1").is_err() && SIZE.read("-0.1").is_ok() && STEP.read("0").is_err()
+        );
         assert!(STEP.read("0.0000000000000000000000000001").is_err());
-        assert!(PRICE.read("nan").unwrap_err().contains("'nan' is not a decimal"));
+        assert!(
+            PRICE
+                .read("nan")
+                .unwrap_err()
+                .contains("'nan' is not a decimal")
+        );
     }
 
     #[test]
     fn products_of_numbers_at_their_bounds_stay_decimals() {
         let (price, size, contract) = (PRICE.most, SIZE.most, CONTRACT.most);
         // Not all three together: that is for `Instrument::notional`, which is checked.
-        for (a, b) in [(price, size), (size, contract), (price, contract), (AMOUNT.most, PRICE.most)] {
+        for (a, b) in [
+            (price, size),
+            (size, contract),
+            (price, contract),
+            (AMOUNT.most, PRICE.most),
+        ] {
             assert!(a.checked_mul(b).is_some(), "{a} × {b}");
         }
         for (a, b) in [(price, STEP.least), (size, STEP.least)] {
@@ -149,7 +210,13 @@ mod tests {
     #[test]
     fn times_are_milliseconds_of_our_age() {
         assert_eq!(read_time("1764547200000"), Ok(Ms(1_764_547_200_000)));
-        for odd in ["-1", "9223372036854775807", "10000000000000", "1e12", "soon"] {
+        for odd in [
+            "-1",
+            "9223372036854775807",
+            "10000000000000",
+            "1e12",
+            "soon",
+        ] {
             assert!(read_time(odd).is_err(), "{odd}");
         }
     }

@@ -9,8 +9,8 @@ use super::page::{Page, RowKind, read_page};
 use super::{Malformed, list, malformed};
 use crate::domain::ids::CLIENT_ID_PREFIX;
 use crate::domain::{
-    AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId, OrderIntent, Price, Qty, RunId,
-    Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
+    AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId,
+    OrderIntent, Price, Qty, RunId, Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
 use crate::venue::codes::OrderRef;
 
@@ -117,9 +117,21 @@ impl RawFill {
     }
 }
 
-const ORDER: RowKind = RowKind { what: "order", id: "ordId", subject: "instId" };
-const FILL: RowKind = RowKind { what: "fill", id: "tradeId", subject: "instId" };
-const ALGO: RowKind = RowKind { what: "algo order", id: "algoId", subject: "instId" };
+const ORDER: RowKind = RowKind {
+    what: "order",
+    id: "ordId",
+    subject: "instId",
+};
+const FILL: RowKind = RowKind {
+    what: "fill",
+    id: "tradeId",
+    subject: "instId",
+};
+const ALGO: RowKind = RowKind {
+    what: "algo order",
+    id: "algoId",
+    subject: "instId",
+};
 
 /// Orders of a page.
 pub fn read_orders(data: &Value) -> Result<Page<OrderPush>, Malformed> {
@@ -139,14 +151,20 @@ pub fn read_orders(data: &Value) -> Result<Page<OrderPush>, Malformed> {
             return Err(format!("accFillSz: {filled} is below zero"));
         }
         let fill = match (row.fill_px, row.fill_sz) {
-            (Some(price), Some(size)) if !row.trade_id.is_empty() && row.trade_id != "0" && size > Decimal::ZERO => {
+            (Some(price), Some(size))
+                if !row.trade_id.is_empty() && row.trade_id != "0" && size > Decimal::ZERO =>
+            {
                 row.fill_fee.map(|fee| RawFill {
                     trade_id: TradeId::new(row.trade_id),
                     price: Price(price),
                     qty: Qty(size),
                     fee,
                     fee_ccy: row.fill_fee_ccy,
-                    liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
+                    liquidity: if row.exec_type == "M" {
+                        Liquidity::Maker
+                    } else {
+                        Liquidity::Taker
+                    },
                     at: row.fill_time.unwrap_or(at),
                 })
             }
@@ -234,7 +252,11 @@ pub fn read_fills(data: &Value) -> Result<Page<FillReport>, Malformed> {
                 qty: Qty(qty),
                 fee: row.fee.ok_or("fee is empty")?,
                 fee_ccy: row.fee_ccy,
-                liquidity: if row.exec_type == "M" { Liquidity::Maker } else { Liquidity::Taker },
+                liquidity: if row.exec_type == "M" {
+                    Liquidity::Maker
+                } else {
+                    Liquidity::Taker
+                },
                 at: row.fill_time.or(row.ts).ok_or("fillTime is empty")?,
             },
         }))
@@ -278,11 +300,15 @@ pub struct AlgoPush {
 /// Algo orders of a page.
 pub fn read_algos(data: &Value) -> Result<Page<AlgoPush>, Malformed> {
     read_page(ALGO, data, |row: AlgoRow| {
-        if let Some(qty) = row.sz.filter(|qty| qty.is_sign_negative() && !qty.is_zero()) {
+        if let Some(qty) = row
+            .sz
+            .filter(|qty| qty.is_sign_negative() && !qty.is_zero())
+        {
             return Err(format!("sz: {qty} is below zero"));
         }
         Ok(Some(AlgoPush {
-            state: AlgoState::parse(&row.state).filter(|s| !matches!(s, AlgoState::Intended | AlgoState::Unborn)),
+            state: AlgoState::parse(&row.state)
+                .filter(|s| !matches!(s, AlgoState::Intended | AlgoState::Unborn)),
             algo_id: row.algo_cl_ord_id,
             venue_id: row.algo_id,
             qty: row.sz.map(Qty),
@@ -311,7 +337,10 @@ pub enum Op {
 /// # Errors
 /// By which key the venue knows an order of this id: ours by our own, `v` and a number by the venue's (see `tracking/ledger`).
 pub fn name_of(id: &str) -> (&'static str, &str) {
-    match id.strip_prefix('v').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())) {
+    match id
+        .strip_prefix('v')
+        .filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    {
         Some(venue_id) => ("ordId", venue_id),
         None => ("clOrdId", id),
     }
@@ -338,7 +367,9 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
     match op {
         Op::Rest => body["instId"] = json!(intent.inst),
         Op::WebSocket => {
-            let code = inst.code.ok_or_else(|| malformed("instrument")(format!("{} has no instIdCode", inst.id)))?;
+            let code = inst
+                .code
+                .ok_or_else(|| malformed("instrument")(format!("{} has no instIdCode", inst.id)))?;
             body["instIdCode"] = json!(code);
         }
     }
@@ -365,7 +396,8 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
     Ok(body)
 }
 
-/// The body of a stop that stands alone: a market order over its size when the last price reaches the trigger.
+/// The body of a stop that stands alone: a market order over its size when the last price reaches
+/// the trigger.
 pub fn stop_body(stop: &Stop, inst: &Instrument) -> Value {
     let mut body = json!({
         "instId": stop.inst,
@@ -396,8 +428,14 @@ mod tests {
 
     #[test]
     fn an_order_of_ours_goes_by_our_name_and_one_that_the_venue_made_by_its_own() {
-        assert_eq!(name_of("as12345678901234567890123456"), ("clOrdId", "as12345678901234567890123456"));
+        assert_eq!(
+            name_of("as12345678901234567890123456"),
+            ("clOrdId", "as12345678901234567890123456")
+        );
         assert_eq!(name_of("v1743947485"), ("ordId", "1743947485"));
-        assert_eq!((name_of("v"), name_of("vX1")), (("clOrdId", "v"), ("clOrdId", "vX1")));
+        assert_eq!(
+            (name_of("v"), name_of("vX1")),
+            (("clOrdId", "v"), ("clOrdId", "vX1"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A page of rows of which some may not be believable: those are named and left out, the others count.
+//! A page of rows of which some may not be believable: those are named and left out, the others
+//! count.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -28,7 +29,11 @@ impl RefusedRow {
 
 impl std::fmt::Display for RefusedRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} of {}: {}", self.what, self.id, self.subject, self.why)
+        write!(
+            f,
+            "{} {} of {}: {}",
+            self.what, self.id, self.subject, self.why
+        )
     }
 }
 
@@ -47,7 +52,10 @@ impl<T> Page<T> {
     pub fn whole(self) -> Result<Vec<T>, Malformed> {
         match self.refused.into_iter().next() {
             None => Ok(self.rows),
-            Some(row) => Err(Malformed { what: row.what, why: row.why }),
+            Some(row) => Err(Malformed {
+                what: row.what,
+                why: row.why,
+            }),
         }
     }
 }
@@ -69,19 +77,41 @@ pub(super) fn read_page<R: DeserializeOwned, T>(
     data: &Value,
     convert: impl Fn(R) -> Result<Option<T>, String>,
 ) -> Result<Page<T>, Malformed> {
-    let rows = data.as_array().ok_or_else(|| Malformed { what: kind.what, why: "data is not a list".into() })?;
-    let mut page = Page { rows: Vec::with_capacity(rows.len()), refused: Vec::new() };
+    let rows = data.as_array().ok_or_else(|| Malformed {
+        what: kind.what,
+        why: "data is not a list".into(),
+    })?;
+    let mut page = Page {
+        rows: Vec::with_capacity(rows.len()),
+        refused: Vec::new(),
+    };
     for row in rows {
         let read = serde_path_to_error::deserialize::<_, R>(row).map_err(|error| {
             let path = error.path().to_string();
-            if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+            if path == "." {
+                error.inner().to_string()
+            } else {
+                format!("{path}: {}", error.inner())
+            }
         });
         match read.and_then(&convert) {
             Ok(Some(value)) => page.rows.push(value),
             Ok(None) => {}
             Err(why) => {
-                let text = |name: &str| row[name].as_str().unwrap_or_default().chars().take(64).collect();
-                page.refused.push(RefusedRow { what: kind.what, subject: text(kind.subject), id: text(kind.id), why });
+                let text = |name: &str| {
+                    row[name]
+                        .as_str()
+                        .unwrap_or_default()
+                        .chars()
+                        .take(64)
+                        .collect()
+                };
+                page.refused.push(RefusedRow {
+                    what: kind.what,
+                    subject: text(kind.subject),
+                    id: text(kind.id),
+                    why,
+                });
             }
         }
     }

@@ -1,19 +1,24 @@
-//! Rows 31, 33, 34, 37 to 49 and 53: what the venue says of orders, in whatever order it says it, told to the tracker's
-//! mind directly. Also every halt that no exchange can be made to cause, with the command that ends it.
+//! Rows 31, 33, 34, 37 to 49 and 53: what the venue says of orders, in whatever order it says it,
+//! told to the tracker's mind directly. Also every halt that no exchange can be made to cause, with
+//! the command that ends it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alpha_arena::domain::record::Record;
 use alpha_arena::domain::{
-    AccountView, Instrument, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose, Qty, Readiness,
-    RunId, Side, Usd,
+    AccountView, Instrument, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Price, Purpose,
+    Qty, Readiness, RunId, Side, Usd,
 };
 use alpha_arena::exchange::market::Market;
 use alpha_arena::execution::{News, Report};
 use alpha_arena::store::Opened;
-use alpha_arena::tracking::{Act, Answer, Ask, Desk, Everywhere, Feed, Heard, Now, Patience, Sweep};
-use alpha_arena::venue::{CancelOutcome, CreateOutcome, FillReport, judge_create, parse_fills, parse_orders};
+use alpha_arena::tracking::{
+    Act, Answer, Ask, Desk, Everywhere, Feed, Heard, Now, Patience, Sweep,
+};
+use alpha_arena::venue::{
+    CancelOutcome, CreateOutcome, FillReport, judge_create, parse_fills, parse_orders,
+};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -37,7 +42,10 @@ struct Story {
 fn instruments() -> BTreeMap<alpha_arena::domain::InstId, Arc<Instrument>> {
     let market = Market::new(1);
     let of = |name: &str| Arc::new(market.get(name).unwrap().listing.inst.clone());
-    [INST, "ETH-USDT-SWAP"].into_iter().map(|name| (name.into(), of(name))).collect()
+    [INST, "ETH-USDT-SWAP"]
+        .into_iter()
+        .map(|name| (name.into(), of(name)))
+        .collect()
 }
 
 fn patience() -> Patience {
@@ -100,9 +108,22 @@ fn fill_row(id: &str, ord: &str, trade: &str, size: i64) -> FillReport {
 
 impl Story {
     fn new() -> Self {
-        let (desk, _) = Desk::open(Opened::default(), instruments(), 's', run_id(), patience(), Ms(0));
+        let (desk, _) = Desk::open(
+            Opened::default(),
+            instruments(),
+            's',
+            run_id(),
+            patience(),
+            Ms(0),
+        );
         let readiness = Readiness::Reconciling(String::new());
-        let mut story = Self { desk, now: 1000, asks: Vec::new(), kept: Vec::new(), readiness };
+        let mut story = Self {
+            desk,
+            now: 1000,
+            asks: Vec::new(),
+            kept: Vec::new(),
+            readiness,
+        };
         story.hear(Heard::Up(Feed::Orders));
         story.answer_sweep();
         story.hear(Heard::Account(Arc::new(account(0, 1000, 900))));
@@ -112,7 +133,10 @@ impl Story {
     }
 
     fn hear(&mut self, heard: Heard) {
-        let now = Now { venue: Ms(self.now), wall: Ms(self.now) };
+        let now = Now {
+            venue: Ms(self.now),
+            wall: Ms(self.now),
+        };
         for act in self.desk.hear(heard, now) {
             match act {
                 Act::Ask(ask) => self.asks.push(ask),
@@ -125,8 +149,14 @@ impl Story {
 
     /// Answers the sweep that is being asked for, with nothing new.
     fn answer_sweep(&mut self) {
-        while let Some(at) = self.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
-            let Ask::Sweep(wanted) = self.asks.remove(at) else { unreachable!() };
+        while let Some(at) = self
+            .asks
+            .iter()
+            .position(|ask| matches!(ask, Ask::Sweep(_)))
+        {
+            let Ask::Sweep(wanted) = self.asks.remove(at) else {
+                unreachable!()
+            };
             self.hear(Heard::Answer(Answer::Sweep(Ok(sweep(wanted.epoch)))));
         }
     }
@@ -172,7 +202,10 @@ impl Story {
     }
 
     fn report(&mut self, news: News) {
-        self.hear(Heard::Report(Report { run_id: run_id(), news }));
+        self.hear(Heard::Report(Report {
+            run_id: run_id(),
+            news,
+        }));
     }
 
     fn say(&mut self, rows: &[Value]) {
@@ -188,7 +221,10 @@ impl Story {
     }
 
     fn fills(&self) -> usize {
-        self.kept.iter().filter(|record| matches!(record, Record::Fill(_))).count()
+        self.kept
+            .iter()
+            .filter(|record| matches!(record, Record::Fill(_)))
+            .count()
     }
 
     fn cases(&self) -> Vec<String> {
@@ -196,7 +232,12 @@ impl Story {
     }
 
     fn held(&self) -> Decimal {
-        self.desk.view().holdings.values().map(|held| held.qty.0).sum()
+        self.desk
+            .view()
+            .holdings
+            .values()
+            .map(|held| held.qty.0)
+            .sum()
     }
 
     /// Answers every question about the order with a look at every place: nowhere, this account.
@@ -205,7 +246,10 @@ impl Story {
             let id = match ask {
                 Ask::Everywhere(question, ..) => question.id,
                 Ask::Order(question) => {
-                    self.hear(Heard::Answer(Answer::Order { id: question.id, result: Ok(None) }));
+                    self.hear(Heard::Answer(Answer::Order {
+                        id: question.id,
+                        result: Ok(None),
+                    }));
                     continue;
                 }
                 other => {
@@ -213,13 +257,24 @@ impl Story {
                     continue;
                 }
             };
-            let found = Everywhere { order: None, fills: fills.to_vec(), account: view.clone() };
-            self.hear(Heard::Answer(Answer::Everywhere { id, result: Ok(found) }));
+            let found = Everywhere {
+                order: None,
+                fills: fills.to_vec(),
+                account: view.clone(),
+            };
+            self.hear(Heard::Answer(Answer::Everywhere {
+                id,
+                result: Ok(found),
+            }));
         }
     }
 
     fn accept(&mut self, case: &str) {
-        self.hear(Heard::Accept { case: case.to_owned(), run_id: run_id(), prices: BTreeMap::new() });
+        self.hear(Heard::Accept {
+            case: case.to_owned(),
+            run_id: run_id(),
+            prices: BTreeMap::new(),
+        });
         self.answer_sweep();
     }
 }
@@ -227,13 +282,18 @@ impl Story {
 #[test]
 fn row_31_code_zero_above_an_item_that_failed() {
     let reply = r#"{"code":"0","msg":"","data":[{"ordId":"","clOrdId":"a","sCode":"51008","sMsg":"no money"}]}"#;
-    assert!(matches!(judge_create("a", reply), CreateOutcome::Rejected { code, .. } if code == "51008"));
+    assert!(
+        matches!(judge_create("a", reply), CreateOutcome::Rejected { code, .. } if code == "51008")
+    );
 }
 
 #[test]
 fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     let flat = account(0, 1000, 2000);
     for _ in 0..6 {
         story.wait(2500);
@@ -242,23 +302,41 @@ fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
     }
     story.wait(2500);
     let id = OrderId::from(ID);
-    let found = parse_orders(&json!([row(ID, "9", "live", 0, None)]).to_string()).unwrap().remove(0);
-    story.hear(Heard::Answer(Answer::Order { id, result: Ok(Some(found)) }));
+    let found = parse_orders(&json!([row(ID, "9", "live", 0, None)]).to_string())
+        .unwrap()
+        .remove(0);
+    story.hear(Heard::Answer(Answer::Order {
+        id,
+        result: Ok(Some(found)),
+    }));
     assert_eq!(story.state(), "acked 0");
 }
 
 #[test]
 fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_written_off() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Accepted("9".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Accepted("9".into()),
+    ));
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.wait(3_600_000);
     let flat = account(0, 1000, 3_600_000);
-    // A sweep does not find it: its create has expired an hour ago, and that says nothing about now.
+    // A sweep does not find it: its create has expired an hour ago, and that says nothing about
+    // now.
     let asked = |story: &mut Story| {
-        while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
-            let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
-            let lost = Sweep { asked: vec![(OrderId::from(ID), true, None)], ..sweep(wanted.epoch) };
+        while let Some(at) = story
+            .asks
+            .iter()
+            .position(|ask| matches!(ask, Ask::Sweep(_)))
+        {
+            let Ask::Sweep(wanted) = story.asks.remove(at) else {
+                unreachable!()
+            };
+            let lost = Sweep {
+                asked: vec![(OrderId::from(ID), true, None)],
+                ..sweep(wanted.epoch)
+            };
             story.hear(Heard::Answer(Answer::Sweep(Ok(lost))));
         }
     };
@@ -268,7 +346,12 @@ fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_wri
     for _ in 0..5 {
         story.wait(2500);
         story.nowhere(&flat, &[]);
-        assert_eq!(story.state(), "unknown 0", "after {} ms", story.now - 3_611_000);
+        assert_eq!(
+            story.state(),
+            "unknown 0",
+            "after {} ms",
+            story.now - 3_611_000
+        );
     }
     story.say(&[row(ID, "9", "live", 0, None)]);
     assert_eq!(story.state(), "acked 0", "there it is");
@@ -298,22 +381,47 @@ fn a_live_stop_that_the_venue_does_not_know_twice_covers_nothing_and_must_go_if_
         child: None,
     };
     story.report(News::StopIntended(Box::new(stop)));
-    story.report(News::StopAnswered("asSTOP".into(), CreateOutcome::Accepted("77".into())));
+    story.report(News::StopAnswered(
+        "asSTOP".into(),
+        CreateOutcome::Accepted("77".into()),
+    ));
     let phase = |story: &Story| story.desk.view().stops.first().map(|shown| shown.phase);
     assert_eq!(phase(&story), Some(StopPhase::Live));
     let look = |story: &mut Story, algos: Vec<AlgoPush>| {
         story.wait(10_000);
-        while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
-            let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
-            let gone = if algos.is_empty() { vec!["asSTOP".to_owned()] } else { Vec::new() };
-            let found = Sweep { algos: algos.clone(), gone, ..sweep(wanted.epoch) };
+        while let Some(at) = story
+            .asks
+            .iter()
+            .position(|ask| matches!(ask, Ask::Sweep(_)))
+        {
+            let Ask::Sweep(wanted) = story.asks.remove(at) else {
+                unreachable!()
+            };
+            let gone = if algos.is_empty() {
+                vec!["asSTOP".to_owned()]
+            } else {
+                Vec::new()
+            };
+            let found = Sweep {
+                algos: algos.clone(),
+                gone,
+                ..sweep(wanted.epoch)
+            };
             story.hear(Heard::Answer(Answer::Sweep(Ok(found))));
         }
     };
     look(&mut story, Vec::new());
-    assert_eq!(phase(&story), Some(StopPhase::Live), "once may be a venue that does not show it");
+    assert_eq!(
+        phase(&story),
+        Some(StopPhase::Live),
+        "once may be a venue that does not show it"
+    );
     look(&mut story, Vec::new());
-    assert_eq!(phase(&story), None, "the sleeve is bare, and what guards it sees that");
+    assert_eq!(
+        phase(&story),
+        None,
+        "the sleeve is bare, and what guards it sees that"
+    );
     let again = AlgoPush {
         algo_id: "asSTOP".into(),
         venue_id: "77".into(),
@@ -323,20 +431,30 @@ fn a_live_stop_that_the_venue_does_not_know_twice_covers_nothing_and_must_go_if_
         at: None,
     };
     look(&mut story, vec![again]);
-    assert_eq!(phase(&story), Some(StopPhase::Undead), "to be cancelled: another stands in its place");
+    assert_eq!(
+        phase(&story),
+        Some(StopPhase::Undead),
+        "to be cancelled: another stands in its place"
+    );
 }
 
 #[test]
 fn row_33d_a_look_that_began_before_the_venue_spoke_of_it_proves_nothing() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     let flat = account(0, 1000, 2000);
     story.wait(100);
     story.wait(21_000);
     story.nowhere(&flat, &[]);
     story.wait(5500);
     // The second look is under way when its push comes.
-    let look = story.asks.iter().any(|ask| matches!(ask, Ask::Everywhere(..)));
+    let look = story
+        .asks
+        .iter()
+        .any(|ask| matches!(ask, Ask::Everywhere(..)));
     assert!(look, "{:?}", story.asks);
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.nowhere(&flat, &[]);
@@ -346,7 +464,10 @@ fn row_33d_a_look_that_began_before_the_venue_spoke_of_it_proves_nothing() {
 #[test]
 fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     let flat = account(0, 1000, 2000);
     for _ in 0..3 {
         story.wait(21_000);
@@ -354,9 +475,18 @@ fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
     }
     assert_eq!(story.state(), "expired 0");
     story.wait(60_000);
-    while let Some(at) = story.asks.iter().position(|ask| matches!(ask, Ask::Sweep(_))) {
-        let Ask::Sweep(wanted) = story.asks.remove(at) else { unreachable!() };
-        let found = Sweep { fills: vec![fill_row(ID, "9", "t1", 2)], ..sweep(wanted.epoch) };
+    while let Some(at) = story
+        .asks
+        .iter()
+        .position(|ask| matches!(ask, Ask::Sweep(_)))
+    {
+        let Ask::Sweep(wanted) = story.asks.remove(at) else {
+            unreachable!()
+        };
+        let found = Sweep {
+            fills: vec![fill_row(ID, "9", "t1", 2)],
+            ..sweep(wanted.epoch)
+        };
         story.hear(Heard::Answer(Answer::Sweep(Ok(found))));
     }
     assert_eq!((story.held(), story.fills()), (d(2), 1), "it is there");
@@ -364,9 +494,13 @@ fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
 }
 
 #[test]
-fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_position_says_otherwise() {
+fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_position_says_otherwise()
+ {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     let (flat, moved) = (account(0, 1000, 2000), account(5, 1000, 2000));
     story.wait(100);
     story.wait(21_000);
@@ -375,12 +509,20 @@ fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_posi
     story.nowhere(&moved, &[]);
     story.wait(6000);
     story.nowhere(&moved, &[]);
-    assert_eq!(story.state(), "unknown 0", "the position has moved: it is somewhere");
+    assert_eq!(
+        story.state(),
+        "unknown 0",
+        "the position has moved: it is somewhere"
+    );
     story.wait(2500);
     story.nowhere(&flat, &[]);
     story.wait(2500);
     story.nowhere(&flat, &[]);
-    assert_eq!(story.state(), "unknown 0", "two looks less than five seconds apart");
+    assert_eq!(
+        story.state(),
+        "unknown 0",
+        "two looks less than five seconds apart"
+    );
     story.wait(3000);
     story.nowhere(&flat, &[]);
     assert_eq!(story.state(), "expired 0");
@@ -389,15 +531,27 @@ fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_posi
 #[test]
 fn row_34_a_query_that_fails_for_ten_minutes_freezes_and_calls_a_person_and_nothing_is_believed() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     for _ in 0..260 {
         story.wait(2500);
         for ask in std::mem::take(&mut story.asks) {
             let error = || Err("503".to_owned());
             let answer = match ask {
-                Ask::Order(q) => Answer::Order { id: q.id, result: error() },
-                Ask::Everywhere(q, ..) => Answer::Everywhere { id: q.id, result: Err("503".into()) },
-                Ask::Fills(id, ..) => Answer::Fills { id, result: Err("503".into()) },
+                Ask::Order(q) => Answer::Order {
+                    id: q.id,
+                    result: error(),
+                },
+                Ask::Everywhere(q, ..) => Answer::Everywhere {
+                    id: q.id,
+                    result: Err("503".into()),
+                },
+                Ask::Fills(id, ..) => Answer::Fills {
+                    id,
+                    result: Err("503".into()),
+                },
                 Ask::Sweep(_) => Answer::Sweep(Err("503".into())),
             };
             story.hear(Heard::Answer(answer));
@@ -412,7 +566,10 @@ fn row_34_a_query_that_fails_for_ten_minutes_freezes_and_calls_a_person_and_noth
     assert_eq!(story.state(), "expired 0");
     story.wait(2000);
     story.answer_sweep();
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
@@ -420,7 +577,10 @@ fn row_37_a_cancel_that_loses_against_a_fill() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
-    story.report(News::CancelAsked(ID.into(), CancelOutcome::Ask("51400".into())));
+    story.report(News::CancelAsked(
+        ID.into(),
+        CancelOutcome::Ask("51400".into()),
+    ));
     assert_eq!((story.state().as_str(), story.fills()), ("filled 5", 1));
 }
 
@@ -430,7 +590,10 @@ fn row_38_a_fill_told_three_times_is_one_row() {
     for _ in 0..3 {
         story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
     }
-    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("partially_filled 2", 1, d(2)));
+    assert_eq!(
+        (story.state().as_str(), story.fills(), story.held()),
+        ("partially_filled 2", 1, d(2))
+    );
 }
 
 #[test]
@@ -440,10 +603,23 @@ fn row_39_filled_then_live_then_partial_is_filled() {
         row(ID, "9", "live", 0, None),
         row(ID, "9", "partially_filled", 2, Some(("t1", 2))),
     ];
-    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
         let mut story = Story::sent();
-        order.iter().for_each(|at| story.say(std::slice::from_ref(&rows[*at])));
-        assert_eq!((story.state().as_str(), story.fills(), story.held()), ("filled 5", 2, d(5)), "{order:?}");
+        order
+            .iter()
+            .for_each(|at| story.say(std::slice::from_ref(&rows[*at])));
+        assert_eq!(
+            (story.state().as_str(), story.fills(), story.held()),
+            ("filled 5", 2, d(5)),
+            "{order:?}"
+        );
     }
 }
 
@@ -451,11 +627,20 @@ fn row_39_filled_then_live_then_partial_is_filled() {
 fn row_40_a_fill_push_that_was_lost_is_fetched() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, None)]);
-    assert!(story.desk.view().frozen(&INST.into()).is_some(), "nobody knows what is held");
+    assert!(
+        story.desk.view().frozen(&INST.into()).is_some(),
+        "nobody knows what is held"
+    );
     story.wait(100);
-    let asked = story.asks.iter().any(|ask| matches!(ask, Ask::Fills(id, ..) if id.as_str() == ID));
+    let asked = story
+        .asks
+        .iter()
+        .any(|ask| matches!(ask, Ask::Fills(id, ..) if id.as_str() == ID));
     assert!(asked, "{:?}", story.asks);
-    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    story.hear(Heard::Answer(Answer::Fills {
+        id: ID.into(),
+        result: Ok(vec![fill_row(ID, "9", "t1", 5)]),
+    }));
     assert_eq!((story.fills(), story.held()), (1, d(5)));
     assert!(story.desk.view().frozen(&INST.into()).is_none());
 }
@@ -464,8 +649,14 @@ fn row_40_a_fill_push_that_was_lost_is_fetched() {
 fn row_41_a_fill_before_the_acknowledgement() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
-    story.report(News::Answered(ID.into(), CreateOutcome::Accepted("9".into())));
-    assert_eq!((story.state().as_str(), story.fills()), ("partially_filled 2", 1));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Accepted("9".into()),
+    ));
+    assert_eq!(
+        (story.state().as_str(), story.fills()),
+        ("partially_filled 2", 1)
+    );
 }
 
 #[test]
@@ -475,7 +666,10 @@ fn row_42_filled_without_size_or_trade_is_completed_from_the_fills() {
     bare["fillSz"] = json!("0");
     story.say(&[bare]);
     assert_eq!((story.state().as_str(), story.fills()), ("filled 5", 0));
-    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    story.hear(Heard::Answer(Answer::Fills {
+        id: ID.into(),
+        result: Ok(vec![fill_row(ID, "9", "t1", 5)]),
+    }));
     assert_eq!((story.fills(), story.held()), (1, d(5)));
 }
 
@@ -490,7 +684,10 @@ fn row_43_the_venues_reason_for_a_cancel_is_kept() {
 #[test]
 fn row_44_partly_filled_and_forgotten_after_an_outage_the_fills_prove_it() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     let view = account(2, 1000, 2000);
     let fills = [fill_row(ID, "9", "t1", 2)];
     story.wait(100);
@@ -498,7 +695,10 @@ fn row_44_partly_filled_and_forgotten_after_an_outage_the_fills_prove_it() {
     story.nowhere(&view, &fills);
     story.wait(6000);
     story.nowhere(&view, &fills);
-    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("canceled 2", 1, d(2)));
+    assert_eq!(
+        (story.state().as_str(), story.fills(), story.held()),
+        ("canceled 2", 1, d(2))
+    );
 }
 
 #[test]
@@ -510,7 +710,11 @@ fn row_45_one_name_for_two_orders_at_the_venue_halts() {
     assert!(matches!(story.readiness, Readiness::Halted(_)));
     story.accept(&format!("contradiction:{INST}"));
     story.say(&[row(ID, "10", "live", 0, None)]);
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0), "set aside by a person");
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0),
+        "set aside by a person"
+    );
 }
 
 #[test]
@@ -518,11 +722,17 @@ fn row_45b_two_ends_halt_and_keep_what_is_known_and_an_overfill_is_booked_and_to
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
     story.say(&[row(ID, "9", "canceled", 3, None)]);
-    assert_eq!((story.state().as_str(), story.cases().len()), ("filled 5", 1));
+    assert_eq!(
+        (story.state().as_str(), story.cases().len()),
+        ("filled 5", 1)
+    );
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "partially_filled", 3, Some(("t1", 3)))]);
     story.say(&[row(ID, "9", "partially_filled", 7, Some(("t2", 4)))]);
-    assert_eq!((story.state().as_str(), story.fills(), story.held()), ("partially_filled 7", 2, d(7)));
+    assert_eq!(
+        (story.state().as_str(), story.fills(), story.held()),
+        ("partially_filled 7", 2, d(7))
+    );
     assert_eq!(story.cases(), [format!("enlarged:{INST}")]);
 }
 
@@ -531,25 +741,56 @@ fn row_46_an_order_with_our_prefix_that_we_do_not_know_is_cancelled_and_halts() 
     let mut story = Story::new();
     story.say(&[row(OTHER, "77", "live", 0, None)]);
     assert_eq!(story.cases(), [format!("stray:{OTHER}")]);
-    assert_eq!(story.desk.view().strays.len(), 1, "the executor is to cancel it");
+    assert_eq!(
+        story.desk.view().strays.len(),
+        1,
+        "the executor is to cancel it"
+    );
     assert!(matches!(story.readiness, Readiness::Halted(_)));
     story.accept(&format!("stray:{OTHER}"));
-    assert_eq!((story.readiness.clone(), story.desk.view().strays.len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.desk.view().strays.len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
 fn row_47_an_order_made_by_hand_is_left_alone_and_a_position_made_by_hand_is_exposure() {
-    let (desk, _) = Desk::open(Opened::default(), instruments(), 's', run_id(), patience(), Ms(0));
+    let (desk, _) = Desk::open(
+        Opened::default(),
+        instruments(),
+        's',
+        run_id(),
+        patience(),
+        Ms(0),
+    );
     let readiness = Readiness::Reconciling(String::new());
-    let mut story = Story { desk, now: 1000, asks: Vec::new(), kept: Vec::new(), readiness };
+    let mut story = Story {
+        desk,
+        now: 1000,
+        asks: Vec::new(),
+        kept: Vec::new(),
+        readiness,
+    };
     story.hear(Heard::Up(Feed::Orders));
     story.answer_sweep();
     story.hear(Heard::Account(Arc::new(account(3, 1000, 900))));
     story.answer_sweep();
     story.say(&[row("", "77", "live", 0, None)]);
     let view = story.desk.view();
-    assert_eq!((story.readiness.clone(), story.cases().len(), view.open.len()), (Readiness::Ready, 0, 0));
-    assert_eq!(view.worst_case(&INST.into()).0, Qty(d(3)), "it counts as exposure");
+    assert_eq!(
+        (
+            story.readiness.clone(),
+            story.cases().len(),
+            view.open.len()
+        ),
+        (Readiness::Ready, 0, 0)
+    );
+    assert_eq!(
+        view.worst_case(&INST.into()).0,
+        Qty(d(3)),
+        "it counts as exposure"
+    );
 }
 
 #[test]
@@ -559,7 +800,11 @@ fn row_48_a_gap_in_the_books_numbers_is_a_gap() {
     assert_eq!(sequence.next(Some(-1), 10), Verdict::Apply);
     assert_eq!(sequence.next(Some(10), 11), Verdict::Apply);
     assert_eq!(sequence.next(Some(13), 14), Verdict::Gap);
-    assert_eq!(sequence.next(Some(14), 15), Verdict::Gap, "until a whole book comes");
+    assert_eq!(
+        sequence.next(Some(14), 15),
+        Verdict::Gap,
+        "until a whole book comes"
+    );
     assert_eq!(sequence.next(Some(-1), 20), Verdict::Apply);
 }
 
@@ -569,7 +814,10 @@ fn row_53_words_we_do_not_know_are_ignored_or_asked_about_and_never_panic() {
     let mut strange = row(ID, "9", "hibernating", 0, None);
     strange["newField"] = json!({"deep": [1, 2]});
     story.say(&[strange.clone()]);
-    assert!(story.asks.iter().any(|ask| matches!(ask, Ask::Sweep(_))), "what cannot be read may be a fill");
+    assert!(
+        story.asks.iter().any(|ask| matches!(ask, Ask::Sweep(_))),
+        "what cannot be read may be a fill"
+    );
     strange["clOrdId"] = json!("");
     story.say(&[strange]);
     assert_eq!(story.state(), "sent 0");
@@ -587,7 +835,13 @@ fn twice(story: &mut Story, pos: i64, cash: i64) {
 /// A position of `bought` by our fills.
 fn holding(bought: i64) -> Story {
     let mut story = Story::sent();
-    story.say(&[row(ID, "9", if bought == 5 { "filled" } else { "canceled" }, bought, Some(("t1", bought)))]);
+    story.say(&[row(
+        ID,
+        "9",
+        if bought == 5 { "filled" } else { "canceled" },
+        bought,
+        Some(("t1", bought)),
+    )]);
     story
 }
 
@@ -598,17 +852,29 @@ fn by_hand(left: i64, sleeve: i64, foreign: i64) {
     assert!(story.cases().is_empty(), "agreed: {:?}", story.cases());
     // Cash moves with the position, so that only the position is odd: 0.01 BTC a contract at 100.
     twice(&mut story, left, 999 + (left - 5));
-    assert!(story.cases().contains(&format!("position:{INST}")), "{:?}", story.cases());
+    assert!(
+        story.cases().contains(&format!("position:{INST}")),
+        "{:?}",
+        story.cases()
+    );
     assert!(story.desk.view().frozen(&INST.into()).is_some());
     story.accept(&format!("position:{INST}"));
     assert_eq!(story.held(), d(sleeve));
-    let theirs = story.desk.view().foreign.get(&INST.into()).map_or(Decimal::ZERO, |qty| qty.0);
+    let theirs = story
+        .desk
+        .view()
+        .foreign
+        .get(&INST.into())
+        .map_or(Decimal::ZERO, |qty| qty.0);
     assert_eq!(theirs, d(foreign));
     if story.cases().contains(&"cash:USDT".to_owned()) {
         story.accept("cash:USDT");
     }
     twice(&mut story, left, 999 + (left - 5));
-    assert_eq!((story.readiness.clone(), story.cases()), (Readiness::Ready, Vec::<String>::new()));
+    assert_eq!(
+        (story.readiness.clone(), story.cases()),
+        (Readiness::Ready, Vec::<String>::new())
+    );
 }
 
 #[test]
@@ -635,13 +901,20 @@ fn a_position_turned_round_by_hand_halts_and_is_accepted() {
 fn cash_that_nobody_can_explain_halts_until_it_is_accepted_and_a_cent_does_not() {
     let mut story = Story::new();
     twice(&mut story, 0, 1001);
-    assert!(story.cases().is_empty(), "within the tolerance: {:?}", story.cases());
+    assert!(
+        story.cases().is_empty(),
+        "within the tolerance: {:?}",
+        story.cases()
+    );
     twice(&mut story, 0, 900);
     assert_eq!(story.cases(), ["cash:USDT"]);
     assert!(matches!(story.readiness, Readiness::Halted(_)));
     story.accept("cash:USDT");
     twice(&mut story, 0, 900);
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
@@ -670,11 +943,17 @@ fn a_start_that_does_not_converge_halts_with_the_orders_named_and_goes_on_when_i
     }
     assert_eq!(story.cases(), ["unconverged"]);
     assert!(story.desk.cases()[0].why.contains(ID));
-    story.hear(Heard::Answer(Answer::Fills { id: ID.into(), result: Ok(vec![fill_row(ID, "9", "t1", 5)]) }));
+    story.hear(Heard::Answer(Answer::Fills {
+        id: ID.into(),
+        result: Ok(vec![fill_row(ID, "9", "t1", 5)]),
+    }));
     story.answer_sweep();
     story.wait(1500);
     story.answer_sweep();
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
@@ -691,9 +970,14 @@ fn fills_that_no_list_shows_any_more_are_a_case_that_a_person_ends() {
     story.accept("unconverged");
     story.wait(1500);
     story.answer_sweep();
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
-    let set_aside =
-        story.kept.iter().any(|r| matches!(r, Record::Transition(t) if t.cause == "command" && t.filled.is_zero()));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
+    let set_aside = story
+        .kept
+        .iter()
+        .any(|r| matches!(r, Record::Transition(t) if t.cause == "command" && t.filled.is_zero()));
     assert!(set_aside, "a later start must know it");
     story.say(&[row(ID, "9", "filled", 5, None)]);
     assert!(story.cases().is_empty());
@@ -702,20 +986,36 @@ fn fills_that_no_list_shows_any_more_are_a_case_that_a_person_ends() {
 #[test]
 fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers() {
     let mut story = Story::sent();
-    story.report(News::Answered(ID.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        ID.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     story.wait(100);
-    assert_eq!(story.readiness, Readiness::Ready, "one unknown order freezes its own instrument");
+    assert_eq!(
+        story.readiness,
+        Readiness::Ready,
+        "one unknown order freezes its own instrument"
+    );
     story.send_as(OTHER, "ETH-USDT-SWAP");
-    story.report(News::Answered(OTHER.into(), CreateOutcome::Unknown("timeout".into())));
+    story.report(News::Answered(
+        OTHER.into(),
+        CreateOutcome::Unknown("timeout".into()),
+    ));
     story.wait(100);
     assert_eq!(story.cases(), ["unknown-many"]);
-    assert!(matches!(story.readiness, Readiness::ReduceOnly(_)), "what takes risk off may leave");
+    assert!(
+        matches!(story.readiness, Readiness::ReduceOnly(_)),
+        "what takes risk off may leave"
+    );
     story.accept("unknown-many");
     story.wait(100);
     assert!(story.cases().is_empty(), "accepted for these orders");
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.wait(100);
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
@@ -729,20 +1029,36 @@ fn a_rival_listener_shuts_the_gate_halts_after_a_minute_and_ends_when_it_is_gone
     story.accept("second-instance");
     story.hear(Heard::Up(Feed::Orders));
     story.hear(Heard::Connections(2));
-    assert!(matches!(story.readiness, Readiness::Reconciling(_)), "it looks again, and is not alone");
+    assert!(
+        matches!(story.readiness, Readiness::Reconciling(_)),
+        "it looks again, and is not alone"
+    );
     story.hear(Heard::Connections(1));
     story.answer_sweep();
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
 fn the_venue_that_refuses_us_halts_until_a_person_has_mended_it() {
     let mut story = Story::sent();
-    let refused = CreateOutcome::Rejected { code: "50110".into(), msg: "ip".into(), stop: true };
+    let refused = CreateOutcome::Rejected {
+        code: "50110".into(),
+        msg: "ip".into(),
+        stop: true,
+    };
     story.report(News::Answered(ID.into(), refused));
-    assert_eq!((story.state().as_str(), story.cases()), ("rejected 0", vec!["refused:50110".to_owned()]));
+    assert_eq!(
+        (story.state().as_str(), story.cases()),
+        ("rejected 0", vec!["refused:50110".to_owned()])
+    );
     story.accept("refused:50110");
-    assert_eq!((story.readiness.clone(), story.cases().len()), (Readiness::Ready, 0));
+    assert_eq!(
+        (story.readiness.clone(), story.cases().len()),
+        (Readiness::Ready, 0)
+    );
 }
 
 #[test]
@@ -750,7 +1066,10 @@ fn a_halt_that_needs_a_person_outlives_a_restart_and_one_that_passes_is_judged_a
     let mut story = Story::new();
     twice(&mut story, 0, 900);
     let halts = story.desk.cases().to_vec();
-    let opened = Opened { halts, ..Opened::default() };
+    let opened = Opened {
+        halts,
+        ..Opened::default()
+    };
     let (desk, _) = Desk::open(opened, instruments(), 's', run_id(), patience(), Ms(0));
     assert_eq!(desk.cases().len(), 1);
 }

@@ -33,9 +33,24 @@ fn row_57_a_full_disk_ends_the_process_and_loses_nothing() {
 fn row_58_a_file_system_that_becomes_read_only_ends_the_process_and_loses_nothing() {
     ends_and_recovers(&[("SHIM_FULL_AFTER", "60"), ("SHIM_READ_ONLY", "1")]);
     let scene = Scene::new(&[]);
-    let args = ["--state-dir", "/proc/alpha-arena", "--config", &scene.config, "run"];
-    let output = std::process::Command::new(crate::harness::BIN).args(args).envs(scene.env.clone()).output().unwrap();
-    assert_eq!(output.status.code(), Some(74), "{}", String::from_utf8_lossy(&output.stderr));
+    let args = [
+        "--state-dir",
+        "/proc/alpha-arena",
+        "--config",
+        &scene.config,
+        "run",
+    ];
+    let output = std::process::Command::new(crate::harness::BIN)
+        .args(args)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(74),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -43,7 +58,8 @@ fn row_59_a_sync_that_fails_ends_the_process_and_the_next_start_finds_out() {
     for at in ["12", "25", "60"] {
         ends_and_recovers(&[("SHIM_EIO_AT", at)]);
     }
-    // When the log is folded back into the database, where SQLite by itself would go on without a word.
+    // When the log is folded back into the database, where SQLite by itself would go on without a
+    // word.
     ends_and_recovers(&[("SHIM_EIO_AT", "1"), ("SHIM_NOT", "-wal")]);
 }
 
@@ -77,7 +93,10 @@ fn row_61_a_flipped_page_is_found_before_anything_is_sent() {
     let creates = scene.exchange.ledger()["creates"].as_array().unwrap().len();
     let mut refused = scene.start();
     assert_eq!(refused.wait_exit().code(), Some(65), "{}", refused.log());
-    assert_eq!(scene.exchange.ledger()["creates"].as_array().unwrap().len(), creates);
+    assert_eq!(
+        scene.exchange.ledger()["creates"].as_array().unwrap().len(),
+        creates
+    );
 }
 
 #[test]
@@ -86,7 +105,10 @@ fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_doe
     let daemon = scene.start();
     scene.wait_for_fill();
     assert_eq!(daemon.stop().code(), Some(0));
-    let (path, backup) = (scene.dir.path().join("trading.db"), scene.dir.path().join("old.db"));
+    let (path, backup) = (
+        scene.dir.path().join("trading.db"),
+        scene.dir.path().join("old.db"),
+    );
     std::fs::copy(&path, &backup).unwrap();
     // Orders of a life that the backup does not know.
     let newest = count(scene.dir.path(), "SELECT MAX(created_ms) FROM orders");
@@ -94,7 +116,9 @@ fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_doe
     let fresh = format!(
         "SELECT COUNT(*) FROM fills JOIN orders USING (order_id) WHERE created_ms > {newest} AND cl_ord_id IS NOT NULL"
     );
-    wait_for("a fill of a new order", || count(scene.dir.path(), &fresh) > 0);
+    wait_for("a fill of a new order", || {
+        count(scene.dir.path(), &fresh) > 0
+    });
     daemon.kill();
     for side in ["trading.db-wal", "trading.db-shm"] {
         drop(std::fs::remove_file(scene.dir.path().join(side)));
@@ -104,12 +128,19 @@ fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_doe
     restored.checked = false; // its database is not the one that made them
     restored.wait_log("carries our prefix and is not in this database");
     wait_for("the halt", || {
-        count(scene.dir.path(), "SELECT COUNT(*) FROM halts WHERE kind IN ('stray', 'position')") > 0
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM halts WHERE kind IN ('stray', 'position')",
+        ) > 0
     });
     let creates = || scene.exchange.ledger()["creates"].as_array().unwrap().len();
     let before = creates();
     scene.let_pass(20_000);
-    assert_eq!(creates(), before, "it trades on a database that is not its own");
+    assert_eq!(
+        creates(),
+        before,
+        "it trades on a database that is not its own"
+    );
 }
 
 #[test]
@@ -132,8 +163,20 @@ fn row_64_a_changed_migration_or_a_newer_schema_is_refused() {
         "INSERT INTO schema_migrations VALUES (99, 'next', '', 0)",
         "DELETE FROM schema_migrations WHERE version = 99; UPDATE schema_migrations SET sha256 = 'x' WHERE version = 2",
     ] {
-        rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap().execute_batch(change).unwrap();
-        let mut refused = Daemon::start(scene.dir.path(), &["--config", &scene.config, "run"], &scene.env);
-        assert_eq!(refused.wait_exit().code(), Some(78), "{change}: {}", refused.log());
+        rusqlite::Connection::open(scene.dir.path().join("trading.db"))
+            .unwrap()
+            .execute_batch(change)
+            .unwrap();
+        let mut refused = Daemon::start(
+            scene.dir.path(),
+            &["--config", &scene.config, "run"],
+            &scene.env,
+        );
+        assert_eq!(
+            refused.wait_exit().code(),
+            Some(78),
+            "{change}: {}",
+            refused.log()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What surrounds the daemon: clocks, keys, the account's settings, instruments, the configuration. Rows 52, 55 and 68 to 75.
+//! What surrounds the daemon: clocks, keys, the account's settings, instruments, the configuration.
+//! Rows 52, 55 and 68 to 75.
 
 use serde_json::json;
 
@@ -9,9 +10,12 @@ use alpha_arena::domain::Rule;
 impl Scene {
     /// The same exchange as another environment's: `okx-demo` or `live`, at the wall's speed.
     fn of_mode(mode: &str, exchange: &[&str]) -> Self {
-        let scene = Scene::new(&[exchange, &["--speed", "1"]].concat()).with("ALPHA_ARENA__MODE", mode);
+        let scene =
+            Scene::new(&[exchange, &["--speed", "1"]].concat()).with("ALPHA_ARENA__MODE", mode);
         let uid = scene.exchange.text("uid").to_owned();
-        scene.with("ALPHA_ARENA__VENUE__UID", &uid).with("TRADING_ENABLED", "true")
+        scene
+            .with("ALPHA_ARENA__VENUE__UID", &uid)
+            .with("TRADING_ENABLED", "true")
     }
 
     fn creates(&self) -> usize {
@@ -23,25 +27,41 @@ impl Scene {
     fn refuses(&self, code: i32, words: &str) {
         let mut daemon = self.start();
         assert_eq!(daemon.wait_exit().code(), Some(code), "{}", daemon.log());
-        assert!(daemon.log().contains(words), "'{words}' is not in:\n{}", daemon.log());
+        assert!(
+            daemon.log().contains(words),
+            "'{words}' is not in:\n{}",
+            daemon.log()
+        );
         assert_eq!(self.creates(), 0, "an order left");
     }
 }
 
 fn account(exchange: &Exchange, change: serde_json::Value) {
-    assert!(exchange.http("POST", "/sim/account", &change.to_string()).contains("\"0\""));
+    assert!(
+        exchange
+            .http("POST", "/sim/account", &change.to_string())
+            .contains("\"0\"")
+    );
 }
 
 fn state(scene: &Scene) -> String {
-    let said = command(scene.dir.path(), &["status", "--json"]).output().unwrap();
+    let said = command(scene.dir.path(), &["status", "--json"])
+        .output()
+        .unwrap();
     let body: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
-    format!("{} {}", body["trading_state"].as_str().unwrap_or(""), body["trading_state_why"].as_str().unwrap_or(""))
+    format!(
+        "{} {}",
+        body["trading_state"].as_str().unwrap_or(""),
+        body["trading_state_why"].as_str().unwrap_or("")
+    )
 }
 
 /// Waits until the hourly checks have halted trading for this reason.
 #[track_caller]
 fn wait_for_halt(scene: &Scene, daemon: &Daemon, why: &str) {
-    wait_for(why, || state(scene).starts_with("halted") && state(scene).contains(why));
+    wait_for(why, || {
+        state(scene).starts_with("halted") && state(scene).contains(why)
+    });
     assert!(daemon.log().contains("trading is halted"));
 }
 
@@ -51,17 +71,26 @@ fn row_50_prices_that_are_none_are_never_traded_on_and_the_feed_recovers() {
         let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__QUOTE_AGE_MS_MAX", "20000");
         let daemon = scene.start();
         scene.wait_for_fill();
-        let spoil = |channel: &str| json!({"match": {"path": channel}, "action": "spoil", "text": text}).to_string();
+        let spoil = |channel: &str| {
+            json!({"match": {"path": channel}, "action": "spoil", "text": text}).to_string()
+        };
         scene.faults(&["push tickers", "push mark-price"].map(spoil).join(","));
         let stale = "SELECT COUNT(*) FROM risk_events WHERE code = 'quote_age'";
-        wait_for(&format!("'{text}' is refused, and the old quote ages"), || count(scene.dir.path(), stale) > 0);
+        wait_for(
+            &format!("'{text}' is refused, and the old quote ages"),
+            || count(scene.dir.path(), stale) > 0,
+        );
         let log = daemon.log();
         assert!(log.contains("a quote that cannot be right"), "{log}");
         scene.faults("");
         scene.wait_for_fill();
         // Bars that are none are not taken, and read again.
         scene.faults(&spoil("push candle1s"));
-        wait_for("candles refused", || daemon.log().contains("a candle that cannot be right was not taken"));
+        wait_for("candles refused", || {
+            daemon
+                .log()
+                .contains("a candle that cannot be right was not taken")
+        });
         scene.faults("");
         scene.wait_for_fill();
         daemon.kill();
@@ -79,13 +108,17 @@ fn row_50_times_of_another_century_make_nothing_after_them_old() {
         json!({"match": {"path": format!("push {channel}")}, "action": "spoil", "field": "ts", "text": YEAR_2100})
             .to_string()
     };
-    for (channel, what) in
-        [("tickers", "what=quote"), ("mark-price", "what=\"mark price\""), ("candle1s", "what=candle")]
-    {
+    for (channel, what) in [
+        ("tickers", "what=quote"),
+        ("mark-price", "what=\"mark price\""),
+        ("candle1s", "what=candle"),
+    ] {
         scene.faults(&spoil(channel));
         let said = || {
-            let is_it =
-                |line: &str| line.contains("a time ahead of the venue's clock was refused") && line.contains(what);
+            let is_it = |line: &str| {
+                line.contains("a time ahead of the venue's clock was refused")
+                    && line.contains(what)
+            };
             daemon.log().lines().any(is_it)
         };
         wait_for(&format!("{channel} of the year 2100 is refused"), said);
@@ -104,28 +137,42 @@ fn row_52_new_rules_of_an_instrument_hold_at_once_and_a_suspended_one_is_not_tra
     let coarse = json!({"instId": "BTC-USDT-SWAP", "lotSz": "0.1", "minSz": "0.1"}).to_string();
     scene.exchange.http("POST", "/sim/instrument", &coarse);
     daemon.wait_log("the venue has changed an instrument's rules");
-    // They hold once they are told. What was written down after that is looked at once more under them before it leaves;
-    // the margin is for the difference between the two clocks.
+    // They hold once they are told. What was written down after that is looked at once more under
+    // them before it leaves; the margin is for the difference between the two clocks.
     let since: i64 = scene.venue_now() + 2000;
     let sent = format!(
         "FROM orders WHERE inst_id = 'BTC-USDT-SWAP' AND created_ms > {since} AND cl_ord_id IS NOT NULL
         AND order_id IN (SELECT order_id FROM order_lifecycle_events WHERE to_state = 'sent')"
     );
-    wait_for("orders under the new rules", || count(scene.dir.path(), &format!("SELECT COUNT(*) {sent}")) > 3);
+    wait_for("orders under the new rules", || {
+        count(scene.dir.path(), &format!("SELECT COUNT(*) {sent}")) > 3
+    });
     let off = format!("{sent} AND CAST(ROUND(qty * 100) AS INTEGER) % 10 <> 0");
     let which = format!(
         "SELECT COALESCE(GROUP_CONCAT(order_id || ' ' || purpose || ' ' || qty || ' ' || state || ' ' || created_ms - {since}), '') {off}"
     );
     assert_eq!(scene.words(&which), "", "an order of the old steps left");
-    scene.exchange.http("POST", "/sim/instrument", r#"{"instId": "BTC-USDT-SWAP", "state": "suspend"}"#);
+    scene.exchange.http(
+        "POST",
+        "/sim/instrument",
+        r#"{"instId": "BTC-USDT-SWAP", "state": "suspend"}"#,
+    );
     let blocked = "SELECT COUNT(*) FROM risk_events WHERE code = 'instrument_not_live'";
-    wait_for("orders blocked there", || count(scene.dir.path(), blocked) > 0);
+    wait_for("orders blocked there", || {
+        count(scene.dir.path(), blocked) > 0
+    });
     // The others trade on.
     scene.wait_for_fill();
-    scene.exchange.http("POST", "/sim/instrument", r#"{"instId": "BTC-USDT-SWAP", "state": "live"}"#);
+    scene.exchange.http(
+        "POST",
+        "/sim/instrument",
+        r#"{"instId": "BTC-USDT-SWAP", "state": "live"}"#,
+    );
     let fills = "SELECT COUNT(*) FROM fills WHERE inst_id = 'BTC-USDT-SWAP'";
     let before = count(scene.dir.path(), fills);
-    wait_for("trading there again", || count(scene.dir.path(), fills) > before);
+    wait_for("trading there again", || {
+        count(scene.dir.path(), fills) > before
+    });
     daemon.kill();
 }
 
@@ -135,21 +182,41 @@ fn row_52_an_order_that_waits_while_its_instrument_is_suspended_does_not_leave()
     let held = scene.dir.path().join("hold");
     std::fs::write(&held, "").unwrap();
     let fault = [
-        ("ALPHA_ARENA_FAULT".to_owned(), "intent_durable=hold@3".to_owned()),
-        ("ALPHA_ARENA_FAULT_HOLD".to_owned(), held.display().to_string()),
+        (
+            "ALPHA_ARENA_FAULT".to_owned(),
+            "intent_durable=hold@3".to_owned(),
+        ),
+        (
+            "ALPHA_ARENA_FAULT_HOLD".to_owned(),
+            held.display().to_string(),
+        ),
     ];
     let mut daemon = scene.start_with(&fault);
-    wait_for("an order at the point", || std::fs::read_to_string(&held).is_ok_and(|text| !text.is_empty()));
+    wait_for("an order at the point", || {
+        std::fs::read_to_string(&held).is_ok_and(|text| !text.is_empty())
+    });
     let insts = ["BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT", "SOL-USDT"];
     for inst in insts {
-        scene.exchange.http("POST", "/sim/instrument", &json!({"instId": inst, "state": "suspend"}).to_string());
+        scene.exchange.http(
+            "POST",
+            "/sim/instrument",
+            &json!({"instId": inst, "state": "suspend"}).to_string(),
+        );
     }
-    let told = || daemon.log().matches("the venue has changed an instrument's rules").count();
+    let told = || {
+        daemon
+            .log()
+            .matches("the venue has changed an instrument's rules")
+            .count()
+    };
     wait_for("the daemon knows of all of them", || told() == insts.len());
     std::fs::remove_file(&held).unwrap();
     daemon.wait_log("stopped at the last moment");
-    let kept = "SELECT COUNT(*) FROM order_lifecycle_events WHERE evidence LIKE '%is not live: suspend%'";
-    wait_for("the order is written down as not sent", || count(scene.dir.path(), kept) > 0);
+    let kept =
+        "SELECT COUNT(*) FROM order_lifecycle_events WHERE evidence LIKE '%is not live: suspend%'";
+    wait_for("the order is written down as not sent", || {
+        count(scene.dir.path(), kept) > 0
+    });
     daemon.kill();
 }
 
@@ -164,7 +231,8 @@ fn row_55_a_clock_a_minute_off_either_way_is_seen_at_the_start_and_at_run_time()
     let scene = scene.with("ALPHA_ARENA__SYNC__PREFLIGHT_MS", "1000");
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");
-    // While it runs: requests die (50102), ours follows the venue's clock again, and the checks halt.
+    // While it runs: requests die (50102), ours follows the venue's clock again, and the checks
+    // halt.
     scene.faults(&json!({"match": {"path": "*"}, "action": "skew", "ms": 60_000}).to_string());
     wait_for_halt(&scene, &daemon, "preflight:clock");
     daemon.kill();
@@ -186,7 +254,8 @@ fn row_56_a_system_clock_that_jumps_an_hour_back_or_ahead_moves_no_deadline() {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
     }
     let log = daemon.log();
-    let hours: std::collections::BTreeSet<&str> = log.lines().filter_map(|line| line.get(..2)).collect();
+    let hours: std::collections::BTreeSet<&str> =
+        log.lines().filter_map(|line| line.get(..2)).collect();
     assert!(hours.len() >= 3, "the clock did not jump: {hours:?}");
     // What is written down stays in order: it lives on the venue's time.
     let back = "SELECT COUNT(*) FROM (SELECT at_ms, LAG(at_ms) OVER (ORDER BY seq) AS before
@@ -201,10 +270,22 @@ fn row_68_a_typo_an_unknown_key_or_a_missing_file_ends_the_start_and_names_it() 
     let scene = Scene::new(&[]);
     let text = std::fs::read_to_string(&scene.config).unwrap();
     let spoilt = [
-        ("[risk]\n", "[risk]\nquote_age_max = 5\n", "risk.quote_age_max: unknown key; did you mean"),
-        ("order_notional_min = \"1\"", "order_notional_min = \"one\"", "risk.order_notional_min"),
+        (
+            "[risk]\n",
+            "[risk]\nquote_age_max = 5\n",
+            "risk.quote_age_max: unknown key; did you mean",
+        ),
+        (
+            "order_notional_min = \"1\"",
+            "order_notional_min = \"one\"",
+            "risk.order_notional_min",
+        ),
         ("[risk]\n", "[risk\n", "line "),
-        ("strategy = \"sma_cross\"", "strategy = \"sma_crosss\"", "sma_cross"),
+        (
+            "strategy = \"sma_cross\"",
+            "strategy = \"sma_crosss\"",
+            "sma_cross",
+        ),
     ];
     for (old, new, words) in spoilt {
         assert!(text.contains(old), "{old}");
@@ -229,10 +310,21 @@ fn row_69_no_configuration_raises_a_limit_beyond_its_ceiling() {
             let name = format!("ALPHA_ARENA__RISK__{}", spec.key.to_uppercase());
             // Its counterpart out of the way: the two are compared.
             let most = ("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX", "1000000");
-            let said = command(dir.path(), &["config", "check"]).envs([most]).env(name, &value).output().unwrap();
+            let said = command(dir.path(), &["config", "check"])
+                .envs([most])
+                .env(name, &value)
+                .output()
+                .unwrap();
             let text = String::from_utf8_lossy(&said.stderr).into_owned();
-            assert_eq!(said.status.code() == Some(0), fine, "{rule} = {value}: {text}");
-            assert!(fine || text.contains(&format!("risk.{}", spec.key)), "{rule} = {value}: {text}");
+            assert_eq!(
+                said.status.code() == Some(0),
+                fine,
+                "{rule} = {value}: {text}"
+            );
+            assert!(
+                fine || text.contains(&format!("risk.{}", spec.key)),
+                "{rule} = {value}: {text}"
+            );
             assert!(fine || said.status.code() == Some(78), "{rule}");
         }
     }
@@ -245,15 +337,31 @@ fn row_70_an_edited_file_has_no_effect_until_a_restart_and_that_it_waits_is_told
     scene.wait_for_fill();
     let text = std::fs::read_to_string(&scene.config).unwrap();
     // It would forbid every order.
-    std::fs::write(&scene.config, text.replacen("order_notional_min = \"1\"", "order_notional_max = \"10\"", 1))
-        .unwrap();
+    std::fs::write(
+        &scene.config,
+        text.replacen(
+            "order_notional_min = \"1\"",
+            "order_notional_max = \"10\"",
+            1,
+        ),
+    )
+    .unwrap();
     daemon.wait_log("the file has changed since this process read it");
     scene.wait_for_fill();
-    assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE bound = '10 USD'"), 0);
+    assert_eq!(
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM risk_events WHERE bound = '10 USD'"
+        ),
+        0
+    );
     daemon.kill();
     let daemon = scene.start();
     wait_for("the new limit", || {
-        count(scene.dir.path(), "SELECT COUNT(*) FROM risk_events WHERE bound = '10 USD'") > 0
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM risk_events WHERE bound = '10 USD'",
+        ) > 0
     });
     daemon.kill();
     std::fs::write(&scene.config, text).unwrap();
@@ -282,16 +390,30 @@ fn row_73_a_key_that_may_withdraw_or_is_bound_to_no_address_is_refused_where_mon
     let scene = Scene::of_mode("live", &[]);
     account(&scene.exchange, json!({"perm": "read_only,withdraw,trade"}));
     scene.refuses(77, "may withdraw");
-    account(&scene.exchange, json!({"perm": "read_only,trade", "ip": ""}));
+    account(
+        &scene.exchange,
+        json!({"perm": "read_only,trade", "ip": ""}),
+    );
     scene.refuses(77, "bind the key to this machine's address");
-    account(&scene.exchange, json!({"perm": "read_only", "ip": "127.0.0.1"}));
+    account(
+        &scene.exchange,
+        json!({"perm": "read_only", "ip": "127.0.0.1"}),
+    );
     scene.refuses(77, "may not trade");
     // On demo a warning.
     let scene = Scene::of_mode("okx-demo", &["--demo"]);
-    account(&scene.exchange, json!({"perm": "read_only,withdraw,trade", "ip": ""}));
+    account(
+        &scene.exchange,
+        json!({"perm": "read_only,withdraw,trade", "ip": ""}),
+    );
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");
-    assert_eq!(daemon.log().matches("a warning before trading").count(), 2, "{}", daemon.log());
+    assert_eq!(
+        daemon.log().matches("a warning before trading").count(),
+        2,
+        "{}",
+        daemon.log()
+    );
     daemon.kill();
 }
 
@@ -309,7 +431,9 @@ fn row_74_a_key_revoked_or_an_address_removed_while_trading_halts() {
         // Stops that trigger make orders of their own; what is counted is what came from us.
         let ledger = scene.exchange.ledger();
         let creates = ledger["creates"].as_array().unwrap().iter();
-        let opened = creates.filter(|create| create["recv_ms"].as_i64().unwrap() > since).count();
+        let opened = creates
+            .filter(|create| create["recv_ms"].as_i64().unwrap() > since)
+            .count();
         assert_eq!(opened, 0);
         let health = command(scene.dir.path(), &["health"]).output().unwrap();
         assert_eq!(health.status.code(), Some(2));
@@ -321,9 +445,21 @@ fn row_74_a_key_revoked_or_an_address_removed_while_trading_halts() {
 #[test]
 fn row_75_an_account_that_is_set_otherwise_while_trading_halts_and_does_not_start() {
     let changes = [
-        (json!({"acctLv": "3"}), json!({"acctLv": "2"}), "preflight:account_level"),
-        (json!({"posMode": "long_short_mode"}), json!({"posMode": "net_mode"}), "preflight:position_mode"),
-        (json!({"autoLoan": true}), json!({"autoLoan": false}), "preflight:auto-borrow"),
+        (
+            json!({"acctLv": "3"}),
+            json!({"acctLv": "2"}),
+            "preflight:account_level",
+        ),
+        (
+            json!({"posMode": "long_short_mode"}),
+            json!({"posMode": "net_mode"}),
+            "preflight:position_mode",
+        ),
+        (
+            json!({"autoLoan": true}),
+            json!({"autoLoan": false}),
+            "preflight:auto-borrow",
+        ),
     ];
     for (change, back, why) in changes {
         let scene = Scene::new(&[]).with("ALPHA_ARENA__SYNC__PREFLIGHT_MS", "1000");

@@ -1,5 +1,6 @@
-//! Flat is what the venue says, not what a sum of our own says: what was there before the first start, and what a person took over, is
-//! named, closed when that was asked for, and guarded by a stop all the while.
+//! Flat is what the venue says, not what a sum of our own says: what was there before the first
+//! start, and what a person took over, is named, closed when that was asked for, and guarded by a
+//! stop all the while.
 
 use std::process::Output;
 
@@ -16,8 +17,14 @@ const SOL: &str = "SOL-USDT-SWAP";
 /// A daemon's account that holds something by hand in `inst` before the first start.
 fn scene(inst: &str) -> Scene {
     let scene = Scene::new(&[]);
-    let body = json!({"instId": inst, "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "3"});
-    let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
+    let body =
+        json!({"instId": inst, "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "3"});
+    let (_, reply) = signed(
+        &scene.exchange,
+        "POST",
+        "/api/v5/trade/order",
+        &body.to_string(),
+    );
     assert_eq!(reply["code"], "0", "{reply}");
     let text = format!(
         "[truth]\nask_at_ms = [\"60\"]\nask_every_ms = 100\n[[instrument]]\nid = \"{INST}\"\n[[instrument]]\nid = \"{ETH}\"\n\
@@ -30,48 +37,84 @@ fn scene(inst: &str) -> Scene {
 
 fn held(scene: &Scene, inst: &str) -> Decimal {
     let ledger = scene.exchange.ledger();
-    let of = ledger["positions"].as_array().unwrap().iter().find(|p| p["instId"] == inst).cloned();
-    of.and_then(|p| p["pos"].as_str().and_then(|pos| pos.parse().ok())).unwrap_or_default()
+    let of = ledger["positions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|p| p["instId"] == inst)
+        .cloned();
+    of.and_then(|p| p["pos"].as_str().and_then(|pos| pos.parse().ok()))
+        .unwrap_or_default()
 }
 
 /// Contracts that working stops of the venue sell, should the price fall.
 fn covered(scene: &Scene) -> Decimal {
     let ledger = scene.exchange.ledger();
-    let of = |algo: &&Value| algo["instId"] == INST && algo["state"] == "live" && algo["side"] == "sell";
+    let of =
+        |algo: &&Value| algo["instId"] == INST && algo["state"] == "live" && algo["side"] == "sell";
     let all = ledger["algo_orders"].as_array().unwrap();
-    all.iter().filter(of).filter_map(|algo| algo["sz"].as_str()?.parse::<Decimal>().ok()).sum()
+    all.iter()
+        .filter(of)
+        .filter_map(|algo| algo["sz"].as_str()?.parse::<Decimal>().ok())
+        .sum()
 }
 
 fn verb(scene: &Scene, args: &[&str]) -> Output {
     let all: Vec<&str> = [&["--config", scene.config.as_str()], args].concat();
-    crate::harness::command(scene.dir.path(), &all).envs(scene.env.clone()).output().unwrap()
+    crate::harness::command(scene.dir.path(), &all)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn a_position_that_was_there_before_is_guarded_named_and_closed_when_that_is_asked_for() {
     let scene = scene(INST);
     let _daemon = scene.start();
-    wait_for("a stop for what was there", || covered(&scene) >= Decimal::from(3));
+    wait_for("a stop for what was there", || {
+        covered(&scene) >= Decimal::from(3)
+    });
 
     let only_ours = verb(&scene, &["halt", "--flatten", "--ours-only"]);
     let said = String::from_utf8_lossy(&only_ours.stdout).into_owned();
-    assert_eq!(only_ours.status.code(), Some(0), "what is ours is flat: {said}");
-    assert_eq!(held(&scene, ETH), Decimal::ZERO, "what is ours is flat: {said}");
+    assert_eq!(
+        only_ours.status.code(),
+        Some(0),
+        "what is ours is flat: {said}"
+    );
+    assert_eq!(
+        held(&scene, ETH),
+        Decimal::ZERO,
+        "what is ours is flat: {said}"
+    );
     assert!(said.contains(INST), "and what is not is named: {said}");
     assert_eq!(held(&scene, INST), Decimal::from(3));
 
     let asked = verb(&scene, &["halt", "--flatten"]);
     let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-    assert_eq!(asked.status.code(), Some(1), "the venue is not flat: {said}");
-    assert!(said.contains(INST) && said.contains('3'), "what is left is named: {said}");
-    assert_eq!(held(&scene, INST), Decimal::from(3), "nobody asked for it to be closed");
+    assert_eq!(
+        asked.status.code(),
+        Some(1),
+        "the venue is not flat: {said}"
+    );
+    assert!(
+        said.contains(INST) && said.contains('3'),
+        "what is left is named: {said}"
+    );
+    assert_eq!(
+        held(&scene, INST),
+        Decimal::from(3),
+        "nobody asked for it to be closed"
+    );
     assert!(covered(&scene) >= Decimal::from(3), "and it is not bare");
 
     let everything = verb(&scene, &["halt", "--flatten", "--everything"]);
     let said = String::from_utf8_lossy(&everything.stdout).into_owned();
     assert_eq!(everything.status.code(), Some(0), "{said}");
     assert_eq!(held(&scene, INST), Decimal::ZERO, "{said}");
-    wait_for("no stop is left behind", || covered(&scene) == Decimal::ZERO);
+    wait_for("no stop is left behind", || {
+        covered(&scene) == Decimal::ZERO
+    });
 }
 
 #[test]
@@ -79,9 +122,15 @@ fn a_position_in_an_instrument_that_is_not_traded_here_is_never_called_flat() {
     let scene = scene(SOL);
     let _daemon = scene.start();
     wait_for("a read of the account", || {
-        count(scene.dir.path(), "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'") > 0
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'",
+        ) > 0
     });
-    for flags in [&["halt", "--flatten"][..], &["halt", "--flatten", "--everything"]] {
+    for flags in [
+        &["halt", "--flatten"][..],
+        &["halt", "--flatten", "--everything"],
+    ] {
         let asked = verb(&scene, flags);
         let said = String::from_utf8_lossy(&asked.stdout).into_owned();
         assert_eq!(asked.status.code(), Some(1), "{flags:?}: {said}");
@@ -89,18 +138,32 @@ fn a_position_in_an_instrument_that_is_not_traded_here_is_never_called_flat() {
     }
     assert_eq!(held(&scene, SOL), Decimal::from(3));
     let ours = verb(&scene, &["halt", "--flatten", "--ours-only"]);
-    assert_eq!(ours.status.code(), Some(0), "{}", String::from_utf8_lossy(&ours.stdout));
+    assert_eq!(
+        ours.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&ours.stdout)
+    );
 }
 
 #[test]
 fn a_position_of_a_person_is_left_without_a_stop_where_the_configuration_says_so() {
     let scene = scene(INST);
     let text = std::fs::read_to_string(&scene.config).unwrap();
-    std::fs::write(&scene.config, format!("[risk.protection]\nforeign = \"ignore\"\n{text}")).unwrap();
+    std::fs::write(
+        &scene.config,
+        format!("[risk.protection]\nforeign = \"ignore\"\n{text}"),
+    )
+    .unwrap();
     let daemon = scene.start();
     wait_for("trading", || {
-        count(scene.dir.path(), "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'") > 0
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'active'",
+        ) > 0
     });
-    wait_for("a decision", || count(scene.dir.path(), "SELECT COUNT(*) FROM decisions") > 2);
+    wait_for("a decision", || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM decisions") > 2
+    });
     assert_eq!(covered(&scene), Decimal::ZERO, "{}", daemon.log());
 }

@@ -1,5 +1,5 @@
-//! Halt → command → trading, with the real binary: what a person did by hand in the venue's app, what the venue refuses, what
-//! nobody knows.
+//! Halt → command → trading, with the real binary: what a person did by hand in the venue's app,
+//! what the venue refuses, what nobody knows.
 
 use std::process::Output;
 
@@ -30,19 +30,31 @@ fn crossing(fast: u32, slow: u32) -> Scene {
 
 fn verb(scene: &Scene, args: &[&str]) -> Output {
     let all: Vec<&str> = [&["--config", scene.config.as_str()], args].concat();
-    command(scene.dir.path(), &all).envs(scene.env.clone()).output().unwrap()
+    command(scene.dir.path(), &all)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap()
 }
 
 fn position(scene: &Scene) -> f64 {
     let ledger = scene.exchange.ledger();
-    let of = ledger["positions"].as_array().unwrap().iter().find(|p| p["instId"] == INST).cloned();
-    of.and_then(|p| p["pos"].as_str().and_then(|pos| pos.parse().ok())).unwrap_or(0.0)
+    let of = ledger["positions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|p| p["instId"] == INST)
+        .cloned();
+    of.and_then(|p| p["pos"].as_str().and_then(|pos| pos.parse().ok()))
+        .unwrap_or(0.0)
 }
 
 fn wait_for_case(scene: &Scene, daemon: &mut Daemon, kind: &str) {
     wait_for(kind, || {
         assert!(daemon.ended().is_none(), "{}", daemon.log());
-        count(scene.dir.path(), &format!("SELECT COUNT(*) FROM halts WHERE kind = '{kind}'")) > 0
+        count(
+            scene.dir.path(),
+            &format!("SELECT COUNT(*) FROM halts WHERE kind = '{kind}'"),
+        ) > 0
     });
 }
 
@@ -52,16 +64,29 @@ fn accept(scene: &Scene, case: &str) {
     let listed = verb(scene, &["reconcile", "--json"]);
     assert_eq!(listed.status.code(), Some(1), "something is halted");
     let body: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let named = body["halts"].as_array().unwrap().iter().any(|c| c["case"] == case);
+    let named = body["halts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|c| c["case"] == case);
     assert!(named, "{body}");
     let nonsense = verb(scene, &["reconcile", "--accept", "position:NOTHING"]);
     assert_eq!(nonsense.status.code(), Some(64));
-    assert!(String::from_utf8_lossy(&nonsense.stderr).contains(case), "it tells what is open");
+    assert!(
+        String::from_utf8_lossy(&nonsense.stderr).contains(case),
+        "it tells what is open"
+    );
     let accepted = verb(scene, &["reconcile", "--accept", case]);
-    assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stderr));
+    assert_eq!(
+        accepted.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&accepted.stderr)
+    );
     wait_for("the end of the halt", || {
-        let ended =
-            format!("SELECT COUNT(*) FROM trading_state_events WHERE from_state = 'halted' AND why LIKE '{case}%'");
+        let ended = format!(
+            "SELECT COUNT(*) FROM trading_state_events WHERE from_state = 'halted' AND why LIKE '{case}%'"
+        );
         count(scene.dir.path(), &ended) > 0
     });
     // What else was odd because of it (cash) is accepted too.
@@ -89,10 +114,18 @@ fn by_hand(change: impl Fn(&Scene)) {
 fn trade(scene: &Scene, share: f64, reduce: bool) {
     let held = position(scene);
     let size = (held.abs() * share).max(0.1);
-    let side = if (held > 0.0) == reduce { "sell" } else { "buy" };
-    let body =
-        json!({"instId": INST, "tdMode": "cross", "side": side, "ordType": "market", "sz": format!("{size:.1}")});
-    let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
+    let side = if (held > 0.0) == reduce {
+        "sell"
+    } else {
+        "buy"
+    };
+    let body = json!({"instId": INST, "tdMode": "cross", "side": side, "ordType": "market", "sz": format!("{size:.1}")});
+    let (_, reply) = signed(
+        &scene.exchange,
+        "POST",
+        "/api/v5/trade/order",
+        &body.to_string(),
+    );
     assert_eq!(reply["code"], "0", "{reply}");
 }
 
@@ -100,7 +133,12 @@ fn trade(scene: &Scene, share: f64, reduce: bool) {
 fn a_position_closed_by_hand() {
     by_hand(|scene| {
         let body = json!({"instId": INST, "mgnMode": "cross"}).to_string();
-        let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/close-position", &body);
+        let (_, reply) = signed(
+            &scene.exchange,
+            "POST",
+            "/api/v5/trade/close-position",
+            &body,
+        );
         assert_eq!(reply["code"], "0", "{reply}");
     });
 }
@@ -123,12 +161,20 @@ fn while_halted_a_close_by_command_leaves_and_makes_flat() {
     trade(&scene, 0.5, false);
     wait_for_case(&scene, &mut daemon, "position");
     let closed = verb(&scene, &["close", INST, "--json"]);
-    assert_eq!(closed.status.code(), Some(0), "{}", String::from_utf8_lossy(&closed.stdout));
+    assert_eq!(
+        closed.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&closed.stdout)
+    );
     wait_for("flat at the venue", || position(&scene) == 0.0);
-    let purpose =
-        "SELECT COUNT(*) FROM orders WHERE purpose = 'flatten' AND contender_id = '_system' AND state = 'filled'";
+    let purpose = "SELECT COUNT(*) FROM orders WHERE purpose = 'flatten' AND contender_id = '_system' AND state = 'filled'";
     assert_eq!(count(scene.dir.path(), purpose), 1);
-    let reduce = scene.exchange.ledger()["orders"].as_array().unwrap().iter().any(|o| o["reduceOnly"] == "true");
+    let reduce = scene.exchange.ledger()["orders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|o| o["reduceOnly"] == "true");
     assert!(reduce, "a close is reduce-only");
 }
 
@@ -153,9 +199,16 @@ fn an_order_unknown_for_too_long_stops_openings_and_goes_on_by_itself_when_the_v
     );
     wait_for_case(&scene, &mut daemon, "unknown-long");
     let health = verb(&scene, &["health", "--json"]);
-    assert_eq!(health.status.code(), Some(2), "{}", String::from_utf8_lossy(&health.stdout));
+    assert_eq!(
+        health.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&health.stdout)
+    );
     scene.faults("");
-    wait_for("no halt is left", || count(scene.dir.path(), "SELECT COUNT(*) FROM halts") == 0);
+    wait_for("no halt is left", || {
+        count(scene.dir.path(), "SELECT COUNT(*) FROM halts") == 0
+    });
     scene.wait_for_fill();
 }
 
@@ -168,15 +221,28 @@ fn orders_of_a_life_that_the_database_does_not_know_are_cancelled_and_accepted()
     // As if a backup had been restored: an order under our prefix that this database has not made.
     let stray = "asQQQQQQQQQQQQQQQQQQQQQQQQQQ";
     let ledger = scene.exchange.ledger();
-    let last: f64 = ledger["fills"][0]["fillPx"].as_str().unwrap().parse().unwrap();
+    let last: f64 = ledger["fills"][0]["fillPx"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let body = json!({"instId": INST, "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "0.1", "px": format!("{:.1}", last * 0.97),
         "clOrdId": stray});
-    let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
+    let (_, reply) = signed(
+        &scene.exchange,
+        "POST",
+        "/api/v5/trade/order",
+        &body.to_string(),
+    );
     assert_eq!(reply["code"], "0", "{reply}");
     wait_for_case(&scene, &mut daemon, "stray");
     wait_for("it is cancelled", || {
         let ledger = scene.exchange.ledger();
-        ledger["orders"].as_array().unwrap().iter().any(|o| o["clOrdId"] == stray && o["state"] == "canceled")
+        ledger["orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|o| o["clOrdId"] == stray && o["state"] == "canceled")
     });
     accept(&scene, &format!("stray:{stray}"));
 }
@@ -194,22 +260,43 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
     let open = "SELECT COUNT(*) FROM orders WHERE state IN ('acked', 'partially_filled') AND ord_type = 'post_only'";
     wait_for("something rests", || count(scene.dir.path(), open) > 0);
     let source = |wanted: &str| {
-        scene.exchange.ledger()["orders"].as_array().unwrap().iter().any(|o| o["cancelSource"] == wanted)
+        scene.exchange.ledger()["orders"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|o| o["cancelSource"] == wanted)
     };
     // What rests may fill before the command comes; then the next one is taken back.
     wait_for("a cancel by command", || {
         let cancelled = verb(&scene, &["cancel", "--all", "--json"]);
-        assert_eq!(cancelled.status.code(), Some(0), "{}", String::from_utf8_lossy(&cancelled.stderr));
+        assert_eq!(
+            cancelled.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&cancelled.stderr)
+        );
         source("1")
     });
     daemon.wait_log("the venue cancels what rests if we fall silent");
     // Under our tag and far from the market: nothing but the switch ends it.
     let fill = &scene.exchange.ledger()["fills"][0];
-    let (inst, last) = (fill["instId"].as_str().unwrap(), fill["fillPx"].as_str().unwrap().parse::<f64>().unwrap());
-    let mode = if inst.ends_with("SWAP") { "cross" } else { "cash" };
+    let (inst, last) = (
+        fill["instId"].as_str().unwrap(),
+        fill["fillPx"].as_str().unwrap().parse::<f64>().unwrap(),
+    );
+    let mode = if inst.ends_with("SWAP") {
+        "cross"
+    } else {
+        "cash"
+    };
     let body = json!({"instId": inst, "tdMode": mode, "side": "buy", "ordType": "limit", "sz": "0.1", "tag": "alphaarena",
         "px": format!("{:.1}", last * 0.97)});
-    let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
+    let (_, reply) = signed(
+        &scene.exchange,
+        "POST",
+        "/api/v5/trade/order",
+        &body.to_string(),
+    );
     assert_eq!(reply["code"], "0", "{reply}");
     daemon.kill();
     let rests = |scene: &Scene| {
@@ -244,5 +331,10 @@ fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_
     daemon.wait_log("a halt has ended");
     // Whether or not it had told before that it was up and halted.
     daemon.wait_log("ready: reconciled");
-    wait_for_count("no halt is kept", scene.dir.path(), "SELECT COUNT(*) FROM halts", 0);
+    wait_for_count(
+        "no halt is kept",
+        scene.dir.path(),
+        "SELECT COUNT(*) FROM halts",
+        0,
+    );
 }

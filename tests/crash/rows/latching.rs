@@ -1,5 +1,6 @@
-//! A halt is never lost: at each moment of a process's life × each way to halt it, what is asked for is latched, and the next start
-//! is halted. The table that is printed has the milliseconds until it could no longer be lost.
+//! A halt is never lost: at each moment of a process's life × each way to halt it, what is asked
+//! for is latched, and the next start is halted. The table that is printed has the milliseconds
+//! until it could no longer be lost.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -81,7 +82,13 @@ impl Running {
 }
 
 fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([name, &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn frozen(scene: &Scene, point: &str) -> Running {
@@ -90,8 +97,12 @@ fn frozen(scene: &Scene, point: &str) -> Running {
     let hold = pair("ALPHA_ARENA_FAULT_HOLD", &held.display().to_string());
     let mut daemon = scene.start_with(&[pair("ALPHA_ARENA_FAULT", &format!("{point}=hold")), hold]);
     daemon.checked = false;
-    wait_for(point, || std::fs::read_to_string(&held).is_ok_and(|text| !text.is_empty()));
-    wait_for("the control socket", || scene.dir.path().join("control.sock").exists());
+    wait_for(point, || {
+        std::fs::read_to_string(&held).is_ok_and(|text| !text.is_empty())
+    });
+    wait_for("the control socket", || {
+        scene.dir.path().join("control.sock").exists()
+    });
     Running::Daemon(daemon)
 }
 
@@ -113,8 +124,11 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
             daemon.checked = false;
             scene.wait_for_fill();
             signal(daemon.pid(), "-TERM");
-            // Its actors have ended when the database's log has been folded back and the writer is gone.
-            wait_for("the end of the actors", || daemon.log().contains("actor=writer"));
+            // Its actors have ended when the database's log has been folded back and the writer is
+            // gone.
+            wait_for("the end of the actors", || {
+                daemon.log().contains("actor=writer")
+            });
             Running::Daemon(daemon)
         }
         Moment::DiskFull => {
@@ -125,10 +139,23 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
         }
         Moment::LogStalled => {
             let mut child = Command::new(BIN);
-            let args = ["--state-dir", &scene.dir.path().display().to_string(), "--config", &scene.config, "run"]
-                .map(str::to_owned);
-            child.args(args).current_dir(scene.dir.path()).env_clear().envs(scene.env.clone());
-            child.env("ALPHA_ARENA_LOG", "debug").stdout(Stdio::null()).stderr(Stdio::piped());
+            let args = [
+                "--state-dir",
+                &scene.dir.path().display().to_string(),
+                "--config",
+                &scene.config,
+                "run",
+            ]
+            .map(str::to_owned);
+            child
+                .args(args)
+                .current_dir(scene.dir.path())
+                .env_clear()
+                .envs(scene.env.clone());
+            child
+                .env("ALPHA_ARENA_LOG", "debug")
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
             let child = child.spawn().unwrap();
             scene.wait_for_fill();
             let pipe = child.stderr.as_ref().unwrap();
@@ -138,10 +165,18 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
         }
         Moment::NoDescriptors => {
             let daemon = trading();
-            let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+            let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
+                .unwrap()
+                .count();
             let limit = format!("--nofile={open}:{open}");
             let pid = daemon.pid().to_string();
-            assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+            assert!(
+                Command::new("prlimit")
+                    .args(["--pid", &pid, &limit])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             Running::Daemon(daemon)
         }
     }
@@ -151,20 +186,37 @@ fn reach(scene: &Scene, moment: Moment) -> Running {
 fn ask(scene: &Scene, pid: u32, way: Way) -> bool {
     let dir = scene.dir.path();
     match way {
-        Way::Signal => Command::new("kill").args(["-USR1", &pid.to_string()]).status().unwrap().success(),
+        Way::Signal => Command::new("kill")
+            .args(["-USR1", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success(),
         Way::File => {
             std::fs::write(dir.join("HALT"), "a table\n").unwrap();
             true
         }
         Way::Verb => {
-            let args = ["--config", scene.config.as_str(), "halt", "--reason", "a table"];
-            let output = command(dir, &args).envs(scene.env.clone()).output().unwrap();
+            let args = [
+                "--config",
+                scene.config.as_str(),
+                "halt",
+                "--reason",
+                "a table",
+            ];
+            let output = command(dir, &args)
+                .envs(scene.env.clone())
+                .output()
+                .unwrap();
             assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
             true
         }
         Way::Socket => {
-            let Ok(mut socket) = UnixStream::connect(dir.join("control.sock")) else { return false };
-            socket.set_read_timeout(Some(Duration::from_secs(100))).unwrap();
+            let Ok(mut socket) = UnixStream::connect(dir.join("control.sock")) else {
+                return false;
+            };
+            socket
+                .set_read_timeout(Some(Duration::from_secs(100)))
+                .unwrap();
             let body = r#"{"flatten": false, "why": "a table", "who": "a table"}"#;
             let request = format!(
                 "POST /halt HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -185,7 +237,10 @@ fn ask(scene: &Scene, pid: u32, way: Way) -> bool {
 /// Can it no longer be lost?
 fn is_latched(dir: &Path) -> bool {
     let marked = std::fs::metadata(dir.join("halt.signals")).is_ok_and(|meta| meta.len() > 0);
-    let kept = count(dir, "SELECT COUNT(*) FROM restrictions WHERE scope = 'system' AND cause = 'kill'") > 0;
+    let kept = count(
+        dir,
+        "SELECT COUNT(*) FROM restrictions WHERE scope = 'system' AND cause = 'kill'",
+    ) > 0;
     marked || kept || dir.join("HALT").symlink_metadata().is_ok()
 }
 
@@ -199,48 +254,85 @@ fn cell(moment: Moment, way: Way) -> Option<u128> {
         running.kill();
         return None;
     }
-    wait_for(&format!("the latch, {moment:?}, {way:?}"), || is_latched(scene.dir.path()));
+    wait_for(&format!("the latch, {moment:?}, {way:?}"), || {
+        is_latched(scene.dir.path())
+    });
     let took = began.elapsed().as_millis();
     running.kill();
     // The next start is halted, before anything else.
     let known = scene.exchange.ledger()["creates"].as_array().unwrap().len();
     let mut next = scene.start();
     next.checked = false;
-    wait_for(&format!("the halt of the next start, {moment:?}, {way:?}"), || {
-        assert!(next.ended().is_none(), "{moment:?} {way:?}: {}", next.log());
-        count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE scope = 'system' AND cause = 'kill'") > 0
-    });
+    wait_for(
+        &format!("the halt of the next start, {moment:?}, {way:?}"),
+        || {
+            assert!(next.ended().is_none(), "{moment:?} {way:?}: {}", next.log());
+            count(
+                scene.dir.path(),
+                "SELECT COUNT(*) FROM restrictions WHERE scope = 'system' AND cause = 'kill'",
+            ) > 0
+        },
+    );
     let ledger = scene.exchange.ledger();
     let opened = ledger["creates"].as_array().unwrap()[known..]
         .iter()
         .filter(|create| create["body"]["reduceOnly"] != serde_json::Value::Bool(true))
         .count();
-    assert_eq!(opened, 0, "{moment:?} {way:?}: the next start opened something");
+    assert_eq!(
+        opened, 0,
+        "{moment:?} {way:?}: the next start opened something"
+    );
     Some(took)
 }
 
 #[test]
 fn a_halt_is_latched_at_every_moment() {
-    let cells: Vec<(Moment, Way)> = MOMENTS.iter().flat_map(|m| WAYS.iter().map(move |w| (*m, *w))).collect();
+    let cells: Vec<(Moment, Way)> = MOMENTS
+        .iter()
+        .flat_map(|m| WAYS.iter().map(move |w| (*m, *w)))
+        .collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let table = std::sync::Mutex::new(std::collections::BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some((moment, way)) = cells.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some((moment, way)) =
+                    cells.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     let took = cell(*moment, *way);
-                    table.lock().unwrap().insert((*moment as usize, *way as usize), took);
+                    table
+                        .lock()
+                        .unwrap()
+                        .insert((*moment as usize, *way as usize), took);
                 }
             });
         }
     });
     let table = table.into_inner().unwrap();
-    println!("{:<16}{:>10}{:>10}{:>10}{:>10}", "latched, ms", "signal", "file", "verb", "socket");
+    println!(
+        "{:<16}{:>10}{:>10}{:>10}{:>10}",
+        "latched, ms", "signal", "file", "verb", "socket"
+    );
     for (row, moment) in MOMENTS.iter().enumerate() {
-        let shown = |way: usize| table[&(row, way)].map_or("nobody".to_owned(), |ms| ms.to_string());
-        println!("{:<16}{:>10}{:>10}{:>10}{:>10}", format!("{moment:?}"), shown(0), shown(1), shown(2), shown(3));
+        let shown =
+            |way: usize| table[&(row, way)].map_or("nobody".to_owned(), |ms| ms.to_string());
+        println!(
+            "{:<16}{:>10}{:>10}{:>10}{:>10}",
+            format!("{moment:?}"),
+            shown(0),
+            shown(1),
+            shown(2),
+            shown(3)
+        );
     }
     // Only a process that has ended has no socket, and takes no signal.
-    let absent = table.iter().filter(|(_, took)| took.is_none()).map(|((moment, _), _)| MOMENTS[*moment]);
-    assert!(absent.clone().all(|moment| moment == Moment::DiskFull), "{:?}", absent.collect::<Vec<_>>());
+    let absent = table
+        .iter()
+        .filter(|(_, took)| took.is_none())
+        .map(|((moment, _), _)| MOMENTS[*moment]);
+    assert!(
+        absent.clone().all(|moment| moment == Moment::DiskFull),
+        "{:?}",
+        absent.collect::<Vec<_>>()
+    );
 }

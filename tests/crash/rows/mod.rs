@@ -1,5 +1,5 @@
-//! The fault catalogue, row by row: what is injected, and that nothing is lost, doubled, imagined or sent that must not be.
-//! Each test names its row.
+//! The fault catalogue, row by row: what is injected, and that nothing is lost, doubled, imagined
+//! or sent that must not be. Each test names its row.
 
 mod desk;
 mod disk;

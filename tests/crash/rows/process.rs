@@ -38,7 +38,9 @@ fn row_04_kill_in_the_middle_of_the_request() {
         let daemon = scene.start();
         scene.wait_for_fill();
         proxy.armed.store(true, std::sync::atomic::Ordering::SeqCst);
-        wait_for("the cut", || proxy.done.load(std::sync::atomic::Ordering::SeqCst) > 0);
+        wait_for("the cut", || {
+            proxy.done.load(std::sync::atomic::Ordering::SeqCst) > 0
+        });
         daemon.kill();
         scene.is_whole();
     }
@@ -50,7 +52,9 @@ fn row_05_kill_after_the_venue_accepted_before_its_answer_is_read() {
         let scene = Scene::new(&[]);
         let daemon = scene.start();
         scene.wait_for_fill();
-        scene.faults(r#"{"match":{"path":"POST trade/order","nth":1},"action":"delay_reply","ms":3000}"#);
+        scene.faults(
+            r#"{"match":{"path":"POST trade/order","nth":1},"action":"delay_reply","ms":3000}"#,
+        );
         wait_for("the venue has it", || scene.struck());
         daemon.kill();
         scene.faults("");
@@ -96,7 +100,13 @@ fn row_11_sigterm_in_the_middle_of_a_cycle() {
         scene.wait_for_fill();
         scene.let_pass(later); // any moment of a cycle
         assert_eq!(daemon.stop().code(), Some(0));
-        assert_eq!(count(scene.dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'intended'"), 0);
+        assert_eq!(
+            count(
+                scene.dir.path(),
+                "SELECT COUNT(*) FROM orders WHERE state = 'intended'"
+            ),
+            0
+        );
     }
     scene.is_whole();
 }
@@ -106,7 +116,12 @@ fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
     for sync in 1..=5 {
         let scene = Scene::new(&[]);
         let dir = tempfile::tempdir().unwrap();
-        let env: Vec<_> = scene.env.iter().cloned().chain(shim::disk(&[("SHIM_KILL_AT", &sync.to_string())])).collect();
+        let env: Vec<_> = scene
+            .env
+            .iter()
+            .cloned()
+            .chain(shim::disk(&[("SHIM_KILL_AT", &sync.to_string())]))
+            .collect();
         let mut dead = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &env);
         dead.wait_exit();
         let mut again = Daemon::start(dir.path(), &["--config", &scene.config, "run"], &scene.env);
@@ -122,8 +137,15 @@ fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
         .with("ALPHA_ARENA__RISK__DECISION_AGE_MS_MAX", "5000");
     let daemon = scene.start();
     scene.wait_for_fill();
-    let signal =
-        |name: &str| assert!(Command::new("kill").args([name, &daemon.pid().to_string()]).status().unwrap().success());
+    let signal = |name: &str| {
+        assert!(
+            Command::new("kill")
+                .args([name, &daemon.pid().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
     signal("-STOP");
     scene.let_pass(60_000);
     signal("-CONT");
@@ -133,7 +155,10 @@ fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
         WHERE o.attempt = 0 AND o.parent_id IS NULL AND EXISTS
             (SELECT 1 FROM order_lifecycle_events e WHERE e.order_id = o.order_id AND e.to_state = 'sent')";
     let oldest = count(scene.dir.path(), age);
-    assert!((0..=6000).contains(&oldest), "an order was sent {oldest} ms after its decision");
+    assert!(
+        (0..=6000).contains(&oldest),
+        "an order was sent {oldest} ms after its decision"
+    );
     let stale = "SELECT COUNT(*) FROM trading_state_events WHERE to_state = 'halted'";
     assert_eq!(count(scene.dir.path(), stale), 0);
     daemon.kill();
@@ -159,9 +184,16 @@ fn row_19_a_second_instance_on_the_same_directory_is_refused() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");
-    let second =
-        command(scene.dir.path(), &["--config", &scene.config, "run"]).envs(scene.env.clone()).output().unwrap();
-    assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+    let second = command(scene.dir.path(), &["--config", &scene.config, "run"])
+        .envs(scene.env.clone())
+        .output()
+        .unwrap();
+    assert_eq!(
+        second.status.code(),
+        Some(75),
+        "{}",
+        String::from_utf8_lossy(&second.stderr)
+    );
 }
 
 #[test]
@@ -172,17 +204,47 @@ fn row_20_a_second_bot_with_the_same_key_does_not_trade_and_goes_on_when_it_is_a
     scene.wait_for_fill();
     let other = tempfile::tempdir().unwrap();
     // An account that shows orders of ours is no fresh one: a person has to say that this is meant.
-    let mut unasked = Daemon::start(other.path(), &["--config", &scene.config, "run"], &scene.env);
+    let mut unasked = Daemon::start(
+        other.path(),
+        &["--config", &scene.config, "run"],
+        &scene.env,
+    );
     unasked.checked = false;
     assert_eq!(unasked.wait_exit().code(), Some(78), "{}", unasked.log());
-    let adopt = ["--config", scene.config.as_str(), "db", "adopt", "--reason", "a second bot"];
-    let adopted = command(other.path(), &adopt).envs(scene.env.clone()).output().unwrap();
-    assert_eq!(adopted.status.code(), Some(0), "{}", String::from_utf8_lossy(&adopted.stderr));
-    let env: Vec<_> = scene.env.iter().cloned().chain([pair("ALPHA_ARENA__TRUTH__RIVAL_MS_MAX", "1000")]).collect();
+    let adopt = [
+        "--config",
+        scene.config.as_str(),
+        "db",
+        "adopt",
+        "--reason",
+        "a second bot",
+    ];
+    let adopted = command(other.path(), &adopt)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap();
+    assert_eq!(
+        adopted.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&adopted.stderr)
+    );
+    let env: Vec<_> = scene
+        .env
+        .iter()
+        .cloned()
+        .chain([pair("ALPHA_ARENA__TRUTH__RIVAL_MS_MAX", "1000")])
+        .collect();
     let mut second = Daemon::start(other.path(), &["--config", &scene.config, "run"], &env);
     second.checked = false; // the exchange has the first one's creates as well
     second.wait_log("case=second-instance");
-    assert_eq!(count(other.path(), "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')"), 0);
+    assert_eq!(
+        count(
+            other.path(),
+            "SELECT COUNT(*) FROM orders WHERE state NOT IN ('blocked', 'suppressed')"
+        ),
+        0
+    );
     first.kill();
     // It looks again every ten seconds, and is alone.
     second.wait_log("a halt has ended");

@@ -17,7 +17,8 @@ pub enum Deed {
     Trickle(Duration),
 }
 
-/// A proxy in front of `target`. It does its deed to the n-th create once armed, and counts what it saw.
+/// A proxy in front of `target`. It does its deed to the n-th create once armed, and counts what it
+/// saw.
 #[derive(Clone)]
 pub struct Proxy {
     pub url: String,
@@ -29,8 +30,15 @@ impl Proxy {
     pub fn start(target: &str, deed: Deed) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let proxy = Self { url, armed: Arc::default(), done: Arc::default() };
-        let (target, of) = (target.trim_start_matches("http://").to_owned(), proxy.clone());
+        let proxy = Self {
+            url,
+            armed: Arc::default(),
+            done: Arc::default(),
+        };
+        let (target, of) = (
+            target.trim_start_matches("http://").to_owned(),
+            proxy.clone(),
+        );
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (target, proxy) = (target.clone(), of.clone());
@@ -41,9 +49,13 @@ impl Proxy {
     }
 
     fn serve(&self, mut client: TcpStream, target: &str, deed: Deed) {
-        let Ok(mut venue) = TcpStream::connect(target) else { return };
+        let Ok(mut venue) = TcpStream::connect(target) else {
+            return;
+        };
         let mut first = vec![0u8; 65536];
-        let Ok(n) = client.read(&mut first) else { return };
+        let Ok(n) = client.read(&mut first) else {
+            return;
+        };
         first.truncate(n);
         let create = first.starts_with(b"POST /api/v5/trade/order ");
         let strikes = create && self.armed.swap(false, Ordering::SeqCst);
@@ -72,7 +84,8 @@ impl Proxy {
             (true, Deed::Trickle(pause)) => {
                 self.done.fetch_add(1, Ordering::SeqCst);
                 let mut byte = [0u8; 1];
-                while venue.read(&mut byte).is_ok_and(|n| n == 1) && client.write_all(&byte).is_ok() {
+                while venue.read(&mut byte).is_ok_and(|n| n == 1) && client.write_all(&byte).is_ok()
+                {
                     std::thread::sleep(pause);
                 }
             }

@@ -1,4 +1,5 @@
-//! A record that is gone is no first start, a file that was taken away is no file, and a lock that was removed is a lock.
+//! A record that is gone is no first start, a file that was taken away is no file, and a lock that
+//! was removed is a lock.
 
 use std::path::Path;
 use std::process::Output;
@@ -46,7 +47,10 @@ fn commits<F: AsRef<str>>(dir: &Path, files: &[F]) -> i64 {
     for file in files.iter().map(AsRef::as_ref) {
         std::fs::copy(dir.join(file), copy.path().join(file)).unwrap();
     }
-    count(copy.path(), "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'commits'")
+    count(
+        copy.path(),
+        "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'commits'",
+    )
 }
 
 fn creates(scene: &Scene) -> usize {
@@ -55,14 +59,21 @@ fn creates(scene: &Scene) -> usize {
 
 fn verb(scene: &Scene, args: &[&str]) -> Output {
     let all: Vec<&str> = [&["--config", scene.config.as_str()], args].concat();
-    command(scene.dir.path(), &all).envs(scene.env.clone()).output().unwrap()
+    command(scene.dir.path(), &all)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap()
 }
 
 fn latched(scene: &Scene) -> bool {
-    count(scene.dir.path(), "SELECT COUNT(*) FROM restrictions WHERE cause = 'kill'") > 0
+    count(
+        scene.dir.path(),
+        "SELECT COUNT(*) FROM restrictions WHERE cause = 'kill'",
+    ) > 0
 }
 
-/// Trades, halts, is killed; then the record is spoilt, and no start sends anything until a person has spoken.
+/// Trades, halts, is killed; then the record is spoilt, and no start sends anything until a person
+/// has spoken.
 #[track_caller]
 fn refused(how: Spoilt) {
     let scene = Scene::new(&[]);
@@ -80,9 +91,13 @@ fn refused(how: Spoilt) {
         halt_and_kill(&scene, daemon);
     }
     match how {
-        Spoilt::Emptied => std::fs::File::create(dir.join("trading.db")).map(drop).unwrap(),
+        Spoilt::Emptied => std::fs::File::create(dir.join("trading.db"))
+            .map(drop)
+            .unwrap(),
         Spoilt::WithoutLog => {}
-        Spoilt::Deleted => files(dir).iter().for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()),
+        Spoilt::Deleted => files(dir)
+            .iter()
+            .for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()),
         Spoilt::DeletedAlone => std::fs::remove_file(dir.join("trading.db")).unwrap(),
         Spoilt::Older => copy(old.path(), dir),
         Spoilt::Another => {
@@ -95,25 +110,40 @@ fn refused(how: Spoilt) {
         Spoilt::Cut => {
             drop(std::fs::remove_file(dir.join("trading.db-wal")));
             drop(std::fs::remove_file(dir.join("trading.db-shm")));
-            let file = std::fs::OpenOptions::new().write(true).open(dir.join("trading.db")).unwrap();
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(dir.join("trading.db"))
+                .unwrap();
             file.set_len(8192).unwrap();
         }
         Spoilt::ManifestDeleted => std::fs::remove_file(dir.join("manifest")).unwrap(),
-        Spoilt::ManifestEmptied => std::fs::File::create(dir.join("manifest")).map(drop).unwrap(),
+        Spoilt::ManifestEmptied => std::fs::File::create(dir.join("manifest"))
+            .map(drop)
+            .unwrap(),
     }
     if how == Spoilt::WithoutLog && commits(dir, &["trading.db"]) == commits(dir, &files(dir)) {
         return; // it had been folded back to the last of it: nothing was lost
     }
     if how == Spoilt::WithoutLog {
-        ["trading.db-wal", "trading.db-shm"].iter().for_each(|f| drop(std::fs::remove_file(dir.join(f))));
+        ["trading.db-wal", "trading.db-shm"]
+            .iter()
+            .for_each(|f| drop(std::fs::remove_file(dir.join(f))));
     }
     let known = creates(&scene);
     let mut refused = scene.start();
     refused.checked = false;
     let ended = refused.wait_exit();
-    assert!(matches!(ended.code(), Some(65 | 78)), "{how:?}: {ended:?}: {}", refused.log());
+    assert!(
+        matches!(ended.code(), Some(65 | 78)),
+        "{how:?}: {ended:?}: {}",
+        refused.log()
+    );
     if how != Spoilt::Cut {
-        assert!(refused.log().contains("db adopt"), "{how:?} names the way out: {}", refused.log());
+        assert!(
+            refused.log().contains("db adopt"),
+            "{how:?} names the way out: {}",
+            refused.log()
+        );
     }
     assert_eq!(creates(&scene), known, "{how:?}: nothing was sent");
     if how == Spoilt::Cut {
@@ -121,26 +151,41 @@ fn refused(how: Spoilt) {
     }
     // A person speaks: the next start is up, and halted.
     let adopted = verb(&scene, &["db", "adopt", "--reason", "a test"]);
-    assert_eq!(adopted.status.code(), Some(0), "{how:?}: {}", String::from_utf8_lossy(&adopted.stderr));
+    assert_eq!(
+        adopted.status.code(),
+        Some(0),
+        "{how:?}: {}",
+        String::from_utf8_lossy(&adopted.stderr)
+    );
     let mut daemon = scene.start();
     daemon.checked = false;
     wait_for("the halt", || {
         assert!(daemon.ended().is_none(), "{how:?}: {}", daemon.log());
         latched(&scene)
     });
-    assert_eq!(creates_that_open(&scene, known), 0, "{how:?}: nothing was opened");
+    assert_eq!(
+        creates_that_open(&scene, known),
+        0,
+        "{how:?}: nothing was opened"
+    );
 }
 
 /// Creates since then that add to a position.
 fn creates_that_open(scene: &Scene, known: usize) -> usize {
     let ledger = scene.exchange.ledger();
     let new = ledger["creates"].as_array().unwrap()[known..].to_vec();
-    new.iter().filter(|create| create["body"]["reduceOnly"] != Value::Bool(true)).count()
+    new.iter()
+        .filter(|create| create["body"]["reduceOnly"] != Value::Bool(true))
+        .count()
 }
 
 fn halt_and_kill(scene: &Scene, daemon: Daemon) {
     let halted = verb(scene, &["halt"]);
-    assert!(matches!(halted.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&halted.stderr));
+    assert!(
+        matches!(halted.status.code(), Some(0 | 1)),
+        "{}",
+        String::from_utf8_lossy(&halted.stderr)
+    );
     wait_for("the latch", || latched(scene));
     let mut daemon = daemon;
     daemon.checked = false;
@@ -191,7 +236,10 @@ fn an_account_we_know_needs_its_record() {
     scene.wait_for_fill();
     daemon.kill();
     let known = creates(&scene);
-    for entry in std::fs::read_dir(scene.dir.path()).unwrap().map(Result::unwrap) {
+    for entry in std::fs::read_dir(scene.dir.path())
+        .unwrap()
+        .map(Result::unwrap)
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_file() && !name.ends_with(".toml") && name != "test.log" {
             std::fs::remove_file(entry.path()).unwrap();
@@ -212,7 +260,9 @@ fn ends_at_once(take: impl Fn(&Path)) {
 
 #[track_caller]
 fn ends_at_once_with(set: &[(&str, &str)], take: impl Fn(&Path)) {
-    let scene = set.iter().fold(Scene::new(&[]), |scene, (name, value)| scene.with(name, value));
+    let scene = set.iter().fold(Scene::new(&[]), |scene, (name, value)| {
+        scene.with(name, value)
+    });
     let mut daemon = scene.start();
     daemon.checked = false;
     scene.wait_for_fill();
@@ -220,14 +270,26 @@ fn ends_at_once_with(set: &[(&str, &str)], take: impl Fn(&Path)) {
     let known = creates(&scene);
     let ended = daemon.wait_exit();
     assert_eq!(ended.code(), Some(74), "{}", daemon.log());
-    assert!(daemon.log().contains("while it was in use"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("while it was in use"),
+        "{}",
+        daemon.log()
+    );
     // One may have been durable the moment before.
-    assert!(creates(&scene) <= known + 4, "{} creates after it was gone", creates(&scene) - known);
+    assert!(
+        creates(&scene) <= known + 4,
+        "{} creates after it was gone",
+        creates(&scene) - known
+    );
 }
 
 #[test]
 fn a_database_taken_away_ends_the_process() {
-    ends_at_once(|dir| files(dir).iter().for_each(|f| std::fs::remove_file(dir.join(f)).unwrap()));
+    ends_at_once(|dir| {
+        files(dir)
+            .iter()
+            .for_each(|f| std::fs::remove_file(dir.join(f)).unwrap())
+    });
     ends_at_once(|dir| {
         let old = tempfile::tempdir_in(dir).unwrap();
         copy(dir, old.path());
@@ -247,7 +309,10 @@ fn a_log_a_manifest_or_a_lock_taken_away_ends_the_process() {
 #[test]
 fn a_tape_taken_away_ends_the_process() {
     ends_at_once_with(&[("ALPHA_ARENA__TAPE__RECORD", "true")], |dir| {
-        for entry in std::fs::read_dir(dir.join("tape")).unwrap().map(Result::unwrap) {
+        for entry in std::fs::read_dir(dir.join("tape"))
+            .unwrap()
+            .map(Result::unwrap)
+        {
             std::fs::remove_file(entry.path()).unwrap();
         }
     });
@@ -263,6 +328,14 @@ fn a_removed_lock_lets_nobody_else_in() {
     let mut second = scene.start();
     second.checked = false;
     let ended = second.wait_exit();
-    assert!(matches!(ended.code(), Some(74 | 75)), "{ended:?} {}", second.log());
-    assert!(!second.log().contains("ready: reconciled"), "{}", second.log());
+    assert!(
+        matches!(ended.code(), Some(74 | 75)),
+        "{ended:?} {}",
+        second.log()
+    );
+    assert!(
+        !second.log().contains("ready: reconciled"),
+        "{}",
+        second.log()
+    );
 }

@@ -1,4 +1,5 @@
-//! A changed configuration with positions open: removed, renamed, reweighted, switched off, an instrument gone.
+//! A changed configuration with positions open: removed, renamed, reweighted, switched off, an
+//! instrument gone.
 
 use serde_json::Value;
 
@@ -16,7 +17,10 @@ fn contender(id: &str, weight: &str, stage: &str, insts: &[&str]) -> String {
 }
 
 fn config(scene: &Scene, retired: &str, insts: &[&str], contenders: &[String]) {
-    let listed: String = insts.iter().map(|inst| format!("[[instrument]]\nid = \"{inst}\"\n")).collect();
+    let listed: String = insts
+        .iter()
+        .map(|inst| format!("[[instrument]]\nid = \"{inst}\"\n"))
+        .collect();
     let text = format!(
         "[allocation]\nretired = \"{retired}\"\n[risk]\norder_notional_min = \"1\"\nquote_age_ms_max = 60000\ndecision_age_ms_max = 60000\n\
          [venue]\norder_expiry_ms = 60000\n{listed}{}",
@@ -27,16 +31,21 @@ fn config(scene: &Scene, retired: &str, insts: &[&str], contenders: &[String]) {
 
 fn held(scene: &Scene, contender: &str, inst: &str) -> f64 {
     let dir = scene.dir.path();
-    let Ok(db) = rusqlite::Connection::open(dir.join("trading.db")) else { return 0.0 };
-    let sum =
-        "SELECT COALESCE(SUM(CAST(qty_change AS REAL)), 0) FROM sleeve_ledger WHERE contender_id = ?1 AND inst_id = ?2";
-    db.query_row(sum, [contender, inst], |row| row.get(0)).unwrap_or(0.0)
+    let Ok(db) = rusqlite::Connection::open(dir.join("trading.db")) else {
+        return 0.0;
+    };
+    let sum = "SELECT COALESCE(SUM(CAST(qty_change AS REAL)), 0) FROM sleeve_ledger WHERE contender_id = ?1 AND inst_id = ?2";
+    db.query_row(sum, [contender, inst], |row| row.get(0))
+        .unwrap_or(0.0)
 }
 
 /// A scene in which `a` holds something of the swap, stopped.
 fn with_position() -> Scene {
     let scene = Scene::new(&[]);
-    let all = [contender("a", "0.2", "live", &[SWAP]), contender("b", "0.2", "live", &[SPOT])];
+    let all = [
+        contender("a", "0.2", "live", &[SWAP]),
+        contender("b", "0.2", "live", &[SPOT]),
+    ];
     config(&scene, "hold", &[SWAP, SPOT], &all);
     let daemon = scene.start();
     wait_for("a position", || held(&scene, "a", SWAP).abs() > 0.05);
@@ -45,9 +54,24 @@ fn with_position() -> Scene {
 }
 
 fn against_db(scene: &Scene) -> Value {
-    let args = ["--config", &scene.config, "config", "check", "--against-db", "--json"];
-    let output = command(scene.dir.path(), &args).envs(scene.env.clone()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let args = [
+        "--config",
+        &scene.config,
+        "config",
+        "check",
+        "--against-db",
+        "--json",
+    ];
+    let output = command(scene.dir.path(), &args)
+        .envs(scene.env.clone())
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -63,23 +87,43 @@ fn told(changes: &Value, what: &str, effect: &str) -> bool {
 #[test]
 fn removed_and_held_then_closed() {
     let scene = with_position();
-    let last = count(scene.dir.path(), "SELECT MAX(created_ms) FROM orders WHERE contender_id = 'a'");
-    config(&scene, "hold", &[SWAP, SPOT], &[contender("b", "0.2", "live", &[SPOT])]);
+    let last = count(
+        scene.dir.path(),
+        "SELECT MAX(created_ms) FROM orders WHERE contender_id = 'a'",
+    );
+    config(
+        &scene,
+        "hold",
+        &[SWAP, SPOT],
+        &[contender("b", "0.2", "live", &[SPOT])],
+    );
     let changes = against_db(&scene);
-    assert!(told(&changes, "contender a is gone", "retiring"), "{changes}");
+    assert!(
+        told(&changes, "contender a is gone", "retiring"),
+        "{changes}"
+    );
     let mut daemon = scene.start();
     daemon.wait_log("held by one who trades it no more");
     daemon.wait_log("ready: reconciled");
     wait_for("some cycles", || {
-        count(scene.dir.path(), "SELECT COUNT(*) FROM decisions WHERE contender_id = 'a' AND reason LIKE 'retired%'")
-            > 20
+        count(
+            scene.dir.path(),
+            "SELECT COUNT(*) FROM decisions WHERE contender_id = 'a' AND reason LIKE 'retired%'",
+        ) > 20
     });
     daemon.kill();
-    // Its stop may have closed it, and what it had sent before may have filled meanwhile; nothing of after adds to it.
-    let entries =
-        format!("SELECT COUNT(*) FROM orders WHERE contender_id = 'a' AND purpose = 'entry' AND created_ms > {last}");
+    // Its stop may have closed it, and what it had sent before may have filled meanwhile; nothing
+    // of after adds to it.
+    let entries = format!(
+        "SELECT COUNT(*) FROM orders WHERE contender_id = 'a' AND purpose = 'entry' AND created_ms > {last}"
+    );
     assert_eq!(count(scene.dir.path(), &entries), 0);
-    config(&scene, "close", &[SWAP, SPOT], &[contender("b", "0.2", "live", &[SPOT])]);
+    config(
+        &scene,
+        "close",
+        &[SWAP, SPOT],
+        &[contender("b", "0.2", "live", &[SPOT])],
+    );
     let daemon = scene.start();
     wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
@@ -92,16 +136,24 @@ fn renamed_the_old_name_retires_and_the_new_one_begins_with_nothing() {
         &scene,
         "close",
         &[SWAP, SPOT],
-        &[contender("z", "0.2", "live", &[SWAP]), contender("b", "0.2", "live", &[SPOT])],
+        &[
+            contender("z", "0.2", "live", &[SWAP]),
+            contender("b", "0.2", "live", &[SPOT]),
+        ],
     );
     let changes = against_db(&scene);
     assert!(
-        told(&changes, "contender a is gone", "closed") && told(&changes, "contender z is new", "20 %"),
+        told(&changes, "contender a is gone", "closed")
+            && told(&changes, "contender z is new", "20 %"),
         "{changes}"
     );
     let daemon = scene.start();
-    wait_for("the old name is flat", || held(&scene, "a", SWAP).abs() < 1e-9);
-    wait_for("the new name trades", || held(&scene, "z", SWAP).abs() > 0.05);
+    wait_for("the old name is flat", || {
+        held(&scene, "a", SWAP).abs() < 1e-9
+    });
+    wait_for("the new name trades", || {
+        held(&scene, "z", SWAP).abs() > 0.05
+    });
     daemon.kill();
 }
 
@@ -112,15 +164,29 @@ fn reweighted_a_transfer_is_booked() {
         &scene,
         "hold",
         &[SWAP, SPOT],
-        &[contender("a", "0.3", "live", &[SWAP]), contender("b", "0.1", "live", &[SPOT])],
+        &[
+            contender("a", "0.3", "live", &[SWAP]),
+            contender("b", "0.1", "live", &[SPOT]),
+        ],
     );
     let changes = against_db(&scene);
-    assert!(told(&changes, "contender a has weight 0.3", "10 % of equity moves into"), "{changes}");
+    assert!(
+        told(
+            &changes,
+            "contender a has weight 0.3",
+            "10 % of equity moves into"
+        ),
+        "{changes}"
+    );
     let daemon = scene.start();
     let booked = "SELECT COUNT(*) FROM sleeve_ledger WHERE kind = 'transfer'";
     wait_for("two transfers", || count(scene.dir.path(), booked) == 2);
     let sum = "SELECT CAST(ROUND(SUM(CAST(change AS REAL))) AS INTEGER) FROM sleeve_ledger WHERE kind = 'transfer'";
-    assert_eq!(count(scene.dir.path(), sum), 0, "what one loses the other gains");
+    assert_eq!(
+        count(scene.dir.path(), sum),
+        0,
+        "what one loses the other gains"
+    );
     daemon.kill();
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -131,31 +197,62 @@ fn reweighted_a_transfer_is_booked() {
 #[test]
 fn switched_off_and_its_instrument_gone_it_is_still_followed_and_closed() {
     let scene = with_position();
-    config(&scene, "close", &[SPOT], &[contender("b", "0.2", "live", &[SPOT])]);
+    config(
+        &scene,
+        "close",
+        &[SPOT],
+        &[contender("b", "0.2", "live", &[SPOT])],
+    );
     let changes = against_db(&scene);
-    assert!(told(&changes, "instrument BTC-USDT-SWAP is gone", "still followed"), "{changes}");
+    assert!(
+        told(
+            &changes,
+            "instrument BTC-USDT-SWAP is gone",
+            "still followed"
+        ),
+        "{changes}"
+    );
     let daemon = scene.start();
     wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");
     let changes = against_db(&scene);
-    assert!(!told(&changes, "instrument", "followed"), "nothing is held of it any more: {changes}");
+    assert!(
+        !told(&changes, "instrument", "followed"),
+        "nothing is held of it any more: {changes}"
+    );
     daemon.kill();
 }
 
 #[test]
 fn switched_off_it_is_closed_and_switched_on_again_it_trades() {
     let scene = with_position();
-    let all = |stage: &str| [contender("a", "0.2", stage, &[SWAP]), contender("b", "0.2", "live", &[SPOT])];
+    let all = |stage: &str| {
+        [
+            contender("a", "0.2", stage, &[SWAP]),
+            contender("b", "0.2", "live", &[SPOT]),
+        ]
+    };
     config(&scene, "close", &[SWAP, SPOT], &all("off"));
     let changes = against_db(&scene);
-    assert!(told(&changes, "contender a is switched off", "closed at the next decision"), "{changes}");
+    assert!(
+        told(
+            &changes,
+            "contender a is switched off",
+            "closed at the next decision"
+        ),
+        "{changes}"
+    );
     let daemon = scene.start();
     wait_for("it is closed", || held(&scene, "a", SWAP).abs() < 1e-9);
     daemon.kill();
     config(&scene, "close", &[SWAP, SPOT], &all("live"));
-    assert!(told(&against_db(&scene), "contender a is switched on", "20 %"));
+    assert!(told(
+        &against_db(&scene),
+        "contender a is switched on",
+        "20 %"
+    ));
     let daemon = scene.start();
     wait_for("it trades again", || held(&scene, "a", SWAP).abs() > 0.05);
     daemon.kill();

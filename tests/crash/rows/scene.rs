@@ -27,7 +27,12 @@ impl Scene {
             pair("ALPHA_ARENA__VENUE__PING_AFTER_MS", "500"),
             pair("ALPHA_ARENA__VENUE__SILENCE_MS", "1500"),
         ]);
-        Self { exchange, dir, config, env }
+        Self {
+            exchange,
+            dir,
+            config,
+            env,
+        }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -36,7 +41,11 @@ impl Scene {
     }
 
     pub fn start(&self) -> Daemon {
-        Daemon::start(self.dir.path(), &["--config", &self.config, "run"], &self.env)
+        Daemon::start(
+            self.dir.path(),
+            &["--config", &self.config, "run"],
+            &self.env,
+        )
     }
 
     pub fn start_with(&self, more: &[(String, String)]) -> Daemon {
@@ -52,13 +61,17 @@ impl Scene {
     #[track_caller]
     pub fn words(&self, statement: &str) -> String {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let db = rusqlite::Connection::open_with_flags(self.dir.path().join("trading.db"), flags).unwrap();
+        let db = rusqlite::Connection::open_with_flags(self.dir.path().join("trading.db"), flags)
+            .unwrap();
         db.query_row(statement, [], |row| row.get(0)).unwrap()
     }
 
     /// How many transitions are like this.
     pub fn steps(&self, like: &str) -> i64 {
-        count(self.dir.path(), &format!("SELECT COUNT(*) FROM order_lifecycle_events WHERE {like}"))
+        count(
+            self.dir.path(),
+            &format!("SELECT COUNT(*) FROM order_lifecycle_events WHERE {like}"),
+        )
     }
 
     pub fn wait_for_fill(&self) {
@@ -68,7 +81,8 @@ impl Scene {
 
     /// The venue's time, in milliseconds.
     pub fn venue_now(&self) -> i64 {
-        let clock: Value = serde_json::from_str(&self.exchange.http("GET", "/sim/clock", "")).unwrap();
+        let clock: Value =
+            serde_json::from_str(&self.exchange.http("GET", "/sim/clock", "")).unwrap();
         clock["now_ms"].as_i64().unwrap()
     }
 
@@ -80,24 +94,37 @@ impl Scene {
     }
 
     pub fn faults(&self, rules: &str) {
-        let said = self.exchange.http("POST", "/sim/faults", &format!(r#"{{"rules":[{rules}]}}"#));
-        assert!(!said.contains("\"51000\"") && !said.contains("\"50002\""), "{said}");
+        let said = self
+            .exchange
+            .http("POST", "/sim/faults", &format!(r#"{{"rules":[{rules}]}}"#));
+        assert!(
+            !said.contains("\"51000\"") && !said.contains("\"50002\""),
+            "{said}"
+        );
     }
 
     /// Have all rules struck?
     pub fn struck(&self) -> bool {
-        let script: Value = serde_json::from_str(&self.exchange.http("GET", "/sim/faults", "")).unwrap();
-        script["rules"].as_array().unwrap().iter().all(|rule| rule["hits"].as_u64().unwrap_or(0) > 0)
+        let script: Value =
+            serde_json::from_str(&self.exchange.http("GET", "/sim/faults", "")).unwrap();
+        script["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|rule| rule["hits"].as_u64().unwrap_or(0) > 0)
     }
 
-    /// Trades, has the rules strike, trades on, comes to rest; then everything must be as the exchange says.
+    /// Trades, has the rules strike, trades on, comes to rest; then everything must be as the
+    /// exchange says.
     #[track_caller]
     pub fn survives(self, rules: &str) {
         let daemon = self.start();
         self.wait_for_fill();
         self.faults(rules);
         wait_for("the fault", || self.struck());
-        wait_for("no clear answer", || daemon.log().contains("no clear answer"));
+        wait_for("no clear answer", || {
+            daemon.log().contains("no clear answer")
+        });
         self.faults("");
         self.wait_for_fill();
         daemon.kill();

@@ -1,4 +1,5 @@
-//! How long a start takes when the last life left fifty orders behind: half of them live at the venue, half never arrived.
+//! How long a start takes when the last life left fifty orders behind: half of them live at the
+//! venue, half never arrived.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,23 @@ const ORDERS: usize = 50;
 #[test]
 fn from_start_to_ready_with_fifty_orders_that_have_not_ended() {
     let scene = Scene::new(&["--speed", "1"]);
-    let off = std::fs::read_to_string(&scene.config).unwrap().replace("stage = \"live\"", "stage = \"off\"");
+    let off = std::fs::read_to_string(&scene.config)
+        .unwrap()
+        .replace("stage = \"live\"", "stage = \"off\"");
     // Questions at their default pace.
-    let off: String = off.lines().filter(|line| !line.starts_with("ask_")).map(|line| format!("{line}\n")).collect();
+    let off: String = off
+        .lines()
+        .filter(|line| !line.starts_with("ask_"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     std::fs::write(&scene.config, off).unwrap();
     let mut first = scene.start();
     first.wait_log("ready: reconciled");
     assert_eq!(first.stop().code(), Some(0));
     let name = |n: usize| format!("as{n:026}");
-    let ticker = scene.exchange.http("GET", &format!("/api/v5/market/ticker?instId={INST}"), "");
+    let ticker = scene
+        .exchange
+        .http("GET", &format!("/api/v5/market/ticker?instId={INST}"), "");
     let ticker: serde_json::Value = serde_json::from_str(&ticker).unwrap();
     let last: f64 = ticker["data"][0]["last"].as_str().unwrap().parse().unwrap();
     let db = rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap();
@@ -42,7 +51,12 @@ fn from_start_to_ready_with_fifty_orders_that_have_not_ended() {
         if n % 2 == 0 {
             let body = json!({"instId": INST, "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "1",
                 "px": format!("{:.1}", last * 0.97), "clOrdId": name(n)});
-            let (_, reply) = signed(&scene.exchange, "POST", "/api/v5/trade/order", &body.to_string());
+            let (_, reply) = signed(
+                &scene.exchange,
+                "POST",
+                "/api/v5/trade/order",
+                &body.to_string(),
+            );
             assert_eq!(reply["code"], "0", "{reply}");
         }
     }
@@ -59,9 +73,14 @@ fn from_start_to_ready_with_fifty_orders_that_have_not_ended() {
         daemon.wait_log("ready");
         took.push(began.elapsed());
         let adopted = "SELECT COUNT(*) FROM orders WHERE state = 'acked'";
-        wait_for("those at the venue are known", || count(dir.path(), adopted) == 25);
+        wait_for("those at the venue are known", || {
+            count(dir.path(), adopted) == 25
+        });
         assert_eq!(
-            count(dir.path(), "SELECT COUNT(*) FROM orders WHERE state = 'unknown'"),
+            count(
+                dir.path(),
+                "SELECT COUNT(*) FROM orders WHERE state = 'unknown'"
+            ),
             25,
             "no proof yet, no belief"
         );

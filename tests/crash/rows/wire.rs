@@ -1,4 +1,5 @@
-//! At most once, proven on the wire: a server that closes at every moment of a create counts how often it was asked.
+//! At most once, proven on the wire: a server that closes at every moment of a create counts how
+//! often it was asked.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,14 +10,22 @@ use std::time::Duration;
 use alpha_arena::domain::{Ms, OrdType, OrderIntent, Price, Purpose, Qty, RunId, Side, Usd};
 use alpha_arena::exchange::market::Market;
 use alpha_arena::runtime::Clock;
-use alpha_arena::venue::{CreateOutcome, Secrets, Signer, Trading, Venue, VenueConfig, install_tls};
+use alpha_arena::venue::{
+    CreateOutcome, Secrets, Signer, Trading, Venue, VenueConfig, install_tls,
+};
 use rust_decimal::Decimal;
 
 use crate::harness::wait_for;
 
 /// When the server hangs up.
-const MOMENTS: [&str; 6] =
-    ["at once", "in the head", "in the body", "before the answer", "in the answer's head", "in the answer's body"];
+const MOMENTS: [&str; 6] = [
+    "at once",
+    "in the head",
+    "in the body",
+    "before the answer",
+    "in the answer's head",
+    "in the answer's body",
+];
 
 fn intent(n: usize) -> OrderIntent {
     OrderIntent {
@@ -44,14 +53,21 @@ fn intent(n: usize) -> OrderIntent {
     }
 }
 
-/// Answers like the venue, except that it hangs up at its moment. Counts connections, and creates by name.
-fn serve(moment: &'static str, connections: Arc<Mutex<usize>>, creates: Arc<Mutex<BTreeMap<String, usize>>>) -> String {
+/// Answers like the venue, except that it hangs up at its moment. Counts connections, and creates
+/// by name.
+fn serve(
+    moment: &'static str,
+    connections: Arc<Mutex<usize>>,
+    creates: Arc<Mutex<BTreeMap<String, usize>>>,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             *connections.lock().unwrap() += 1;
-            client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            client
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
             let limit = match moment {
                 "at once" => 0,
                 "in the head" => 40,
@@ -66,7 +82,10 @@ fn serve(moment: &'static str, connections: Arc<Mutex<usize>>, creates: Arc<Mute
                     _ => break,
                 }
                 let text = String::from_utf8_lossy(&request);
-                if text.split_once("\r\n\r\n").is_some_and(|(_, body)| body.ends_with('}')) {
+                if text
+                    .split_once("\r\n\r\n")
+                    .is_some_and(|(_, body)| body.ends_with('}'))
+                {
                     break;
                 }
             }
@@ -77,7 +96,9 @@ fn serve(moment: &'static str, connections: Arc<Mutex<usize>>, creates: Arc<Mute
             }
             let answer = match moment {
                 "in the answer's head" => "HTTP/1.1 200 OK\r\nContent-Le",
-                "in the answer's body" => "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{\"code\":\"0\",\"data\":[{",
+                "in the answer's body" => {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{\"code\":\"0\",\"data\":[{"
+                }
                 _ => "",
             };
             drop(client.write_all(answer.as_bytes()));
@@ -90,8 +111,17 @@ fn serve(moment: &'static str, connections: Arc<Mutex<usize>>, creates: Arc<Mute
 #[test]
 fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
     install_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let inst = Market::new(1).get("BTC-USDT-SWAP").unwrap().listing.inst.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let inst = Market::new(1)
+        .get("BTC-USDT-SWAP")
+        .unwrap()
+        .listing
+        .inst
+        .clone();
     for moment in MOMENTS {
         let (connections, creates) = (Arc::default(), Arc::default());
         let url = serve(moment, Arc::clone(&connections), Arc::clone(&creates));
@@ -100,18 +130,33 @@ fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
             secret: "s".to_owned().into(),
             passphrase: "p".to_owned().into(),
         };
-        let config = VenueConfig { rest: url, timeout: Duration::from_secs(2), demo: false };
+        let config = VenueConfig {
+            rest: url,
+            timeout: Duration::from_secs(2),
+            demo: false,
+        };
         let clock = Clock::start(Ms(1_760_000_000_000), 1.0);
         let venue = Venue::new(config, Some(Signer::new(secrets)), clock).unwrap();
         let trading = Trading::over(venue);
         const CREATES: usize = 8;
         for n in 0..CREATES {
-            let outcome = runtime.block_on(trading.create(&intent(n), &inst, Ms(1_760_000_005_000)));
-            assert!(matches!(outcome, CreateOutcome::Unknown(_)), "cut {moment}: {outcome:?}");
+            let outcome =
+                runtime.block_on(trading.create(&intent(n), &inst, Ms(1_760_000_005_000)));
+            assert!(
+                matches!(outcome, CreateOutcome::Unknown(_)),
+                "cut {moment}: {outcome:?}"
+            );
         }
-        assert_eq!(*connections.lock().unwrap(), CREATES, "cut {moment}: somebody tried again");
+        assert_eq!(
+            *connections.lock().unwrap(),
+            CREATES,
+            "cut {moment}: somebody tried again"
+        );
         let seen = creates.lock().unwrap();
-        assert!(seen.values().all(|times| *times == 1), "cut {moment}: {seen:?}");
+        assert!(
+            seen.values().all(|times| *times == 1),
+            "cut {moment}: {seen:?}"
+        );
         let whole = moment.contains("answer");
         assert!(!whole || seen.len() == CREATES, "cut {moment}: {seen:?}");
     }
@@ -120,20 +165,28 @@ fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
 #[test]
 fn every_create_and_every_move_carries_a_deadline_over_rest_and_websocket() {
     // Held up for twenty seconds of the venue's time, past the four that each has.
-    for (transport, create, amend) in
-        [("rest", "POST trade/order", "POST trade/amend-order"), ("websocket", "op order", "op amend-order")]
-    {
+    for (transport, create, amend) in [
+        ("rest", "POST trade/order", "POST trade/amend-order"),
+        ("websocket", "op order", "op amend-order"),
+    ] {
         let scene = super::scene::Scene::new(&[])
             .with("ALPHA_ARENA__VENUE__ORDER_TRANSPORT", transport)
             .with("ALPHA_ARENA__VENUE__ORDER_EXPIRY_MS", "4000");
         let daemon = scene.start();
         scene.wait_for_fill();
-        let hold = |path: &str| scene.faults(&format!(r#"{{"match":{{"path":"{path}"}},"action":"delay","ms":1000}}"#));
+        let hold = |path: &str| {
+            scene.faults(&format!(
+                r#"{{"match":{{"path":"{path}"}},"action":"delay","ms":1000}}"#
+            ))
+        };
         hold(create);
         let late = "to_state = 'rejected' AND evidence LIKE '50036%'";
         wait_for("a create that comes too late", || scene.steps(late) > 0);
         hold(amend);
-        let late = |log: &str| log.lines().any(|l| l.contains("asked the venue to move") && l.contains("50036"));
+        let late = |log: &str| {
+            log.lines()
+                .any(|l| l.contains("asked the venue to move") && l.contains("50036"))
+        };
         wait_for("a move that comes too late", || late(&daemon.log()));
         scene.faults("");
         daemon.kill();
@@ -167,7 +220,10 @@ fn working_orders_follow_their_policies() {
         wait_for(what, || any(statement));
     }
     let creates = scene.exchange.ledger()["creates"].to_string();
-    assert!(creates.contains("\"slippagePct\":\"0.005\""), "market orders carry their limit");
+    assert!(
+        creates.contains("\"slippagePct\":\"0.005\""),
+        "market orders carry their limit"
+    );
     daemon.kill();
     scene.is_whole();
 }

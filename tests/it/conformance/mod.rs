@@ -17,10 +17,15 @@ fn fixtures() -> Option<PathBuf> {
     None
 }
 
-/// Data rows of a file, whatever they are wrapped in: an envelope, a frame, frames line by line, or nothing.
+/// Data rows of a file, whatever they are wrapped in: an envelope, a frame, frames line by line, or
+/// nothing.
 fn rows(text: &str, by_line: bool) -> Vec<Value> {
     if by_line {
-        return text.lines().filter(|line| !line.trim().is_empty()).flat_map(|line| rows(line, false)).collect();
+        return text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .flat_map(|line| rows(line, false))
+            .collect();
     }
     let whole: Value = serde_json::from_str(text).expect("a fixture is JSON");
     match whole {
@@ -44,7 +49,9 @@ fn index(dir: &std::path::Path) -> Vec<(String, String)> {
     text.lines()
         .filter_map(|line| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            let file = cells.get(1).filter(|file| file.ends_with(".json") || file.ends_with(".jsonl"))?;
+            let file = cells
+                .get(1)
+                .filter(|file| file.ends_with(".json") || file.ends_with(".jsonl"))?;
             Some(((*file).to_owned(), (*cells.get(2)?).to_owned()))
         })
         .collect()

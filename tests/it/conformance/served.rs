@@ -1,5 +1,6 @@
-//! The exchange's replies and pushes against captured ones: every key of a captured row is there, with
-//! the same JSON type. What differs is listed here, with the reason, and the list is kept true.
+//! The exchange's replies and pushes against captured ones: every key of a captured row is there,
+//! with the same JSON type. What differs is listed here, with the reason, and the list is kept
+//! true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +19,11 @@ const DIFFERENCES: [(&str, &[&str], &str); 3] = [
         &["clSpotInUse", "maxSpotInUse", "spotInUse"],
         "older names; OKX sends clSpotInUseAmt, maxSpotInUseAmt and spotInUseAmt now, and so do we",
     ),
-    ("nautilus/http_get_trade_fee_response.json", &["uly"], "the newer capture of this endpoint has no uly"),
+    (
+        "nautilus/http_get_trade_fee_response.json",
+        &["uly"],
+        "the newer capture of this endpoint has no uly",
+    ),
     (
         "okxnet/ws_AdvancedAlgoOrder.json",
         &["count", "pTime"],
@@ -42,7 +47,11 @@ fn differences(captured: &Value, ours: &Value, path: &str, out: &mut BTreeSet<St
     match (captured, ours) {
         (Value::Object(captured), Value::Object(ours)) => {
             for (key, value) in captured {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match ours.get(key) {
                     Some(ours) => differences(value, ours, &path, out),
                     None => drop(out.insert(path)),
@@ -55,7 +64,9 @@ fn differences(captured: &Value, ours: &Value, path: &str, out: &mut BTreeSet<St
             let columns = is_row && captured.iter().all(Value::is_string);
             if columns && captured.len() != ours.len() {
                 out.insert(format!("{path}[{}]", captured.len()));
-            } else if let (false, Some(captured), Some(ours)) = (columns, captured.first(), ours.first()) {
+            } else if let (false, Some(captured), Some(ours)) =
+                (columns, captured.first(), ours.first())
+            {
                 differences(captured, ours, &format!("{path}[]"), out);
             }
         }
@@ -68,16 +79,31 @@ fn differences(captured: &Value, ours: &Value, path: &str, out: &mut BTreeSet<St
 fn busy_exchange() -> Exchange {
     let exchange = Exchange::start(&["--seed", "3"]);
     let post = |path: &str, body: Value| {
-        let (status, reply) = signed(&exchange, "POST", &format!("/api/v5/{path}"), &body.to_string());
-        assert_eq!((status, &reply["code"]), (200, &json!("0")), "{path}: {reply}");
+        let (status, reply) = signed(
+            &exchange,
+            "POST",
+            &format!("/api/v5/{path}"),
+            &body.to_string(),
+        );
+        assert_eq!(
+            (status, &reply["code"]),
+            (200, &json!("0")),
+            "{path}: {reply}"
+        );
         reply
     };
-    let last: f64 = ticker(&exchange, "BTC-USDT-SWAP")["last"].as_str().unwrap().parse().unwrap();
+    let last: f64 = ticker(&exchange, "BTC-USDT-SWAP")["last"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let price = |share: f64| format!("{:.1}", last * share);
     let swap = json!({"instId": "BTC-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "3"});
     let with = |more: Value| {
         let mut body = swap.clone();
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         body
     };
     post("trade/order", swap.clone());
@@ -88,7 +114,9 @@ fn busy_exchange() -> Exchange {
     let stops = json!([{"attachAlgoClOrdId": "att", "slTriggerPx": price(0.8), "slOrdPx": "-1", "tpTriggerPx": price(1.2), "tpOrdPx": "-1"}]);
     post(
         "trade/order",
-        with(json!({"ordType": "limit", "px": price(0.97), "clOrdId": "rests", "attachAlgoOrds": stops})),
+        with(
+            json!({"ordType": "limit", "px": price(0.97), "clOrdId": "rests", "attachAlgoOrds": stops}),
+        ),
     );
     post(
         "trade/order-algo",
@@ -98,10 +126,18 @@ fn busy_exchange() -> Exchange {
     );
     post(
         "trade/order-algo",
-        with(json!({"ordType": "trigger", "triggerPx": price(0.9), "orderPx": "-1", "algoClOrdId": "trig"})),
+        with(
+            json!({"ordType": "trigger", "triggerPx": price(0.9), "orderPx": "-1", "algoClOrdId": "trig"}),
+        ),
     );
-    let gone = post("trade/order-algo", with(json!({"ordType": "trigger", "triggerPx": price(0.9), "orderPx": "-1"})));
-    post("trade/cancel-algos", json!([{"instId": "BTC-USDT-SWAP", "algoId": gone["data"][0]["algoId"]}]));
+    let gone = post(
+        "trade/order-algo",
+        with(json!({"ordType": "trigger", "triggerPx": price(0.9), "orderPx": "-1"})),
+    );
+    post(
+        "trade/cancel-algos",
+        json!([{"instId": "BTC-USDT-SWAP", "algoId": gone["data"][0]["algoId"]}]),
+    );
     exchange
 }
 
@@ -112,81 +148,187 @@ fn ticker(exchange: &Exchange, inst: &str) -> Value {
 
 /// Endpoint, as the index of captures names it → the request whose answer stands for it.
 fn requests(rests: &str, algo: &str) -> Vec<(String, String, Value)> {
-    let get = |target: &str| (format!("GET /api/v5/{target}"), format!("/api/v5/{target}"), Value::Null);
-    let of = |name: &str, target: &str| (format!("GET /api/v5/{name}"), format!("/api/v5/{target}"), Value::Null);
-    let post = |target: &str, body: Value| (format!("POST /api/v5/{target}"), format!("/api/v5/{target}"), body);
+    let get = |target: &str| {
+        (
+            format!("GET /api/v5/{target}"),
+            format!("/api/v5/{target}"),
+            Value::Null,
+        )
+    };
+    let of = |name: &str, target: &str| {
+        (
+            format!("GET /api/v5/{name}"),
+            format!("/api/v5/{target}"),
+            Value::Null,
+        )
+    };
+    let post = |target: &str, body: Value| {
+        (
+            format!("POST /api/v5/{target}"),
+            format!("/api/v5/{target}"),
+            body,
+        )
+    };
     let order = json!({"instId": "ETH-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "1"});
     let swap = |more: Value| {
         let mut body = json!({"instId": "BTC-USDT-SWAP"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         body
     };
     let trigger = json!({"tdMode": "cross", "side": "buy", "ordType": "trigger", "sz": "1", "triggerPx": "1000", "orderPx": "-1"});
-    let trailing =
-        json!({"tdMode": "cross", "side": "sell", "ordType": "move_order_stop", "sz": "1", "callbackRatio": "0.1"});
+    let trailing = json!({"tdMode": "cross", "side": "sell", "ordType": "move_order_stop", "sz": "1", "callbackRatio": "0.1"});
     vec![
         get("public/time"),
         get("public/instruments?instType=SPOT"),
         get("public/instruments?instType=SWAP"),
         of("public/instruments", "account/instruments?instType=SWAP"),
-        of("public/mark-price", "public/mark-price?instType=SWAP&instId=BTC-USDT-SWAP"),
-        of("public/price-limit", "public/price-limit?instId=BTC-USDT-SWAP"),
-        of("public/funding-rate", "public/funding-rate?instId=BTC-USDT-SWAP"),
-        of("public/funding-rate-history", "public/funding-rate-history?instId=BTC-USDT-SWAP"),
-        of("public/open-interest", "public/open-interest?instType=SWAP&instId=BTC-USDT-SWAP"),
-        of("public/position-tiers", "public/position-tiers?instType=SWAP&tdMode=cross&instFamily=BTC-USDT"),
+        of(
+            "public/mark-price",
+            "public/mark-price?instType=SWAP&instId=BTC-USDT-SWAP",
+        ),
+        of(
+            "public/price-limit",
+            "public/price-limit?instId=BTC-USDT-SWAP",
+        ),
+        of(
+            "public/funding-rate",
+            "public/funding-rate?instId=BTC-USDT-SWAP",
+        ),
+        of(
+            "public/funding-rate-history",
+            "public/funding-rate-history?instId=BTC-USDT-SWAP",
+        ),
+        of(
+            "public/open-interest",
+            "public/open-interest?instType=SWAP&instId=BTC-USDT-SWAP",
+        ),
+        of(
+            "public/position-tiers",
+            "public/position-tiers?instType=SWAP&tdMode=cross&instFamily=BTC-USDT",
+        ),
         of("market/ticker", "market/ticker?instId=BTC-USDT-SWAP"),
         of("market/tickers", "market/tickers?instType=SWAP"),
         of("market/candles", "market/candles?instId=BTC-USDT"),
-        of("market/history-candles", "market/history-candles?instId=BTC-USDT"),
-        of("market/mark-price-candles", "market/mark-price-candles?instId=BTC-USDT"),
+        of(
+            "market/history-candles",
+            "market/history-candles?instId=BTC-USDT",
+        ),
+        of(
+            "market/mark-price-candles",
+            "market/mark-price-candles?instId=BTC-USDT",
+        ),
         of("market/books", "market/books?instId=BTC-USDT&sz=5"),
         of("market/trades", "market/trades?instId=BTC-USDT"),
-        of("market/history-trades", "market/history-trades?instId=BTC-USDT"),
+        of(
+            "market/history-trades",
+            "market/history-trades?instId=BTC-USDT",
+        ),
         get("account/config"),
         get("account/balance"),
         get("account/positions"),
-        of("account/leverage-info", "account/leverage-info?instId=BTC-USDT-SWAP&mgnMode=cross"),
-        of("account/trade-fee", "account/trade-fee?instType=SPOT&instId=BTC-USDT"),
-        of("account/max-size", "account/max-size?instId=BTC-USDT&tdMode=cash"),
-        of("account/max-avail-size", "account/max-avail-size?instId=BTC-USDT&tdMode=cash"),
+        of(
+            "account/leverage-info",
+            "account/leverage-info?instId=BTC-USDT-SWAP&mgnMode=cross",
+        ),
+        of(
+            "account/trade-fee",
+            "account/trade-fee?instType=SPOT&instId=BTC-USDT",
+        ),
+        of(
+            "account/max-size",
+            "account/max-size?instId=BTC-USDT&tdMode=cash",
+        ),
+        of(
+            "account/max-avail-size",
+            "account/max-avail-size?instId=BTC-USDT&tdMode=cash",
+        ),
         get("account/bills"),
         get("account/bills-archive"),
-        of("trade/order", "trade/order?instId=BTC-USDT-SWAP&clOrdId=rests"),
+        of(
+            "trade/order",
+            "trade/order?instId=BTC-USDT-SWAP&clOrdId=rests",
+        ),
         get("trade/orders-pending"),
         of("trade/orders-history", "trade/orders-history?instType=SPOT"),
-        of("trade/orders-history-archive", "trade/orders-history-archive?instType=SPOT"),
+        of(
+            "trade/orders-history-archive",
+            "trade/orders-history-archive?instType=SPOT",
+        ),
         get("trade/fills"),
         of("trade/fills-history", "trade/fills-history?instType=SPOT"),
         of("trade/order-algo", "trade/order-algo?algoClOrdId=trig"),
-        of("trade/orders-algo-pending", "trade/orders-algo-pending?ordType=trigger"),
-        of("trade/orders-algo-history", "trade/orders-algo-history?ordType=trigger&state=canceled"),
+        of(
+            "trade/orders-algo-pending",
+            "trade/orders-algo-pending?ordType=trigger",
+        ),
+        of(
+            "trade/orders-algo-history",
+            "trade/orders-algo-history?ordType=trigger&state=canceled",
+        ),
         get("trade/account-rate-limit"),
-        post("account/set-leverage", swap(json!({"lever": "6", "mgnMode": "cross"}))),
+        post(
+            "account/set-leverage",
+            swap(json!({"lever": "6", "mgnMode": "cross"})),
+        ),
         post("account/set-position-mode", json!({"posMode": "net_mode"})),
         post("trade/order", order.clone()),
         post("trade/batch-orders", json!([order.clone(), order])),
-        post("trade/amend-order", swap(json!({"ordId": rests, "newSz": "2"}))),
-        post("trade/amend-batch-orders", json!([swap(json!({"ordId": rests, "newSz": "4"}))])),
+        post(
+            "trade/amend-order",
+            swap(json!({"ordId": rests, "newSz": "2"})),
+        ),
+        post(
+            "trade/amend-batch-orders",
+            json!([swap(json!({"ordId": rests, "newSz": "4"}))]),
+        ),
         post("trade/cancel-order", swap(json!({"ordId": rests}))),
-        post("trade/cancel-batch-orders", json!([swap(json!({"ordId": rests}))])),
-        post("trade/amend-algos", swap(json!({"algoId": algo, "newSz": "1"}))),
+        post(
+            "trade/cancel-batch-orders",
+            json!([swap(json!({"ordId": rests}))]),
+        ),
+        post(
+            "trade/amend-algos",
+            swap(json!({"algoId": algo, "newSz": "1"})),
+        ),
         post("trade/cancel-algos", json!([swap(json!({"algoId": algo}))])),
-        post("trade/cancel-advance-algos", json!([swap(json!({"algoId": algo}))])),
+        post(
+            "trade/cancel-advance-algos",
+            json!([swap(json!({"algoId": algo}))]),
+        ),
         post("trade/order-algo", swap(trigger)),
         post("trade/order-algo", swap(trailing)),
         post("trade/cancel-all-after", json!({"timeOut": "30"})),
-        post("trade/close-position", json!({"instId": "ETH-USDT-SWAP", "mgnMode": "cross"})),
+        post(
+            "trade/close-position",
+            json!({"instId": "ETH-USDT-SWAP", "mgnMode": "cross"}),
+        ),
     ]
 }
 
-/// What the index calls an endpoint or channel, without its remarks: `GET /api/v5/…` or `WS channel`.
+/// What the index calls an endpoint or channel, without its remarks: `GET /api/v5/…` or `WS
+/// channel`.
 fn name_of(endpoint: &str) -> String {
-    let bare = endpoint.split(" (").next().unwrap_or(endpoint).split(',').next().unwrap_or(endpoint);
-    let bare = bare.split(" rejected").next().unwrap_or(bare).split(" recorded").next().unwrap_or(bare);
+    let bare = endpoint
+        .split(" (")
+        .next()
+        .unwrap_or(endpoint)
+        .split(',')
+        .next()
+        .unwrap_or(endpoint);
+    let bare = bare
+        .split(" rejected")
+        .next()
+        .unwrap_or(bare)
+        .split(" recorded")
+        .next()
+        .unwrap_or(bare);
     match bare.split_once("channel ") {
         Some((_, channel)) if channel.starts_with("candle") => "WS candle1m".into(),
-        Some((_, channel)) if channel.starts_with("mark-price-candle") => "WS mark-price-candle1m".into(),
+        Some((_, channel)) if channel.starts_with("mark-price-candle") => {
+            "WS mark-price-candle1m".into()
+        }
         Some((_, channel)) => format!("WS {channel}"),
         None => bare.to_owned(),
     }
@@ -195,17 +337,31 @@ fn name_of(endpoint: &str) -> String {
 /// URL and subscription argument of every channel.
 fn channels() -> Vec<(&'static str, Value)> {
     let of = |channel: &str, inst: &str| json!({"channel": channel, "instId": inst});
-    let mut all: Vec<(&str, Value)> = ["tickers", "trades", "books", "books5", "bbo-tbt", "mark-price", "price-limit"]
-        .map(|channel| ("public", of(channel, "BTC-USDT")))
-        .into();
+    let mut all: Vec<(&str, Value)> = [
+        "tickers",
+        "trades",
+        "books",
+        "books5",
+        "bbo-tbt",
+        "mark-price",
+        "price-limit",
+    ]
+    .map(|channel| ("public", of(channel, "BTC-USDT")))
+    .into();
     all.push(("public", of("funding-rate", "BTC-USDT-SWAP")));
-    all.push(("public", json!({"channel": "instruments", "instType": "SWAP"})));
+    all.push((
+        "public",
+        json!({"channel": "instruments", "instType": "SWAP"}),
+    ));
     for channel in ["candle1m", "mark-price-candle1m", "trades-all"] {
         all.push(("business", of(channel, "BTC-USDT")));
     }
-    for (url, channel) in
-        [("business", "orders-algo"), ("business", "algo-advance"), ("private", "positions"), ("private", "orders")]
-    {
+    for (url, channel) in [
+        ("business", "orders-algo"),
+        ("business", "algo-advance"),
+        ("private", "positions"),
+        ("private", "orders"),
+    ] {
         all.push((url, json!({"channel": channel, "instType": "ANY"})));
     }
     for channel in ["account", "balance_and_position"] {
@@ -216,42 +372,71 @@ fn channels() -> Vec<(&'static str, Value)> {
 
 /// The first push of each channel of `url`, while something trades.
 async fn pushes(exchange: &Exchange, url: &str) -> BTreeMap<String, Value> {
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws"))).await.unwrap();
+    let (mut socket, _) =
+        tokio_tungstenite::connect_async(format!("{}/{url}", exchange.text("ws")))
+            .await
+            .unwrap();
     if url != "public" {
         let secrets = alpha_arena::venue::Secrets {
             api_key: exchange.text("api_key").to_owned().into(),
             secret: exchange.text("secret").to_owned().into(),
             passphrase: exchange.text("passphrase").to_owned().into(),
         };
-        let login =
-            alpha_arena::venue::Signer::new(secrets).login(alpha_arena::domain::Ms(alpha_arena::runtime::wall_ms()));
+        let login = alpha_arena::venue::Signer::new(secrets)
+            .login(alpha_arena::domain::Ms(alpha_arena::runtime::wall_ms()));
         socket.send(Message::text(login)).await.unwrap();
         socket.next().await.unwrap().unwrap();
     }
-    let args: Vec<Value> = channels().into_iter().filter(|(of, _)| *of == url).map(|(_, arg)| arg).collect();
-    let wanted: BTreeSet<String> = args.iter().map(|arg| arg["channel"].as_str().unwrap().to_owned()).collect();
-    socket.send(Message::text(json!({"op": "subscribe", "args": args}).to_string())).await.unwrap();
+    let args: Vec<Value> = channels()
+        .into_iter()
+        .filter(|(of, _)| *of == url)
+        .map(|(_, arg)| arg)
+        .collect();
+    let wanted: BTreeSet<String> = args
+        .iter()
+        .map(|arg| arg["channel"].as_str().unwrap().to_owned())
+        .collect();
+    socket
+        .send(Message::text(
+            json!({"op": "subscribe", "args": args}).to_string(),
+        ))
+        .await
+        .unwrap();
     let mut heard = BTreeMap::new();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
     let mut acted = false;
     while heard.len() < wanted.len() {
         if !acted && url != "public" {
             acted = true;
-            let body =
-                json!({"instId": "SOL-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "1"});
+            let body = json!({"instId": "SOL-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "market", "sz": "1"});
             signed(exchange, "POST", "/api/v5/trade/order", &body.to_string());
             let stop = json!({"instId": "SOL-USDT-SWAP", "tdMode": "cross", "side": "sell", "ordType": "trigger", "sz": "1", "triggerPx": "1", "orderPx": "-1"});
-            signed(exchange, "POST", "/api/v5/trade/order-algo", &stop.to_string());
+            signed(
+                exchange,
+                "POST",
+                "/api/v5/trade/order-algo",
+                &stop.to_string(),
+            );
             let trail = json!({"instId": "SOL-USDT-SWAP", "tdMode": "cross", "side": "sell", "ordType": "move_order_stop", "sz": "1", "callbackRatio": "0.1"});
-            signed(exchange, "POST", "/api/v5/trade/order-algo", &trail.to_string());
+            signed(
+                exchange,
+                "POST",
+                "/api/v5/trade/order-algo",
+                &trail.to_string(),
+            );
         }
         let message = tokio::time::timeout_at(deadline, socket.next()).await;
-        let message =
-            message.unwrap_or_else(|_| panic!("{url}: only {:?} of {wanted:?} spoke", heard.keys())).unwrap().unwrap();
+        let message = message
+            .unwrap_or_else(|_| panic!("{url}: only {:?} of {wanted:?} spoke", heard.keys()))
+            .unwrap()
+            .unwrap();
         let frame: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
         assert_ne!(frame["event"], "error", "{frame}");
-        if let (Some(channel), Some(row)) = (frame["arg"]["channel"].as_str(), frame["data"].get(0)) {
-            heard.entry(channel.to_owned()).or_insert_with(|| row.clone());
+        if let (Some(channel), Some(row)) = (frame["arg"]["channel"].as_str(), frame["data"].get(0))
+        {
+            heard
+                .entry(channel.to_owned())
+                .or_insert_with(|| row.clone());
         }
     }
     heard
@@ -260,19 +445,50 @@ async fn pushes(exchange: &Exchange, url: &str) -> BTreeMap<String, Value> {
 /// One row of every reply and channel that is served, by the name the index gives it.
 fn samples() -> BTreeMap<String, Vec<Value>> {
     let exchange = busy_exchange();
-    let (_, order) = signed(&exchange, "GET", "/api/v5/trade/order?instId=BTC-USDT-SWAP&clOrdId=rests", "");
-    let (_, algo) = signed(&exchange, "GET", "/api/v5/trade/order-algo?algoClOrdId=trig", "");
-    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{order} {algo}")).to_owned();
-    let (rests, algo) = (text(&order["data"][0]["ordId"]), text(&algo["data"][0]["algoId"]));
+    let (_, order) = signed(
+        &exchange,
+        "GET",
+        "/api/v5/trade/order?instId=BTC-USDT-SWAP&clOrdId=rests",
+        "",
+    );
+    let (_, algo) = signed(
+        &exchange,
+        "GET",
+        "/api/v5/trade/order-algo?algoClOrdId=trig",
+        "",
+    );
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .unwrap_or_else(|| panic!("{order} {algo}"))
+            .to_owned()
+    };
+    let (rests, algo) = (
+        text(&order["data"][0]["ordId"]),
+        text(&algo["data"][0]["algoId"]),
+    );
     let mut samples: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (name, target, body) in requests(&rests, &algo) {
-        let (method, body) = if body.is_null() { ("GET", String::new()) } else { ("POST", body.to_string()) };
+        let (method, body) = if body.is_null() {
+            ("GET", String::new())
+        } else {
+            ("POST", body.to_string())
+        };
         let (status, reply) = signed(&exchange, method, &target, &body);
-        assert!(status == 200 && reply["data"][0] != Value::Null, "{target}: {status} {reply}");
-        samples.entry(name).or_default().push(reply["data"][0].clone());
+        assert!(
+            status == 200 && reply["data"][0] != Value::Null,
+            "{target}: {status} {reply}"
+        );
+        samples
+            .entry(name)
+            .or_default()
+            .push(reply["data"][0].clone());
     }
     let detail = samples["GET /api/v5/account/balance"][0]["details"][0].clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     for url in ["public", "business", "private"] {
         for (channel, row) in runtime.block_on(pushes(&exchange, url)) {
             samples.insert(format!("WS {channel}"), vec![row]);
@@ -286,7 +502,8 @@ fn samples() -> BTreeMap<String, Vec<Value>> {
         ("amend-order", "amend-order"),
         ("batch-amend-orders", "amend-batch-orders"),
     ] {
-        // One function answers both; its envelope over the socket is checked by the clients' scripts.
+        // One function answers both; its envelope over the socket is checked by the clients'
+        // scripts.
         let row = samples[&format!("POST /api/v5/trade/{rest}")].clone();
         samples.insert(format!("WS op {op}"), row);
     }
@@ -298,10 +515,17 @@ fn samples() -> BTreeMap<String, Vec<Value>> {
         "OK-ACCESS-KEY: x\r\nOK-ACCESS-PASSPHRASE: x\r\nOK-ACCESS-TIMESTAMP: x\r\nOK-ACCESS-SIGN: x\r\n",
     );
     assert_eq!(status, 401);
-    samples.insert("any private GET with an unknown key".into(), vec![serde_json::from_str(&refused).unwrap()]);
-    let hasty =
-        (0..30).map(|_| signed(&exchange, "GET", "/api/v5/account/config", "")).find(|(status, _)| *status == 429);
-    samples.insert("any REST".into(), vec![hasty.expect("the limit is five in two seconds").1]);
+    samples.insert(
+        "any private GET with an unknown key".into(),
+        vec![serde_json::from_str(&refused).unwrap()],
+    );
+    let hasty = (0..30)
+        .map(|_| signed(&exchange, "GET", "/api/v5/account/config", ""))
+        .find(|(status, _)| *status == 429);
+    samples.insert(
+        "any REST".into(),
+        vec![hasty.expect("the limit is five in two seconds").1],
+    );
     samples.insert("GET /api/v5/account/balance details".into(), vec![detail]);
     samples
 }
@@ -309,23 +533,33 @@ fn samples() -> BTreeMap<String, Vec<Value>> {
 /// Keys and types of a value, for a file that people can read: `{"px":"text"}`.
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), shape(value)))
+            .collect(),
         Value::Array(rows) => rows.first().map_or(json!([]), |row| json!([shape(row)])),
         other => json!(kind(other)),
     }
 }
 
-/// Without the captures this still holds every reply to the shape it had when it was compared with them.
-/// `UPDATE=1 cargo test --test it shape` writes the file anew.
+/// Without the captures this still holds every reply to the shape it had when it was compared with
+/// them. `UPDATE=1 cargo test --test it shape` writes the file anew.
 #[test]
 fn every_reply_and_push_keeps_the_shape_that_was_compared() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shapes.json");
-    let now: BTreeMap<String, Value> = samples().iter().map(|(name, rows)| (name.clone(), shape(&rows[0]))).collect();
+    let now: BTreeMap<String, Value> = samples()
+        .iter()
+        .map(|(name, rows)| (name.clone(), shape(&rows[0])))
+        .collect();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, serde_json::to_string_pretty(&now).unwrap() + "\n").unwrap();
     }
-    let kept: BTreeMap<String, Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    assert_eq!(kept.keys().collect::<Vec<_>>(), now.keys().collect::<Vec<_>>());
+    let kept: BTreeMap<String, Value> =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(
+        kept.keys().collect::<Vec<_>>(),
+        now.keys().collect::<Vec<_>>()
+    );
     for (name, kept) in &kept {
         assert_eq!(kept, &now[name], "{name}");
     }
@@ -340,10 +574,16 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
     let (mut compared, mut found, mut unserved) = (0, BTreeSet::new(), 0);
     for (file, endpoint) in super::index(&dir) {
         let text = std::fs::read_to_string(dir.join(&file)).unwrap();
-        let Some(captured) = rows(&text, file.ends_with(".jsonl")).into_iter().next() else { continue };
+        let Some(captured) = rows(&text, file.ends_with(".jsonl")).into_iter().next() else {
+            continue;
+        };
         // One file of orders is filed under algo orders; its frame says what it is.
         let is_order = endpoint.ends_with("orders-algo") && captured.get("accFillSz").is_some();
-        let name = if is_order { "WS orders".to_owned() } else { name_of(&endpoint) };
+        let name = if is_order {
+            "WS orders".to_owned()
+        } else {
+            name_of(&endpoint)
+        };
         let Some(ours) = samples.get(&name) else {
             unserved += 1;
             continue;
@@ -351,7 +591,9 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
         let ours = if endpoint.contains("details[]") {
             detail
         } else {
-            ours.iter().find(|row| !misses(&captured, row)).unwrap_or(&ours[0])
+            ours.iter()
+                .find(|row| !misses(&captured, row))
+                .unwrap_or(&ours[0])
         };
         let mut out = BTreeSet::new();
         differences(&captured, ours, "", &mut out);
@@ -365,11 +607,17 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
     );
     let listed: BTreeSet<(String, String)> = DIFFERENCES
         .iter()
-        .flat_map(|(file, keys, _)| keys.iter().map(|key| ((*file).to_owned(), (*key).to_owned())))
+        .flat_map(|(file, keys, _)| {
+            keys.iter()
+                .map(|key| ((*file).to_owned(), (*key).to_owned()))
+        })
         .collect();
     let new: Vec<_> = found.difference(&listed).collect();
     let stale: Vec<_> = listed.difference(&found).collect();
-    assert!(new.is_empty() && stale.is_empty(), "not listed: {new:#?}\nlisted but the same: {stale:#?}");
+    assert!(
+        new.is_empty() && stale.is_empty(),
+        "not listed: {new:#?}\nlisted but the same: {stale:#?}"
+    );
     assert!(compared > 90, "only {compared}");
 }
 

@@ -5,14 +5,30 @@ use super::*;
 #[test]
 fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
     let server = ModelServer::start(|n, asked| match n {
-        0 => Say::Slow(Duration::from_millis(1500), completion(long(asked, 5.5, 19.0).to_string())),
+        0 => Say::Slow(
+            Duration::from_millis(1500),
+            completion(long(asked, 5.5, 19.0).to_string()),
+        ),
         _ => Say::text(action(asked, "hold").to_string()),
     });
     let system = System::start(&server, "10", "deadline_ms = 500", "");
-    system.until("the late reply", "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL");
-    system.until("a later answer", "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'");
-    system.until_count("one timeout", "SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'", 1);
-    assert_eq!(system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"), 0);
+    system.until(
+        "the late reply",
+        "SELECT COUNT(*) FROM llm_calls WHERE outcome = 'late' AND reply_hash IS NOT NULL",
+    );
+    system.until(
+        "a later answer",
+        "SELECT COUNT(*) FROM llm_items WHERE action = 'hold' AND code = 'accepted'",
+    );
+    system.until_count(
+        "one timeout",
+        "SELECT COUNT(*) FROM llm_items WHERE code = 'timeout'",
+        1,
+    );
+    assert_eq!(
+        system.count("SELECT COUNT(*) FROM orders WHERE contender_id = 'llm'"),
+        0
+    );
 }
 
 #[test]
@@ -34,28 +50,57 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
     system.until_count("their calls", "SELECT COUNT(*) FROM llm_calls", 7);
     let all = server.all();
     assert_eq!(all.len(), 7);
-    let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
-    assert!(last.contains("syntax") && last.contains("Answer once more"), "{last}");
+    let last = all[5].body["messages"].as_array().unwrap().last().unwrap()["content"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        last.contains("syntax") && last.contains("Answer once more"),
+        "{last}"
+    );
     let codes: Vec<String> = {
         let db = system.daemon.db();
-        let mut query = db.prepare("SELECT outcome FROM llm_calls ORDER BY id").unwrap();
-        query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        let mut query = db
+            .prepare("SELECT outcome FROM llm_calls ORDER BY id")
+            .unwrap();
+        query
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     };
-    assert_eq!(codes, ["http_status", "accepted", "unreachable", "rate_limited", "syntax", "accepted", "forbidden"]);
+    assert_eq!(
+        codes,
+        [
+            "http_status",
+            "accepted",
+            "unreachable",
+            "rate_limited",
+            "syntax",
+            "accepted",
+            "forbidden"
+        ]
+    );
     let failures = "SELECT COUNT(*) FROM llm_items WHERE inst_id = '' AND code IN ('rate_limited', 'forbidden')";
     system.until_count("failures counted as failures", failures, 2);
 }
 
 #[test]
 fn a_server_that_knows_no_such_model_is_left_alone_after_three_questions() {
-    let server = ModelServer::start(|_, _| Say::Http(400, "", b"{\"error\":\"no such model\"}".to_vec()));
+    let server =
+        ModelServer::start(|_, _| Say::Http(400, "", b"{\"error\":\"no such model\"}".to_vec()));
     let mut system = System::start(&server, "10", "", "");
     system.daemon.wait_log("not asked again until a restart");
     system.until_count("three questions", "SELECT COUNT(*) FROM llm_questions", 3);
     assert_eq!(server.count(), 9, "each in all three ways of asking");
-    system.until_count("three refusals", "SELECT COUNT(*) FROM llm_items WHERE code = 'rejected'", 3);
+    system.until_count(
+        "three refusals",
+        "SELECT COUNT(*) FROM llm_items WHERE code = 'rejected'",
+        3,
+    );
     // One that says so in its status at once.
-    let server = ModelServer::start(|_, _| Say::Http(404, "", b"{\"error\":\"model not found\"}".to_vec()));
+    let server =
+        ModelServer::start(|_, _| Say::Http(404, "", b"{\"error\":\"model not found\"}".to_vec()));
     let mut system = System::start(&server, "10", "", "");
     system.daemon.wait_log("not asked again until a restart");
     system.until_count("one question", "SELECT COUNT(*) FROM llm_questions", 1);
@@ -78,8 +123,7 @@ fn ill_once_held() -> ModelServer {
 }
 
 const CROSS: &str = "strategy = \"sma_cross\", params = { fast = 2, slow = 3, stop_pct = 0 }";
-const BY_RULE: &str =
-    "SELECT COUNT(*) FROM llm_items i JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'";
+const BY_RULE: &str = "SELECT COUNT(*) FROM llm_items i JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'";
 const ENTRIES: &str =
     "SELECT COUNT(*) FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'
     AND o.purpose = 'entry'";
@@ -88,37 +132,62 @@ const ENTRIES: &str =
 fn while_its_provider_fails_a_rule_takes_out_what_it_would_not_hold_and_opens_nothing() {
     let more = format!("opens_per_day_max = 1000\nrule_fallback = {{ {CROSS} }}");
     let closed = format!("{BY_RULE} AND i.action = 'close' AND i.code = 'accepted'");
-    // A burst of this market may take the position out before the rule does: then it begins anew. The pace is low, so that a busy
-    // machine, too, lets the provider fail in as many bars as it has to.
+    // A burst of this market may take the position out before the rule does: then it begins anew.
+    // The pace is low, so that a busy machine, too, lets the provider fail in as many bars as it
+    // has to.
     let attempt = || {
         let server = ill_once_held();
         let mut system = System::start(&server, "4", "response_format = \"none\"", &more);
         system.daemon.wait_log("the provider fails too often");
         let over = "SELECT COUNT(*) FROM llm_trades";
-        wait_for("a close by the rule, or by the market", || system.count(&closed) + system.count(over) > 0);
+        wait_for("a close by the rule, or by the market", || {
+            system.count(&closed) + system.count(over) > 0
+        });
         (system.count(&closed) > 0).then_some((server, system))
     };
-    let (server, system) =
-        (0..12).find_map(|_| attempt()).expect("one in twelve positions lives until the rule looks at it");
+    let (server, system) = (0..12)
+        .find_map(|_| attempt())
+        .expect("one in twelve positions lives until the rule looks at it");
     let exits = "SELECT COUNT(*) FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross' AND o.purpose = 'exit'";
     let over = "SELECT COUNT(*) FROM llm_trades";
-    wait_for("its order, or the end of it", || system.count(exits) + system.count(over) > 0);
+    wait_for("its order, or the end of it", || {
+        system.count(exits) + system.count(over) > 0
+    });
     let asked = server.count();
     let syncs = "SELECT COUNT(*) FROM runs WHERE kind = 'sync'";
     let seen = system.count(syncs);
-    wait_for("some time without the provider", || system.count(syncs) > seen + 2);
-    assert!(server.count() <= asked + 4, "it rests: one question tries it now and then");
+    wait_for("some time without the provider", || {
+        system.count(syncs) > seen + 2
+    });
+    assert!(
+        server.count() <= asked + 4,
+        "it rests: one question tries it now and then"
+    );
     assert_eq!(system.count(ENTRIES), 0, "{}", system.daemon.log());
-    assert_eq!(system.count(&format!("{BY_RULE} AND i.action NOT IN ('close', 'leave')")), 0);
-    system.until("five refusals", "SELECT COUNT(*) >= 5 FROM llm_calls WHERE status = 503");
+    assert_eq!(
+        system.count(&format!("{BY_RULE} AND i.action NOT IN ('close', 'leave')")),
+        0
+    );
+    system.until(
+        "five refusals",
+        "SELECT COUNT(*) >= 5 FROM llm_calls WHERE status = 503",
+    );
     // What the rule named is kept, and judged again to the byte.
     let run: String = {
         let db = system.daemon.db();
-        db.query_row("SELECT run_id FROM llm_questions WHERE model = 'rule:sma_cross' LIMIT 1", [], |row| row.get(0))
-            .unwrap()
+        db.query_row(
+            "SELECT run_id FROM llm_questions WHERE model = 'rule:sma_cross' LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap()
     };
     let replayed: Value = serde_json::from_str(&system.verb(&["replay", &run, "--json"])).unwrap();
-    assert_eq!((&replayed["same"], &replayed["runs"]), (&json!(1), &json!(1)), "{replayed:#}");
+    assert_eq!(
+        (&replayed["same"], &replayed["runs"]),
+        (&json!(1), &json!(1)),
+        "{replayed:#}"
+    );
 }
 
 #[test]
@@ -131,8 +200,14 @@ fn on_bars_as_long_as_the_rest_the_rule_decides_when_the_question_has_failed() {
     let exchange = Exchange::start(&["--speed", "200"]);
     let config = config(dir.path(), &server, "response_format = \"none\"", &more);
     let daemon = System::daemon(&dir.path().join("state"), &config, &exchange, &[]);
-    let system = System { daemon, exchange, config, _dir: dir };
-    // Each close asks again, for its rest is over by then; and at each the rule decides all the same.
+    let system = System {
+        daemon,
+        exchange,
+        config,
+        _dir: dir,
+    };
+    // Each close asks again, for its rest is over by then; and at each the rule decides all the
+    // same.
     let by_rule = "SELECT COUNT(*) FROM llm_questions WHERE model = 'rule:sma_cross'";
     wait_for("three decisions of the rule", || system.count(by_rule) >= 3);
     let after = "SELECT COUNT(*) FROM llm_questions WHERE model NOT LIKE 'rule:%' AND at_ms >
@@ -146,19 +221,30 @@ fn a_rule_that_may_open_is_judged_as_the_model_would_be() {
     let more = format!("opens_per_day_max = 2\nrule_fallback = {{ {CROSS}, may_open = true }}");
     let system = System::start(&server, "20", "response_format = \"none\"", &more);
     system.until("an entry by the rule", ENTRIES);
-    system.until("a third opening refused", &format!("{BY_RULE} AND i.code = 'opens_per_day'"));
+    system.until(
+        "a third opening refused",
+        &format!("{BY_RULE} AND i.code = 'opens_per_day'"),
+    );
     let bare = format!("{ENTRIES} AND o.stop_px IS NULL");
     assert_eq!(system.count(&bare), 0, "entries without a stop");
-    let opened = "SELECT COUNT(DISTINCT f.run_id) FROM fills f JOIN orders o ON o.order_id = f.order_id
+    let opened =
+        "SELECT COUNT(DISTINCT f.run_id) FROM fills f JOIN orders o ON o.order_id = f.order_id
         WHERE o.purpose = 'entry' AND o.contender_id = 'llm'";
-    assert!((1..=2).contains(&system.count(opened)), "{}", system.daemon.log());
+    assert!(
+        (1..=2).contains(&system.count(opened)),
+        "{}",
+        system.daemon.log()
+    );
     let run: String = {
         let db = system.daemon.db();
         let sql = "SELECT o.run_id FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross' LIMIT 1";
         db.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let page = system.verb(&["decisions", "show", &run]);
-    assert!(page.contains("rule:sma_cross") && page.contains("accepted"), "{page}");
+    assert!(
+        page.contains("rule:sma_cross") && page.contains("accepted"),
+        "{page}"
+    );
 }
 
 /// A second contender, with a second model at the same address.
@@ -177,7 +263,8 @@ fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
     let second = twin(&server);
     let mut system = System::start(&server, "20", "response_format = \"none\"", &second);
     system.daemon.wait_log("the provider fails too often");
-    // What was on its way when it opened comes back; then nobody for the rest, and after it one question. Each is of two tries.
+    // What was on its way when it opened comes back; then nobody for the rest, and after it one
+    // question. Each is of two tries.
     let calls = "SELECT COUNT(*) FROM llm_calls";
     let questions = "SELECT COUNT(*) FROM llm_questions";
     let settled = || system.count(calls) == 2 * system.count(questions);
@@ -190,7 +277,15 @@ fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
     let seen = system.count(syncs);
     wait_for("some time", || system.count(syncs) > seen + 1);
     assert_eq!(system.count(questions), before + 1, "one of the two");
-    assert_eq!(system.daemon.log().matches("the provider fails too often").count(), 1, "told once");
+    assert_eq!(
+        system
+            .daemon
+            .log()
+            .matches("the provider fails too often")
+            .count(),
+        1,
+        "told once"
+    );
 }
 
 #[test]
@@ -204,8 +299,15 @@ fn an_outage_that_passes_costs_no_way_of_asking() {
     wait_for("it works", || server.count() > 8);
     let formats: Vec<String> = server.all().iter().map(Asked::format).collect();
     let first = ["json_schema", "json_object", "json_object", "none"];
-    assert_eq!(formats[..4], first, "two tries a question, and the next begins where it ended");
-    assert!(formats[4..].iter().all(|format| format == "json_schema"), "{formats:?}");
+    assert_eq!(
+        formats[..4],
+        first,
+        "two tries a question, and the next begins where it ended"
+    );
+    assert!(
+        formats[4..].iter().all(|format| format == "json_schema"),
+        "{formats:?}"
+    );
 }
 
 #[test]
@@ -220,5 +322,7 @@ fn a_model_that_never_works_does_not_keep_the_provider_from_another_that_does() 
     system.daemon.wait_log("the provider fails too often");
     let well = "SELECT COUNT(*) FROM llm_items WHERE contender_id = 'twin' AND code = 'accepted'";
     let before = system.count(well);
-    wait_for("the one that works is asked again", || system.count(well) > before + 3);
+    wait_for("the one that works is asked again", || {
+        system.count(well) > before + 3
+    });
 }

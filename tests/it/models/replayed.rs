@@ -21,9 +21,14 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
         let held = !asked.data()["positions"].as_array().unwrap().is_empty();
         match n % 8 {
             5 => Say::text("I would rather wait."),
-            _ => {
-                Say::text(if held || n % 4 == 3 { action(asked, "close") } else { long(asked, 4.5, 19.0) }.to_string())
-            }
+            _ => Say::text(
+                if held || n % 4 == 3 {
+                    action(asked, "close")
+                } else {
+                    long(asked, 4.5, 19.0)
+                }
+                .to_string(),
+            ),
         }
     });
     let rule = format!(
@@ -31,26 +36,39 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
          instruments = [\"{INST}\"]\nparams = {{ fast = 2, slow = 3, stop_pct = 0.5 }}\nexecution = {{ policy = \"market\" }}\n[decision]\nevery_bars = 1"
     );
     let system = System::start(&server, "30", "", &rule);
-    let of = |stage: &str| format!("SELECT COUNT(DISTINCT run_id) FROM run_inputs WHERE stage = '{stage}'");
+    let of = |stage: &str| {
+        format!("SELECT COUNT(DISTINCT run_id) FROM run_inputs WHERE stage = '{stage}'")
+    };
     let enough = || {
-        system.count(&of("allocation")) >= 200 && system.count(&of("answer")) >= 40 && system.count(&of("gate")) >= 20
+        system.count(&of("allocation")) >= 200
+            && system.count(&of("answer")) >= 40
+            && system.count(&of("gate")) >= 20
     };
     wait_for("two hundred runs, of rules and of the model", enough);
-    let System { daemon, exchange: _exchange, config, _dir } = system;
+    let System {
+        daemon,
+        exchange: _exchange,
+        config,
+        _dir,
+    } = system;
     let dir = daemon.dir.clone();
     assert!(daemon.stop().success());
     let replay = |args: &[&str]| {
         let all = [&["--config", config.as_str(), "replay", "--json"], args].concat();
         let out = command(&dir, &all).output().unwrap();
-        let body: Value =
-            serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+        let body: Value = serde_json::from_slice(&out.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
         (out.status.code().unwrap(), body)
     };
     let (code, body) = replay(&["--all"]);
     assert_eq!((code, &body["same"]), (0, &body["runs"]), "{body:#}");
     assert!(body["runs"].as_i64().unwrap() >= 200);
     println!("{} runs made again", body["runs"]);
-    let made = |stage: &str| body.to_string().matches(&format!("\"stage\":\"{stage}\"")).count();
+    let made = |stage: &str| {
+        body.to_string()
+            .matches(&format!("\"stage\":\"{stage}\""))
+            .count()
+    };
     assert!(
         made("seating") >= 1 && made("rules") >= 100,
         "rules are asked again: {} of {}",
@@ -59,7 +77,12 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     );
     // One run alone hears what its rules had heard before it.
     let last = body["details"].as_array().unwrap().iter().rev();
-    let last = last.filter(|run| run.to_string().contains("\"rules\"")).nth(20).unwrap()["run_id"].as_str().unwrap();
+    let last = last
+        .filter(|run| run.to_string().contains("\"rules\""))
+        .nth(20)
+        .unwrap()["run_id"]
+        .as_str()
+        .unwrap();
     let (code, alone) = replay(&[last]);
     assert_eq!((code, &alone["same"]), (0, &json!(1)), "{alone:#}");
     let (_, recent) = replay(&["--all", "--since", "30s"]);
@@ -87,8 +110,18 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
             "DELETE FROM blobs WHERE hash IN (SELECT output_hash FROM run_inputs WHERE run_id = ?1)",
             "it is gone",
         ),
-        ("a verdict", gated, "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'gate'", "no verdict of the gate"),
-        ("an allocation", gated, "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'allocation'", "nobody planned"),
+        (
+            "a verdict",
+            gated,
+            "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'gate'",
+            "no verdict of the gate",
+        ),
+        (
+            "an allocation",
+            gated,
+            "DELETE FROM run_inputs WHERE run_id = ?1 AND stage = 'allocation'",
+            "nobody planned",
+        ),
         (
             "an order's stop",
             gated,
@@ -101,15 +134,35 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
             "UPDATE orders SET contender_id = 'nobody' WHERE run_id = ?1 AND cl_ord_id IS NOT NULL",
             "contender",
         ),
-        ("a decision", cycle, "DELETE FROM decisions WHERE run_id = ?1", "no such decision"),
-        ("all of a cycle", cycle, "DELETE FROM run_inputs WHERE run_id = ?1", "nothing of what it decided on is there"),
+        (
+            "a decision",
+            cycle,
+            "DELETE FROM decisions WHERE run_id = ?1",
+            "no such decision",
+        ),
+        (
+            "all of a cycle",
+            cycle,
+            "DELETE FROM run_inputs WHERE run_id = ?1",
+            "nothing of what it decided on is there",
+        ),
     ] {
         let run = first(run);
-        tamper(&dir, |db| assert!(db.execute(change, [&run]).unwrap() > 0, "{what}"));
+        tamper(&dir, |db| {
+            assert!(db.execute(change, [&run]).unwrap() > 0, "{what}")
+        });
         let (code, body) = replay(&["--all"]);
         assert_eq!(code, 65, "{what}");
-        let found = body["details"].as_array().unwrap().iter().find(|found| found["run_id"] == json!(run)).unwrap();
-        assert!(found["same"] == json!(false) && found.to_string().contains(told), "{what}: {found:#}");
+        let found = body["details"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|found| found["run_id"] == json!(run))
+            .unwrap();
+        assert!(
+            found["same"] == json!(false) && found.to_string().contains(told),
+            "{what}: {found:#}"
+        );
         std::fs::write(dir.join("trading.db"), &backup).unwrap();
     }
     assert_eq!(replay(&["--all"]).0, 0, "put back as it was");
@@ -121,7 +174,8 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
             ON i.run_id = c.run_id AND i.stage = 'gate' ORDER BY c.id LIMIT 1";
         db.query_row(sql, [], |row| {
             let (body, size): (Vec<u8>, i64) = (row.get(2)?, row.get(3)?);
-            let text = String::from_utf8(zstd::bulk::decompress(&body, size as usize).unwrap()).unwrap();
+            let text =
+                String::from_utf8(zstd::bulk::decompress(&body, size as usize).unwrap()).unwrap();
             Ok((row.get(0)?, row.get(1)?, text))
         })
         .unwrap()
@@ -129,42 +183,82 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     let at = text.find("stop_px").unwrap();
     let digit = at + text[at..].find(|c: char| c.is_ascii_digit()).unwrap();
     let mut flipped = text.clone().into_bytes();
-    flipped[digit + 2] = if flipped[digit + 2] == b'9' { b'8' } else { flipped[digit + 2] + 1 };
+    flipped[digit + 2] = if flipped[digit + 2] == b'9' {
+        b'8'
+    } else {
+        flipped[digit + 2] + 1
+    };
     let packed = zstd::bulk::compress(&flipped, 3).unwrap();
     tamper(&dir, |db| {
         assert_eq!(
-            db.execute("UPDATE blobs SET body = ?1 WHERE hash = ?2", rusqlite::params![packed, hash]).unwrap(),
+            db.execute(
+                "UPDATE blobs SET body = ?1 WHERE hash = ?2",
+                rusqlite::params![packed, hash]
+            )
+            .unwrap(),
             1
         );
     });
     let (code, body) = replay(&[&run]);
     assert_eq!(code, 65);
-    assert!(body["details"][0]["unreadable"].as_str().unwrap().contains("not what its hash says"), "{body:#}");
-    // Whoever mends the hash as well has changed what the model said: the decision comes out another.
+    assert!(
+        body["details"][0]["unreadable"]
+            .as_str()
+            .unwrap()
+            .contains("not what its hash says"),
+        "{body:#}"
+    );
+    // Whoever mends the hash as well has changed what the model said: the decision comes out
+    // another.
     let new: [u8; 32] = Sha256::digest(&flipped).into();
     tamper(&dir, |db| {
-        db.execute("UPDATE blobs SET hash = ?1 WHERE hash = ?2", rusqlite::params![new, hash]).unwrap();
-        db.execute("UPDATE llm_calls SET reply_hash = ?1 WHERE reply_hash = ?2", rusqlite::params![new, hash]).unwrap();
+        db.execute(
+            "UPDATE blobs SET hash = ?1 WHERE hash = ?2",
+            rusqlite::params![new, hash],
+        )
+        .unwrap();
+        db.execute(
+            "UPDATE llm_calls SET reply_hash = ?1 WHERE reply_hash = ?2",
+            rusqlite::params![new, hash],
+        )
+        .unwrap();
     });
     let (code, body) = replay(&[&run]);
     assert_eq!(code, 65);
-    let answer = body["details"][0]["decisions"].as_array().unwrap().iter().find(|d| d["stage"] == "answer").unwrap();
+    let answer = body["details"][0]["decisions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["stage"] == "answer")
+        .unwrap();
     assert_ne!(answer["outcome"], "same", "{body:#}");
     // And whoever changes the size of an order that was sent contradicts what was approved.
     let (other, order): (String, String) = {
         let db = rusqlite::Connection::open(dir.join("trading.db")).unwrap();
         let sql = "SELECT run_id, cl_ord_id FROM orders WHERE state = 'filled' AND run_id <> ?1 AND purpose = 'entry' LIMIT 1";
-        db.query_row(sql, [&run], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+        db.query_row(sql, [&run], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
     };
     tamper(&dir, |db| {
-        let sql = "UPDATE orders SET qty = CAST(CAST(qty AS REAL) + 100 AS TEXT) WHERE cl_ord_id = ?1";
+        let sql =
+            "UPDATE orders SET qty = CAST(CAST(qty AS REAL) + 100 AS TEXT) WHERE cl_ord_id = ?1";
         assert_eq!(db.execute(sql, [&order]).unwrap(), 1);
     });
     let (code, body) = replay(&[&other]);
     assert_eq!(code, 65);
-    assert!(body.to_string().contains("the order in the database is"), "{body:#}");
+    assert!(
+        body.to_string().contains("the order in the database is"),
+        "{body:#}"
+    );
     tamper(&dir, |db| {
-        assert_eq!(db.execute("UPDATE orders SET qty = filled WHERE cl_ord_id = ?1", [&order]).unwrap(), 1)
+        assert_eq!(
+            db.execute(
+                "UPDATE orders SET qty = filled WHERE cl_ord_id = ?1",
+                [&order]
+            )
+            .unwrap(),
+            1
+        )
     });
     // Whoever edits what a rule decided contradicts what comes of its bars.
     let decided: String = {
@@ -173,18 +267,30 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
         db.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let target = |from: i64, to: i64| {
-        let sql =
-            "UPDATE decisions SET target_bps = ?1 WHERE run_id = ?2 AND contender_id = 'rule' AND target_bps = ?3";
-        tamper(&dir, |db| assert_eq!(db.execute(sql, rusqlite::params![to, decided, from]).unwrap(), 1));
+        let sql = "UPDATE decisions SET target_bps = ?1 WHERE run_id = ?2 AND contender_id = 'rule' AND target_bps = ?3";
+        tamper(&dir, |db| {
+            assert_eq!(
+                db.execute(sql, rusqlite::params![to, decided, from])
+                    .unwrap(),
+                1
+            )
+        });
     };
     target(10_000, -10_000);
     let (code, body) = replay(&[&decided]);
     assert_eq!(code, 65);
-    assert!(body.to_string().contains("the decision in the database is another"), "{body:#}");
+    assert!(
+        body.to_string()
+            .contains("the decision in the database is another"),
+        "{body:#}"
+    );
     target(-10_000, 10_000);
     // The others are untouched.
     let (code, body) = replay(&["--all"]);
-    assert_eq!((code, body["same"].as_i64().unwrap() + 1), (65, body["runs"].as_i64().unwrap()));
+    assert_eq!(
+        (code, body["same"].as_i64().unwrap() + 1),
+        (65, body["runs"].as_i64().unwrap())
+    );
 }
 
 #[test]
@@ -192,12 +298,23 @@ fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_agai
     let exchange = Exchange::start(&["--speed", "40"]);
     let dir = tempfile::tempdir().unwrap();
     let busy = busy_config(dir.path());
-    let text = std::fs::read_to_string(&busy).unwrap().replace("ttl_ms = 4000", "ttl_ms = 2000, then = \"reprice\"");
+    let text = std::fs::read_to_string(&busy)
+        .unwrap()
+        .replace("ttl_ms = 4000", "ttl_ms = 2000, then = \"reprice\"");
     std::fs::write(&busy, &text).unwrap();
     let calm = dir.path().join("calm.toml").display().to_string();
-    std::fs::write(&calm, text.replacen("stage = \"live\"", "stage = \"off\"", 1)).unwrap();
+    std::fs::write(
+        &calm,
+        text.replacen("stage = \"live\"", "stage = \"off\"", 1),
+    )
+    .unwrap();
     let state = dir.path().join("state");
-    let of = |stage: &str| count(&state, &format!("SELECT COUNT(*) FROM run_inputs WHERE stage = '{stage}'"));
+    let of = |stage: &str| {
+        count(
+            &state,
+            &format!("SELECT COUNT(*) FROM run_inputs WHERE stage = '{stage}'"),
+        )
+    };
     let live = |config: &str, more: &[(&str, &str)], cycles: i64| {
         let mut env = exchange.env();
         env.extend(more.iter().map(|(name, value)| pair(name, value)));
@@ -208,20 +325,35 @@ fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_agai
         daemon
     };
     let first = live(&busy, &[], 150);
-    wait_for("further tries of an order, and fifty judged ones", || of("working") > 0 && of("gate") > 50);
+    wait_for("further tries of an order, and fifty judged ones", || {
+        of("working") > 0 && of("gate") > 50
+    });
     first.kill();
     live(&busy, &[], 60).kill();
     let off = live(&busy, &[("ALPHA_ARENA__TRADING__ENABLED", "false")], 120);
     let suppressed = "SELECT COUNT(*) FROM orders WHERE state = 'suppressed'";
-    wait_for("orders that are suppressed", || count(&state, suppressed) > 0);
+    wait_for("orders that are suppressed", || {
+        count(&state, suppressed) > 0
+    });
     off.kill();
     assert!(live(&calm, &[], 150).stop().success());
     assert_eq!(of("seating"), 4, "one for each start");
-    let out = command(&state, &["--config", &busy, "replay", "--all", "--json"]).output().unwrap();
+    let out = command(&state, &["--config", &busy, "replay", "--all", "--json"])
+        .output()
+        .unwrap();
     let body: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let broken: Vec<&Value> =
-        body["details"].as_array().unwrap().iter().filter(|run| run["same"] != json!(true)).take(3).collect();
-    assert_eq!((out.status.code(), &body["same"]), (Some(0), &body["runs"]), "{broken:#?}");
+    let broken: Vec<&Value> = body["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|run| run["same"] != json!(true))
+        .take(3)
+        .collect();
+    assert_eq!(
+        (out.status.code(), &body["same"]),
+        (Some(0), &body["runs"]),
+        "{broken:#?}"
+    );
     println!("{} runs made again", body["runs"]);
 }
 
@@ -241,18 +373,48 @@ fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
     });
     let dir = tempfile::tempdir().unwrap();
     let more = "every_bars = 5\nopens_per_day_max = 1000\n[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1";
-    let config = config(dir.path(), &server, "training_cutoff = \"2025-01-01\"", more);
+    let config = config(
+        dir.path(),
+        &server,
+        "training_cutoff = \"2025-01-01\"",
+        more,
+    );
     let state = dir.path().join("state");
     std::fs::create_dir_all(&state).unwrap();
     let verb = |args: &[&str]| -> String {
         let all = [&["--config", config.as_str()], args].concat();
         let out = command(&state, &all).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8(out.stdout).unwrap()
     };
-    verb(&["data", "generate", "--inst", INST, "--bars", "600", "--from", "2024-12-31T20:00:00Z"]);
+    verb(&[
+        "data",
+        "generate",
+        "--inst",
+        INST,
+        "--bars",
+        "600",
+        "--from",
+        "2024-12-31T20:00:00Z",
+    ]);
     let backtest = |more: &[&str]| -> Value {
-        let args = [&["backtest", "model", "--contender", "llm", "--inst", INST, "--json"], more].concat();
+        let args = [
+            &[
+                "backtest",
+                "model",
+                "--contender",
+                "llm",
+                "--inst",
+                INST,
+                "--json",
+            ],
+            more,
+        ]
+        .concat();
         serde_json::from_str(&verb(&args)).unwrap()
     };
     let unknown = backtest(&[]);
@@ -265,48 +427,118 @@ fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
     let asked = backtest(&["--ask"]);
     assert_eq!(asked["missing"], 0, "{:#}", asked["counts"]);
     assert!(asked["report"]["fills"].as_i64().unwrap() > 4, "{asked:#}");
-    assert!(asked["counts"]["failures"]["syntax"].as_i64().unwrap() > 0, "{:#}", asked["counts"]);
+    assert!(
+        asked["counts"]["failures"]["syntax"].as_i64().unwrap() > 0,
+        "{:#}",
+        asked["counts"]
+    );
     let requests = server.count();
     let again = backtest(&[]);
     assert_eq!(server.count(), requests, "nobody is asked again");
-    assert_eq!((&again["report"], &again["counts"]), (&asked["report"], &asked["counts"]));
-    assert_eq!(again["bars_before_cutoff"], 240, "four hours of the old year");
+    assert_eq!(
+        (&again["report"], &again["counts"]),
+        (&asked["report"], &asked["counts"])
+    );
+    assert_eq!(
+        again["bars_before_cutoff"], 240,
+        "four hours of the old year"
+    );
     // Another state has other words, and nobody has answered those.
     let other = backtest(&["--weight", "0.5"]);
     assert!(other["missing"].as_i64().unwrap() > 0);
-    let page = verb(&["backtest", "model", "--contender", "llm", "--inst", INST, "--weight", "0.5"]);
-    assert!(page.contains("[missing]") && page.contains("240 of 600 bars lie before 2025-01-01"), "{page}");
+    let page = verb(&[
+        "backtest",
+        "model",
+        "--contender",
+        "llm",
+        "--inst",
+        INST,
+        "--weight",
+        "0.5",
+    ]);
+    assert!(
+        page.contains("[missing]") && page.contains("240 of 600 bars lie before 2025-01-01"),
+        "{page}"
+    );
 }
 
 #[test]
 fn a_backtest_keeps_to_the_models_deadline_and_to_the_budget_of_a_day() {
     let server = ModelServer::start(|n, asked| match n {
-        0 | 1 => Say::Slow(Duration::from_millis(800), completion(long(asked, 2.0, 6.0).to_string())),
+        0 | 1 => Say::Slow(
+            Duration::from_millis(800),
+            completion(long(asked, 2.0, 6.0).to_string()),
+        ),
         _ => Say::text(action(asked, "hold").to_string()),
     });
     let dir = tempfile::tempdir().unwrap();
     let more = "every_bars = 5\ncalls_per_day_max = 6\nreserve_pct = \"0\"\n[market]\nbar = \"1m\"\n[decision]\nevery_bars = 1";
-    let config = config(dir.path(), &server, "deadline_ms = 500\nresponse_format = \"none\"", more);
+    let config = config(
+        dir.path(),
+        &server,
+        "deadline_ms = 500\nresponse_format = \"none\"",
+        more,
+    );
     let state = dir.path().join("state");
     std::fs::create_dir_all(&state).unwrap();
     let verb = |args: &[&str]| -> String {
         let all = [&["--config", config.as_str()], args].concat();
         let out = command(&state, &all).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8(out.stdout).unwrap()
     };
-    verb(&["data", "generate", "--inst", INST, "--bars", "120", "--from", "2024-12-31T23:00:00Z"]);
+    verb(&[
+        "data",
+        "generate",
+        "--inst",
+        INST,
+        "--bars",
+        "120",
+        "--from",
+        "2024-12-31T23:00:00Z",
+    ]);
     let backtest = |more: &[&str]| -> Value {
-        let args = [&["backtest", "model", "--contender", "llm", "--inst", INST, "--json"], more].concat();
+        let args = [
+            &[
+                "backtest",
+                "model",
+                "--contender",
+                "llm",
+                "--inst",
+                INST,
+                "--json",
+            ],
+            more,
+        ]
+        .concat();
         serde_json::from_str(&verb(&args)).unwrap()
     };
     let asked = backtest(&["--ask"]);
     // Six in the hour before midnight, for which there is history, and six after it.
     let counts = &asked["counts"];
-    assert_eq!((&counts["questions"], &counts["failures"]["late"]), (&json!(12), &json!(2)), "{counts:#}");
-    assert!(counts["not_asked"]["budget"].as_u64().unwrap() >= 6, "{counts:#}");
-    assert_eq!((server.count(), &asked["report"]["fills"]), (12, &json!(0)), "what is late opens nothing");
-    assert_eq!(&backtest(&[])["counts"], counts, "and it is late whenever it is looked at");
+    assert_eq!(
+        (&counts["questions"], &counts["failures"]["late"]),
+        (&json!(12), &json!(2)),
+        "{counts:#}"
+    );
+    assert!(
+        counts["not_asked"]["budget"].as_u64().unwrap() >= 6,
+        "{counts:#}"
+    );
+    assert_eq!(
+        (server.count(), &asked["report"]["fills"]),
+        (12, &json!(0)),
+        "what is late opens nothing"
+    );
+    assert_eq!(
+        &backtest(&[])["counts"],
+        counts,
+        "and it is late whenever it is looked at"
+    );
 }
 
 #[test]
@@ -321,12 +553,26 @@ fn a_backtest_of_a_portfolio_trades_all_of_its_instruments_and_an_answer_takes_i
             return Say::text("Let me think about it.");
         }
         let target = |inst: &str| {
-            let shown = |key: &str| data["market"][inst][key].as_str().unwrap().parse::<f64>().unwrap();
-            let atr: f64 = data["limits"]["atr14_px"][inst].as_str().unwrap().parse().unwrap();
+            let shown = |key: &str| {
+                data["market"][inst][key]
+                    .as_str()
+                    .unwrap()
+                    .parse::<f64>()
+                    .unwrap()
+            };
+            let atr: f64 = data["limits"]["atr14_px"][inst]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             json!({"symbol": inst, "weight": "0.2", "stop_px": format!("{:.6}", shown("mark") - 4.0 * atr), "target_px": null,
                 "horizon_min": null, "p_target_first": null, "invalidation": null, "reason": "r"})
         };
-        let targets: Vec<Value> = if held == 2 { vec![] } else { [INST, OTHER].map(target).to_vec() };
+        let targets: Vec<Value> = if held == 2 {
+            vec![]
+        } else {
+            [INST, OTHER].map(target).to_vec()
+        };
         Say::text(
             json!({"schema": "portfolio.v1", "snap": data["meta"]["snap"], "targets": targets, "unlisted": "keep", "reason": "r"})
                 .to_string(),
@@ -348,46 +594,100 @@ fn a_backtest_of_a_portfolio_trades_all_of_its_instruments_and_an_answer_takes_i
     let verb = |args: &[&str]| -> String {
         let all = [&["--config", path.to_str().unwrap()], args].concat();
         let out = command(&state, &all).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8(out.stdout).unwrap()
     };
     for inst in [INST, OTHER] {
-        verb(&["data", "generate", "--inst", inst, "--bars", "300", "--from", "2025-01-01T00:00:00Z"]);
+        verb(&[
+            "data",
+            "generate",
+            "--inst",
+            inst,
+            "--bars",
+            "300",
+            "--from",
+            "2025-01-01T00:00:00Z",
+        ]);
     }
     let backtest = |more: &[&str]| -> Value {
-        let args = [&["backtest", "model", "--contender", "llm", "--ask", "--json", "--limits", "off"], more].concat();
+        let args = [
+            &[
+                "backtest",
+                "model",
+                "--contender",
+                "llm",
+                "--ask",
+                "--json",
+                "--limits",
+                "off",
+            ],
+            more,
+        ]
+        .concat();
         serde_json::from_str(&verb(&args)).unwrap()
     };
     let run = backtest(&["--think-ms", "0"]);
     assert_eq!(run["insts"], json!([INST, OTHER]));
     assert_eq!(run["missing"], 0, "{:#}", run["counts"]);
     assert!(
-        run["counts"]["items"]["accepted"].as_i64().unwrap() >= 2 && run["report"]["fills"].as_i64().unwrap() >= 2,
+        run["counts"]["items"]["accepted"].as_i64().unwrap() >= 2
+            && run["report"]["fills"].as_i64().unwrap() >= 2,
         "{run:#}"
     );
     let all = server.all();
     let shown: Vec<Value> = all.iter().map(Asked::data).collect();
-    let both =
-        shown.iter().find(|data| data["positions"].as_array().unwrap().len() == 2).expect("both are held at once");
+    let both = shown
+        .iter()
+        .find(|data| data["positions"].as_array().unwrap().len() == 2)
+        .expect("both are held at once");
     assert_eq!(both["market"].as_object().unwrap().len(), 2);
-    assert!(both["market"][INST]["next_funding_ms"].is_i64(), "{}", both["market"]);
+    assert!(
+        both["market"][INST]["next_funding_ms"].is_i64(),
+        "{}",
+        both["market"]
+    );
     // A talker was asked once more, and its second answer counted.
     let talked = run["counts"]["failures"]["syntax"].as_i64().unwrap();
-    let again = all.iter().filter(|asked| asked.body["messages"].as_array().unwrap().len() == 4).count();
+    let again = all
+        .iter()
+        .filter(|asked| asked.body["messages"].as_array().unwrap().len() == 4)
+        .count();
     assert!(talked >= 1 && again as i64 == talked, "{:#}", run["counts"]);
     assert_eq!(run["counts"]["answered"], run["counts"]["questions"]);
-    // Judged at the next close, as the model's deadline of a minute says; two minutes are more than its answers are good for.
+    // Judged at the next close, as the model's deadline of a minute says; two minutes are more than
+    // its answers are good for.
     let slower = backtest(&[]);
     assert_eq!(
-        (slower["think_ms"].as_i64(), slower["counts"]["items"].get("stale")),
+        (
+            slower["think_ms"].as_i64(),
+            slower["counts"]["items"].get("stale")
+        ),
         (Some(60_000), None),
         "{:#}",
         slower["counts"]
     );
-    assert_ne!(slower["report"]["performance"]["total_return"], run["report"]["performance"]["total_return"]);
+    assert_ne!(
+        slower["report"]["performance"]["total_return"],
+        run["report"]["performance"]["total_return"]
+    );
     let late = backtest(&["--think-ms", "120000"]);
-    assert!(late["counts"]["items"]["stale"].as_i64().unwrap() > 0, "{:#}", late["counts"]);
-    assert_eq!(late["report"]["fills"], 0, "nothing that is stale is bought");
+    assert!(
+        late["counts"]["items"]["stale"].as_i64().unwrap() > 0,
+        "{:#}",
+        late["counts"]
+    );
+    assert_eq!(
+        late["report"]["fills"], 0,
+        "nothing that is stale is bought"
+    );
     let page = verb(&["backtest", "model", "--contender", "llm"]);
-    assert!(page.contains("ETH-USDT-SWAP, BTC-USDT-SWAP") && page.contains("judged one close of 1m later"), "{page}");
+    assert!(
+        page.contains("ETH-USDT-SWAP, BTC-USDT-SWAP")
+            && page.contains("judged one close of 1m later"),
+        "{page}"
+    );
 }

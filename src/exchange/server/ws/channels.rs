@@ -19,7 +19,9 @@ pub(super) enum Url {
 
 impl Url {
     pub(super) fn parse(text: &str) -> Option<Self> {
-        [Url::Public, Url::Private, Url::Business].into_iter().find(|url| url.name() == text)
+        [Url::Public, Url::Private, Url::Business]
+            .into_iter()
+            .find(|url| url.name() == text)
     }
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -33,11 +35,16 @@ impl Url {
 /// Where a channel lives; `None` if there is no such channel.
 pub(super) fn home(channel: &str) -> Option<Url> {
     match channel {
-        "tickers" | "trades" | "books" | "books5" | "bbo-tbt" | "mark-price" | "price-limit" | "funding-rate"
-        | "instruments" | "status" | "books-l2-tbt" | "books50-l2-tbt" => Some(Url::Public),
-        "orders" | "account" | "positions" | "balance_and_position" | "fills" | "liquidation-warning" => {
-            Some(Url::Private)
+        "tickers" | "trades" | "books" | "books5" | "bbo-tbt" | "mark-price" | "price-limit"
+        | "funding-rate" | "instruments" | "status" | "books-l2-tbt" | "books50-l2-tbt" => {
+            Some(Url::Public)
         }
+        "orders"
+        | "account"
+        | "positions"
+        | "balance_and_position"
+        | "fills"
+        | "liquidation-warning" => Some(Url::Private),
         "orders-algo" | "algo-advance" | "trades-all" => Some(Url::Business),
         _ => bar_of(channel).map(|_| Url::Business),
     }
@@ -45,7 +52,11 @@ pub(super) fn home(channel: &str) -> Option<Url> {
 
 /// The bar of a candle channel, of trades or of the mark price.
 pub(super) fn bar_of(channel: &str) -> Option<Bar> {
-    channel.strip_prefix("candle").or_else(|| channel.strip_prefix("mark-price-candle"))?.parse().ok()
+    channel
+        .strip_prefix("candle")
+        .or_else(|| channel.strip_prefix("mark-price-candle"))?
+        .parse()
+        .ok()
 }
 
 /// Does it need a login?
@@ -65,12 +76,19 @@ pub(super) fn needs_instrument(channel: &str) -> bool {
 
 /// Channels whose connections OKX counts per account.
 pub(super) fn is_counted(channel: &str) -> bool {
-    matches!(channel, "orders" | "account" | "positions" | "balance_and_position" | "liquidation-warning")
+    matches!(
+        channel,
+        "orders" | "account" | "positions" | "balance_and_position" | "liquidation-warning"
+    )
 }
 
 /// What a subscription is about: an instrument, else a type of instrument, else everything.
 pub(super) fn subject(arg: &Value) -> &str {
-    arg["instId"].as_str().or_else(|| arg["instType"].as_str()).or_else(|| arg["ccy"].as_str()).unwrap_or("")
+    arg["instId"]
+        .as_str()
+        .or_else(|| arg["instType"].as_str())
+        .or_else(|| arg["ccy"].as_str())
+        .unwrap_or("")
 }
 
 /// Does the client want events only, without the regular push?
@@ -79,20 +97,32 @@ pub(super) fn extra(arg: &Value, name: &str) -> Option<String> {
     extra[name].as_str().map(str::to_owned)
 }
 
-/// What a channel says on subscription, with the fields beside `arg` and `data`; for `books` also the
-/// number of the snapshot, so that older changes can be left out.
-pub(super) fn first_words(x: &mut Exchange, channel: &str, inst: &str) -> Option<(String, Option<i64>)> {
-    let snapshot =
-        |data: Value| Some((format!(r#""eventType":"snapshot","curPage":1,"lastPage":true,"data":{data}"#), None));
+/// What a channel says on subscription, with the fields beside `arg` and `data`; for `books` also
+/// the number of the snapshot, so that older changes can be left out.
+pub(super) fn first_words(
+    x: &mut Exchange,
+    channel: &str,
+    inst: &str,
+) -> Option<(String, Option<i64>)> {
+    let snapshot = |data: Value| {
+        Some((
+            format!(r#""eventType":"snapshot","curPage":1,"lastPage":true,"data":{data}"#),
+            None,
+        ))
+    };
     match channel {
         "account" => snapshot(json!([render::balance(x, &[])])),
         "positions" => {
             let open = x.ledger.positions.iter().filter(|(_, p)| !p.qty.is_zero());
             snapshot(open.map(|(inst, _)| render::position(x, inst)).collect())
         }
-        "balance_and_position" => {
-            Some((format!(r#""data":[{}]"#, render::balance_and_position(x, "snapshot", &[])), None))
-        }
+        "balance_and_position" => Some((
+            format!(
+                r#""data":[{}]"#,
+                render::balance_and_position(x, "snapshot", &[])
+            ),
+            None,
+        )),
         "instruments" => {
             let rows: Value = x
                 .market
@@ -119,7 +149,9 @@ pub(super) fn first_words(x: &mut Exchange, channel: &str, inst: &str) -> Option
                     format!("[{}]", shaped(channel, row))
                 }
                 None if matches!(channel, "trades" | "trades-all") => return None,
-                None if channel == "funding-rate" && listed.listing.inst.kind != InstKind::Swap => return None,
+                None if channel == "funding-rate" && listed.listing.inst.kind != InstKind::Swap => {
+                    return None;
+                }
                 None => render::push(x, listed, channel)?,
             };
             Some((format!(r#""data":{data}"#), None))
@@ -129,7 +161,11 @@ pub(super) fn first_words(x: &mut Exchange, channel: &str, inst: &str) -> Option
 
 /// Mark-price candles have six columns.
 fn shaped(channel: &str, row: Value) -> Value {
-    if channel.starts_with("mark-price") { json!([row[0], row[1], row[2], row[3], row[4], row[8]]) } else { row }
+    if channel.starts_with("mark-price") {
+        json!([row[0], row[1], row[2], row[3], row[4], row[8]])
+    } else {
+        row
+    }
 }
 
 /// Connections per counted channel.

@@ -18,8 +18,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
 
 use self::channels::{
-    CONNECTIONS_MAX, Url, extra, first_words, home, is_counted, is_private, needs_higher_tier, needs_instrument,
-    subject,
+    CONNECTIONS_MAX, Url, extra, first_words, home, is_counted, is_private, needs_higher_tier,
+    needs_instrument, subject,
 };
 use super::super::engine::Push;
 use super::faults::{Action, Rule, spoiled};
@@ -49,26 +49,30 @@ pub(super) async fn upgrade(
     };
     if let Some(rule) = site.faults.strike(&format!("connect {}", url.name())) {
         match rule.action {
-            Action::Delay => tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await,
+            Action::Delay => {
+                tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await
+            }
             _ => return super::dropped(),
         }
     }
     let demo = headers.get("x-simulated-trading").map(|value| value == "1");
-    socket.max_message_size(FRAME_MAX * 4).on_upgrade(move |socket| async move {
-        let number = site.connections.fetch_add(1, Ordering::Relaxed);
-        let mut session = Session {
-            conn_id: format!("{:08x}", number + 0xa4d3_0000),
-            url,
-            demo,
-            logged_in: false,
-            requests: 0,
-            requests_since: Instant::now(),
-            subscriptions: BTreeMap::new(),
-            site,
-        };
-        session.run(socket).await;
-        session.leave();
-    })
+    socket
+        .max_message_size(FRAME_MAX * 4)
+        .on_upgrade(move |socket| async move {
+            let number = site.connections.fetch_add(1, Ordering::Relaxed);
+            let mut session = Session {
+                conn_id: format!("{:08x}", number + 0xa4d3_0000),
+                url,
+                demo,
+                logged_in: false,
+                requests: 0,
+                requests_since: Instant::now(),
+                subscriptions: BTreeMap::new(),
+                site,
+            };
+            session.run(socket).await;
+            session.leave();
+        })
 }
 
 /// What comes after a frame or a push.
@@ -218,7 +222,9 @@ impl Session {
         }
         let frame: Value = match serde_json::from_str(text) {
             Ok(frame) => frame,
-            Err(_) => return say(self.error("60012", &format!("Invalid request: {text}"), &Value::Null)),
+            Err(_) => {
+                return say(self.error("60012", &format!("Invalid request: {text}"), &Value::Null));
+            }
         };
         let id = &frame["id"];
         let empty = Vec::new();
@@ -260,7 +266,8 @@ impl Session {
         match auth::check_login(&self.site, args, self.demo, self.site.now()) {
             Ok(()) => {
                 self.logged_in = true;
-                json!({"event": "login", "code": "0", "msg": "", "connId": self.conn_id}).to_string()
+                json!({"event": "login", "code": "0", "msg": "", "connId": self.conn_id})
+                    .to_string()
             }
             Err((code, msg)) => self.error(code, msg, &Value::Null),
         }
@@ -269,7 +276,10 @@ impl Session {
     /// Why this argument cannot be subscribed to.
     fn refusal(&self, channel: &str, inst: &str) -> Option<(&'static str, String)> {
         let Some(home) = home(channel) else {
-            return Some(("60018", format!("Wrong URL or channel:{channel} doesn't exist.")));
+            return Some((
+                "60018",
+                format!("Wrong URL or channel:{channel} doesn't exist."),
+            ));
         };
         if home != self.url {
             let code = match (home, self.url) {
@@ -277,7 +287,10 @@ impl Session {
                 (_, Url::Business) => "64002",
                 _ => "60018",
             };
-            return Some((code, format!("Channel {channel} is not served on this URL.")));
+            return Some((
+                code,
+                format!("Channel {channel} is not served on this URL."),
+            ));
         }
         if is_private(channel) && !self.logged_in {
             return Some(("60011", "Please log in".to_owned()));
@@ -289,7 +302,12 @@ impl Session {
             ));
         }
         let unknown = needs_instrument(channel) && self.site.engine.market.get(inst).is_none();
-        unknown.then(|| ("60018", format!("Wrong URL or channel:{channel},instId:{inst} doesn't exist.")))
+        unknown.then(|| {
+            (
+                "60018",
+                format!("Wrong URL or channel:{channel},instId:{inst} doesn't exist."),
+            )
+        })
     }
 
     async fn subscribe(&mut self, arg: &Value, id: &Value) -> Vec<String> {
@@ -305,14 +323,31 @@ impl Session {
         let mut frames = vec![ack.to_string()];
         let key = (channel.clone(), inst.clone());
         let events_only = extra(arg, "updateInterval").as_deref() == Some("0");
-        let subscription = Subscription { arg: arg.clone(), seq: i64::MAX, events_only };
-        if self.subscriptions.insert(key.clone(), subscription).is_none() {
+        let subscription = Subscription {
+            arg: arg.clone(),
+            seq: i64::MAX,
+            events_only,
+        };
+        if self
+            .subscriptions
+            .insert(key.clone(), subscription)
+            .is_none()
+        {
             self.site.engine.want(&channel, &inst, true);
-            let first = self.subscriptions.keys().filter(|(other, _)| *other == channel).count() == 1;
+            let first = self
+                .subscriptions
+                .keys()
+                .filter(|(other, _)| *other == channel)
+                .count()
+                == 1;
             if is_counted(&channel) && first {
                 let count = self.site.channel_counts.join(&channel);
                 let over = count > CONNECTIONS_MAX;
-                let event = if over { "channel-conn-count-error" } else { "channel-conn-count" };
+                let event = if over {
+                    "channel-conn-count-error"
+                } else {
+                    "channel-conn-count"
+                };
                 frames.push(
                     json!({"event": event, "channel": channel, "connCount": count.to_string(), "connId": self.conn_id})
                         .to_string(),
@@ -325,7 +360,13 @@ impl Session {
             }
         }
         let (asked, of) = (channel.clone(), inst.clone());
-        let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
+        let words = self
+            .site
+            .engine
+            .ask(move |x| first_words(x, &asked, &of))
+            .await
+            .ok()
+            .flatten();
         if words.is_none() && channel == "books" {
             // A book without its snapshot is of no use to anybody.
             self.subscriptions.remove(&key);
@@ -335,7 +376,9 @@ impl Session {
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
             subscription.seq = words.as_ref().and_then(|(_, seq)| *seq).unwrap_or(0);
         }
-        frames.extend(words.map(|(words, _)| format!(r#"{{"arg":{},{words}}}"#, self.shown(arg, &channel))));
+        frames.extend(
+            words.map(|(words, _)| format!(r#"{{"arg":{},{words}}}"#, self.shown(arg, &channel))),
+        );
         frames
     }
 
@@ -349,7 +392,10 @@ impl Session {
     }
 
     fn unsubscribe(&mut self, arg: &Value, id: &Value) -> String {
-        let key = (arg["channel"].as_str().unwrap_or("").to_owned(), subject(arg).to_owned());
+        let key = (
+            arg["channel"].as_str().unwrap_or("").to_owned(),
+            subject(arg).to_owned(),
+        );
         if self.subscriptions.remove(&key).is_some() {
             self.unwant(&key.0, &key.1);
         }
@@ -360,7 +406,13 @@ impl Session {
         ack.to_string()
     }
 
-    async fn operate(&self, op: &str, (kind, batch): (Op, bool), frame: &Value, args: &[Value]) -> Next {
+    async fn operate(
+        &self,
+        op: &str,
+        (kind, batch): (Op, bool),
+        frame: &Value,
+        args: &[Value],
+    ) -> Next {
         let id = &frame["id"];
         let say = |frame: String| Next::Say(vec![frame]);
         if self.url != Url::Private {
@@ -383,9 +435,15 @@ impl Session {
             }
         }
         let work = async |items| self.carry_out(op, (kind, batch), frame, items).await;
-        let Some(rule) = self.site.faults.strike(&format!("op {op}")) else { return say(work(items).await) };
+        let Some(rule) = self.site.faults.strike(&format!("op {op}")) else {
+            return say(work(items).await);
+        };
         let failed = || {
-            let code = if rule.code.is_empty() { "64007" } else { &rule.code };
+            let code = if rule.code.is_empty() {
+                "64007"
+            } else {
+                &rule.code
+            };
             Next::Say(vec![self.error(code, "Internal error", id)])
         };
         match rule.action {
@@ -412,7 +470,13 @@ impl Session {
     }
 
     /// Carries an operation out and words the reply.
-    async fn carry_out(&self, op: &str, kind: (Op, bool), frame: &Value, items: Vec<Value>) -> String {
+    async fn carry_out(
+        &self,
+        op: &str,
+        kind: (Op, bool),
+        frame: &Value,
+        items: Vec<Value>,
+    ) -> String {
         let expiry = match &frame["expTime"] {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
@@ -436,8 +500,15 @@ impl Session {
 
     /// WebSocket operations name the instrument by its code; a given instId is ignored.
     fn named(&self, arg: &Value) -> Result<Value, &'static str> {
-        let code = arg["instIdCode"].as_i64().ok_or("Parameter instIdCode can not be empty")?;
-        let listed = self.site.engine.market.all().find(|l| l.listing.inst.code == Some(code));
+        let code = arg["instIdCode"]
+            .as_i64()
+            .ok_or("Parameter instIdCode can not be empty")?;
+        let listed = self
+            .site
+            .engine
+            .market
+            .all()
+            .find(|l| l.listing.inst.code == Some(code));
         let mut item = arg.clone();
         item["instId"] = json!(listed.ok_or("Invalid instIdCode")?.listing.inst.id);
         Ok(item)
@@ -461,8 +532,17 @@ impl Session {
             }
             Action::Duplicate => frames.iter().chain(&frames).cloned().collect(),
             Action::Flood => {
-                let times = if rule.ms > 0 { rule.ms.unsigned_abs() as usize } else { 1000 };
-                frames.iter().cycle().take(times * frames.len()).cloned().collect()
+                let times = if rule.ms > 0 {
+                    rule.ms.unsigned_abs() as usize
+                } else {
+                    1000
+                };
+                frames
+                    .iter()
+                    .cycle()
+                    .take(times * frames.len())
+                    .cloned()
+                    .collect()
             }
             // One waits for the next; two that would wait change places.
             Action::Reorder if held.is_empty() => {
@@ -473,23 +553,32 @@ impl Session {
                 frames.append(held);
                 frames
             }
-            Action::CutBody => frames.iter().map(|f| f.chars().take(f.len() / 2).collect()).collect(),
-            Action::Spoil => frames.iter().map(|frame| spoiled(frame, &rule.field, &rule.text)).collect(),
+            Action::CutBody => frames
+                .iter()
+                .map(|f| f.chars().take(f.len() / 2).collect())
+                .collect(),
+            Action::Spoil => frames
+                .iter()
+                .map(|frame| spoiled(frame, &rule.field, &rule.text))
+                .collect(),
             Action::HalfOpen => return Next::Silence,
             _ => return Next::End,
         })
     }
 
     fn on_push(&self, push: &Push) -> Vec<String> {
-        let wanted = self.subscriptions.iter().filter(|((channel, subject), subscription)| {
-            *channel == push.channel
-                && (subject.is_empty()
-                    || subject == "ANY"
-                    || *subject == push.inst
-                    || subject == push.inst_type
-                    || matches!(channel.as_str(), "account"))
-                && push.seq.is_none_or(|seq| seq > subscription.seq)
-        });
+        let wanted = self
+            .subscriptions
+            .iter()
+            .filter(|((channel, subject), subscription)| {
+                *channel == push.channel
+                    && (subject.is_empty()
+                        || subject == "ANY"
+                        || *subject == push.inst
+                        || subject == push.inst_type
+                        || matches!(channel.as_str(), "account"))
+                    && push.seq.is_none_or(|seq| seq > subscription.seq)
+            });
         let extra = match push.channel.as_str() {
             "account" | "positions" => r#""eventType":"event_update","#,
             "books" => r#""action":"update","#,
@@ -497,7 +586,11 @@ impl Session {
         };
         wanted
             .map(|((channel, _), s)| {
-                format!(r#"{{"arg":{},{extra}"data":{}}}"#, self.shown(&s.arg, channel), push.data)
+                format!(
+                    r#"{{"arg":{},{extra}"data":{}}}"#,
+                    self.shown(&s.arg, channel),
+                    push.data
+                )
             })
             .collect()
     }
@@ -510,14 +603,28 @@ impl Session {
                 continue;
             }
             // A fault that silences the channel silences this too.
-            if self.site.faults.strike(&format!("push {channel}")).is_some_and(|rule| rule.action == Action::Mute) {
+            if self
+                .site
+                .faults
+                .strike(&format!("push {channel}"))
+                .is_some_and(|rule| rule.action == Action::Mute)
+            {
                 continue;
             }
             let (asked, of) = (channel.clone(), inst.clone());
-            let words = self.site.engine.ask(move |x| first_words(x, &asked, &of)).await.ok().flatten();
+            let words = self
+                .site
+                .engine
+                .ask(move |x| first_words(x, &asked, &of))
+                .await
+                .ok()
+                .flatten();
             frames.extend(words.map(|(words, _)| {
                 let words = words.replacen("snapshot", "interval_update", 1);
-                format!(r#"{{"arg":{},{words}}}"#, self.shown(&subscription.arg, channel))
+                format!(
+                    r#"{{"arg":{},{words}}}"#,
+                    self.shown(&subscription.arg, channel)
+                )
             }));
         }
         frames

@@ -23,16 +23,18 @@ fn worlds() -> impl Strategy<Value = World> {
         proptest::collection::vec((any::<bool>(), size.clone()), 0..3),
         (any::<bool>(), size, any::<bool>()),
     )
-        .prop_map(|((own, other, foreign), working, leaving, (buy, qty, exit))| World {
-            own,
-            other,
-            foreign,
-            working,
-            leaving,
-            side: if buy { Side::Buy } else { Side::Sell },
-            qty,
-            exit,
-        })
+        .prop_map(
+            |((own, other, foreign), working, leaving, (buy, qty, exit))| World {
+                own,
+                other,
+                foreign,
+                working,
+                leaving,
+                side: if buy { Side::Buy } else { Side::Sell },
+                qty,
+                exit,
+            },
+        )
 }
 
 const fn side(buy: bool) -> Side {
@@ -45,8 +47,12 @@ impl World {
         if self.exit {
             case = case.exit();
         }
-        case = case.holds("trend", &self.own.to_string()).holds("other", &self.other.to_string());
-        case.orders.foreign.insert(swap().id, Qty(Decimal::from(self.foreign)));
+        case = case
+            .holds("trend", &self.own.to_string())
+            .holds("other", &self.other.to_string());
+        case.orders
+            .foreign
+            .insert(swap().id, Qty(Decimal::from(self.foreign)));
         for (buy, qty, own) in &self.working {
             let who = if *own { "trend" } else { "other" };
             case = case.works(who, side(*buy), &qty.to_string(), OrderState::Acked);
@@ -69,8 +75,19 @@ impl World {
     /// Whole contracts, by plain integers and nothing of the gate's.
     fn on_side(&self) -> i64 {
         let buy = self.side == Side::Buy;
-        let working: i64 = self.working.iter().filter(|w| w.0 == buy).map(|w| w.1).sum();
-        working + self.leaving.iter().filter(|w| w.0 == buy).map(|w| w.1).sum::<i64>()
+        let working: i64 = self
+            .working
+            .iter()
+            .filter(|w| w.0 == buy)
+            .map(|w| w.1)
+            .sum();
+        working
+            + self
+                .leaving
+                .iter()
+                .filter(|w| w.0 == buy)
+                .map(|w| w.1)
+                .sum::<i64>()
     }
 
     fn net(&self) -> i64 {
@@ -89,7 +106,8 @@ fn whole(qty: Qty) -> i64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever else works and fills first: an order that leaves while reduce-only takes from the position and never past it.
+    /// Whatever else works and fills first: an order that leaves while reduce-only takes from the
+    /// position and never past it.
     #[test]
     fn reduce_only_never_opens_and_never_flips(world in worlds(), scope in 0usize..3) {
         let scope = ["system", "instrument:ETH-USDT-SWAP", "contender:trend"][scope];
@@ -117,7 +135,8 @@ proptest! {
         prop_assert!(world.case().restricted("system", TradingState::Halted).judged().is_err());
     }
 
-    /// What the gate lets through never makes a worst case larger than its limit, by an arithmetic of its own.
+    /// What the gate lets through never makes a worst case larger than its limit, by an arithmetic
+    /// of its own.
     #[test]
     fn no_order_that_passes_grows_a_position_beyond_its_limit(world in worlds(), limit in 1i64..3000) {
         let text = limit.to_string();
