@@ -100,7 +100,7 @@ const IDEAL: Ideal = Ideal {
     slippage: 0.0005,
 };
 
-/// What the engines are measured against: the whole of W1 in one loop over two arrays.
+/// Baseline for measuring the engines: the whole of W1 in one loop over two arrays.
 fn fused(columns: &Columns, fast: usize, slow: usize) -> (f64, u32, f64, f64) {
     let (open, close) = (&columns.open, &columns.close);
     let (mut quick, mut lazy) = (0.0, 0.0);

@@ -94,10 +94,10 @@ pub fn open_store(
 /// early.
 const FEED_SPARE_BARS: usize = 50;
 
-/// How long the checks of a start wait for a venue that was there a moment ago.
+/// Time the preflight checks of a start wait for a venue that was there a moment ago.
 const PREFLIGHT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
+/// Time a start waits for a venue that does not answer, below the unit's TimeoutStartSec.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs the daemon until it is asked to stop, a limit is reached, or an actor that must not end
@@ -208,7 +208,7 @@ fn no_socket(dir: &Path) -> impl FnOnce(std::io::Error) -> StartError {
     }
 }
 
-/// What the start has gathered; everything an actor needs is made from it.
+/// Everything the start has gathered and every actor is made from.
 struct Wiring {
     /// Taken by the kill switch.
     usr1: std::sync::Mutex<Option<tokio::signal::unix::Signal>>,
@@ -693,7 +693,8 @@ impl Wiring {
     }
 }
 
-/// How what retires is closed: at once, to so far from the touch, again if something is left.
+/// Sleeve that closes retired positions: at once, up to the collar from the touch, again if
+/// something is left.
 const RETIRED: Sleeve = Sleeve {
     weight: rust_decimal::Decimal::ZERO,
     instruments: Vec::new(),
@@ -703,7 +704,7 @@ const RETIRED: Sleeve = Sleeve {
     },
 };
 
-/// How patient reconciliation is at this speed of the venue's clock.
+/// Returns reconciliation's timings at this speed of the venue's clock.
 fn patience(config: &Config, clock: &Clock) -> Patience {
     let wall = |span: Ms| Ms(i64::try_from(clock.wall_span(span).as_millis()).unwrap_or(i64::MAX));
     let truth = config.truth.clone();

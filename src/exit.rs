@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// How the process ends.
+/// Exit codes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {

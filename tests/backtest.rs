@@ -30,7 +30,7 @@ fn history(dir: &Path, bars: &str) -> PathBuf {
     of
 }
 
-/// What a verb prints, if it ends well.
+/// Runs a verb that must succeed and returns what it prints.
 #[track_caller]
 fn said(dir: &Path, args: &[&str]) -> String {
     std::fs::create_dir_all(dir).unwrap();
@@ -72,8 +72,10 @@ fn runs(dir: &Path) -> String {
     std::fs::read_to_string(dir.join("runs.csv")).unwrap()
 }
 
+/// One thread, two threads, a kill and a resume, or three merged shards give the same runs; a
+/// missing shard is named.
 #[test]
-fn a_batch_is_the_same_with_one_thread_two_killed_and_in_shards() {
+fn batch_survives_threads_kills_and_shards() {
     let dir = tempfile::tempdir().unwrap();
     let history = history(dir.path(), "20000");
     let history = history.to_str().unwrap();
@@ -149,8 +151,10 @@ fn a_batch_is_the_same_with_one_thread_two_killed_and_in_shards() {
     assert_eq!(runs(&at("all")), expected);
 }
 
+/// Ranking gives a verdict on luck and the probability of overfitting; summaries are written as CSV
+/// and Parquet.
 #[test]
-fn a_batch_is_ranked_summed_up_and_walked() {
+fn batch_is_ranked_summarised_and_walked_forward() {
     let dir = tempfile::tempdir().unwrap();
     let history = history(dir.path(), "43200");
     let history = history.to_str().unwrap();
@@ -268,8 +272,10 @@ fn by_hand(rows: &[(f64, f64)], fast: usize, slow: usize) -> (f64, u64) {
     (cash, orders)
 }
 
+/// On the rows of a file, filled at the next open with costs: the same orders, and a final equity
+/// within 1e-11.
 #[test]
-fn next_open_on_a_file_is_what_a_plain_loop_makes_of_it() {
+fn next_open_backtest_matches_a_plain_loop() {
     let dir = tempfile::tempdir().unwrap();
     let generated = dir.path().join("walk.csv");
     said(
@@ -341,8 +347,10 @@ fn next_open_on_a_file_is_what_a_plain_loop_makes_of_it() {
     }
 }
 
+/// A run names build, data, bars, parameters and costs; the fast and the exact engine give the same
+/// fills.
 #[test]
-fn a_run_says_what_it_is_made_of_and_both_engines_agree() {
+fn backtest_names_its_inputs_and_engines_agree() {
     let dir = tempfile::tempdir().unwrap();
     let history = history(dir.path(), "5000");
     let args = [

@@ -267,7 +267,7 @@ impl Reach {
         }
     }
 
-    /// What others do with what is known now.
+    /// Uses what is known now, as other stages do.
     fn use_it(&mut self) {
         let view = self.desk.view();
         let believed = Believed {

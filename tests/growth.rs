@@ -1,4 +1,4 @@
-//! How much a running daemon keeps: the default configuration on the embedded exchange at a hundred
+//! Growth of a running daemon: the default configuration on the embedded exchange at a hundred
 //! times the wall's speed, what `trading.db` grows by and what the process holds in memory.
 //!
 //! `GROWTH_MINUTES=15 cargo test --release --test growth -- --nocapture` is a day of market time
@@ -82,8 +82,9 @@ fn by_table(dir: &Path) {
     }
 }
 
+/// A day adds at most 100 MB to the database; the long run holds at most 40 MiB in memory.
 #[test]
-fn a_day_stays_below_a_hundred_megabytes_and_memory_below_forty() {
+fn disk_and_memory_stay_bounded() {
     let minutes: Option<u64> = std::env::var("GROWTH_MINUTES")
         .ok()
         .and_then(|text| text.parse().ok());

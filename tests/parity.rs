@@ -196,7 +196,7 @@ fn daemon_fills(daemon: &Daemon) -> Vec<Row> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-/// What every contender wanted at each close, and what came of it.
+/// Reads what every contender wanted at each close, and what came of it.
 fn daemon_decisions(daemon: &Daemon) -> Vec<Row> {
     let db = daemon.db();
     let mut query = db
@@ -235,8 +235,9 @@ fn plain(reason: &str) -> String {
     }
 }
 
+/// They make the same decisions and the same fills.
 #[test]
-fn the_daemon_and_the_backtest_make_the_same_decisions_and_fills() {
+fn daemon_and_backtest_agree() {
     let wanted: i64 = std::env::var("PARITY_FILLS")
         .ok()
         .and_then(|n| n.parse().ok())

@@ -28,7 +28,7 @@ pub struct IntentBatch {
 /// The allocator actor.
 pub struct Allocator {
     pub sleeves: BTreeMap<ContenderId, Sleeve>,
-    /// How what retires is closed.
+    /// Sleeve settings for closing what retired contenders hold.
     pub retired: Sleeve,
     pub clock: Clock,
     pub market: watch::Receiver<MarketView>,

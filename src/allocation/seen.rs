@@ -1,4 +1,4 @@
-//! What the allocator looked at, so that it can allocate again. Pure.
+//! Inputs of an allocation, kept so that it can be made again. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Seen {
         }
     }
 
-    /// What was wanted.
+    /// Returns the proposals the allocation was made from.
     pub fn proposals(&self) -> &[Proposal] {
         &self.proposals
     }

@@ -21,12 +21,12 @@ use crate::domain::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sleeve {
     pub weight: Decimal,
-    /// What it trades; its capital is split evenly among them.
+    /// Instruments it trades; its capital is split evenly among them.
     pub instruments: Vec<InstId>,
     pub execution: WorkingPolicy,
 }
 
-/// What goes into client order ids besides the decision itself.
+/// Parts of client order ids besides the decision itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ids {
     pub env: char,
@@ -39,7 +39,7 @@ pub struct World<'a> {
     pub run_id: RunId,
     pub snapshot: &'a Snapshot,
     pub sleeves: &'a BTreeMap<ContenderId, Sleeve>,
-    /// How what retires is closed.
+    /// Sleeve settings for closing what retired contenders hold.
     pub retired: &'a Sleeve,
     pub orders: &'a OrdersView,
     /// The last order we handed on for each (contender, instrument), until the tracker has seen it.
@@ -47,11 +47,12 @@ pub struct World<'a> {
     pub ids: &'a Ids,
     pub no_trade_band: Decimal,
     pub reserve: Decimal,
-    /// How far from the price an entry is stopped whose strategy names no stop, as a share.
+    /// Distance of the default stop from the price, as a share, for an entry whose strategy names
+    /// no stop.
     pub stop_default: Decimal,
 }
 
-/// What came of a cycle.
+/// Result of a cycle.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub allocations: Vec<Allocation>,
@@ -253,9 +254,9 @@ fn child(
     Ok((target, intent))
 }
 
-/// Does it take from the venue's position, which is the net of all sleeves and of what is not ours,
-/// and no more than there is? Then the venue may hold it to that. An exit of one sleeve may well
-/// open at the venue, if others hold the opposite.
+/// True if the order takes from the venue's position, which is the net of all sleeves and of what
+/// is not ours, and no more than there is. Then the venue may hold it to reduce-only. An exit of
+/// one sleeve may well open at the venue, if others hold the opposite.
 fn reduces(orders: &OrdersView, inst: &Instrument, side: Side, qty: Qty) -> bool {
     let ours: Decimal = orders
         .holdings
@@ -332,7 +333,7 @@ pub(super) fn worked(
     }
 }
 
-/// What rests does not outlive the moment it was thought of in.
+/// Caps the time to live of a resting order at the validity of its decision.
 pub(super) fn within(ttl: Option<Ms>, good_for: Option<GoodFor>, now: Ms) -> Option<Ms> {
     let left = good_for.map(|good_for| good_for.until.since(now).max(Ms(1)));
     ttl.map(|ttl| left.map_or(ttl, |left| ttl.min(left)))

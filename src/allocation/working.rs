@@ -15,10 +15,10 @@ use super::sizing::{Ids, protects, within, worked};
 /// A decision that is being worked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Work {
-    /// Its first intent.
+    /// First intent of the decision.
     pub first: OrderIntent,
     pub policy: WorkingPolicy,
-    /// What the sleeve is to hold in the end.
+    /// Quantity the sleeve is to hold in the end.
     pub target: Qty,
     /// Tries so far, moves included.
     pub tries: u32,
@@ -28,10 +28,10 @@ pub struct Work {
     pub since: Ms,
 }
 
-/// What is to be done about a work.
+/// Next step of a work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Its order is on its way or works.
+    /// Order in flight or working.
     Wait,
     /// Filled, given up, or out of tries.
     Over,
@@ -53,7 +53,7 @@ impl Work {
         }
     }
 
-    /// What is to be done now.
+    /// Returns the step to take now.
     pub fn next(
         &self,
         orders: &OrdersView,
@@ -160,7 +160,7 @@ impl Work {
         }))
     }
 
-    /// Would the stop of the decision still be on the losing side of an entry at this price?
+    /// True if the decision's stop would still be on the losing side of an entry at this price.
     fn stop_still_protects(&self, price: Price) -> bool {
         self.first
             .stop

@@ -48,14 +48,14 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replied {
     pub body: String,
-    /// It came after the model's deadline.
+    /// True if the reply came after the model's deadline.
     pub late: bool,
 }
 
-/// Where replies come from: what was answered, if there is an answer to this question.
+/// Source of replies: gives the answer to a question, if there is one.
 pub type Source<'a> = dyn FnMut(&Asked) -> Option<Replied> + 'a;
 
-/// What came of the questions.
+/// Counts of what came of the questions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub questions: u32,
@@ -102,7 +102,7 @@ pub struct Model<'a> {
     pub counts: Counts,
 }
 
-/// What a model is, besides the markets.
+/// Parts that make up a model, besides the markets.
 pub struct Made {
     pub arm: Arm,
     pub cadence: Cadence,
@@ -114,8 +114,7 @@ pub struct Made {
     pub longer: Vec<Bar>,
     /// Bars of each size that are known at any time.
     pub history_bars: usize,
-    /// How long an answer takes: it is judged at the first close after that, on what is known by
-    /// then.
+    /// Time an answer takes. It is judged at the first close after that, on what is known by then.
     pub think: Ms,
 }
 
@@ -202,8 +201,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What is known beside prices: the rate that was paid last, and when the next falls due.
-    /// Nobody has recorded depth or open interest.
+    /// Returns the market data beside prices: the last funding rate paid and the next funding time.
+    /// Depth and open interest are not recorded.
     fn extras(&self, now: Ms) -> BTreeMap<InstId, Extras> {
         let of = |market: &Market| {
             let next_funding = Some(market.funding.next(now));
@@ -486,7 +485,7 @@ impl Advisor for Model<'_> {
                     market
                         .insts
                         .get(inst)
-                        .and_then(|shown| crate::llm::prompt::atr(shown.history(self.arm.bar)))
+                        .and_then(|shown| crate::llm::series::atr(shown.history(self.arm.bar)))
                         .is_none()
                 });
             // One question about it at a time.

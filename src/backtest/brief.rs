@@ -216,8 +216,10 @@ mod tests {
     use crate::domain::InstKind;
     use crate::fills::Costs;
 
+    /// 43,200 minute bars: Sharpe, drawdown, exposure, CAGR, beta and trades are those of the full
+    /// report.
     #[test]
-    fn a_brief_run_has_the_figures_of_the_whole_one() {
+    fn brief_run_matches_full_run_figures() {
         // Thirty days of minutes would be slow to make by hand: 43,200 of a wave.
         let price = |i: i64| 20_000 + (2_000.0 * (i as f64 / 900.0).sin()) as i64 + (i * 37) % 50;
         let bars: Vec<[i64; 5]> = (0..43_200)

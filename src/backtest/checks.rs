@@ -1,11 +1,12 @@
-//! Does a strategy see the future, and does what it says depend on where history begins? Pure.
+//! Checks for look-ahead (a strategy sees the future) and for opinions that depend on where history
+//! begins. Pure.
 
 use serde::Serialize;
 
 use crate::data::Columns;
 use crate::strategy::{NO_OPINION, Params, Spec};
 
-/// What a look-ahead check found.
+/// Findings of a look-ahead check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Lookahead {
     /// Histories that were cut off, and opinions compared.
@@ -15,7 +16,7 @@ pub struct Lookahead {
     pub differ: Vec<usize>,
 }
 
-/// What a warm-up check found.
+/// Findings of a warm-up check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drift {
     pub declared: usize,
@@ -39,7 +40,7 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// What it says after each bar of these columns.
+    /// Returns the strategy's opinion after each bar of these columns.
     fn says(&self, columns: &Columns) -> Vec<i32> {
         let mut out = vec![NO_OPINION; columns.len()];
         (self.spec.build)(self.params, self.long_only).sweep(columns, 0, &mut out);
@@ -146,8 +147,10 @@ mod tests {
         columns
     }
 
+    /// Every strategy with its defaults: no decision depends on future bars or on where history
+    /// begins.
     #[test]
-    fn no_strategy_sees_the_future_and_none_depends_on_where_history_begins() {
+    fn no_strategy_looks_ahead_or_drifts() {
         let columns = columns(20_000);
         for spec in crate::strategy::all() {
             let subject = Subject {
@@ -221,8 +224,10 @@ mod tests {
         }
     }
 
+    /// One strategy that reads the future and one that depends on where history begins are both
+    /// found by the checks.
     #[test]
-    fn a_strategy_that_looks_ahead_and_one_that_drifts_are_found() {
+    fn lookahead_and_drift_are_detected() {
         static CHEAT: Spec = Spec {
             name: "cheat",
             about: "",

@@ -1,4 +1,4 @@
-//! What should make one doubt a run, found by itself. Pure.
+//! Automatic diagnosis: reasons to doubt a run. Pure.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::{Performance, Trip};
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weight {
@@ -27,7 +27,7 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What a diagnosis looks at.
+/// Inputs of a diagnosis.
 pub struct Case<'a, N> {
     pub markets: &'a [Market],
     pub outcome: &'a Outcome<N>,

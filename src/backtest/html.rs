@@ -506,8 +506,9 @@ mod tests {
     use crate::domain::InstKind;
     use crate::fills::Costs;
 
+    /// All tags are closed, and the page loads no script, style or image from outside.
     #[test]
-    fn the_page_is_whole_and_asks_nobody_for_anything() {
+    fn page_is_complete_and_self_contained() {
         let bars: Vec<[i64; 5]> = (0..300i64)
             .map(|i| [20_000 + i, 20_100 + i, 19_900, 20_050 + i, 900])
             .collect();

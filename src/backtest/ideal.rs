@@ -8,7 +8,7 @@
 use super::kernel::Wishes;
 use crate::data::Columns;
 
-/// Its costs, as shares.
+/// Starting cash, and costs as shares.
 #[derive(Clone, Copy, Debug)]
 pub struct Ideal {
     pub cash: f64,
@@ -16,7 +16,7 @@ pub struct Ideal {
     pub slippage: f64,
 }
 
-/// What comes of it, bar by bar.
+/// Receiver of the results, bar by bar.
 pub trait Curve {
     /// Equity at a bar's close.
     fn equity(&mut self, index: usize, equity: f64);

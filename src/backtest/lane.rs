@@ -17,14 +17,14 @@ pub struct Order {
     pub from: usize,
     /// Index of the first bar that may not any more.
     pub until: usize,
-    /// It adds to the sleeve, or turns it over.
+    /// True if the order adds to the sleeve or reverses it.
     pub opening: bool,
-    /// What guards the sleeve once the order has ended.
+    /// Stop and target that guard the sleeve once the order has ended.
     pub stop: Option<i64>,
     pub target: Option<i64>,
 }
 
-/// What a fill comes from.
+/// Cause of a fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -63,12 +63,12 @@ struct Guard {
 }
 
 impl Lane {
-    /// Is an order under way, or a way out?
+    /// True while an order is working or the position is being closed.
     pub const fn is_busy(&self) -> bool {
         self.order.is_some() || self.leaving.is_some()
     }
 
-    /// Can nothing happen in a bar between these prices?
+    /// True if nothing can happen in a bar between these prices.
     pub fn is_quiet(&self, low: i64, high: i64) -> bool {
         if self.is_busy() {
             return false;
@@ -306,7 +306,7 @@ impl Lane {
     }
 }
 
-/// What a bar's fills are taken from.
+/// Inputs of a bar's fills, and where the fills go.
 struct Till<'a, N> {
     bar: &'a Steps,
     room: &'a mut i64,

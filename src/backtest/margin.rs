@@ -78,9 +78,10 @@ pub struct Exposed<N> {
     pub maintenance: N,
 }
 
-/// How far on the way from the open of every bar to its worst price equity falls to what positions
-/// need; `None`: it does not. All positions are taken to be at their worst together: what is not
-/// known of the bar is held against us. Cash is what is there besides positions valued in full.
+/// Returns how far on the way from the open of every bar to its worst price equity falls to what
+/// positions need; `None`: it does not. All positions are assumed to be at their worst together:
+/// anything unknown about the bar counts against us. Cash is everything besides the positions,
+/// which are valued in full.
 pub fn liquidated_at<N: Number>(cash: N, positions: &[Exposed<N>]) -> Option<N> {
     let (mut open, mut worst) = (cash, cash);
     let mut held = false;
@@ -133,8 +134,9 @@ pub fn liquidation<N: Number>(p: &Exposed<N>, way: N, fee: N) -> PartFill<N> {
 mod tests {
     use super::*;
 
+    /// Where the history has no rate, also in a gap in its middle, the default rate is due.
     #[test]
-    fn rates_are_those_of_history_where_it_reaches_and_the_usual_one_elsewhere() {
+    fn funding_uses_history_then_default_rate() {
         let rate = |bps: i64| Decimal::new(bps, 4);
         let funding = Funding {
             history: vec![(2 * EVERY, rate(5)), (3 * EVERY, rate(-3))],

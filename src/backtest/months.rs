@@ -40,8 +40,9 @@ pub fn monthly(at: &[i64], equity: &[f64], start: f64) -> Vec<(i32, [Option<f64>
 mod tests {
     use super::*;
 
+    /// The first month starts at the initial equity.
     #[test]
-    fn a_month_begins_with_what_the_last_one_ended_with() {
+    fn month_starts_at_the_previous_close() {
         let day = 86_400_000;
         // Closes of 31 January (at midnight), 1 February, 1 March.
         let at = [31 * day, 32 * day, 60 * day];

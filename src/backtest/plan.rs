@@ -1,4 +1,4 @@
-//! What is run: on which market, by whom, under which rules.
+//! Plan of a run: the market, the players and the rules.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::strategy::{Ohlcv, Params, Spec, Strategy};
 /// One instrument's history, with what trading it costs.
 #[derive(Clone, Debug)]
 pub struct Market {
-    /// Its tick and lot are those of the columns.
+    /// Instrument; its tick and lot are those of the columns.
     pub instrument: Arc<Instrument>,
     pub columns: Arc<Columns>,
     pub funding: Arc<Funding>,
@@ -34,13 +34,13 @@ impl Market {
         }
     }
 
-    /// How long its bars are together, in years of 365 days.
+    /// Returns the total length of the bars, in years of 365 days.
     pub fn years(&self) -> f64 {
         self.columns.len() as f64 * self.columns.bar.span().0 as f64
             / crate::stats::performance::YEAR_MS
     }
 
-    /// Are there bars between two instants?
+    /// True if there are bars between two instants.
     pub fn has_bars(&self, from: Ms, to: Ms) -> bool {
         let ts = &self.columns.ts;
         ts.get(ts.partition_point(|at| *at < from.0))
@@ -58,7 +58,7 @@ impl Market {
         })
     }
 
-    /// Is it held on margin?
+    /// True if the instrument is held on margin.
     pub fn is_swap(&self) -> bool {
         self.instrument.kind == InstKind::Swap
     }
@@ -78,13 +78,13 @@ pub struct Player {
 }
 
 impl Player {
-    /// Its strategy for one of the markets, fresh.
+    /// Builds a fresh instance of the player's strategy for one of the markets.
     pub fn build(&self, market: &Market) -> Box<dyn Strategy> {
         (self.strategy.build)(&self.params, !market.is_swap())
     }
 }
 
-/// What a player has that decides by no strategy: an advisor speaks for it.
+/// Strategy of a player that decides by none: an advisor speaks for it.
 pub static ADVISED: Spec = Spec {
     name: "model",
     about: "Decides by what a model answers.",
@@ -112,7 +112,7 @@ impl Strategy for Silent {
     }
 }
 
-/// What holds for all of them.
+/// Rules that hold for all players.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Dollars there are in the beginning.
@@ -121,7 +121,7 @@ pub struct Rules {
     pub reserve: Decimal,
     /// A change of size below this share of the slot is not worth its costs.
     pub no_trade_band: Decimal,
-    /// Where an entry is stopped whose strategy names nothing, as a share of its price.
+    /// Default stop distance of an entry whose strategy names none, as a share of its price.
     pub stop_default: Decimal,
     pub limits: Limits,
     /// Before this close nothing is decided: strategies only warm up.

@@ -14,7 +14,7 @@ pub struct Candidate {
     pub params: String,
     pub inst: String,
     pub bar: String,
-    /// What it ran over, ms.
+    /// Time span of the run, ms.
     pub span: (i64, i64),
     pub figures: Figures,
     /// (UTC day, return).
@@ -43,7 +43,7 @@ pub struct Ranked {
 #[derive(Clone, Debug, Serialize)]
 pub struct Ranking {
     pub metric: String,
-    /// How many were tried, and how many of them are here.
+    /// Number of runs tried, and how many of them are here.
     pub trials: usize,
     pub there: usize,
     pub days: usize,
@@ -267,8 +267,10 @@ mod tests {
             .collect()
     }
 
+    /// The best of 200 random runs has a good Sharpe ratio and is still not distinguishable from
+    /// luck.
     #[test]
-    fn the_best_of_many_without_skill_is_not_told_apart_from_luck() {
+    fn best_of_many_unskilled_is_luck() {
         let ranking = rank(&runs(200, None), "sharpe", 5, (200, 1)).unwrap();
         assert!(!ranking.distinguishable, "{}", ranking.verdict);
         assert!(ranking.verdict.contains("NOT distinguishable") && ranking.rows.len() == 5);
@@ -280,16 +282,19 @@ mod tests {
         assert!(ranking.pbo.unwrap() > 0.2, "{:?}", ranking.pbo);
     }
 
+    /// One run of 200 earns every day: it ranks first and is distinguishable, with a high deflated
+    /// Sharpe and a low PBO.
     #[test]
-    fn one_that_earns_every_day_is_told_apart_however_many_try() {
+    fn real_skill_stands_out_from_many() {
         let ranking = rank(&runs(200, Some((77, 0.004))), "sharpe", 3, (200, 1)).unwrap();
         assert_eq!(ranking.rows[0].number, 77);
         assert!(ranking.distinguishable, "{}", ranking.verdict);
         assert!(ranking.rows[0].deflated.unwrap() > 0.95 && ranking.pbo.unwrap() < 0.05);
     }
 
+    /// Either too few days of returns, or only 50 of 400 runs given.
     #[test]
-    fn a_few_good_days_and_a_part_of_the_runs_tell_nobody_apart() {
+    fn too_little_data_is_never_distinguishable() {
         let mut few = runs(50, Some((7, 0.02)));
         few.iter_mut().for_each(|run| run.returns.truncate(20));
         let ranking = rank(&few, "sharpe", 1, (50, 1)).unwrap();
@@ -306,8 +311,9 @@ mod tests {
         );
     }
 
+    /// The error for an unknown metric lists the known ones.
     #[test]
-    fn unknown_metrics_are_told_and_nothing_is_no_ranking() {
+    fn unknown_metric_or_no_runs_is_refused() {
         assert!(
             rank(&runs(3, None), "sharp", 1, (3, 1))
                 .unwrap_err()

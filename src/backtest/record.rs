@@ -1,4 +1,4 @@
-//! What is kept of a run.
+//! Records kept of a run.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct FillRow<N> {
     pub held: i64,
 }
 
-/// What became of one wish.
+/// Outcome of one target a contender wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decided {
     /// The close it was decided on.
@@ -60,11 +60,11 @@ pub struct Halt {
     pub state: String,
     /// `None`: a person would have had to release it, so it stayed.
     pub until: Option<Ms>,
-    /// What was held was to be closed.
+    /// True if what was held was to be closed.
     pub flatten: bool,
 }
 
-/// Where a run is written to.
+/// Receiver a run is written to.
 pub trait Tape<N> {
     /// Equity at the close of a bar, all positions at the bar's close.
     fn equity(&mut self, at: Ms, equity: N, exposure: N);
@@ -90,7 +90,7 @@ pub struct Outcome<N> {
     pub halts: Vec<Halt>,
     /// Paid (positive) or received for positions.
     pub funding: N,
-    /// What the venue bore of a liquidation that went beyond all there was.
+    /// Loss borne by the venue when a liquidation went beyond all the cash there was.
     pub uncovered: N,
     pub liquidations: u32,
     /// Signed lots at the end, by (player, market).
@@ -99,7 +99,7 @@ pub struct Outcome<N> {
 }
 
 impl<N: crate::fills::Number> Outcome<N> {
-    /// Nothing yet.
+    /// Creates an empty outcome.
     pub fn new(cash: N, room: usize) -> Self {
         Self {
             cash,

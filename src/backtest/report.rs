@@ -22,7 +22,7 @@ pub struct Stress {
 }
 
 impl Stress {
-    /// What a run with costs times this factor came to.
+    /// Returns the results of a run with costs times this factor.
     pub const fn of(factor: Decimal, p: &Performance) -> Self {
         let trades = p.trades.trades;
         Self {
@@ -35,7 +35,7 @@ impl Stress {
     }
 }
 
-/// What was paid.
+/// Costs paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Paid {
     pub fees: f64,
@@ -107,8 +107,8 @@ pub fn figures<N: Number>(
     (performance(&curve, &trips, value), trips)
 }
 
-/// What a unit in equal parts of each market is worth at each close; one that has not begun yet is
-/// held as cash.
+/// Returns the value at each close of one unit spread equally over the markets; the part of a
+/// market that has not begun yet is held as cash.
 fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
     let mut next = vec![0; markets.len()];
     let worth = |at: &i64| {

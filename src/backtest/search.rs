@@ -1,5 +1,5 @@
-//! What a batch searches: parameters by grid or by chance, markets, windows. Pure: the same search
-//! is the same list of runs.
+//! Search space of a batch: parameters by grid or by chance, markets, windows. Pure: the same
+//! search is the same list of runs.
 
 use std::collections::BTreeSet;
 
@@ -152,7 +152,7 @@ pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec
     }
 }
 
-/// Is every value of an axis one that its parameter may take?
+/// Checks that every value of an axis is one its parameter may take.
 fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
     let known = find(spec, &axis.name)?;
     match axis
@@ -218,8 +218,9 @@ mod tests {
             .collect()
     }
 
+    /// Malformed, empty or infinite ranges are errors.
     #[test]
-    fn axes_read_as_lists_and_as_ranges() {
+    fn axes_parse_as_lists_and_ranges() {
         assert_eq!(Axis::parse("fast=5:9:2").unwrap().values, [5.0, 7.0, 9.0]);
         assert_eq!(Axis::parse("width=0.1:0.3:0.1").unwrap().values.len(), 3);
         assert_eq!(Axis::parse("x=3,1").unwrap().values, [3.0, 1.0]);
@@ -235,8 +236,10 @@ mod tests {
         }
     }
 
+    /// In order and without duplicates. Unknown parameters, values out of bounds and an empty grid
+    /// are errors.
     #[test]
-    fn a_grid_is_every_valid_combination_in_order() {
+    fn grid_is_every_valid_combination() {
         let spec = crate::strategy::find("sma_cross").unwrap();
         let all = grid(spec, &axes(&["fast=10,30", "slow=20,40"])).unwrap();
         let pairs: Vec<(f64, f64)> = all.iter().map(|p| (p["fast"], p["slow"])).collect();
@@ -264,8 +267,10 @@ mod tests {
         );
     }
 
+    /// The same seed draws the same parameter sets, all different and within bounds; another seed
+    /// draws others.
     #[test]
-    fn chance_draws_the_same_for_a_seed_within_bounds_and_nothing_twice() {
+    fn random_search_is_seeded_and_bounded() {
         for spec in crate::strategy::all() {
             let all = random(spec, &[], 40, 7).unwrap();
             assert_eq!(all, random(spec, &[], 40, 7).unwrap());
@@ -293,8 +298,9 @@ mod tests {
         );
     }
 
+    /// A period shorter than one window is one window of its own.
     #[test]
-    fn windows_are_whole_ones_a_step_apart() {
+    fn windows_are_full_and_evenly_stepped() {
         let all = windows((Ms(0), Ms(100)), Some(Ms(40)), Some(Ms(30)));
         assert_eq!(all, [(Ms(0), Ms(40)), (Ms(30), Ms(70)), (Ms(60), Ms(100))]);
         assert_eq!(windows((Ms(0), Ms(100)), None, None), [(Ms(0), Ms(100))]);

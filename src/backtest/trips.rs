@@ -115,8 +115,9 @@ mod tests {
     use crate::domain::{InstKind, Ms};
     use crate::fills::Costs;
 
+    /// The profits of all round trips add up to the change in equity before funding.
     #[test]
-    fn a_turn_is_two_trades_and_all_profits_together_are_what_equity_has_gained() {
+    fn flip_is_two_round_trips() {
         let bars: Vec<[i64; 5]> = (0..40i64)
             .map(|i| [20_000 + i * i, 20_100 + i * i, 19_900, 20_050 + i * i, 900])
             .collect();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::rank::Candidate;
 use crate::stats::moments::Moments;
 
-/// How time is cut, in days.
+/// Split of time into training, purge and test, in days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Folds {
     pub train: usize,
@@ -179,8 +179,10 @@ mod tests {
             .collect()
     }
 
+    /// Each fold's best candidate in training is ranked by its returns in the test days after the
+    /// purge.
     #[test]
-    fn what_was_best_before_is_judged_by_what_came_after() {
+    fn train_winner_is_judged_on_test_folds() {
         let all = candidates();
         let runs: Vec<&Candidate> = all.iter().collect();
         let found = walk(

@@ -34,7 +34,7 @@ struct Ideas {
     scored: Vec<(Decimal, Ending)>,
     /// Their horizon is not over, or the bars are not there.
     open: usize,
-    /// They named no target, horizon or probability.
+    /// Ideas that named no target, horizon or probability.
     unsaid: usize,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn run(global: &Global, args: &CalibrationArgs) -> Result<Exit, Failu
     Ok(Exit::Ok)
 }
 
-/// What became of an idea, by the shortest bars there are.
+/// Returns the outcome of an idea, by the shortest bars available.
 fn scored(research: &Research, plan: &Plan, minutes: u32) -> Result<Option<Ending>, Failure> {
     let until = plan.opened.plus(Ms(i64::from(minutes) * 60_000));
     for bar in Bar::ALL {

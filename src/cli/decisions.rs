@@ -203,7 +203,7 @@ fn snapshot(text: &str, full: bool) {
     output::say(sheet);
 }
 
-/// What a prompt's data holds, in a few lines.
+/// Summarises a prompt's data in a few lines.
 fn outline(text: &str) -> String {
     let data: Value = serde_json::from_str(text).unwrap_or_default();
     let mut out = String::new();

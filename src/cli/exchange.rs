@@ -13,7 +13,7 @@ use crate::exchange::{
 use crate::exit::Exit;
 use crate::telemetry;
 
-/// What fills orders.
+/// Source of fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FillsBy {
     /// Level by level, as they come.
@@ -40,7 +40,7 @@ pub(super) struct ExchangeArgs {
     /// .gz. Repeatable; the instrument is BTC-USDT-SWAP unless named.
     #[arg(long, value_name = "[INST=]FILE")]
     candles: Vec<CandleFile>,
-    /// What fills orders: the book, or whole bars by the backtest's own model.
+    /// Source of fills: the book, or whole bars by the backtest's own model.
     #[arg(long, value_enum, default_value_t = FillsBy::Book)]
     fills: FillsBy,
     /// Play the demo site: every signed request needs `x-simulated-trading: 1`.

@@ -52,7 +52,7 @@ struct Global {
     /// Configuration file, over the built-in defaults; also $ALPHA_ARENA_CONFIG.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where databases, ledger and control socket live; else $STATE_DIRECTORY, else ./var/<mode>.
+    /// Directory of databases, ledger and control socket; else $STATE_DIRECTORY, else ./var/<mode>.
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -65,7 +65,7 @@ enum Verb {
     Exchange(exchange::ExchangeArgs),
     /// Read balances and positions from the venue now, and keep them.
     SyncAccount(sync_account::SyncArgs),
-    /// What the running daemon is doing.
+    /// Activity of the running daemon.
     Status(OutputArgs),
     /// One verdict on database, daemon, feeds and trading state; exit code 0, 1 or 2.
     Health(OutputArgs),
@@ -79,18 +79,18 @@ enum Verb {
     Positions(OutputArgs),
     /// Balances of the last complete read.
     Balances(OutputArgs),
-    /// What contenders wanted and what became of it, newest first.
+    /// Decisions of contenders and what became of them, newest first.
     Decisions(decisions::DecisionsArgs),
     /// Make decisions again from what they were made from, and compare byte for byte.
     Replay(replay::ReplayArgs),
-    /// What models' probabilities are worth: a reliability table and a Brier score each.
+    /// Calibration of models' probabilities: a reliability table and a Brier score each.
     Calibration(calibration::CalibrationArgs),
-    /// What models are asked.
+    /// Prompts sent to models.
     Prompt {
         #[command(subcommand)]
         verb: prompt::PromptVerb,
     },
-    /// What is halted and what ends it; accept a case, or compare with the venue now.
+    /// Incidents that halt trading and what ends them; accept one, or compare with the venue now.
     Reconcile(reconcile::ReconcileArgs),
     /// Make an instrument flat, or all of them; works while trading is halted.
     Close(reconcile::CloseArgs),
@@ -115,7 +115,7 @@ enum Verb {
         #[command(subcommand)]
         verb: data::DataVerb,
     },
-    /// What the venue said: list, verify, replay.
+    /// Record of what the venue said: list, verify, replay.
     Tape {
         #[command(subcommand)]
         verb: tape::TapeVerb,
@@ -141,7 +141,7 @@ struct OutputArgs {
     json: bool,
 }
 
-/// What went wrong, to be said on stderr, and how to end.
+/// Error to print on stderr, and the exit code to end with.
 #[derive(Debug)]
 pub struct Failure {
     message: String,
@@ -366,8 +366,9 @@ mod tests {
         );
     }
 
+    /// A global flag is accepted both before and after the verb.
     #[test]
-    fn global_flags_stand_before_or_after_the_verb() {
+    fn global_flags_work_around_the_verb() {
         for line in [
             ["alpha-arena", "--state-dir", "x", "status"],
             ["alpha-arena", "status", "--state-dir", "x"],

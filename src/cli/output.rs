@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::Ms;
 use crate::store::Table;
 
-/// Something that was to be printed was not.
+/// First error that kept output from being printed.
 static FAILED: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
 /// Prints a line. What cannot be written (a full disk, a reader that has gone) is remembered, and
@@ -148,8 +148,10 @@ pub(super) fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Escape sequences, carriage returns and bidi overrides are shown as text; newlines, tabs and
+    /// other Unicode stay.
     #[test]
-    fn what_a_terminal_would_act_on_is_shown_and_not_done() {
+    fn terminal_controls_are_escaped() {
         assert_eq!(
             plain("a\x1b]0;owned\x07\r\nb\tc"),
             "a\\u{1b}]0;owned\\u{7}\\u{d}\nb\tc"

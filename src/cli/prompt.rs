@@ -12,7 +12,7 @@ use crate::store::StateDir;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum PromptVerb {
-    /// What a contender's model would be asked now, word for word.
+    /// Prompt a contender's model would get now, word for word.
     Show(ShowArgs),
     /// The JSON Schema of an answer.
     Schema {

@@ -72,7 +72,7 @@ pub(super) struct CancelArgs {
     json: bool,
 }
 
-/// How long `cancel` waits for what it has begun.
+/// Time `cancel` waits for what it has begun.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn ask(global: &Global, what: &str, body: Value) -> Result<Value, Failure> {

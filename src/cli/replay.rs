@@ -33,11 +33,11 @@ pub(super) struct ReplayArgs {
     json: bool,
 }
 
-/// What one run came to.
+/// Result of replaying one run.
 struct Run {
     id: RunId,
     decisions: Vec<Replayed>,
-    /// What was kept cannot be read.
+    /// Reason why the record cannot be read.
     unreadable: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Run {
                 .iter()
                 .all(|decision| decision.outcome == Outcome::Same)
     }
-    /// Nothing of it was kept: its process ended first.
+    /// True if nothing of the run was kept: its process ended first.
     fn is_bare(&self) -> bool {
         self.unreadable.is_none() && self.decisions.is_empty()
     }

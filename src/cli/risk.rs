@@ -13,7 +13,7 @@ use crate::runtime::wall_ms;
 pub(super) enum RiskVerb {
     /// Every rule: its limit, what a breach leads to, and what it is compared with.
     Rules(OutputArgs),
-    /// What was blocked or latched, newest first.
+    /// Orders denied and restrictions latched, newest first.
     #[command(after_help = "Example:\n  alpha-arena risk events --limit 5 --json")]
     Events(ListArgs),
     /// Changes of the trading state, newest first.

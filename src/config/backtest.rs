@@ -6,7 +6,7 @@ use super::reader::Section;
 use crate::domain::InstKind;
 use crate::fills::{Costs, Tier};
 
-/// Where backtests begin.
+/// Starting point of backtests: cash and trading costs.
 #[derive(Clone, Debug)]
 pub struct BacktestSettings {
     pub cash: Decimal,
@@ -15,7 +15,7 @@ pub struct BacktestSettings {
 }
 
 impl BacktestSettings {
-    /// What trading a kind of instrument costs.
+    /// Returns the trading costs of a kind of instrument.
     pub const fn costs(&self, kind: InstKind) -> &Costs {
         match kind {
             InstKind::Spot => &self.spot,
@@ -87,8 +87,9 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
+    /// The costs in the default backtest configuration are those in the code, for spot and swap.
     #[test]
-    fn the_file_and_the_code_have_the_same_defaults() {
+    fn file_and_code_defaults_agree() {
         let config =
             Config::check(Layers::read(&Overrides::default(), HashMap::new()).unwrap()).unwrap();
         for kind in [InstKind::Spot, InstKind::Swap] {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 
 use super::Problems;
+use super::address::is_local;
 use super::backtest::{BacktestSettings, read_backtest};
 use super::contender::{Contender, Plays, Stage, check_contenders, read_contender};
 use super::layers::Layers;
@@ -18,7 +19,7 @@ use super::risk::{ProtectionSettings, read_limits};
 use super::truth::{TruthSettings, read_truth};
 use crate::domain::{Bar, InstId, Limits, Ms, Retire, Rule};
 
-/// Where market data comes from and orders go.
+/// Source of market data and destination of orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Sim,
@@ -28,7 +29,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Its name in the configuration and in the database.
+    /// Returns the mode's name in the configuration and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Mode::Sim => "sim",
@@ -37,7 +38,7 @@ impl Mode {
             Mode::Live => "live",
         }
     }
-    /// Its letter in client order ids.
+    /// Returns the mode's letter in client order ids.
     pub const fn letter(self) -> char {
         match self {
             Mode::Sim => 's',
@@ -109,18 +110,18 @@ pub struct VenueSettings {
     pub silence: Duration,
 }
 
-/// How proposals become sizes.
+/// Settings for turning proposals into sizes.
 #[derive(Clone, Debug)]
 pub struct AllocationSettings {
     /// Share of a slot below which a change is left alone.
     pub no_trade_band: Decimal,
     /// Share of equity that is never allotted.
     pub reserve: Decimal,
-    /// What becomes of what a contender holds that no longer trades it.
+    /// Treatment of a position whose contender no longer trades the instrument.
     pub retire: Retire,
 }
 
-/// How often we compare ourselves with the venue.
+/// Intervals between comparisons of our state with the venue's.
 #[derive(Clone, Debug)]
 pub struct SyncSettings {
     pub account: Ms,
@@ -136,7 +137,7 @@ pub struct TapeSettings {
     pub keep_days: i64,
 }
 
-/// How patient the supervisor is.
+/// Timeouts of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Supervision {
     pub freeze: Duration,
@@ -159,7 +160,7 @@ pub struct Config {
     pub more_bars: Vec<Bar>,
     pub history_bars: usize,
     pub barrier: Ms,
-    /// How far ahead of the venue's clock a time may be, venue time.
+    /// Maximum time a timestamp may be ahead of the venue's clock, venue time.
     pub time_ahead: Ms,
     pub every_bars: i64,
     pub models: Vec<ModelEndpoint>,
@@ -395,25 +396,6 @@ fn read_more_bars(s: &mut Section<'_>, base: Bar) -> Vec<Bar> {
     bars
 }
 
-/// Is this address on this machine, in clear text?
-pub(super) fn is_local(url: &str, plain: &str) -> bool {
-    let Some(rest) = url.strip_prefix(plain) else {
-        return false;
-    };
-    // Up to where the path begins; a name and password before an `@` would make of the rest another
-    // host.
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let port = |after: &str| {
-        after.is_empty()
-            || after
-                .strip_prefix(':')
-                .is_some_and(|port| port.parse::<u16>().is_ok())
-    };
-    ["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|host| authority.strip_prefix(host).is_some_and(port))
-}
-
 fn read_venue(s: &mut Section<'_>, mode: Mode) -> VenueSettings {
     let settings = VenueSettings {
         rest_url: s.text("rest_url").trim_end_matches('/').to_owned(),
@@ -515,29 +497,6 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_this_machine() {
-        for local in [
-            "http://127.0.0.1:8080/v1",
-            "http://localhost",
-            "http://[::1]:1/",
-            "http://localhost/v1?x",
-        ] {
-            assert!(is_local(local, "http://"), "{local}");
-        }
-        for other in [
-            "http://localhost:8080@evil.example/v1",
-            "http://127.0.0.1@evil.example",
-            "http://localhost.evil.example",
-            "http://127.0.0.1.evil.example/",
-            "http://localhost:80:80/",
-            "http://127.0.0.10/",
-            "https://localhost",
-        ] {
-            assert!(!is_local(other, "http://"), "{other}");
-        }
-    }
-
-    #[test]
     fn the_defaults_are_a_valid_configuration() {
         let config = check(&[]).unwrap();
         assert_eq!(config.mode, Mode::Sim);
@@ -545,8 +504,9 @@ mod tests {
         assert!(config.live_contenders().count() >= 2);
     }
 
+    /// One `false` wins over any `true`, and only the exact words `true` and `false` are accepted.
     #[test]
-    fn trading_is_on_only_if_no_source_says_off() {
+    fn any_source_can_switch_trading_off() {
         let on = |env: &[(&str, &str)]| check(env).unwrap().trading_enabled;
         assert!(on(&[("TRADING_ENABLED", "true")]));
         assert!(!on(&[("TRADING_ENABLED", "false")]));
@@ -564,8 +524,10 @@ mod tests {
         }
     }
 
+    /// The config file says trading is off, both variables say on: it stays off, and the file is
+    /// named as the cause.
     #[test]
-    fn a_file_that_says_off_is_not_overruled_by_the_environment() {
+    fn environment_cannot_override_file_off() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("off.toml");
         std::fs::write(&file, "[trading]\nenabled = false\n").unwrap();
@@ -586,8 +548,10 @@ mod tests {
         assert!(config.trading_off_by.unwrap().contains("off.toml"));
     }
 
+    /// Live mode without `venue.uid` is an error; with it, trading still stays off until
+    /// TRADING_ENABLED=true.
     #[test]
-    fn live_needs_the_word_and_the_pinned_account() {
+    fn live_needs_switch_and_pinned_account() {
         let live = [
             ("ALPHA_ARENA__MODE", "live"),
             ("ALPHA_ARENA__VENUE__REST_URL", "https://www.okx.com"),
@@ -602,8 +566,9 @@ mod tests {
         assert!(check(&pinned).unwrap().trading_enabled);
     }
 
+    /// Three bad values give three problems, and a misspelt key gets a suggestion.
     #[test]
-    fn every_problem_is_reported_with_its_key_and_a_typo_with_its_cure() {
+    fn all_problems_are_reported_by_key() {
         let problems = check(&[
             ("ALPHA_ARENA__RISK__OPEN_ORDER_MAX", "3"),
             ("ALPHA_ARENA__MARKET__BAR", "7m"),
@@ -623,14 +588,17 @@ mod tests {
         );
     }
 
+    /// It is reported as a problem instead of being silently ignored.
     #[test]
-    fn a_key_with_one_underscore_is_refused_and_not_ignored() {
+    fn single_underscore_key_is_refused() {
         let problems = check(&[("ALPHA_ARENA_TRADING__ENABLED", "false")]).unwrap_err();
         assert_eq!(problems.0[0].key, "ALPHA_ARENA_TRADING__ENABLED");
     }
 
+    /// Plain http, the live WebSocket host in demo mode and a WebSocket URL without its path are
+    /// refused by key.
     #[test]
-    fn keys_never_travel_in_clear_text_and_hosts_fit_their_mode() {
+    fn venue_urls_need_tls_and_right_host() {
         let demo = |rest: &str, ws: &str| {
             let env = [
                 ("ALPHA_ARENA__MODE", "okx-demo"),
@@ -658,8 +626,10 @@ mod tests {
         );
     }
 
+    /// A 1s bar outside sim mode, a second bar that is no multiple of the first, or a decision
+    /// interval that misses closes.
     #[test]
-    fn bars_that_could_never_be_decided_on_are_refused() {
+    fn undecidable_bars_are_refused() {
         let key = |env: &[(&str, &str)]| check(env).map(drop).map_err(|p| p.0[0].key.clone());
         assert_eq!(
             key(&[
@@ -696,15 +666,17 @@ mod tests {
         assert_eq!(with(&contender(3)), Ok(()));
     }
 
+    /// No configuration can raise a risk limit above its hard ceiling.
     #[test]
-    fn no_file_can_raise_a_limit_over_the_ceiling() {
+    fn limit_over_the_ceiling_is_refused() {
         let problems =
             check(&[("ALPHA_ARENA__RISK__ORDER_NOTIONAL_MAX", "1000000000")]).unwrap_err();
         assert_eq!(problems.0[0].key, "risk.order_notional_max");
     }
 
+    /// live.toml lacks only `venue.uid`.
     #[test]
-    fn the_files_in_config_are_valid_as_far_as_they_can_be() {
+    fn shipped_config_files_are_valid() {
         for (file, missing) in [
             ("paper", None),
             ("replay", None),

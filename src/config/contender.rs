@@ -7,10 +7,11 @@ use rust_decimal::Decimal;
 
 use super::llm::{ModelEndpoint, ModelSettings, read_model_seat};
 use super::reader::Section;
+use super::rule::read_rule;
 use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Then, WorkingPolicy};
-use crate::strategy::{self, Params, Spec};
+use crate::strategy::{Params, Spec};
 
-/// How far a contender has come.
+/// Stage a contender has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Off,
@@ -28,7 +29,7 @@ impl FromStr for Stage {
     }
 }
 
-/// What a contender decides by.
+/// Source of a contender's decisions.
 #[derive(Clone, Debug)]
 pub enum Plays {
     Rule {
@@ -152,53 +153,7 @@ pub(super) fn read_contender(
     })
 }
 
-/// A strategy by its name, and its parameters.
-pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> {
-    let name = s.text("strategy");
-    let spec = strategy::find(&name);
-    if spec.is_none() {
-        let all: Vec<&str> = strategy::all().iter().map(|spec| spec.name).collect();
-        s.problem(
-            "strategy",
-            format!("no strategy '{name}'; there are: {}", all.join(", ")),
-        );
-    }
-    let params = match spec {
-        Some(spec) => s.table("params", |s| {
-            let mut params = BTreeMap::new();
-            for p in spec.params {
-                let given = s.take(p.name);
-                let value = if given.is_null() {
-                    Some(p.default)
-                } else {
-                    given.as_f64().or_else(|| given.as_str()?.parse().ok())
-                };
-                match value {
-                    Some(value) if value.is_finite() && value >= p.min && value <= p.max => {
-                        params.insert(p.name.to_owned(), value);
-                    }
-                    _ => s.problem(
-                        p.name,
-                        format!("must be between {} and {}, is {given}", p.min, p.max),
-                    ),
-                }
-            }
-            params
-        }),
-        None => {
-            s.take("params");
-            BTreeMap::new()
-        }
-    };
-    if let (Some(spec), true) = (spec, !params.is_empty())
-        && let Err(why) = (spec.validate)(&params)
-    {
-        s.problem("params", why);
-    }
-    Some((spec?, params))
-}
-
-/// How its orders are worked. Only the policy must be named; the rest has defaults.
+/// Reads how a contender's orders are worked. Only the policy must be named; the rest has defaults.
 fn read_execution(s: &mut Section<'_>) -> WorkingPolicy {
     let policy = s.text("policy");
     let bps = |s: &mut Section<'_>, name, default| {
@@ -267,7 +222,7 @@ fn tries(s: &mut Section<'_>, default: i64) -> u32 {
     u32::try_from(s.int_or("tries", default, 1, 20)).unwrap_or(1)
 }
 
-/// What only all of them together can get wrong.
+/// Checks the contenders for errors that only all of them together can make.
 pub(super) fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {
     let mut seen = BTreeSet::new();
     for contender in contenders {

@@ -1,5 +1,5 @@
-//! Where values come from: built-in defaults ← a file ← `.env` ← the environment. Each value
-//! remembers its source.
+//! Layers of configuration values: built-in defaults ← a file ← `.env` ← the environment. Each
+//! value remembers its source.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const NOT_CONFIG: [&str; 5] = [
     "ALPHA_ARENA_FAULT_HOLD",
 ];
 
-/// What the command line says, stronger than every layer.
+/// Values from the command line, stronger than every layer.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     pub config: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Layers {
     pub env: HashMap<String, String>,
     /// The configuration file, if one was named.
     pub file: Option<PathBuf>,
-    /// What it said when it was read.
+    /// Text of the configuration file when it was read.
     pub file_text: String,
     /// Every word on the trading switch, with who says it. Any `false` wins.
     pub trading: Vec<(String, String)>,
@@ -259,8 +259,9 @@ mod tests {
         }
     }
 
+    /// NaN and infinities in tables, lists and nested parameters, and TOML dates.
     #[test]
-    fn infinite_numbers_and_dates_are_refused_anywhere() {
+    fn non_finite_numbers_are_refused_anywhere() {
         for word in ["nan", "-nan", "inf", "-inf", "+inf"] {
             check(
                 &format!("[risk]\ndaily_loss_pct_max = {word}"),
@@ -279,8 +280,9 @@ mod tests {
         check("a = 1.5\nb = 'nan'", None);
     }
 
+    /// Without a secret in it, any mode will do; a directory in its place is refused.
     #[test]
-    fn a_dotenv_with_secrets_is_for_its_owner_only() {
+    fn dotenv_with_secrets_must_be_private() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use serde_json::{Map, Number, Value};
 
-use super::check::is_local;
-use super::contender::read_rule;
+use super::address::is_local;
 use super::reader::Section;
+use super::rule::read_rule;
 use crate::domain::Ms;
 use crate::strategy::{Params, Spec};
 
@@ -28,15 +28,15 @@ pub struct RuleFallback {
 /// One `[[model]]`.
 #[derive(Clone, Debug)]
 pub struct ModelEndpoint {
-    /// What contenders call it.
+    /// Name contenders use for the model.
     pub id: String,
     /// Up to and without `/chat/completions`.
     pub base_url: String,
-    /// What the server calls it.
+    /// Name the server uses for the model.
     pub model: String,
     /// `None`: left out.
     pub temperature: Option<Number>,
-    /// What the server calls the limit: newer models know another word.
+    /// Server's key for the token limit: newer models use another one.
     pub max_tokens_key: String,
     pub max_tokens: u32,
     /// `json_schema`, `json_object_schema`, `json_object` or `none`: what is tried first.
@@ -80,7 +80,7 @@ pub struct ModelSettings {
     pub usd_per_day: Decimal,
     /// Share of the day's allowance that only questions about open positions may use.
     pub reserve: Decimal,
-    /// What decides while its provider fails.
+    /// Rule that decides while the model's provider fails.
     pub fallback: Option<RuleFallback>,
 }
 

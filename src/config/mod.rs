@@ -1,6 +1,7 @@
 //! Configuration: layers of text become types that cannot be wrong. Past this folder nobody sees a
 //! string or checks a range again.
 
+mod address;
 mod backtest;
 mod check;
 mod contender;
@@ -8,6 +9,7 @@ mod layers;
 mod llm;
 mod reader;
 mod risk;
+mod rule;
 mod secrets;
 mod truth;
 

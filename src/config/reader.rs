@@ -165,7 +165,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Something that reads itself from text, such as a bar or a mode.
+    /// Reads a value whose type parses itself from text, such as a bar or a mode.
     pub(super) fn parse<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &'static str,
@@ -235,7 +235,7 @@ impl<'a> Section<'a> {
         self.int(name, least, most)
     }
 
-    /// Is anything given under this name?
+    /// True if a value is given under this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }

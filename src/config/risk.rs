@@ -6,12 +6,12 @@ use super::reader::Section;
 use crate::domain::{Action, Limit, Limits, Reach, Release, Rule};
 use crate::risk::ProtectForeign;
 
-/// How positions are protected.
+/// Settings for protecting positions.
 #[derive(Clone, Debug)]
 pub struct ProtectionSettings {
-    /// How far from the entry a stop is put for a strategy that names none, as a share.
+    /// Stop distance from the entry for a strategy that names none, as a share.
     pub stop_default: Decimal,
-    /// How long a position may be without a stop before it is closed, wall time.
+    /// Time a position may be without a stop before it is closed, wall time.
     pub unprotected_max: std::time::Duration,
     /// Protection of positions in our instruments that are not ours.
     pub foreign: ProtectForeign,

@@ -38,7 +38,7 @@ pub enum SecretError {
     Control { name: String },
 }
 
-/// What a file with a secret may weigh; a device has no end.
+/// Maximum size of a file with a secret, in bytes: a device has no end.
 const SECRET_MAX: u64 = 64 * 1024;
 
 /// Names of variables that hold a secret themselves, not the name of a file with one.
@@ -48,7 +48,7 @@ pub(super) fn is_secret(name: &str) -> bool {
     ours && !name.ends_with("_FILE")
 }
 
-/// May anybody but the owner and the group read or write it?
+/// True if anybody but the owner and the group may read or write the file.
 pub(super) fn is_open_to_others(meta: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     meta.permissions().mode() & 0o006 != 0
@@ -180,8 +180,10 @@ mod tests {
         path
     }
 
+    /// They must be regular files, not open to others, a single line and small; a line break in a
+    /// variable is refused too.
     #[test]
-    fn secret_files_are_regular_private_and_one_line() {
+    fn secret_files_are_checked() {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &Path| {
             HashMap::from([("MODEL_KEY_A_FILE".to_owned(), path.display().to_string())])
@@ -227,8 +229,9 @@ mod tests {
         );
     }
 
+    /// From the environment, a file or a systemd credential; a missing one is named in the error.
     #[test]
-    fn secrets_come_from_env_file_or_credential_and_are_trimmed() {
+    fn secrets_are_found_and_trimmed() {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path(), "okx-passphrase", "from-credential\n", 0o400);
         let file = written(dir.path(), "s", "from-file \n", 0o600);

@@ -1,11 +1,11 @@
-//! How doubts are settled: the timings of DESIGN's order truth, as configured.
+//! Timings for settling doubts: those of DESIGN's order truth, as configured.
 
 use rust_decimal::Decimal;
 
 use super::reader::Section;
 use crate::domain::Ms;
 
-/// How doubts about orders and positions are settled, and when a person is called.
+/// Settings for settling doubts about orders and positions, and for calling a person.
 #[derive(Clone, Debug)]
 pub struct TruthSettings {
     /// First questions about an unknown order, wall time after it became one; then `ask_every`.

@@ -15,7 +15,7 @@ pub(super) struct Listener {
     pub stream: StreamConfig,
     pub signer: Signer,
     pub clock: Clock,
-    /// Whose trades nobody else records; may be empty.
+    /// Instruments whose trades no other part records; may be empty.
     pub instruments: Vec<Arc<Instrument>>,
     pub beat: Beat,
 }

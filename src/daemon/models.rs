@@ -103,7 +103,7 @@ impl Wiring {
     }
 }
 
-/// What the desk sees.
+/// Views the model desk reads.
 pub(super) struct DeskViews {
     pub market: views::Receiver<MarketView>,
     pub account: views::Receiver<Option<Arc<AccountView>>>,
@@ -196,7 +196,7 @@ fn model(
     })
 }
 
-/// How a model was asked for JSON in one mode, question by question.
+/// Returns the formats in which a model was asked for JSON in one mode, question by question.
 fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec<Spoken>> {
     let ours = memory
         .formats
@@ -226,7 +226,7 @@ fn prices(endpoint: &ModelEndpoint) -> Prices {
     }
 }
 
-/// What a contender may spend in a day.
+/// Returns a contender's daily allowance.
 fn allowance(settings: &ModelSettings) -> Allowance {
     Allowance {
         calls: settings.calls_per_day,
@@ -236,7 +236,7 @@ fn allowance(settings: &ModelSettings) -> Allowance {
     }
 }
 
-/// What goes into each request of a model.
+/// Returns the parameters of each request to a model.
 fn parameters(endpoint: &ModelEndpoint) -> Parameters {
     Parameters {
         model: endpoint.model.clone(),
@@ -311,7 +311,7 @@ fn player(
     })
 }
 
-/// What an arm is, when it is asked, and with what words.
+/// Returns a contender's arm, the cadence it is asked at and its prompt template.
 fn seated(
     config: &Config,
     contender: &Contender,
@@ -371,7 +371,8 @@ fn rendered_once(template: &Template, arm: &Arm) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// What is asked by the bar must not be held up by the least time between two questions.
+/// Returns an upper bound for the least time between two questions, so that it does not hold up
+/// what is asked by the bar.
 fn floor_of(bar: Bar, every: i64) -> Ms {
     Ms(bar.span().0.saturating_mul(every) * 9 / 10)
 }

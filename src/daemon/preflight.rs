@@ -30,7 +30,7 @@ const OWN_LIMITS: [&str; 5] = [
     "drawdown_pct_max",
 ];
 
-/// What does not change while a process runs, and how to ask for the rest.
+/// Preflight facts that do not change while a process runs, and the means to ask for the rest.
 #[derive(Clone)]
 pub struct Preflight {
     pub config: Arc<Config>,
@@ -86,7 +86,7 @@ impl Preflight {
         }
     }
 
-    /// How far this machine's clock is off, half the way there and back taken out.
+    /// Returns how far this machine's clock is off, with half the round trip taken out.
     async fn skew(&self) -> Result<Ms, VenueError> {
         let before = wall_ms();
         let venue = self.venue.server_time().await?;
@@ -175,7 +175,7 @@ fn files(config: &Config, dir: &Path) -> Vec<FileFacts> {
         .collect()
 }
 
-/// Who we are, as the owner of what we make.
+/// Returns our user id, the owner of the files we make.
 fn uid() -> u32 {
     std::fs::metadata("/proc/self").map_or(0, |meta| meta.uid())
 }

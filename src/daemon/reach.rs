@@ -32,7 +32,7 @@ pub enum StartError {
     /// A check before trading failed.
     #[error("the checks before trading failed:\n{what}")]
     Preflight { what: String, exit: Exit },
-    /// What a person named is not there.
+    /// Name given by a person that does not exist.
     #[error("{0}")]
     Unnamed(String),
     #[error("{what}: {source}")]
@@ -76,7 +76,7 @@ pub(super) struct Embedded {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     pub(super) stop: Stop,
     pub(super) engine: Engine,
-    /// Where its market comes from, in mode paper.
+    /// Source of the embedded exchange's market, in mode paper.
     pub(super) source: Option<Source>,
 }
 
@@ -486,8 +486,9 @@ mod tests {
     use super::*;
     use crate::domain::instrument::tests::swap;
 
+    /// An instrument quoted in EUR is a configuration error that names the currency.
     #[test]
-    fn what_is_not_quoted_in_dollars_is_refused() {
+    fn non_dollar_quote_is_refused() {
         assert!(in_dollars(&swap()).is_ok());
         let said = in_dollars(&Instrument {
             quote: "EUR".into(),

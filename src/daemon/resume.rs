@@ -9,7 +9,7 @@ use crate::ops::killfile;
 use crate::runtime::{Pulse, RunIds, StageError, wall_ms};
 use crate::store::{Manifest, Reader, StateDir, Writer};
 
-/// What is to end.
+/// Restrictions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     Named(String),
@@ -18,7 +18,7 @@ pub enum Wanted {
     Nothing,
 }
 
-/// What has ended and what has not.
+/// Restrictions that have ended and those that have not.
 #[derive(Debug, Default)]
 pub struct Resumed {
     pub ended: Vec<Restriction>,
@@ -34,7 +34,7 @@ fn anew(what: &str, contender: &ContenderId, after: Option<Ms>) -> Record {
     }
 }
 
-/// Does a halt wait for the next start, by file, by signal or in the manifest?
+/// True if a halt waits for the next start, by file, by signal or in the manifest.
 pub fn waits(dir: &Path) -> bool {
     killfile::asked(dir).is_some() || Manifest::peek(dir).is_some_and(|sheet| sheet.halt.is_some())
 }

@@ -1,5 +1,5 @@
-//! What the database remembers, held against the configuration: who is retiring, and what a change
-//! leads to.
+//! Comparison of what the database remembers with the configuration: who is retiring, and what a
+//! change leads to.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::domain::{ContenderId, InstId};
 use crate::store::{self, StateDir};
 use crate::tracking::Ledger;
 
-/// What the last run left.
+/// Contenders and holdings left by the last run.
 #[derive(Debug, Default)]
 pub struct Remembered {
     contenders: Vec<ContenderRow>,
@@ -54,7 +54,7 @@ impl Remembered {
         gone.into_iter().cloned().collect()
     }
 
-    /// What is different from the last start, and what follows.
+    /// Returns the changes since the last start, each with its effect.
     pub fn changes(&self, config: &Config) -> Vec<Change> {
         let entrants: Vec<Entrant> = config.contenders.iter().map(entrant).collect();
         let mut out = changes(

@@ -1,4 +1,4 @@
-//! What the streams hear goes on the tape.
+//! Recording of the streams on the tape.
 
 use std::path::Path;
 use std::sync::Arc;

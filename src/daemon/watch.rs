@@ -16,7 +16,7 @@ use crate::risk::{Command, Flatten};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
 use crate::store::{Journal, WriterGuard};
 
-/// What readiness is judged by.
+/// Views that readiness is judged by.
 pub(super) struct Views {
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
@@ -155,7 +155,7 @@ pub(super) struct KillWatch {
     pub commands: mpsc::Sender<Command>,
     /// Caught since the process began: it would end it otherwise.
     pub usr1: Option<tokio::signal::unix::Signal>,
-    /// What was found there before; a file is obeyed once.
+    /// Halt request found at the last look; a file is obeyed once.
     pub seen: Option<HaltRequest>,
     pub beat: Beat,
 }
@@ -210,7 +210,7 @@ impl Actor for KillWatch {
 }
 
 impl KillWatch {
-    /// What is asked for now and was not at the last look, and by what.
+    /// Returns the halt request that was not there at the last look, and its source.
     fn look(&mut self) -> Option<(HaltRequest, &'static str)> {
         let found = killfile::asked(&self.dir);
         let before = std::mem::replace(&mut self.seen, found.clone());

@@ -1,5 +1,5 @@
-//! What can be wrong with a series of candles, row by row, and what of it can be mended without
-//! inventing anything.
+//! Faults of a series of candles, row by row, and which of them can be mended without inventing
+//! anything.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Can it be mended without inventing a value?
+    /// True if the fault can be mended without inventing a value.
     pub fn is_mendable(&self) -> bool {
         matches!(
             self,
@@ -255,8 +255,9 @@ mod tests {
         assert_eq!(got, expected);
     }
 
+    /// Gaps, duplicates, conflicting rows, wrong order and impossible prices.
     #[test]
-    fn each_fault_is_named_on_its_line() {
+    fn each_fault_names_its_line() {
         found(&[(1, 11, 9), (2, 11, 9)], &[]);
         found(
             &[(1, 11, 9), (4, 11, 9)],
@@ -280,8 +281,9 @@ mod tests {
         found(&[(1, 12, 0)], &["2 impossible: a price is not positive"]);
     }
 
+    /// Every row is either kept or listed as dropped, and a gap stays a gap.
     #[test]
-    fn mending_sorts_and_drops_and_invents_nothing() {
+    fn repair_sorts_drops_and_invents_nothing() {
         let broken = rows(&[
             (1, 11, 9),
             (3, 11, 9),

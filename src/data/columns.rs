@@ -13,7 +13,7 @@ use crate::domain::{Bar, Candle, Ms};
 #[derive(Debug)]
 pub struct Columns {
     pub bar: Bar,
-    /// What a tick and a lot are worth.
+    /// Values of one tick and one lot.
     pub tick: Decimal,
     pub lot: Decimal,
     /// Open times, ms.
@@ -160,12 +160,12 @@ impl Columns {
         }
     }
 
-    /// How many bars.
+    /// Returns the number of bars.
     pub fn len(&self) -> usize {
         self.ts.len()
     }
 
-    /// Are there none?
+    /// True if there are no bars.
     pub fn is_empty(&self) -> bool {
         self.ts.is_empty()
     }
@@ -277,8 +277,9 @@ mod tests {
         Columns::of(Bar::M1, &candles, Decimal::new(5, 1), Decimal::ONE)
     }
 
+    /// An empty file or a negative price is refused too.
     #[test]
-    fn prices_are_counted_in_steps_or_refused() {
+    fn prices_are_whole_steps_or_refused() {
         assert_eq!(
             columns(&[(0, "100"), (1, "100.5")]).unwrap().close,
             [200.0, 201.0]
@@ -295,8 +296,9 @@ mod tests {
         ));
     }
 
+    /// Also counts gaps and cuts the rows between two times.
     #[test]
-    fn the_sum_of_any_window_is_a_difference_of_two() {
+    fn window_sums_are_prefix_differences() {
         let columns = columns(&[(0, "1"), (1, "2"), (2, "3.5"), (5, "4")]).unwrap();
         let sums = columns.sums().unwrap();
         assert_eq!(sums[3] - sums[1], 4.0 + 7.0);

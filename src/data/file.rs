@@ -23,7 +23,7 @@ pub struct Row {
     pub candle: Candle,
 }
 
-/// What a file holds: rows, and lines that are none, each with why.
+/// Contents of a file: rows, and the lines that are not rows, each with the reason.
 #[derive(Debug, Default)]
 pub struct Read {
     pub rows: Vec<Row>,
@@ -229,8 +229,9 @@ mod tests {
         (dir, path)
     }
 
+    /// Both as plain CSV and gzip-compressed.
     #[test]
-    fn what_is_written_reads_back_plain_and_gzip() {
+    fn written_candles_read_back() {
         for name in ["a.csv", "a.csv.gz"] {
             let (_dir, path) = file(name, "");
             let p = |text: &str| text.parse::<Price>().unwrap();
@@ -247,8 +248,9 @@ mod tests {
         }
     }
 
+    /// A wrong header and a file without rows each have their own message.
     #[test]
-    fn a_file_that_is_not_candles_says_so() {
+    fn non_candle_file_is_refused() {
         for (text, expected) in [
             (
                 "time,o,h,l,c,v\n",
@@ -262,8 +264,9 @@ mod tests {
         }
     }
 
+    /// Each with its line number and reason; the other lines are still read.
     #[test]
-    fn lines_that_are_no_rows_are_listed_and_the_others_read() {
+    fn unreadable_lines_are_listed() {
         let text = "ts_ms,open,high,low,close,volume\n1,2,3\n0,1,1,1,1,1e-3\n60000,1,x,1,1,1\n1e3,1,1,1,1,1\n120000,1,1,1,1,NaN\n";
         let (_dir, path) = file("x.csv", text);
         let read = read_candles(&path).unwrap();
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_file_that_is_cut_off_is_damaged() {
+    fn truncated_gzip_is_damaged() {
         let (_dir, path) = file("a.csv.gz", "");
         let p: Price = "1".parse().unwrap();
         let row = |i: i64| Candle {

@@ -57,8 +57,9 @@ mod tests {
         }
     }
 
+    /// First open, highest high, lowest low, last close and the sum of volumes.
     #[test]
-    fn a_long_bar_has_the_first_open_the_extremes_and_the_last_close() {
+    fn resampled_bar_aggregates_its_minutes() {
         let minutes: Vec<Candle> = (100..110).map(minute).collect();
         let bars = resample(&minutes, Bar::M1, Bar::M5).unwrap();
         assert_eq!(bars.len(), 2);

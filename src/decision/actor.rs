@@ -21,7 +21,7 @@ use crate::market::BarClosed;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
 
-/// How much later than its barrier a bar may be and still be decided on.
+/// Longest delay past its barrier at which a bar is still decided on.
 const STALE_AFTER: Ms = Ms::secs(10);
 
 /// One cycle: the snapshot and what everybody proposed on it.
@@ -46,7 +46,7 @@ pub struct Decision {
     pub ids: Arc<RunIds>,
     pub journal: Journal,
     pub seats: Vec<Seat>,
-    /// Who takes part, and what becomes of what others still hold.
+    /// Contenders that take part, and what happens to what others still hold.
     pub entrants: Vec<Entrant>,
     pub retire: Retire,
     /// Contenders as the database has them, until who takes part now is written over them, with

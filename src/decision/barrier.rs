@@ -157,15 +157,17 @@ mod tests {
         )
     }
 
+    /// With every bar there, the cycle is released at once and nobody is late.
     #[test]
-    fn the_last_bar_releases_the_cycle_with_nobody_late() {
+    fn last_bar_releases_the_cycle() {
         let mut b = barrier(&[]);
         assert_eq!(arrive(&mut b, "A", Bar::M1, 1, 0), "");
         assert_eq!(arrive(&mut b, "B", Bar::M1, 1, 3), "1 late []");
     }
 
+    /// When it arrives after all, it does not release the cycle again.
     #[test]
-    fn when_the_wait_is_over_the_late_one_is_named_and_not_waited_for_again() {
+    fn late_bar_is_named_after_timeout() {
         let mut b = barrier(&[]);
         arrive(&mut b, "A", Bar::M1, 1, 0);
         assert_eq!(b.elapse(Ms(499)), None);
@@ -176,16 +178,18 @@ mod tests {
         assert_eq!(arrive(&mut b, "B", Bar::M1, 1, 600), "");
     }
 
+    /// The older cycle goes first and names the missing bar as late.
     #[test]
-    fn a_newer_bar_releases_the_older_instant_first() {
+    fn newer_bar_releases_the_older_cycle() {
         let mut b = barrier(&[]);
         arrive(&mut b, "A", Bar::M1, 1, 0);
         assert_eq!(arrive(&mut b, "A", Bar::M1, 2, 10), r#"1 late ["B 1m"]"#);
         assert_eq!(arrive(&mut b, "B", Bar::M1, 2, 11), "2 late []");
     }
 
+    /// Between its closes the cycle does not wait for it, and a repeated bar releases nothing.
     #[test]
-    fn a_longer_bar_is_waited_for_only_at_the_instants_where_it_closes() {
+    fn longer_bar_is_awaited_at_its_close() {
         let mut b = barrier(&[("A", Bar::M5)]);
         arrive(&mut b, "A", Bar::M1, 3, 0);
         assert_eq!(arrive(&mut b, "B", Bar::M1, 3, 0), "3 late []");

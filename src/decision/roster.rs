@@ -1,5 +1,5 @@
-//! Who takes part, compared with who did: what a change of the configuration means for what is
-//! held. Pure.
+//! Contenders that take part, compared with those that did: what a configuration change means for
+//! what is held. Pure.
 //!
 //! A contender or an instrument that is removed, renamed or switched off while it holds something
 //! is *retiring*: still reconciled and protected, never larger, held or closed as configured.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::record::{ContenderRow, Proposal};
 use crate::domain::{Bps, ContenderId, InstId, Qty, Retire, Usd};
 
-/// Who takes part now: the stage, weight and instruments of each contender.
+/// Contender that takes part now: its stage, weight and instruments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entrant {
     pub id: ContenderId,
@@ -28,10 +28,10 @@ pub struct Change {
     pub effect: String,
 }
 
-/// What each contender holds or has working in an instrument.
+/// Quantity each contender holds or has working in an instrument.
 pub type Held = BTreeMap<(ContenderId, InstId), Qty>;
 
-/// What is held by those who may not add to it any more.
+/// Returns the holdings of contenders that may no longer add to them.
 pub fn retiring(entrants: &[Entrant], held: &Held) -> Held {
     let takes_part = |contender: &ContenderId, inst: &InstId| {
         entrants
@@ -44,7 +44,7 @@ pub fn retiring(entrants: &[Entrant], held: &Held) -> Held {
         .collect()
 }
 
-/// What retiring contenders are made to propose: nothing, or the way out.
+/// Builds the proposals of retiring contenders: no target, or an exit.
 pub fn proposals(retiring: &Held, retire: Retire) -> Vec<Proposal> {
     let system = ContenderId::system();
     let leaving = retiring
@@ -243,8 +243,10 @@ mod tests {
         assert_eq!(shown, expected);
     }
 
+    /// Removed, switched off, new, reweighted and moved to other instruments; no change reports
+    /// nothing.
     #[test]
-    fn each_change_is_told_with_its_effect() {
+    fn each_roster_change_reports_its_effect() {
         let before = [row("a", "live", 10), row("b", "live", 20)];
         check(
             &before,
@@ -279,8 +281,10 @@ mod tests {
         );
     }
 
+    /// A contender switched off, or an instrument no longer traded, proposes no target under hold
+    /// and zero under close.
     #[test]
-    fn who_may_not_add_any_more_is_retiring_and_proposes_nothing_or_the_way_out() {
+    fn retiring_contenders_hold_or_close() {
         let now = [
             entrant("a", false, 10, &["X"]),
             entrant("b", true, 20, &["X"]),
@@ -308,8 +312,9 @@ mod tests {
         );
     }
 
+    /// Changed weights move equity between sleeves; a first start moves nothing.
     #[test]
-    fn changed_weights_move_money_between_sleeves_and_nothing_is_lost() {
+    fn weight_changes_are_zero_sum_transfers() {
         let before = [row("a", "live", 10), row("b", "live", 20)];
         let now = [entrant("a", true, 20, &[]), entrant("c", true, 10, &[])];
         let moved = transfers(&before, &now, Usd(Decimal::from(1000)));

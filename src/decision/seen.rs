@@ -1,5 +1,5 @@
-//! What the rules were seated on and what they have heard since, so that they can be asked again.
-//! Pure.
+//! Record of the state the rules were seated with and of the bars they have heard since, so that
+//! they can be asked again. Pure.
 //!
 //! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history
 //! everybody was warmed up with, each cycle the bars that were heard since the one before, and
@@ -23,7 +23,7 @@ pub struct SeatingId {
     pub nth: u32,
 }
 
-/// What a table was set on.
+/// Seats and market that a table was set from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seating {
     seats: Vec<Named>,
@@ -88,7 +88,7 @@ impl Seating {
     }
 }
 
-/// What a cycle asks besides the strategies: whose time is over.
+/// Inputs of a cycle besides the strategies: which contenders are retiring.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
     /// The bar that everybody waited for, and when it opened.
@@ -101,7 +101,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What everybody wants: contenders by their strategies, and those that only leave.
+    /// Returns all proposals: those of the contenders' strategies, and the exits of contenders that
+    /// only leave.
     pub fn decide(&self, table: &Table) -> Vec<Proposal> {
         let mut all = table.propose(self.bar);
         let leaving = proposals(&retiring(&self.entrants, &self.held), self.retire);
@@ -115,11 +116,11 @@ impl Asked {
     }
 }
 
-/// What a cycle was made from, given the table before it.
+/// Inputs of a cycle, given the table before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heard {
     seating: SeatingId,
-    /// How many cycles of this seating came before.
+    /// Number of earlier cycles of this seating.
     ordinal: u64,
     /// Bars since the cycle before, in the order they were heard.
     bars: Vec<(InstId, Bar, Candle)>,
@@ -155,13 +156,13 @@ impl Notes {
         self.bars.push((inst.clone(), bar, candle));
     }
 
-    /// Has so much been heard since the last cycle that a new seating takes less room?
+    /// True if so much has been heard since the last cycle that a new seating takes less room.
     pub fn are_long(&self) -> bool {
         self.bars.len() > MOST_BARS
     }
 
-    /// What is to be kept of a cycle: the seating before its first one, then what was heard and
-    /// what came of it.
+    /// Returns the records to keep of a cycle: the seating before its first one, then what was
+    /// heard and what came of it.
     pub fn cycle(
         &mut self,
         run_id: RunId,
@@ -234,7 +235,7 @@ impl Again {
         Ok((self.so_far(&heard.seating) != Some(heard.ordinal)).then_some(heard.seating.start))
     }
 
-    /// How many cycles a table has been asked in.
+    /// Returns the number of cycles a table has been asked in.
     fn so_far(&self, id: &SeatingId) -> Option<u64> {
         self.tables
             .get(&id.nth)

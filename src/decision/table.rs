@@ -137,8 +137,8 @@ impl Table {
         true
     }
 
-    /// What every contender wants whose bar closes together with the bar of this size that opened
-    /// at `ts`.
+    /// Returns the proposals of every contender whose bar closes together with the bar of this size
+    /// that opened at `ts`.
     pub fn propose(&self, (bar, ts): (Bar, Ms)) -> Vec<Proposal> {
         let close = ts.plus(bar.span());
         let asked = self
@@ -184,8 +184,8 @@ impl Table {
         said(Some(signal.target), stop, &signal.reason)
     }
 
-    /// What every strategy would say now, whenever its bar closes: `contender/instrument` and the
-    /// share it wants.
+    /// Returns every strategy's current signal, whenever its bar closes: `contender/instrument` and
+    /// the share it wants.
     pub fn signals(&self) -> BTreeMap<String, Option<Bps>> {
         let said = |player: &Player| player.strategy.target();
         self.players
@@ -244,8 +244,10 @@ mod tests {
         }
     }
 
+    /// Between the closes of its 5-minute bar it is not asked; if that bar is missing at its close,
+    /// it is reported late.
     #[test]
-    fn a_contender_on_longer_bars_is_asked_only_when_one_closes_and_late_if_it_has_not_come() {
+    fn longer_bar_contender_decides_at_its_close() {
         let inst = swap();
         let series = [(Bar::M1, 60), (Bar::M5, 12)].map(|(bar, n)| {
             (

@@ -1,4 +1,4 @@
-//! What the venue says we own.
+//! Holdings of the account, as the venue reports them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Balance {
     pub cash: Decimal,
     /// Cash plus unrealised profit.
     pub equity: Decimal,
-    /// Can be spent on new orders.
+    /// Amount that can be spent on new orders.
     pub available: Decimal,
     /// Held by open orders and margin.
     pub frozen: Decimal,
@@ -33,7 +33,7 @@ pub struct Position {
     pub mark: Option<Price>,
     /// Unrealised profit in the settle currency, by mark price.
     pub unrealised: Decimal,
-    /// Its value in dollars as the venue has it, without sign; `None`: it did not say.
+    /// Value in dollars as the venue reports it, without sign; `None`: not reported.
     #[serde(default)]
     pub notional: Option<Usd>,
     /// Price at which the venue would liquidate; `None` when it names none.

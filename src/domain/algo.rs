@@ -6,21 +6,22 @@ use serde::{Deserialize, Serialize};
 use super::order::Contradiction;
 use super::{ContenderId, InstId, Ms, OrderId, OrderIntent, Price, Qty, RunId, Side};
 
-/// Where an algo order is in its life. OKX's words, after ours for the time before it has one.
+/// Life-cycle state of an algo order. OKX's words, after ours for the time before the venue has
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlgoState {
     /// Written ahead with the order it hangs on, or before its own request.
     Intended,
-    /// It waits for its trigger.
+    /// Waiting for its trigger.
     Live,
-    /// It has triggered; its child order lives a life of its own. Final.
+    /// Triggered; its child order has a life cycle of its own. Final.
     Effective,
     /// Final.
     Canceled,
-    /// It has triggered and its order was refused. Final.
+    /// Triggered, and its order was rejected. Final.
     OrderFailed,
-    /// It has triggered and part of its orders were refused. Final.
+    /// Triggered, and part of its orders were rejected. Final.
     PartiallyFailed,
     /// The order it hung on ended without a fill: it was never made. Final.
     Unborn,
@@ -58,12 +59,12 @@ impl AlgoState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Nothing more can happen to it.
+    /// True if nothing more can happen to the algo order.
     pub const fn is_final(self) -> bool {
         !matches!(self, Intended | Live)
     }
 
-    /// May it go there?
+    /// True if a step to that state is allowed.
     pub const fn may_become(self, to: AlgoState) -> bool {
         match (self, to) {
             (Intended, Live | Effective | Canceled | OrderFailed | PartiallyFailed | Unborn) => {
@@ -96,10 +97,10 @@ pub struct Stop {
     pub run_id: RunId,
     pub contender: ContenderId,
     pub inst: InstId,
-    /// What it will do when it triggers.
+    /// Side of the order it sends when it triggers.
     pub side: Side,
     pub trigger: Price,
-    /// How much; `None`: what its order fills, until the venue has told.
+    /// Quantity; `None`: as much as its order fills, until the venue has reported it.
     pub qty: Option<Qty>,
     /// Made by itself, not with an order.
     pub standalone: bool,
@@ -137,7 +138,7 @@ impl Stop {
         })
     }
 
-    /// What the venue says of its size and trigger. `false`: nothing new.
+    /// Takes over the size and trigger that the venue reports. `false`: nothing new.
     pub fn shaped(&mut self, qty: Option<Qty>, trigger: Option<Price>, at: Option<Ms>) -> bool {
         if at.is_some_and(|at| self.shaped_at.is_some_and(|known| at < known)) {
             return false; // an older word came later
@@ -197,8 +198,9 @@ mod tests {
         }
     }
 
+    /// The algo order table has exactly ten transitions.
     #[test]
-    fn final_states_lead_nowhere_and_the_table_has_ten_moves() {
+    fn final_states_have_no_transitions() {
         let moves = AlgoState::ALL
             .iter()
             .flat_map(|from| AlgoState::ALL.iter().map(move |to| (*from, *to)));
@@ -215,8 +217,10 @@ mod tests {
         }
     }
 
+    /// Only for an attached stop; a spot stop is made once there are coins, and no stop means no
+    /// record.
     #[test]
-    fn a_stop_is_written_ahead_with_the_entry_it_hangs_on() {
+    fn attached_stop_is_recorded_with_its_entry() {
         let mut entry = crate::domain::intent::tests::entry();
         assert_eq!(Stop::ahead(&entry), None, "no stop was decided on");
         let spec = |attached| crate::domain::StopSpec {
@@ -260,8 +264,9 @@ mod tests {
         );
     }
 
+    /// An older statement or an empty value changes nothing; one without a time is taken as newer.
     #[test]
-    fn what_the_venue_says_of_size_and_trigger_holds_until_a_newer_word() {
+    fn newest_venue_size_and_trigger_win() {
         shape("5@95/10", "+ 5@95");
         shape("5@95/10 5@95/11", "+. 5@95");
         shape("5@95/10 7@96/9", "+. 5@95");
@@ -288,8 +293,9 @@ mod tests {
     }
 
     proptest! {
+        /// Venue statements in any order and repeated give the same final state.
         #[test]
-        fn statements_in_any_order_and_repeated_end_the_same(words in proptest::collection::vec(0usize..2, 1..12), end in 2usize..6) {
+        fn stop_reports_commute(words in proptest::collection::vec(0usize..2, 1..12), end in 2usize..6) {
             let (mut shuffled, mut sorted) = (stop(), stop());
             let said = [Live, AlgoState::ALL[end]];
             for word in &words {

@@ -199,18 +199,21 @@ mod tests {
         check("buy 2 @ 100; sell 1 @ 110", "1 @ 100 won 1");
         check("buy 2 @ 100; sell 2 @ 90", "0 @ 0 won -2");
     }
+    /// The part beyond zero opens at the price of the flipping fill.
     #[test]
-    fn a_flip_starts_afresh_at_its_own_price() {
+    fn flip_restarts_at_its_own_price() {
         check("buy 2 @ 100; sell 5 @ 110", "-3 @ 110 won 2");
         check("sell 3 @ 110; buy 1 @ 100; buy 4 @ 120", "2 @ 120 won -1");
     }
+    /// Half to even.
     #[test]
-    fn averages_round_half_even_at_twelve_decimals() {
+    fn averages_round_at_twelve_decimals() {
         check("buy 1 @ 1; buy 2 @ 2", "3 @ 1.666666666667 won 0");
     }
 
+    /// A sleeve can sell what is left after the fee, not what it bought.
     #[test]
-    fn a_fee_in_the_coin_comes_out_of_the_holding() {
+    fn base_currency_fee_reduces_the_holding() {
         let inst = Instrument {
             kind: InstKind::Spot,
             contract_value: Decimal::ONE,

@@ -125,8 +125,8 @@ pub struct Candle {
 }
 
 impl Candle {
-    /// Is it possible at all: positive prices, high and low around open and close, volume not
-    /// negative?
+    /// True if the bar is possible at all: positive prices, high and low around open and close,
+    /// volume not negative.
     pub fn is_sane(&self) -> bool {
         self.low > Price::ZERO
             && self.low <= self.open.min(self.close)

@@ -117,7 +117,7 @@ impl EquityBook {
             .sum()
     }
 
-    /// What a unit is worth at this equity, no money having moved since the last read.
+    /// Returns the value of a unit at this equity, if no money has moved since the last read.
     fn nav_at(&self, equity: Usd) -> Option<Decimal> {
         (!self.units.is_zero()).then(|| quotient(equity.0, self.units))
     }
@@ -258,16 +258,19 @@ mod tests {
         );
     }
 
+    /// The daily loss is measured from the start of the day, the drawdown from the peak.
     #[test]
-    fn losses_are_counted_from_the_days_beginning_and_from_the_highest() {
+    fn losses_count_from_day_start_and_peak() {
         check("1000/0 950/0", "5 5");
         check("1000/0 1100/0 1045/0", "0 5");
         check("1000/0 950/0 | 950/0 931/0", "2 6.9");
         check("1000/0 950/0 | 931/0", "2 6.9");
     }
 
+    /// A deposit cannot hide a loss, a withdrawal cannot fake one; after a deposit a loss is a
+    /// share of the whole.
     #[test]
-    fn a_deposit_cannot_hide_a_loss_and_a_withdrawal_cannot_fake_one() {
+    fn transfers_neither_hide_nor_fake_losses() {
         check("1000/0 950/0 10950/10000", "5 5");
         check("1000/0 950/0 450/-500", "5 5");
         check("1000/0 100/-900", "0 0");
@@ -276,8 +279,10 @@ mod tests {
         check("1000/0 11000/10000 10450/10000", "5 5");
     }
 
+    /// All is withdrawn and part comes back: the loss counts as before, and an empty account has no
+    /// drawdown.
     #[test]
-    fn all_of_it_may_go_and_come_back() {
+    fn full_withdrawal_keeps_the_loss() {
         check("1000/0 950/0 0/-950 500/-450", "5 5");
         let mut book = EquityBook::default();
         book.observe(&read(1, 1000, 0));
@@ -285,8 +290,9 @@ mod tests {
         assert_eq!(book.drawdown(Usd::ZERO), None, "nothing there to lose");
     }
 
+    /// The last coin leaves the account: it counts at its last known value, so there is no loss.
     #[test]
-    fn a_coin_that_is_gone_is_valued_at_what_it_was_worth_last() {
+    fn withdrawn_coin_keeps_its_last_value() {
         let with = |at: i64, coins: i64, moved: i64| {
             let (d, dollars) = (Decimal::from(coins), Usd(Decimal::from(coins * 50_000)));
             let balance = crate::domain::Balance {
@@ -313,8 +319,10 @@ mod tests {
         );
     }
 
+    /// Losing everything is a full drawdown, and a deposit after that buys no units at a worthless
+    /// price.
     #[test]
-    fn a_read_that_is_no_newer_and_an_account_worth_nothing_change_nothing() {
+    fn stale_or_worthless_reads_change_nothing() {
         let mut book = EquityBook::default();
         assert!(!book.observe(&read(1, 0, 0)), "nothing to begin with");
         assert!(book.observe(&read(2, 1000, 0)));
@@ -331,8 +339,10 @@ mod tests {
         );
     }
 
+    /// The account is emptied but transfers explain only 900 of 1000; once 500 come back there is
+    /// no drawdown.
     #[test]
-    fn what_an_emptied_account_leaves_unexplained_is_no_loss() {
+    fn unexplained_remainder_is_no_loss() {
         let mut book = EquityBook::default();
         book.observe(&read(1, 1000, 0));
         book.observe(&read(2, 0, -900));
@@ -340,8 +350,9 @@ mod tests {
         assert_eq!(book.drawdown(Usd(Decimal::from(500))), Some(Decimal::ZERO));
     }
 
+    /// The price rose by a fifth and a coin came in: the unit value rose by a fifth.
     #[test]
-    fn coins_that_come_in_are_worth_what_they_are_now() {
+    fn deposited_coins_count_at_current_price() {
         let with = |at: i64, coins: i64, price: i64, moved: i64| {
             let (coins, dollars) = (Decimal::from(coins), Usd(Decimal::from(coins * price)));
             let mut view = read(at, coins.try_into().unwrap(), 0);
@@ -365,16 +376,18 @@ mod tests {
         assert_eq!(book.nav, Decimal::new(12, 1));
     }
 
+    /// A fall from zero is undefined, and a rise is a fall of zero.
     #[test]
-    fn a_book_that_never_saw_anything_knows_no_fall() {
+    fn empty_book_has_no_drawdown() {
         assert_eq!(EquityBook::default().drawdown(Usd::ZERO), None);
         assert_eq!(fall(Decimal::ZERO, Decimal::ONE), None);
         assert_eq!(fall(Decimal::TWO, Decimal::ONE), Some(Decimal::new(5, 1)));
         assert_eq!(fall(Decimal::ONE, Decimal::TWO), Some(Decimal::ZERO));
     }
 
+    /// The loss before the release no longer counts.
     #[test]
-    fn a_released_daily_loss_is_counted_anew() {
+    fn released_daily_loss_restarts_at_zero() {
         let mut book = EquityBook::default();
         book.observe(&read(1, 1000, 0));
         book.observe(&read(2, 700, 0));
@@ -486,8 +499,9 @@ mod tests {
         );
     }
 
+    /// Swaps at mark before mid, spot at mid; a stale price or one more than 20 % off is ignored.
     #[test]
-    fn what_is_held_is_revalued_at_prices_that_can_be_believed() {
+    fn holdings_are_revalued_at_plausible_prices() {
         worth("swap", "-", "110", 0, 20, 10_020);
         worth("swap", "90", "110", 0, 20, 9_980); // the venue's mark before the mid
         worth("swap", "-", "-", 0, 20, 10_000);
@@ -515,7 +529,7 @@ mod tests {
     proptest! {
         /// Whatever comes in and goes out, only profit and loss move the value of a unit.
         #[test]
-        fn flows_never_move_the_value_of_a_unit(steps in proptest::collection::vec((-900i64..2000, -50i64..50), 1..40)) {
+        fn flows_never_move_the_unit_value(steps in proptest::collection::vec((-900i64..2000, -50i64..50), 1..40)) {
             let mut book = EquityBook::default();
             let (mut equity, mut transfers, mut worth) = (Decimal::from(1000), Decimal::ZERO, Decimal::ONE);
             let view = |at: i64, equity: Decimal, transfers: Decimal| AccountView {

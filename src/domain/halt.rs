@@ -26,7 +26,7 @@ pub enum Trouble {
     Cash,
     /// Another connection of this account listens to its orders: a second bot.
     SecondInstance,
-    /// Somebody has made one of our orders larger at the venue.
+    /// An order of ours that somebody has enlarged at the venue.
     Enlarged,
     /// A fill was booked as it was told first, and the venue's list tells it otherwise.
     Corrected,
@@ -48,7 +48,7 @@ impl Trouble {
         Trouble::Corrected,
     ];
 
-    /// Its name in case ids and in the database.
+    /// Returns its name in incident ids and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Trouble::Contradiction => "contradiction",
@@ -70,7 +70,7 @@ impl Trouble {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// May what takes risk off still leave while it lasts?
+    /// True if orders that take risk off may still be sent while it lasts.
     pub const fn lets_reduce(self) -> bool {
         matches!(
             self,
@@ -78,7 +78,7 @@ impl Trouble {
         )
     }
 
-    /// Does it end without a person once the venue's word no longer supports it?
+    /// True if it ends without a person once the venue's reports no longer support it.
     pub const fn passes(self) -> bool {
         use Trouble as T;
         matches!(
@@ -87,7 +87,7 @@ impl Trouble {
         )
     }
 
-    /// What a person does about it, and what accepting the case means.
+    /// Returns what a person does about it, and what accepting the incident means.
     pub const fn cure(self) -> &'static str {
         match self {
             Trouble::Contradiction => {
@@ -143,7 +143,7 @@ impl std::fmt::Display for Trouble {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
     pub kind: Trouble,
-    /// What it is about: an order, an instrument, a currency.
+    /// Subject of the incident: an order, an instrument, a currency.
     pub subject: String,
     /// The instrument that is halted; `None`: everything.
     pub scope: Option<InstId>,
@@ -153,7 +153,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Its name on the command line: `position:BTC-USDT-SWAP`.
+    /// Returns its name on the command line: `position:BTC-USDT-SWAP`.
     pub fn id(&self) -> String {
         if self.subject.is_empty() {
             self.kind.to_string()
@@ -167,8 +167,9 @@ impl Case {
 mod tests {
     use super::*;
 
+    /// Each one's name parses back, and its cure names `reconcile --accept`.
     #[test]
-    fn every_reason_has_a_name_and_a_cure_that_names_the_command() {
+    fn every_reason_names_its_cure() {
         for kind in Trouble::ALL {
             assert_eq!(Trouble::parse(kind.as_str()), Some(kind));
             assert!(kind.cure().contains("reconcile --accept"), "{kind}");

@@ -64,8 +64,8 @@ impl From<&ClOrdId> for OrderId {
 }
 
 impl ClOrdId {
-    /// Has this text the form of an id that [`ClientIdSeed::client_order_id`] makes in this
-    /// environment?
+    /// True if this text has the form of an id that [`ClientIdSeed::client_order_id`] makes in this
+    /// environment.
     pub fn is_ours(text: &str, env: char) -> bool {
         let mut letters = text.chars();
         let head = letters.next() == Some(CLIENT_ID_PREFIX) && letters.next() == Some(env);
@@ -83,7 +83,7 @@ impl ContenderId {
     pub fn foreign() -> Self {
         Self::from("_foreign")
     }
-    /// Does nobody decide for it?
+    /// True if nobody makes decisions for it.
     pub fn is_nobodys(&self) -> bool {
         matches!(self.as_str(), "_system" | "_foreign")
     }
@@ -103,8 +103,8 @@ impl fmt::Display for RunId {
 /// Every client order id we make begins with this letter: it tells ours from foreign ones.
 pub const CLIENT_ID_PREFIX: char = 'a';
 
-/// What a client order id is derived from. The same facts always give the same id, so a decision
-/// that is replayed collides with itself in the database instead of trading twice.
+/// Inputs of a client order id. The same facts always give the same id, so a replayed decision
+/// collides with itself in the database instead of trading twice.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIdSeed<'a> {
     /// One letter for the environment: s(im), p(aper), d(emo), l(ive).
@@ -162,8 +162,10 @@ mod tests {
         }
     }
 
+    /// 28 alphanumerics with the prefix of our environment; another leg or purpose gives another
+    /// id.
     #[test]
-    fn a_client_order_id_fits_the_venue_and_depends_on_every_part() {
+    fn client_order_id_is_valid_and_deterministic() {
         let (c, i) = (ContenderId::from("trend"), InstId::from("BTC-USDT"));
         let id = seed(&c, &i, 0).client_order_id();
         assert_eq!(id.as_str().len(), 28);

@@ -1,5 +1,5 @@
-//! What a stage looked at when it decided, kept so that the decision can be made again and compared
-//! byte for byte.
+//! Inputs of a stage's decision, kept so that the decision can be made again and compared byte for
+//! byte.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,15 +11,15 @@ use super::{Ms, RunId};
 pub enum Stage {
     /// The history that rules are set up on.
     Seating,
-    /// What rules want.
+    /// Targets the rules want.
     Rules,
-    /// What of a model's answer is acted on.
+    /// Part of a model's answer that is acted on.
     Answer,
     /// Targets into orders.
     Allocation,
     /// The next try of an order that has ended or rests where nobody comes.
     Working,
-    /// May an order leave?
+    /// Check whether an order may be sent.
     Gate,
 }
 

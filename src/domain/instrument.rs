@@ -1,4 +1,5 @@
-//! What may be traded and in which steps. The only place that rounds, and it says which way.
+//! Instruments that may be traded, and their steps of price and size. The only place that rounds,
+//! always in a stated direction.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub struct Instrument {
     pub contract_value: Decimal,
     /// Largest leverage; 1 for spot.
     pub max_leverage: Decimal,
-    /// What WebSocket order operations call it; differs between live and demo.
+    /// Code of the instrument in WebSocket order operations; differs between live and demo.
     pub code: Option<i64>,
     pub state: InstState,
 }
@@ -67,8 +68,8 @@ fn unbounded() -> Qty {
 }
 
 impl Instrument {
-    /// How many steps a value is; `None`: more than a decimal can count, so that rounding would
-    /// change nothing.
+    /// Returns the number of steps in a value; `None`: more than a decimal can count, so that
+    /// rounding would change nothing.
     fn steps(
         &self,
         value: rust_decimal::Decimal,
@@ -115,13 +116,13 @@ impl Instrument {
             Side::Sell => self.ceil_tick(price),
         }
     }
-    /// Is it a whole number of lots?
+    /// True if the size is a whole number of lots.
     pub fn on_lot(&self, qty: Qty) -> bool {
         qty.0
             .checked_rem(self.lot.0)
             .is_some_and(|rest| rest.is_zero())
     }
-    /// Is it a whole number of ticks?
+    /// True if the price is a whole number of ticks.
     pub fn on_tick(&self, price: Price) -> bool {
         price
             .0
@@ -198,8 +199,9 @@ pub mod tests {
         }
     }
 
+    /// On a swap it is in contracts; without a price the cap of a limit order applies.
     #[test]
-    fn the_most_of_a_market_order_is_worth_so_much_on_spot_and_so_many_contracts_on_a_swap() {
+    fn spot_market_order_cap_is_in_dollars() {
         let price = |text: &str| Price(text.parse().unwrap());
         let most = |inst: &Instrument, at: &str| inst.most_at_market(price(at)).to_string();
         let most_of = |kind: InstKind| Instrument {
@@ -226,8 +228,9 @@ pub mod tests {
     }
 
     proptest! {
+        /// The rounded quantity lies on the lot, less than one lot away.
         #[test]
-        fn lots_are_never_rounded_away_from_zero(mantissa in -10_000_000_000i64..10_000_000_000, scale in 0u32..10) {
+        fn lots_round_toward_zero(mantissa in -10_000_000_000i64..10_000_000_000, scale in 0u32..10) {
             let (inst, qty) = (swap(), Qty(Decimal::new(mantissa, scale)));
             let floored = inst.floor_lot(qty);
             prop_assert!(inst.on_lot(floored));
@@ -235,16 +238,18 @@ pub mod tests {
             prop_assert!(qty.abs().0 - floored.abs().0 < inst.lot.0);
         }
 
+        /// Rounding to the tick goes down for a buy and up for a sell.
         #[test]
-        fn a_limit_price_is_never_worse_than_asked(mantissa in 1i64..10_000_000_000, scale in 0u32..8) {
+        fn limit_is_never_worse_than_asked(mantissa in 1i64..10_000_000_000, scale in 0u32..8) {
             let (inst, price) = (swap(), Price(Decimal::new(mantissa, scale)));
             prop_assert!(inst.limit_tick(Side::Buy, price) <= price);
             prop_assert!(inst.limit_tick(Side::Sell, price) >= price);
             prop_assert!(inst.on_tick(inst.limit_tick(Side::Buy, price)));
         }
 
+        /// The size for a value never costs more than that value at its price.
         #[test]
-        fn row_84_a_size_never_costs_more_than_its_value(value in 0i64..1_000_000_000, price in 1i64..1_000_000_000) {
+        fn row_84_size_never_exceeds_its_value(value in 0i64..1_000_000_000, price in 1i64..1_000_000_000) {
             let (inst, value, price) = (swap(), Usd(Decimal::new(value, 2)), Price(Decimal::new(price, 2)));
             prop_assert!(inst.notional(inst.size_for(value, price), price).unwrap() <= value);
         }

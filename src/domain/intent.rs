@@ -1,4 +1,4 @@
-//! What a stage wants done, before anybody has agreed to it.
+//! Intents: actions a stage wants, before any other stage has agreed to them.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::{Bps, ClOrdId, ContenderId, InstId, Ms, Price, Qty, RunId, Usd};
 pub struct GoodFor {
     /// Last instant, venue time.
     pub until: Ms,
-    /// What it was thought of at: the mark, or the mid where there is none.
+    /// Price at the time of the decision: the mark, or the mid where there is none.
     pub price: Price,
     pub within: Bps,
 }
@@ -36,7 +36,7 @@ impl GoodFor {
         })
     }
 
-    /// How far a price is from the one it was thought of at, in hundredths of a percent.
+    /// Returns the distance of a price from the one at the decision, in hundredths of a percent.
     fn moved(&self, price: Price) -> Option<Decimal> {
         let share = (price.0 - self.price.0).abs().checked_div(self.price.0)?;
         Some((share * Decimal::from(10_000)).round_dp(1).normalize())
@@ -91,7 +91,7 @@ impl Side {
     }
 }
 
-/// How an order behaves at the venue.
+/// Behaviour of an order at the venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrdType {
@@ -175,11 +175,12 @@ pub struct StopSpec {
     /// The name the venue will know the stop by (`attachAlgoClOrdId`).
     pub algo_id: ClOrdId,
     pub trigger: Price,
-    /// It leaves with the order; otherwise the gate places one when something has filled.
+    /// True if the stop is sent with the order; otherwise the gate places one when something has
+    /// filled.
     pub attached: bool,
 }
 
-/// How a contender's orders are worked.
+/// Execution policy of a contender's orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case")]
 pub enum WorkingPolicy {
@@ -196,20 +197,20 @@ pub enum WorkingPolicy {
     Market { slippage: Option<Bps> },
 }
 
-/// What becomes of a resting order whose time is over.
+/// Next step for a resting order whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// It is cancelled, and the next decision starts afresh.
+    /// Cancelled; the next decision starts afresh.
     Cancel,
-    /// It is moved to the touch of now.
+    /// Moved to the current touch.
     Reprice,
-    /// It is cancelled and the rest takes what is there, up to the collar.
+    /// Cancelled; the remainder takes the available liquidity, up to the collar.
     Cross,
 }
 
 impl WorkingPolicy {
-    /// How many orders one decision may lead to.
+    /// Returns how many orders one decision may lead to.
     pub const fn tries(self) -> u32 {
         match self {
             WorkingPolicy::IocLimit { tries, .. } | WorkingPolicy::PostOnly { tries, .. } => tries,
@@ -218,7 +219,7 @@ impl WorkingPolicy {
     }
 }
 
-/// What becomes of what a retiring contender holds.
+/// Treatment of the positions of a retiring contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retire {
@@ -264,7 +265,7 @@ pub struct OrderIntent {
     pub decided_at: Ms,
     /// Cancel what rests after this long, venue time. `None`: it does not rest.
     pub ttl: Option<Ms>,
-    /// How far from the touch a market order may fill; the venue ends it there.
+    /// Largest distance from the touch at which a market order may fill; the venue ends it there.
     pub slippage: Option<Bps>,
     /// Not a new order: move this resting one to `limit`.
     pub moves: Option<super::OrderId>,
@@ -272,13 +273,13 @@ pub struct OrderIntent {
     pub sleeve: Usd,
     /// The contender's share of the account.
     pub weight: Decimal,
-    /// What an entry is held to until it has left.
+    /// Conditions that an entry must meet until it has been sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_for: Option<GoodFor>,
 }
 
 impl OrderIntent {
-    /// Does it add risk, as opposed to taking it off?
+    /// True if the order adds risk, as opposed to taking it off.
     pub fn is_opening(&self) -> bool {
         self.purpose == Purpose::Entry
     }
@@ -331,8 +332,9 @@ pub mod tests {
         }
     }
 
+    /// Past its time, too far from its price, or with no price at all to compare with.
     #[test]
-    fn an_entry_is_over_when_its_time_or_its_price_is() {
+    fn entry_expires_by_time_or_price() {
         let good_for = GoodFor {
             until: Ms(100),
             price: Price(Decimal::ONE_HUNDRED),

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where an order is in its life.
+/// Life-cycle state of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
@@ -90,7 +90,8 @@ impl OrderState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Nothing more can happen, except that a cancelled order may still learn of a late fill.
+    /// True if nothing more can happen, except that a cancelled order may still learn of a late
+    /// fill.
     pub const fn is_final(self) -> bool {
         matches!(
             self,
@@ -98,7 +99,7 @@ impl OrderState {
         )
     }
 
-    /// May it be alive at the venue, as far as we know?
+    /// True if the order may be alive at the venue, as far as we know.
     pub const fn may_be_live(self) -> bool {
         matches!(
             self,
@@ -106,7 +107,7 @@ impl OrderState {
         )
     }
 
-    /// What becomes of an order when something happens to it: the whole table.
+    /// Returns the state of an order after an event: the whole transition table.
     ///
     /// # Errors
     /// When it cannot happen in this state: somebody's word contradicts what we know.
@@ -147,7 +148,7 @@ impl OrderState {
         }
     }
 
-    /// Where it may go from here.
+    /// Returns the states that may follow this one.
     pub fn next(self) -> impl Iterator<Item = OrderState> {
         Happened::ALL
             .into_iter()
@@ -169,7 +170,7 @@ impl OrderState {
     }
 }
 
-/// What can happen to an order. Each leads to one state, if it can happen at all.
+/// Events in the life of an order. Each leads to one state, if it can happen at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Happened {
     /// Trading is off: kept, not sent.
@@ -194,7 +195,7 @@ pub enum Happened {
     Canceled,
     /// The venue said no, in so many words.
     Refused,
-    /// It never left us, came too late, or is proven to be nowhere.
+    /// Never sent, too late, or proven not to exist at the venue.
     Lapsed,
 }
 
@@ -248,16 +249,18 @@ impl std::fmt::Display for OrderState {
 mod tests {
     use super::*;
 
+    /// Every state's name parses back.
     #[test]
-    fn final_states_lead_nowhere_and_all_others_lead_somewhere() {
+    fn only_final_states_have_no_transitions() {
         for state in OrderState::ALL {
             assert_eq!(state.next().count() == 0, state.is_final(), "{state}");
             assert_eq!(OrderState::parse(state.as_str()), Some(state));
         }
     }
 
+    /// The table has 43 legal pairs; a change needs a migration of order_transitions too.
     #[test]
-    fn every_pair_that_is_not_in_the_table_is_refused() {
+    fn unlisted_transitions_are_refused() {
         let mut legal = 0;
         for from in OrderState::ALL {
             for to in OrderState::ALL {
@@ -273,8 +276,9 @@ mod tests {
         );
     }
 
+    /// Nor does it expire, in any of the three states in which the venue has it.
     #[test]
-    fn nothing_is_rejected_once_the_venue_has_it() {
+    fn acknowledged_order_is_never_rejected() {
         for state in [Acked, PartiallyFilled, CancelRequested] {
             assert!(
                 state.go(Rejected).is_err() && state.go(Expired).is_err(),

@@ -15,7 +15,7 @@ pub struct Question {
     pub mode: String,
     /// The instrument asked about; `None`: all of the contender's.
     pub inst: Option<InstId>,
-    /// What the configuration calls the model.
+    /// Name of the model in the configuration.
     pub model: String,
     pub template: String,
     /// Hashes as lower-case hex.
@@ -36,7 +36,7 @@ pub struct ModelCall {
     /// From 1, over all requests of a question.
     pub attempt: u32,
     pub model: String,
-    /// How JSON was asked for.
+    /// Method used to ask for JSON.
     pub format: String,
     /// The request's body.
     pub request: Arc<str>,
@@ -71,7 +71,7 @@ pub struct ModelItem {
     pub action: String,
     pub code: String,
     pub detail: String,
-    /// What the model said of it, as JSON.
+    /// Statement of the model about it, as JSON.
     pub said: String,
     /// The plan that holds from now on, as JSON.
     pub plan: Option<String>,
@@ -80,7 +80,7 @@ pub struct ModelItem {
     pub at: Ms,
 }
 
-/// What a contender has spent in a UTC day; replaces what was written of that day before.
+/// Spending of a contender in a UTC day; replaces the earlier record of that day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSpent {
     pub contender: ContenderId,
@@ -148,18 +148,18 @@ pub enum ModelFact {
     Trade(ModelTrade),
 }
 
-/// What a start must know of models.
+/// Records about models that a start needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelMemory {
     /// Newest plan of each contender and instrument, as JSON, unless it is over.
     pub plans: Vec<String>,
-    /// What was spent on the newest day of each contender.
+    /// Spending on the newest day of each contender.
     pub spent: Vec<ModelSpent>,
     /// Ideas that are over, oldest first; the last few of each contender.
     pub trades: Vec<ModelTrade>,
     /// Opens of the newest days: (contender, of what, when).
     pub opens: Vec<(ContenderId, InstId, Ms)>,
-    /// How models were asked for JSON in the last day, oldest first.
+    /// Methods used to ask models for JSON in the last day, oldest first.
     pub formats: Vec<ModelFormat>,
     /// Requests that were under way when their process ended.
     pub under_way: Vec<ModelCall>,
@@ -167,7 +167,7 @@ pub struct ModelMemory {
     pub unanswered: Vec<(RunId, ContenderId)>,
 }
 
-/// How a model was asked for JSON, and what its server said.
+/// Method used to ask a model for JSON, and the answer of its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFormat {
     /// The configuration's word for the model.

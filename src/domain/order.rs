@@ -16,7 +16,7 @@ use super::{
     Price, Purpose, Qty, RunId, Side, TradeId, VenueOrdId,
 };
 
-/// Did the fill add to the book or take from it?
+/// Liquidity side of a fill: it added to the book or took from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Liquidity {
     #[serde(rename = "M")]
@@ -55,7 +55,7 @@ pub struct Fill {
     pub at: Ms,
 }
 
-/// What the venue says an order is doing.
+/// Status of an order, as the venue reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VenueStatus {
@@ -78,7 +78,7 @@ pub struct VenueReport {
     pub at: Ms,
 }
 
-/// What we know of one order.
+/// Everything known about one order.
 #[derive(Clone, Debug)]
 pub struct Order {
     pub id: OrderId,
@@ -89,11 +89,11 @@ pub struct Order {
     pub ord_type: OrdType,
     pub qty: Qty,
     pub limit: Option<Price>,
-    /// Where it may rest instead, while a move is not answered.
+    /// Price at which it may rest instead, while a move is not answered.
     pub moving: Option<Price>,
     pub purpose: Purpose,
     pub reduce_only: bool,
-    /// Where the position it makes is to be stopped.
+    /// Stop price of the position it makes.
     pub stop: Option<Price>,
     pub reference: Price,
     /// Venue time of the intent.
@@ -104,7 +104,7 @@ pub struct Order {
     pub venue_id: Option<VenueOrdId>,
     pub filled: Qty,
     pub average: Option<Price>,
-    /// How far we got by ourselves, before the venue said anything.
+    /// State reached on our side alone, before the venue reported anything.
     local: OrderState,
     venue: Option<VenueStatus>,
     cancel_requested: bool,
@@ -114,7 +114,7 @@ pub struct Order {
     fills: BTreeMap<TradeId, Told>,
 }
 
-/// What is told of one execution.
+/// Facts reported about one execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FillFacts {
     pub qty: Qty,
@@ -124,7 +124,7 @@ pub struct FillFacts {
 }
 
 impl FillFacts {
-    /// What a fill says.
+    /// Returns the facts of a fill.
     pub fn of(fill: &Fill) -> Self {
         Self {
             qty: fill.qty,
@@ -134,8 +134,8 @@ impl FillFacts {
     }
 }
 
-/// Who tells of an execution. The venue's list is its ledger; a push is a message that may be
-/// spoilt on its way.
+/// Source of an execution report. The venue's list is its ledger; a push is a message that may be
+/// corrupted on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Teller {
     Push,
@@ -149,7 +149,7 @@ struct Told {
     listed: bool,
 }
 
-/// What a word on an execution changes.
+/// Effect of an execution report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FillNews {
     /// Booked already, as it is told.
@@ -279,7 +279,7 @@ impl Order {
         self
     }
 
-    /// Where it is now, derived from all we know.
+    /// Returns the current state, derived from all we know.
     pub fn state(&self) -> OrderState {
         match self.venue {
             None => self.local,
@@ -313,8 +313,8 @@ impl Order {
         Qty(self.fills.values().map(|told| told.facts.qty.0).sum())
     }
 
-    /// Is a statement about this instrument, side and client order id (empty: none is told) about
-    /// this order?
+    /// True if a report with this instrument, side and client order id (empty: none is given) is
+    /// about this order.
     pub fn is_told_of(&self, inst: &InstId, side: Side, cl_ord_id: &str) -> bool {
         // What the venue has made itself has no name of ours to compare.
         let nameless = matches!(self.purpose, Purpose::Stop | Purpose::Liquidation);
@@ -322,8 +322,8 @@ impl Order {
         self.inst == *inst && self.side == side && named
     }
 
-    /// Can an execution have come about at this price? One worse than the order's limit cannot, nor
-    /// one that is far from all the market has been when it was decided.
+    /// True if an execution at this price is possible. A price worse than the order's limit is not,
+    /// nor is one far from any market price at the time of the decision.
     pub fn may_fill_at(&self, price: Price) -> bool {
         let limit = self.limit.map(|_| self.worst_price());
         let within = limit.is_none_or(|limit| {
@@ -341,9 +341,9 @@ impl Order {
         price > Price::ZERO && within && near(price)
     }
 
-    /// Does a push agree with itself: do the fills we hold and the one it tells make the size and
-    /// the average that it tells? Only where they are all the fills there are; `None`: it does not
-    /// tell enough.
+    /// Checks whether a push agrees with itself: the fills we hold and the one it reports make the
+    /// size and the average that it reports. Only where they are all the fills there are; `None`:
+    /// it does not report enough.
     pub fn adds_up(
         &self,
         trade: &TradeId,
@@ -378,14 +378,14 @@ impl Order {
         Some(off <= Decimal::new(1, 5))
     }
 
-    /// Somebody has made it larger at the venue. `false`: it is as large already.
+    /// Enlarges the order, as somebody has done at the venue. `false`: it is as large already.
     pub fn enlarge(&mut self, qty: Qty) -> bool {
         let larger = qty > self.qty;
         self.qty = self.qty.max(qty);
         larger
     }
 
-    /// Do we hold this fill already?
+    /// True if we hold this fill already.
     pub fn has_fill(&self, trade: &TradeId) -> bool {
         self.fills.contains_key(trade)
     }
@@ -488,20 +488,20 @@ impl Order {
         (from != to).then_some(Step { from, to })
     }
 
-    /// Somebody who did not make it wants it gone.
+    /// Marks the order as unwanted by somebody who did not make it.
     pub fn give_up(&mut self) {
         self.unwanted = true;
     }
 
-    /// Was it ended by somebody's wish, ours to let it rest no longer aside? OKX: cancelSource 1 is
-    /// the user, 20 the dead man's switch.
+    /// True if the order was ended on somebody's request; our own cancel, to let it rest no longer,
+    /// does not count. OKX: cancelSource 1 is the user, 20 the dead man's switch.
     pub fn is_given_up(&self) -> bool {
         let by_hand = matches!(self.cancel_source.as_deref(), Some("1" | "20"));
         self.unwanted || (by_hand && !self.cancel_requested)
     }
 
-    /// It is being moved: until the venue speaks it may rest at the worst of all the prices it was
-    /// moved to.
+    /// Notes a move in flight: until the venue answers, the order may rest at the worst of all the
+    /// prices it was moved to.
     pub fn moving_to(&mut self, limit: Price) {
         self.moving = Some(match (self.moving, self.side) {
             (Some(other), Side::Buy) => other.max(limit),
@@ -510,7 +510,7 @@ impl Order {
         });
     }
 
-    /// What the venue counts as filled beyond our fills is not believed any more.
+    /// Stops counting what the venue reports as filled beyond our fills.
     pub fn believe_only_fills(&mut self) {
         self.filled = self.filled_by_fills();
     }
@@ -567,7 +567,7 @@ impl Order {
         Ok((from != to).then_some(Step { from, to }))
     }
 
-    /// May another report still change it? A cancelled order may miss fills the venue counted.
+    /// True if no further report can change it. A cancelled order may miss fills the venue counted.
     pub fn is_settled(&self) -> bool {
         self.state().is_final() && self.filled_by_fills() == self.filled
     }

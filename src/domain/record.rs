@@ -14,7 +14,7 @@ use super::{
     TradingState, Usd, VenueOrdId,
 };
 
-/// What began a run.
+/// Event that began a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
@@ -40,7 +40,7 @@ impl RunKind {
     }
 }
 
-/// What one contender wants of one instrument.
+/// Target that one contender wants in one instrument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     pub contender: ContenderId,
@@ -50,12 +50,12 @@ pub struct Proposal {
     /// Protective stop for a new entry.
     pub stop: Option<Price>,
     pub reason: String,
-    /// What an entry is held to until it has left.
+    /// Conditions that an entry must meet until it has been sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_for: Option<GoodFor>,
 }
 
-/// What the allocator made of one proposal.
+/// Result of the allocator for one proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocation {
     pub contender: ContenderId,
@@ -88,7 +88,7 @@ pub struct Transition {
     /// `None` for the first row of an order.
     pub from: Option<OrderState>,
     pub to: OrderState,
-    /// Who says so: `gate`, `executor`, `venue`, `reconcile`.
+    /// Source of the step: `gate`, `executor`, `venue`, `reconcile`.
     pub cause: &'static str,
     /// The words it rests on: the venue's code and message, the channel, the proof.
     pub evidence: String,
@@ -99,20 +99,20 @@ pub struct Transition {
     pub at: Ms,
 }
 
-/// What a stop has become, with what caused it and what proves it.
+/// State change of a stop, with its cause and its proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlgoStep {
     /// As it is now.
     pub stop: Stop,
     /// `None` for its first row.
     pub from: Option<AlgoState>,
-    /// Who says so: `gate`, `venue`, `descent`, `reconcile`.
+    /// Source of the step: `gate`, `venue`, `descent`, `reconcile`.
     pub cause: &'static str,
     pub evidence: String,
     pub at: Ms,
 }
 
-/// Something moved in or out of a sleeve without a trade of its contender.
+/// Change of a sleeve's holdings without a trade of its contender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adjustment {
     pub contender: ContenderId,
@@ -234,8 +234,7 @@ pub enum Record {
         reason: String,
         at: Ms,
     },
-    /// What the venue holds of a position (`BTC-USDT-SWAP`) or a currency (`USDT`) that is not
-    /// ours.
+    /// Part of a position (`BTC-USDT-SWAP`) or a currency (`USDT`) at the venue that is not ours.
     Baseline {
         subject: String,
         amount: Decimal,
@@ -247,7 +246,7 @@ pub enum Record {
     },
     HaltEnded {
         case: Case,
-        /// Who ended it: `venue`, or the command.
+        /// Party that ended it: `venue`, or the command.
         by: String,
         run_id: RunId,
         at: Ms,
@@ -298,7 +297,7 @@ pub enum Record {
         run_id: RunId,
         at: Ms,
     },
-    /// What a unit of the account is worth.
+    /// Value of a unit of the account.
     Equity(Box<EquityBook>),
     RiskEvent {
         run_id: RunId,
@@ -308,14 +307,14 @@ pub enum Record {
         at: Ms,
     },
     Model(Box<ModelFact>),
-    /// What a decision was made from.
+    /// Inputs of a decision.
     Inputs(Box<RunInputs>),
     /// Small durable values: cursors, the account's id.
     Note {
         key: String,
         value: String,
     },
-    /// Nothing to keep; acknowledged after a real commit. Proves that the writer works.
+    /// Record with nothing to keep; acknowledged after a real commit. Proves that the writer works.
     Probe {
         at: Ms,
     },

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Ms;
 
-/// What a limit is counted in.
+/// Unit a limit is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -24,15 +24,15 @@ pub enum Unit {
     Times,
 }
 
-/// What a breach leads to besides the order's refusal.
+/// Consequence of a breach besides the denial of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The order is refused, and nothing else.
     Block,
-    /// Nothing opens any more.
+    /// No more opening orders.
     ReduceOnly,
-    /// Nothing leaves any more but what a permit names.
+    /// Only orders that a permit names are sent from then on.
     Halt,
     /// Halted, and made flat.
     Flatten,
@@ -47,7 +47,7 @@ pub enum Release {
     Manual,
 }
 
-/// What a rule looks at, and so what a breach of it restricts.
+/// Subject of a rule, and so the scope that a breach of it restricts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
@@ -61,7 +61,7 @@ macro_rules! words {
         impl $type {
             /// All of them.
             pub const ALL: &'static [$type] = &[$($type::$variant),+];
-            /// Its word in the configuration and in the database.
+            /// Returns its name in the configuration and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $($type::$variant => $word),+ }
             }
@@ -85,10 +85,10 @@ words!(Action { Block => "block", ReduceOnly => "reduce_only", Halt => "halt", F
 words!(Release { NextUtcDay => "next_utc_day", Manual => "manual" });
 words!(Reach { System => "system", Contender => "contender", Instrument => "instrument" });
 
-/// What is known of a rule before anybody configures it.
+/// Built-in definition of a rule, before any configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Its key in `[risk]`, which ends in its unit and bound.
+    /// Key in `[risk]`, which ends in its unit and bound.
     pub key: &'static str,
     pub unit: Unit,
     /// The least and the most a configuration may say; compiled in.
@@ -96,7 +96,7 @@ pub struct Spec {
     pub action: Action,
     pub release: Release,
     pub reach: Reach,
-    /// What it compares, for people.
+    /// Description of the compared quantity, for people.
     pub about: &'static str,
 }
 
@@ -246,8 +246,10 @@ impl Limits {
 mod tests {
     use super::*;
 
+    /// Codes are unique and parse back, lower bounds lie below upper ones, and a misspelt code gets
+    /// a suggestion.
     #[test]
-    fn every_rule_has_a_code_and_a_key_of_its_own_and_sane_bounds() {
+    fn every_rule_has_code_key_and_bounds() {
         let mut seen = std::collections::BTreeSet::new();
         for rule in Rule::ALL {
             let spec = rule.spec();

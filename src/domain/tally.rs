@@ -1,6 +1,6 @@
-//! What each contender has done, counted from its fills: trades and turnover of the UTC day, losses
-//! in a row, when it last traded or lost. A fold over the same fills gives the same counts, so a
-//! restart forgets nothing.
+//! Activity of each contender, counted from its fills: trades and turnover of the UTC day, losses
+//! in a row, time of the last trade and the last loss. A fold over the same fills gives the same
+//! counts, so a restart forgets nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ pub struct Counted<'a> {
     pub profit: Decimal,
     /// Of it the fee; negative is paid.
     pub fee: Decimal,
-    /// What its order was for, if that is known.
+    /// Purpose of its order, if known.
     pub purpose: Option<Purpose>,
-    /// What the sleeve held before and after.
+    /// Holdings of the sleeve before and after.
     pub held: (Decimal, Decimal),
     pub at: Ms,
 }
@@ -35,7 +35,7 @@ pub struct Over {
     pub at: Ms,
     /// Less fees, in the quote currency.
     pub profit: Decimal,
-    /// What the order was for that closed it, if that is known.
+    /// Purpose of the order that closed it, if known.
     pub by: Option<Purpose>,
 }
 
@@ -240,8 +240,10 @@ mod tests {
         );
     }
 
+    /// A trade is an order that adds; a loss is a whole trade closed below cost. A profitable one
+    /// ends the streak.
     #[test]
-    fn a_trade_is_an_order_that_adds_and_a_loss_is_a_whole_trade_closed_below_its_cost() {
+    fn tally_counts_trades_and_losses() {
         check("0>5 -1; 5>0 3", "1 0");
         check("0>5 -1; 5>0 -3", "1 1");
         check("0>5 0; 5>2 -3; 2>0 4", "1 0");
@@ -249,8 +251,10 @@ mod tests {
         check("0>5 0; 5>0 -3; 0>5 0; 5>0 1", "2 0");
     }
 
+    /// Closed below cost it is a loss; breaking even is none. An order that only reduces is no
+    /// trade.
     #[test]
-    fn a_turn_to_the_other_side_is_a_loss_closed_and_a_trade_opened_and_breaking_even_is_no_loss() {
+    fn flip_closes_one_trade_opens_another() {
         check("0>-5 0; -5>5 -3", "2 1");
         check("0>5 0; 5>-2 -3; -2>0 1", "2 0");
         check("0>5 0; 5>0 0", "1 0");
@@ -259,8 +263,10 @@ mod tests {
         check("5>3 -1; 3>1 -1", "0 0");
     }
 
+    /// Counts start anew each day; a fill of yesterday that arrives late changes neither day's
+    /// sums.
     #[test]
-    fn a_day_begins_anew_and_yesterdays_late_word_counts_for_nothing_of_today() {
+    fn late_fill_stays_out_of_today() {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
         let mut fill = |order: &str, at: Ms, held: (i64, i64), profit: i64| {
@@ -299,8 +305,9 @@ mod tests {
         assert_eq!(fill("o5", next, (9, 0), -1), (1, Usd(Decimal::from(20)), 1));
     }
 
+    /// Losses up to the release no longer count; the later one does.
     #[test]
-    fn a_losing_streak_that_a_person_has_released_begins_anew() {
+    fn released_losing_streak_restarts() {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
         tally.forgive([(contender.clone(), Ms(2000))]);
@@ -333,8 +340,10 @@ mod tests {
         );
     }
 
+    /// Entry, partial exit and stop: only the last reports it, with profit after fees and the
+    /// purpose that closed it.
     #[test]
-    fn a_trade_that_is_over_is_told_with_what_it_made_and_what_closed_it() {
+    fn closed_trade_reports_profit_and_closer() {
         let (contender, inst) = (ContenderId::from("a"), InstId::from("X"));
         let mut tally = Tally::default();
         let story = [
@@ -374,8 +383,9 @@ mod tests {
         assert_eq!(tally.of(&contender, &inst).unwrap().last_over, Some(over));
     }
 
+    /// Turnover still counts both.
     #[test]
-    fn two_fills_of_one_order_are_one_trade() {
+    fn partial_fills_are_one_trade() {
         let (contender, inst, order) = (
             ContenderId::from("a"),
             InstId::from("X"),

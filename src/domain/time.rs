@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn floor_goes_down_before_the_epoch_too() {
+    fn floor_rounds_down_before_the_epoch() {
         assert_eq!(Ms(-1).floor(Ms(1000)), Ms(-1000));
         assert_eq!(Ms(1999).floor(Ms(1000)), Ms(1000));
     }

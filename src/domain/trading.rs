@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContenderId, InstId, Ms, Qty};
 
-/// What may leave.
+/// Kinds of orders that may be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TradingState {
@@ -41,7 +41,7 @@ impl fmt::Display for TradingState {
     }
 }
 
-/// Whom a state restricts.
+/// Scope that a trading state restricts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -60,7 +60,7 @@ impl Scope {
             _ => None,
         }
     }
-    /// Does it restrict this contender in this instrument?
+    /// True if the scope restricts this contender in this instrument.
     pub fn covers(&self, contender: &ContenderId, inst: &InstId) -> bool {
         match self {
             Scope::System => true,
@@ -90,11 +90,12 @@ pub struct Restriction {
     pub why: String,
     /// Venue time.
     pub since: Ms,
-    /// It ends by itself then, venue time; `None`: `resume` ends it.
+    /// Time at which it ends by itself, venue time; `None`: `resume` ends it.
     pub until: Option<Ms>,
     /// Positions in its scope are to be closed, and have not been seen closed yet.
     pub flatten: bool,
-    /// They were to be closed and have been seen closed since: the same reason does not ask again.
+    /// True once the positions that were to be closed have been seen closed: the same reason does
+    /// not ask again.
     pub flattened: bool,
 }
 
@@ -114,7 +115,7 @@ impl Restriction {
         }
     }
 
-    /// Its name on the command line: `system/daily_loss`.
+    /// Returns its name on the command line: `system/daily_loss`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.scope, self.cause)
     }
@@ -194,7 +195,7 @@ impl Standing {
     }
 }
 
-/// What the venue covers of a position, and how long it did not; wall time.
+/// Stop coverage of a position at the venue, and how long it was missing; wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Shield {
     /// Net of all sleeves, without sign.
@@ -233,8 +234,9 @@ mod tests {
         }
     }
 
+    /// Only restrictions that cover the order's contender or instrument count.
     #[test]
-    fn the_strictest_restriction_that_covers_an_order_decides() {
+    fn strictest_applicable_restriction_wins() {
         let mut standing = Standing::default();
         assert!(standing.latch(restriction(
             "contender:a",
@@ -254,8 +256,10 @@ mod tests {
         assert_eq!(of("b", "Y"), None);
     }
 
+    /// Repeats change nothing, it never gets laxer or shorter, and flatten is not asked again once
+    /// seen flat.
     #[test]
-    fn a_latch_is_put_once_grows_stricter_and_ends_at_its_time() {
+    fn latch_only_tightens_until_it_expires() {
         let mut standing = Standing::default();
         let daily = || restriction("system", "daily_loss", TradingState::ReduceOnly, Some(100));
         assert!(standing.latch(daily()) && !standing.latch(daily()));
@@ -291,8 +295,10 @@ mod tests {
         assert_eq!(standing.state(&Scope::System), TradingState::Active);
     }
 
+    /// Merging keeps the start, the stricter state, the later end and an open flatten. Another
+    /// cause or scope is a separate latch.
     #[test]
-    fn a_latch_that_grows_keeps_when_it_began_and_the_strictest_of_both() {
+    fn merged_latch_keeps_start_and_strictest() {
         let put = |old: Restriction, new: Restriction| {
             let mut standing = Standing::default();
             standing.latch(old);
@@ -343,8 +349,9 @@ mod tests {
         );
     }
 
+    /// Of two equally strict ones the system's decides, since it is judged on the venue's position.
     #[test]
-    fn of_two_alike_the_one_that_is_judged_on_the_venues_position_decides() {
+    fn system_restriction_wins_a_tie() {
         let mut standing = Standing::default();
         standing.latch(restriction(
             "system",

@@ -14,9 +14,9 @@ macro_rules! decimal_unit {
         pub struct $name(pub Decimal);
 
         impl $name {
-            /// Nothing of it.
+            /// Zero.
             pub const ZERO: Self = Self(Decimal::ZERO);
-            /// Is it exactly nothing?
+            /// True if it is exactly zero.
             pub fn is_zero(self) -> bool { self.0.is_zero() }
             /// Magnitude without sign.
             pub fn abs(self) -> Self { Self(self.0.abs()) }
@@ -132,8 +132,9 @@ mod tests {
         );
     }
 
+    /// Long runs of trailing zeros are accepted; exponents, NaN, infinity and empty text are not.
     #[test]
-    fn decimals_parse_as_the_venue_writes_them() {
+    fn venue_decimals_parse() {
         check("9999999999.0000000000000000", Some("9999999999"));
         check(
             "99999999999999.0000000000000000000000000",

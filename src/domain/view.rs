@@ -1,4 +1,4 @@
-//! What the later stages see of the world: the newest market, the newest orders, and whether we may
+//! World as the later stages see it: the newest market, the newest orders, and whether we may
 //! trade.
 
 use std::collections::BTreeMap;
@@ -44,14 +44,14 @@ impl Quote {
 pub struct InstMarket {
     pub instrument: Arc<Instrument>,
     pub quote: Option<Quote>,
-    /// What the venue marks positions by, and since when; swaps only.
+    /// Mark price of the venue, and since when; swaps only.
     pub mark: Option<(Price, Ms)>,
     /// The last closed bars of each size that is followed, oldest first, without a gap.
     pub series: BTreeMap<Bar, Series>,
 }
 
 impl InstMarket {
-    /// What a position is worth by: the venue's mark, else the mid.
+    /// Returns the price that values a position: the venue's mark, else the mid.
     pub fn mark_or_mid(&self) -> Option<Price> {
         self.mark
             .map(|(price, _)| price)
@@ -68,15 +68,15 @@ impl InstMarket {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct MarketView {
     pub insts: BTreeMap<InstId, InstMarket>,
-    /// Are all streams up and every instrument backfilled?
+    /// True while all streams are up and every instrument is backfilled.
     pub live: bool,
-    /// What was said with a time ahead of the venue's clock, and was refused: how often, and when
+    /// Messages refused because their time was ahead of the venue's clock: how often, and when
     /// last.
     #[serde(skip)]
     pub ahead: BTreeMap<InstId, (u64, Ms)>,
 }
 
-/// What is read of a market now and then, beside the streams.
+/// Market data read now and then, beside the streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extras {
     /// Dollars on both sides of the book within ten hundredths of a percent of the mid.
@@ -109,7 +109,7 @@ pub struct OpenOrder {
     /// Worst price it may fill at: its limit, or one it may have been moved to; else the decision's
     /// reference.
     pub price: Price,
-    /// Where it rests, as the venue said last.
+    /// Price at which it rests, as the venue reported last.
     pub limit: Option<Price>,
     /// Venue time of its intent.
     pub created_at: Ms,
@@ -120,27 +120,27 @@ pub struct OpenOrder {
     pub protective: bool,
 }
 
-/// How a sleeve is to be protected: by the entry that made it.
+/// Protection of a sleeve, defined by the entry that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// The newest order that added to the sleeve.
     pub entry: OrderId,
-    /// Its run: what its stop does is booked to it.
+    /// Run of that order: whatever its stop does is booked to it.
     pub run_id: RunId,
     /// The side of that order: the sleeve's direction.
     pub side: Side,
-    /// Where its decision wanted it stopped; `None`: it named nothing.
+    /// Stop price that its decision wanted; `None`: it named none.
     pub trigger: Option<Price>,
 }
 
-/// How much a stop of ours counts.
+/// Phase of a stop of ours, which decides how much it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopPhase {
     /// On its way, or about to be made by the venue: its order has just ended.
     Coming,
     /// The venue shows it.
     Live,
-    /// It has triggered and its order is working.
+    /// Triggered, with its order working.
     Closing,
     /// Believed never made, and alive at the venue after all: to be cancelled.
     Undead,
@@ -157,22 +157,22 @@ pub struct ShownStop {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OrdersView {
     pub open: BTreeMap<OrderId, OpenOrder>,
-    /// What each contender holds, by our own fills.
+    /// Holdings of each contender, by our own fills.
     pub holdings: BTreeMap<(ContenderId, InstId), Holding>,
-    /// What each contender has done, counted from its fills.
+    /// Activity of each contender, counted from its fills.
     pub tally: Tally,
     /// Why what is halted is halted.
     pub halts: Vec<Case>,
     /// The newest order of each contender and instrument that has arrived here, whatever became of
     /// it: tells the allocator that what it handed on is no longer on its way, and how it ended.
     pub latest: BTreeMap<(ContenderId, InstId), Latest>,
-    /// How each sleeve is to be protected.
+    /// Protection of each sleeve.
     pub guards: BTreeMap<(ContenderId, InstId), Guard>,
     /// Stops of ours that live at the venue, or may, or are closing.
     pub stops: Vec<ShownStop>,
     /// Orders under our prefix that we do not know: to be cancelled.
     pub strays: Vec<Stray>,
-    /// What the venue holds of each instrument that is not ours.
+    /// Holdings of each instrument at the venue that are not ours.
     pub foreign: BTreeMap<InstId, Qty>,
     /// Instruments in which the last read of the account does not fit our fills, until it does or
     /// is a case.
@@ -187,7 +187,8 @@ pub struct Latest {
     pub filled: Qty,
     /// Ended, and all its fills are booked.
     pub settled: bool,
-    /// Somebody wanted it gone: a person, a close, the venue's own page. Nobody tries it again.
+    /// True if somebody wanted it gone: a person, a close, the venue's own page. Nobody tries it
+    /// again.
     pub given_up: bool,
 }
 
@@ -205,8 +206,8 @@ impl OrdersView {
             .values()
             .filter(|order| order.state == OrderState::Unknown)
     }
-    /// Is the instrument frozen: an unknown order in it, a halt on it, or a doubt about what it
-    /// holds? What halts everything is in [`Readiness`].
+    /// Returns why the instrument is frozen: an unknown order in it, a halt on it, or a doubt about
+    /// its holdings. Halts of everything are in [`Readiness`].
     pub fn frozen(&self, inst: &InstId) -> Option<String> {
         if let Some(order) = self.unknown().find(|order| order.inst == *inst) {
             return Some(format!(
@@ -231,7 +232,7 @@ impl OrdersView {
             .or_else(|| self.doubts.get(inst).cloned())
     }
 
-    /// What all sleeves hold of an instrument together.
+    /// Returns the net holdings of all sleeves in an instrument.
     pub fn net(&self, inst: &InstId) -> Decimal {
         self.holdings
             .iter()
@@ -261,21 +262,21 @@ impl OrdersView {
     }
 }
 
-/// May opening orders leave? Set by the tracker and the supervisor, read by the gate and the
-/// executor.
+/// Readiness to send opening orders. Set by the tracker and the supervisor, read by the gate and
+/// the executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// Not reconciled with the venue (yet, or any more).
     Reconciling(String),
     Ready,
-    /// Nothing may open; what takes risk off may leave.
+    /// No opening orders; orders that take risk off may be sent.
     ReduceOnly(String),
-    /// Something contradicts our books; a person must look.
+    /// Contradiction with our books; a person must look.
     Halted(String),
 }
 
 impl Readiness {
-    /// Its name in the database and for people.
+    /// Returns its name in the database and for people.
     pub const fn name(&self) -> &'static str {
         match self {
             Readiness::Reconciling(_) => "reconciling",

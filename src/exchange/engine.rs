@@ -31,7 +31,7 @@ const BATCH: usize = 256;
 type Reply = Box<dyn FnOnce() + Send>;
 type Job = Box<dyn FnOnce(&mut Exchange) -> Reply + Send>;
 
-/// How to start an exchange.
+/// Settings with which an exchange starts.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     pub seed: u64,
@@ -40,7 +40,7 @@ pub struct EngineConfig {
     /// So many ended orders, fills, bills and the like are kept, the newest; `None`: all of them.
     /// What is open stays.
     pub keep: Option<usize>,
-    /// Where the ledger is kept; `None` keeps nothing.
+    /// Path of the ledger; `None` keeps nothing.
     pub state: Option<PathBuf>,
     /// USDT in the account when it is new.
     pub deposit: Decimal,
@@ -53,7 +53,7 @@ pub struct EngineConfig {
     pub begin: Option<Ms>,
 }
 
-/// Where the market's prices come from.
+/// Source of the market's prices.
 #[derive(Clone, Debug, Default)]
 pub enum Prices {
     /// Noise of the seed: the standard listings, any time, for ever.
@@ -104,7 +104,8 @@ pub struct Engine {
     interest: Arc<Interest>,
 }
 
-/// How many subscribers each (channel, instrument) has; market data nobody wants is not rendered.
+/// Number of subscribers to each (channel, instrument); market data without subscribers is not
+/// rendered.
 #[derive(Debug, Default)]
 pub struct Interest(Mutex<BTreeMap<(String, String), usize>>);
 
@@ -276,7 +277,7 @@ impl Engine {
         self.pushes.subscribe()
     }
 
-    /// Somebody wants (or no longer wants) a market channel.
+    /// Adds (or removes) a subscriber of a market channel.
     pub fn want(&self, channel: &str, inst: &str, wanted: bool) {
         self.interest.change(channel, inst, wanted);
     }

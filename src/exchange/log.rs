@@ -19,7 +19,7 @@ use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Ledger, Order,
 use crate::domain::Ms;
 use crate::runtime::HeldFile;
 
-/// What the exchange is, apart from its ledger.
+/// Identity of the exchange, apart from its ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     pub seed: u64,
@@ -167,7 +167,7 @@ pub struct Log {
     grown: u64,
 }
 
-/// What a log held when it was opened.
+/// Contents of a log when it was opened.
 #[derive(Debug)]
 pub struct Recovered {
     pub identity: Option<Identity>,
@@ -341,8 +341,9 @@ mod tests {
         "\n"
     );
 
+    /// It is rewritten on opening and loads again with the same stop, order and identity.
     #[test]
-    fn a_ledger_of_the_first_release_still_loads_and_is_rewritten() {
+    fn first_release_ledger_still_loads() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("exchange.log");
         fs::write(&path, FIRST_RELEASE).unwrap();

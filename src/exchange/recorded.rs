@@ -16,7 +16,7 @@ pub struct CandleFile {
     pub path: PathBuf,
 }
 
-/// What a candle file without an instrument is taken for.
+/// Instrument assumed for a candle file that names none.
 pub const DEFAULT_INST: &str = "BTC-USDT-SWAP";
 
 /// Bars that lie before the venue's clock starts, so that clients find a history.
@@ -227,8 +227,9 @@ mod tests {
         )
     }
 
+    /// Volume in coins is converted to contracts; prices stay the same.
     #[test]
-    fn volume_in_coins_becomes_contracts_and_prices_stay() {
+    fn recorded_volume_becomes_contracts() {
         let market =
             start("60000,100,101,99.5,100.1,49.6025\n120000,100.1,102,100,101,1\n").unwrap();
         let listed = market.get(DEFAULT_INST).unwrap();
@@ -242,8 +243,9 @@ mod tests {
         );
     }
 
+    /// A file from which no bar length can be told is refused too.
     #[test]
-    fn a_broken_file_is_refused_with_its_line() {
+    fn broken_recording_names_its_line() {
         let why = |text: &str| start(text).unwrap_err().to_string();
         assert!(
             why("60000,1,1,1,1,1\n120000,1,1,2,1,1\n")
@@ -252,8 +254,10 @@ mod tests {
         assert!(why("60000,1,1,1,1,1\n").contains("a minute or another known bar apart"));
     }
 
+    /// Prices with more decimals than the listing get a smaller tick; the spread stays at least a
+    /// dollar.
     #[test]
-    fn a_recording_finer_than_the_listing_gets_the_tick_it_needs() {
+    fn finer_recording_refines_the_tick() {
         let market = start("60000,100,101,99.5,100.125,1\n120000,100,102,100,101,1\n").unwrap();
         let listed = market.get(DEFAULT_INST).unwrap();
         assert_eq!(listed.listing.inst.tick.to_string(), "0.001");

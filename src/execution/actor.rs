@@ -14,55 +14,18 @@ use tracing::{info, warn};
 
 use super::last_look::{Leaving, reason_not_to_send};
 use super::line::{Move, OrderLine};
+use super::report::{News, Report};
 use super::stops::StopErrand;
 use crate::domain::record::Record;
 use crate::domain::{
-    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Price,
-    Readiness, RunId, Standing, algo,
+    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
+    RunId, Standing,
 };
 use crate::risk::{Approved, CancelAsk, Latch, StopWork, Verdict};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
 use crate::store::{IntentReceipt, Journal};
-use crate::venue::{CancelOutcome, CreateOutcome};
-
-/// What the executor tells the tracker, in the order it happened to each order.
-#[derive(Debug)]
-pub struct Report {
-    /// The run that made the order.
-    pub run_id: RunId,
-    pub news: News,
-}
-
-/// One piece of news about an order.
-#[derive(Debug)]
-pub enum News {
-    /// Durable; bytes may follow.
-    Intended(Box<Order>, Arc<OrderIntent>),
-    /// Recorded and ended without the executor: blocked, suppressed, or carried out before.
-    Stopped(Arc<OrderIntent>),
-    /// The attempt to send begins.
-    Sending(OrderId),
-    /// The attempt to move a resting order begins; until the venue speaks it may rest at either
-    /// price.
-    Moving(OrderId, Price),
-    /// It did not leave us, for this reason.
-    NotSent(OrderId, String),
-    /// The venue's answer to the create, or the lack of one.
-    Answered(OrderId, CreateOutcome),
-    /// A cancel was asked for, with what the venue said.
-    CancelAsked(OrderId, CancelOutcome),
-    /// The move did not leave us.
-    NotMoved(OrderId),
-    /// A resting order's move to another price was asked for.
-    MoveAsked(OrderId, Price, CancelOutcome),
-    /// A stop that stands alone is durable; bytes may follow.
-    StopIntended(Box<algo::Stop>),
-    /// The venue's answer to its request, or the lack of one.
-    StopAnswered(String, CreateOutcome),
-    /// A stop's cancel or move was asked for.
-    StopAsked(String, CancelOutcome),
-}
+use crate::venue::CreateOutcome;
 
 /// The executor.
 pub struct Executor<L> {

@@ -2,7 +2,7 @@
 
 use crate::domain::{GoodFor, Ms, Price, Readiness, Restriction, Scope, TradingState};
 
-/// What the last look knows of the order itself.
+/// Facts the last look knows about the order itself.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     pub opening: bool,
@@ -12,7 +12,7 @@ pub struct Leaving {
     pub permitted: bool,
     /// When it was decided, and how old a decision may be.
     pub decided: (Ms, Ms),
-    /// What it is held to, if it opens, and the price of now.
+    /// Time and price bounds on an order that opens, and the current price.
     pub good_for: Option<(GoodFor, Option<Price>)>,
     /// Why the instrument's rules of now have no room for it; they may have changed since the gate
     /// approved it.
@@ -124,8 +124,10 @@ mod tests {
         look(on, readiness, (opening, false), now, expected);
     }
 
+    /// Switched off, halted or past its deadline since the gate; not reconciled and reduce-only
+    /// block entries only.
     #[test]
-    fn what_changed_since_the_gate_stops_the_bytes() {
+    fn last_look_blocks_on_changed_state() {
         check(true, Readiness::Ready, true, 99, None);
         check(false, Readiness::Ready, false, 99, Some("switched off"));
         check(
@@ -154,8 +156,9 @@ mod tests {
         check(true, Readiness::ReduceOnly("x".into()), false, 99, None);
     }
 
+    /// Its good-for time is over or the price moved too far; an exit is still sent.
     #[test]
-    fn an_entry_whose_moment_is_over_does_not_leave_and_an_exit_does() {
+    fn stale_entry_is_not_sent() {
         let price = |text: &str| Some(text.parse::<Price>().unwrap());
         let good_for = GoodFor {
             until: Ms(50),
@@ -187,8 +190,10 @@ mod tests {
         check(false, 51, price("110"), None);
     }
 
+    /// Entry or exit decided too long ago, as after the process was stopped; a permitted protective
+    /// order still goes.
     #[test]
-    fn row_13_what_was_decided_before_we_were_stopped_does_not_leave_after() {
+    fn row_13_stale_decision_is_not_sent() {
         let check = |opening: bool, permitted: bool, now: i64, expected: Option<&str>| {
             let decided = (Ms(10), Ms(50));
             let leaving = Leaving {
@@ -225,16 +230,20 @@ mod tests {
         check(false, true, 60_000, None);
     }
 
+    /// A permitted protective order is sent during a halt; an entry is not, nor is anything while
+    /// trading is off.
     #[test]
-    fn a_permit_lets_a_protective_order_through_a_halt_and_through_nothing_else() {
+    fn permit_passes_a_halt_only() {
         let halted = || Readiness::Halted("x".into());
         look(true, halted(), (false, true), 99, None);
         look(true, halted(), (true, true), 99, Some("halted"));
         look(false, halted(), (false, true), 99, Some("switched off"));
     }
 
+    /// Size off the lot, price off the tick or a suspended instrument: not sent, be it entry, exit
+    /// or permitted.
     #[test]
-    fn row_52_what_the_rules_of_now_have_no_room_for_does_not_leave() {
+    fn row_52_current_venue_rules_apply() {
         let rules = crate::domain::instrument::tests::swap();
         let check = |qty: &str, limit: Option<&str>, state: &InstState, expected: Option<&str>| {
             let rules = Instrument {
@@ -292,8 +301,10 @@ mod tests {
         );
     }
 
+    /// Halted blocks all but a permitted exit; reduce-only blocks entries and any exit neither
+    /// reduce-only nor permitted.
     #[test]
-    fn row_85_a_restriction_that_came_after_the_gate_holds() {
+    fn row_85_restriction_after_the_gate_holds() {
         let check = |state, opening, reduce_only, permitted, expected: Option<&str>| {
             let (why, cause) = ("w".to_owned(), "c".to_owned());
             let restriction = Restriction {

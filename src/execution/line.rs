@@ -1,4 +1,4 @@
-//! How order operations travel: the venue's REST side, or its WebSocket while that is up.
+//! Transport of order operations: the venue's REST side, or its WebSocket while that is up.
 
 use std::future::Future;
 

@@ -4,9 +4,11 @@ mod actor;
 mod deadman;
 mod last_look;
 mod line;
+mod report;
 mod stops;
 
-pub use actor::{Executor, News, Report};
+pub use actor::Executor;
 pub use deadman::DeadMan;
 pub use last_look::reason_not_to_send;
 pub use line::{Line, Move, OrderLine};
+pub use report::{News, Report};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::actor::{News, Report};
 use super::line::OrderLine;
+use super::report::{News, Report};
 use crate::domain::record::AlgoStep;
 use crate::domain::{Instrument, RunId, Stop};
 use crate::risk::{Latch, StopWork};

@@ -13,7 +13,7 @@ pub struct Steps {
     pub volume: i64,
 }
 
-/// How an order behaves. Limits in ticks.
+/// Behaviour of an order. Limits in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Works until it is filled.
@@ -39,15 +39,15 @@ pub struct PartFill<N> {
     pub maker: bool,
 }
 
-/// What a bar does to an order.
+/// Effect of a bar on an order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Matched<N> {
     pub fill: Option<PartFill<N>>,
-    /// What is left of it is cancelled, or all of it refused.
+    /// True if the rest of the order is cancelled, or all of it rejected.
     pub over: bool,
 }
 
-/// How many lots a bar may fill, all orders together.
+/// Returns the number of lots that a bar may fill, all orders together.
 pub fn room<N: Number>(bar: &Steps, terms: &Terms<N>) -> i64 {
     (terms.participation * N::whole(bar.volume)).floor().max(0)
 }
@@ -134,7 +134,7 @@ pub fn through<N: Number>(
     Matched { fill, over }
 }
 
-/// Would a limit take at this price, the other side being half a spread away?
+/// True if a limit would take at this price, with the other side half a spread away.
 fn touches<N: Number>(price: i64, side: Side, limit: i64, terms: &Terms<N>) -> bool {
     let price = N::whole(price);
     match side {
@@ -158,9 +158,10 @@ pub enum Trigger {
     Target,
 }
 
-/// What goes off in a bar, and the price its market order starts from. At the open the price is
-/// known, whichever it reaches; inside the bar the way is not, so of two the stop. `at_open`: it
-/// was there when the bar began; only then can the bar open beyond it.
+/// Returns the trigger that fires in a bar, and the price its market order starts from. At the open
+/// the price is known, so whichever it reaches fires; inside the bar the path is unknown, so of two
+/// the stop fires. `at_open`: the stop and target were in place when the bar began; only then can
+/// the bar open beyond them.
 pub fn triggered(bar: &Steps, guarded: &Guarded, at_open: bool) -> Option<(Trigger, i64)> {
     let lost = |price: i64, stop: i64| {
         if guarded.long {

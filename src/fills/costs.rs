@@ -1,4 +1,4 @@
-//! What trading costs: every knob with its default.
+//! Trading costs: every setting with its default.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Tier {
     pub taker: Decimal,
 }
 
-/// What trading costs, as configured. Shares are plain fractions: 0.0005 is five hundredths of a
+/// Trading costs, as configured. Shares are plain fractions: 0.0005 is five hundredths of a
 /// percent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Costs {
@@ -30,20 +30,20 @@ pub struct Costs {
     pub participation: Decimal,
     /// Bars between a decision and the first bar that may fill it, beyond the next.
     pub latency_bars: u32,
-    /// What longs pay shorts every eight hours where the data has no rate, as a share of the
-    /// position.
+    /// Funding that longs pay shorts every eight hours where the data has no rate, as a share of
+    /// the position.
     pub funding: Decimal,
     /// Equity that a position needs, as a share of its value; below it is liquidated.
     pub maintenance: Decimal,
-    /// What a liquidation costs besides the taker fee, as a share of the position.
+    /// Cost of a liquidation besides the taker fee, as a share of the position.
     pub liquidation_fee: Decimal,
 }
 
 impl Costs {
-    /// What OKX takes of an ordinary account (fee schedule Lv1: spot 0.08 % and 0.10 %, swaps 0.02
-    /// % and 0.05 %), with half a spread of half a basis point, ten basis points of impact for a
-    /// whole bar's volume, a tenth of it at most, funding of 0.01 % each eight hours on swaps, and
-    /// 0.4 % maintenance margin (OKX's first tier for BTC).
+    /// Returns the costs of an ordinary OKX account (fee schedule Lv1: spot 0.08 % and 0.10 %,
+    /// swaps 0.02 % and 0.05 %), with a half-spread of half a basis point, ten basis points of
+    /// impact for a whole bar's volume, at most a tenth of that volume filled, funding of 0.01 %
+    /// each eight hours on swaps, and 0.4 % maintenance margin (OKX's first tier for BTC).
     pub fn of(kind: InstKind) -> Self {
         let (maker, taker, funding) = match kind {
             InstKind::Spot => (Decimal::new(8, 4), Decimal::new(10, 4), Decimal::ZERO),
@@ -109,7 +109,7 @@ pub struct Terms<N> {
     pub half_spread: N,
     pub impact: N,
     pub participation: N,
-    /// What one lot gains by one tick, in the quote currency.
+    /// Gain of one lot per tick, in the quote currency.
     pub unit: N,
 }
 
@@ -127,7 +127,7 @@ impl<N: Number> Terms<N> {
     }
 }
 
-/// What one lot gains by one tick.
+/// Returns the gain of one lot per tick.
 fn unit(inst: &Instrument) -> Decimal {
     let value = inst
         .tick
@@ -141,8 +141,9 @@ fn unit(inst: &Instrument) -> Decimal {
 mod tests {
     use super::*;
 
+    /// A volume exactly at the threshold gets the new tier.
     #[test]
-    fn a_tier_holds_from_its_volume_on() {
+    fn tier_applies_from_its_volume() {
         let tier = |volume, taker| Tier {
             volume_30d: Decimal::from(volume),
             maker: Decimal::ZERO,
@@ -159,8 +160,9 @@ mod tests {
         );
     }
 
+    /// Fees, spread, impact and funding are scaled; participation and maintenance margin are not.
     #[test]
-    fn stress_multiplies_what_is_paid_and_nothing_else() {
+    fn stress_multiplies_costs_only() {
         let (once, twice) = (
             Costs::of(InstKind::Swap),
             Costs::of(InstKind::Swap).times(Decimal::TWO),

@@ -1,4 +1,4 @@
-//! What one bar would have filled: the fill model that backtests and the embedded exchange's
+//! Fills that one bar would have made: the fill model that backtests and the embedded exchange's
 //! `--fills bar` share. Pure.
 //!
 //! Prices are whole ticks and sizes whole lots, so the exact path ([`Decimal`]) and the fast one

@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, MathematicalOps};
 
-/// What the fill model and the engine compute money in.
+/// Number type in which the fill model and the engine compute money.
 pub trait Number:
     Copy
     + PartialOrd
@@ -19,7 +19,7 @@ pub trait Number:
     + AddAssign
     + SubAssign
 {
-    /// Nothing.
+    /// Zero.
     const ZERO: Self;
     /// One.
     const ONE: Self;
@@ -92,7 +92,7 @@ impl Number for f64 {
     }
 }
 
-/// What a few roundings may have added to or taken from a whole number.
+/// Returns the most that a few roundings may have added to or taken from a whole number.
 fn slack(value: f64) -> f64 {
     (value.abs() * 4e-15).clamp(1e-9, 1e-2)
 }
@@ -103,8 +103,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// Decimal and f64 products round up and down to the same whole number.
         #[test]
-        fn both_kinds_round_products_to_the_same_whole_number(ticks in 1i64..100_000_000, bps in 0i64..10_000) {
+        fn both_number_kinds_round_alike(ticks in 1i64..100_000_000, bps in 0i64..10_000) {
             let share = Decimal::new(bps, 5);
             let exact = Decimal::from(ticks) * (Decimal::ONE + share);
             let fast = ticks as f64 * (1.0 + f64::of(share));

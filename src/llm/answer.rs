@@ -1,4 +1,4 @@
-//! What a model may answer. Schema, description and validator all come from these types.
+//! Answers a model may give. Schema, description and validator all come from these types.
 
 use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Plain {
     }
 }
 
-/// What errors of [`Plain`] and of versions begin with, for [`super::parse`] to tell them apart.
+/// Prefixes of the errors of [`Plain`] and of versions, by which [`super::parse`] tells them apart.
 pub(super) const NUMBER: &str = "number: ";
 pub(super) const VERSION: &str = "version: ";
 
@@ -230,7 +230,7 @@ pub struct Portfolio {
 pub const REASON: usize = 400;
 pub const ITEM_REASON: usize = 200;
 
-/// Whether a contender is asked about one symbol at a time or about all of them.
+/// Scope of a contender's questions: one symbol at a time, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Mode {
     Single,
@@ -238,7 +238,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Its word in the configuration and in the version of its answers.
+    /// Returns the mode's name in the configuration and in the version of its answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Mode::Single => "single",
@@ -291,8 +291,9 @@ fn strict(value: &mut Value) {
 mod tests {
     use super::*;
 
+    /// Exponents, separators, signs, spaces, other digits and overlong numbers are refused.
     #[test]
-    fn numbers_are_plain_digits_and_nothing_else() {
+    fn only_plain_decimals_are_numbers() {
         let shown = |text: &str| Plain::read(text).map(|plain| plain.0.to_string());
         for (text, expected) in [
             ("1", "1"),
@@ -308,8 +309,9 @@ mod tests {
         }
     }
 
+    /// Every object requires all its properties and allows no others, and there is no `$ref`.
     #[test]
-    fn the_schema_of_an_answer_is_strict_all_the_way_down() {
+    fn answer_schema_is_strict_throughout() {
         fn objects(value: &Value, found: &mut usize) {
             if let Some(names) = value.get("properties").and_then(Value::as_object) {
                 *found += 1;

@@ -31,14 +31,15 @@ const TRIES: u32 = 2;
 
 /// A model as configured, and where it is asked.
 pub struct Model {
-    /// What the configuration calls it.
+    /// Name of the model in the configuration.
     pub id: String,
     pub parameters: Parameters,
     pub prices: Prices,
     /// Wall time after which an answer is no longer acted on.
     pub deadline: Duration,
     pub client: Client,
-    /// Where it is asked: scheme, host and port. What fails there fails for every model there.
+    /// Scheme, host and port where the model is asked. A failure there is a failure for every model
+    /// there.
     pub provider: String,
     /// The best format it is known to take, for the schema of each mode.
     pub formats: BTreeMap<Mode, Mutex<Known>>,
@@ -53,7 +54,7 @@ pub struct Asking {
     pub snap: String,
     pub prompt: Prompt,
     pub allowance: Allowance,
-    /// May it use what is kept for questions about what is held?
+    /// True if it may use the reserve kept for questions about what is held.
     pub from_the_reserve: bool,
     /// Ends listening for late replies.
     pub stop: Stop,
@@ -61,7 +62,7 @@ pub struct Asking {
     pub clock: Clock,
 }
 
-/// What came of it.
+/// Outcome of a question.
 #[derive(Debug)]
 pub struct Outcome {
     pub answer: Result<Vec<Item>, Refused>,
@@ -69,7 +70,7 @@ pub struct Outcome {
     pub worked: Vec<bool>,
 }
 
-/// Where a question stands.
+/// Progress of a question.
 struct Course {
     deadline: Instant,
     messages: Vec<Message>,
@@ -85,13 +86,13 @@ struct Course {
 }
 
 impl Course {
-    /// Is there still time after so long?
+    /// True if there is still time left after such a pause.
     fn has_time_after(&self, pause: Duration) -> bool {
         Instant::now() + pause < self.deadline
     }
 }
 
-/// What follows from a request.
+/// Next step after a request.
 enum Next {
     Over(Result<Vec<Item>, Refused>),
     /// Another one, after so long.
@@ -128,7 +129,7 @@ impl Asking {
         }
     }
 
-    /// What is known of the ways the server can be asked.
+    /// Returns what is known of the formats the server can be asked in.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.model.formats[&self.mode]
             .lock()
@@ -218,7 +219,7 @@ impl Asking {
         }
     }
 
-    /// Nothing has come back.
+    /// Handles a request that got no reply.
     async fn unheard(
         &self,
         course: &mut Course,
@@ -293,8 +294,8 @@ impl Asking {
         Ok(self.after(course, refused, raw.retry_after.unwrap_or_default()))
     }
 
-    /// What follows from a failure: another try if it may pass, as late as the server asks for, if
-    /// there is time.
+    /// Returns the next step after a failure: another try if the failure may pass and there is
+    /// time, no sooner than the server asks for.
     fn after(&self, course: &mut Course, refused: Refused, wait: Duration) -> Next {
         course.failed += 1;
         let pause = jitter(self.run_id, course.attempt).max(wait);
@@ -428,8 +429,10 @@ fn jitter(run_id: RunId, attempt: u32) -> Duration {
 mod tests {
     use super::*;
 
+    /// A refused call costs nothing; one without usage that may have been billed keeps its worst
+    /// case.
     #[test]
-    fn what_was_not_thought_costs_nothing_and_what_may_have_been_stays_at_its_worst() {
+    fn failed_calls_are_billed_conservatively() {
         let usage = Some([1000, 400, 100, 90]);
         assert_eq!(
             counted(usage, Decimal::TEN, 200),

@@ -18,14 +18,14 @@ pub struct Breaker {
     in_a_row: usize,
     /// Open until then; after that one question may try.
     until: Option<Ms>,
-    /// That question is on its way.
+    /// True while the question that tries is in flight.
     trying: bool,
     /// When each asker's question was the one that tried.
     tried: BTreeMap<usize, Ms>,
 }
 
 impl Breaker {
-    /// May a question be put? Otherwise the reason.
+    /// Checks whether a question may be put; otherwise returns the reason.
     ///
     /// # Errors
     /// It is open, or the one that tries has not come back.
@@ -42,7 +42,7 @@ impl Breaker {
         }
     }
 
-    /// Does it fail too often to be relied on? Until a call has worked again.
+    /// True if the provider fails too often to be relied on, until a call has worked again.
     pub fn is_open(&self) -> bool {
         self.until.is_some()
     }
@@ -101,8 +101,10 @@ mod tests {
 
     const REST: Ms = Ms(60_000);
 
+    /// After its rest one may try; another failure lets it rest again without reporting it as newly
+    /// opened.
     #[test]
-    fn five_in_a_row_open_it_and_one_that_works_closes_it() {
+    fn five_failures_open_success_closes() {
         let mut breaker = Breaker::default();
         let opened: Vec<bool> = (0..5).map(|i| breaker.note(false, Ms(i), REST)).collect();
         assert_eq!(opened, [false, false, false, false, true]);
@@ -116,8 +118,9 @@ mod tests {
         assert!(!breaker.note(false, Ms(130_001), REST), "and begins anew");
     }
 
+    /// Only one question at a time probes; its failure rests again, its success lets all through.
     #[test]
-    fn after_its_rest_one_question_tries_it_for_all() {
+    fn one_probe_after_the_rest() {
         let mut breaker = Breaker::default();
         for i in 0..5 {
             breaker.note(false, Ms(i), REST);
@@ -150,8 +153,9 @@ mod tests {
         );
     }
 
+    /// Exactly a fifth of many calls does not.
     #[test]
-    fn more_than_a_fifth_of_many_open_it() {
+    fn failure_rate_over_a_fifth_opens() {
         let mut breaker = Breaker::default();
         let opened = (0..50)
             .map(|i| breaker.note(i % 5 != 4, Ms(i), REST))

@@ -1,4 +1,4 @@
-//! What a contender may spend on questions in a UTC day, and what it has spent. Pure.
+//! Daily budget of a contender for questions (UTC day), and what it has spent. Pure.
 //!
 //! The worst a question can cost is written down before it is sent, and corrected when the server
 //! has counted: a process that dies in between has spent too much on paper, never too little.
@@ -14,7 +14,7 @@ use crate::domain::Ms;
 /// Dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prices {
-    /// What the provider's list is called, for the record.
+    /// Name of the provider's price list, for the record.
     pub version: String,
     pub input: Decimal,
     /// Of prompt tokens that came from the provider's cache.
@@ -24,7 +24,7 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// What these tokens cost, in dollars.
+    /// Returns the cost of these tokens, in dollars.
     pub fn cost(&self, usage: Usage) -> Decimal {
         let of =
             |tokens: u64, price: Decimal| Decimal::from(tokens) * price / Decimal::from(1_000_000);
@@ -46,7 +46,7 @@ pub struct Allowance {
     pub reserve: Decimal,
 }
 
-/// What has been spent in a day.
+/// Amounts spent in a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// The UTC day, since 1970.
@@ -98,7 +98,7 @@ impl Worst {
     }
 }
 
-/// How a question may be paid for.
+/// Part of the budget a question may be paid from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Room {
     Free,
@@ -107,7 +107,7 @@ pub enum Room {
 }
 
 impl Spent {
-    /// May a question be put that comes to this at worst, and out of what?
+    /// Checks whether a question with this worst case may be put, and returns what it is paid from.
     ///
     /// # Errors
     /// What is spent, in words.
@@ -140,7 +140,7 @@ impl Spent {
         }
     }
 
-    /// May a call be made that comes to this at worst?
+    /// Checks whether a call with this worst case may be made.
     ///
     /// # Errors
     /// What is spent, in words.
@@ -232,8 +232,9 @@ mod tests {
         }
     }
 
+    /// More cached than prompt tokens counts as all of them cached.
     #[test]
-    fn what_is_cached_costs_less_and_reasoning_costs_as_output() {
+    fn cached_is_cheaper_reasoning_is_output() {
         let usage = Usage {
             prompt: 1_000_000,
             cached: 400_000,
@@ -257,8 +258,10 @@ mod tests {
         );
     }
 
+    /// Other calls stop short of it, in calls and tokens. A new day starts at zero and ignores late
+    /// settlements.
     #[test]
-    fn the_reserve_is_for_what_is_held() {
+    fn reserve_is_kept_for_open_positions() {
         let allowance = Allowance {
             calls: 10,
             tokens: 1000,
@@ -349,7 +352,7 @@ mod tests {
         /// However calls come and end, or the process dies between, no day's allowance is ever
         /// exceeded by what was counted.
         #[test]
-        fn a_day_never_costs_more_than_its_allowance(calls in proptest::collection::vec((0..5000usize, 0..400u64, any::<bool>(), any::<bool>()), 1..60)) {
+        fn day_never_exceeds_its_allowance(calls in proptest::collection::vec((0..5000usize, 0..400u64, any::<bool>(), any::<bool>()), 1..60)) {
             let allowance = Allowance { calls: 30, tokens: 60_000, cost_usd: d("0.5"), reserve: d("0.1") };
             let mut spent = Spent { day: 5, ..Spent::default() };
             let mut real = (0u64, Decimal::ZERO);

@@ -1,5 +1,5 @@
-//! What a model's probabilities are worth: which of its ideas reached their target first, and how
-//! often that happens where it says so. Pure.
+//! Calibration of a model's probabilities: which of its ideas reached their target first, and how
+//! often that happens at the probability it states. Pure.
 //!
 //! An idea is scored once, by what it said when it was accepted and by closed bars that begin after
 //! that: it has come true if its target is touched before its stop and within its horizon. Both in
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::plan::Plan;
 use crate::domain::{Bar, Candle, Ms};
 
-/// What became of an idea.
+/// Outcome of an idea.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
@@ -72,7 +72,7 @@ pub struct Bin {
     pub most: Decimal,
 }
 
-/// How a model's probabilities compare with what happened.
+/// Comparison of a model's probabilities with what happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Calibration {
     pub ideas: u32,
@@ -81,7 +81,7 @@ pub struct Calibration {
     pub neither: u32,
     /// `None` without any idea.
     pub brier: Option<Decimal>,
-    /// What the base rate alone would have earned.
+    /// Score that the base rate alone would have earned.
     pub reference: Option<Decimal>,
     /// `None` too where all came to the same.
     pub skill: Option<Decimal>,
@@ -224,8 +224,10 @@ mod tests {
         assert_eq!(ending(&plan(long), Bar::M1, &bars(ranges)), expected);
     }
 
+    /// Touched before the stop and within the horizon; if a bar is missing before the decision
+    /// there is no verdict.
     #[test]
-    fn an_idea_has_come_true_if_its_target_is_touched_first_and_in_time() {
+    fn idea_succeeds_if_target_is_first() {
         let quiet = ("99", "101");
         // The bar it was thought in says nothing: it had begun before.
         check(
@@ -288,8 +290,9 @@ mod tests {
         );
     }
 
+    /// Brier score, skill and bins of four ideas; Wilson interval of 8 of 10 (Newcombe 1998).
     #[test]
-    fn the_score_and_the_table_are_what_a_pencil_says() {
+    fn calibration_matches_hand_calculation() {
         use Ending::{Neither, StopFirst, TargetFirst};
         let scored = [
             (d("0.9"), TargetFirst),

@@ -11,11 +11,11 @@ use super::parse::Refused;
 /// Settings of a model that are part of each request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameters {
-    /// What the server calls it.
+    /// Server's name for the model.
     pub model: String,
     /// `None`: left out.
     pub temperature: Option<serde_json::Number>,
-    /// What the server calls the limit.
+    /// Server's name for the token limit.
     pub max_tokens_key: String,
     pub max_tokens: u32,
     /// Further keys of the request, e.g. `reasoning = { effort = "low" }`.
@@ -83,7 +83,7 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
-/// What a completion says about itself, whether or not its text is an answer.
+/// Metadata a completion gives about itself, whether or not its text is an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct About {
     /// The model that answered, in the server's words.
@@ -171,8 +171,8 @@ pub fn content(body: &Value) -> Result<&str, Refused> {
     }
 }
 
-/// What is said after an answer that was refused for its form: the answer, as far as it is worth
-/// repeating, and the one further question.
+/// Builds the messages sent after an answer that was refused for its form: the answer, as far as it
+/// is worth repeating, and the one further question.
 pub fn once_more(reply: &[u8], refused: &Refused) -> [Message; 2] {
     let body: Value = serde_json::from_slice(reply).unwrap_or_default();
     let said = body["choices"][0]["message"]["content"]
@@ -197,7 +197,7 @@ pub fn once_more(reply: &[u8], refused: &Refused) -> [Message; 2] {
     ]
 }
 
-/// What an HTTP status means for the question. `None`: there is an answer to read.
+/// Maps an HTTP status to its meaning for the question. `None`: there is an answer to read.
 pub const fn status(status: u16) -> Option<Code> {
     match status {
         200..=299 => None,
@@ -270,8 +270,9 @@ mod tests {
         check(&json!({ "choices": [{ "text": "{}" }] }), Err(Code::Shape));
     }
 
+    /// Without a format no response_format is sent, and extra parameters are passed through.
     #[test]
-    fn the_same_question_has_the_same_bytes() {
+    fn same_question_gives_same_bytes() {
         let parameters = Parameters {
             model: "m".into(),
             temperature: Some(0.into()),

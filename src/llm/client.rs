@@ -15,7 +15,7 @@ use super::parse::Refused;
 /// refused.
 pub const BODY_MAX: usize = 1024 * 1024;
 
-/// Where a model is asked.
+/// Endpoint at which a model is asked.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Up to and without `/chat/completions`.
@@ -34,7 +34,7 @@ pub struct Client {
     pace: Arc<DefaultDirectRateLimiter>,
 }
 
-/// What came back.
+/// Response as it came back.
 #[derive(Clone, Debug, Default)]
 pub struct Raw {
     pub status: u16,
@@ -44,7 +44,7 @@ pub struct Raw {
     pub done: Duration,
     /// The body is not whole, for this reason.
     pub cut: Option<Refused>,
-    /// What the server asks to wait; at most an hour is believed.
+    /// Wait that the server asks for; at most an hour is believed.
     pub retry_after: Option<Duration>,
 }
 
@@ -125,7 +125,8 @@ impl Client {
     }
 }
 
-/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3); at most an hour.
+/// Reads the wait that a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3); at most an
+/// hour.
 fn asked_to_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -182,8 +183,9 @@ fn failed(error: reqwest::Error) -> Refused {
 mod tests {
     use super::*;
 
+    /// At most one hour; a past date is zero and anything else none.
     #[test]
-    fn a_server_may_ask_to_wait_for_seconds_or_until_a_date() {
+    fn retry_after_is_seconds_or_date() {
         // 1994-11-06 08:49:07 UTC.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_747);
         let asked = |text| asked_to_wait(text, now).map(|wait| wait.as_secs());
@@ -198,8 +200,9 @@ mod tests {
         assert_eq!((asked("soon"), asked("-1"), asked("")), (None, None, None));
     }
 
+    /// Only scheme, host and port of the URL; user, key, path and query are dropped.
     #[test]
-    fn a_provider_is_named_by_where_it_is_and_by_nothing_secret() {
+    fn provider_name_hides_secrets() {
         assert_eq!(
             provider("https://user:key@api.example.com/v1?k=sk-1"),
             "https://api.example.com"
@@ -210,8 +213,9 @@ mod tests {
         );
     }
 
+    /// A body without it is left as it is.
     #[test]
-    fn a_key_that_comes_back_is_taken_out_wherever_it_stands() {
+    fn echoed_key_is_scrubbed_everywhere() {
         let mut body = b"invalid key sk-123456 (sk-123456)sk-123456".to_vec();
         scrub(&mut body, b"sk-123456");
         assert_eq!(body, b"invalid key ********* (*********)*********");

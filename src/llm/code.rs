@@ -5,14 +5,14 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident => $word:literal),+ $(,)?) => {
-        /// What became of a reply or of one of its items, in the order of the checks.
+        /// Outcome of a reply or of one of its items, in the order of the checks.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $name),+ }
 
         impl Code {
             /// All of them.
             pub const ALL: &'static [Code] = &[$(Code::$name),+];
-            /// Its word in the database.
+            /// Returns the code's word in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Code::$name => $word),+ }
             }
@@ -21,12 +21,12 @@ macro_rules! codes {
 }
 
 codes! {
-    /// It is acted on, or there is nothing to do.
+    /// Acted on, or there is nothing to do.
     Accepted => "accepted",
     // 1: transport.
     /// No answer within the deadline.
     Timeout => "timeout",
-    /// Nobody is there: it never left.
+    /// No connection could be made: the request was never sent.
     Unsent => "unsent",
     /// The connection failed.
     Unreachable => "unreachable",
@@ -46,11 +46,11 @@ codes! {
     Unfinished => "unfinished",
     /// The model will not answer.
     Refusal => "refusal",
-    /// Nothing in it.
+    /// Reply without content.
     Empty => "empty",
-    /// It came when its time was over.
+    /// Reply that came after its time was over.
     Late => "late",
-    /// Its process ended before there was an answer.
+    /// Process ended before there was an answer.
     Lost => "lost",
     // 2: syntax.
     /// Not one JSON object and nothing else.
@@ -64,7 +64,7 @@ codes! {
     /// A value of another type, or not one of those allowed.
     BadValue => "bad_value",
     Version => "version",
-    /// It answers another question.
+    /// Answer to another question.
     Snap => "snap",
     // 4: universe and state.
     UnknownSymbol => "unknown_symbol",

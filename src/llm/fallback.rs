@@ -1,12 +1,12 @@
-//! What a rule does in a model's place while its provider fails: it takes out what it would not
-//! hold, and opens only where the configuration says so. Its wishes are judged like those of a
-//! model. Pure.
+//! Rule that stands in for a model while its provider fails: it closes what it would not hold, and
+//! opens only where the configuration allows it. Its items are judged like those of a model. Pure.
 
 use rust_decimal::Decimal;
 
 use super::parse::{Item, Want};
 use super::plan::held;
-use super::prompt::{Arm, atr};
+use super::prompt::Arm;
+use super::series::atr;
 use crate::decision::stop_price;
 use crate::domain::view::InstMarket;
 use crate::domain::{Bps, InstId, MarketView, OrdersView};
@@ -25,8 +25,8 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// What it wants of what it is asked about, fed with the bars that are known. Nothing: it
-    /// holds, or is still warming up.
+    /// Returns the rule's items for the instruments asked about, fed with the bars that are known.
+    /// Empty: it holds, or is still warming up.
     pub fn items(
         &self,
         arm: &Arm,
@@ -147,8 +147,10 @@ mod tests {
             .collect()
     }
 
+    /// It closes what its rule would not hold; an entry risks what one trade may, with a stop at
+    /// three ATRs.
     #[test]
-    fn a_rule_takes_out_what_it_would_not_hold_and_opens_only_where_it_may() {
+    fn fallback_opens_only_where_allowed() {
         let nothing: [&str; 0] = [];
         assert_eq!(wants(false, "10", false), ["close"]);
         assert_eq!(

@@ -1,4 +1,5 @@
-//! How a server is asked for JSON, and what is found out about that. Pure.
+//! Formats in which a server is asked for JSON, and what is found out about its support for them.
+//! Pure.
 //!
 //! A server that does not know a way of asking says 400 or 422, and some say 500, which may as well
 //! be an outage that passes. So a way that has worked is not given up for a 500, and one that has
@@ -8,11 +9,11 @@ use serde::Serialize;
 
 use crate::domain::Ms;
 
-/// What was found out holds for so long, venue time: the server may have learned since.
+/// Time for which a finding about formats holds, venue time: the server may have learned since.
 const BELIEVED: Ms = Ms::days(1);
 
-/// How a server is asked for JSON. Not every server knows each of them; the text is validated the
-/// same way whatever it promised.
+/// Format in which a server is asked for JSON. Not every server knows each of them; the text is
+/// validated the same way, whatever the format promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -33,7 +34,7 @@ impl Format {
         Format::None,
     ];
 
-    /// Its word in the configuration.
+    /// Returns the format's name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Format::JsonSchema => "json_schema",
@@ -42,7 +43,7 @@ impl Format {
             Format::None => "none",
         }
     }
-    /// What to try when a server refuses this one.
+    /// Returns the format to try when a server refuses this one.
     pub const fn lower(self) -> Option<Self> {
         match self {
             Format::JsonSchema | Format::JsonObjectSchema => Some(Format::JsonObject),
@@ -64,7 +65,7 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// What a status says about the way of asking.
+/// Meaning of a status for the format that was asked in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hint {
     Nothing,
@@ -83,7 +84,7 @@ const fn hint(status: u16) -> Hint {
     }
 }
 
-/// May a server that says this not know the way it was asked?
+/// True if a server that returns this status may not know the format it was asked in.
 pub fn may_be_the_format(status: u16) -> bool {
     hint(status) != Hint::Nothing
 }
@@ -99,13 +100,13 @@ pub struct Spoken {
     pub at: Ms,
 }
 
-/// What is known of a server: the best way it can be asked.
+/// Knowledge about a server: the best format it can be asked in.
 #[derive(Clone, Debug)]
 pub struct Known {
     configured: Format,
     /// A lower one that was found out, and when.
     lower: Option<(Format, Ms)>,
-    /// What is asked with has worked.
+    /// True once the format asked in has worked.
     sure: bool,
     /// A lower one has worked once where a higher one met a 500.
     doubt: Option<Format>,
@@ -117,7 +118,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Nothing but the configuration's word.
+    /// Starts from the configured format alone.
     pub const fn new(configured: Format) -> Self {
         Self {
             configured,
@@ -129,8 +130,8 @@ impl Known {
         }
     }
 
-    /// What an earlier process has found out, by the requests of its questions, oldest first.
-    /// Questions that were not asked as this configuration would have had them say nothing.
+    /// Restores what an earlier process has found out, from the requests of its questions, oldest
+    /// first. Questions not asked as this configuration would have asked them do not count.
     pub fn remembered(configured: Format, questions: &[Vec<Spoken>]) -> Self {
         let mut known = Self::new(configured);
         for question in questions {
@@ -159,7 +160,7 @@ impl Known {
         self.lower.map_or(self.configured, |(format, _)| format)
     }
 
-    /// What a question begins with.
+    /// Returns the format a question begins with.
     pub fn get(&mut self, now: Ms) -> Format {
         if self
             .lower
@@ -170,7 +171,8 @@ impl Known {
         self.begin.unwrap_or(self.top())
     }
 
-    /// What the same question is asked with after this status; `None`: the format is not to blame.
+    /// Returns the format for asking the same question again after this status; `None`: the format
+    /// is not to blame.
     pub fn after(&self, asked: Format, status: u16) -> Option<Format> {
         match hint(status) {
             Hint::Nothing => None,
@@ -179,8 +181,8 @@ impl Known {
         }
     }
 
-    /// Is this status as likely an outage as a way of asking that is not known? Then the next
-    /// request is a further try.
+    /// True if this status is as likely an outage as a format that is not known. The next request
+    /// is then a further try.
     pub fn is_doubtful(status: u16) -> bool {
         hint(status) == Hint::Perhaps
     }
@@ -270,8 +272,10 @@ mod tests {
         Known::new(Format::JsonSchema)
     }
 
+    /// A 400 or 422 steps down to the next format for 24 hours; a 500 from a format that has worked
+    /// does not.
     #[test]
-    fn what_a_server_says_it_does_not_know_is_not_asked_for_again_that_day() {
+    fn unsupported_format_is_skipped_for_a_day() {
         let mut known = fresh();
         story(&mut known, Ms(0), &[400, 200], "json_schema json_object ok");
         story(&mut known, Ms(1), &[200], "json_object ok");
@@ -281,8 +285,9 @@ mod tests {
         story(&mut known, Ms(3 * DAY), &[500], "json_schema no");
     }
 
+    /// One 500 that passes changes nothing; the same in two questions steps down.
     #[test]
-    fn a_500_that_passes_costs_no_format_and_one_that_stays_costs_two_questions() {
+    fn only_a_repeated_500_costs_a_format() {
         let mut known = fresh();
         story(&mut known, Ms(0), &[500, 200], "json_schema json_object ok");
         story(&mut known, Ms(1), &[200], "json_schema ok");
@@ -293,9 +298,9 @@ mod tests {
         story(&mut known, Ms(2), &[200], "json_object ok");
     }
 
+    /// A server that supports no format at all is still found out, after four questions.
     #[test]
-    fn an_outage_is_two_requests_a_question_and_a_server_that_knows_nothing_is_found_out_all_the_same()
-     {
+    fn outage_costs_two_requests_per_question() {
         let mut down = fresh();
         story(&mut down, Ms(0), &[500, 500], "json_schema json_object no");
         story(&mut down, Ms(1), &[500, 500], "json_object none no");
@@ -314,8 +319,10 @@ mod tests {
         story(&mut plain, Ms(4), &[200], "none ok");
     }
 
+    /// A format that has worked is tried alone until five failures in a row; then lower ones are
+    /// tried.
     #[test]
-    fn what_has_worked_is_doubted_after_five_in_a_row() {
+    fn working_format_is_doubted_after_five_500s() {
         let mut known = fresh();
         story(&mut known, Ms(0), &[200], "json_schema ok");
         for at in 1..=5 {
@@ -326,8 +333,9 @@ mod tests {
         story(&mut known, Ms(8), &[200], "json_object ok");
     }
 
+    /// An unknown word is refused.
     #[test]
-    fn each_has_a_word_and_steps_down_to_none() {
+    fn formats_parse_and_step_to_none() {
         for format in Format::ALL {
             assert_eq!(format.as_str().parse(), Ok(format));
             assert_eq!(
@@ -345,9 +353,10 @@ mod tests {
         );
     }
 
+    /// Earlier answers count, a single success beside a 500 is only one sign, and those under
+    /// another configuration count for nothing.
     #[test]
-    fn a_start_knows_what_was_found_out_before_and_believes_nothing_that_another_configuration_has_said()
-     {
+    fn restart_remembers_formats_found_earlier() {
         let questions = |known: &mut Known, stories: &[&[u16]]| -> Vec<Vec<Spoken>> {
             stories
                 .iter()

@@ -24,6 +24,7 @@ pub mod prompt;
 pub mod reply;
 pub mod seat;
 pub mod seen;
+pub mod series;
 
 pub use code::Code;
 pub use desk::{Desk, Player};

@@ -20,7 +20,7 @@ pub const LONGEST: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub code: Code,
-    /// What exactly, in few words.
+    /// Exact cause, in few words.
     pub detail: String,
 }
 
@@ -33,7 +33,7 @@ impl Refused {
     }
 }
 
-/// What is wanted of a symbol, however it was said.
+/// Action wanted for a symbol, however it was stated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Want {
     Hold,

@@ -1,11 +1,11 @@
-//! What a model meant to do with what it opened: the prices and conditions that end it, watched by
-//! the daemon on each bar. Pure.
+//! Plan of a model for what it opened: the prices and conditions that end it, watched by the daemon
+//! on each bar. Pure.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Field, Op, Predicate};
-use super::prompt::latest;
+use super::series::latest;
 use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Price, RunId};
 
 /// One open idea.
@@ -19,7 +19,7 @@ pub struct Plan {
     /// Mark price when it was accepted.
     pub entry: Price,
     pub stop: Price,
-    /// Where the stop was when it was accepted: what its multiples are counted in.
+    /// Stop price when the plan was accepted: the basis of its R multiples.
     pub first_stop: Price,
     pub target: Option<Price>,
     pub horizon_min: Option<u32>,
@@ -45,7 +45,8 @@ pub struct Plan {
 pub const THESIS: usize = 200;
 
 impl Plan {
-    /// Its target, if this bar of the base size has reached it. The stop is the venue's business.
+    /// Returns the target as text, if this bar of the base size has reached it. The stop is left to
+    /// the venue.
     pub fn reached(&self, bar: &Candle) -> Option<String> {
         let target = self.target?;
         let reached = if self.long {
@@ -56,7 +57,7 @@ impl Plan {
         reached.then(|| format!("target {target} reached"))
     }
 
-    /// Its condition, if it holds at the end of this history.
+    /// Returns the condition as text, if it holds at the end of this history.
     pub fn invalidated(&self, history: &[Candle]) -> Option<String> {
         let condition = self.invalidation.as_ref()?;
         holds(condition, history).then(|| {
@@ -85,8 +86,8 @@ impl Plan {
     }
 }
 
-/// What an arm holds of an instrument; what is below the smallest order counts as nothing, for it
-/// cannot be sold.
+/// Returns the quantity of an instrument that an arm holds; less than the smallest order counts as
+/// zero, because it cannot be sold.
 pub fn held(orders: &OrdersView, market: &MarketView, arm: &ContenderId, inst: &InstId) -> Decimal {
     let qty = orders
         .holdings
@@ -111,7 +112,8 @@ pub fn works(orders: &OrdersView, arm: &ContenderId, inst: &InstId) -> bool {
         .any(|order| order.contender == *arm && order.inst == *inst)
 }
 
-/// Does a condition hold on the last bar of a history? One that cannot be told yet does not.
+/// True if a condition holds on the last bar of a history. A condition that cannot be evaluated yet
+/// does not hold.
 pub fn holds(condition: &Predicate, history: &[Candle]) -> bool {
     let Some((close, rsi, distance)) = latest(history) else {
         return false;

@@ -8,12 +8,12 @@ use super::chat::{About, about, content, status};
 use super::code::Code;
 use super::parse::{Item, Refused, parse};
 
-/// What a reply is worth.
+/// Result of reading a reply.
 #[derive(Debug)]
 pub struct Reply {
     pub about: About,
     pub answer: Result<Vec<Item>, Refused>,
-    /// Did the provider do its part? What the model made of it is another matter.
+    /// True if the provider did its part, whatever the model made of it.
     pub provider_worked: bool,
 }
 
@@ -77,8 +77,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Reading the same reply again agrees with what was stored; another outcome or detail is
+    /// reported as a difference.
     #[test]
-    fn a_reply_reads_the_same_again_and_another_one_does_not() {
+    fn reread_reply_matches_its_stored_outcome() {
         let body = |content: &str| {
             json!({"choices": [{"finish_reason": "stop", "message": {"content": content}}]})
                 .to_string()

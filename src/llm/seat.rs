@@ -8,7 +8,8 @@ use rust_decimal::Decimal;
 
 use super::budget::Spent;
 use super::plan::{Plan, held, timeframe, works};
-use super::prompt::{Arm, ClosedTrade, atr, mark};
+use super::prompt::{Arm, ClosedTrade, mark};
+use super::series::atr;
 use crate::domain::model::{ModelMemory, ModelTrade};
 use crate::domain::record::Proposal;
 use crate::domain::{Bar, Bps, ContenderId, InstId, MarketView, Ms, OrdersView, Price, Purpose};
@@ -32,7 +33,7 @@ pub struct Cadence {
     pub least: Ms,
 }
 
-/// What an arm remembers.
+/// Memory of one arm.
 #[derive(Clone, Debug, Default)]
 pub struct Seat {
     /// Shared with the question on its way: what it reserves stays spent whatever becomes of the
@@ -40,7 +41,7 @@ pub struct Seat {
     pub spent: Arc<Mutex<Spent>>,
     pub plans: BTreeMap<InstId, Plan>,
     pub history: Vec<ClosedTrade>,
-    /// What it has opened, and when.
+    /// Instruments the arm has opened, and when.
     opens: Vec<(InstId, Ms)>,
     /// Instruments whose plan has been seen to hold something.
     entered: BTreeSet<InstId>,
@@ -68,7 +69,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// What the database remembers of an arm.
+    /// Restores what the database remembers of an arm.
     pub fn of(who: &ContenderId, memory: &ModelMemory, plans: &[Plan]) -> Self {
         let spent = memory.spent.iter().find(|row| row.contender == *who);
         Self {
@@ -104,13 +105,13 @@ impl Seat {
         }
     }
 
-    /// Nothing is on its way any more: whoever asked is gone.
+    /// Clears questions in flight or waiting: whoever asked is gone.
     pub fn begin(&mut self) {
         self.busy = false;
         self.waiting.clear();
     }
 
-    /// What is spent of this UTC day.
+    /// Returns what has been spent on this UTC day.
     pub fn spent(&self, now: Ms) -> Spent {
         self.spent
             .lock()
@@ -255,7 +256,7 @@ impl Seat {
         out
     }
 
-    /// What is to be left now, without asking: a target that was reached, an idea that has turned
+    /// Returns the exits to make now, without asking: a target was reached, or an idea has turned
     /// out wrong.
     pub fn exits(
         &mut self,
@@ -331,8 +332,8 @@ impl Seat {
         out
     }
 
-    /// Whom to ask at this close, and why: by the bar, or because much has changed. `single`: each
-    /// instrument for itself.
+    /// Returns the questions due at this close, and why: the bar closed, or much has changed.
+    /// `single`: one question for each instrument.
     pub fn due(
         &mut self,
         arm: &Arm,
@@ -404,7 +405,7 @@ impl Seat {
         self.asked.insert(subject.cloned(), (now, marks));
     }
 
-    /// Does it hold anything of what it would be asked about?
+    /// True if the arm holds any of what it would be asked about.
     pub fn holds(
         arm: &Arm,
         subject: Option<&InstId>,
@@ -421,7 +422,8 @@ impl Seat {
     }
 }
 
-/// May anything be asked about an instrument at this close? Not about what is old or not whole.
+/// Checks that an instrument may be asked about at this close: not if its data is old or
+/// incomplete.
 ///
 /// # Errors
 /// Why not, in words.
@@ -454,7 +456,7 @@ pub fn fresh(
     }
 }
 
-/// How a trade ended, by the order that closed it.
+/// Names how a trade ended, by the order that closed it.
 const fn ended_by(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Entry | Purpose::Exit => "closed",

@@ -1,5 +1,4 @@
-//! What an answer was judged by, so that it can be judged again from the reply as it was kept.
-//! Pure.
+//! Inputs that an answer was judged by, so that it can be judged again from the stored reply. Pure.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +26,7 @@ pub struct Seen {
     extras: BTreeMap<InstId, Extras>,
     opens_today: u32,
     close_only: Option<String>,
-    /// What a rule named in the model's place: then there is no reply to read.
+    /// Items that a rule named in the model's place: then there is no reply to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by_rule: Option<Vec<Item>>,
 }

@@ -32,7 +32,7 @@ pub struct BarClosed {
 
 /// Pause before history is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the venue must show the same hole before it is believed.
+/// Times the venue must show the same hole before it is believed.
 const HOLE_TRIES: u32 = 5;
 
 /// One instrument's bars of one size.
@@ -54,12 +54,13 @@ pub struct Market {
     pub keep: mpsc::Sender<(InstId, Bar, Vec<Candle>)>,
     /// History could not be completed; until it is, the view is not live. When to try again.
     pub behind: Option<Instant>,
-    /// How often the venue has shown the same hole in a series.
+    /// Times the venue has shown the same hole in a series.
     pub holes: BTreeMap<(InstId, Bar), u32>,
     pub start_run: RunId,
-    /// How far ahead of the venue's clock a time may be, venue time.
+    /// Limit on how far ahead of the venue's clock a time may be, venue time.
     pub ahead_max: Ms,
-    /// Something came with such a time: is it the clock that is off? When to look again.
+    /// Time of the next clock check, after a time too far ahead was seen: the clock itself may be
+    /// off.
     pub doubt: Option<Instant>,
     /// Rules of an instrument that could not be believed are asked for again then.
     pub rules_again: Option<Instant>,
@@ -151,8 +152,8 @@ impl Actor for Market {
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
 
 impl Market {
-    /// Is this time one that can be, by the venue's clock? One that is ahead is counted and not
-    /// taken: it would make everything that comes after it old.
+    /// True if a time is too far ahead of the venue's clock. Such a time is counted and not taken:
+    /// it would make everything that comes after it old.
     fn is_ahead(&mut self, inst: &InstId, what: &str, at: Ms) -> bool {
         let now = self.venue.clock().now();
         let ahead = at.since(now);
@@ -537,8 +538,8 @@ impl Market {
     }
 }
 
-/// How far ahead of the venue's clock a time may be: as configured, and never less than a second of
-/// the wall's, which messages take when that clock runs fast.
+/// Returns the limit on how far ahead of the venue's clock a time may be: as configured, and never
+/// less than a second of wall time, which messages take when that clock runs fast.
 pub fn ahead_limit(configured: Ms, clock: &Clock) -> Ms {
     configured.max(clock.venue_span(Duration::from_secs(1)))
 }
@@ -572,8 +573,9 @@ mod tests {
     use super::*;
     use crate::domain::instrument::tests::swap;
 
+    /// New minimum sizes and steps hold at once; another contract value suspends trading there.
     #[test]
-    fn new_steps_hold_at_once_and_another_contract_stops_trading_there() {
+    fn new_sizes_apply_contract_change_suspends() {
         let old = swap();
         let finer = Instrument {
             min_size: "5".parse().unwrap(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::{Bar, Candle, Ms, Series};
 
-/// What a bar was to the ones we have.
+/// Relation of a bar to the ones we have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// The next one.
@@ -26,7 +26,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Nothing yet; at most `keep` bars.
+    /// Starts empty; keeps at most `keep` bars.
     pub fn new(bar: Bar, keep: usize) -> Self {
         Self {
             bar,
@@ -110,8 +110,9 @@ mod tests {
         );
     }
 
+    /// The next bar joins, a known bar is ignored, and missing bars are reported as a gap.
     #[test]
-    fn row_49_bars_join_repeat_and_gap() {
+    fn row_49_repeated_bars_and_gaps() {
         use Pushed::*;
         check(
             &[1, 2, 2, 1, 3],
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_off_the_grid_is_not_taken() {
+    fn misaligned_bar_is_refused() {
         let mut bars = Bars::new(Bar::M1, 4);
         assert_eq!(bars.push(bar(61)), Pushed::Misplaced);
         assert_eq!(bars.push(bar(60)), Pushed::Next);

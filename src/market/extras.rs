@@ -1,5 +1,5 @@
-//! What is not on a stream and changes slowly: depth of the book, funding, open interest. Read now
-//! and then for those who look at it; a read that fails leaves what was there, and its age ends it.
+//! Data that is not on a stream and changes slowly: book depth, funding, open interest. Read now
+//! and then for those who use it; a read that fails leaves the old data, until it is too old.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::venue::Venue;
 
 /// Between two rounds, wall time.
 const EVERY: Duration = Duration::from_secs(15);
-/// What has not been read for so long is not known.
+/// Time without a read after which data counts as unknown.
 const OLD: Duration = Duration::from_secs(120);
 const LEVELS: usize = 100;
 
@@ -64,7 +64,7 @@ impl Actor for ExtrasReader {
 }
 
 impl ExtrasReader {
-    /// What is read now; and the contracts that are open.
+    /// Reads the current extras, and the number of open contracts.
     async fn read(&self, inst: &Instrument) -> Option<(Extras, Option<Qty>)> {
         let failed = |error: crate::venue::VenueError| debug!(event = "extras", inst = %inst.id, %error, "not read");
         let book = self
@@ -159,8 +159,9 @@ mod tests {
     use super::*;
     use crate::domain::instrument::tests::swap;
 
+    /// Compared with the sample of 24 hours ago; after a gap there is none.
     #[test]
-    fn the_change_of_open_interest_is_known_after_a_day() {
+    fn open_interest_change_needs_a_day() {
         let mut interest = Interest::default();
         let mut note = |minutes: i64, contracts: i64| {
             interest.note(Ms(minutes * 60_000), Qty(Decimal::from(contracts)))
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_what_lies_within_ten_basis_points() {
+    fn depth_sums_within_ten_basis_points() {
         let level = |price: &str, qty: &str| (price.parse().unwrap(), qty.parse().unwrap());
         let bids = [
             level("99.95", "1"),

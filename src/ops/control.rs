@@ -35,7 +35,7 @@ use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
 use crate::store::Journal;
 use crate::tracking::{SyncAsk, TruthAsk};
 
-/// What the socket can tell and ask.
+/// State the socket can report and channels it can ask.
 #[derive(Clone)]
 pub struct Shared {
     pub mode: String,
@@ -97,7 +97,7 @@ impl Actor for Control {
     }
 }
 
-/// Who is behind the socket.
+/// Daemon state behind the socket.
 #[derive(Clone)]
 enum Inside {
     Starting,
@@ -265,7 +265,7 @@ fn strictest(state: &'static str, why: String, standing: &Standing) -> (&'static
     }
 }
 
-/// What the gate restricts, each with what ends it.
+/// Lists the gate's restrictions, each with what ends it.
 fn restrictions(standing: &Standing) -> Vec<Value> {
     let ends = |r: &Restriction| match r.until {
         Some(at) => format!("by itself at {}", at.iso()),
@@ -648,7 +648,7 @@ impl Client {
         })
     }
 
-    /// Has the daemon read the account now. `None`: nobody answers.
+    /// Makes the daemon read the account now. `None`: no daemon answers.
     pub async fn sync(&self) -> Option<Result<Value, String>> {
         let reply = self.http.post("http://daemon/sync").send().await.ok()?;
         let good = reply.status().is_success();

@@ -26,7 +26,7 @@ const BODY_MAX: usize = 1 << 20;
 /// A connection that has not sent its request's head within this ends; nor may the rest of it take
 /// longer.
 const HEAD_WAIT: Duration = Duration::from_secs(3);
-/// Nothing that is asked here takes longer.
+/// Longest time any request here takes.
 const ANSWER_WAIT: Duration = Duration::from_secs(150);
 /// Time that somebody has to say what he wants, when descriptors are gone.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ pub struct Doorway {
 struct Guest {
     task: AbortHandle,
     since: Instant,
-    /// It has asked something and is being answered.
+    /// True while a request of this connection is being answered.
     asks: Arc<AtomicBool>,
 }
 

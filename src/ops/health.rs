@@ -14,7 +14,7 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -34,7 +34,7 @@ impl Verdict {
     }
 }
 
-/// How much later than due a bar may be.
+/// Time a bar may be later than due, in milliseconds.
 const BAR_GRACE_MS: i64 = 15_000;
 
 /// A feed that has told a time of the future is shown for so long.
@@ -199,7 +199,7 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
     out
 }
 
-/// Does every position have its stop at the venue, and how long did some not?
+/// Checks that every position has its stop at the venue, and tells how long some had none.
 fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
     let number = |row: &Value, name: &str| -> Decimal {
         row[name]

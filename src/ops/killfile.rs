@@ -31,12 +31,12 @@ impl HaltRequest {
     }
 }
 
-/// Where the file lies.
+/// Returns the path of the halt file.
 pub fn path(dir: &Path) -> PathBuf {
     dir.join("HALT")
 }
 
-/// Where each SIGUSR1 leaves a byte.
+/// Returns the path of the file where each SIGUSR1 leaves a byte.
 fn mark(dir: &Path) -> PathBuf {
     dir.join("halt.signals")
 }
@@ -52,7 +52,7 @@ pub fn catch_early() {
     drop(signal_hook::flag::register(SIGUSR1, Arc::clone(flag)));
 }
 
-/// Has one come already?
+/// True if a SIGUSR1 has already come.
 pub fn came_early() -> bool {
     EARLY.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
 }
@@ -99,8 +99,8 @@ pub fn leave(dir: &Path, flatten: bool, why: &str) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// What is asked for, if anything is. A file that is there and cannot be read halts, too; so does
-/// whatever else has its name: a directory, a link that leads nowhere.
+/// Returns the halt request, if there is one. A halt file that cannot be read halts, too; so does
+/// anything else of that name: a directory, a dangling link.
 pub fn asked(dir: &Path) -> Option<HaltRequest> {
     let signals = std::fs::metadata(mark(dir)).map_or(0, |meta| meta.len());
     let file = path(dir);
@@ -212,8 +212,10 @@ mod tests {
         check(&[0xff, 0xfe], false, "\u{fffd}\u{fffd}");
     }
 
+    /// A directory or a dangling symlink halts as a file does; what cannot be removed keeps
+    /// halting.
     #[test]
-    fn a_directory_and_a_dangling_link_halt_as_a_file_does() {
+    fn anything_at_the_kill_path_halts() {
         let dir = tempfile::tempdir().unwrap();
         let halts = || asked(dir.path()).is_some_and(|asked| !asked.flatten);
         std::fs::create_dir(path(dir.path())).unwrap();
@@ -230,8 +232,9 @@ mod tests {
         );
     }
 
+    /// SIGUSR1 leaves its mark from the handler itself; each signal is counted.
     #[test]
-    fn a_signal_leaves_its_mark_by_itself() {
+    fn signal_handler_records_the_halt() {
         let dir = tempfile::tempdir().unwrap();
         arm(dir.path()).unwrap();
         assert_eq!(asked(dir.path()), None);

@@ -1,4 +1,4 @@
-//! What people and systemd touch while the daemon runs: the control socket, sd_notify, the
+//! Interfaces for people and systemd while the daemon runs: the control socket, sd_notify, the
 //! watchdog.
 
 pub mod control;

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use crate::exit::Exit;
 use crate::runtime::{Beat, Pulse};
 
-/// What systemd can be told.
+/// Messages to systemd.
 #[derive(Clone, Copy, Debug)]
 pub enum Word {
     /// Reconciled and trading as configured.

@@ -16,14 +16,14 @@ pub struct Checked {
     pub check: &'static str,
     pub verdict: Verdict,
     pub found: String,
-    /// What to do about it; empty if nothing is wrong.
+    /// Remedy; empty if nothing is wrong.
     pub fix: String,
-    /// How a start ends that fails here.
+    /// Exit code of a start that fails here.
     #[serde(skip)]
     pub exit: Exit,
 }
 
-/// What the account says of itself and of the key.
+/// Facts the account reports about itself and the key.
 #[derive(Clone, Debug, Default)]
 pub struct AccountFacts {
     pub uid: String,
@@ -43,7 +43,7 @@ pub struct FileFacts {
     pub mode: u32,
     pub ours: bool,
     pub symlink: bool,
-    /// It holds a secret, or what may trade is decided by it.
+    /// True if the file holds a secret or decides what may trade.
     pub secret: bool,
 }
 
@@ -70,10 +70,10 @@ pub struct Facts {
     pub files: Vec<FileFacts>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
-    /// Who else holds the state directory; a daemon that answers for itself is not else.
+    /// Other holder of the state directory; a daemon that answers for itself does not count.
     pub other_holder: Option<String>,
-    /// Is the configuration file what it was when this process read it? `Err`: it cannot be read
-    /// any more.
+    /// True if the configuration file is the same as when this process read it. `Err`: it can no
+    /// longer be read.
     pub file_unchanged: Result<bool, String>,
     /// Keys of limits that nobody has set but the built-in defaults.
     pub default_limits: Vec<&'static str>,
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_wrong_is_told_with_its_cure() {
+    fn each_preflight_problem_names_its_fix() {
         use Verdict::{Fail, Ok as Good, Warn};
         check(|_| {}, "clock", Good);
         check(|f| f.skew = Ok(Some(Ms(-2001))), "clock", Fail);
@@ -665,8 +665,9 @@ mod tests {
         );
     }
 
+    /// Checks that only real money needs warn or pass in demo; loose file permissions still fail.
     #[test]
-    fn without_real_money_what_only_money_needs_is_a_warning() {
+    fn live_only_checks_relax_in_demo() {
         let demo = |change: fn(&mut Facts)| {
             move |f: &mut Facts| {
                 f.live = false;

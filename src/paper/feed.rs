@@ -12,14 +12,14 @@ use crate::exchange::{Engine, FeedEvent, Unavailable};
 use crate::runtime::{Actor, Beat, StageError, Stop, faults};
 use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, VenueError, newest_closed};
 
-/// How often the coming funding rate is read.
+/// Interval at which the coming funding rate is read.
 const FUNDING_EVERY: Duration = Duration::from_secs(300);
 /// Pause before history is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The feed actor.
 pub struct Feed {
-    /// Where the market is: OKX, or an exchange that plays it. Public endpoints only.
+    /// Source of the market: OKX, or an exchange that simulates it. Public endpoints only.
     pub source: Venue,
     /// `ws…/ws/v5` of the source.
     pub ws: String,

@@ -7,7 +7,8 @@ use crate::venue::{
     BookPush, FundingRate, TradePush, parse_book, parse_candles, parse_quote, parse_trades,
 };
 
-/// What a push of a public channel is to the exchange; `Ok(None)` for channels it does not use.
+/// Converts a push of a public channel into a feed event; `Ok(None)` for channels that the exchange
+/// does not use.
 ///
 /// # Errors
 /// What is wrong with a message that cannot be what the venue means.
@@ -31,8 +32,8 @@ pub(super) fn of_push(channel: &str, data: &str) -> Result<Option<FeedEvent>, St
     }
 }
 
-/// What a recorded message is to the exchange: the same, and tickers, whose best bid and ask are
-/// the book where no other was recorded.
+/// Converts a recorded message into feed events: the same as a push, and also tickers, whose best
+/// bid and ask are the book where no other was recorded.
 ///
 /// # Errors
 /// As [`of_push`].
@@ -86,8 +87,9 @@ pub(super) fn of_funding(rate: FundingRate) -> FeedEvent {
 mod tests {
     use super::*;
 
+    /// Books, trades and candles are taken; mark prices are not.
     #[test]
-    fn what_the_exchange_uses_is_taken_and_the_rest_left() {
+    fn used_channels_parse_others_are_skipped() {
         let book = r#"[{"asks":[["2","1","0","1"]],"bids":[["1","3","0","1"]],"ts":"5"}]"#;
         assert!(
             matches!(of_push("books5", book), Ok(Some(FeedEvent::Book { bids, .. })) if bids.len() == 1)
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crossed_book_is_not_passed_on() {
+    fn crossed_book_is_not_passed_on() {
         let crossed = r#"[{"asks":[["1","1","0","1"]],"bids":[["2","3","0","1"]],"ts":"5"}]"#;
         assert!(of_push("books5", crossed).unwrap_err().contains("crossed"));
     }

@@ -162,7 +162,7 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
     wrong
 }
 
-/// May the gate have counted this order on the row of a refusal that it had made before?
+/// True if the gate may have counted this order on the row of an earlier denial.
 fn refused_again(run: &KeptRun, intent: &OrderIntent, kept: &KeptInputs) -> bool {
     run.refused_again.iter().any(|refusal| {
         refusal.contender == intent.contender.as_str()
@@ -172,8 +172,8 @@ fn refused_again(run: &KeptRun, intent: &OrderIntent, kept: &KeptInputs) -> bool
     })
 }
 
-/// Could an order that was planned at `planned` have been judged while this refusal was repeated?
-/// The gate judged it after that, and before it `passed` to orders of a later run.
+/// True if an order planned at `planned` could have been judged while this denial was repeated. The
+/// gate judged it after that, and before it `passed` to orders of a later run.
 fn spans(refusal: &KeptRefusal, planned: Ms, passed: Option<Ms>) -> bool {
     refusal.last >= planned && passed.is_none_or(|passed| refusal.first <= passed)
 }
@@ -182,8 +182,8 @@ fn read<T: serde::de::DeserializeOwned>(kept: &KeptInputs) -> Option<T> {
     serde_json::from_str(&kept.output).ok()
 }
 
-/// What was handed on of rules' wishes or of an answer: of each instrument the first item, if it is
-/// traded.
+/// Returns what was handed on of the rules' proposals or of an answer: for each instrument the
+/// first item, if it is traded.
 fn wants(kept: &KeptInputs) -> Option<Vec<Proposal>> {
     if kept.stage == Stage::Rules {
         return read(kept);
@@ -199,7 +199,7 @@ fn wants(kept: &KeptInputs) -> Option<Vec<Proposal>> {
     Some(all)
 }
 
-/// What the gate let out, or refused.
+/// Returns the order that the gate approved, or denied.
 fn verdict(kept: &KeptInputs) -> Option<Result<OrderIntent, OrderIntent>> {
     let output = output(kept);
     let intent = |name: &str| serde_json::from_value::<OrderIntent>(output[name].clone()).ok();
@@ -208,7 +208,7 @@ fn verdict(kept: &KeptInputs) -> Option<Result<OrderIntent, OrderIntent>> {
         .or_else(|| intent("refused").map(Err))
 }
 
-/// Is the order in the database another than the one that was judged?
+/// Returns how the order in the database differs from the one that was judged, if it does.
 fn differs(intent: &OrderIntent, order: &KeptOrder) -> Option<String> {
     let limit = intent.limit.map(|price| price.0);
     let stop = intent.stop.as_ref().map(|stop| stop.trigger.0);
@@ -246,8 +246,9 @@ fn differs(intent: &OrderIntent, order: &KeptOrder) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// A plan judged between the first and the last refusal is covered; one judged outside is not.
     #[test]
-    fn a_repeated_refusal_covers_what_was_judged_while_it_stood() {
+    fn repeated_refusal_covers_its_interval() {
         // First refused at, last refused at, planned at, the gate has passed to later orders at.
         for (first, last, planned, passed, covers) in [
             (10, 90, 50, Some(60), true),

@@ -12,17 +12,17 @@ use crate::llm::answer::Mode;
 use crate::store::{KeptCall, KeptInputs, KeptRun};
 use crate::{allocation, decision, llm, risk};
 
-/// How a decision compares with what was kept of it.
+/// Comparison of a replayed decision with its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Same,
-    /// Something else comes of it now; from this byte on.
+    /// Different result now, from this byte on.
     Different {
         at: usize,
         kept: String,
         now: String,
     },
-    /// It cannot be made again, or it does not fit what came before or after it.
+    /// Decision that cannot be made again, or that does not fit what came before or after it.
     Broken(String),
 }
 
@@ -32,7 +32,7 @@ pub struct Replayed {
     /// The stage, `reply` or `rows`.
     pub stage: &'static str,
     pub subject: String,
-    /// Was it made by another build?
+    /// True if the decision was made by another build.
     pub other_build: bool,
     pub outcome: Outcome,
 }
@@ -62,7 +62,7 @@ impl Replay {
         self.rules.lacks(&cycle.seen).ok().flatten()
     }
 
-    /// What was seen in a seating or cycle before a run, without asking what came of it.
+    /// Takes in what was seen in a seating or cycle before a run, without checking its result.
     pub fn hear(&mut self, start: RunId, stage: Stage, subject: &str, seen: &[u8]) {
         // What cannot be heard is missed by the run that needs it.
         let _ = match stage {
@@ -167,7 +167,7 @@ fn compared(kept: &str, now: String) -> Outcome {
     }
 }
 
-/// What came of a decision.
+/// Returns the recorded result of a decision.
 fn output(kept: &KeptInputs) -> Value {
     serde_json::from_str(&kept.output).unwrap_or_default()
 }

@@ -16,13 +16,14 @@ use tracing::{info, warn};
 use self::guard::Guarding;
 pub use self::guard::{Placing, ProtectForeign, Protecting, StopWork};
 use self::unwinding::Unwinding;
-use super::exposure::InFlight;
+use super::flatten::Flatten;
 use super::latch::Latch;
 use super::recent::{Recent, Sent};
 use super::restrict::room_at_venue;
-use super::rules::{Approved, Refused, View};
+use super::rules::{Approved, Refused};
 use super::seen::{Around, Seen, judge, written};
-use super::unwind::{Flatten, Report, Tempo};
+use super::unwind::{Report, Tempo};
+use super::view::{InFlight, View};
 use crate::allocation::IntentBatch;
 use crate::domain::Qty;
 use crate::domain::equity::{Believed, marked};
@@ -37,17 +38,18 @@ use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
 
-/// What the gate says of one intent; the executor carries out the first and passes on the second.
+/// Decision of the gate on one intent; the executor carries out the first kind and passes on the
+/// second.
 #[derive(Debug)]
 pub enum Verdict {
     Approved(Approved),
     /// Recorded, and ended here: blocked or suppressed.
     Stopped(Arc<OrderIntent>),
-    /// What protects what is held.
+    /// Work on the stops that protect positions.
     Stop(StopWork),
 }
 
-/// What is to be cancelled, and for which run.
+/// Request to cancel an order, and the run it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelAsk {
     pub inst: InstId,
@@ -56,7 +58,7 @@ pub struct CancelAsk {
     pub run_id: RunId,
 }
 
-/// What a person may ask of a running gate. Nothing here can let more through.
+/// Commands that a person may give a running gate. None of them can let more through.
 #[derive(Debug)]
 pub enum Command {
     /// Make an instrument flat, or all of them.
@@ -73,15 +75,15 @@ pub enum Command {
         why: String,
         done: Option<Answer>,
     },
-    /// Something outside the gate is not as it must be: nothing leaves but what a permit names,
-    /// until a person resumes it.
+    /// Restricts trading because something outside the gate is not as it must be: only orders that
+    /// a permit names are sent, until a person resumes trading.
     Restrict { cause: String, why: String },
 }
 
-/// Where the outcome of a command goes.
+/// Channel for the outcome of a command.
 pub type Answer = oneshot::Sender<Result<Report, String>>;
 
-/// What goes into client order ids besides the decision itself, and the source of run ids.
+/// Parts of client order ids besides the decision itself, and the source of run ids.
 #[derive(Clone, Debug)]
 pub struct Seal {
     pub env: char,
@@ -92,7 +94,7 @@ pub struct Seal {
     pub start_run: RunId,
 }
 
-/// What the gate remembers over a restart.
+/// State that the gate keeps over a restart.
 #[derive(Debug, Default)]
 pub struct Memory {
     pub standing: Standing,
@@ -101,7 +103,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What the database remembers.
+    /// Restores the gate's memory from the database.
     pub fn of(opened: &Opened, now: Ms) -> Self {
         let mut recent = Recent::default();
         let forgotten = |sent: &Sent| {
@@ -157,14 +159,14 @@ pub struct Gate {
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
-    /// Has the account read soon.
+    /// Signal to have the account read soon.
     pub read_account: Arc<Notify>,
     pub verdicts: mpsc::Sender<Verdict>,
-    /// What is restricted, for those who look once more.
+    /// Restrictions in force, for those that check once more.
     pub standing: watch::Sender<Standing>,
-    /// What the venue covers of each position.
+    /// Stop coverage of each position at the venue.
     pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
-    /// Where contenders have said since they entered that their sleeve's stop is to be.
+    /// Stop levels that contenders have named for their sleeves since entry.
     pub levels: watch::Receiver<BTreeMap<(ContenderId, InstId), (Side, Price)>>,
     pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
@@ -173,7 +175,7 @@ pub struct Gate {
     pub beat: Beat,
 }
 
-/// What the gate has under way.
+/// Work the gate has under way.
 #[derive(Debug)]
 pub struct Work {
     began: Instant,
@@ -202,7 +204,7 @@ impl Default for Work {
     }
 }
 
-/// How each contender was refused last in each instrument.
+/// Last denial of each contender in each instrument.
 #[derive(Debug, Default)]
 struct Refusals(BTreeMap<(ContenderId, InstId), Refusal>);
 
@@ -215,7 +217,8 @@ struct Refusal {
 }
 
 impl Refusals {
-    /// Is this the last refusal there again? Its order, and how often that makes.
+    /// Returns the order of the last denial and how often it has now occurred, if this one is the
+    /// same again.
     fn repeats(&mut self, refused: &Refused) -> Option<(OrderId, u64)> {
         let intent = &refused.intent;
         let last = self
@@ -452,7 +455,7 @@ impl Gate {
         }
     }
 
-    /// How much an order may take off the venue's position.
+    /// Returns how much an order may take off the venue's position.
     fn venue_room(&self, intent: &OrderIntent, inst: &Instrument) -> Qty {
         let (market, account) = (self.market.borrow(), self.account.borrow());
         let (orders, readiness) = (self.orders.borrow(), self.readiness.borrow());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::exposure::InFlight;
 use super::recent::{Recent, Sent};
-use super::rules::{Approved, Refused, View, check};
+use super::rules::{Approved, Refused, check};
+use super::view::{InFlight, View};
 use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
 use crate::domain::intent::tests::entry;
@@ -105,7 +105,7 @@ pub(super) fn fine() -> Case {
 }
 
 impl Case {
-    /// What the market shows.
+    /// Returns the market view of the case.
     pub(super) fn market(&self) -> MarketView {
         let mut series = std::collections::BTreeMap::new();
         if let Some(close) = self.close {
@@ -187,7 +187,7 @@ impl Case {
         self
     }
 
-    /// It is about coins.
+    /// Makes the case one about coins.
     pub(super) fn spot(mut self) -> Self {
         self.inst = Instrument {
             kind: InstKind::Spot,

@@ -1,26 +1,12 @@
-//! What the account may come to hold: every order that may be alive filled in full on its side,
-//! unknown ones and those that are just leaving included. Pure.
+//! Worst-case holdings of the account: every order that may be alive filled in full on its side,
+//! unknown and in-flight ones included. Pure.
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
-use super::rules::View;
+use super::view::{InFlight, View};
 use crate::domain::{
-    ContenderId, InstId, InstKind, Instrument, MarketView, OrderId, OrderIntent, OrdersView, Price,
-    Qty, Side, Usd,
+    InstId, InstKind, Instrument, MarketView, OrderIntent, OrdersView, Price, Qty, Side, Usd,
 };
-
-/// An order that was approved and has not been seen by the tracker yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InFlight {
-    pub id: OrderId,
-    pub contender: ContenderId,
-    /// Under whose name the tracker tells its progress.
-    pub lane: ContenderId,
-    pub inst: InstId,
-    pub side: Side,
-    pub qty: Qty,
-}
 
 /// The most and the least of an instrument that the account may come to hold, those on their way
 /// included.
@@ -45,7 +31,7 @@ pub fn worst_case(
 
 /// The instrument's exposure on the order's side, with the order.
 pub struct Worst {
-    /// Does the order make it larger?
+    /// True if the order makes the exposure larger.
     pub grows: bool,
     pub value: Usd,
 }
@@ -90,7 +76,7 @@ fn price_of(inst: &Instrument, market: &MarketView) -> Option<Price> {
 
 /// Worst-case values of every instrument, in dollars, with the order in its own.
 pub struct Values {
-    /// Does the order make its instrument's larger?
+    /// True if the order makes its instrument's value larger.
     pub grows: bool,
     each: Vec<Each>,
 }
@@ -190,9 +176,9 @@ pub fn values(intent: &OrderIntent, view: &View<'_>) -> Option<Values> {
     })
 }
 
-/// What the order takes of free balance, and what is free: for a swap the margin in dollars, for a
-/// spot purchase its cost, for a spot sale the coins, valued. `None`: it takes nothing, or nothing
-/// is known.
+/// Returns how much free balance the order takes, and how much is free: for a swap the margin in
+/// dollars, for a spot purchase its cost, for a spot sale the coins, valued. `None`: it takes
+/// nothing, or nothing is known.
 pub fn spendable(
     intent: &OrderIntent,
     view: &View<'_>,
@@ -241,7 +227,7 @@ pub fn spendable(
     }
 }
 
-/// What orders bind that have been let out since the account was read: it does not show them yet.
+/// Returns the balance bound by orders sent since the account was read, which it does not show yet.
 fn committed(view: &View<'_>, leverage_max: Decimal) -> Option<Decimal> {
     let since = view.account?.as_of;
     let leaving = view.in_flight.iter().map(|o| (&o.inst, o.side, o.qty));

@@ -3,13 +3,22 @@
 
 use rust_decimal::Decimal;
 
-use super::unwind::Flatten;
 use crate::domain::ids::ClientIdSeed;
 use crate::domain::record::{Allocation, Proposal};
 use crate::domain::{
     AccountView, Bps, ContenderId, InstKind, Instrument, Ms, OrdType, OrderIntent, OrdersView,
     Price, Purpose, Qty, Quote, RunId, Side, Usd,
 };
+
+/// Positions that a flattening covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flatten {
+    /// Also what is not ours in our instruments.
+    pub everything: bool,
+    /// True if positions that are not ours may stay: they are listed, and are no reason to say that
+    /// the account is not flat.
+    pub ours_only: bool,
+}
 
 /// One instrument to be made flat.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ pub struct Flat {
     pub intent: Option<OrderIntent>,
 }
 
-/// What a close is made from.
+/// Inputs of a close.
 pub struct Closing<'a> {
     pub run_id: RunId,
     pub now: Ms,
@@ -32,8 +41,8 @@ pub struct Closing<'a> {
     pub scope: Flatten,
 }
 
-/// What the account holds of an instrument that a close is to bring to zero: on a swap the venue's
-/// net position but for what is known not to be ours (unless everything is to go), on spot what our
+/// Returns the holdings of an instrument that a close is to bring to zero: on a swap the venue's
+/// net position less what is known not to be ours (unless everything is to go), on spot what our
 /// sleeves hold, never more than the balance.
 pub fn held(inst: &Instrument, orders: &OrdersView, account: &AccountView, scope: Flatten) -> Qty {
     match inst.kind {
@@ -155,8 +164,8 @@ mod tests {
     use crate::domain::{Balance, Position};
     use std::collections::BTreeMap;
 
-    /// What is sent when the venue's position is `venue`, our sleeves hold `ours` and the balance
-    /// of the coin is `coin`?
+    /// Checks which order is sent when the venue's position is `venue`, our sleeves hold `ours` and
+    /// the balance of the coin is `coin`.
     #[track_caller]
     fn check(kind: InstKind, venue: i64, ours: i64, coin: i64, expected: &str) {
         beside(
@@ -247,8 +256,9 @@ mod tests {
         assert_eq!(shown, expected);
     }
 
+    /// Of a coin only what is ours and present in the account is sold.
     #[test]
-    fn a_swap_is_closed_whole_and_of_a_coin_only_what_is_ours_and_there() {
+    fn swap_closes_whole_spot_closes_ours() {
         check(InstKind::Swap, 7, 5, 0, "sell 7 reduce-only");
         check(InstKind::Swap, -7, 0, 0, "buy 7 reduce-only");
         check(InstKind::Swap, 0, 5, 0, "nothing to close: 0 held");
@@ -257,8 +267,9 @@ mod tests {
         check(InstKind::Spot, 0, 0, 9, "nothing to close: 0 held");
     }
 
+    /// Only our part is closed, and never more than the venue holds.
     #[test]
-    fn what_is_not_ours_is_left_and_never_more_is_closed_than_there_is() {
+    fn foreign_position_is_not_closed() {
         let check = |foreign, venue, expected| {
             beside(InstKind::Swap, foreign, (venue, 0, 0), &swap(), expected)
         };
@@ -269,8 +280,10 @@ mod tests {
         check(7, 7, "nothing to close: 0 held");
     }
 
+    /// A position of exactly the minimum size is closed; a smaller one is reported as nothing to
+    /// close.
     #[test]
-    fn the_smallest_order_is_sent_and_less_is_told() {
+    fn smallest_order_closes_less_is_reported() {
         let least = |n: i64| Instrument {
             min_size: Qty(Decimal::from(n)),
             ..swap()

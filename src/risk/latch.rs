@@ -12,7 +12,7 @@ impl Latch {
     pub fn new(enabled: bool) -> Self {
         Self(Arc::new(AtomicBool::new(enabled)))
     }
-    /// May anything leave at all?
+    /// True while orders may be sent at all.
     pub fn is_on(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
@@ -26,8 +26,9 @@ impl Latch {
 mod tests {
     use super::*;
 
+    /// One clone switching it off does so for all, and nothing switches it on again.
     #[test]
-    fn it_goes_off_for_all_who_hold_it_and_not_on_again() {
+    fn latch_off_is_shared_and_final() {
         let latch = Latch::new(true);
         let other = latch.clone();
         assert!(latch.is_on() && other.is_on());

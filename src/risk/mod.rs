@@ -13,16 +13,17 @@ mod restrict;
 mod rules;
 pub mod seen;
 mod unwind;
+mod view;
 
 pub use actor::{
     Answer, CancelAsk, Command, Gate, Memory, Placing, ProtectForeign, Protecting, Seal, StopWork,
     Verdict, Work,
 };
-pub use exposure::InFlight;
-pub use flatten::{Closing, Flat, flatten};
+pub use flatten::{Closing, Flat, Flatten, flatten};
 pub use latch::Latch;
 pub use protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
 pub use recent::{Recent, Sent};
 pub use restrict::{consequence, scope_of};
-pub use rules::{Approved, Permit, Refused, View, assess, check, check_permitted};
-pub use unwind::{Flatten, Left, Report, Seen, Step, Tempo, Unwind};
+pub use rules::{Approved, Permit, Refused, assess, check, check_permitted};
+pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};
+pub use view::{InFlight, View};

@@ -25,7 +25,7 @@ pub struct Sleeve<'a> {
     pub busy: bool,
 }
 
-/// What is to be done.
+/// Action to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     Place {
@@ -58,7 +58,7 @@ pub enum Act {
     },
 }
 
-/// What the venue must cover, and does.
+/// Stop coverage required at the venue, and present there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cover {
     /// Net of all sleeves, without sign, in whole lots; zero if it is below the smallest order.
@@ -68,7 +68,8 @@ pub struct Cover {
     pub acts: Vec<Act>,
 }
 
-/// What a sleeve's stop is: as its entry's decision said, else so far from what it was bought at.
+/// Returns the trigger of a sleeve's stop: as its entry's decision said, else the default distance
+/// from its average entry price.
 pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Price {
     let long = sleeve.held > Qty::ZERO;
     let side = if long { Side::Buy } else { Side::Sell };
@@ -88,7 +89,8 @@ fn away(inst: &Instrument, side: Side, price: Price, share: Decimal) -> Price {
     }
 }
 
-/// Where a position is stopped for which nobody has named a level. `None`: there is no such price.
+/// Returns the stop price of a position for which nobody has named a level. `None`: there is no
+/// such price.
 pub fn default_trigger(
     inst: &Instrument,
     side: Side,
@@ -115,17 +117,17 @@ pub fn tightened(guard: &Guard, level: Option<(Side, Price)>) -> Guard {
     }
 }
 
-/// What else a plan depends on.
+/// Further inputs of a plan.
 pub struct Terms<'a> {
-    /// Where a sleeve is stopped that names nothing, as a share of its entry.
+    /// Distance of the default stop, as a share of the entry, for a sleeve that names none.
     pub default: Decimal,
-    /// What is held is known to the last order, so that something may be taken away, too.
+    /// True if the holdings are known to the last order, so that something may be taken away, too.
     pub sure: bool,
     /// Venue time.
     pub now: Ms,
     /// A stop that has triggered counts this long although its order has not been seen; venue time.
     pub child_wait: Ms,
-    /// Has this stop been on its way for too long to wait for?
+    /// True for a stop that has been in flight for too long to wait for.
     pub overdue: &'a dyn Fn(&str) -> bool,
 }
 
@@ -388,7 +390,7 @@ fn exit(
     });
 }
 
-/// How much of a position has been without a stop lately.
+/// Size of a position that has been without a stop lately.
 #[derive(Debug)]
 pub struct Bare {
     since: Ms,
@@ -397,7 +399,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Nothing observed yet; it begins at `wall`.
+    /// Starts at `wall`, with nothing observed yet.
     pub fn since(wall: Ms) -> Self {
         Self {
             since: wall,
@@ -454,7 +456,7 @@ pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], bare: Qty) -> Vec<Act>
     acts
 }
 
-/// Does a stop make sense here at all? On spot only what is bought can be sold again.
+/// True if a stop makes sense here at all. On spot only what is bought can be sold again.
 pub fn can_protect(inst: &Instrument, net: Decimal) -> bool {
     inst.kind == InstKind::Swap || net > Decimal::ZERO
 }

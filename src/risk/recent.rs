@@ -1,4 +1,5 @@
-//! What the gate has let out lately: for rates, duplicates and repeats. Pure; times are arguments.
+//! Orders the gate has let through lately: for rates, duplicates and repeats. Pure; times are
+//! arguments.
 
 use std::collections::VecDeque;
 
@@ -77,7 +78,7 @@ impl Recent {
         }
     }
 
-    /// How long ago another decision sent the very same.
+    /// Returns the time since another decision sent the very same order.
     pub fn twin(&self, intent: &OrderIntent, now: Ms) -> Option<Ms> {
         let same = |s: &&Sent| {
             (&s.contender, &s.inst, s.side, s.qty)
@@ -105,8 +106,8 @@ impl Recent {
 }
 
 impl Sent {
-    /// What the database remembers of an order that was let out; `None` for one that nobody decided
-    /// on.
+    /// Restores the entry of an order that was let through from the database; `None` for one that
+    /// nobody decided on.
     pub fn remembered(order: &Order) -> Option<Self> {
         if matches!(order.purpose, Purpose::Stop | Purpose::Liquidation) {
             return None;
@@ -123,7 +124,7 @@ impl Sent {
         })
     }
 
-    /// What is noted of an intent.
+    /// Returns the entry for an intent.
     pub fn of(intent: &OrderIntent, at: Ms) -> Self {
         Self {
             id: OrderId::from(&intent.cl_ord_id),
@@ -151,8 +152,9 @@ mod tests {
         }
     }
 
+    /// Sent orders are remembered for one hour; their count runs for the UTC day.
     #[test]
-    fn an_hour_is_remembered_and_a_day_is_counted() {
+    fn orders_kept_an_hour_counted_daily() {
         let mut recent = Recent::default();
         let day = 86_400_000;
         recent.note(sent(day, Side::Buy, true));
@@ -166,8 +168,10 @@ mod tests {
         );
     }
 
+    /// A count remembered for the day raises the counter and never lowers it; an older day's is
+    /// ignored.
     #[test]
-    fn what_the_day_has_seen_before_is_not_forgotten() {
+    fn daily_count_never_drops() {
         let mut recent = Recent::default();
         recent.note(sent(86_400_000, Side::Buy, true));
         let today = |recent: &Recent| recent.today(Ms(86_400_000));
@@ -182,8 +186,9 @@ mod tests {
         assert_eq!((today(&recent), recent.today(Ms(2 * 86_400_000))), (0, 1));
     }
 
+    /// Exits, the other side and other contenders' orders do not count.
     #[test]
-    fn repeats_are_what_opened_on_the_same_side() {
+    fn repeats_count_same_side_openings() {
         let mut recent = Recent::default();
         for (side, opening) in [(Side::Buy, true), (Side::Buy, false), (Side::Sell, true)] {
             recent.note(sent(1000, side, opening));
@@ -196,8 +201,10 @@ mod tests {
         assert_eq!(recent.repeats(&fine().intent, Ms(1000)), 1);
     }
 
+    /// An order read back from the database gives the same entry as its intent did; stops and
+    /// liquidations give none.
     #[test]
-    fn what_is_noted_of_an_intent_is_what_the_database_remembers_of_its_order() {
+    fn remembered_order_matches_noted_intent() {
         let entry = fine().intent;
         let order = |intent: &OrderIntent| Order::intended(intent, Ms(77), None);
         assert_eq!(

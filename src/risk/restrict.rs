@@ -1,10 +1,9 @@
-//! What a trading state lets through: everything, only what brings a position nearer to zero, or
-//! nothing. Pure.
+//! Orders that a trading state lets through: all, only those that bring a position nearer to zero,
+//! or none. Pure.
 
 use rust_decimal::Decimal;
 
-use super::exposure::InFlight;
-use super::rules::View;
+use super::view::{InFlight, View};
 use crate::domain::record::Breach;
 use crate::domain::{
     Action, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release,
@@ -12,7 +11,7 @@ use crate::domain::{
 };
 use crate::runtime::sabotage::{self, Promise};
 
-/// How much of an order may leave.
+/// Part of an order that may be sent.
 pub enum Reducible {
     Free,
     /// No more than this, which only reduces; `at_venue`: of the venue's position, which the venue
@@ -90,8 +89,8 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     }
 }
 
-/// May an order go on resting in this state? `doubtful`: the tracker has found something that lets
-/// nothing open.
+/// True if an order may go on resting in this state. `doubtful`: the tracker has found something
+/// that forbids opening orders.
 pub fn may_rest(state: Option<TradingState>, doubtful: bool, opening: bool) -> bool {
     match state {
         Some(TradingState::Halted) => false,
@@ -100,7 +99,7 @@ pub fn may_rest(state: Option<TradingState>, doubtful: bool, opening: bool) -> b
     }
 }
 
-/// Whom a breach of a rule by this order restricts.
+/// Returns the scope that a breach of a rule by this order restricts.
 pub fn scope_of(rule: Rule, intent: &OrderIntent) -> Scope {
     match rule.spec().reach {
         Reach::System => Scope::System,
@@ -109,7 +108,7 @@ pub fn scope_of(rule: Rule, intent: &OrderIntent) -> Scope {
     }
 }
 
-/// What a breach leads to besides the refusal; `None`: nothing.
+/// Returns the restriction that a breach leads to besides the denial; `None`: none.
 pub fn consequence(
     rule: Rule,
     scope: Scope,
@@ -158,8 +157,8 @@ fn within_position(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     }
 }
 
-/// What an order on this side may still take from a position, if all that works on its side fills
-/// first.
+/// Returns how much an order on this side may still take from a position, if everything working on
+/// its side fills first.
 fn room(position: Decimal, side: Side, working: Decimal) -> Decimal {
     let held = match side {
         Side::Sell => position,
@@ -193,7 +192,7 @@ pub(super) fn room_at_venue(intent: &OrderIntent, view: &View<'_>) -> Decimal {
     room(position, intent.side, working(intent, view, None))
 }
 
-/// What may still fill on the order's side: of everybody, or of one contender.
+/// Returns the quantity that may still fill on the order's side: of everybody, or of one contender.
 fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> Decimal {
     let open = view
         .orders
@@ -221,8 +220,9 @@ fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> D
 mod tests {
     use super::*;
 
+    /// Resting orders that open go on any doubt or restriction; those that close go only on a halt.
     #[test]
-    fn what_rests_and_opens_is_taken_back_by_any_doubt_and_what_closes_only_by_a_halt() {
+    fn doubt_cancels_resting_entries_not_exits() {
         use TradingState::{Active, Halted, ReduceOnly};
         for (state, doubtful, opening, expected) in [
             (None, false, true, true),

@@ -5,65 +5,16 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::exposure::{InFlight, spendable, values, worst_after};
-use super::recent::Recent;
+use super::exposure::{spendable, values, worst_after};
 use super::restrict::{Reducible, restriction, room_at_venue};
+use super::view::View;
 use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    AccountView, EquityBook, InstKind, InstState, Instrument, Limits, MarketView, Ms, OrderIntent,
-    OrdersView, Price, Purpose, Qty, Quote, Readiness, Rule, Side, Standing, Usd,
+    EquityBook, InstKind, InstState, Instrument, Limits, Ms, OrderIntent, Price, Purpose, Qty,
+    Readiness, Rule, Side, Usd,
 };
 use crate::runtime::sabotage::{self, Promise};
-
-/// What the gate sees when it judges.
-pub struct View<'a> {
-    pub now: Ms,
-    pub instrument: &'a Instrument,
-    pub market: &'a MarketView,
-    pub account: Option<&'a AccountView>,
-    /// Equity, marked to market.
-    pub equity: Option<Usd>,
-    pub book: &'a EquityBook,
-    pub orders: &'a OrdersView,
-    pub readiness: &'a Readiness,
-    pub standing: &'a Standing,
-    pub recent: &'a Recent,
-    /// Approved by us and perhaps not yet seen by the tracker.
-    pub in_flight: &'a [InFlight],
-}
-
-impl View<'_> {
-    pub(super) fn quote(&self) -> Option<&Quote> {
-        self.market
-            .insts
-            .get(&self.instrument.id)
-            .and_then(|shown| shown.quote.as_ref())
-    }
-
-    /// Close of the last closed bar, of the shortest size that has one.
-    fn close(&self) -> Option<Price> {
-        let shown = self.market.insts.get(&self.instrument.id)?;
-        shown
-            .series
-            .values()
-            .find_map(|series| series.candles().last())
-            .map(|bar| bar.close)
-    }
-
-    /// The second reference: what the venue marks positions by, on spot the last close.
-    fn mark(&self, age_max: Ms) -> Option<Price> {
-        match self.instrument.kind {
-            InstKind::Swap => {
-                let (price, at) = self.market.insts.get(&self.instrument.id)?.mark?;
-                // The venue speaks of it less often than of quotes (OKX: every 10 s if it has not
-                // moved).
-                (self.now.since(at).0 <= age_max.0.saturating_mul(3)).then_some(price)
-            }
-            InstKind::Spot => self.close(),
-        }
-    }
-}
 
 /// Proof that an intent passed every rule. The field is private: only this module makes one.
 #[derive(Debug)]
@@ -79,11 +30,11 @@ impl Approved {
     pub fn intent(&self) -> &Arc<OrderIntent> {
         &self.intent
     }
-    /// What the opening part of a turn has broken, where only its exit passed.
+    /// Returns the breaches by the opening part of a reversal, where only its exit passed.
     pub fn without(&self) -> &[Breach] {
         &self.without
     }
-    /// May it leave while halted?
+    /// True if the order may be sent while trading is halted.
     pub fn is_permitted(&self) -> bool {
         self.permit.is_some()
     }
@@ -164,8 +115,8 @@ pub fn check(
     }
 }
 
-/// What of a turn only closes its sleeve; `None`: it is no turn, or there is nothing that an order
-/// could close.
+/// Returns the part of a reversal that only closes its sleeve; `None`: it is no reversal, or there
+/// is nothing that an order could close.
 fn closing_part(intent: &OrderIntent, view: &View<'_>) -> Option<OrderIntent> {
     if !intent.is_opening() || intent.moves.is_some() {
         return None;
@@ -295,7 +246,7 @@ fn most(intent: &OrderIntent, inst: &Instrument) -> Qty {
     }
 }
 
-/// What cannot be sent whatever the limits are.
+/// Returns the breaches that forbid sending whatever the limits are.
 fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut breach = |code: &str, limit: String, value: String| {
@@ -385,8 +336,9 @@ fn worst_price(intent: &OrderIntent) -> Price {
 /// Limit and value in words.
 type Found = (String, String);
 
-/// Is this rule broken? One arm for each: a rule without one does not compile. What only takes risk
-/// off may bypass the limits on loss and on size of risk, never those on sanity.
+/// Checks whether this rule is broken. One arm for each: a rule without one does not compile.
+/// Orders that only take risk off may bypass the limits on loss and on size of risk, never those on
+/// sanity.
 fn broken(rule: Rule, intent: &OrderIntent, view: &View<'_>, limits: &Limits) -> Option<Found> {
     let limit = limits.value(rule);
     let opening = intent.is_opening();
@@ -575,11 +527,11 @@ fn above_share(rule: Rule, limits: &Limits, value: Decimal) -> Option<Found> {
     (value > limits.share(rule)).then(|| (share(limits.share(rule)), share(value)))
 }
 
-/// What is to be compared cannot be valued: nobody opens on that.
+/// Text for a compared quantity that cannot be valued: opening orders are denied then.
 const UNKNOWN: &str = "not known";
 
-/// How far is the worst price of the order beyond a reference, on the losing side? A passive price
-/// far from the market costs nothing.
+/// Checks how far the worst price of the order is beyond a reference, on the losing side. A passive
+/// price far from the market costs nothing.
 fn beyond(rule: Rule, limits: &Limits, intent: &OrderIntent, reference: Price) -> Option<Found> {
     let price = intent.limit.unwrap_or(intent.reference);
     let worse = match intent.side {

@@ -1,12 +1,12 @@
-//! What the gate looked at, so that it can judge again. Pure.
+//! Inputs of a gate decision, kept so that it can be made again. Pure.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::exposure::InFlight;
 use super::recent::Recent;
-use super::rules::{Approved, Refused, View, check};
+use super::rules::{Approved, Refused, check};
+use super::view::{InFlight, View};
 use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
@@ -14,7 +14,7 @@ use crate::domain::{
     Standing, Usd,
 };
 
-/// What is under way in the order's instrument, beside what the rules look at.
+/// Work under way in the order's instrument, beside what the rules look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Around {
     /// An order that protects the sleeve is under way.
@@ -119,7 +119,7 @@ impl Seen {
         }
     }
 
-    /// What it was asked about.
+    /// Returns the intent that was checked.
     pub fn asked(&self) -> &OrderIntent {
         &self.intent
     }

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::flatten::held;
+use super::flatten::{Flatten, held};
 use crate::domain::view::StopPhase;
 use crate::domain::{AccountView, InstId, MarketView, Ms, OrderId, OrdersView, Qty, RunId, Side};
 
-/// How patient it is.
+/// Pace of a flattening: its intervals and limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Tempo {
     /// Between cancels of the same order, and between reads of the account; wall time.
@@ -34,20 +34,10 @@ impl Default for Tempo {
     }
 }
 
-/// Nothing must have worked for this long before it is over; wall time.
+/// Time without any working order before a flattening is over; wall time.
 const IDLE: Ms = Ms(500);
 
-/// Whose positions a making-flat is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flatten {
-    /// Also what is not ours in our instruments.
-    pub everything: bool,
-    /// What is not ours may stand: it is listed, and is no reason to say that the account is not
-    /// flat.
-    pub ours_only: bool,
-}
-
-/// What is to be done next.
+/// Next step of a flattening.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Cancel(InstId, OrderId),
@@ -57,12 +47,12 @@ pub enum Step {
     Over(Report),
 }
 
-/// What became of one instrument.
+/// Outcome in one instrument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
     pub inst: InstId,
-    /// What the last read of the account shows, signed; below the smallest order it cannot be
-    /// closed.
+    /// Quantity that the last read of the account shows, signed; below the smallest order it cannot
+    /// be closed.
     pub held: Qty,
     pub flat: bool,
     /// Orders of ours that still work there.
@@ -75,7 +65,7 @@ pub struct Left {
     pub why: String,
 }
 
-/// What it came to.
+/// Outcome of a flattening.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub run_id: RunId,
@@ -90,14 +80,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing of ours works, and of ours nothing is held where it was to be made flat.
+    /// True if no order of ours is working, and nothing of ours is held where it was to be made
+    /// flat.
     pub fn ours_are_flat(&self) -> bool {
         self.left
             .iter()
             .filter(|left| left.ours)
             .all(|left| left.flat && left.working.is_empty())
     }
-    /// Nothing works any more, and everything that was to be flat is.
+    /// True if no order is working any more, and everything that was to be flat is.
     pub fn is_done(&self) -> bool {
         self.left
             .iter()
@@ -110,10 +101,10 @@ impl Report {
 pub struct Unwind {
     pub run_id: RunId,
     pub trigger: String,
-    /// What is to be made flat; nothing: only cancel.
+    /// Instruments to make flat; empty: only cancel.
     flatten: BTreeSet<InstId>,
     scope: Flatten,
-    /// Where to cancel; `None`: everywhere.
+    /// Instruments to cancel in; `None`: all.
     cancel: Option<BTreeSet<InstId>>,
     tempo: Tempo,
     began: Ms,
@@ -128,7 +119,7 @@ pub struct Unwind {
     idle_since: Option<Ms>,
 }
 
-/// What it looks at.
+/// Inputs of a step.
 pub struct Seen<'a> {
     pub orders: &'a OrdersView,
     pub account: Option<&'a AccountView>,
@@ -168,17 +159,17 @@ impl Unwind {
         }
     }
 
-    /// Whose positions it is about.
+    /// Returns the positions that it covers.
     pub fn scope(&self) -> Flatten {
         self.scope
     }
 
-    /// Is this instrument being made flat?
+    /// True if this instrument is being made flat.
     pub fn covers(&self, inst: &InstId) -> bool {
         self.flatten.contains(inst)
     }
 
-    /// What is to be done now.
+    /// Returns the steps to take now.
     pub fn next(&mut self, seen: &Seen<'_>) -> Vec<Step> {
         let mut steps = Vec::new();
         let here = |inst: &InstId| {
@@ -323,8 +314,8 @@ impl Unwind {
 }
 
 impl Unwind {
-    /// What the venue holds beside what is ours: in the instruments that are made flat and, when
-    /// all of them are, anywhere.
+    /// Returns what the venue holds beside our positions: in the instruments that are made flat
+    /// and, when all of them are, anywhere.
     fn strangers(&self, seen: &Seen<'_>) -> Vec<Left> {
         let Some(account) = seen.account.filter(|_| !self.flatten.is_empty()) else {
             return Vec::new();
@@ -378,7 +369,7 @@ impl Unwind {
     }
 }
 
-/// How much of so large a position live stops of ours cover.
+/// Returns how much of a position of this size live stops of ours cover.
 fn covered(orders: &OrdersView, inst: &InstId, position: Qty) -> Qty {
     let out = Side::of(position).opposite();
     let live = orders

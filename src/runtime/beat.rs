@@ -30,11 +30,11 @@ impl Beat {
     pub fn age(&self) -> Duration {
         Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
-    /// How often it was restarted.
+    /// Returns the number of times the actor was restarted.
     pub fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
-    /// Its actor has ended in good order; nobody waits for it any more.
+    /// Marks the actor as ended in good order; nothing waits for it any more.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }

@@ -59,12 +59,12 @@ impl Clock {
         self.line().1
     }
 
-    /// How long the wall takes for a span of venue time.
+    /// Converts a span of venue time into wall time.
     pub fn wall_span(&self, span: Ms) -> Duration {
         Duration::from_secs_f64((span.0.max(0) as f64 / 1000.0) / self.rate())
     }
 
-    /// How far the venue's clock goes in a span of the wall's.
+    /// Converts a span of wall time into venue time.
     pub fn venue_span(&self, span: Duration) -> Ms {
         Ms((span.as_secs_f64() * 1000.0 * self.rate()) as i64)
     }
@@ -80,8 +80,9 @@ impl Clock {
         self.put(venue, self.rate());
     }
 
-    /// How far we are off, if the venue said `told` to a question asked at `before`, and now it is
-    /// later: its answer was made somewhere in between. Zero: within that.
+    /// Returns how far our clock is off, if the venue answered `told` to a question asked at
+    /// `before` and now it is later: the answer was made somewhere in between. Zero: within that
+    /// uncertainty.
     pub fn off(&self, before: Ms, told: Ms) -> Ms {
         let after = self.now();
         let off = if told < before {
@@ -125,8 +126,10 @@ impl Clock {
 mod tests {
     use super::*;
 
+    /// A clock at 60x shortens waits on the wall clock; setting an earlier time does not move it
+    /// back.
     #[test]
-    fn a_faster_clock_shortens_the_wall_and_never_goes_back_by_itself() {
+    fn clock_change_never_runs_backwards() {
         let clock = Clock::start(Ms(1_000_000), 60.0);
         assert_eq!(clock.wall_span(Ms::secs(60)), Duration::from_secs(1));
         let before = clock.now();

@@ -109,7 +109,7 @@ mod imp {
         unreachable!("alive after SIGKILL: {ended:?}")
     }
 
-    /// Is the point still to wait? Says in the file that it is reached.
+    /// True while the point must still wait. Notes in the hold file that the point is reached.
     pub fn is_held(name: &str) -> bool {
         let file = std::env::var("ALPHA_ARENA_FAULT_HOLD").unwrap_or_default();
         let file = std::fs::OpenOptions::new()

@@ -29,7 +29,7 @@ impl HeldFile {
         })
     }
 
-    /// Is it still there, under its name?
+    /// Checks that the file is still there, under its name.
     ///
     /// # Errors
     /// What has become of it.
@@ -82,7 +82,7 @@ impl HeldFiles {
             .remove(role);
     }
 
-    /// Are all of them still there, under their names?
+    /// Checks that all of the files are still there, under their names.
     ///
     /// # Errors
     /// What has become of the first that is not.
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_deleted_or_replaced_is_noticed() {
+    fn deleted_or_replaced_file_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         let open = std::fs::File::create(&path).unwrap();

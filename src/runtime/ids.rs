@@ -1,4 +1,4 @@
-//! Where run ids come from: UUIDv7 over the time that was handed in and a counter seeded once.
+//! Source of run ids: UUIDv7 over the time passed in and a counter seeded once.
 
 use std::sync::Mutex;
 
@@ -45,8 +45,9 @@ impl RunIds {
 mod tests {
     use super::*;
 
+    /// The same seed gives the same ids; two ids of one generator always differ.
     #[test]
-    fn the_same_seed_gives_the_same_ids_and_no_two_are_equal() {
+    fn seeded_ids_repeat_and_stay_unique() {
         let (a, b) = (RunIds::seeded(1), RunIds::seeded(1));
         let first = a.next(Ms(1_700_000_000_000));
         assert_eq!(first, b.next(Ms(1_700_000_000_000)));

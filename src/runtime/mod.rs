@@ -1,5 +1,5 @@
-//! What every actor needs and none should rewrite: time, ids, heartbeats, supervision, fault
-//! points.
+//! Services that every actor needs and none should rewrite: time, ids, heartbeats, supervision,
+//! fault points.
 
 mod beat;
 mod clock;
@@ -16,8 +16,8 @@ pub use ids::RunIds;
 pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};
 pub use tokio_util::sync::CancellationToken as Stop;
 
-/// Is the n-th of the same worth a line? The first is, and then each time that there are ten times
-/// as many.
+/// True if the n-th repeat is worth a log line: the first is, then each time there are ten times as
+/// many.
 pub fn is_told(count: u64) -> bool {
     count > 0 && 10u64.pow(count.ilog10()) == count
 }

@@ -20,7 +20,7 @@ pub enum Promise {
     P5,
 }
 
-/// Is this promise to be broken?
+/// True if this promise is to be broken.
 #[cfg(feature = "sabotage")]
 pub fn breaks(promise: Promise) -> bool {
     use std::sync::OnceLock;
@@ -35,7 +35,7 @@ pub fn breaks(promise: Promise) -> bool {
         .any(|name| name == format!("{promise:?}").to_lowercase())
 }
 
-/// Is this promise to be broken? Never without the feature.
+/// True if this promise is to be broken; never without the feature.
 #[cfg(not(feature = "sabotage"))]
 pub const fn breaks(_: Promise) -> bool {
     false

@@ -39,7 +39,7 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// What the process should end with when this ends it.
+    /// Returns the exit code of a process that this error ends.
     pub fn exit(&self) -> Exit {
         match self {
             StageError::Store(_) => Exit::Io,
@@ -52,13 +52,13 @@ impl StageError {
     }
 }
 
-/// How a task ended.
+/// Ways in which a task ends.
 #[derive(Debug)]
 pub enum Ended {
     Finished,
     Failed(StageError),
     Panicked(String),
-    /// It did not tick for longer than allowed.
+    /// No tick for longer than allowed.
     Frozen,
 }
 
@@ -79,7 +79,7 @@ pub trait Actor: Send + 'static {
     fn run(&mut self, stop: Stop) -> impl Future<Output = Result<(), StageError>> + Send;
 }
 
-/// How often, and how patiently, an actor is restarted.
+/// Limits on how often, and how patiently, an actor is restarted.
 #[derive(Clone, Copy, Debug)]
 pub struct RestartPolicy {
     /// Restarts allowed within `window`; zero: never restarted alone.

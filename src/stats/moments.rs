@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_of_a_small_sample_by_hand() {
+    fn small_sample_moments_by_hand() {
         // 1 2 3 10: mean 4, squares 9 4 1 36, cubes -27 -8 -1 216, fourths 81 16 1 1296.
         let m = Moments::of(&[1.0, 2.0, 3.0, 10.0]);
         assert!((m.deviation - (50.0f64 / 3.0).sqrt()).abs() < 1e-15);

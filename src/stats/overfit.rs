@@ -7,7 +7,7 @@
 //! = ln(ω/(1 − ω))`. The share of ways with `λ ≤ 0`, the best no better than the median afterwards,
 //! is the probability.
 
-/// What cross-validation says of a choice among runs.
+/// Result of cross-validating a choice among runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overfit {
     /// Share of ways in which the best of one half is no better than the median of the other.
@@ -171,7 +171,7 @@ mod tests {
 
     /// The same three, on a linear congruential generator's numbers.
     #[test]
-    fn two_hundred_periods_with_ties_at_the_median() {
+    fn overfit_probability_with_median_ties() {
         let mut state: u64 = 12_345;
         let mut next = || {
             state = (1_103_515_245 * state + 12_345) % (1 << 31);
@@ -184,8 +184,10 @@ mod tests {
         near(found.logits.iter().sum::<f64>() / 252.0, -0.497_319_905_6);
     }
 
+    /// A run that is better everywhere has probability 0; what cannot be cut into blocks is not
+    /// judged.
     #[test]
-    fn a_run_that_is_better_everywhere_is_not_overfit_and_what_cannot_be_cut_is_not_judged() {
+    fn dominant_run_is_not_overfit() {
         let m = columns(
             80,
             5,

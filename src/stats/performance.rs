@@ -1,4 +1,4 @@
-//! What a run earned, and what it took to earn it.
+//! Performance of a run: what it earned, and what it took to earn it.
 //!
 //! `r` are returns per period, `n` their number, `P` periods a year (365 days; of bars as many as a
 //! year of 365 days has).
@@ -32,7 +32,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Equity over time.
 #[derive(Clone, Copy, Debug)]
 pub struct Curve<'a> {
-    /// What there was before the first bar.
+    /// Equity before the first bar.
     pub start: f64,
     /// Closes of bars, ms.
     pub at: &'a [i64],
@@ -85,7 +85,7 @@ pub struct TradeStats {
 /// Figures of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Performance {
-    /// What returns are of: `day`, or `bar` for a run of fewer than twenty days.
+    /// Period of the returns: `day`, or `bar` for a run of fewer than twenty days.
     pub period: &'static str,
     pub periods: usize,
     /// Periods in a year of 365 days.
@@ -113,7 +113,7 @@ pub struct Performance {
     pub alpha: Option<f64>,
     pub beta: Option<f64>,
     pub buy_and_hold: f64,
-    /// That the true Sharpe ratio is above zero.
+    /// Probability that the true Sharpe ratio is above zero.
     pub psr: Option<f64>,
     /// Days after which a Sharpe ratio like this is above zero with 95 %.
     pub min_track_record_days: Option<f64>,
@@ -395,8 +395,9 @@ mod tests {
         assert_eq!(t.best_share, Some(0.75));
     }
 
+    /// Thirty days are enough to be judged by days.
     #[test]
-    fn a_day_ends_at_midnight_and_thirty_of_them_are_judged_by_days() {
+    fn daily_returns_end_at_midnight() {
         let hour = 3_600_000;
         let at: Vec<i64> = (1..=30 * 24).map(|h| h * hour).collect();
         let equity: Vec<f64> = at.iter().map(|at| 100.0 + (*at / hour) as f64).collect();

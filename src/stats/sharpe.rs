@@ -1,4 +1,4 @@
-//! How sure a Sharpe ratio is.
+//! Confidence in a Sharpe ratio.
 //!
 //! Bailey and López de Prado, "The Sharpe Ratio Efficient Frontier", Journal of Risk 15(2), 2012
 //! (probabilistic Sharpe ratio, minimum track record length), and "The Deflated Sharpe Ratio",
@@ -16,8 +16,8 @@ fn normal() -> Normal {
     Normal::standard()
 }
 
-/// How much wider than for normal returns a Sharpe ratio's estimate spreads: `1 − γ₃·SR + (γ₄ −
-/// 1)/4·SR²`.
+/// Returns the factor by which the returns' skewness and kurtosis widen the variance of a Sharpe
+/// ratio's estimate: `1 − γ₃·SR + (γ₄ − 1)/4·SR²`.
 fn spread(m: &Moments) -> f64 {
     let sharpe = m.sharpe();
     1.0 - m.skew * sharpe + (m.kurtosis - 1.0) / 4.0 * sharpe * sharpe
@@ -135,8 +135,9 @@ mod tests {
         near(expected_max(1000.0), 3.255_121_513_652_72);
     }
 
+    /// Without variance there is no probabilistic Sharpe ratio.
     #[test]
-    fn nothing_is_claimed_of_what_does_not_vary() {
+    fn constant_returns_claim_nothing() {
         assert_eq!(probabilistic(&Moments::of(&[0.0; 50]), 0.0), None);
         assert_eq!(probabilistic(&Moments::of(&[1.0]), 0.0), None);
         assert_eq!(expected_max(1.0), 0.0);

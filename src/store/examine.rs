@@ -1,4 +1,4 @@
-//! Is the database that is there the record that this directory has seen? Looked at before a start
+//! Check that the database found is the record that this directory has seen. Made before a start
 //! does anything else.
 
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::chain::CHAINED;
 use super::manifest::{Latched, Manifest, Sheet};
 use super::{StateDir, StoreError};
 
-/// What a state directory turns out to be.
+/// State of a directory as a start finds it.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing has ever been kept here.
+    /// Directory in which nothing has ever been kept.
     Fresh,
     /// A database from before there were manifests: it gets one, once.
     Older,
@@ -22,14 +22,14 @@ pub enum Found {
     Adopted(Sheet),
 }
 
-/// What a database says of itself.
+/// A database's own record of what it is.
 #[derive(Debug, Default)]
 pub(super) struct Itself {
     pub epoch: String,
     pub mode: String,
     pub uid: String,
     pub commits: u64,
-    /// It has had a manifest.
+    /// True once the database has had a manifest.
     pub manifested: bool,
 }
 
@@ -100,7 +100,7 @@ fn open(path: &Path) -> Result<Option<Connection>, StoreError> {
         .map_err(StoreError::sql("opening the database"))
 }
 
-/// What the database says of itself; `None`: it has no tables.
+/// Reads the database's own record of what it is; `None`: it has no tables.
 fn itself(db: &Connection) -> Result<Option<Itself>, StoreError> {
     let exists =
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta')";
@@ -153,7 +153,7 @@ fn unreadable(db: &Connection, error: rusqlite::Error) -> Result<Option<Itself>,
     }
 }
 
-/// Has the table a row of this hash? Newest first: a head is a second old at most.
+/// True if the table has a row of this hash. Newest first: a head is a second old at most.
 fn has_head(db: &Connection, table: &str, head: &str) -> bool {
     let Ok(hash) = data_encoding::HEXLOWER.decode(head.as_bytes()) else {
         return false;
@@ -174,7 +174,7 @@ fn has_head(db: &Connection, table: &str, head: &str) -> bool {
     found.is_ok()
 }
 
-/// What is latched, as the database has it.
+/// Returns the latched restrictions and halts, as the database has them.
 pub(super) fn latched(db: &Connection) -> rusqlite::Result<Vec<Latched>> {
     let mut out = Vec::new();
     let row = |name: String, why: String, since_ms: i64| Latched {
@@ -205,17 +205,17 @@ pub(super) fn latched(db: &Connection) -> rusqlite::Result<Vec<Latched>> {
     Ok(out)
 }
 
-/// What a database says of itself, by its one writer.
+/// Reads a database's own record of what it is, for its one writer.
 pub(super) fn of_writer(db: &Connection) -> Result<Itself, StoreError> {
     Ok(itself(db)?.unwrap_or_default())
 }
 
-/// What was adopted.
+/// Result of an adoption.
 #[derive(Debug)]
 pub struct Adoption {
     /// There is a database; else the next start makes one.
     pub database: bool,
-    /// What the lost record had latched.
+    /// Restrictions and halts that the lost record had latched.
     pub latched: Vec<Latched>,
 }
 

@@ -23,7 +23,7 @@ impl IntentReceipt {
     }
 }
 
-/// What the writer says of one fact.
+/// Answer of the writer to one fact.
 #[derive(Debug)]
 pub(super) enum Ack {
     Durable,

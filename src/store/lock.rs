@@ -62,7 +62,7 @@ impl StateDir {
         })
     }
 
-    /// Where SIGUSR1 leaves its marks.
+    /// Returns the path of the file in which SIGUSR1 leaves its marks.
     pub fn signals(dir: &Path) -> PathBuf {
         dir.join("halt.signals")
     }
@@ -89,7 +89,7 @@ impl StateDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
-    /// Where a file of this name lives in `dir`, held or not.
+    /// Returns the path of this file in `dir`, whether or not the directory is held.
     pub fn trading_db(dir: &Path) -> PathBuf {
         dir.join("trading.db")
     }
@@ -101,7 +101,7 @@ impl StateDir {
     pub fn socket(dir: &Path) -> PathBuf {
         dir.join("control.sock")
     }
-    /// What the venue said, by day.
+    /// Messages of the venue, by day.
     pub fn tape(dir: &Path) -> PathBuf {
         dir.join("tape")
     }
@@ -115,8 +115,9 @@ impl StateDir {
 mod tests {
     use super::*;
 
+    /// The error names the holder's pid; deleting the lock file makes no difference.
     #[test]
-    fn a_second_holder_is_refused_and_told_who_holds_it() {
+    fn second_lock_holder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let held = StateDir::hold(dir.path()).unwrap();
         let refused = StateDir::hold(dir.path()).unwrap_err();

@@ -1,6 +1,6 @@
-//! What a state directory has seen, kept outside the database: whose it is, how far its record has
-//! come, and what is latched. A database that is missing, empty, older or another one is found by
-//! it before anything is sent; a record that is gone is no first start.
+//! Manifest of a state directory, kept outside the database: whose it is, how far its record has
+//! come, and what is latched. By it a database that is missing, empty, older or another one is
+//! detected before anything is sent; a missing record is not taken for a first start.
 //!
 //! The file is made once at its full size and held open. It has two sheets that are written in
 //! turn, in place, each with its own checksum: a torn write leaves the other one, and a latch needs
@@ -25,7 +25,7 @@ const LATCHES: usize = 60;
 /// Characters of a reason.
 const WHY: usize = 200;
 
-/// Something that is latched: a restriction or a halt.
+/// A latched restriction or halt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latched {
     /// As `resume` and `reconcile` name it.
@@ -75,7 +75,7 @@ struct State {
 }
 
 impl Manifest {
-    /// Where it lies in a state directory.
+    /// Returns the path of the manifest in a state directory.
     pub fn path(dir: &Path) -> PathBuf {
         dir.join("manifest")
     }
@@ -102,7 +102,7 @@ impl Manifest {
         Ok(Some(Self::over(path, file, sheet)))
     }
 
-    /// What it says, without holding it. `None`: there is none, or nothing in it is whole.
+    /// Reads the manifest without holding it. `None`: there is none, or nothing in it is whole.
     pub fn peek(dir: &Path) -> Option<Sheet> {
         read(&File::open(Self::path(dir)).ok()?).ok()?
     }
@@ -149,7 +149,7 @@ impl Manifest {
         }
     }
 
-    /// What it says now.
+    /// Returns the manifest's present sheet.
     pub fn sheet(&self) -> Sheet {
         self.state().sheet.clone()
     }
@@ -316,8 +316,9 @@ mod tests {
         assert_eq!(again.heads["fills"], "ab");
     }
 
+    /// With both copies torn the manifest is reported lost.
     #[test]
-    fn a_torn_sheet_leaves_the_one_before() {
+    fn torn_write_leaves_previous_manifest() {
         let dir = tempfile::tempdir().unwrap();
         let manifest = Manifest::create(dir.path(), sheet()).unwrap();
         for commits in 1..4 {
@@ -341,8 +342,9 @@ mod tests {
         ));
     }
 
+    /// Any other latched cause leaves the pending halt in place.
     #[test]
-    fn a_latched_kill_takes_over_the_halt_that_waited() {
+    fn latched_kill_replaces_pending_halt() {
         let dir = tempfile::tempdir().unwrap();
         let manifest = Manifest::create(dir.path(), sheet()).unwrap();
         manifest

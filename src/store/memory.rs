@@ -21,7 +21,7 @@ pub struct MemoryStore {
     db: Arc<Mutex<Connection>>,
 }
 
-/// Its writer's task.
+/// Writer task of a [`MemoryStore`].
 #[derive(Debug)]
 pub struct MemoryWriter {
     db: Arc<Mutex<Connection>>,
@@ -48,7 +48,7 @@ impl MemoryStore {
         })
     }
 
-    /// What a start is told.
+    /// Returns what a start reads from the store.
     pub fn opened(&self) -> Result<Opened, StoreError> {
         read::read_all(&self.db())
     }

@@ -81,8 +81,8 @@ const RESEARCH: &[Migration] = &[
 /// Pages of the log after which a commit folds it back into the database.
 const FOLD_AT: i32 = 1000;
 
-/// Somebody else who folds the log back, or reads what is in it, is no error: it is done with a
-/// later commit.
+/// Ignores a failure to fold the log back because another connection folds it back or reads it: a
+/// later commit does it.
 pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> {
     let is_busy = |error: &rusqlite::Error| {
         matches!(
@@ -97,7 +97,7 @@ pub(super) fn unless_busy(folded: rusqlite::Result<()>) -> rusqlite::Result<()> 
 /// pages at a time; candles that are read for a backtest are read once.
 const TRADING_CACHE: u32 = 1024;
 const RESEARCH_CACHE: u32 = 256;
-/// How long a connection waits for another's write.
+/// Milliseconds that a connection waits for another's write.
 const BUSY_MS: u32 = 5000;
 
 /// Opens (or makes) `trading.db` for its one writer.
@@ -324,8 +324,9 @@ mod tests {
         }
     }
 
+    /// Another mode, another account, a newer schema version or another migration checksum.
     #[test]
-    fn a_database_of_another_mode_account_version_or_checksum_is_refused() {
+    fn foreign_or_changed_database_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trading.db");
         let open = |stamp: &Stamp| open_trading(&path, stamp, "e", 0);
@@ -362,8 +363,9 @@ mod tests {
         ));
     }
 
+    /// Its state can be read before the migration, too.
     #[test]
-    fn a_database_of_any_older_schema_is_remembered_and_brought_up_to_date() {
+    fn every_older_schema_is_migrated() {
         for version in 1..=TRADING.len() {
             let dir = tempfile::tempdir().unwrap();
             let path = crate::store::StateDir::trading_db(dir.path());
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_database_is_called_damaged() {
+    fn garbage_file_is_reported_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trading.db");
         std::fs::write(&path, vec![7u8; 8192]).unwrap();
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_knows_the_same_transitions_as_the_program() {
+    fn database_and_code_share_transitions() {
         use crate::domain::OrderState;
         let dir = tempfile::tempdir().unwrap();
         let db = open_trading(&dir.path().join("trading.db"), &stamp("sim", "1"), "e", 0).unwrap();

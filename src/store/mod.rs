@@ -1,4 +1,4 @@
-//! What persists. The only place that spells SQL, the only user of rusqlite and r2d2.
+//! Persistence. The only place that spells SQL, the only user of rusqlite and r2d2.
 //!
 //! One writer on a blocking thread owns the one write connection of `trading.db`; everybody else
 //! holds a [`Journal`] and hears back when a fact is on disk. Readers use a read-only pool.
@@ -91,7 +91,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What the process should end with.
+    /// Returns the exit code of a process that this error ends.
     pub fn exit(&self) -> Exit {
         match self {
             StoreError::Locked { .. } => Exit::Busy,

@@ -12,7 +12,7 @@ const IN_A_ROW: u32 = 32;
 /// zstd's level.
 const LEVEL: i32 = 3;
 
-/// What a body is one of.
+/// Kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BodyKind {
     Snapshot,
@@ -30,11 +30,11 @@ pub(super) struct Packer {
 struct Last {
     hash: [u8; 32],
     body: Vec<u8>,
-    /// How many before it it is told by.
+    /// Number of earlier bodies that it depends on.
     behind: u32,
 }
 
-/// What is kept of a body.
+/// Stored form of a body.
 pub(super) struct Packed {
     pub bytes: Vec<u8>,
     /// The body that it is told by; `None`: it is whole.
@@ -92,8 +92,10 @@ pub(super) fn unpack(bytes: &[u8], size: usize, base: Option<&[u8]>) -> io::Resu
 mod tests {
     use super::*;
 
+    /// Each body is packed against the one before, with a whole one at intervals; another kind
+    /// starts afresh.
     #[test]
-    fn bodies_are_told_by_the_one_before_and_are_the_same_again() {
+    fn packed_bodies_unpack_unchanged() {
         let mut packer = Packer::default();
         let body = |n: u32| {
             let rows: Vec<String> = (0..60)

@@ -45,7 +45,7 @@ pub struct Reader {
     pool: Pool<SqliteConnectionManager>,
 }
 
-/// What the database remembers, for a start.
+/// State that the database remembers, for a start.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// Orders that may be alive at the venue, and the last few thousand that have ended: a late
@@ -57,13 +57,13 @@ pub struct Opened {
     pub adjustments: Vec<(usize, Adjustment)>,
     /// Stops that may be alive, or whose children may still come, by our name of them.
     pub stops: BTreeMap<String, Stop>,
-    /// How each sleeve is to be protected: by the newest order that added to it.
+    /// Protection of each sleeve, by the newest order that added to it.
     pub guards: Vec<((ContenderId, InstId), Guard)>,
-    /// What is halted.
+    /// Halts in force.
     pub halts: Vec<Case>,
     /// Orders that a person has set aside.
     pub set_aside: std::collections::BTreeSet<OrderId>,
-    /// What the venue holds that is not ours; `None`: never compared.
+    /// Holdings at the venue that are not ours; `None`: never compared.
     pub baselines: Option<BTreeMap<String, Decimal>>,
     /// Sum of the bills that are not trades, by currency; and of the transfers among them.
     pub other_bills: BTreeMap<String, Decimal>,
@@ -75,9 +75,9 @@ pub struct Opened {
     /// Every instrument ever traded, with the rules it had last.
     pub instruments: Vec<Instrument>,
     pub models: ModelMemory,
-    /// What is restricted.
+    /// Restrictions in force.
     pub standing: Standing,
-    /// What a unit of the account was worth; empty before the first read.
+    /// Value of a unit of the account; empty before the first read.
     pub book: EquityBook,
     /// Since when each contender's repeats are counted, by its id, where a person has said so.
     pub repeats_after: BTreeMap<String, Ms>,
@@ -347,16 +347,16 @@ impl Reader {
     }
 }
 
-/// Has the database a table or view of this name? A read verb may meet a schema that its writer has
-/// not brought up to date yet.
+/// True if the database has a table or view of this name. A read verb may meet a schema that its
+/// writer has not brought up to date yet.
 pub(super) fn has(db: &rusqlite::Connection, name: &str) -> Result<bool, ReadFail> {
     let known =
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = ?1)";
     Ok(db.query_row(known, [name], |row| row.get(0))?)
 }
 
-/// Where fills are read as they are believed now: a schema from before there were corrections has
-/// nothing that stands over them.
+/// Returns the table or view that holds the fills as they are believed now: a schema from before
+/// there were corrections has only the plain table.
 pub(super) fn fills_now(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
     Ok(if has(db, "fills_now")? {
         "fills_now"
@@ -400,7 +400,8 @@ pub(super) fn read_all(db: &rusqlite::Connection) -> Result<Opened, StoreError> 
     })
 }
 
-/// What a database remembers before its writer has opened it; `None` if it has an older schema.
+/// Reads what a database remembers before its writer has opened it; `None` if it has an older
+/// schema.
 ///
 /// # Errors
 /// When it is damaged or cannot be read.

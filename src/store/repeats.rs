@@ -24,7 +24,7 @@ struct Last {
 }
 
 impl Allocated {
-    /// Does the row that was written last say the same? Then this one is remembered.
+    /// True if the row that was written last says the same; this one is then remembered.
     pub(super) fn is_told(&mut self, run_id: RunId, at: Ms, row: &Allocation) -> bool {
         let last = self
             .by
@@ -90,8 +90,10 @@ mod tests {
         }
     }
 
+    /// An allocation equal to the last is not written; an order that follows from it gets it back,
+    /// once.
     #[test]
-    fn what_says_the_same_is_remembered_for_an_order_that_stands_on_it() {
+    fn repeated_row_is_kept_for_orders() {
         let run = |n: u128| RunId(uuid::Uuid::from_u128(n));
         let mut all = Allocated::default();
         assert!(

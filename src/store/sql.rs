@@ -245,7 +245,7 @@ fn decision(
     )
 }
 
-/// What says the same as the row before it, and asks for no order, is not written again.
+/// Writes an allocation, unless it says the same as the row before it and asks for no order.
 fn allocation(
     db: &Connection,
     chains: &mut Chains,

@@ -44,7 +44,7 @@ pub struct Writer {
     others: HeldFiles,
 }
 
-/// How often the manifest is brought up to date.
+/// Interval at which the manifest is brought up to date.
 const MANIFEST_EVERY: Duration = Duration::from_millis(500);
 
 /// Tells when the writer's thread has ended, and how.
@@ -201,7 +201,7 @@ impl Writer {
     }
 }
 
-/// Does this change what is latched?
+/// True if the record changes what is latched.
 fn is_latch(record: &Record) -> bool {
     match record {
         Record::Restricted { .. }
@@ -290,7 +290,7 @@ fn keep_manifest(
     Ok(manifest)
 }
 
-/// What one transaction came to.
+/// Result of one transaction.
 pub(super) struct Written {
     /// Entries that are intents which were there before.
     pub duplicates: Vec<usize>,

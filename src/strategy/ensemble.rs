@@ -45,7 +45,7 @@ pub(super) static SPEC: Spec = Spec {
     },
 };
 
-/// Who votes, and which of its parameters are counted in bars.
+/// Strategies that vote, and which of their parameters are counted in bars.
 const MEMBERS: [(&Spec, &[&str]); 6] = [
     (&sma_cross::SPEC, &["fast", "slow"]),
     (&ema_cross::SPEC, &["fast", "slow"]),

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug)]
 struct Window {
     values: Box<[f64]>,
-    /// Where the next one goes.
+    /// Index of the next value.
     at: usize,
     seen: usize,
 }
@@ -31,7 +31,8 @@ impl Window {
     fn is_full(&self) -> bool {
         self.seen >= self.values.len()
     }
-    /// Has it turned over just now? The moment to sum afresh, at a constant cost per value.
+    /// True if the window has just wrapped around: the moment to sum afresh, at a constant cost per
+    /// value.
     const fn is_turned(&self) -> bool {
         self.at == 0
     }
@@ -68,8 +69,8 @@ impl Sma {
     pub(crate) fn len(&self) -> usize {
         self.window.values.len()
     }
-    /// Is its mean above (1), below (-1) or at (0) that of another? Compared without dividing: of
-    /// whole numbers, those that tie do tie.
+    /// Compares its mean with that of another: above (1), below (-1) or equal (0). Done without
+    /// division, so that equal means of whole numbers do tie.
     pub(crate) fn side_of(&self, other: &Self) -> Option<i32> {
         (self.window.is_full() && other.window.is_full()).then(|| {
             let (own, others) = (self.sum * other.window.len(), other.sum * self.window.len());
@@ -357,8 +358,9 @@ mod tests {
     /// Real candles, and what TA-Lib makes of them (`tests/data/indicators.py`).
     const TABLE: &str = include_str!("../../tests/data/indicators.tsv");
 
+    /// To within 1e-9, on real candles.
     #[test]
-    fn every_indicator_agrees_with_ta_lib_to_a_billionth_on_real_candles() {
+    fn indicators_match_ta_lib() {
         let mut lines = TABLE.lines().filter(|line| !line.starts_with('#'));
         let names: Vec<&str> = lines.next().unwrap().split('\t').collect();
         let (mut sma, mut ema, mut rsi, mut macd) = (
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn sma_is_the_plain_mean_of_the_window() {
+    fn sma_is_the_window_mean() {
         let mut sma = Sma::new(3);
         let out: Vec<Option<f64>> = [1.0, 2.0, 3.0, 7.0]
             .iter()
@@ -455,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_agree_with_looking_at_the_whole_window() {
+    fn extremes_match_a_full_scan() {
         let values: Vec<f64> = (0..200).map(|i| f64::from((i * 37) % 101)).collect();
         let mut extremes = Extremes::new(7);
         for (i, value) in values.iter().enumerate() {

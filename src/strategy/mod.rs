@@ -77,7 +77,7 @@ impl Ohlcv {
     }
 }
 
-/// What a sweep says where a strategy says nothing.
+/// Value that a sweep gives where a strategy gives none.
 pub const NO_OPINION: i32 = i32::MIN;
 
 /// A decimal as a feature.
@@ -85,7 +85,7 @@ pub fn feature(value: Decimal) -> f64 {
     value.to_f64().expect("a decimal has a nearest float")
 }
 
-/// What a strategy wants now.
+/// Target that a strategy wants now, with its stop and reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signal {
     /// Share of its slot, signed; 10 000 = all of it long.
@@ -210,8 +210,9 @@ mod tests {
         }
     }
 
+    /// Each default also lies within its bounds.
     #[test]
-    fn every_default_is_within_its_bounds_and_valid() {
+    fn every_default_is_valid() {
         for spec in all() {
             for p in spec.params {
                 assert!(
@@ -225,8 +226,9 @@ mod tests {
         }
     }
 
+    /// No strategy has a target before its warm-up ends, and each has one afterwards.
     #[test]
-    fn no_strategy_speaks_before_its_warmup_and_every_one_after() {
+    fn targets_start_after_warmup() {
         for spec in all() {
             let mut strategy = (spec.build)(&spec.defaults(), false);
             let warmup = strategy.warmup();
@@ -256,8 +258,8 @@ mod tests {
         }
     }
 
-    /// What a strategy wants at its defaults after minutes that close at these prices, a fifth of a
-    /// percent high and low.
+    /// Returns the target of a strategy with default parameters, after minutes that close at these
+    /// prices, a fifth of a percent high and low.
     fn wants(name: &str, closes: impl Iterator<Item = f64>) -> i32 {
         let spec = find(name).unwrap();
         let mut strategy = (spec.build)(&spec.defaults(), false);
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bets_on_trends_goes_with_a_move_and_what_bets_on_return_against_it() {
+    fn trend_follows_reversion_opposes_a_move() {
         let follow = [
             "sma_cross",
             "ema_cross",
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn momentum_holds_less_of_a_wild_market() {
+    fn momentum_shrinks_in_volatile_markets() {
         let (calm, wild) = (
             wants("momentum", after_calm(300, 0.0001)),
             wants("momentum", after_calm(300, 0.01)),
@@ -335,8 +337,9 @@ mod tests {
         assert_eq!(wild, 10_000);
     }
 
+    /// Same draws from whichever bar it starts, other draws for another seed.
     #[test]
-    fn random_draws_the_same_wherever_it_is_started_and_otherwise_for_another_seed() {
+    fn random_strategy_depends_on_seed_alone() {
         let spec = find("random").unwrap();
         let sides = |seed: f64, from: i64| -> Vec<i32> {
             let params = spec
@@ -358,8 +361,9 @@ mod tests {
         assert!(counts.iter().all(|n| *n > 400), "{counts:?}");
     }
 
+    /// Nothing is held over midnight or on a day joined late.
     #[test]
-    fn nothing_of_the_opening_range_is_held_over_midnight_or_on_a_day_joined_late() {
+    fn opening_range_is_flat_overnight() {
         let spec = find("opening_range").unwrap();
         let mut strategy = (spec.build)(&spec.defaults(), false);
         let mut at = |minute: i64, close: i64| {
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_says_what_one_bar_at_a_time_says() {
+    fn sweep_matches_bar_by_bar() {
         let mut columns = Columns::empty(crate::domain::Bar::M1, Decimal::ONE, Decimal::ONE, 0);
         let wave = |i: i64| {
             5_000.0 + (200.0 * (i as f64 / 50.0).sin()).round() + ((i * i * 31) % 97) as f64
@@ -434,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn long_only_never_asks_for_a_short() {
+    fn long_only_never_goes_short() {
         for spec in all() {
             let mut strategy = (spec.build)(&spec.defaults(), true);
             for i in 0..2000i64 {

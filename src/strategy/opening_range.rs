@@ -35,12 +35,13 @@ pub(super) static SPEC: Spec = Spec {
 
 struct OpeningRange {
     stance: Stance,
-    /// How long the day's first part is.
+    /// Length of the day's first part.
     opening: Ms,
     day: Option<i64>,
     /// (lowest, highest) of the day's first part.
     range: Option<(f64, f64)>,
-    /// Was all of that part seen? A day that is joined in the middle has no range.
+    /// True if all of the day's first part was seen. A day that is joined in the middle has no
+    /// range.
     whole: bool,
     last: Option<Ms>,
     /// Length of a bar: the least that ever lay between two.

@@ -1,4 +1,4 @@
-//! What most strategies come to: in on a side, or out; counted in bars until it may speak.
+//! State that most strategies reduce to: in on a side, or out; counted in bars until it may signal.
 
 use super::{ParamSpec, Params};
 use crate::domain::Bps;
@@ -123,7 +123,7 @@ pub(super) const fn settled_wilder(n: usize) -> usize {
     10 * n + 1
 }
 
-/// What a strategy with a stance says of it.
+/// Methods of a strategy that its stance answers.
 macro_rules! by_stance {
     () => {
         fn warmup(&self) -> usize {
@@ -154,8 +154,9 @@ mod tests {
         prices.iter().map(&mut side).collect()
     }
 
+    /// It is held until the price falls back through the middle line.
     #[test]
-    fn a_breakout_is_held_until_the_middle_is_lost() {
+    fn breakout_ends_behind_the_middle() {
         let lines = (90.0, 100.0, 110.0);
         let prices = [100.0, 111.0, 105.0, 100.0, 99.0, 89.0, 95.0, 101.0];
         assert_eq!(
@@ -168,8 +169,9 @@ mod tests {
         );
     }
 
+    /// Nothing is said until only one stance is possible.
     #[test]
-    fn nothing_is_said_before_only_one_side_is_left() {
+    fn no_target_while_side_is_ambiguous() {
         let params = [("stop_pct".to_owned(), 0.0)].into();
         let known = |prices: &[f64], long_only: bool| {
             let mut stance = Stance::new(&params, 0, long_only);
@@ -190,8 +192,9 @@ mod tests {
         assert_eq!(known(&[111.0], true), Some(10_000));
     }
 
+    /// It is held until the price reaches the middle line.
     #[test]
-    fn a_reversion_is_held_until_the_middle_is_reached() {
+    fn reversion_ends_at_the_middle() {
         let lines = (90.0, 100.0, 110.0);
         let prices = [100.0, 89.0, 95.0, 100.0, 111.0, 105.0, 99.0];
         assert_eq!(

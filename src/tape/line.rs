@@ -28,7 +28,7 @@ pub struct Heard {
     pub data: Box<RawValue>,
 }
 
-/// How many messages there were before it and the SHA-256 over the head and their lines, in hex.
+/// Number of messages before the mark, and the SHA-256 over the head and their lines, in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     pub lines: u64,

@@ -90,7 +90,7 @@ impl Iterator for Segment {
     }
 }
 
-/// What was found out about a segment.
+/// Findings about a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Messages that could be read.
@@ -102,7 +102,7 @@ pub struct Verdict {
     pub last: Option<Ms>,
     /// Closed in good order; otherwise the process that wrote it was cut off, or still writes.
     pub closed: bool,
-    /// What is wrong, if anything is.
+    /// Fault of the segment, if there is one.
     pub wrong: Option<String>,
 }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_is_read_back_and_vouched_for() {
+    fn recorded_messages_read_back_verified() {
         let dir = tempfile::tempdir().unwrap();
         let messages: Vec<i64> = (0..500).map(|i| 1_000_000 + i).collect();
         let all = recorded(dir.path(), &messages);
@@ -215,8 +215,9 @@ mod tests {
         assert_eq!(back, messages);
     }
 
+    /// Segments older than the retention are deleted.
     #[test]
-    fn a_new_day_is_a_new_segment_and_old_ones_go() {
+    fn new_day_starts_a_new_segment() {
         let dir = tempfile::tempdir().unwrap();
         let day = 86_400_000;
         let all = recorded(dir.path(), &[day, day + 5, 2 * day, 3 * day + 1, 6 * day]);
@@ -227,8 +228,10 @@ mod tests {
         assert_eq!(days, [6], "two days are kept");
     }
 
+    /// A cut-off end is a crash; a changed byte, a forged line or an appended one is reported as
+    /// wrong.
     #[test]
-    fn a_torn_end_is_a_crash_and_a_changed_byte_is_not() {
+    fn torn_end_differs_from_tampering() {
         let dir = tempfile::tempdir().unwrap();
         let messages: Vec<i64> = (0..5000).map(|i| 1_000_000 + i * 7).collect();
         let path = recorded(dir.path(), &messages).remove(0);

@@ -20,15 +20,15 @@ use crate::runtime::{HeldFile, HeldFiles};
 
 /// Messages that may wait for the disk; beyond it they are counted as lost.
 const QUEUE: usize = 8192;
-/// How often what was written is marked and pushed to the disk.
+/// Interval at which what was written is marked and pushed to the disk.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 const DAY: Ms = Ms::secs(86_400);
-/// What its file is for.
+/// Role of the recorder's file among the held files.
 const ROLE: &str = "tape";
 /// zstd's level: a fifth of the size for little work.
 const LEVEL: i32 = 3;
 
-/// What to record, where, and for how long it is kept.
+/// Settings of the recorder: what to record, where, and for how long it is kept.
 #[derive(Clone, Debug)]
 pub struct RecorderConfig {
     pub dir: PathBuf,
@@ -37,7 +37,7 @@ pub struct RecorderConfig {
     pub instruments: Vec<Arc<Instrument>>,
     /// Segments that began longer ago are removed when a new one begins.
     pub keep_days: i64,
-    /// Where the segment that is written is made known.
+    /// Held files, to which the segment being written is added.
     pub held: HeldFiles,
 }
 
@@ -49,7 +49,7 @@ pub struct Recording {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// What the thread is told.
+/// Messages to the recorder's thread.
 #[derive(Debug)]
 enum Told {
     Heard(Heard),

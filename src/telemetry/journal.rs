@@ -58,7 +58,7 @@ impl Sink for Journald {
 /// Turns events into datagrams, their spans' fields among them.
 pub(super) struct Fields(pub(super) Queue);
 
-/// What a span has to say of every event in it.
+/// Fields that a span adds to every event in it.
 struct OfSpan(Vec<u8>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Fields {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_framed_as_journald_reads_them() {
+    fn values_use_journald_framing() {
         let mut out = Vec::new();
         put(&mut out, "MESSAGE", "one line");
         put(&mut out, "BODY", "two\nlines");

@@ -14,7 +14,7 @@ const ROOM: usize = 4 << 20;
 /// Bytes that only errors may use beside that.
 const RESERVE: usize = 1 << 20;
 
-/// Where lines go in the end.
+/// Final destination of log lines.
 pub(super) trait Sink: Send + 'static {
     /// Writes one line, waiting as long as it takes.
     fn put(&mut self, line: &[u8]) -> io::Result<()>;
@@ -196,8 +196,9 @@ mod tests {
         }
     }
 
+    /// Lines beyond the room are dropped and counted; an error still gets through.
     #[test]
-    fn a_reader_that_stalls_holds_nobody_up() {
+    fn stalled_reader_blocks_nobody() {
         let ((go, let_go), (read, lines)) = (channel(), channel());
         let queue = Queue::to(Slow { let_go, read });
         let line = |n: usize| format!("{n:>1024}").into_bytes();

@@ -17,10 +17,10 @@ use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
 use crate::venue::{Page, Venue, VenueError, check_clock};
 
-/// What a sync came to: the account, or why it could not be read.
+/// Result of a sync: the account, or why it could not be read.
 pub type SyncReport = Result<(RunId, Arc<AccountView>), String>;
 
-/// Somebody wants the account read now.
+/// Request to read the account now.
 #[derive(Debug)]
 pub struct SyncAsk {
     pub done: oneshot::Sender<SyncReport>,
@@ -38,7 +38,7 @@ pub struct BillBook {
 }
 
 impl BillBook {
-    /// What the database remembers of it.
+    /// Restores the bill book from what the database remembers.
     pub fn of(opened: &Opened) -> Self {
         let (others, transfers) = (opened.other_bills.clone(), opened.transfers.clone());
         Self {
@@ -50,7 +50,7 @@ impl BillBook {
     }
 }
 
-/// What account sync needs of a venue.
+/// Venue requests that account sync needs.
 pub trait Accounts: Clone + Send + Sync + 'static {
     /// Balances and positions, both complete.
     fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
@@ -85,7 +85,7 @@ pub struct AccountSync<V> {
     pub bills: BillBook,
     pub asks: mpsc::Receiver<SyncAsk>,
     pub nudge: watch::Receiver<u64>,
-    /// Somebody waits for a fresh read.
+    /// Signal that a fresh read is awaited.
     pub wanted: Arc<Notify>,
     pub view: watch::Sender<Option<Arc<AccountView>>>,
     pub beat: Beat,
@@ -208,7 +208,7 @@ fn before_refused(page: Page<Bill>, unreadable: &mut BTreeMap<String, String>) -
         .collect()
 }
 
-/// How often the account is read again because money came or went while it was.
+/// Maximum number of times the account is read again because money came or went during the read.
 const AGAIN_MAX: usize = 5;
 
 /// Reads the account and the bills since the book's cursor, both complete or an error. Money that

@@ -26,24 +26,24 @@ const ENDED_KEPT: usize = 3_000;
 /// The evidence by which a start knows an order that a person has set aside.
 pub(crate) const SET_ASIDE: &str = "set aside by a person";
 
-/// What an event leads to: records to keep, in order.
+/// Result of an event: records to keep, in order.
 pub type Outcome = Result<Vec<Record>, Contradiction>;
 
 /// An order at the venue that is not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// Somebody else's: a person's, by hand.
+    /// Order of somebody else: placed by a person, by hand.
     Stranger,
-    /// It carries our prefix and we do not know it: our database is not the one that made it.
+    /// Order with our prefix that we do not know: our database is not the one that made it.
     OursUnknown,
-    /// It goes by the venue's name of one of ours and says something else of it: an answer or push
-    /// about another order.
+    /// Order with the venue's id of one of ours but other facts: an answer or push about another
+    /// order.
     Mistaken(Contradiction),
-    /// What it says cannot be true of that order, whatever else is: no number is taken from it.
+    /// Statement that cannot be true of that order, whatever else is: no number is taken from it.
     Unbelievable(String),
 }
 
-/// Something that was booked as it was told and that a person should know of.
+/// Odd fact that was booked as told and that a person should know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     pub inst: InstId,
@@ -75,7 +75,7 @@ pub struct Ledger {
     undead: BTreeSet<String>,
     /// Stops that lived and that the venue did not know any more.
     buried: BTreeSet<String>,
-    /// How each sleeve is to be protected.
+    /// Protection wanted for each sleeve.
     guards: BTreeMap<(ContenderId, InstId), Guard>,
     latest: BTreeMap<(ContenderId, InstId), OrderId>,
     instruments: BTreeMap<InstId, Arc<Instrument>>,
@@ -189,13 +189,13 @@ impl Ledger {
         self.fold(&opened.fills, &opened.adjustments, &opened.streak_after);
     }
 
-    /// What was booked although it is odd, since this was last asked.
+    /// Takes what was booked although it is odd, since the last call.
     pub fn take_odd(&mut self) -> Vec<Odd> {
         std::mem::take(&mut self.odd)
     }
 
-    /// What each contender holds, or has an order for, as the database remembers it; dust below the
-    /// smallest order is nothing.
+    /// Returns what each contender holds, or has an order for, as the database remembers it; dust
+    /// below the smallest order counts as nothing.
     pub fn held(opened: Opened) -> BTreeMap<(ContenderId, InstId), Qty> {
         let rules: BTreeMap<InstId, Arc<Instrument>> = opened
             .instruments
@@ -274,8 +274,8 @@ impl Ledger {
             .filter(|o| o.venue_id.is_some() && o.filled_by_fills() < o.filled)
     }
 
-    /// What the other stages may see. An order that has ended but whose fills are not all booked is
-    /// still open to them: until then nobody knows what its contender holds.
+    /// Returns the view for the other stages. An order that has ended but whose fills are not all
+    /// booked is still open in it: until then nobody knows what its contender holds.
     pub fn view(&self) -> OrdersView {
         let open = self
             .orders
@@ -358,7 +358,7 @@ impl Ledger {
         }
     }
 
-    /// Somebody else than the order's own run wants it gone.
+    /// Marks an order as unwanted if another run than its own asks for its cancel.
     pub fn give_up(&mut self, id: &OrderId, asked_by: crate::domain::RunId) {
         if let Some(order) = self.orders.get_mut(id).filter(|o| o.run_id != asked_by) {
             order.give_up();
@@ -385,7 +385,7 @@ impl Ledger {
         vec![transition(order, step, "command", SET_ASIDE, now)]
     }
 
-    /// It did not leave us.
+    /// Marks an order as not sent.
     pub fn not_sent(&mut self, id: &OrderId, why: &str, now: Ms) -> Outcome {
         self.local(
             id,

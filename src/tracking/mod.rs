@@ -8,11 +8,13 @@ mod desk;
 mod ledger;
 mod sweep;
 mod tracker;
+mod wire;
 
 pub use account_sync::{
     AccountSync, Accounts, BillBook, SyncAsk, SyncReport, keep_account, sync_once,
 };
-pub use desk::{Act, Answer, Ask, Desk, Feed, Heard, Now, Patience};
+pub use desk::{Act, Answer, Ask, Desk, Heard, Now, Patience};
 pub use ledger::{Foreign, Ledger, Outcome};
-pub use sweep::{Everywhere, Inquire, Question, Sweep, Wanted};
-pub use tracker::{Tracker, TruthAsk, VenueWire, Wire};
+pub use sweep::{Everywhere, Question, Sweep, Wanted};
+pub use tracker::{Tracker, TruthAsk};
+pub use wire::{Feed, Inquire, VenueWire, Wire};

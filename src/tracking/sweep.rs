@@ -2,106 +2,14 @@
 //! stops. All of it, or an error: a failed read is never taken for "nothing there" (P4).
 
 use std::collections::BTreeSet;
-use std::future::Future;
 
 use tracing::debug;
 
+use super::wire::Inquire;
 use crate::domain::{AccountView, ClOrdId, InstId, InstKind, Ms, OrderId};
 use crate::runtime::faults;
 use crate::runtime::sabotage::{self, Promise};
 use crate::venue::{AlgoPush, FillReport, OrderPush, RefusedRow, VenueError};
-
-/// What reconciliation asks of a venue. All of it, or an error.
-pub trait Inquire: Clone + Send + Sync + 'static {
-    /// Venue time.
-    fn now(&self) -> Ms;
-    /// All open orders of the account, ours and others'.
-    fn orders_pending(&self) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
-    /// One order by our id.
-    fn order(
-        &self,
-        inst: &InstId,
-        id: &ClOrdId,
-    ) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
-    /// One order by the venue's id.
-    fn order_by_venue_id(
-        &self,
-        inst: &InstId,
-        id: &str,
-    ) -> impl Future<Output = Result<OrderPush, VenueError>> + Send;
-    /// Orders of a kind that ended lately.
-    fn orders_history(
-        &self,
-        kind: InstKind,
-    ) -> impl Future<Output = Result<Vec<OrderPush>, VenueError>> + Send;
-    /// Fills newer than a bill id, oldest first.
-    fn fills_since(
-        &self,
-        cursor: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
-    /// The newest fill, if any.
-    fn newest_fill(&self) -> impl Future<Output = Result<Option<FillReport>, VenueError>> + Send;
-    /// Fills of one order.
-    fn fills_of(
-        &self,
-        inst: &InstId,
-        id: &str,
-    ) -> impl Future<Output = Result<Vec<FillReport>, VenueError>> + Send;
-    /// Stops that are alive.
-    fn algos_pending(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
-    /// Stops that ended lately.
-    fn algos_ended(&self) -> impl Future<Output = Result<Vec<AlgoPush>, VenueError>> + Send;
-    /// One stop by our id.
-    fn algo(&self, id: &str) -> impl Future<Output = Result<AlgoPush, VenueError>> + Send;
-    /// Balances and positions.
-    fn account(&self) -> impl Future<Output = Result<AccountView, VenueError>> + Send;
-    /// Rows of these lists that could not be believed since this was last asked.
-    fn take_refused(&self) -> Vec<RefusedRow> {
-        Vec::new()
-    }
-}
-
-impl Inquire for super::tracker::VenueWire {
-    fn now(&self) -> Ms {
-        self.venue.clock().now()
-    }
-    async fn orders_pending(&self) -> Result<Vec<OrderPush>, VenueError> {
-        self.venue.orders_pending().await
-    }
-    async fn order(&self, inst: &InstId, id: &ClOrdId) -> Result<OrderPush, VenueError> {
-        self.venue.order(inst, id).await
-    }
-    async fn order_by_venue_id(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
-        self.venue.order_by_venue_id(inst, id).await
-    }
-    async fn orders_history(&self, kind: InstKind) -> Result<Vec<OrderPush>, VenueError> {
-        self.venue.orders_history(kind).await
-    }
-    async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
-        self.venue.fills_since(cursor).await
-    }
-    async fn newest_fill(&self) -> Result<Option<FillReport>, VenueError> {
-        self.venue.newest_fill().await
-    }
-    async fn fills_of(&self, inst: &InstId, id: &str) -> Result<Vec<FillReport>, VenueError> {
-        self.venue.fills_of(inst, id).await
-    }
-    async fn algos_pending(&self) -> Result<Vec<AlgoPush>, VenueError> {
-        self.venue.algos_pending().await
-    }
-    async fn algos_ended(&self) -> Result<Vec<AlgoPush>, VenueError> {
-        self.venue.algos_ended().await
-    }
-    async fn algo(&self, id: &str) -> Result<AlgoPush, VenueError> {
-        self.venue.algo(id).await
-    }
-    async fn account(&self) -> Result<AccountView, VenueError> {
-        self.venue.account().await
-    }
-    fn take_refused(&self) -> Vec<RefusedRow> {
-        self.venue.take_refused()
-    }
-}
 
 /// An order to ask about.
 #[derive(Clone, Debug)]
@@ -113,7 +21,7 @@ pub struct Question {
     pub venue_id: Option<String>,
 }
 
-/// What the venue said, complete.
+/// Mass status: the venue's answers, complete.
 #[derive(Debug)]
 pub struct Sweep {
     pub began: Ms,
@@ -133,7 +41,7 @@ pub struct Sweep {
     pub epoch: u64,
 }
 
-/// What to ask in one sweep.
+/// Questions of one sweep.
 #[derive(Debug)]
 pub struct Wanted {
     pub questions: Vec<Question>,
@@ -309,7 +217,7 @@ fn answers(question: &Question, push: OrderPush) -> Result<OrderPush, VenueError
     })
 }
 
-/// What one look at every place where an order could be has shown.
+/// Result of one look at every place where an order could be.
 #[derive(Debug)]
 pub struct Everywhere {
     /// There it is.

@@ -9,35 +9,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::desk::{Act, Answer, Ask, Desk, Feed, Heard, Now};
-use super::sweep::{Inquire, look_everywhere, sweep};
+use super::desk::{Act, Answer, Ask, Desk, Heard, Now};
+use super::sweep::{look_everywhere, sweep};
+use super::wire::{Feed, Wire};
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{AccountView, Case, MarketView, Ms, OrdersView, Readiness, RunId};
 use crate::execution::Report;
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::{Journal, Opened};
-use crate::venue::{
-    Stream, StreamConfig, StreamEvent, Subscription, Venue, VenueError, parse_algos, parse_orders,
-};
-
-/// A venue that can be asked and listened to.
-pub trait Wire: Inquire {
-    /// Opens one of the private streams.
-    fn listen(&self, feed: Feed) -> Stream;
-}
-
-/// The real one.
-#[derive(Clone, Debug)]
-pub struct VenueWire {
-    pub venue: Venue,
-    pub ws: String,
-    pub stream: StreamConfig,
-}
+use crate::venue::{Stream, StreamEvent, VenueError, parse_algos, parse_orders};
 
 /// A person asks the tracker.
 #[derive(Debug)]
 pub enum TruthAsk {
-    /// What is halted, after a fresh comparison has been begun if wanted.
+    /// List the open incidents, after a fresh comparison has been begun if wanted.
     Cases {
         compare: bool,
         done: oneshot::Sender<Vec<Case>>,
@@ -75,7 +60,7 @@ pub type Reload = Arc<dyn Fn() -> Result<Opened, String> + Send + Sync>;
 /// After the executor has gone, wait this long for orders that do not rest to end.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// What runs on the side.
+/// Background work of the tracker.
 struct Lines {
     answers: JoinSet<Result<Answer, VenueError>>,
     orders: Stream,
@@ -244,7 +229,7 @@ impl<W: Wire> Tracker<W> {
     }
 }
 
-/// What a stream's event means to the desk.
+/// Translates a stream's event for the desk.
 fn from_stream(feed: Feed, event: Option<StreamEvent>) -> Result<Option<Heard>, StageError> {
     Ok(match event {
         Some(StreamEvent::Up) => Some(Heard::Up(feed)),
@@ -301,20 +286,4 @@ async fn answer<W: Wire>(wire: W, ask: Ask) -> Result<Answer, VenueError> {
             Answer::Fills { id, result }
         }
     })
-}
-
-impl Wire for VenueWire {
-    fn listen(&self, feed: Feed) -> Stream {
-        let (kind, channel) = match feed {
-            Feed::Orders => ("private", "orders"),
-            Feed::Stops => ("business", "orders-algo"),
-        };
-        let config = StreamConfig {
-            url: format!("{}/{kind}", self.ws),
-            subscriptions: vec![Subscription::private(channel, "ANY")],
-            signer: self.venue.signer().cloned(),
-            ..self.stream.clone()
-        };
-        Stream::open(config, self.venue.clock().clone())
-    }
 }

@@ -1,6 +1,6 @@
-//! How fast we may ask: a bucket per endpoint and one for the sub-account's orders, each below
-//! OKX's own limit so that we meet 50011 never. Cancels have buckets of their own: whatever else
-//! goes on, there is room to take orders back.
+//! Rate limits on our requests: a bucket per endpoint and one for the sub-account's orders, each
+//! below OKX's own limit so that we never meet 50011. Cancels have buckets of their own: whatever
+//! else goes on, there is room to cancel orders.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -107,8 +107,9 @@ impl Budgets {
 mod tests {
     use super::*;
 
+    /// A full order bucket leaves room for cancels.
     #[test]
-    fn a_full_order_bucket_leaves_the_cancels_theirs() {
+    fn cancels_have_their_own_budget() {
         let budgets = Budgets::default();
         let key = "BTC-USDT".to_owned();
         let sent = (0..100)

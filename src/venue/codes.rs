@@ -1,11 +1,11 @@
-//! What OKX's codes mean for us. The default for anything unlisted on an order is *ambiguous*: the
+//! Meaning of OKX's codes for us. The default for anything unlisted on an order is *ambiguous*: the
 //! request may have taken effect, and only the venue can say (P3).
 
 use serde_json::Value;
 
 use crate::domain::VenueOrdId;
 
-/// What follows from a code.
+/// Consequence of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Try again after resynchronising the clock or logging in.
@@ -16,7 +16,7 @@ pub enum Class {
     BackoffUnsure,
     /// Refused for good.
     Reject,
-    /// May have taken effect: ask by client order id before anything else.
+    /// Possibly in effect: ask by client order id before anything else.
     Ambiguous,
     /// Stop trading; a person must look.
     Stop,
@@ -110,7 +110,7 @@ pub fn class(code: &str) -> Class {
     }
 }
 
-/// What a create came to.
+/// Result of a create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
     /// The venue took it; it may be live, filled or cancelled by now.
@@ -125,7 +125,7 @@ pub enum CreateOutcome {
     Unknown(String),
 }
 
-/// What a cancel came to. Even `Accepted` proves nothing about the order.
+/// Result of a cancel. Even `Accepted` proves nothing about the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CancelOutcome {
     Accepted,
@@ -142,7 +142,7 @@ struct Item {
     /// says neither.
     venue_id: String,
     name: String,
-    /// It is about one order, not about the request as a whole.
+    /// True if the item is about one order, not about the request as a whole.
     of_one: bool,
 }
 
@@ -181,8 +181,8 @@ fn item(body: &str) -> Option<Item> {
     })
 }
 
-/// What an answer says of another question than ours: a connection or a proxy is out of step.
-/// `None`: it is ours, or names nobody, as answers to a whole request do.
+/// Describes an answer that belongs to another question than ours: a connection or a proxy is out
+/// of step. `None`: it is ours, or names no order, as answers to a whole request do.
 fn stranger(of: OrderRef<'_>, item: &Item) -> Option<String> {
     let differs = |said: &str, asked: &str| !said.is_empty() && !asked.is_empty() && said != asked;
     if differs(&item.name, of.name) {
@@ -208,7 +208,7 @@ pub struct OrderRef<'a> {
 }
 
 impl<'a> OrderRef<'a> {
-    /// Something that goes by our name.
+    /// Refers to an order or stop by our own id.
     pub const fn ours(name: &'a str) -> Self {
         Self { name, venue_id: "" }
     }
@@ -312,15 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn the_items_code_decides_not_the_top_one() {
+    fn item_code_overrides_the_top_code() {
         create(&one("0", "0", "9"), "accepted 9");
         create(&one("0", "51000", ""), "rejected 51000");
         create(&one("1", "51008", ""), "rejected 51008");
         create(&one("0", "51149", "9"), "unknown");
     }
 
+    /// Ambiguous or unlisted codes, and empty or cut-off bodies.
     #[test]
-    fn what_may_have_been_taken_is_unknown() {
+    fn possibly_accepted_create_is_unknown() {
         for code in [
             "50001", "50004", "50013", "50026", "50040", "51113", "51513", "60014", "51054",
             "51149", "51016", "64007", "99999", "banana",
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_about_another_order_proves_nothing() {
+    fn answer_about_another_order_proves_nothing() {
         let about = |name: &str, code: &str, ord_id: &str| {
             json!({"code": "0", "msg": "", "data": [{"ordId": ord_id, "clOrdId": name, "sCode": code, "sMsg": "m"}]})
                 .to_string()
@@ -390,8 +391,9 @@ mod tests {
         }
     }
 
+    /// The order is looked up rather than taken as cancelled.
     #[test]
-    fn a_cancel_of_what_is_not_there_is_a_question() {
+    fn cancel_of_missing_order_asks_first() {
         assert!(matches!(
             judge_cancel(OrderRef::ours("a"), &one("1", "51400", "")),
             CancelOutcome::Ask(_)

@@ -11,7 +11,7 @@ use crate::domain::{Bar, Candle, InstId, Ms};
 const PAGE: usize = 300;
 /// Rows of a page of `history-candles` that every release of OKX has granted.
 const HISTORY_PAGE: usize = 100;
-/// How often one page is asked for again.
+/// Number of times one page is asked for again.
 const TRIES: u64 = 3;
 
 /// One page, asked for again if the venue does not answer.

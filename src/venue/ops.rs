@@ -47,7 +47,7 @@ impl OrderSocket {
         }
     }
 
-    /// Is the connection logged in? If not, nothing would leave: use REST.
+    /// True while the connection is logged in. If not, nothing would be sent: use REST.
     pub fn is_up(&self) -> bool {
         *self.up.borrow()
     }

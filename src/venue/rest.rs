@@ -53,20 +53,20 @@ pub enum VenueError {
 }
 
 impl VenueError {
-    /// Is it certain that asking again will not help until a person does something?
+    /// True if it is certain that asking again will not help until a person does something.
     pub fn needs_person(&self) -> bool {
         matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Stop)
     }
-    /// Does the venue refuse the question itself, so that asking again cannot help?
+    /// True if the venue rejects the question itself, so that asking again cannot help.
     pub fn is_reject(&self) -> bool {
         matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Reject)
     }
-    /// Does the venue say it does not know the order (51603)? Right after sending that proves
+    /// True if the venue says it does not know the order (51603). Right after sending that proves
     /// nothing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, VenueError::Refused { code, .. } if code == "51603")
     }
-    /// Is our clock off (50102)?
+    /// True if our clock is off (50102).
     pub fn is_clock(&self) -> bool {
         matches!(self, VenueError::Refused { code, .. } if class(code) == Class::Resync)
     }
@@ -82,7 +82,7 @@ impl From<VenueError> for StageError {
     }
 }
 
-/// Where and how to reach the venue.
+/// Address of the venue and how to reach it.
 #[derive(Clone, Debug)]
 pub struct VenueConfig {
     /// `https://host`, without a path.
@@ -437,7 +437,7 @@ impl Venue {
         Self::parsed("market/ticker", wire::parse_quote(&data.to_string())).map(|(_, quote)| quote)
     }
 
-    /// Who we are and how the account is set.
+    /// Reads who we are and how the account is set.
     pub async fn account_config(&self) -> Result<AccountConfig, VenueError> {
         let data = self
             .read(Lane::Slow, "/api/v5/account/config", true)
@@ -445,7 +445,7 @@ impl Venue {
         Self::parsed("account/config", wire::parse_config(&data))
     }
 
-    /// What taking costs in this kind of instrument, as a share; negative is paid.
+    /// Reads the taker fee of this kind of instrument, as a share; negative is paid.
     pub async fn taker_fee(&self, kind: InstKind) -> Result<rust_decimal::Decimal, VenueError> {
         let target = format!("/api/v5/account/trade-fee?instType={}", kind.okx());
         let data = self.read(Lane::Slow, &target, true).await?;

@@ -4,16 +4,16 @@
 //! `prevSeqId`, on channels that always send the whole book) starts afresh; equal numbers with no
 //! change are a keep-alive; `seqId` below `prevSeqId` happens once when the venue resets.
 
-/// What a frame means for the one who keeps the book.
+/// Meaning of a frame for the keeper of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A whole book, or the next change: use it.
     Apply,
-    /// Nothing new.
+    /// Keep-alive: nothing new.
     Keep,
     /// Older than what we have: ignore it.
     Stale,
-    /// Something is missing between: drop the book and subscribe again.
+    /// Missing frames in between: drop the book and subscribe again.
     Gap,
 }
 
@@ -57,8 +57,9 @@ mod tests {
         assert_eq!(got, expected, "{frames:?}");
     }
 
+    /// Frames that chain are applied; after a gap only a snapshot helps.
     #[test]
-    fn frames_chain_and_a_gap_asks_for_a_snapshot() {
+    fn sequence_gap_asks_for_a_snapshot() {
         use Verdict::*;
         check(
             &[(-1, 10), (10, 15), (15, 15), (15, 18)],

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_what_openssl_makes_of_the_same_bytes() {
+    fn signature_matches_openssl() {
         // printf '2020-12-08T09:08:57.715ZGET/api/v5/account/balance?ccy=BTC' |
         //   openssl dgst -sha256 -hmac 22582BD0CFF14C41EDBF1AB98506286D -binary | base64
         let at = Ms(1_607_418_537_715);

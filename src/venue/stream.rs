@@ -76,7 +76,7 @@ impl Subscription {
     }
 }
 
-/// How to keep a connection.
+/// Settings of a connection.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
     /// Full URL, e.g. `wss://ws.okx.com:8443/ws/v5/public`.
@@ -118,11 +118,11 @@ impl StreamConfig {
     }
 }
 
-/// Somebody who listens in: channel, subject, data. Must not wait.
+/// Listener on the side of a stream: gets channel, subject, data. Must not wait.
 #[derive(Clone)]
 pub struct Tap(pub Arc<Ear>);
 
-/// What a tap does with one push.
+/// Function a tap calls with each push.
 pub type Ear = dyn Fn(&str, &str, &RawValue) + Send + Sync;
 
 impl std::fmt::Debug for Tap {
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Tap {
     }
 }
 
-/// What the connection tells its listener.
+/// Events from the connection to its listener.
 #[derive(Debug)]
 pub enum StreamEvent {
     /// Connected, logged in, every subscription acknowledged.
@@ -144,7 +144,7 @@ pub enum StreamEvent {
         subject: String,
         data: Box<RawValue>,
     },
-    /// How many connections of this account listen to a channel, as the venue counts.
+    /// Number of connections of this account that listen to a channel, as the venue counts.
     ConnCount { channel: String, count: u64 },
     /// The answer to an order operation, whole.
     Reply(String),

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Exchange, busy_config, count, open_db, pair, wait_for};
 
-/// Where the process is killed, and in which pass at the latest.
+/// Points at which the process is killed, and in which pass at the latest.
 const POINTS: [(&str, u64); 26] = [
     ("start_loaded", 1),
     ("start_restored", 1),
@@ -54,7 +54,7 @@ const POINTS: [(&str, u64); 26] = [
     ("account_read", 3),
     ("market", 600),
 ];
-/// How many times faster than the wall the venue's clock runs; the proofs of absence run with it.
+/// Speed of the venue's clock, as a multiple of wall time; the proofs of absence run with it.
 const SPEED: &str = "60";
 /// Kills between two comparisons with the ledger.
 const CHAIN: usize = 5;
@@ -66,7 +66,7 @@ fn word(seed: u64, salt: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// What a row of the table counts.
+/// Counts in a row of the table.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     kills: usize,
@@ -208,8 +208,9 @@ fn settle(exchange: &Exchange, dir: &Path) -> Vec<String> {
     wrong
 }
 
+/// Killed at each fault point: no order is lost, doubled or imagined, and no position is wrong.
 #[test]
-fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position() {
+fn kills_at_every_point_lose_nothing() {
     let fresh = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
@@ -320,7 +321,7 @@ fn kills_at_every_point_lose_nothing_double_nothing_and_leave_no_wrong_position(
 /// At the default timings and the venue's own speed: an order that was swallowed by a crash is
 /// proven absent.
 #[test]
-fn an_order_that_a_crash_swallowed_is_settled_at_the_default_timings() {
+fn order_lost_in_a_crash_expires() {
     let exchange = Exchange::start(&["--speed", "60"]);
     let dir = tempfile::tempdir().unwrap();
     let config = harness::busy_config(dir.path());

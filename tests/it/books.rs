@@ -21,8 +21,10 @@ fn decimal(value: &Value, name: &str) -> Decimal {
     text(value, name).parse().unwrap()
 }
 
+/// After 2,000 orders our fills, fees and funding make the exchange's balances and positions, to
+/// the last digit.
 #[test]
-fn after_2000_orders_our_fills_fees_and_funding_make_the_exchanges_balances() {
+fn books_match_the_exchange() {
     let exchange = Exchange::start(&["--speed", "60"]);
     // Twenty minutes of market time before a funding boundary: it falls into the middle of the run.
     let clock: Value = serde_json::from_str(&exchange.http("GET", "/sim/clock", "")).unwrap();

@@ -1,4 +1,4 @@
-//! What a stranger meets: typos, missing databases, help, exit codes.
+//! Problems a new user meets: typos, missing databases, help, exit codes.
 
 use crate::harness::command;
 
@@ -11,8 +11,9 @@ fn run(dir: &std::path::Path, args: &[&str]) -> (Option<i32>, String, String) {
     )
 }
 
+/// Three mistakes are three messages, each with its key, and exit 78.
 #[test]
-fn three_mistakes_are_three_messages_each_with_its_key_and_exit_78() {
+fn every_configuration_mistake_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken.toml");
     std::fs::write(
@@ -34,7 +35,7 @@ fn three_mistakes_are_three_messages_each_with_its_key_and_exit_78() {
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_shown_with_its_line() {
+fn invalid_toml_is_shown_with_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken.toml");
     std::fs::write(&file, "mode = \"sim\"\n[risk\n").unwrap();
@@ -53,7 +54,7 @@ fn a_file_that_is_not_toml_is_shown_with_its_line() {
 }
 
 #[test]
-fn a_wrong_spelling_of_the_switch_exits_78() {
+fn misspelt_trading_switch_exits_78() {
     let dir = tempfile::tempdir().unwrap();
     let out = command(dir.path(), &["run", "--once"])
         .env("TRADING_ENABLED", "yes")
@@ -63,8 +64,9 @@ fn a_wrong_spelling_of_the_switch_exits_78() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("TRADING_ENABLED"));
 }
 
+/// A usage error (64) that names the verb meant; --help is no error.
 #[test]
-fn a_typo_in_a_verb_is_a_usage_error_with_a_hint_and_help_is_not_an_error() {
+fn misspelt_verb_gets_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let (code, _, err) = run(dir.path(), &["statsu"]);
     assert_eq!(code, Some(64));
@@ -87,7 +89,7 @@ fn verbs_without_a_database_say_so() {
 }
 
 #[test]
-fn config_show_names_the_source_of_each_value() {
+fn config_show_names_each_source() {
     let dir = tempfile::tempdir().unwrap();
     let out = command(dir.path(), &["config", "show", "--json"])
         .env("ALPHA_ARENA__RISK__OPEN_ORDERS_MAX", "7")
@@ -98,8 +100,9 @@ fn config_show_names_the_source_of_each_value() {
     assert_eq!(body["sources"]["market.bar"], "default");
 }
 
+/// A failed read changes nothing and shows no secret.
 #[test]
-fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
+fn sync_account_needs_no_daemon() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, err) = run(dir.path(), &["sync-account", "--json"]);
     assert_eq!(code, Some(0), "{err}");
@@ -130,8 +133,9 @@ fn sync_account_works_without_a_daemon_and_a_failed_read_changes_nothing() {
     assert_eq!(rows(&before), rows(&after));
 }
 
+/// Without a source the start exits with 78 and says so.
 #[test]
-fn paper_mode_needs_a_source_and_says_so() {
+fn paper_mode_needs_a_source() {
     let dir = tempfile::tempdir().unwrap();
     let out = command(dir.path(), &["run", "--once"])
         .env("ALPHA_ARENA__MODE", "paper")
@@ -141,8 +145,9 @@ fn paper_mode_needs_a_source_and_says_so() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("paper"));
 }
 
+/// A database of another mode exits with 78, a damaged one with 65.
 #[test]
-fn a_damaged_database_and_one_of_another_mode_are_refused() {
+fn wrong_database_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run(dir.path(), &["sync-account"]).0, Some(0));
     let db = rusqlite::Connection::open(dir.path().join("trading.db")).unwrap();

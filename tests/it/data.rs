@@ -30,8 +30,9 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text.lines().next().unwrap_or("")).unwrap_or_else(|_| panic!("{text}"))
 }
 
+/// Nothing is stored twice, and only what is missing is fetched.
 #[test]
-fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
+fn killed_download_resumes_without_gaps() {
     let exchange = Exchange::start(&["--seed", "4"]);
     let slow = json!({"rules": [{"match": {"path": "market/history-candles"}, "action": "delay", "ms": 150}]});
     exchange.http("POST", "/sim/faults", &slow.to_string());
@@ -81,8 +82,9 @@ fn a_download_that_is_killed_goes_on_without_a_gap_or_a_duplicate() {
     assert_eq!(verb(dir.path(), &["data", "check"], &env).0, 0);
 }
 
+/// The venue lacks 60 of 300 bars: exit 65, and the gap is named.
 #[test]
-fn a_venue_without_some_of_the_bars_is_said_so_and_nothing_is_put_in_their_place() {
+fn missing_bars_are_reported_not_invented() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("short.csv");
     let text: String = (0..600)
@@ -122,8 +124,9 @@ const BROKEN: &str = "ts_ms,open,high,low,close,volume\n\
     180000,10,11,9,10,1\n\
     480000,10,11,9,10,1\n";
 
+/// An import refuses it as a whole; with --repair it drops the wrong rows.
 #[test]
-fn a_broken_file_is_reported_row_by_row_refused_and_mended_if_asked() {
+fn broken_file_is_reported_by_row() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken.csv");
     std::fs::write(&file, BROKEN).unwrap();
@@ -203,7 +206,7 @@ fn a_broken_file_is_reported_row_by_row_refused_and_mended_if_asked() {
 }
 
 #[test]
-fn an_import_beside_a_run_is_in_nobodys_way() {
+fn import_does_not_disturb_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("big.csv");
     let text: String = (0..300_000i64)
@@ -259,8 +262,9 @@ fn an_import_beside_a_run_is_in_nobodys_way() {
     }
 }
 
+/// A tape cut short by a kill is valid, holds what was heard and can be played.
 #[test]
-fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
+fn tape_survives_a_kill_and_replays() {
     let dir = tempfile::tempdir().unwrap();
     let env = [
         pair("ALPHA_ARENA__TAPE__RECORD", "true"),
@@ -346,8 +350,9 @@ fn the_tape_holds_what_was_heard_survives_a_kill_and_can_be_played() {
     assert_eq!(player.wait().unwrap().code(), Some(0));
 }
 
+/// The import keeps every row: an export equals the file.
 #[test]
-fn real_candles_are_imported_whole_and_traded() {
+fn real_candles_are_imported_and_traded() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/data/btc-perp-1m-2022-01.csv.gz");
     if !file.exists() {

@@ -4,8 +4,9 @@ use crate::harness::{
     Daemon, Exchange, assert_creates_are_intents, command, count, pair, wait_for,
 };
 
+/// A newcomer sees decisions, orders and fills; one statement joins a fill to all that led to it.
 #[test]
-fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database() {
+fn first_run_records_every_step() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(dir.path(), &["run", "--speed", "10"], &[]);
     daemon.wait_log("ready: reconciled");
@@ -74,8 +75,9 @@ fn a_newcomer_sees_decisions_orders_and_fills_and_every_step_is_in_the_database(
     );
 }
 
+/// Orders are recorded as suppressed, and nothing reaches the venue.
 #[test]
-fn with_trading_off_orders_are_recorded_as_suppressed_and_nothing_reaches_the_venue() {
+fn trading_off_suppresses_every_order() {
     let exchange = Exchange::start(&["--speed", "10"]);
     let dir = tempfile::tempdir().unwrap();
     let mut env = exchange.env();
@@ -117,8 +119,9 @@ fn orders_travel_over_websocket_too() {
     assert_creates_are_intents(&exchange.ledger(), &db);
 }
 
+/// The second instance is refused with 75.
 #[test]
-fn a_second_instance_is_refused_and_told_who_is_first() {
+fn second_instance_learns_the_first_pid() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Daemon::start(dir.path(), &["run"], &[]);
     first.wait_log("ready: reconciled");

@@ -93,8 +93,9 @@ async fn push(socket: &mut Socket, channel: &str) -> Option<Value> {
     }
 }
 
+/// A request that is lost leaves none.
 #[test]
-fn an_answer_lost_on_the_way_leaves_the_order_and_a_request_lost_leaves_none() {
+fn lost_answer_leaves_the_order() {
     let exchange = Exchange::start(&[]);
     let strike = |action: &str| {
         faults(
@@ -142,8 +143,9 @@ fn an_answer_lost_on_the_way_leaves_the_order_and_a_request_lost_leaves_none() {
     assert_eq!(hits["rules"][0]["hits"], 1);
 }
 
+/// As faults of the exchange: old orders and fills are gone, and its clock is a minute off.
 #[test]
-fn history_can_be_purged_and_the_clock_put_off() {
+fn history_purge_and_clock_skew_work() {
     let exchange = Exchange::start(&[]);
     place(&exchange, "old");
     let find = |id: &str| {
@@ -181,8 +183,9 @@ fn history_can_be_purged_and_the_clock_put_off() {
     );
 }
 
+/// Pushes can be muted, doubled, swapped, cut off and flooded.
 #[test]
-fn pushes_can_be_muted_doubled_swapped_cut_off_and_flooded() {
+fn pushes_can_be_disturbed() {
     let exchange = Exchange::start(&[]);
     let args = json!([{"channel": "orders", "instType": "ANY"}]);
     runtime().block_on(async {
@@ -234,7 +237,7 @@ fn pushes_can_be_muted_doubled_swapped_cut_off_and_flooded() {
 }
 
 #[test]
-fn a_swapped_push_comes_after_the_one_that_followed_it() {
+fn swapped_push_arrives_after_the_next() {
     let exchange = Exchange::start(&[]);
     runtime().block_on(async {
         let mut socket = connect(&exchange, "private", json!([{"channel": "orders", "instType": "ANY"}])).await;
@@ -301,8 +304,9 @@ fn a_slow_reader_holds_up_nobody() {
     });
 }
 
+/// A service notice is pushed with code 64008; the 31st connection gets an error event.
 #[test]
-fn a_service_notice_and_a_connection_too_many_are_announced() {
+fn notice_and_extra_connection_are_announced() {
     let exchange = Exchange::start(&[]);
     runtime().block_on(async {
         let args = json!([{"channel": "orders", "instType": "ANY"}]);
@@ -327,8 +331,9 @@ fn a_service_notice_and_a_connection_too_many_are_announced() {
     });
 }
 
+/// Only orders under its tag are cancelled.
 #[test]
-fn cancel_all_after_takes_what_is_under_its_tag_and_only_that() {
+fn cancel_all_after_respects_its_tag() {
     let exchange = Exchange::start(&["--speed", "20"]);
     let rest = |id: &str, tag: &str| {
         let body = json!({"instId": "SOL-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "limit", "sz": "1",
@@ -381,7 +386,7 @@ fn price(exchange: &Exchange, inst: &str, share: f64) -> String {
 }
 
 #[test]
-fn with_a_certificate_of_its_own_it_speaks_tls_and_nothing_else() {
+fn exchange_with_certificate_speaks_only_tls() {
     let dir = tempfile::tempdir().unwrap();
     let pem = dir.path().join("ca.pem");
     let exchange = Exchange::start(&["--tls", pem.to_str().unwrap()]);
@@ -410,8 +415,9 @@ fn with_a_certificate_of_its_own_it_speaks_tls_and_nothing_else() {
     });
 }
 
+/// A broken recording is refused with 65 and its line.
 #[test]
-fn a_recording_is_played_exactly_and_a_broken_one_is_refused() {
+fn recording_is_played_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("candles.csv");
     let row = |i: i64| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Daemon, LIMIT, pair};
 
-/// What systemd would hear.
+/// Socket that receives what systemd would hear.
 struct Notify {
     socket: UnixDatagram,
     path: String,
@@ -41,7 +41,7 @@ impl Notify {
             );
         }
     }
-    /// Is nothing fed to the watchdog for this long?
+    /// True if nothing is fed to the watchdog for this long.
     fn is_starved_for(&self, span: Duration) -> bool {
         let began = Instant::now();
         while began.elapsed() < span {
@@ -148,40 +148,46 @@ fn account_restarts_after_a_freeze() {
     restarts("account", "freeze");
 }
 #[test]
-fn row_15_decision_restarts_after_a_panic() {
+fn row_15_decision_restarts_after_panic() {
     restarts("decision", "panic");
 }
 #[test]
 fn decision_restarts_after_a_freeze() {
     restarts("decision", "freeze");
 }
+/// It panics or freezes; the next start recovers.
 #[test]
-fn the_process_ends_when_the_allocator_panics_or_freezes() {
+fn allocator_failure_ends_the_process() {
     ends("allocator", "panic", 70);
     ends("allocator", "freeze", 70);
 }
+/// It panics or freezes; the next start recovers.
 #[test]
-fn the_process_ends_when_the_gate_panics_or_freezes() {
+fn gate_failure_ends_the_process() {
     ends("gate", "panic", 70);
     ends("gate", "freeze", 70);
 }
+/// It panics or freezes; the next start recovers.
 #[test]
-fn row_16_18_the_process_ends_when_the_executor_panics_or_freezes() {
+fn row_16_18_executor_failure_ends_the_process() {
     ends("executor", "panic", 70);
     ends("executor", "freeze", 70);
 }
+/// It panics, or stops taking what is sent to it; the next start recovers.
 #[test]
-fn row_66_the_process_ends_when_the_tracker_panics_or_stops_taking_what_is_sent_to_it() {
+fn row_66_tracker_failure_ends_the_process() {
     ends("tracker", "panic", 70);
     ends("tracker", "freeze", 70);
 }
+/// It panics or freezes; the next start recovers.
 #[test]
-fn row_16_18_the_process_ends_when_the_writer_panics_or_freezes() {
+fn row_16_18_writer_failure_ends_the_process() {
     ends("writer", "panic", 74);
     ends("writer", "freeze", 70);
 }
+/// An actor that panics again and again is restarted three times; then exit 70.
 #[test]
-fn row_17_an_actor_that_panics_again_and_again_ends_the_process() {
+fn row_17_repeated_panics_end_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let notify = Notify::listen(dir.path());
     let mut daemon = start(dir.path(), "decision=panic@1", &notify);

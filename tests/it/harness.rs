@@ -193,7 +193,7 @@ pub struct Daemon {
     child: Child,
     pub dir: PathBuf,
     log: PathBuf,
-    /// Where this process's part of the log begins.
+    /// Offset at which this process's part of the log begins.
     from: usize,
     /// The exchange it talks to; empty: its own.
     venue: String,
@@ -272,7 +272,7 @@ impl Daemon {
         }
     }
 
-    /// How it has ended, if it has.
+    /// Returns the exit status, if the process has ended.
     #[allow(dead_code)] // for the crash matrix
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()

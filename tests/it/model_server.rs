@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// What to answer.
+/// Answers of the model server.
 pub enum Say {
     /// A body with a status, and headers beside it.
     Http(u16, &'static str, Vec<u8>),
     /// The same after a while.
     Slow(Duration, Vec<u8>),
-    /// Nothing, ever.
+    /// No answer, ever.
     Hang,
     /// The connection is cut.
     Cut,
@@ -48,7 +48,7 @@ impl Asked {
         let user = self.body["messages"][1]["content"].as_str().unwrap();
         serde_json::from_str(user.split_once("DATA\n").unwrap().1).unwrap()
     }
-    /// How JSON was asked for.
+    /// Returns the format in which JSON was asked for.
     pub fn format(&self) -> String {
         self.body["response_format"]["type"]
             .as_str()

@@ -1,7 +1,7 @@
-//! What every create that ever reached an exchange must have been, judged by the exchange's own
-//! books and by an arithmetic that shares nothing with the gate: floats, fills replayed in their
-//! order, and the configuration as the database has it. The harness asks it at the end of each
-//! daemon's life, the simulation at the end of each seed.
+//! Rules for every create that ever reached an exchange, judged by the exchange's own books and by
+//! an arithmetic that shares nothing with the gate: floats, fills replayed in their order, and the
+//! configuration as the database has it. The harness checks them at the end of each daemon's life,
+//! the simulation at the end of each seed.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ struct Rules {
     swap: bool,
 }
 
-/// What the daemon wrote down of itself: what each order was for, the limits, the instruments, who
-/// was restricted when.
+/// Facts the daemon recorded about itself: what each order was for, the limits, the instruments,
+/// who was restricted when.
 #[derive(Debug)]
 pub struct Facts {
     purposes: BTreeMap<String, (String, String)>,

@@ -57,8 +57,9 @@ fn shown(market: &Market, inst: &str, at_ms: i64) -> BTreeSet<Decimal> {
     prices
 }
 
+/// While the feed is cut there is no decision and no fill.
 #[test]
-fn every_fill_is_at_a_price_the_source_showed_and_a_cut_feed_stops_everything() {
+fn paper_fills_only_at_shown_prices() {
     let source = source();
     let dir = tempfile::tempdir().unwrap();
     let config = busy_config(dir.path());
@@ -156,8 +157,9 @@ fn positions(daemon: &Daemon) -> Vec<Value> {
     value["rows"].as_array().cloned().unwrap_or_default()
 }
 
+/// A key of the other environment ends the start with 77, before any order.
 #[test]
-fn demo_trades_on_demo_and_a_key_of_the_other_environment_stops_before_any_order() {
+fn demo_trades_only_on_demo() {
     let (demo, live) = (
         Exchange::start(&["--demo", "--speed", "5"]),
         Exchange::start(&["--speed", "5"]),

@@ -214,7 +214,8 @@ pub fn cases(db: &Connection) -> Vec<String> {
         .collect()
 }
 
-/// Is the database whole: pages, keys, legal steps only, chains of the append-only tables?
+/// Lists damage to the database: pages, keys, illegal steps, broken chains of the append-only
+/// tables.
 pub fn damage(db: &Connection) -> Vec<String> {
     let mut wrong: Vec<String> = rows(
         db,

@@ -4,8 +4,9 @@ use crate::harness::{
     Daemon, Exchange, assert_creates_are_intents, busy_config, count, wait_for, wait_for_count,
 };
 
+/// The process is killed with open orders and a position; the next one comes up reconciled.
 #[test]
-fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trades_on() {
+fn kill_9_recovery_reconciles_and_trades() {
     let exchange = Exchange::start(&["--speed", "10"]);
     let dir = tempfile::tempdir().unwrap();
     let config = busy_config(dir.path());
@@ -48,8 +49,9 @@ fn after_kill_9_with_open_orders_and_a_position_it_comes_up_reconciled_and_trade
     );
 }
 
+/// It keeps its ledger and its clock.
 #[test]
-fn the_embedded_exchange_keeps_its_ledger_and_its_clock_over_kill_9() {
+fn embedded_exchange_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let config = busy_config(dir.path());
     let args = ["--config", config.as_str(), "run", "--speed", "10"];
@@ -69,8 +71,9 @@ fn the_embedded_exchange_keeps_its_ledger_and_its_clock_over_kill_9() {
     assert_eq!(again.stop().code(), Some(0));
 }
 
+/// The order it became is adopted, with its fills, once.
 #[test]
-fn a_stop_that_triggers_while_we_are_down_is_adopted_and_booked() {
+fn stop_triggered_while_down_is_booked() {
     let exchange = Exchange::start(&["--speed", "10"]);
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("one.toml");

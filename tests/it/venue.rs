@@ -128,8 +128,9 @@ fn rejected(outcome: CreateOutcome) -> String {
     }
 }
 
+/// Wrong key, secret, passphrase or environment; a clock that is off is put right once.
 #[tokio::test]
-async fn wrong_keys_signatures_and_clocks_get_okxs_codes() {
+async fn wrong_credentials_get_okx_codes() {
     let w = world().await;
     let refused = |signer: Signer, clock: Clock, demo: bool| {
         let venue = client(&w.endpoint, signer, clock, demo);
@@ -176,8 +177,9 @@ async fn wrong_keys_signatures_and_clocks_get_okxs_codes() {
     late.account().await.unwrap();
 }
 
+/// On every bar size older pages join the newest, and history reaches years back.
 #[tokio::test]
-async fn history_reaches_years_back_on_every_bar_and_pages_join() {
+async fn history_is_deep_and_pages_join() {
     let w = world().await;
     let inst = swap(&w).await;
     for bar in Bar::ALL {
@@ -221,8 +223,9 @@ async fn history_reaches_years_back_on_every_bar_and_pages_join() {
     );
 }
 
+/// A good order lives from create to cancel.
 #[tokio::test]
-async fn an_order_lives_from_create_to_cancel_and_every_wrong_one_gets_its_code() {
+async fn every_wrong_order_gets_its_code() {
     let w = world().await;
     let inst = swap(&w).await;
     let quote = w.venue.quote(&inst.id).await.unwrap();
@@ -318,8 +321,9 @@ async fn an_order_lives_from_create_to_cancel_and_every_wrong_one_gets_its_code(
     );
 }
 
+/// It fills in parts at rising prices, and its attached stop closes it.
 #[tokio::test]
-async fn a_large_order_walks_the_finite_book_in_parts_and_an_attached_stop_closes_it() {
+async fn large_order_walks_the_book() {
     let w = world().await;
     let inst = swap(&w).await;
     let quote = w.venue.quote(&inst.id).await.unwrap();
@@ -379,8 +383,9 @@ async fn a_large_order_walks_the_finite_book_in_parts_and_an_attached_stop_close
     assert_eq!(w.venue.algos_pending().await.unwrap().len(), 0);
 }
 
+/// Of 61 orders within two seconds exactly one is refused, with 50011.
 #[tokio::test]
-async fn the_61st_order_in_two_seconds_is_refused_for_its_rate() {
+async fn rate_limit_refuses_the_61st_order() {
     // A slow venue clock: sixty-one requests fit into its two seconds on any machine.
     let w = world_at(0.1).await;
     let inst = swap(&w).await;
@@ -403,8 +408,9 @@ async fn the_61st_order_in_two_seconds_is_refused_for_its_rate() {
     );
 }
 
+/// Within our own budget no order is refused for its rate.
 #[tokio::test]
-async fn within_our_budget_no_order_is_refused_for_its_rate() {
+async fn request_budget_avoids_the_rate_limit() {
     let w = world().await;
     let inst = swap(&w).await;
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
@@ -424,8 +430,9 @@ async fn within_our_budget_no_order_is_refused_for_its_rate() {
     }
 }
 
+/// Sizes, prices and times beyond all range are refused, and the exchange lives on.
 #[tokio::test]
-async fn absurd_numbers_are_refused_and_the_exchange_lives_on() {
+async fn absurd_numbers_are_refused() {
     let w = world().await;
     let inst = swap(&w).await;
     let expiry = w.engine.clock.now().plus(Ms::secs(60));
@@ -464,8 +471,9 @@ fn stream(w: &World, kind: &str, subscriptions: Vec<Subscription>, signed: bool)
     Stream::open(config, w.engine.clock.clone())
 }
 
+/// Pings keep the connection open until then.
 #[tokio::test]
-async fn private_pushes_tell_an_orders_story_and_pings_keep_the_line_open() {
+async fn private_pushes_report_the_fill() {
     let w = world().await;
     let inst = swap(&w).await;
     let mut private = stream(
@@ -498,8 +506,9 @@ async fn private_pushes_tell_an_orders_story_and_pings_keep_the_line_open() {
     }
 }
 
+/// A wrong login is refused with 60024, a channel on the wrong URL with 64001.
 #[tokio::test]
-async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
+async fn wrong_login_or_channel_is_refused() {
     let w = world().await;
     let wrong = Secrets {
         api_key: w.endpoint.credentials.api_key.clone().into(),
@@ -532,8 +541,9 @@ async fn a_wrong_login_is_refused_and_a_channel_on_the_wrong_url_too() {
     );
 }
 
+/// Only final bars are confirmed, and one follows the other.
 #[tokio::test]
-async fn only_final_bars_are_confirmed_and_they_join() {
+async fn confirmed_bars_are_contiguous() {
     let w = world().await;
     let mut business = stream(
         &w,

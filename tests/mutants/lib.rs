@@ -32,4 +32,5 @@ pub mod risk {
     mod restrict;
     mod rules;
     mod unwind;
+    mod view;
 }

@@ -19,7 +19,7 @@ cp -r src/domain "$crate/src/domain"
 cp src/runtime/sabotage.rs "$crate/src/runtime/"
 cp src/decision/snapshot.rs "$crate/src/decision/"
 cp -r src/allocation/sizing.rs src/allocation/working.rs src/allocation/sizing src/allocation/working "$crate/src/allocation/"
-for part in case exposure flatten latch protect recent restrict rules unwind; do
+for part in case exposure flatten latch protect recent restrict rules unwind view; do
     cp "src/risk/$part.rs" "$crate/src/risk/"
     [ ! -d "src/risk/$part" ] || cp -r "src/risk/$part" "$crate/src/risk/$part"
 done

@@ -27,14 +27,14 @@ use tokio::task::JoinSet;
 
 use crate::world::{Chance, Gatehouse, Venue};
 
-/// What is traded.
+/// Instruments traded.
 pub const INSTS: [&str; 4] = ["BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT", "SOL-USDT"];
 
 /// A daemon that lives.
 pub struct Daemon {
     tasks: JoinSet<(&'static str, Result<(), StageError>)>,
     pub view: watch::Receiver<OrdersView>,
-    /// What a person may ask of the tracker.
+    /// Requests from a person to the tracker.
     pub truth: mpsc::Sender<TruthAsk>,
     pub readiness: watch::Receiver<Readiness>,
     pub latch: Latch,
@@ -359,7 +359,7 @@ impl Daemon {
         }
     }
 
-    /// Has an actor ended by itself? None may.
+    /// Returns the actors that have ended by themselves, if any. None may.
     pub fn ended(&mut self) -> Option<String> {
         let mut ended = Vec::new();
         while let Some(end) = self.tasks.try_join_next() {

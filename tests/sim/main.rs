@@ -88,8 +88,9 @@ fn table(sums: &BTreeMap<String, u64>, seconds: f64) {
     println!("{:<44}{seconds:>12.1}", "seconds");
 }
 
+/// Nor is one imagined, whatever the faults.
 #[test]
-fn no_order_is_lost_doubled_or_imagined_whatever_the_faults() {
+fn no_order_is_lost_or_doubled() {
     if let Some(seed) = env("SIM_SEED") {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         tracing_subscriber::fmt()
@@ -157,7 +158,7 @@ fn no_order_is_lost_doubled_or_imagined_whatever_the_faults() {
 
 /// Entries while the venue refuses one stop in ten: each position is protected, or closed, in time.
 #[test]
-fn positions_are_protected_or_closed_in_time_though_one_stop_in_ten_is_refused() {
+fn positions_survive_one_stop_in_ten_refused() {
     let seeds = env("SIM_STOPS").unwrap_or(24);
     let weather = world::Weather {
         stop_refused: 10,
@@ -191,8 +192,9 @@ fn positions_are_protected_or_closed_in_time_though_one_stop_in_ten_is_refused()
     );
 }
 
+/// Two runs of a seed are the same to the last byte.
 #[test]
-fn a_seed_is_the_same_story_to_the_last_byte() {
+fn same_seed_gives_the_same_trace() {
     let mut told = 0;
     for seed in 1..=8 {
         let (one, two) = (play(seed, true), play(seed, true));
@@ -216,15 +218,11 @@ fn a_seed_is_the_same_story_to_the_last_byte() {
 
 /// Each promise switched off in turn: the harness must see it.
 #[test]
-fn the_harness_turns_red_when_a_promise_is_broken() {
+fn harness_fails_on_broken_promises() {
     let me = std::env::current_exe().unwrap();
     for promise in ["p1", "p2", "p3", "p4", "p5"] {
         let output = std::process::Command::new(&me)
-            .args([
-                "--exact",
-                "no_order_is_lost_doubled_or_imagined_whatever_the_faults",
-                "--nocapture",
-            ])
+            .args(["--exact", "no_order_is_lost_or_doubled", "--nocapture"])
             .env("ALPHA_ARENA_SABOTAGE", promise)
             .env("SIM_SEEDS", "60")
             .env("SIM_FIRST", "1")

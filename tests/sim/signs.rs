@@ -79,7 +79,7 @@ impl Stage {
             .map_or(Decimal::ZERO, |h| h.qty.0)
     }
 
-    /// What the venue's stops would do to the position: signed.
+    /// Returns the signed change that the venue's stops would make to the position.
     fn stops(&self) -> Decimal {
         let world = self.venue.lock();
         let live = world
@@ -182,8 +182,9 @@ async fn play(a: i32, b: i32) {
     assert!(violations.is_empty(), "{violations:?}");
 }
 
+/// A stop is hit in each of two sleeves, in every combination of their signs.
 #[test]
-fn a_stop_hit_in_each_of_two_sleeves_leaves_the_other_right_whatever_the_signs() {
+fn stop_hits_leave_other_sleeve_right() {
     for (a, b) in [(10_000, 4_000), (4_000, 10_000), (10_000, 10_000)] {
         for (sign_a, sign_b) in [(1, 1), (1, -1), (-1, 1), (-1, -1)] {
             println!("a {}, b {}", a * sign_a, b * sign_b);

@@ -13,7 +13,7 @@ use crate::checks;
 use crate::daemon::Daemon;
 use crate::world::{BEGIN, Chance, Venue, Weather, World};
 
-/// What a seed came to.
+/// Result of a seed.
 pub struct Outcome {
     pub counts: BTreeMap<String, u64>,
     pub waits: Vec<u64>,

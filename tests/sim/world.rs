@@ -54,7 +54,7 @@ impl Chance {
     }
 }
 
-/// How bad things are, in percent of cases.
+/// Fault rates, in percent of cases.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     pub request_lost: u64,
@@ -66,7 +66,7 @@ pub struct Weather {
     pub push_lost: u64,
     pub push_twice: u64,
     pub push_late: u64,
-    /// How long the venue may hide a new order from queries.
+    /// Time the venue may hide a new order from queries, in milliseconds.
     pub lag_ms: u64,
     /// Stops that stand alone and are refused, and attached ones that are gone as soon as they are
     /// made.
@@ -116,11 +116,11 @@ pub struct World {
     pub creates: BTreeMap<String, u64>,
     pub violations: Vec<String>,
     pub counts: BTreeMap<String, u64>,
-    /// How long each unknown order stayed so, in milliseconds of the venue.
+    /// Time each unknown order stayed so, in milliseconds of the venue.
     pub waits: Vec<u64>,
     pub trace: Option<Vec<String>>,
     pub digest: u64,
-    /// What the daemon that lives now may do; `None` between two lives.
+    /// Permissions of the daemon that lives now; `None` between two lives.
     pub gate: Option<Gatehouse>,
     /// Since when each swap position has been without full cover, by the exchange's own books; and
     /// the longest.
@@ -135,7 +135,7 @@ pub struct World {
     pub denied: BTreeSet<String>,
 }
 
-/// What the daemon that lives now may do.
+/// Permissions of the daemon that lives now.
 pub struct Gatehouse {
     pub readiness: watch::Receiver<Readiness>,
     pub latch: alpha_arena::risk::Latch,
@@ -153,7 +153,7 @@ pub struct Venue(pub Arc<Mutex<World>>);
 
 /// The venue's clock begins here.
 pub const BEGIN: Ms = Ms(1_760_000_000_000);
-/// What an HTTP client waits for an answer.
+/// Time an HTTP client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl World {
@@ -384,7 +384,7 @@ impl World {
         row
     }
 
-    /// Somebody makes an order of ours larger by hand.
+    /// Makes an order of ours larger, as somebody would by hand.
     pub fn enlarge(&mut self) {
         let open: Vec<(String, String, Decimal)> = self
             .exchange
@@ -523,7 +523,7 @@ impl Venue {
         });
     }
 
-    /// Nobody listens any more: the daemon is dead.
+    /// Drops all listeners: the daemon is dead.
     pub fn deaf(&self) {
         self.lock().feeds.clear();
     }

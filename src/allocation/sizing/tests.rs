@@ -1,4 +1,4 @@
-//! What child order a target leads to, as a trader reads it.
+//! Child orders that targets lead to, as a trader reads them.
 
 use super::*;
 use crate::decision::test_snapshot;
@@ -158,8 +158,10 @@ fn check(holds: &str, target: i32, expected: &str) {
     stage(holds, target).expect(expected);
 }
 
+/// The order is the difference between target and holding: entry, exit or flip; at target or
+/// without a target there is none.
 #[test]
-fn targets_become_orders_over_what_is_held() {
+fn targets_become_orders() {
     check("0", 10_000, "entry buy 1000 at 100.15");
     check("0", -5_000, "entry sell 500 at 99.9");
     check("1000", 0, "exit sell 1000 at 99.9 reduce-only");
@@ -173,8 +175,10 @@ fn targets_become_orders_over_what_is_held() {
     none.expect("keep");
 }
 
+/// An entry carries its good-for and rests no longer than that; an exit carries none and keeps its
+/// full TTL. A flip counts as an entry.
 #[test]
-fn an_entry_carries_what_it_is_good_for_and_does_not_rest_longer_and_an_exit_does_not() {
+fn entry_ttl_is_capped_by_good_for() {
     let asked = |holds: &str, target: i32, until: i64| {
         let mut stage = stage(holds, target);
         let as_of = test_snapshot(swap(), "99.95", "100.05", "20000").as_of_ms;
@@ -207,8 +211,9 @@ fn an_entry_carries_what_it_is_good_for_and_does_not_rest_longer_and_an_exit_doe
     );
 }
 
+/// The sleeve is then split evenly among its instruments.
 #[test]
-fn a_sleeve_is_its_weight_of_equity_less_the_reserve_and_is_split_among_its_instruments() {
+fn sleeve_is_weight_of_equity_less_reserve() {
     let mut reserved = stage("0", 10_000);
     reserved.reserve = "0.1";
     reserved.expect("entry buy 900 at 100.15");
@@ -218,8 +223,10 @@ fn a_sleeve_is_its_weight_of_equity_less_the_reserve_and_is_split_among_its_inst
     split.expect("entry buy 250 at 100.15");
 }
 
+/// A change smaller than the no-trade band is skipped; an exit to zero is sent however small it is,
+/// down to one lot.
 #[test]
-fn a_small_change_is_left_alone_but_an_exit_never_is() {
+fn no_trade_band_never_blocks_an_exit() {
     check(
         "980",
         10_000,
@@ -237,8 +244,10 @@ fn a_small_change_is_left_alone_but_an_exit_never_is() {
     check("0.05", 0, "at target");
 }
 
+/// A spot exit needs no reduce-only, and the stop of a spot entry is not attached: it is placed
+/// once there are coins.
 #[test]
-fn coins_are_never_sold_short_and_their_exits_need_no_reduce_only() {
+fn spot_is_never_sold_short() {
     let spot = |holds: &str, target| {
         let mut stage = stage(holds, target);
         stage.inst.kind = InstKind::Spot;
@@ -252,8 +261,10 @@ fn coins_are_never_sold_short_and_their_exits_need_no_reduce_only() {
     );
 }
 
+/// The stop has an id of its own, and the strategy's stop is used only on the losing side. An exit
+/// carries none.
 #[test]
-fn an_entry_leaves_with_a_stop_of_its_own_name_and_an_exit_with_none() {
+fn only_entries_carry_a_stop() {
     let intent = stage("0", 10_000).intent();
     let stop = intent.stop.expect("a stop");
     // 5 % below the limit of 100.15, rounded toward it.
@@ -290,8 +301,9 @@ fn an_entry_leaves_with_a_stop_of_its_own_name_and_an_exit_with_none() {
     assert_eq!(named.intent().stop.unwrap().trigger, "97".parse().unwrap());
 }
 
+/// A distance of zero, or one that gives a price of zero, gives no stop.
 #[test]
-fn a_default_stop_is_on_the_losing_side_or_there_is_none() {
+fn default_stop_is_on_the_losing_side() {
     let at = |side, share: &str| default_stop(&swap(), side, Price(Decimal::ONE_HUNDRED), d(share));
     assert_eq!(at(Side::Buy, "0.05"), Some(Price(d("95"))));
     assert_eq!(at(Side::Sell, "0.05"), Some(Price(d("105"))));
@@ -315,7 +327,7 @@ fn a_default_stop_is_on_the_losing_side_or_there_is_none() {
 }
 
 #[test]
-fn a_policy_says_type_limit_and_time() {
+fn policy_sets_type_limit_and_ttl() {
     let quote = Quote {
         bid: Price(d("99.95")),
         bid_qty: Qty(Decimal::ONE),
@@ -349,8 +361,10 @@ fn a_policy_says_type_limit_and_time() {
     );
 }
 
+/// Reduce-only is set only if the venue's net position covers the exit and no other working order
+/// on that side could take it first.
 #[test]
-fn an_exit_is_reduce_only_only_if_the_venues_position_is_there_to_be_reduced() {
+fn exit_reduces_only_an_existing_position() {
     let check = |others: &str, foreign: &str, qty: &str, expected: bool| {
         let mut stage = stage("10", 0);
         stage.holds("b", others);
@@ -379,15 +393,18 @@ fn an_exit_is_reduce_only_only_if_the_venues_position_is_there_to_be_reduced() {
     assert!(!reduced(&stage));
 }
 
+/// Not even one that happens to reduce the venue's net position.
 #[test]
-fn an_entry_that_happens_to_reduce_the_venues_position_is_not_held_to_it() {
+fn entry_is_never_reduce_only() {
     let mut stage = stage("0", -5_000);
     stage.holds("b", "2000");
     stage.expect("entry sell 500 at 99.9");
 }
 
+/// An order handed on but not yet seen by the tracker counts too; other contenders and other
+/// instruments do not block.
 #[test]
-fn one_order_of_a_sleeve_at_a_time() {
+fn one_order_per_sleeve_at_a_time() {
     let own = swap().id;
     let mut other = stage("0", 10_000);
     other.works("b", own.as_str(), Side::Buy);

@@ -1,4 +1,4 @@
-//! What becomes of an order after its first try.
+//! Course of an order after its first try.
 
 use super::*;
 use crate::domain::books::Holding;
@@ -109,8 +109,10 @@ fn post_only(then: Then) -> WorkingPolicy {
     }
 }
 
+/// After a partial fill and cancel; not while it is in flight, nor when filled, rejected, blocked
+/// or out of tries.
 #[test]
-fn what_an_immediate_order_left_is_tried_again_over_what_is_left() {
+fn ioc_is_retried_for_the_remainder() {
     check(IOC, OrderState::Sent, 0, 0, "wait");
     check(IOC, OrderState::Canceled, 4, 0, "ioc 6 at 100.2");
     check(IOC, OrderState::Filled, 10, 0, "over");
@@ -129,8 +131,10 @@ fn what_an_immediate_order_left_is_tried_again_over_what_is_left() {
     check(IOC, OrderState::Canceled, 12, 0, "over");
 }
 
+/// Until its TTL is over, or while a cancel is in flight, it waits. With then = cross it waits for
+/// the cancel first.
 #[test]
-fn a_resting_order_whose_time_is_over_is_left_moved_or_crossed() {
+fn order_past_ttl_is_repriced_or_crossed() {
     check(post_only(Then::Reprice), OrderState::Acked, 0, 999, "wait");
     check(
         post_only(Then::Reprice),
@@ -204,8 +208,10 @@ fn with_stop(mut work: Work, trigger: &str) -> Work {
     work
 }
 
+/// It has a new id and a new stop id, the reference price and time of now, and is not tried beyond
+/// its own stop.
 #[test]
-fn a_further_try_is_a_new_intent_with_a_stop_of_its_own_judged_at_the_price_of_now() {
+fn retry_is_a_new_intent() {
     let work = with_stop(work(post_only(Then::Reprice)), "95");
     let now = Quote {
         bid: Price(d(199)),
@@ -237,8 +243,10 @@ fn a_further_try_is_a_new_intent_with_a_stop_of_its_own_judged_at_the_price_of_n
     );
 }
 
+/// A reprice never goes to where the stop would trigger, and out of tries the order stays. It keeps
+/// its order id; a retry gets a new one.
 #[test]
-fn a_move_leaves_the_stop_that_hangs_on_the_order_alone() {
+fn reprice_leaves_the_attached_stop_alone() {
     let work = with_stop(work(post_only(Then::Reprice)), "95");
     let key = (work.first.contender.clone(), work.first.inst.clone());
     let open = OpenOrder {
@@ -306,8 +314,9 @@ fn a_move_leaves_the_stop_that_hangs_on_the_order_alone() {
     assert_eq!(going.current, OrderId::from(&again.cl_ord_id));
 }
 
+/// A remainder of exactly the minimum size is retried, less is not.
 #[test]
-fn the_smallest_order_is_worth_a_try_and_less_is_not() {
+fn retry_needs_at_least_minimum_size() {
     let mut work = work(IOC);
     work.target = Qty("10.1".parse().unwrap());
     assert!(

@@ -29,17 +29,17 @@ use crate::fills::{Kind, Number, Terms, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
 use crate::strategy::{Ohlcv, Signal, Strategy};
 
-/// Somebody whose wishes depend on what is held: asked at each close, after the strategies.
+/// Advisor whose proposals depend on what is held: asked at each close, after the strategies.
 pub trait Advisor {
-    /// What it wants after the bars that have closed now.
+    /// Returns the advice after the bars that have just closed.
     fn advise(&mut self, now: Ms, account: &AccountView, orders: &OrdersView) -> Advice;
 }
 
-/// What an advisor wants.
+/// Proposals and stop moves wanted by an advisor.
 #[derive(Clone, Debug, Default)]
 pub struct Advice {
     pub proposals: Vec<Proposal>,
-    /// Where stops are to be from now on; only nearer to the price.
+    /// Stop prices in force from now on; they may only move nearer to the price.
     pub stops: Vec<(ContenderId, InstId, Price)>,
 }
 
@@ -99,7 +99,7 @@ struct Seat {
     contender: ContenderId,
     strategy: Box<dyn Strategy>,
     lane: Lane,
-    /// What was ordered last, as the views show it while it works, and again while its stop is
+    /// Last order placed, as the views show it while it works, and again while its stop is being
     /// filled.
     shown: Option<OpenOrder>,
     decided: i64,
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What works is shown to allocator and gate, and nothing that has ended.
+    /// Shows the allocator and the gate what is working, and nothing that has ended.
     fn show(&mut self, seat: usize) {
         let seat = &mut self.seats[seat];
         let inst = &self.markets[seat.market].instrument;
@@ -505,7 +505,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is held in a scope is to leave.
+    /// Closes everything held in a scope.
     fn flatten(&mut self, scope: &Scope, now: Ms) {
         for at in 0..self.seats.len() {
             let seat = &mut self.seats[at];

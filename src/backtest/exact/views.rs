@@ -1,4 +1,4 @@
-//! What the stages see of a backtest: the account as a complete read, the market, the frozen
+//! Views the stages get in a backtest: the account as a complete read, the market, the frozen
 //! snapshot.
 
 use std::collections::BTreeMap;

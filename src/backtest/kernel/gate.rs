@@ -36,7 +36,7 @@ pub(super) fn codes() -> impl Iterator<Item = &'static str> {
     Rule::ALL.iter().map(|rule| rule.as_str()).chain(OTHERS)
 }
 
-/// What became of an order.
+/// Verdict on an order.
 pub(super) enum Judged {
     Fine,
     /// Of a turn only what closes passes; a bit for each code that the rest has broken.
@@ -81,7 +81,7 @@ struct Sent {
     opening: bool,
 }
 
-/// What `domain/tally.rs` counts, of one sleeve.
+/// Counters of one sleeve, the same that `domain/tally.rs` keeps.
 #[derive(Default)]
 struct Books {
     held: i64,
@@ -193,7 +193,8 @@ impl Gate {
         self.armed = armed(&self.actions, &self.restricted);
     }
 
-    /// What breaches lead to besides the refusal, as far as it is new.
+    /// Applies what breaches lead to besides the denial, as far as it is new, and returns the
+    /// halts.
     #[inline]
     pub(super) fn consequences(&mut self, now: Ms, codes: u64) -> Vec<Halt> {
         if codes & self.armed == 0 {
@@ -530,7 +531,7 @@ fn armed(actions: &[(Action, Release)], restricted: &[Option<Option<Ms>>]) -> u6
         .sum()
 }
 
-/// What a rule looks at.
+/// Inputs of a rule.
 struct Told<'a> {
     now: Ms,
     order: &'a Order,

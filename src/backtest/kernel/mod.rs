@@ -17,7 +17,7 @@ use crate::domain::{Ms, Side};
 use crate::fills::{Number, Terms, room};
 use crate::strategy::{NO_OPINION, Strategy};
 
-/// What a strategy wants after each bar.
+/// Targets a strategy wants after each bar.
 pub trait Wishes {
     /// Share of the slot after the bar of this index, in hundredths of a percent; `None`: no
     /// opinion. Asked for each bar in order.
@@ -74,7 +74,7 @@ pub fn run(market: &Market, player: &Player, rules: &Rules) -> Outcome<f64> {
     end.into(outcome)
 }
 
-/// What is left at the end of a run, besides its tape.
+/// State at the end of a run, besides its tape.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     pub cash: f64,
@@ -398,7 +398,7 @@ impl Volume {
             .flatten()
     }
 
-    /// Was there something to forget?
+    /// Drops days that are too old; true if there were any.
     fn forget(&mut self, day: i64) -> bool {
         let before = self.days.len();
         while let Some((_, old)) = self.days.pop_front_if(|(old, _)| *old <= day - 30) {

@@ -8,13 +8,13 @@ use super::side_of;
 use crate::domain::{Side, WorkingPolicy};
 use crate::fills::{Kind, Number};
 
-/// What does not change within a run.
+/// Sizing inputs that do not change within a run.
 pub(super) struct Sizing {
     /// Share of equity that the slot is.
     slot: f64,
     band: f64,
     stop_default: f64,
-    /// What one lot gains by one tick.
+    /// Gain of one lot per tick.
     unit: f64,
     /// Lots of the smallest order.
     least: i64,

@@ -341,8 +341,9 @@ fn run(
     assert_eq!(format!("{out}cash {}", outcome.cash.normalize()), expected);
 }
 
+/// What is below the minimum size is not ordered at all.
 #[test]
-fn sizes_are_rounded_down_and_small_ones_left() {
+fn sizes_round_down_to_the_lot() {
     let bars = [flat(20_003, 1000); 4];
     // 1000 ÷ 20.003 = 49.99 lots, so 49: 980.147 and a fee of 0.4900735.
     let all = (player([(0, 100.0)], 0.0), rules(1000), 0);
@@ -358,8 +359,9 @@ fn sizes_are_rounded_down_and_small_ones_left() {
     run(InstKind::Swap, plain(), crumb, &bars, "cash 1000");
 }
 
+/// Size is cut by a lot so that price with spread plus fee is covered.
 #[test]
-fn coins_are_bought_with_what_there_is() {
+fn spot_buy_fits_the_cash() {
     // 50 lots at 20.02 and a fee of 0.05 % would be 1001.5005 of 1000: so 49.
     let costs = Costs {
         half_spread: d("0.001"),
@@ -396,8 +398,9 @@ fn fees_fall_with_what_was_traded() {
     run(InstKind::Swap, costs, turns, &bars, expected);
 }
 
+/// The rate is positive; a funding boundary lies within the bars.
 #[test]
-fn longs_pay_funding_and_shorts_receive_it() {
+fn longs_pay_funding_shorts_receive_it() {
     // Bars of 07:57 to 08:01; the one that closes at 08:00 pays 0.01 % of 50 × 20 000 × 0.001 =
     // 1000.
     let costs = || Costs {

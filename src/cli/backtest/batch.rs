@@ -94,7 +94,7 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
         .ok_or_else(|| format!("'{text}' is no shard; the second of eight is 2/8"))
 }
 
-/// What was searched, as stored.
+/// Search of a batch, as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct BatchSpec {
     pub strategies: Vec<String>,

@@ -26,7 +26,7 @@ pub(in crate::cli) struct CheckArgs {
     params: Vec<String>,
     #[command(flatten)]
     history: HistoryArgs,
-    /// How many histories are cut off, or begun later.
+    /// Number of histories that are cut off, or begun later.
     #[arg(long, value_name = "N", default_value_t = 20)]
     cuts: usize,
     /// JSON for scripts.

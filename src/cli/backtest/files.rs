@@ -20,7 +20,7 @@ enum Column {
     Text(Vec<String>),
 }
 
-/// What each run made of each period.
+/// Writes the results of each run in each period.
 pub(super) fn summary(
     path: &Path,
     parquet: bool,

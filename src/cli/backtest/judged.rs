@@ -116,7 +116,7 @@ pub(in crate::cli) struct MergeArgs {
     /// State directories of the shards.
     #[arg(required = true, value_name = "DIR")]
     from: Vec<PathBuf>,
-    /// How many shards there were, to say which are missing.
+    /// Number of shards there were, to say which are missing.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     shards: Option<i64>,
     /// JSON for scripts.
@@ -316,7 +316,7 @@ const fn monday(day: i32) -> i32 {
     day - (day + 3).rem_euclid(7)
 }
 
-/// What each run made of each period, with its place in it.
+/// Returns the results of each run in each period, with its place in that period.
 fn periods(all: &[Candidate], weekly: bool) -> Vec<PeriodRow> {
     let mut found: BTreeMap<i32, Vec<(i64, f64, f64)>> = BTreeMap::new();
     for run in all {

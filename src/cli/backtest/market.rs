@@ -1,4 +1,4 @@
-//! Where a backtest's history comes from, and what trading it costs.
+//! Source of a backtest's history, and the costs of trading it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -28,7 +28,7 @@ pub(super) enum BacktestVerb {
     List(OutputArgs),
     /// The best runs of a batch, and whether the winner is distinguishable from luck.
     Rank(judged::RankArgs),
-    /// What each run made of each day or week.
+    /// Results of each run by day or week.
     Summary(judged::SummaryArgs),
     /// Choose on one stretch of days, judge by the next.
     Walkforward(judged::WalkArgs),
@@ -36,9 +36,9 @@ pub(super) enum BacktestVerb {
     Export(judged::ExportArgs),
     /// Join the shards of a batch.
     Merge(judged::MergeArgs),
-    /// Does a strategy see the future? History is cut off and what it says compared.
+    /// Check whether a strategy sees the future: history is cut off and its opinions compared.
     Lookahead(checks::CheckArgs),
-    /// Does what a strategy says depend on where history begins?
+    /// Check whether a strategy's opinions depend on where history begins.
     Warmup(checks::CheckArgs),
 }
 

@@ -37,8 +37,7 @@ pub(in crate::cli) struct ModelArgs {
     /// At most so many questions to the model.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "ask")]
     ask_max: u32,
-    /// How long an answer takes; what is less than a bar counts as nothing. Default: the model's
-    /// deadline_ms.
+    /// Time an answer takes; less than a bar counts as nothing. Default: the model's deadline_ms.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=600_000))]
     think_ms: Option<i64>,
     /// Which answer to the same question: 0 is the first.
@@ -150,7 +149,7 @@ fn markets(
     own.iter().map(one).collect()
 }
 
-/// Where replies are looked for, and who is asked for the rest.
+/// Sources of replies, and the model to ask for the rest.
 struct Replies<'a> {
     args: &'a ModelArgs,
     model: String,
@@ -158,7 +157,7 @@ struct Replies<'a> {
     research: Research,
     traded: Option<Reader>,
     client: Option<crate::llm::client::Client>,
-    /// What is tried one after the other.
+    /// Response formats, tried one after the other.
     formats: Vec<Format>,
     asked: std::cell::Cell<u32>,
     bar: ProgressBar,
@@ -199,7 +198,7 @@ impl<'a> Replies<'a> {
         })
     }
 
-    /// What came after the model's deadline is not acted on, as in the daemon.
+    /// Marks a reply that came after the model's deadline: it is not acted on, as in the daemon.
     fn replied(&self, reply: StoredReply) -> Replied {
         let late = reply
             .done_ms

@@ -1,4 +1,4 @@
-//! Who plays, and under which rules.
+//! Options for the player and its rules.
 
 use clap::{Args, ValueEnum};
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use crate::domain::{Bps, Limits, Ms, Then, WorkingPolicy};
 use crate::exit::Exit;
 use crate::strategy::{self, Params, Spec};
 
-/// How orders are worked.
+/// Execution policy of orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Execution {
     /// Whatever is there, over as many bars as it takes.
@@ -30,7 +30,7 @@ pub(super) enum LimitChoice {
     Off,
 }
 
-/// What is played.
+/// Player to run.
 #[derive(Clone, Debug, Args)]
 pub(super) struct PlayerArgs {
     /// The strategy (`alpha-arena strategies`).
@@ -48,7 +48,7 @@ pub(super) struct PlayerArgs {
 pub(super) struct TermArgs {
     #[command(flatten)]
     pub account: AccountArgs,
-    /// How orders are worked.
+    /// Execution policy of orders.
     #[arg(long, value_enum, default_value_t = Execution::Market)]
     pub execution: Execution,
 }
@@ -56,7 +56,7 @@ pub(super) struct TermArgs {
 /// With what.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AccountArgs {
-    /// What there is in the beginning. Default: backtest.cash_usdt.
+    /// Starting cash. Default: backtest.cash_usdt.
     #[arg(long, value_name = "USDT")]
     pub cash: Option<Decimal>,
     /// Share of equity that is traded with, 0 to 10.
@@ -136,7 +136,7 @@ impl TermArgs {
         })
     }
 
-    /// What holds for it.
+    /// Returns the rules the player runs under.
     pub(super) fn rules(&self, config: &Config) -> Result<Rules, Failure> {
         self.account.rules(config)
     }
@@ -155,7 +155,7 @@ impl AccountArgs {
         Ok(self.weight)
     }
 
-    /// What holds for it.
+    /// Returns the rules the account runs under.
     pub(super) fn rules(&self, config: &Config) -> Result<Rules, Failure> {
         let cash = self.cash.unwrap_or(config.backtest.cash);
         if cash <= Decimal::ZERO || cash > Decimal::from(1_000_000_000) {

@@ -19,7 +19,7 @@ use crate::fills::Number;
 use crate::runtime::wall_ms;
 use crate::stats::{Curve, performance};
 
-/// What fills an order.
+/// Fill model of orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Fills {
     /// Everything: whole ticks and lots, a share of the bar's volume, spread, impact, stops,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct RunArgs {
     history: HistoryArgs,
     #[command(flatten)]
     costs: CostArgs,
-    /// What fills an order.
+    /// Fill model of orders.
     #[arg(long, value_enum, default_value_t = Fills::Bar)]
     fills: Fills,
     /// Run the daemon's own allocator and gate in decimals: the same fills, hundreds of times
@@ -194,7 +194,7 @@ fn told_json<N: Number + std::fmt::Display>(
     body
 }
 
-/// What a result is made of.
+/// Describes the inputs a result is made of.
 fn about(market: &Market, player: &Player) -> Value {
     let columns = &*market.columns;
     json!({

@@ -10,7 +10,7 @@ use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::Interval;
 
-/// What was run on what.
+/// Prints the player and the markets of a run.
 pub(super) fn head(markets: &[Market], player: &Player) {
     let columns = &*markets[0].columns;
     let names: Vec<&str> = markets

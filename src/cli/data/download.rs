@@ -41,7 +41,7 @@ pub(in crate::cli) struct DownloadArgs {
     json: bool,
 }
 
-/// What became of one series.
+/// Result of one series.
 struct Outcome {
     rows: i64,
     fetched: i64,

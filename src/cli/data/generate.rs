@@ -22,7 +22,7 @@ pub(in crate::cli) struct GenerateArgs {
     /// The bar.
     #[arg(long, value_name = "BAR", default_value = "1m", value_parser = super::bar)]
     bar: Bar,
-    /// How many bars.
+    /// Number of bars.
     #[arg(long, value_name = "N", default_value_t = 525_600)]
     bars: i64,
     /// First moment (UTC).

@@ -27,7 +27,7 @@ pub(super) enum DataVerb {
     Import(import::ImportArgs),
     /// Say what is wrong with a file or a stored series, row by row.
     Check(check::CheckArgs),
-    /// What is stored: rows, first, last, missing.
+    /// Stored series: rows, first, last, missing.
     List(super::OutputArgs),
     /// Write a stored series as CSV, in any bar it can be folded into.
     Export(export::ExportArgs),

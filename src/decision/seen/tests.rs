@@ -61,7 +61,7 @@ fn view(minutes: i64) -> MarketView {
     }
 }
 
-/// What is kept of a process that hears these minutes, with a cycle after each one that is asked
+/// Records kept of a process that hears these minutes, with a cycle after each one that is asked
 /// about.
 fn kept(
     history: i64,
@@ -124,8 +124,10 @@ fn otherwise(kept: &[RunInputs]) -> Vec<(usize, String)> {
         .collect()
 }
 
+/// 200 minutes with every third cycle skipped: warm-up is kept once, and replaying the inputs gives
+/// the same outputs.
 #[test]
-fn what_the_rules_wanted_comes_out_again_in_each_cycle_also_where_some_were_skipped() {
+fn replay_reproduces_every_rule_output() {
     let all = kept(40, 40..240, |minute| minute % 3 != 1);
     assert_eq!(
         all.iter()
@@ -147,8 +149,10 @@ fn what_the_rules_wanted_comes_out_again_in_each_cycle_also_where_some_were_skip
     );
 }
 
+/// A shorter history, a close off by one tick, a missing cycle and a missing warm-up are each
+/// found.
 #[test]
-fn another_history_another_bar_or_a_missing_cycle_is_found() {
+fn replay_detects_changed_inputs() {
     let mut all = kept(40, 40..120, |_| true);
     // A shorter history is found at the first bar, which does not follow it.
     let seating = std::mem::replace(&mut all[0], kept(37, 37..38, |_| true)[0].clone());
@@ -188,8 +192,9 @@ fn another_history_another_bar_or_a_missing_cycle_is_found() {
     );
 }
 
+/// A single cycle needs the warm-up and all cycles before it; going back means starting again.
 #[test]
-fn whoever_asks_for_one_cycle_hears_those_before_it_first() {
+fn replaying_one_cycle_needs_earlier_ones() {
     let all = kept(40, 40..60, |_| true);
     let mut again = Again::default();
     assert_eq!(again.lacks(&all[10].seen), Ok(Some(START)));

@@ -100,25 +100,29 @@ fn check(story: &str, expected: &str) {
 fn a_fill_may_beat_the_ack() {
     check("sent; part 3; live", "partially_filled 3");
 }
+/// The venue already reported the order live: it stays acked.
 #[test]
-fn a_late_reject_does_not_undo_what_the_venue_said() {
+fn late_reject_changes_nothing() {
     check("sent; live; rejected", "acked 0");
 }
+/// From unknown it may become acked, filled or expired.
 #[test]
-fn a_timeout_is_unknown_until_the_venue_speaks() {
+fn timeout_is_unknown_until_venue_reports() {
     check("sent; unknown", "unknown 0");
     check("sent; unknown; live", "acked 0");
     check("sent; unknown; filled", "filled 5");
     check("sent; unknown; expired", "expired 0");
 }
+/// A partial fill during the cancel is kept, and a full fill wins over it.
 #[test]
-fn a_cancel_keeps_the_fills_it_lost_the_race_to() {
+fn cancel_keeps_fills_that_beat_it() {
     check("sent; live; ask_cancel", "cancel_requested 0");
     check("sent; live; ask_cancel; part 2; cancel 2", "canceled 2");
     check("sent; live; ask_cancel; filled", "filled 5");
 }
+/// The repeated fill adds nothing.
 #[test]
-fn a_fill_after_the_cancel_still_counts_once() {
+fn fill_after_cancel_counts_once() {
     check("sent; live; cancel 2; fill 2; fill 2", "canceled 2");
 }
 #[test]
@@ -134,8 +138,9 @@ fn an_overfill_counts_whole() {
     check("sent; live; part 7", "partially_filled 7");
 }
 
+/// A push that differs from what is booked is only doubtful; the fill list overrides it.
 #[test]
-fn a_list_corrects_a_push_and_never_the_reverse() {
+fn list_corrects_push_never_reverse() {
     let (mut order, trade) = (order(), TradeId::from("t1"));
     assert_eq!(
         order.add_fill(trade.clone(), facts(2, 90), Teller::Push),
@@ -164,8 +169,9 @@ fn a_list_corrects_a_push_and_never_the_reverse() {
     assert_eq!(order.add_fill(trade, facts(2, 90), Teller::Push), doubt);
 }
 
+/// A push reported 5, the fill list says 3: the order ends with 3 filled.
 #[test]
-fn a_fill_that_was_told_too_large_is_counted_down() {
+fn overstated_fill_is_corrected_down() {
     let (mut order, trade) = (order(), TradeId::from("t1"));
     order.add_fill(trade.clone(), facts(5, 90), Teller::Push);
     assert_eq!(order.filled, Qty(Decimal::from(5)));
@@ -176,8 +182,9 @@ fn a_fill_that_was_told_too_large_is_counted_down() {
     );
 }
 
+/// A fill beyond the limit, or implausibly far from the reference price, is not accepted.
 #[test]
-fn no_fill_is_worse_than_its_limit() {
+fn fill_must_respect_the_limit() {
     let order = order();
     let may = |price: i64| order.may_fill_at(Price(Decimal::from(price)));
     assert!(may(100) && may(90) && !may(101) && !may(0) && !may(33));
@@ -191,8 +198,9 @@ fn no_fill_is_worse_than_its_limit() {
 }
 
 proptest! {
+    /// Reports in any order and repeated end in the same state and filled quantity.
     #[test]
-    fn reports_in_any_order_and_repeated_end_the_same(
+    fn order_reports_commute(
         indices in proptest::collection::vec(0usize..4, 1..24),
     ) {
         let reports = [

@@ -159,7 +159,7 @@ impl Exchange {
         }
     }
 
-    /// What an open order holds back: (currency, amount).
+    /// Returns what an open order freezes, as (currency, amount).
     pub(super) fn hold(&self, order: &Order) -> (String, Decimal) {
         let inst = &self
             .market

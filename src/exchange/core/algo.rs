@@ -452,14 +452,14 @@ impl Exchange {
     }
 }
 
-/// What triggered: `sl` or `tp`, and the order's price, `None` for a market order.
+/// Leg that triggered: `sl` or `tp`, with the order's price, `None` for a market order.
 #[derive(Clone, Copy, Debug)]
 struct Hit {
     side: &'static str,
     price: Option<Decimal>,
 }
 
-/// Does `last` trigger this algo order?
+/// Returns the leg of this algo order that `last` triggers, if any.
 fn triggered(algo: &Algo, last: Decimal) -> Option<Hit> {
     if last.is_zero() {
         return None;

@@ -185,8 +185,9 @@ mod tests {
         }
     }
 
+    /// A new price loses the place in the queue.
     #[test]
-    fn a_smaller_size_keeps_the_place_and_anything_else_loses_it() {
+    fn only_size_decrease_keeps_queue_place() {
         let (mut x, id, price) = resting();
         x.ledger.orders.get_mut(&id).unwrap().queue_ahead = Decimal::ONE;
         x.amend(SWAP, "", "one", &size(3)).unwrap();
@@ -223,8 +224,9 @@ mod tests {
         assert_eq!(x.ledger.orders[&id].status, Status::Filled);
     }
 
+    /// The order stays live unless cancel-on-fail was set; after that it cannot be amended.
     #[test]
-    fn what_cannot_be_amended_is_refused_and_only_cancelled_if_asked_to_be() {
+    fn invalid_amend_is_refused() {
         let (mut x, id, price) = resting();
         let code =
             |x: &mut Exchange, amend: &Amend| x.amend(SWAP, "", "one", amend).unwrap_err().code;

@@ -32,7 +32,8 @@ struct Passing {
     left: i64,
 }
 
-/// What a bar's fills cost an instrument here: the backtest's defaults at the listing's own fees.
+/// Returns the costs of an instrument's fills by bars here: the backtest's defaults at the
+/// listing's own fees.
 fn terms(listing: &Listing) -> Terms<Decimal> {
     let tier = Tier {
         volume_30d: Decimal::ZERO,

@@ -14,7 +14,7 @@ pub struct Depth {
     book: SyntheticBook,
 }
 
-/// What changed between two showings; size 0 deletes a level.
+/// Changes of a book since it was last shown; size 0 deletes a level.
 #[derive(Clone, Debug, Default)]
 pub struct DepthChange {
     pub prev_seq: i64,
@@ -90,8 +90,9 @@ mod tests {
     use super::*;
     use crate::domain::Ms;
 
+    /// Snapshot plus every change over 200 seconds equals the book, with unbroken sequence numbers.
     #[test]
-    fn applying_every_change_to_the_snapshot_gives_the_book() {
+    fn depth_changes_rebuild_the_book() {
         let mut x = Exchange::new(
             Arc::new(Market::new(3)),
             Ledger::default(),

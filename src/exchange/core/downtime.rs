@@ -1,4 +1,4 @@
-//! What a downtime, a boundary of funding and a taker's limit must leave as it was.
+//! Tests of the state that a downtime, a funding boundary and a taker's limit must leave unchanged.
 
 use super::*;
 use crate::domain::OrdType;
@@ -52,8 +52,9 @@ fn fills(x: &Exchange) -> Vec<(String, Decimal, Decimal, bool, Ms)> {
         .collect()
 }
 
+/// Nine hours in strides give the same fills, cash, position and funding as second by second.
 #[test]
-fn a_downtime_ends_in_the_same_ledger_as_having_been_up() {
+fn catch_up_matches_uninterrupted_run() {
     let market = Arc::new(Market::new(5));
     let mut up = Exchange::new(Arc::clone(&market), Ledger::default(), START);
     up.deposit("USDT", Decimal::from(100_000));
@@ -110,8 +111,9 @@ fn a_downtime_ends_in_the_same_ledger_as_having_been_up() {
     assert_eq!(funding(&up), funding(&down));
 }
 
+/// On the open position only: size times last price times rate.
 #[test]
-fn funding_is_paid_at_each_boundary_on_what_is_open_and_on_nothing_else() {
+fn funding_is_paid_once_per_boundary() {
     let market = Arc::new(Market::new(5));
     let boundary = Ms(START.0 / 28_800_000 * 28_800_000 + 28_800_000);
     let mut x = Exchange::new(
@@ -142,8 +144,9 @@ fn funding_is_paid_at_each_boundary_on_what_is_open_and_on_nothing_else() {
     assert_eq!(x.ledger.bills.values().filter(|b| b.kind == 8).count(), 1);
 }
 
+/// 300 IOC orders: cash is always the sum of the bills, and no fill is outside its limit.
 #[test]
-fn cash_moves_only_by_bills_and_no_taker_fills_outside_its_limit() {
+fn cash_equals_bills_and_limits_hold() {
     let market = Arc::new(Market::new(9));
     let mut x = Exchange::new(market, Ledger::default(), START);
     x.deposit("USDT", Decimal::from(100_000));

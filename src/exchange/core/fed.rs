@@ -16,8 +16,8 @@ use crate::domain::{Bar, Candle, Ms};
 const TRADES_KEPT: usize = 500;
 const BARS_KEPT: usize = 3000;
 
-/// What the source said longer ago than this is not matched: it was under way, or waited in a
-/// queue.
+/// Greatest age at which news from the source is still matched; anything older was delayed on the
+/// way or in a queue.
 const LAG_MAX: Ms = Ms::secs(5);
 
 /// One instrument as its feed shows it.
@@ -54,7 +54,7 @@ pub enum FeedEvent {
     Candles(Bar, Vec<(Candle, bool)>),
     /// The rate that will be paid at this time.
     Funding(Ms, Decimal),
-    /// Nothing can be known of this instrument until its next book.
+    /// Loss of the feed: nothing is known of this instrument until its next book.
     Cut,
 }
 
@@ -92,7 +92,7 @@ impl Exchange {
         }
     }
 
-    /// May something trade in this instrument now? Always in a market of our own.
+    /// Checks that this instrument can trade now. In a market of our own it always can.
     pub(super) fn check_feed(&self, inst: &str) -> Result<(), Refusal> {
         match self.fed.get(inst) {
             Some(fed) if !fed.live => Err(Refusal::new(
@@ -222,8 +222,9 @@ impl Exchange {
         }
     }
 
-    /// What a resting order gets when `shown` reaches it: its own limit if the feed has ever shown
-    /// that price to it, else the price the feed shows. Outside a fed market always its own limit.
+    /// Returns the fill price of a resting order when `shown` reaches it: its own limit if the feed
+    /// has ever shown that price to it, else the price the feed shows. Outside a fed market always
+    /// its own limit.
     pub(super) fn maker_price(&self, id: u64, shown: Decimal) -> Decimal {
         let order = &self.ledger.orders[&id];
         let limit = order.price.unwrap_or(shown);
@@ -313,8 +314,10 @@ mod tests {
             .collect()
     }
 
+    /// Before the first book and while the feed is cut, orders are refused and none fills; a cancel
+    /// still works.
     #[test]
-    fn before_the_first_book_and_while_the_feed_is_cut_nothing_is_taken_and_nothing_fills() {
+    fn nothing_fills_without_a_live_feed() {
         let mut x = exchange();
         assert_eq!(buy(&mut x, OrdType::Ioc, "100").unwrap_err().code, "51022");
         x.feed(INST, book("99", "100"));
@@ -334,8 +337,9 @@ mod tests {
         );
     }
 
+    /// A taker gets only the levels of the current book, each once until the next book.
     #[test]
-    fn a_taker_gets_shown_levels_and_each_level_only_once_a_book() {
+    fn each_shown_level_fills_once() {
         let mut x = exchange();
         x.feed(INST, book("99", "100"));
         for _ in 0..12 {
@@ -347,8 +351,10 @@ mod tests {
         assert_eq!(fills(&x).last().unwrap(), "101");
     }
 
+    /// A trade older than the last one, or news that took six seconds to arrive, fills no resting
+    /// order.
     #[test]
-    fn what_was_long_on_its_way_is_not_matched() {
+    fn stale_trades_are_not_matched() {
         let mut x = exchange();
         x.feed(INST, book("99", "100"));
         buy(&mut x, OrdType::Limit, "98").unwrap();
@@ -365,8 +371,10 @@ mod tests {
         assert_eq!(fills(&x), Vec::<String>::new(), "six seconds are too long");
     }
 
+    /// It fills at a price the feed showed, be it a trade or the best bid, not at a limit never
+    /// shown.
     #[test]
-    fn a_resting_order_fills_at_a_price_the_feed_showed() {
+    fn resting_order_fills_at_shown_price() {
         let mut x = exchange();
         x.feed(INST, book("99", "100"));
         buy(&mut x, OrdType::Limit, "98.5").unwrap();

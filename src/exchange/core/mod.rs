@@ -49,7 +49,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Nothing to write?
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.orders.is_empty()
             && self.executions.is_empty()
@@ -64,7 +64,7 @@ impl Changes {
     }
 }
 
-/// Something a subscriber wants to hear, frozen at the moment it happened.
+/// Event for subscribers, frozen at the moment it happened.
 #[derive(Debug, Clone)]
 pub enum Event {
     Order(Box<Order>, Option<Box<Execution>>),
@@ -180,7 +180,7 @@ impl Exchange {
         self.showing
     }
 
-    /// Is there a market in this instrument now? A feed that is cut shows none.
+    /// True if there is a market in this instrument now. A feed that is cut shows none.
     pub fn is_shown(&self, inst: &str) -> bool {
         self.fed.get(inst).is_none_or(|fed| fed.live)
     }
@@ -434,7 +434,7 @@ impl BalanceLine {
     pub fn equity(&self) -> Decimal {
         self.cash + self.upl
     }
-    /// What may back a new order.
+    /// Returns the amount that may back a new order.
     pub fn available(&self) -> Decimal {
         (self.equity() - self.frozen - self.imr).max(Decimal::ZERO)
     }

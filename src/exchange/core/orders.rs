@@ -1,4 +1,4 @@
-//! What OKX checks before it takes an order, and cancelling.
+//! Checks that OKX makes before it accepts an order, and cancelling.
 
 use rust_decimal::Decimal;
 
@@ -9,7 +9,8 @@ use crate::domain::{InstKind, Instrument, OrdType, Side};
 /// Pending orders allowed per instrument and per account.
 const PENDING_PER_INSTRUMENT: usize = 500;
 const PENDING_PER_ACCOUNT: usize = 4000;
-/// How far a limit price may be beyond the last price (OKX's band for large coins is of this size).
+/// Largest distance of a limit price beyond the last price, as a share of it (OKX's band for large
+/// coins is of this size).
 const PRICE_BAND: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
 
 impl Exchange {

@@ -1,4 +1,4 @@
-//! What the exchange shows of its market, whatever the market is made of.
+//! Market data that the exchange shows, whatever the market is made of.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ pub struct Day {
     pub sod_utc8: Decimal,
 }
 
-/// What is kept because it costs a walk over its seconds: closed hours of the last day, and bars
-/// that are forming with the second up to which they were seen.
+/// Cache of what costs a walk over its seconds: closed hours of the last day, and forming bars with
+/// the second up to which they were seen.
 #[derive(Debug, Default)]
 pub struct Days {
     hours: RefCell<HashMap<String, VecDeque<Candle>>>,
@@ -83,7 +83,8 @@ impl Exchange {
         }
     }
 
-    /// Has the market of this instrument ended (a recording that was played to its last bar)?
+    /// True once the market of this instrument has ended (a recording that was played to its last
+    /// bar).
     pub fn is_over(&self) -> bool {
         self.market
             .range()

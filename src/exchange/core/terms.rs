@@ -1,5 +1,5 @@
-//! What the venue may change while a client trades: the rules of an instrument, the settings of the
-//! account and of the key. Set under `/sim/`; not kept over a restart of the exchange.
+//! Terms that the venue may change while a client trades: the rules of an instrument, the settings
+//! of the account and of the key. Set under `/sim/`; not kept over a restart of the exchange.
 
 use rust_decimal::Decimal;
 

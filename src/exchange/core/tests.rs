@@ -33,8 +33,9 @@ fn swap(side: Side, ord_type: OrdType, size: Decimal, price: Option<Decimal>) ->
     }
 }
 
+/// It fills the levels within its slippage; the rest is canceled with source 14.
 #[test]
-fn a_market_order_ends_at_its_slippage() {
+fn market_order_stops_at_its_slippage() {
     let mut x = exchange();
     let asks = x.book(SWAP).asks;
     let (touch, third) = (asks[0].price, asks[2].price);
@@ -67,8 +68,9 @@ fn state(x: &Exchange, id: u64) -> (Status, String, Decimal) {
     (order.status, order.cancel_source.clone(), order.filled)
 }
 
+/// Amending one to a larger size is refused, and two amended to cross never flip the position.
 #[test]
-fn a_reduce_only_order_never_grows_or_turns_a_position_however_it_is_amended() {
+fn reduce_only_never_grows_a_position() {
     let mut x = exchange();
     x.place(swap(Side::Buy, OrdType::Market, d(5), None))
         .unwrap();
@@ -104,8 +106,9 @@ fn a_reduce_only_order_never_grows_or_turns_a_position_however_it_is_amended() {
     assert_eq!(held(&x), Decimal::ZERO);
 }
 
+/// The fee is covered as well, and reduce-only is ignored on spot.
 #[test]
-fn a_spot_buy_of_everything_leaves_no_debt_and_reduce_only_means_nothing_there() {
+fn full_spot_buy_leaves_no_debt() {
     let mut x = exchange();
     let all = NewOrder {
         td_mode: "cash".into(),
@@ -123,8 +126,10 @@ fn a_spot_buy_of_everything_leaves_no_debt_and_reduce_only_means_nothing_there()
     assert!(x.ledger.orders[&id].filled > Decimal::ZERO);
 }
 
+/// Maker, taker or both; levels before our own order still fill, and an order that would not reach
+/// it is unaffected.
 #[test]
-fn self_trade_prevention_lets_each_mode_take_what_it_takes() {
+fn self_trade_prevention_cancels_by_mode() {
     for (stp, maker, taker) in [
         (Stp::CancelMaker, Status::Canceled, Status::Filled),
         (Stp::CancelTaker, Status::Live, Status::Canceled),
@@ -169,8 +174,10 @@ fn self_trade_prevention_lets_each_mode_take_what_it_takes() {
     }
 }
 
+/// A bad id or an open order in the way is refused and the order stays live; with auto-cancel it
+/// closes.
 #[test]
-fn close_position_changes_nothing_if_it_cannot_close() {
+fn failed_close_position_changes_nothing() {
     let mut x = exchange();
     x.place(swap(Side::Buy, OrdType::Market, d(5), None))
         .unwrap();
@@ -196,8 +203,9 @@ fn close_position_changes_nothing_if_it_cannot_close() {
     );
 }
 
+/// The margin check adds up all working orders of one side: two sells fit, the third is refused.
 #[test]
-fn waiting_orders_of_one_side_need_margin_for_all_of_them() {
+fn working_orders_share_the_margin() {
     let mut x = exchange();
     x.set_leverage(SWAP, Decimal::ONE).unwrap();
     let last = x.last(SWAP);
@@ -215,8 +223,10 @@ fn waiting_orders_of_one_side_need_margin_for_all_of_them() {
     );
 }
 
+/// An empty tag cancels all. Under ten seconds is refused, and renewed or ended in time it does
+/// nothing.
 #[test]
-fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
+fn cancel_all_timer_respects_tags() {
     for (tag, left) in [("a", 1), ("", 0), ("c", 2)] {
         let mut x = exchange();
         let low = x.book(SWAP).bids.last().unwrap().price - d(3);
@@ -247,8 +257,9 @@ fn a_timer_takes_what_is_under_its_tag_and_an_empty_tag_takes_all() {
     }
 }
 
+/// The algo order is effective, names stop or target, and the position is closed.
 #[test]
-fn one_of_two_legs_ends_the_other_and_says_which() {
+fn oco_reports_which_leg_triggered() {
     for (share, side) in [(97, "sl"), (103, "tp")] {
         let mut x = exchange();
         x.place(swap(Side::Buy, OrdType::Market, d(5), None))
@@ -288,8 +299,9 @@ fn one_of_two_legs_ends_the_other_and_says_which() {
     }
 }
 
+/// It triggers two percent below the best price; a negative ratio is refused.
 #[test]
-fn a_trailing_stop_follows_and_does_not_come_back() {
+fn trailing_stop_never_moves_back() {
     let mut x = exchange();
     x.place(swap(Side::Buy, OrdType::Market, d(5), None))
         .unwrap();
@@ -342,8 +354,10 @@ fn a_trailing_stop_follows_and_does_not_come_back() {
     );
 }
 
+/// The restarted exchange keeps position and equity; with the feed cut there is no funding,
+/// liquidation or trigger.
 #[test]
-fn a_fed_exchange_that_starts_again_holds_what_it_held_and_judges_nobody_without_a_price() {
+fn restart_without_prices_liquidates_nobody() {
     const INST: &str = "ETH-USDT-SWAP";
     let market = || Arc::new(Market::fed(vec![listed_as(fed_swap())]));
     let mut x = Exchange::new(market(), Ledger::default(), Ms::secs(START));
@@ -467,8 +481,10 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    /// Spot cash never negative, cash equal to the bills, reduce-only only reduces, nothing
+    /// overfilled.
     #[test]
-    fn spot_cash_is_never_owed_cash_is_the_sum_of_bills_and_reduce_only_only_reduces(asks in prop::collection::vec(ask(), 1..60)) {
+    fn random_requests_keep_account_invariants(asks in prop::collection::vec(ask(), 1..60)) {
         let mut x = exchange();
         let mut now = START;
         for ask in asks {

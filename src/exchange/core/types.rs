@@ -45,7 +45,8 @@ pub struct NewOrder {
     pub tag: String,
     pub reduce_only: bool,
     pub stp: Stp,
-    /// How far from the touch a market order may fill, as a share of it (`slippagePct`).
+    /// Largest distance from the touch at which a market order may fill, as a share of it
+    /// (`slippagePct`).
     pub slippage: Option<Decimal>,
     pub attached: Vec<Attached>,
 }
@@ -142,12 +143,12 @@ pub struct Attached {
     pub stop: Option<Leg>,
     #[serde(default)]
     pub target: Option<Leg>,
-    /// How much of the fill it is for; `None`: all of it.
+    /// Part of the fill that it covers; `None`: all of it.
     #[serde(default)]
     pub size: Option<Decimal>,
 }
 
-/// What an amendment of an algo order asks for, per leg; `None` leaves as it is.
+/// Amendment of an algo order, per leg; `None` leaves a value unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LegChange {
     pub trigger: Option<Decimal>,
@@ -155,7 +156,7 @@ pub struct LegChange {
     pub price: Option<Option<Decimal>>,
 }
 
-/// What an amendment asks for; `None` leaves as it is.
+/// Amendment of an order; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Amend {
     /// Total size, what is filled included.
@@ -186,7 +187,7 @@ impl Status {
             Status::Canceled => "canceled",
         }
     }
-    /// Can it still trade?
+    /// True if the order can still trade.
     pub const fn is_open(self) -> bool {
         matches!(self, Status::Live | Status::PartiallyFilled)
     }
@@ -209,7 +210,7 @@ pub struct Order {
     pub stp: Stp,
     /// Base units or contracts.
     pub size: Decimal,
-    /// Was the size asked for in quote currency? Then `asked` is what was asked.
+    /// True if the size was requested in quote currency; `asked` is then the requested size.
     pub size_in_quote: bool,
     #[serde(default)]
     pub asked: Decimal,
@@ -361,14 +362,14 @@ impl AlgoKind {
     }
 }
 
-/// How a trailing stop follows.
+/// Trailing of a stop: its distance, activation and best price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trail {
     /// Share of the best price, or `None` for a fixed distance.
     pub ratio: Option<Decimal>,
     /// Distance in quote currency.
     pub spread: Option<Decimal>,
-    /// It follows only once the last price has been here.
+    /// Activation price: the stop follows only once the last price has been here.
     pub active: Option<Decimal>,
     /// Best price since it became active.
     pub best: Option<Decimal>,

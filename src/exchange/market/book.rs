@@ -118,8 +118,9 @@ mod tests {
     use super::super::Market;
     use super::*;
 
+    /// Every level has a positive size, and trades happen at the touch.
     #[test]
-    fn no_book_is_ever_crossed_and_every_level_is_finite() {
+    fn books_are_sorted_and_never_crossed() {
         let market = Market::new(3);
         for listed in market.all() {
             for second in 1_780_000_000..1_780_000_300 {

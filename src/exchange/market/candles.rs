@@ -78,8 +78,9 @@ mod tests {
     use super::super::Market;
     use super::*;
 
+    /// Each second opens at the close of the one before.
     #[test]
-    fn long_bars_are_made_of_short_ones_and_join() {
+    fn long_bars_aggregate_short_ones() {
         let market = Market::new(3);
         let listed = market.get("BTC-USDT-SWAP").unwrap();
         let from = 1_780_000_200; // a multiple of 60
@@ -97,8 +98,9 @@ mod tests {
         assert!(seconds.windows(2).all(|w| w[0].close == w[1].open));
     }
 
+    /// Two day bars from four years ago, the second opening at the close of the first.
     #[test]
-    fn a_day_bar_four_years_back_can_be_asked_for() {
+    fn day_bar_years_back_is_available() {
         let market = Market::new(3);
         let listed = market.get("ETH-USDT").unwrap();
         let from = 1_640_995_200;

@@ -1,4 +1,4 @@
-//! What is listed, with the rules and fees of each.
+//! Listed instruments, with the rules and fees of each.
 
 use rust_decimal::Decimal;
 

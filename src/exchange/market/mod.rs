@@ -40,7 +40,7 @@ pub struct Listed {
     seed: u64,
 }
 
-/// Where prices come from.
+/// Source of prices.
 #[derive(Debug)]
 enum Source {
     /// Noise of a seed.
@@ -159,7 +159,7 @@ impl Listed {
         }
     }
 
-    /// Are its prices fed from outside?
+    /// True if the market's prices are fed from outside.
     pub fn is_fed(&self) -> bool {
         matches!(self.source, Source::Fed)
     }

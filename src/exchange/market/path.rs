@@ -105,8 +105,9 @@ impl Path {
 mod tests {
     use super::*;
 
+    /// Bit for bit, every second of the walk.
     #[test]
-    fn walking_and_asking_agree_to_the_last_bit() {
+    fn walk_equals_price_at() {
         let path = Path::new(7, 1e-4, 60_000.0);
         let mut seen = 0;
         path.walk(1_700_000_003, 1_700_000_400, |second, price| {
@@ -120,8 +121,9 @@ mod tests {
         assert_eq!(seen, 398);
     }
 
+    /// The price at the anchor is the base, and the range of a day is plausible.
     #[test]
-    fn the_path_goes_through_its_base_and_moves() {
+    fn path_starts_at_base_and_moves() {
         let path = Path::new(7, 1e-4, 60_000.0);
         assert!((path.price_at(ANCHOR) - 60_000.0).abs() < 1e-6);
         let (mut low, mut high) = (f64::MAX, f64::MIN);

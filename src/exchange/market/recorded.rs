@@ -119,8 +119,8 @@ pub fn fold(second: i64, parts: &[RawCandle]) -> Option<RawCandle> {
     })
 }
 
-/// Where a bar's price stands at `second`: straight lines from the open to the extreme on the other
-/// side of the close, to the other extreme, to the close in its last second.
+/// Returns a bar's price at `second`: straight lines from the open to the extreme on the other side
+/// of the close, to the other extreme, to the close in its last second.
 fn inside(bar: &RawCandle, span: i64, second: i64) -> i64 {
     let at = second - bar.second;
     if span < 4 {
@@ -166,8 +166,9 @@ mod tests {
         Recording::new(Bar::M1, bars).unwrap()
     }
 
+    /// The generated seconds of each minute fold into the recorded bar.
     #[test]
-    fn the_bars_come_back_exactly_and_the_seconds_make_them() {
+    fn recorded_bars_come_back_exactly() {
         let r = recording();
         assert_eq!(r.candles(Bar::M1, 60, 180), r.bars[..2]);
         for whole in &r.bars[..2] {
@@ -181,8 +182,9 @@ mod tests {
         }
     }
 
+    /// At the last close. There are no bars before or after the recording.
     #[test]
-    fn a_gap_is_flat_at_the_last_close_and_without_volume() {
+    fn gap_is_flat_without_volume() {
         let r = recording();
         assert_eq!(r.candles(Bar::M1, 180, 240), [flat(180, 81)]);
         assert_eq!(

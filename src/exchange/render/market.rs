@@ -261,13 +261,14 @@ pub struct CandlePage {
     pub after: Option<Ms>,
     pub before: Option<Ms>,
     pub limit: usize,
-    /// Does the page start with the bar that still forms (`candles`) or not (`history-candles`)?
+    /// True if the page starts with the bar that still forms (`candles`), false if not
+    /// (`history-candles`).
     pub with_forming: bool,
-    /// Nothing older than this is served (`candles` keeps 1,440 bars).
+    /// Oldest time that is served (`candles` keeps 1,440 bars).
     pub oldest: Option<Ms>,
 }
 
-/// What a page of candles is made of: the forming bar, if it begins with one, and the closed ones
+/// Contents of a page of candles: the forming bar, if the page begins with one, and the closed ones
 /// with `from <= ts < to`.
 #[derive(Debug)]
 pub struct CandleRange {

@@ -1,4 +1,4 @@
-//! Who is asking: OKX's header checks in OKX's order, over the exact bytes that came.
+//! Authentication: OKX's header checks in OKX's order, over the exact bytes received.
 
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,7 +7,7 @@ use sha2::Sha256;
 use super::{Credentials, Failure, Request, Site};
 use crate::domain::Ms;
 
-/// How far a timestamp may be off, either way.
+/// Largest deviation of a timestamp, either way.
 const TOLERANCE: Ms = Ms::secs(30);
 
 /// base64(HMAC-SHA256(secret, message)).

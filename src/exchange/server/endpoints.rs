@@ -1,14 +1,14 @@
 //! Every REST endpoint served: method, who may call it, and how often (OKX's API guide, per
 //! endpoint).
 
-/// Who may call.
+/// Callers that an endpoint admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Public,
     Private,
 }
 
-/// What a rate limit counts.
+/// Scope over which a rate limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Per {
     /// All requests.
@@ -167,8 +167,9 @@ pub(super) fn single_of(batch: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    /// A wrong method on a known path is told apart from an unknown path.
     #[test]
-    fn no_endpoint_is_listed_twice_and_the_wrong_method_is_told_from_the_wrong_path() {
+    fn endpoints_are_unique() {
         let mut seen = std::collections::BTreeSet::new();
         for e in &ENDPOINTS {
             assert!(

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Ms;
 
-/// What happens.
+/// Fault that a rule injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Action {
@@ -58,7 +58,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Can it happen to what this path names?
+    /// True if this fault can happen to what the path names.
     fn happens_to(self, path: &str) -> bool {
         use Action::*;
         match path.split(' ').next().unwrap_or("") {
@@ -125,7 +125,7 @@ pub(super) fn spoiled(frame: &str, field: &str, text: &str) -> String {
     push.to_string()
 }
 
-/// What a rule strikes.
+/// Occurrences that a rule strikes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Match {
@@ -153,7 +153,7 @@ pub(super) struct Rule {
     pub(super) field: String,
     #[serde(default)]
     pub(super) status: u16,
-    /// How often it struck.
+    /// Number of times the rule struck.
     #[serde(default, skip_deserializing)]
     hits: u64,
 }
@@ -213,7 +213,8 @@ impl Faults {
         serde_json::to_string(&self.lock().0).expect("a script is plain data")
     }
 
-    /// Something happens: is it struck? The first rule that fits decides.
+    /// Counts an occurrence of `path` and returns the rule that strikes it, if any. The first rule
+    /// that fits decides.
     pub(super) fn strike(&self, path: &str) -> Option<Rule> {
         let mut state = self.lock();
         if state.0.rules.is_empty() {
@@ -236,12 +237,12 @@ impl Faults {
         struck
     }
 
-    /// How far the venue's clock is off for those who look at it.
+    /// Returns `now` as clients see it, shifted by the skew of the venue's clock.
     pub(super) fn skewed(&self, now: Ms) -> Ms {
         now.plus(Ms(self.skew_ms.load(Ordering::Relaxed)))
     }
 
-    /// Nothing older than this is in any list.
+    /// Returns the time before which no list has any entry.
     pub(super) fn purged_before(&self) -> Ms {
         Ms(self.purged_before.load(Ordering::Relaxed))
     }
@@ -275,8 +276,9 @@ mod tests {
         faults
     }
 
+    /// Other paths do not match, and the hit is counted.
     #[test]
-    fn a_rule_strikes_its_nth_occurrence_and_only_that() {
+    fn rule_strikes_only_its_nth_match() {
         let f =
             faults(r#"{"rules":[{"match":{"path":"trade/order","nth":2},"action":"drop_after"}]}"#);
         let struck: Vec<bool> = (0..4)
@@ -300,16 +302,19 @@ mod tests {
         }
     }
 
+    /// A new script ends the clock skew; history already purged stays purged.
     #[test]
-    fn clock_and_history_change_when_the_script_comes() {
+    fn skew_and_purge_follow_the_script() {
         let f = faults(r#"{"rules":[{"action":"skew","ms":-500},{"action":"purge_history"}]}"#);
         assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(500), Ms(7)));
         f.post(Script::default(), Ms(9)).unwrap();
         assert_eq!((f.skewed(Ms(1000)), f.purged_before()), (Ms(1000), Ms(7)));
     }
 
+    /// Each kind of path (push, request, operation, connection) takes only the actions that can
+    /// happen to it.
     #[test]
-    fn an_action_that_cannot_happen_to_its_path_is_refused() {
+    fn action_must_fit_its_path() {
         for (path, action, fits) in [
             ("push orders", "mute", true),
             ("push orders", "fail_after", false),
@@ -325,8 +330,9 @@ mod tests {
         }
     }
 
+    /// An unknown action and an unknown match key.
     #[test]
-    fn a_script_with_a_word_nobody_knows_is_refused() {
+    fn unknown_script_words_are_refused() {
         assert!(serde_json::from_str::<Script>(r#"{"rules":[{"action":"explode"}]}"#).is_err());
         assert!(
             serde_json::from_str::<Script>(r#"{"rules":[{"action":"mute","match":{"pth":"x"}}]}"#)

@@ -66,8 +66,9 @@ impl Limits {
 mod tests {
     use super::*;
 
+    /// 60 orders in two seconds each; the 61st is refused until the window has moved on.
     #[test]
-    fn a_window_slides_and_instruments_count_apart() {
+    fn window_slides_per_instrument() {
         let limits = Limits::default();
         let order = find("trade/order", "POST").unwrap();
         for i in 0..60 {
@@ -79,8 +80,9 @@ mod tests {
         assert!(!limits.admit(order, "A", Ms(2000)));
     }
 
+    /// A batch of one counts toward the limit for single orders.
     #[test]
-    fn a_batch_counts_its_orders_and_a_batch_of_one_counts_as_a_single() {
+    fn batch_counts_each_order() {
         let limits = Limits::default();
         for i in 0..15 {
             assert!(limits.admit_batch("trade/batch-orders", "A", 20, Ms(i)));

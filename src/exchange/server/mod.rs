@@ -65,7 +65,7 @@ impl Credentials {
     }
 }
 
-/// How the server behaves.
+/// Settings of the server.
 #[derive(Clone, Default)]
 pub struct ServerConfig {
     /// Play OKX's demo site: `x-simulated-trading: 1` is required.
@@ -74,7 +74,8 @@ pub struct ServerConfig {
     pub tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
-/// Where it listens and what opens it; the first line of `exchange --json`.
+/// Addresses on which the server listens, and the credentials for them; the first line of `exchange
+/// --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Endpoint {
     pub rest: String,
@@ -83,7 +84,7 @@ pub struct Endpoint {
     pub credentials: Credentials,
 }
 
-/// What every request handler needs.
+/// State that every request handler needs.
 pub(super) struct Site {
     engine: Engine,
     credentials: Credentials,

@@ -30,7 +30,8 @@ pub(super) fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refus
     }
 }
 
-/// Nothing anybody could mean is larger than this, and no product of two such overflows.
+/// Parses a number and refuses one beyond this bound: no sensible value is larger, and no product
+/// of two within it overflows.
 fn bounded(text: &str, name: &str) -> Result<Decimal, Refusal> {
     let value: Decimal = text.parse().map_err(|_| bad(name))?;
     if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 {

@@ -1,4 +1,5 @@
-//! What OKX does not have: the ledger as the tests' oracle, the clock, the market's price.
+//! Endpoints that OKX does not have: the ledger as the tests' oracle, the clock, the market's
+//! price.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};

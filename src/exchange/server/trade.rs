@@ -8,7 +8,7 @@ use super::parse::{self, field};
 use super::{Failure, Site};
 use crate::domain::Ms;
 
-/// What is asked of an order.
+/// Operation requested on an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Place,

@@ -1,4 +1,4 @@
-//! Whom to ask, whether anybody may be asked, and with what words.
+//! Choice of whom to ask, whether anyone may be asked, and with which prompt.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ struct Ready {
 /// Why no question is put.
 enum NotAsked {
     Because(String),
-    /// Its provider fails; otherwise it would have been this.
+    /// Provider that fails, with the contract that would have been asked otherwise.
     Provider(String, Box<Contract>, Option<String>),
 }
 
@@ -95,8 +95,8 @@ impl Desk {
         seat.not_asked = Some(why);
     }
 
-    /// Its provider fails: the rule that is configured for that decides, judged as the model would
-    /// be. Where there is none nobody does: what is held keeps its stop, its target and its
+    /// Lets the configured rule decide while the provider fails, judged as the model would be.
+    /// Without such a rule there is no decision: what is held keeps its stop, its target and its
     /// condition.
     async fn fall_back(
         &mut self,
@@ -152,7 +152,7 @@ impl Desk {
         Ok(())
     }
 
-    /// What would be asked now; the reason, if nothing may be.
+    /// Prepares the question that would be asked now, or returns the reason if none may be.
     fn prepare(
         &self,
         state: &State,
@@ -298,7 +298,7 @@ impl Desk {
         Ok((contract, prompt))
     }
 
-    /// What is kept of a question, but for the hash of its words.
+    /// Builds the record kept of a question, without the hash of its prompt.
     fn question(
         &self,
         index: usize,

@@ -31,7 +31,7 @@ use crate::llm::seat::{Cadence, Seat};
 use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
 use crate::store::Journal;
 
-/// How long a provider that fails is left alone, venue time.
+/// Time for which a failing provider is left alone, venue time.
 const REST: Ms = Ms::secs(300);
 
 /// A contender that is a model, and all it is asked with.
@@ -41,20 +41,21 @@ pub struct Player {
     pub model: Arc<Model>,
     pub template: Template,
     pub allowance: Allowance,
-    /// What decides in its place while its provider fails; otherwise nobody does.
+    /// Rule that decides in the model's place while its provider fails; `None`: no decision is
+    /// made.
     pub fallback: Option<Fallback>,
     /// Quotes older than this are not shown to anybody.
     pub quote_age: Ms,
 }
 
-/// Somebody wants to see what a contender would be asked now.
+/// Request to see what a contender would be asked now.
 pub struct ShowPrompt {
     pub contender: ContenderId,
     pub inst: Option<InstId>,
     pub reply: oneshot::Sender<Result<ShownPrompt, String>>,
 }
 
-/// What it would be asked.
+/// Question that the contender would be asked.
 #[derive(Debug)]
 pub struct ShownPrompt {
     pub model: String,
@@ -66,7 +67,7 @@ pub struct ShownPrompt {
     pub not_asked: Option<String>,
 }
 
-/// Where the stop of a sleeve on this side is to be, as its model has said since it opened.
+/// Stop price of each sleeve, with its side, as set by its model since the position opened.
 pub type Levels = BTreeMap<(ContenderId, InstId), (Side, Price)>;
 
 /// The levels that plans ask for.
@@ -102,9 +103,9 @@ pub struct Desk {
     pub journal: Journal,
     pub players: Vec<Player>,
     pub memory: ModelMemory,
-    /// What a unit of the account is worth, followed read by read as the gate does.
+    /// Unit value of the account, followed read by read as the gate does.
     pub book: EquityBook,
-    /// What it knows beyond that, if it has run before.
+    /// Further state kept by the desk, if it has run before.
     pub kept: Kept,
     /// Plans of those who take part no more and may still hold something: watched to their end, and
     /// nobody is asked.
@@ -121,7 +122,7 @@ pub struct Desk {
     pub standing: watch::Receiver<Standing>,
     pub extras: watch::Receiver<BTreeMap<InstId, Extras>>,
     pub levels: watch::Sender<Levels>,
-    /// Is trading on?
+    /// True if trading is on.
     pub trading: bool,
     pub cycles: mpsc::Sender<Cycle>,
     /// Ends what still listens.
@@ -140,13 +141,13 @@ struct Pending {
     /// A rule answers in the model's place.
     by_rule: bool,
     subject: Option<InstId>,
-    /// It tries a provider that has failed.
+    /// True if it tries a provider that has failed.
     tries: bool,
 }
 
 type Done = (Pending, Result<Outcome, StageError>);
 
-/// What outlives a desk that is started again.
+/// State that outlives a restart of the desk.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     seats: Vec<Seat>,
@@ -155,7 +156,7 @@ pub struct Kept {
     breakers: BTreeMap<String, Breaker>,
 }
 
-/// What changes from bar to bar.
+/// State that changes from bar to bar.
 struct State {
     seats: Vec<Seat>,
     /// Of those who are not asked any more.

@@ -1,5 +1,5 @@
-//! What moves together is one bet: a cap on what an arm holds in one direction of instruments that
-//! are correlated. Pure.
+//! Cap on what an arm holds in one direction of correlated instruments: those that move together
+//! are one bet. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const LEAST: usize = 20;
 /// The square of the correlation from which on two instruments count as one: 0.7.
 const TOGETHER: Decimal = Decimal::from_parts(49, 0, 0, false, 2);
 
-/// How two instruments move, by what is known of them.
+/// Relation between the moves of two instruments, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pair {
     Together,
@@ -24,8 +24,8 @@ pub(super) enum Pair {
     Apart,
 }
 
-/// Would what the arm holds in one direction be more than it may, with this much of it (dollars;
-/// short is negative)?
+/// Checks that with this much of the instrument (dollars; short is negative) the arm holds no more
+/// in one direction than it may.
 pub(super) fn bearable(
     moment: &Moment<'_>,
     taken: &Taken,
@@ -77,8 +77,8 @@ pub(super) fn bearable(
     )
 }
 
-/// How two histories move, by the returns of bars that both have. Too few in common: as one, for so
-/// do most coins.
+/// Compares the moves of two histories, by the returns of bars that both have. Too few in common:
+/// together, as most coins move.
 pub(super) fn pair(a: &[Candle], b: &[Candle]) -> Pair {
     let (a, b) = (returns(a), returns(b));
     let common: Vec<(Decimal, Decimal)> = a
@@ -141,8 +141,9 @@ mod tests {
         moves.into_iter().enumerate().map(candle).collect()
     }
 
+    /// A flat instrument counts as apart, a history too short to tell as together.
     #[test]
-    fn two_instruments_move_together_against_each_other_or_apart() {
+    fn pairs_move_together_against_or_apart() {
         let wave = |i: i64| if i % 3 == 0 { 20 } else { -10 };
         let other = |i: i64| if i % 4 < 2 { 15 } else { -15 };
         let base = history((0..60).map(wave));
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_is_a_correlation_of_seven_tenths() {
+    fn correlation_bound_is_seven_tenths() {
         // y = x where they agree, and its opposite in k of 40 bars: r = 1 - k / 20 for moves of one
         // size.
         let with = |k: i64| {

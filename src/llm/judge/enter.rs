@@ -1,5 +1,5 @@
-//! What only concerns risk that is taken on: prices, what is earned for what is risked, size, and
-//! whether it is still time. Pure.
+//! Checks that only concern risk that is taken on: prices, reward for the risk, size, and whether
+//! it is still in time. Pure.
 
 use rust_decimal::Decimal;
 
@@ -7,7 +7,7 @@ use super::super::answer::Mode;
 use super::super::code::Code;
 use super::super::parse::{Item, Refused, Want};
 use super::super::plan::{Plan, THESIS, holds, timeframe};
-use super::super::prompt::atr;
+use super::super::series::atr;
 use super::{Moment, Move, Taken, behind, cluster, instrument, refuse, toward};
 use crate::domain::{Bps, GoodFor, InstKind, Instrument, Ms, Price, Qty};
 
@@ -189,7 +189,7 @@ pub(super) fn enter(
     })
 }
 
-/// What is lost on the way in and out, as a share of value: the taker's fee twice, and the spread.
+/// Returns the cost of entry and exit as a share of value: the taker fee twice, and the spread.
 pub(super) fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
     let quote = moment
         .market
@@ -202,9 +202,9 @@ pub(super) fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
     moment.arm.taker(inst.kind) * Decimal::TWO + spread
 }
 
-/// What is paid for holding it over its horizon, as a share of value, if the rate stays; never less
-/// than nothing. Funding falls due at `next_funding` and at each interval after: the venue's, or
-/// eight hours, OKX's most common, where it does not say.
+/// Returns the funding paid for holding the position over its horizon, as a share of value, if the
+/// rate stays; never negative. Funding falls due at `next_funding` and at each interval after: the
+/// venue's, or eight hours, OKX's most common, if the venue names none.
 fn funding(moment: &Moment<'_>, item: &Item, long: bool) -> Decimal {
     const EVERY: Ms = Ms(8 * 3_600_000);
     let Some(known) = moment.extras.get(&item.inst) else {
@@ -227,8 +227,8 @@ fn funding(moment: &Moment<'_>, item: &Item, long: bool) -> Decimal {
     (paid * Decimal::from(times)).max(Decimal::ZERO)
 }
 
-/// Is the change too small to pay for itself? Less than a twentieth of the position, or three times
-/// its round trip.
+/// Returns a note if the change is too small to pay for itself: less than a twentieth of the
+/// position, or less than three times its round trip.
 pub(super) fn kept_as_it_is(
     inst: &Instrument,
     (held, mark): (Decimal, Price),
@@ -357,12 +357,12 @@ fn prices(
     })
 }
 
-/// Is a target on the winning side of the price?
+/// True if a target is on the winning side of the price.
 pub(super) fn is_beyond(long: bool, target: Price, mark: Price) -> bool {
     target > Price::ZERO && if long { target > mark } else { target < mark }
 }
 
-/// What will be scored and watched must be sayable.
+/// Checks that the probability to be scored and the condition to be watched are usable.
 fn believed(moment: &Moment<'_>, item: &Item) -> Result<(), Refused> {
     match (item.p_target_first, item.target) {
         (Some(p), _) if p < Decimal::ZERO || p > Decimal::ONE => {

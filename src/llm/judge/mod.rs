@@ -1,4 +1,5 @@
-//! What of an answer is acted on: each item for itself, what takes risk off first. Pure.
+//! Judgement of which items of an answer are acted on: each item on its own, those that reduce risk
+//! first. Pure.
 //!
 //! The gate judges what comes of it again, by its own rules; here stands what only makes sense for
 //! an idea with a stop and a target: sides, distances, what is earned for what is risked, and
@@ -28,7 +29,7 @@ pub struct Moment<'a> {
     pub now: Ms,
     pub run_id: RunId,
     pub arm: &'a Arm,
-    /// What the model was shown.
+    /// Contract that the model was shown.
     pub asked: &'a Contract,
     pub market: &'a MarketView,
     pub account: &'a AccountView,
@@ -40,22 +41,22 @@ pub struct Moment<'a> {
     pub close_only: Option<&'a str>,
 }
 
-/// What became of one item.
+/// Result of judging one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub item: Item,
     pub code: Code,
     pub detail: String,
-    /// What goes to the allocator: the target, or nothing.
+    /// Proposal for the allocator: the target, or none.
     pub proposal: Proposal,
-    /// What is watched from now on, if it opens, changes or ends.
+    /// Plan watched from now on, if the item opens, changes or ends one.
     pub plan: Option<Plan>,
-    /// Where the stop is to be from now on.
+    /// Stop price from now on.
     pub tightened: Option<Price>,
 }
 
 impl Item {
-    /// What it asks for, in one word.
+    /// Returns the action the item asks for, in one word.
     pub const fn action(&self) -> &'static str {
         match &self.want {
             Want::Hold => "hold",
@@ -99,7 +100,7 @@ pub fn judge(moment: &Moment<'_>, mut items: Vec<Item>) -> Vec<Verdict> {
 /// Why a position is being left that the model has closed.
 pub const CLOSED: &str = "closed by the model";
 
-/// What an accepted item leads to.
+/// Effects of an accepted item.
 #[derive(Default)]
 struct Move {
     target: Option<Bps>,
@@ -107,7 +108,7 @@ struct Move {
     plan: Option<Plan>,
     tightened: Option<Price>,
     good_for: Option<GoodFor>,
-    /// What is to be told of it: why nothing comes of it, what it expects.
+    /// Note to report: why the item has no effect, or what it expects.
     note: String,
 }
 
@@ -138,7 +139,7 @@ fn verdict(moment: &Moment<'_>, item: Item, judged: Result<Move, Refused>) -> Ve
     }
 }
 
-/// What the arm has open or on its way, and what this answer has opened so far.
+/// Open and in-flight positions of the arm, and those this answer has opened so far.
 struct Taken {
     /// Dollars in each position; short is negative.
     positions: BTreeMap<InstId, Decimal>,

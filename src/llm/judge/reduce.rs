@@ -9,7 +9,7 @@ use super::enter::{is_beyond, kept_as_it_is, round_trip};
 use super::{Moment, Move, Taken, behind, instrument, toward};
 use crate::domain::{Bps, Instrument, Price, Usd};
 
-/// What a smaller weight comes to.
+/// Size, stop and risk that result from a smaller weight.
 pub(super) struct Reduction<'a> {
     known: &'a Plan,
     inst: &'a Instrument,
@@ -21,7 +21,7 @@ pub(super) struct Reduction<'a> {
     risk_usd: Decimal,
 }
 
-/// Does this item make smaller what is held, and stay on its side?
+/// Returns the reduction, if this item makes the held position smaller and stays on its side.
 pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &Item) -> Option<Reduction<'a>> {
     let Want::Weight(weight) = item.want else {
         return None;
@@ -70,8 +70,8 @@ pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &Item) -> Option<Reduc
 }
 
 impl Reduction<'_> {
-    /// What is done: less of it under a stop that is no looser, or nothing but the stop if it does
-    /// not pay for itself.
+    /// Builds the move: a smaller position under a stop that is no looser, or only the stop if the
+    /// change does not pay for itself.
     pub(super) fn made(&self, moment: &Moment<'_>, item: &Item, taken: &mut Taken) -> Move {
         let Self {
             known,

@@ -9,7 +9,6 @@ use super::data::{
     Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData,
     PositionData, PromptData, SCHEMA,
 };
-use super::series::{atr, past_return, series};
 use crate::domain::view::StopPhase;
 use crate::domain::{
     AccountView, Bar, ContenderId, EquityBook, Extras, InstId, InstKind, MarketView, Ms,
@@ -17,6 +16,7 @@ use crate::domain::{
 };
 use crate::llm::answer::Mode;
 use crate::llm::plan::{Plan, THESIS, held};
+use crate::llm::series::{atr, past_return, series};
 
 /// A contender that is a model, as configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Arm {
     pub id: ContenderId,
     pub mode: Mode,
     pub instruments: Vec<InstId>,
-    /// It is asked when a bar of this size closes.
+    /// Bar size at whose close the arm is asked.
     pub bar: Bar,
     /// Share of equity that is its sleeve: its weight, less the reserve.
     pub share: Decimal,
@@ -34,7 +34,7 @@ pub struct Arm {
     pub swap_fees: [Decimal; 2],
 }
 
-/// What one arm may do, within what the gate allows. Shares are shares of the sleeve.
+/// Limits of one arm, within what the gate allows. Shares are shares of the sleeve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmLimits {
     pub risk_per_trade: Decimal,
@@ -80,7 +80,7 @@ impl Arm {
             InstKind::Swap => self.swap_fees[1],
         }
     }
-    /// Its capital.
+    /// Returns the arm's capital.
     pub fn sleeve(&self, equity: Usd) -> Decimal {
         (equity.0 * self.share).round_dp(8)
     }
@@ -97,7 +97,7 @@ pub struct Facts<'a> {
     pub market: &'a MarketView,
     pub account: &'a AccountView,
     pub orders: &'a OrdersView,
-    /// What a unit of the account is and was worth.
+    /// Unit value of the account, now and in the past.
     pub book: &'a EquityBook,
     pub plans: &'a BTreeMap<InstId, Plan>,
     pub extras: &'a BTreeMap<InstId, Extras>,
@@ -105,11 +105,11 @@ pub struct Facts<'a> {
     pub opens_today: u32,
     pub turnover_today: Decimal,
     pub llm_cost_today: Decimal,
-    /// Nothing may open: budget, breaker, halt.
+    /// True if opening is not allowed: budget, breaker, halt.
     pub close_only: bool,
 }
 
-/// What may be answered about a symbol.
+/// Returns the answers allowed for a symbol.
 pub fn allowed(mode: Mode, kind: InstKind, held: Decimal, may_open: bool) -> Vec<&'static str> {
     let mut out = Vec::new();
     if held.is_zero() {
@@ -332,7 +332,7 @@ fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> M
     }
 }
 
-/// What a position is worth by: the venue's mark, else the mid.
+/// Returns the price a position is valued at: the venue's mark price, else the mid.
 pub fn mark(market: &MarketView, inst: &InstId) -> Option<Price> {
     market.insts.get(inst)?.mark_or_mid()
 }

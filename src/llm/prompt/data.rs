@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::{InstId, Ms, Price, Qty};
 use crate::llm::answer::Predicate;
+use crate::llm::series::SeriesData;
 
 /// Version of the contract.
 pub const SCHEMA: &str = "prompt/2";
@@ -65,7 +66,7 @@ pub struct Limits {
     pub stop_atr: [Decimal; 2],
     pub target_atr_max: Decimal,
     pub opens_left_today: u32,
-    /// What may be answered for each symbol now.
+    /// Answers allowed for each symbol now.
     pub allowed: BTreeMap<InstId, Vec<String>>,
 }
 
@@ -137,22 +138,6 @@ pub struct MarketData {
     pub data_age_ms: Option<i64>,
 }
 
-/// Closed bars of one size. Scale-free, so that no coin rounds to flat.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SeriesData {
-    pub bar_close_ms: Vec<Ms>,
-    pub close: Vec<Price>,
-    pub volume_usd: Vec<Decimal>,
-    pub atr14_pct: Vec<Option<Decimal>>,
-    pub rsi14: Vec<Option<Decimal>>,
-    pub ema20_dist_bps: Vec<Option<Decimal>>,
-    pub ema50_dist_bps: Vec<Option<Decimal>>,
-    /// In units of the average true range.
-    pub macd_hist_atr: Vec<Option<Decimal>>,
-    /// Of the last twenty returns, a year of 365 days.
-    pub realised_vol_pct: Vec<Option<Decimal>>,
-}
-
 /// Return of the benchmark; null where the history is shorter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Benchmark {
@@ -184,7 +169,7 @@ pub struct PromptData {
     pub series: BTreeMap<InstId, BTreeMap<String, SeriesData>>,
     pub benchmark: Option<Benchmark>,
     pub history: Vec<ClosedTrade>,
-    /// What is null, and why.
+    /// Values that are null, and why.
     pub missing: Vec<String>,
 }
 
@@ -220,8 +205,7 @@ impl Contract {
         })
     }
 
-    /// How many of these claims, each `path=value`, are in the data as they say, and how many there
-    /// are.
+    /// Counts these claims, each `path=value`: first those that match the data, then all of them.
     pub fn verified(&self, evidence: &[String]) -> (usize, usize) {
         let tree: serde_json::Value = serde_json::from_str(&self.text).expect("we wrote it");
         let holds = |claim: &String| {
@@ -250,7 +234,7 @@ impl Contract {
     }
 }
 
-/// What stands at `a.b[2].c`, or at `a.b.-1` from the end.
+/// Finds the value at `a.b[2].c`, or at `a.b.-1`, which counts from the end.
 fn at<'a>(tree: &'a serde_json::Value, path: &str) -> Option<&'a serde_json::Value> {
     let path = path.replace('[', ".").replace(']', "");
     path.split('.').try_fold(tree, |value, key| match value {

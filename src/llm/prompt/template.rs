@@ -33,7 +33,7 @@ pub struct Template {
     pub hash: String,
 }
 
-/// What is sent.
+/// Prompt as it is sent.
 #[derive(Clone, Debug)]
 pub struct Prompt {
     pub messages: Vec<Message>,

@@ -14,7 +14,7 @@ use crate::llm::chat::content;
 use crate::llm::code::Code;
 use crate::llm::parse::parse;
 
-/// What a body comes to, through every step a reply takes.
+/// Returns the code a body ends with, after every step a reply takes.
 fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
     let asked = scene.asked();
     let snap = asked.data.meta.snap.as_str();
@@ -50,8 +50,10 @@ fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
     }
 }
 
+/// At least 500 hostile replies, each with its expected code; none opens more than the limits
+/// allow.
 #[test]
-fn every_hostile_reply_comes_to_its_code_and_none_to_more_than_is_allowed() {
+fn hostile_replies_get_their_error_codes() {
     let scene = Scene::new(Mode::Single);
     let cases = cases::all();
     let mut wrong = Vec::new();

@@ -30,7 +30,7 @@ fn check(scene: &Scene, changes: Value, expected: Code) {
 }
 
 #[test]
-fn a_sound_answer_becomes_a_target_a_stop_and_a_plan() {
+fn valid_answer_gives_target_stop_and_plan() {
     let scene = Scene::new(Mode::Single);
     let asked = scene.asked();
     let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
@@ -57,8 +57,9 @@ fn a_sound_answer_becomes_a_target_a_stop_and_a_plan() {
     assert_eq!(asked.verified(&verdict.item.evidence), (1, 1));
 }
 
+/// One changed field at a time, at the bound and just past it, gives the expected code.
 #[test]
-fn each_check_refuses_what_it_is_there_for() {
+fn each_check_refuses_its_own_case() {
     let scene = Scene::new(Mode::Single);
     for (changes, expected) in [
         (json!({"symbol": "ETH-USDT"}), Code::UnknownSymbol),
@@ -129,7 +130,7 @@ fn each_check_refuses_what_it_is_there_for() {
 }
 
 #[test]
-fn what_is_held_decides_what_may_be_asked_for() {
+fn position_held_decides_allowed_actions() {
     let long = || Scene::new(Mode::Single).holding("10");
     check(&long(), json!({"action": "close"}), Code::Accepted);
     check(&long(), json!({}), Code::ActionState);
@@ -208,7 +209,7 @@ fn what_is_held_decides_what_may_be_asked_for() {
     check(&leaving, json!({"action": "close"}), Code::Accepted);
 }
 
-/// What an answer that was thought in one scene comes to in another.
+/// Returns the code of an answer made in one scene and judged in another.
 fn carried(asked: &Scene, now: &Scene, answer: &Value) -> Code {
     let contract = asked.asked();
     let text = answer.to_string().replace("SNAP", &contract.data.meta.snap);
@@ -216,8 +217,10 @@ fn carried(asked: &Scene, now: &Scene, answer: &Value) -> Code {
     now.judged(&contract, items)[0].code
 }
 
+/// An entry is refused if the position changed since the prompt or an order is pending; close and
+/// tighten_stop still pass.
 #[test]
-fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is_on_its_way() {
+fn changed_position_or_pending_order_blocks_entry() {
     let flat = || Scene::new(Mode::Single);
     let held = || Scene::new(Mode::Single).holding("10");
     assert_eq!(
@@ -300,7 +303,7 @@ fn an_idea_is_not_carried_over_to_another_position_nor_put_on_top_of_one_that_is
 }
 
 #[test]
-fn a_restated_weight_does_not_loosen_a_stop() {
+fn restated_weight_cannot_loosen_a_stop() {
     let target = |symbol: &str, weight: &str, stop: &str| {
         json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": null, "horizon_min": null, "p_target_first": null,
             "invalidation": null, "reason": "r"})
@@ -343,8 +346,10 @@ fn verdict_of(scene: &Scene, item: Value) -> Verdict {
     scene.judged(&asked, items).remove(0)
 }
 
+/// A weight change that is not worth its cost sends no order; a tighter stop given with it still
+/// applies.
 #[test]
-fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_the_same() {
+fn small_change_only_tightens_the_stop() {
     // Weight 0.5 with a stop at 98 comes to 150 / 2.2 × 100 = 6,818 dollars; contracts are of 10
     // dollars here.
     let holding = |contracts: &str| {
@@ -396,8 +401,10 @@ fn a_change_that_does_not_pay_for_itself_is_not_made_and_its_stop_is_taken_all_t
     );
 }
 
+/// Stop distance, reward/risk and close-only bind increases only; reductions are judged before
+/// openings.
 #[test]
-fn a_smaller_weight_takes_off_whatever_is_only_asked_of_what_is_put_on() {
+fn reducing_weight_skips_entry_checks() {
     let scene = |stop: &str| {
         let mut scene = Scene::new(Mode::Portfolio).holding("650");
         scene.plans.insert(
@@ -479,8 +486,9 @@ fn a_smaller_weight_takes_off_whatever_is_only_asked_of_what_is_put_on() {
     assert_eq!(verdicts[1].code, Code::Accepted, "{}", verdicts[1].detail);
 }
 
+/// Whether or not its order fills, later open_long and tighten_stop are refused.
 #[test]
-fn an_accepted_close_ends_the_plan_whether_or_not_its_order_fills() {
+fn accepted_close_ends_the_plan() {
     let mut scene = Scene::new(Mode::Single).holding("10");
     scene.plans = [(swap().id, plan())].into();
     let asked = scene.asked();
@@ -507,7 +515,7 @@ fn an_accepted_close_ends_the_plan_whether_or_not_its_order_fills() {
 }
 
 #[test]
-fn the_risk_budget_counts_what_is_held_and_not_what_was_planned() {
+fn risk_budget_counts_positions_not_plans() {
     // 3 % of 10,000 may be lost, half of it by this answer. The coin is planned to risk 10 dollars;
     // what is held of it loses 1.3 dollars apiece at its stop, costs included.
     let small = Plan {
@@ -604,8 +612,9 @@ fn what_moves_alike_is_one_bet() {
     );
 }
 
+/// Each funding payment due within the horizon counts against the side that pays it.
 #[test]
-fn funding_that_will_fall_due_is_taken_from_the_reward() {
+fn due_funding_reduces_the_reward() {
     let scene = |rate: &str, next_min: i64| {
         let mut scene = Scene::new(Mode::Single);
         let extras = scene.extras.get_mut(&swap().id).unwrap();
@@ -646,7 +655,7 @@ fn funding_that_will_fall_due_is_taken_from_the_reward() {
 }
 
 #[test]
-fn an_entry_says_until_when_and_how_near_it_may_leave() {
+fn entry_carries_expiry_and_price_tolerance() {
     let scene = Scene::new(Mode::Single);
     let asked = scene.asked();
     let text = single().to_string().replace("SNAP", &asked.data.meta.snap);
@@ -684,8 +693,10 @@ pub(super) fn plan() -> Plan {
     }
 }
 
+/// A late answer, a moved mark or a missing quote is judged by the state now, not by the state in
+/// the prompt.
 #[test]
-fn the_state_of_the_moment_counts_and_not_that_of_the_question() {
+fn current_state_decides_not_prompt_state() {
     let later = |ms: i64| {
         let mut scene = Scene::new(Mode::Single);
         scene.now = NOW.plus(Ms(ms));
@@ -713,8 +724,9 @@ fn the_state_of_the_moment_counts_and_not_that_of_the_question() {
     check(&blind, json!({}), Code::NoMarket);
 }
 
+/// Budget, opens per day, cooldown, positions and depth deny an opening; a close always passes.
 #[test]
-fn the_arms_own_limits_hold_for_what_opens_and_never_for_what_closes() {
+fn contender_limits_bind_only_openings() {
     let close = json!({"action": "close"});
     let mut spent = Scene::new(Mode::Single);
     spent.close_only = Some("the day's calls are made".into());
@@ -819,8 +831,9 @@ fn leverage_is_derived_and_capped() {
     assert_eq!(target("5", "98"), 9090, "100 / 2.2 × 100 = 4,545 dollars");
 }
 
+/// Each target is judged by itself; a close comes first wherever it stands in the answer.
 #[test]
-fn a_portfolio_is_judged_item_by_item_and_what_closes_comes_first() {
+fn portfolio_closes_come_before_openings() {
     let scene = Scene::new(Mode::Portfolio).holding("10");
     let target = |symbol: &str, weight: &str, stop: &str, aim: &str| {
         json!({"symbol": symbol, "weight": weight, "stop_px": stop, "target_px": aim, "horizon_min": 60, "p_target_first": "0.5",

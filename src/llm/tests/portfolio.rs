@@ -151,8 +151,10 @@ fn with_targets(targets: Vec<Value>) -> Value {
     answer
 }
 
+/// Every hostile value at every key of a portfolio answer; nothing opens more than the limits
+/// allow.
 #[test]
-fn whatever_stands_at_whatever_key_opens_no_more_than_is_allowed() {
+fn hostile_portfolio_values_respect_limits() {
     let mut codes: BTreeMap<Code, usize> = BTreeMap::new();
     let mut answers = 0;
     let mut count = |scene: &Scene, answer: &Value| {
@@ -203,7 +205,7 @@ proptest! {
     /// Any weights, stops and targets, also such as a model might mean: what is opened together
     /// keeps to the limits.
     #[test]
-    fn what_opens_together_keeps_to_the_limits(
+    fn portfolio_openings_keep_within_limits(
         rows in proptest::collection::vec((any::<bool>(), -150i64..150, 8500i64..11500, prop::option::of(8000i64..12000)), 0..4),
         held in -40i64..40,
     ) {

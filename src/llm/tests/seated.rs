@@ -1,4 +1,4 @@
-//! What follows from a bar for an arm: who is asked, what is left without asking, what is over.
+//! Effects of a bar on an arm: who is asked, what is exited without asking, what has ended.
 
 use rust_decimal::Decimal;
 
@@ -43,8 +43,10 @@ fn after(mut scene: Scene, low: &str, high: &str, close: &str) -> Scene {
     scene
 }
 
+/// Once for each close of its own interval; a move of three ATR asks earlier, but not before the
+/// minimum pause.
 #[test]
-fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
+fn asked_at_bar_closes_and_large_moves() {
     let scene = Scene::new(Mode::Single);
     let mut seat = Seat::default();
     let asked = |seat: &mut Seat, scene: &Scene, at: Ms| {
@@ -85,7 +87,7 @@ fn an_arm_is_asked_at_its_closes_and_when_much_has_changed() {
 }
 
 #[test]
-fn a_portfolio_is_asked_when_any_of_its_instruments_has_moved() {
+fn portfolio_asked_when_any_instrument_moves() {
     let mut seat = Seat::default();
     let mut scene = Scene::new(Mode::Portfolio);
     scene.arm.instruments.reverse();
@@ -107,8 +109,10 @@ fn a_portfolio_is_asked_when_any_of_its_instruments_has_moved() {
     );
 }
 
+/// The 5m bar arrives after the 1m bar that closes with it; its invalidation still triggers the
+/// exit.
 #[test]
-fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
+fn late_longer_bar_is_still_checked() {
     let condition = Predicate {
         tf: "5m".into(),
         field: Field::Close,
@@ -161,8 +165,10 @@ fn a_longer_bar_that_comes_after_the_shorter_one_is_looked_at_all_the_same() {
     assert_eq!(exits(&scene), ["invalidated: 5m close < 99.8"]);
 }
 
+/// A close by the model is repeated after five seconds while anything is held, also after a
+/// restart.
 #[test]
-fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart() {
+fn model_close_repeats_until_flat() {
     let (mut seat, scene) = held(Plan {
         opened: Ms(59 * 60_000),
         ..plan()
@@ -199,8 +205,9 @@ fn what_the_model_has_closed_is_left_until_nothing_is_held_also_after_a_restart(
     assert_eq!(exits(&mut other, NOW), again);
 }
 
+/// A late bar, an old quote or too short a history: the model is not asked.
 #[test]
-fn nobody_is_asked_about_what_is_old_or_not_whole() {
+fn stale_or_incomplete_data_blocks_calls() {
     let scene = Scene::new(Mode::Single);
     let asked = |scene: &Scene, bar: Bar, close: i64, now: Ms| {
         fresh(
@@ -250,8 +257,9 @@ fn opens(seat: &Seat, scene: &Scene) -> u32 {
     seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW)
 }
 
+/// One answer opens two instruments; each counts towards the opens per day as soon as it is filled.
 #[test]
-fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
+fn each_fill_counts_as_one_opening() {
     let mut seat = Seat::default();
     let mut scene = Scene::new(Mode::Portfolio).holding("10");
     let both = [swap().id, coin().id].map(|inst| Plan {
@@ -288,8 +296,9 @@ fn what_one_answer_opens_is_counted_one_by_one_and_as_soon_as_it_is_filled() {
     );
 }
 
+/// After a restart the bars missed meanwhile are checked for targets and invalidations.
 #[test]
-fn what_is_being_left_is_told_once_and_a_start_looks_at_all_that_it_has_missed() {
+fn exit_is_reported_once_across_restarts() {
     let opened = || Plan {
         opened: Ms(59 * 60_000),
         ..plan()
@@ -362,8 +371,9 @@ fn held(plan: Plan) -> (Seat, Scene) {
     (seat, Scene::new(Mode::Single).holding("10"))
 }
 
+/// Needs no model call, and is repeated until nothing is held.
 #[test]
-fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
+fn target_or_invalidation_exits_until_flat() {
     let opened = |ms: i64| Plan {
         opened: Ms(ms),
         ..plan()
@@ -425,8 +435,10 @@ fn a_target_or_a_condition_takes_it_out_without_a_call_and_until_it_is_out() {
     assert_eq!(exits(&mut seat, &scene), ["Some(0) target 99 reached"]);
 }
 
+/// A plan that never filled is forgotten; a filled one that ended is reported once with its R
+/// multiple.
 #[test]
-fn an_idea_that_was_never_bought_is_forgotten_and_one_that_is_over_is_told_with_its_multiple() {
+fn ended_plans_are_dropped_or_reported() {
     let mut seat = Seat::default();
     let scene = Scene::new(Mode::Single);
     seat.adopt(
@@ -495,9 +507,9 @@ fn traded(profit: &str, purpose: Purpose) -> Scene {
     scene
 }
 
+/// Also when the position opened and closed unobserved; fills from before the plan do not count.
 #[test]
-fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_while_nobody_was_here()
-{
+fn ended_trade_result_comes_from_fills() {
     let plan = || Plan {
         opened: NOW,
         ..plan()
@@ -570,7 +582,7 @@ fn a_trade_that_is_over_is_worth_what_its_fills_say_even_if_it_came_and_went_whi
 }
 
 #[test]
-fn a_restart_remembers_plans_budgets_and_trades() {
+fn restart_restores_plans_budgets_and_trades() {
     let scene = Scene::new(Mode::Single);
     let other = Plan {
         contender: "other".into(),

@@ -37,7 +37,7 @@ impl Placing {
     }
 }
 
-/// What the executor is to do about stops.
+/// Instructions to the executor about stops.
 #[derive(Debug)]
 pub enum StopWork {
     Place(Box<Placing>),
@@ -65,10 +65,11 @@ impl StopWork {
     }
 }
 
-/// How positions are protected.
+/// Settings for the protection of positions.
 #[derive(Clone, Copy, Debug)]
 pub struct Protecting {
-    /// Where a sleeve is stopped whose strategy names nothing, as a share of its entry.
+    /// Distance of the default stop, as a share of the entry, for a sleeve whose strategy names
+    /// none.
     pub stop_default: Decimal,
     /// A position without a stop for longer is closed, wall time.
     pub unprotected_max: Ms,
@@ -76,10 +77,10 @@ pub struct Protecting {
     pub foreign: ProtectForeign,
 }
 
-/// What is done about a position that nobody here has traded.
+/// Treatment of a position that nobody here has traded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtectForeign {
-    /// It gets a stop like any other: the venue has one net position, whoever made it.
+    /// Stop placed as for any other position: the venue has one net position, whoever made it.
     Protect,
     Ignore,
 }
@@ -95,10 +96,10 @@ impl std::str::FromStr for ProtectForeign {
     }
 }
 
-/// What the gate remembers of protection while it runs.
+/// State of protection that the gate keeps while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Guarding {
-    /// What was asked for lately, when, and how often in a row; wall time.
+    /// Recent requests, with their time and how often in a row; wall time.
     asked: BTreeMap<String, (Ms, u32)>,
     /// Stops on their way, and since when; wall time.
     coming: BTreeMap<String, Ms>,
@@ -108,7 +109,7 @@ pub(super) struct Guarding {
     placed: u32,
     shields: BTreeMap<InstId, Shield>,
     measured: Option<Ms>,
-    /// How positions that are not ours are protected, once somebody has thought about it.
+    /// Protection of positions that are not ours, once it has been decided on.
     foreign: BTreeMap<InstId, Guard>,
 }
 
@@ -210,8 +211,8 @@ impl Gate {
         Ok(())
     }
 
-    /// What should be done in an instrument, and if that has not helped for too long, what takes
-    /// the position out.
+    /// Returns what should be done in an instrument and, if that has not helped for too long, what
+    /// takes the position out.
     fn cover(&mut self, inst: &InstId, able: bool, wall: Ms) -> Option<(Cover, Vec<Act>)> {
         let (orders, market) = (self.orders.borrow(), self.market.borrow());
         let shown = market.insts.get(inst)?;

@@ -108,7 +108,7 @@ impl Gate {
         Ok(())
     }
 
-    /// What a blocked order's breaches lead to besides its refusal.
+    /// Applies the consequences of a denied order's breaches besides the denial.
     pub(super) async fn consequences(
         &mut self,
         intent: &Arc<OrderIntent>,

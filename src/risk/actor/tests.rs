@@ -11,7 +11,7 @@ use crate::risk::case::{Brink, Case, NOW, brink, fine, undivided};
 use crate::runtime::Pulse;
 use crate::store::{MemoryStore, Stamp};
 
-/// What became of one order.
+/// Outcome of one order.
 struct Judged {
     approved: bool,
     /// `code` and `value` of the order's rows in `risk_events`, in their order.
@@ -195,8 +195,10 @@ async fn through_the_gate(case: Case) -> Judged {
     }
 }
 
+/// Just inside a limit the order passes without an event; beyond it it is denied, recorded, and
+/// restricts as the rule says.
 #[tokio::test(start_paused = true)]
-async fn what_each_rule_blocks_is_written_down_and_what_is_just_inside_leaves() {
+async fn gate_blocks_and_records_each_rule() {
     for rule in Rule::ALL {
         let Brink {
             case,
@@ -231,7 +233,7 @@ async fn what_each_rule_blocks_is_written_down_and_what_is_just_inside_leaves() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_breach_of_one_order_is_a_row() {
+async fn every_breach_gets_its_own_row() {
     let case = undivided()
         .limit(Rule::OrderNotionalMax, "1")
         .limit(Rule::Position, "1")
@@ -248,8 +250,9 @@ async fn every_breach_of_one_order_is_a_row() {
     );
 }
 
+/// A level set after the entry is used, but never one further away than the entry's own stop.
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_placed_where_its_contender_has_put_it_since_and_never_further_away() {
+async fn stop_uses_the_contenders_tighter_level() {
     let trigger = async |level: Option<(Side, &str)>| {
         let case = fine();
         let store = MemoryStore::new(

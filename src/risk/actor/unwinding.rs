@@ -1,4 +1,4 @@
-//! What people ask for: closes and halts. The steps are `Unwind`'s; here they are carried out.
+//! Commands of people: closes and halts. `Unwind` decides the steps; here they are carried out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use tracing::{error, info};
 use super::{Answer, CancelAsk, Command, Gate};
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{InstId, Ms, OrderState, Readiness, Restriction, RunId, Scope};
-use crate::risk::flatten::{Closing, flatten};
+use crate::risk::flatten::{Closing, Flatten, flatten};
 use crate::risk::rules::{Refused, check_permitted};
-use crate::risk::unwind::{Flatten, Report, Seen, Step, Unwind};
+use crate::risk::unwind::{Report, Seen, Step, Unwind};
 use crate::runtime::StageError;
 
 /// A making-flat under way, and who waits for it.
@@ -325,7 +325,8 @@ impl Gate {
         Ok(())
     }
 
-    /// What was to be made flat is: the latches stay, without that wish.
+    /// Records that the positions to be made flat are flat: the restrictions stay, without the
+    /// request to flatten.
     async fn seen_flat(&mut self, unwinding: &Unwinding) -> Result<(), StageError> {
         let all = self
             .market

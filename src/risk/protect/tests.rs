@@ -154,8 +154,9 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
     );
 }
 
+/// The stop has the size of the sleeve; one that is there or under way is not doubled.
 #[test]
-fn one_sleeve_has_one_stop_of_its_size() {
+fn each_sleeve_gets_one_full_stop() {
     check("a 5@95", "", "100", "0/5 place a sell 5@95");
     check("a -5@105", "", "100", "0/5 place a buy 5@105");
     check("a 5@-", "", "100", "0/5 place a sell 5@95");
@@ -164,8 +165,9 @@ fn one_sleeve_has_one_stop_of_its_size() {
     check("", "", "100", "0/0");
 }
 
+/// Size and trigger are amended; a stop on the wrong side goes only after the right one is live.
 #[test]
-fn it_is_kept_in_step_with_what_is_held() {
+fn stops_follow_the_position() {
     check("a 7@95", "live a -5@95", "100", "5/7 amend s0 7@95");
     check("a 3@95", "live a -5@95", "100", "3/3 amend s0 3@95");
     check("a 5@97", "live a -5@95", "100", "5/5 amend s0 5@97");
@@ -180,8 +182,9 @@ fn it_is_kept_in_step_with_what_is_held() {
     );
 }
 
+/// New stops come before old ones go; two of the right trigger that add up to the size stay.
 #[test]
-fn several_stops_of_one_sleeve_become_one_and_new_comes_before_old() {
+fn duplicate_stops_merge_into_one() {
     check(
         "a 7@95",
         "live a -5@94, live a -2@95",
@@ -205,8 +208,9 @@ fn several_stops_of_one_sleeve_become_one_and_new_comes_before_old() {
     check("", "undead a -5@95", "100", "0/0 cancel s0");
 }
 
+/// Sleeves of either sign: the nearest stop is covered first, and nothing beyond the net.
 #[test]
-fn the_venue_covers_the_net_and_no_more_whatever_the_signs() {
+fn stops_cover_only_the_net_position() {
     check(
         "a 5@95, b 3@90",
         "",
@@ -232,8 +236,9 @@ fn the_venue_covers_the_net_and_no_more_whatever_the_signs() {
     check("a 5@95, b -5@110", "live a -5@95", "100", "0/0 cancel s0");
 }
 
+/// A sleeve that can have no stop leaves the net to those that can.
 #[test]
-fn a_sleeve_that_can_have_no_stop_leaves_the_net_to_those_that_can() {
+fn net_goes_to_sleeves_with_stops() {
     check(
         "a 8.6@none, b -8.6@110, c 3.4@90",
         "",
@@ -245,8 +250,9 @@ fn a_sleeve_that_can_have_no_stop_leaves_the_net_to_those_that_can() {
     check("a 1@none", "", "100", "0/1");
 }
 
+/// Quantity counts as unprotected only if it was so all through the window.
 #[test]
-fn bare_is_what_was_bare_all_through_the_window() {
+fn only_quantity_unprotected_throughout_counts() {
     let mut bare = Bare::since(Ms(0));
     let mut at = |wall: i64, open: &str| {
         bare.all_through(Qty(d(open)), Ms(wall), Ms(100))
@@ -270,8 +276,9 @@ fn bare_is_what_was_bare_all_through_the_window() {
     assert_eq!(at(251, "5").as_deref(), Some("5"));
 }
 
+/// The venue's stop closes its part; only the rest of the sleeve is exited here.
 #[test]
-fn what_has_triggered_is_left_to_close() {
+fn triggered_stop_is_left_to_close() {
     check("a 5@95", "closing a -5@95", "94", "5/5");
     // The venue takes three, the other two of the sleeve are taken out here.
     check(
@@ -290,8 +297,10 @@ fn what_has_triggered_is_left_to_close() {
     check("a 2@95, b -2@110", "", "111", "0/0 exit b buy 2");
 }
 
+/// The price passed the trigger before the stop could be placed; a stop still under way may fire
+/// itself.
 #[test]
-fn a_stop_that_was_hit_before_it_could_be_placed_is_an_exit() {
+fn stop_already_passed_becomes_an_exit() {
     check("a 5@95", "", "95", "0/5 exit a sell 5");
     check("a -5@105", "", "105", "0/5 exit a buy 5");
     check("a 5@95", "live a -2@95", "94", "2/5 exit a sell 3");
@@ -302,19 +311,21 @@ fn a_stop_that_was_hit_before_it_could_be_placed_is_an_exit() {
     check("a 5@95, _system -2@105", "", "200", "0/3 place a sell 3@95");
 }
 
+/// A short at 100 without a trigger gets its stop at 105, the default distance from the entry.
 #[test]
-fn a_default_stop_is_so_far_from_the_entry_on_the_losing_side() {
+fn default_stop_is_on_losing_side() {
     check("a -5@-", "", "100", "0/5 place a buy 5@105");
 }
 
+/// Its order never showed at the venue: another stop is placed, or the sleeve is exited.
 #[test]
-fn a_stop_whose_order_never_showed_counts_no_more() {
+fn stop_never_seen_stops_counting() {
     check("a 5@95", "late a -5@95", "100", "0/5 place a sell 5@95");
     check("a 5@95", "late a -5@95", "94", "0/5 exit a sell 5");
 }
 
 #[test]
-fn a_stop_of_another_sleeve_is_not_ones_own() {
+fn other_sleeves_stops_do_not_count() {
     check(
         "a 5@95, b 3@95",
         "live b -3@95",
@@ -324,8 +335,9 @@ fn a_stop_of_another_sleeve_is_not_ones_own() {
     check("a 5@95", "live b -5@95", "100", "5/5 place a sell 5@95");
 }
 
+/// Only the rest gets a stop, if it is no smaller than the smallest order.
 #[test]
-fn what_is_closing_already_needs_no_second_stop_and_the_rest_does() {
+fn closing_part_needs_no_second_stop() {
     check("a 5@95", "closing a -3@95", "100", "3/5 place a sell 2@95");
     check(
         "a 5@95",
@@ -336,8 +348,9 @@ fn what_is_closing_already_needs_no_second_stop_and_the_rest_does() {
     check("a 5@95", "closing a -4.95@95", "100", "4.95/5");
 }
 
+/// Two stops of the right trigger cover the sleeve together; a third of another trigger goes.
 #[test]
-fn of_several_that_are_right_together_one_of_another_trigger_goes() {
+fn wrong_trigger_stop_is_cancelled() {
     check(
         "a 7@95",
         "live a -5@95, live a -2@95, live a -3@90",
@@ -354,8 +367,9 @@ fn of_several_that_are_right_together_one_of_another_trigger_goes() {
     );
 }
 
+/// While in doubt nothing is cancelled, reduced or exited; missing size is added.
 #[test]
-fn in_doubt_nothing_is_taken_away_or_made_smaller_and_what_is_missing_is_added() {
+fn in_doubt_stops_only_grow() {
     doubted(false, "a 7@95", "live a -5@95", "100", "5/7 amend s0 7@95");
     doubted(false, "a 3@95", "live a -5@95", "100", "3/3");
     doubted(false, "a 5@97", "live a -5@95", "100", "5/5");
@@ -364,14 +378,16 @@ fn in_doubt_nothing_is_taken_away_or_made_smaller_and_what_is_missing_is_added()
     check("a 5@97", "live a -5@95", "100", "5/5 amend s0 5@97");
 }
 
+/// A sleeve with an order in flight is cleared before its exit; its stop is placed regardless.
 #[test]
-fn a_sleeve_with_an_order_under_way_is_cleared_before_it_is_taken_out() {
+fn busy_sleeve_is_cleared_before_exit() {
     check("a* 5@95", "", "94", "0/5 clear a*");
     check("a* 5@95", "", "100", "0/5 place a* sell 5@95");
 }
 
+/// A live stop at its own trigger is left to fire; another sleeve's stop does not serve this one.
 #[test]
-fn a_short_sleeve_waits_where_its_own_stop_is() {
+fn short_sleeve_exits_at_own_stop() {
     check("a -5@105", "live a 5@105", "106", "5/5");
     check("a -5@101", "live a 5@105", "102", "5/5 exit a buy 5");
     check(
@@ -390,8 +406,9 @@ fn a_short_sleeve_waits_where_its_own_stop_is() {
     check("b 5@95, a 2@95", "live b -5@95", "94", "5/7 exit a sell 2");
 }
 
+/// Not below the smallest order and not above the largest.
 #[test]
-fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
+fn exit_size_stays_within_order_bounds() {
     check("a 0.1@95", "", "94", "0/0.1 exit a sell 0.1");
     check("a 0.05@95", "", "94", "0/0");
     check("a 10001@95", "", "94", "0/10001 exit a sell 10000");
@@ -405,8 +422,9 @@ fn an_exit_is_no_smaller_than_an_order_may_be_and_no_larger_than_the_largest() {
     under(&coarse, true, "a 0.5@95", "", "94", "0/0");
 }
 
+/// After too long without a stop, and no more than the unprotected quantity.
 #[test]
-fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
+fn unprotected_sleeves_exit_largest_first() {
     let inst = swap();
     let given = |sleeves: &[(&str, &str)], bare: &str| -> String {
         let held: Vec<(ContenderId, Qty)> = sleeves
@@ -446,7 +464,7 @@ fn what_was_bare_too_long_is_given_up_the_largest_first_and_no_more_of_it() {
 }
 
 #[test]
-fn a_short_of_coins_cannot_be_protected() {
+fn spot_short_cannot_be_protected() {
     use crate::domain::InstKind;
     let spot = Instrument {
         kind: InstKind::Spot,
@@ -464,8 +482,9 @@ fn a_short_of_coins_cannot_be_protected() {
     }
 }
 
+/// And only if it was named for the side that is held.
 #[test]
-fn a_level_named_since_counts_only_on_its_side_and_only_if_it_is_tighter() {
+fn later_level_counts_only_if_tighter() {
     let guard = |side: Side, trigger: Option<&str>| Guard {
         entry: crate::domain::OrderId::new("e"),
         run_id: RunId(uuid::Uuid::nil()),

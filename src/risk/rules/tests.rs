@@ -4,7 +4,9 @@ use super::*;
 use crate::domain::instrument::tests::swap;
 use crate::domain::trading::TradingState;
 use crate::domain::view::InstMarket;
-use crate::domain::{Bar, Bps, Candle, GoodFor, OrderId, OrderState, Position, Qty, RunId, Series};
+use crate::domain::{
+    Bar, Bps, Candle, GoodFor, MarketView, OrderId, OrderState, Position, Qty, Quote, RunId, Series,
+};
 use crate::risk::case::{Brink, Case, NOW, account, brink, d, fine, undivided};
 
 /// Passes with the limit at `inside`, and is blocked by this rule alone with it at `beyond`.
@@ -14,8 +16,9 @@ fn both(rule: Rule, case: Case, inside: &str, beyond: &str) {
     case.limit(rule, beyond).expect(&[rule.as_str()]);
 }
 
+/// And blocks just beyond it.
 #[test]
-fn each_rule_passes_at_its_brink_and_blocks_beyond_it() {
+fn each_rule_passes_at_its_limit() {
     for rule in Rule::ALL {
         let Brink {
             case,
@@ -26,13 +29,15 @@ fn each_rule_passes_at_its_brink_and_blocks_beyond_it() {
     }
 }
 
+/// The order that the other tests are made from.
 #[test]
-fn nothing_is_wrong_with_the_order_the_others_are_made_from() {
+fn baseline_order_breaks_no_rule() {
     fine().expect(&[]);
 }
 
+/// Notional at its maximum and minimum; an exit below the minimum passes.
 #[test]
-fn an_order_is_worth_neither_too_much_nor_too_little() {
+fn order_value_has_both_bounds() {
     both(Rule::OrderNotionalMax, undivided(), "500", "499.99");
     both(Rule::OrderNotionalMin, fine(), "500", "500.01");
     fine()
@@ -43,7 +48,7 @@ fn an_order_is_worth_neither_too_much_nor_too_little() {
 }
 
 #[test]
-fn losses_stop_what_opens_and_never_what_closes() {
+fn loss_limits_block_only_openings() {
     both(Rule::DailyLoss, fine().worth("9500"), "5", "4.99");
     both(Rule::Drawdown, fine().worth("9500"), "5", "4.99");
     fine()
@@ -54,8 +59,10 @@ fn losses_stop_what_opens_and_never_what_closes() {
         .expect(&[]);
 }
 
+/// Positions (also foreign), working, unknown and in-flight orders count; the opposite side's
+/// orders offset nothing.
 #[test]
-fn exposure_counts_what_is_held_what_works_what_is_unknown_and_what_is_just_leaving() {
+fn exposure_includes_orders_and_in_flight() {
     both(Rule::Position, fine(), "500", "499");
     both(Rule::Position, fine().holds("other", "10"), "600", "599");
     both(
@@ -92,7 +99,7 @@ fn exposure_counts_what_is_held_what_works_what_is_unknown_and_what_is_just_leav
 }
 
 #[test]
-fn what_makes_a_position_smaller_is_not_held_up_by_how_large_it_is() {
+fn reducing_is_never_blocked_by_size() {
     let out = fine()
         .order(Side::Sell, "50", "100")
         .exit()
@@ -107,8 +114,9 @@ fn what_makes_a_position_smaller_is_not_held_up_by_how_large_it_is() {
     }
 }
 
+/// It also counts in full towards the position limit.
 #[test]
-fn an_unknown_order_counts_in_full_and_freezes_its_instrument() {
+fn unknown_order_freezes_its_instrument() {
     let unknown = fine()
         .works("other", Side::Buy, "10", OrderState::Unknown)
         .limit(Rule::Position, "599");
@@ -128,8 +136,10 @@ fn margin_and_cost_must_be_free() {
         .expect(&["free_balance"]);
 }
 
+/// The quote and the mark; a swap entry without a fresh mark is denied, a passive price or an exit
+/// passes.
 #[test]
-fn a_price_may_not_be_far_from_either_reference() {
+fn price_must_stay_near_both_references() {
     both(
         Rule::PriceCollar,
         fine().order(Side::Buy, "50", "101"),
@@ -201,8 +211,9 @@ fn a_price_may_not_be_far_from_either_reference() {
     .expect(&[]);
 }
 
+/// Quotes a hundred times the last close, with a mark that agrees or one that does not.
 #[test]
-fn row_51_an_anomalous_print_is_not_traded_on() {
+fn row_51_anomalous_print_is_denied() {
     // Everything the venue shows is a hundred times what the last bar closed at.
     let quote = fine().quote.map(|q| Quote {
         bid: "9995".parse().unwrap(),
@@ -268,8 +279,9 @@ fn stale_inputs_are_refused() {
     .expect(&["account_unknown"]);
 }
 
+/// Orders per minute, per day and open orders; moving a resting order adds no open order.
 #[test]
-fn rates_are_counted_with_the_new_order() {
+fn rates_include_the_new_order() {
     let busy = fine()
         .sent(59_999, Side::Sell, "1")
         .sent(30_000, Side::Sell, "2");
@@ -287,8 +299,9 @@ fn rates_are_counted_with_the_new_order() {
     moved.limit(Rule::OpenOrders, "1").expect(&[]);
 }
 
+/// Same side and size from another decision within the window; a retry of the same decision passes.
 #[test]
-fn the_same_order_of_another_decision_is_a_duplicate_for_a_while() {
+fn same_order_again_is_a_duplicate() {
     both(
         Rule::Duplicate,
         fine().sent(500, Side::Buy, "50"),
@@ -327,8 +340,9 @@ fn repeats_trades_and_turnover_are_bounded() {
         .expect(&[]);
 }
 
+/// Also a loss streak; an exit passes during each of them.
 #[test]
-fn losing_and_trading_are_followed_by_a_pause() {
+fn cooldowns_follow_losses_and_trades() {
     both(
         Rule::CooldownLoss,
         fine().traded(1000, "-1"),
@@ -363,8 +377,9 @@ fn losing_and_trading_are_followed_by_a_pause() {
         .expect(&[]);
 }
 
+/// Nor is an exit denied for its rate, the open orders or as a duplicate.
 #[test]
-fn an_exit_is_cut_to_what_one_order_may_be_and_never_refused_for_its_size_or_number() {
+fn oversized_exit_is_cut_not_denied() {
     let out = || {
         fine()
             .order(Side::Sell, "50", "100")
@@ -395,8 +410,9 @@ fn an_exit_is_cut_to_what_one_order_may_be_and_never_refused_for_its_size_or_num
     ]);
 }
 
+/// Cut to the largest single order; denied if it cannot be made smaller.
 #[test]
-fn an_entry_too_large_for_one_order_is_cut() {
+fn oversized_entry_is_cut() {
     let qty = |case: Case| case.judged().unwrap().intent().qty;
     assert_eq!(
         qty(fine().limit(Rule::OrderNotionalMax, "200")),
@@ -410,8 +426,9 @@ fn an_entry_too_large_for_one_order_is_cut() {
         .expect(&["order_notional_max"]);
 }
 
+/// A flip that may not open leaves as a reduce-only exit of what is held.
 #[test]
-fn a_turn_that_may_not_open_still_exits() {
+fn denied_flip_still_exits() {
     // Long 30, wants to be short 50: a sell of 80.
     let turn = || fine().order(Side::Sell, "80", "100").holds("trend", "30");
     let leaves = |case: Case| {
@@ -480,8 +497,9 @@ fn steps_hold() {
     fine().order(Side::Buy, "0", "100").expect(&["size_step"]);
 }
 
+/// Before reconciliation exits pass; after a halt nothing does.
 #[test]
-fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
+fn unreconciled_opens_nothing_halted_sends_nothing() {
     let waiting = Case {
         readiness: Readiness::Reconciling("starting".into()),
         ..fine()
@@ -527,8 +545,9 @@ fn nothing_opens_before_reconciliation_and_nothing_at_all_after_a_halt() {
     .expect(&["reduce_only"]);
 }
 
+/// Past its time or price tolerance an entry is denied at each attempt; an exit passes.
 #[test]
-fn an_entry_whose_moment_is_over_is_refused_at_each_try_and_an_exit_is_not() {
+fn expired_entry_is_denied_on_retry() {
     let held_to = |until: i64, price: &str, case: Case| {
         let good_for = GoodFor {
             until: Ms(NOW.0 + until),
@@ -590,7 +609,8 @@ fn every_breach_is_reported_together() {
     ]);
 }
 
-/// How much of a sell of 50 leaves in this state, with these holdings of `trend` and of another?
+/// Checks how much of a sell of 50 is let through in this state, with these holdings of `trend` and
+/// of another.
 #[track_caller]
 fn reduced(scope: &str, state: TradingState, own: &str, other: &str, expected: &str) {
     let case = fine()
@@ -613,8 +633,9 @@ fn reduced(scope: &str, state: TradingState, own: &str, other: &str, expected: &
     assert_eq!(shown, expected, "{scope} {own} {other}");
 }
 
+/// From flat it is denied; the system scope goes by the net, a contender's by its sleeve.
 #[test]
-fn reduce_only_is_clamped_to_the_position_and_refused_from_flat() {
+fn reduce_only_clamps_to_the_position() {
     use TradingState::{Halted, ReduceOnly};
     reduced("system", ReduceOnly, "80", "0", "50");
     reduced("system", ReduceOnly, "30", "0", "30");
@@ -637,8 +658,9 @@ fn reduce_only_is_clamped_to_the_position_and_refused_from_flat() {
     reduced("contender:trend", Halted, "80", "0", "trading_halted");
 }
 
+/// Working and in-flight orders of the same side are deducted from what may still be reduced.
 #[test]
-fn what_works_on_the_same_side_is_taken_off_what_may_still_be_reduced() {
+fn working_orders_shrink_reduce_only_room() {
     let case = || {
         fine()
             .order(Side::Sell, "50", "100")
@@ -663,9 +685,9 @@ fn what_works_on_the_same_side_is_taken_off_what_may_still_be_reduced() {
     assert_eq!(clamped(case().leaves(Side::Sell, "70")), Qty(d("10")));
 }
 
+/// A flip is cut to the position held; an entry that would only open is denied.
 #[test]
-fn an_entry_that_would_open_is_refused_while_reduce_only_and_one_that_reduces_is_cut_to_the_position()
- {
+fn reduce_only_turns_flip_into_exit() {
     let flip = fine().order(Side::Sell, "50", "100").holds("trend", "30");
     let approved = flip
         .restricted("system", TradingState::ReduceOnly)
@@ -681,8 +703,9 @@ fn an_entry_that_would_open_is_refused_while_reduce_only_and_one_that_reduces_is
         .expect(&["reduce_only"]);
 }
 
+/// An impossible or an old mid is ignored, and the account's own figure stays.
 #[test]
-fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
+fn equity_is_marked_at_believable_mids() {
     use crate::domain::equity::{Believed, marked};
     let believed = |now| Believed {
         now,
@@ -748,7 +771,7 @@ fn equity_is_revalued_at_the_mids_of_now_but_not_at_an_impossible_one() {
 }
 
 #[test]
-fn the_selling_side_is_judged_like_the_buying_one() {
+fn sells_are_judged_like_buys() {
     let sell = || fine().order(Side::Sell, "50", "100");
     both(
         Rule::Position,
@@ -772,8 +795,9 @@ fn the_selling_side_is_judged_like_the_buying_one() {
     both(Rule::Leverage, sell().holds("other", "-950"), "1", "0.99");
 }
 
+/// Positions in other instruments; coins count towards exposure but bind no margin.
 #[test]
-fn other_instruments_count_with_their_sign_in_the_net_and_without_in_the_gross() {
+fn net_is_signed_gross_is_not() {
     both(Rule::GrossExposure, fine().holds_beside("-30"), "8", "7.99");
     both(Rule::NetExposure, fine().holds_beside("-30"), "2", "1.99");
     both(Rule::NetExposure, fine().holds_beside("30"), "8", "7.99");
@@ -790,8 +814,9 @@ fn other_instruments_count_with_their_sign_in_the_net_and_without_in_the_gross()
         .expect(&[]);
 }
 
+/// A position in an instrument not followed here; without a notional nothing may open.
 #[test]
-fn a_position_that_nobody_here_follows_counts_as_the_venue_values_it() {
+fn untracked_position_uses_venue_notional() {
     let stranger = |qty: &str, notional: Option<&str>| {
         let mut case = fine();
         let position = Position {
@@ -826,7 +851,7 @@ fn a_position_that_nobody_here_follows_counts_as_the_venue_values_it() {
 }
 
 #[test]
-fn a_move_of_what_rests_adds_nothing() {
+fn moving_a_resting_order_adds_nothing() {
     let moved = || fine().moves(Side::Buy, "50");
     for rule in [
         Rule::Position,
@@ -848,8 +873,9 @@ fn a_move_of_what_rests_adds_nothing() {
         .expect(&[]);
 }
 
+/// Without a quote the order's own price is used, and the missing quote is the breach.
 #[test]
-fn exposure_is_valued_at_the_market_and_without_one_at_the_orders_own_price() {
+fn exposure_uses_the_market_price() {
     let quote = fine().quote.map(|q| Quote {
         bid: "109.95".parse().unwrap(),
         ask: "110.05".parse().unwrap(),
@@ -869,8 +895,9 @@ fn exposure_is_valued_at_the_market_and_without_one_at_the_orders_own_price() {
     .expect(&["quote_missing"]);
 }
 
+/// Orders sent since the last account read bind money that the read does not show yet.
 #[test]
-fn what_was_let_out_since_the_account_was_read_has_bound_money_that_the_read_does_not_show() {
+fn unread_orders_bind_free_balance() {
     // 1 000 USD each at 20x: 50 USD of margin beside the order's own 25.
     both(
         Rule::FreeBalance,
@@ -908,8 +935,9 @@ fn what_was_let_out_since_the_account_was_read_has_bound_money_that_the_read_doe
     );
 }
 
+/// A leverage of zero is ignored, and none counts beyond the limit.
 #[test]
-fn margin_is_counted_at_the_leverage_the_venue_tells_if_it_is_one() {
+fn margin_uses_the_venues_leverage() {
     let told = |leverage: &str| {
         let mut case = fine();
         let position = Position {
@@ -936,8 +964,9 @@ fn margin_is_counted_at_the_leverage_the_venue_tells_if_it_is_one() {
     both(Rule::FreeBalance, told("50"), "9975", "9975.01");
 }
 
+/// An order below the minimum, off the lot step or in a suspended instrument gets none.
 #[test]
-fn a_permit_is_issued_for_what_can_be_an_order() {
+fn permit_needs_a_valid_order() {
     let judge = |qty: &str, state: InstState| {
         let mut order = fine().intent;
         (order.purpose, order.qty) = (Purpose::Repair, qty.parse().unwrap());
@@ -969,8 +998,9 @@ fn a_permit_is_issued_for_what_can_be_an_order() {
     );
 }
 
+/// Cut to a reduction, an order needs no stop; and an order of the smallest size passes.
 #[test]
-fn the_smallest_order_passes_and_one_that_can_only_reduce_takes_its_stop_with_it() {
+fn reduced_flip_drops_its_stop() {
     fine().order(Side::Buy, "0.1", "100").expect(&[]);
     let stop = crate::domain::StopSpec {
         algo_id: "st".into(),
@@ -986,8 +1016,9 @@ fn the_smallest_order_passes_and_one_that_can_only_reduce_takes_its_stop_with_it
     assert_eq!(cut.intent().stop, None, "what closes needs no stop");
 }
 
+/// If the cut would fall below the smallest order, the exit stays whole and the rules deny it.
 #[test]
-fn an_exit_too_small_to_be_cut_is_left_as_it_is_for_the_rules_to_name() {
+fn exit_below_minimum_is_not_cut() {
     let out = || {
         fine()
             .order(Side::Sell, "50", "100")
@@ -1010,8 +1041,9 @@ fn an_exit_too_small_to_be_cut_is_left_as_it_is_for_the_rules_to_name() {
         .expect(&["order_notional_max"]);
 }
 
+/// Exactly the smallest order can still be reduced; less, or nothing at all, cannot.
 #[test]
-fn the_least_that_can_be_reduced_is_an_order_and_less_is_none() {
+fn reduction_below_minimum_is_denied() {
     let case = |least: &str, room: &str| {
         let mut case = fine()
             .order(Side::Sell, "50", "100")
@@ -1040,8 +1072,9 @@ fn the_least_that_can_be_reduced_is_an_order_and_less_is_none() {
     .expect(&["reduce_only"]);
 }
 
+/// Of the same contender, instrument and side; the order being moved is not deducted.
 #[test]
-fn room_is_what_is_left_of_ones_own_in_this_instrument_on_this_side() {
+fn room_deducts_only_own_orders() {
     let qty = |case: Case| {
         case.restricted("contender:trend", TradingState::ReduceOnly)
             .judged()
@@ -1074,8 +1107,9 @@ fn room_is_what_is_left_of_ones_own_in_this_instrument_on_this_side() {
     assert_eq!(qty(moved), Qty(d("50")));
 }
 
+/// A last close (spot) or mark (swap) far away denies an entry, never an exit.
 #[test]
-fn the_last_close_holds_up_an_entry_on_spot_and_never_an_exit() {
+fn mark_collar_never_blocks_exits() {
     let moved = || {
         Case {
             close: Some("80"),
@@ -1098,8 +1132,9 @@ fn the_last_close_holds_up_an_entry_on_spot_and_never_an_exit() {
     swap().exit().holds("trend", "-50").expect(&[]);
 }
 
+/// They are assessed from equity alone, and breach texts carry their units.
 #[test]
-fn account_rules_are_judged_without_an_order_and_their_words_have_units() {
+fn account_rules_need_no_order() {
     let limits = Limits::widest()
         .with(Rule::DailyLoss, d("4"))
         .with(Rule::Drawdown, d("5"));
@@ -1123,7 +1158,7 @@ fn account_rules_are_judged_without_an_order_and_their_words_have_units() {
 }
 
 #[test]
-fn an_account_that_is_worth_nothing_opens_nothing() {
+fn worthless_account_opens_nothing() {
     let mut broke = fine().worth("0");
     broke.book = EquityBook::default();
     broke.expect(&[

@@ -106,7 +106,7 @@ impl Scene {
         });
     }
 
-    /// What is done at this moment: `cancel x`, `read`, `close 0`, or how it ended.
+    /// Returns what is done at this moment: `cancel x`, `read`, `close 0`, or how it ended.
     fn at(&mut self, now: i64) -> String {
         let leaving = self.in_flight;
         let in_flight = move |_: &InstId| leaving;
@@ -144,8 +144,9 @@ impl Scene {
     }
 }
 
+/// Asked again each second; after the last order is gone one more look follows before it is done.
 #[test]
-fn what_works_is_cancelled_and_asked_again_until_nothing_does() {
+fn cancels_repeat_until_nothing_works() {
     let mut scene = scene(false).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
     assert_eq!(scene.at(0), "cancel x");
     assert_eq!(scene.at(999), "");
@@ -160,15 +161,17 @@ fn what_works_is_cancelled_and_asked_again_until_nothing_does() {
     assert_eq!(scene.at(1600), "done: 1 cancelled, 0 closes; ");
 }
 
+/// It has already ended at the venue.
 #[test]
-fn what_has_ended_and_waits_for_its_fills_is_not_cancelled() {
+fn order_awaiting_fills_is_not_cancelled() {
     let mut scene = scene(false).alone("x", OrderState::Filled);
     assert_eq!(scene.at(0), "");
     assert_eq!(scene.at(500), "done: 0 cancelled, 0 closes; ");
 }
 
+/// The unwind is not done while an order is in flight.
 #[test]
-fn what_is_on_its_way_keeps_it_from_ending() {
+fn in_flight_order_delays_the_end() {
     let mut scene = scene(false);
     scene.in_flight = true;
     assert_eq!((scene.at(0), scene.at(600)), (String::new(), String::new()));
@@ -177,8 +180,10 @@ fn what_is_on_its_way_keeps_it_from_ending() {
     assert_eq!(scene.at(1200), "done: 0 cancelled, 0 closes; ");
 }
 
+/// Only an account read that began after all orders had ended sizes a close, also after a first
+/// close.
 #[test]
-fn a_close_is_sized_from_a_read_that_began_after_all_had_ended() {
+fn close_size_needs_a_later_read() {
     let mut scene = scene(true).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
     scene.reads(0, "7");
     assert_eq!(scene.at(100), "cancel x");
@@ -210,7 +215,7 @@ fn a_close_is_sized_from_a_read_that_began_after_all_had_ended() {
 }
 
 #[test]
-fn a_close_that_is_handed_on_is_waited_for() {
+fn close_in_flight_is_awaited() {
     let mut scene = scene(true);
     scene.reads(1, "7");
     scene.in_flight = true;
@@ -220,7 +225,7 @@ fn a_close_that_is_handed_on_is_waited_for() {
 }
 
 #[test]
-fn fills_that_are_still_missing_are_waited_for() {
+fn missing_fills_are_awaited() {
     let mut scene = scene(true).alone("x", OrderState::Filled);
     scene.reads(1, "0");
     assert_eq!(scene.at(100), "");
@@ -233,8 +238,9 @@ fn fills_that_are_still_missing_are_waited_for() {
     );
 }
 
+/// Below the smallest order; a position of exactly that size is closed.
 #[test]
-fn what_is_below_the_smallest_order_is_flat_and_the_smallest_is_closed() {
+fn dust_counts_as_flat() {
     let outcome = |held: &str| {
         let mut scene = scene(true);
         scene.at(0);
@@ -253,8 +259,9 @@ fn what_is_below_the_smallest_order_is_flat_and_the_smallest_is_closed() {
     );
 }
 
+/// After its number of tries or at its time limit.
 #[test]
-fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
+fn unwind_gives_up_and_reports_rest() {
     let mut tries = scene(true);
     tries.unwind.tempo.tries = 2;
     tries.at(0);
@@ -311,15 +318,16 @@ fn it_is_given_up_after_so_many_tries_or_so_much_time_and_says_what_is_left() {
 }
 
 #[test]
-fn only_where_it_was_asked_to_is_anything_cancelled_or_closed() {
+fn unwind_acts_only_where_asked() {
     let mut scene = scene(true).works("x", OrderState::Acked, RunId(uuid::Uuid::max()));
     scene.unwind.cancel = Some([InstId::from("OTHER")].into());
     assert_eq!(scene.at(0), "");
     assert!(scene.unwind.covers(&swap().id) && !scene.unwind.covers(&"OTHER".into()));
 }
 
+/// We hold ten in the books and the account has none: flat.
 #[test]
-fn coins_of_ours_are_what_a_close_on_spot_looks_at() {
+fn spot_close_looks_at_our_coins() {
     let mut scene = scene(true);
     let spot = Instrument {
         kind: crate::domain::InstKind::Spot,

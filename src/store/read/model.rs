@@ -1,4 +1,4 @@
-//! What is remembered of models, and what people are shown of their decisions.
+//! Remembered state of models, and their decisions as shown to people.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// Ideas that are over, of which models are shown the last.
 const TRADES: i64 = 10;
 
-/// Is there such a table yet? What is remembered is read before the schema is brought up to date.
+/// True if the table exists yet. Remembered state is read before the schema is brought up to date.
 fn has_table(db: &Connection, name: &str) -> Result<bool, ReadFail> {
     Ok(db.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)",
@@ -22,7 +22,7 @@ fn has_table(db: &Connection, name: &str) -> Result<bool, ReadFail> {
     )?)
 }
 
-/// What a start must know; nothing in a database of before there were any.
+/// Reads the model state that a start needs; empty for a database from before there were models.
 pub(super) fn memory(db: &Connection) -> Result<ModelMemory, ReadFail> {
     if !has_table(db, "llm_items")? {
         return Ok(ModelMemory::default());
@@ -165,7 +165,7 @@ impl Reader {
         })
     }
 
-    /// What was answered to a request of these words, and whether it came too late to be acted on;
+    /// Returns the reply to a request of this hash, and whether it came too late to be acted on;
     /// `None`: it was never asked, or got no answer.
     pub fn reply_to(&self, request: [u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
         self.with("looking for a reply", |db| {
@@ -177,7 +177,7 @@ impl Reader {
         })
     }
 
-    /// Is there a run of this id?
+    /// True if there is a run of this id.
     pub fn has_run(&self, run_id: RunId) -> Result<bool, StoreError> {
         self.with("looking for a run", |db| {
             let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = ?1)";

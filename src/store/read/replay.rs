@@ -1,4 +1,4 @@
-//! What runs are made again from.
+//! Records from which runs are replayed.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub struct KeptCall {
     pub reply: Option<Vec<u8>>,
 }
 
-/// What a model was asked.
+/// Question that a model was asked.
 #[derive(Clone, Debug)]
 pub struct KeptQuestion {
     pub mode: String,
@@ -67,9 +67,9 @@ pub struct KeptOrder {
     pub limit: Option<Decimal>,
     pub stop: Option<Decimal>,
     pub state: String,
-    /// Did it rest at another price later?
+    /// True if the order later rested at another price.
     pub moved: bool,
-    /// Was it made by a decision of a contender, and so had to pass the gate?
+    /// True if the order came from a contender's decision, and so had to pass the gate.
     pub by_decision: bool,
 }
 
@@ -88,12 +88,12 @@ pub struct KeptRefusal {
 #[derive(Clone, Debug)]
 pub struct KeptRun {
     pub run_id: RunId,
-    /// Was everything kept by then that is kept now?
+    /// True if everything that is kept now was already kept by then.
     pub kept_since: bool,
-    /// Did its process go on long enough for all of it to be on disk?
+    /// True if its process went on long enough for all of the run to be on disk.
     pub went_on: bool,
-    /// Was it a cycle of contenders? What the gate does of itself is a command, and is not kept to
-    /// be made again.
+    /// True for a cycle of contenders. An action of the gate's own is a command, and is not kept
+    /// for replay.
     pub is_cycle: bool,
     pub inputs: Vec<KeptInputs>,
     pub question: Option<KeptQuestion>,
@@ -103,7 +103,7 @@ pub struct KeptRun {
     /// Refusals from this run on that were counted on the row of their first, and have none of
     /// their own.
     pub refused_again: Vec<KeptRefusal>,
-    /// What was decided, by instrument and contender: the target and the stop.
+    /// Decisions, by instrument and contender: the target and the stop.
     pub decisions: BTreeMap<(String, String), (Option<i64>, Option<Decimal>)>,
 }
 
@@ -135,8 +135,8 @@ impl Reader {
         })
     }
 
-    /// What the rules of a start were seated on and heard in the cycles before this run, in order:
-    /// the stage, the subject and what was seen.
+    /// Passes to `hear` what the rules of a start were seated on and heard in the cycles before
+    /// this run, in order: the stage, the subject and what was seen.
     pub fn heard_before(
         &self,
         start: RunId,
@@ -161,7 +161,7 @@ impl Reader {
         })
     }
 
-    /// What a run was made from. Bodies that are gone or are not what their hashes say are an
+    /// Reads what a run was made from. Bodies that are missing or do not match their hashes are an
     /// error.
     pub fn kept_run(&self, run_id: RunId) -> Result<KeptRun, StoreError> {
         self.with("reading what a run was made from", |db| kept(db, run_id))

@@ -1,4 +1,4 @@
-//! What the risk gate has kept: restrictions, events, changes of state.
+//! Records of the risk gate: restrictions, events, changes of state.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ pub(super) fn guards(db: &rusqlite::Connection) -> Result<Vec<NamedGuard>, ReadF
     })
 }
 
-/// What a unit of the account was worth last; empty if it was never counted.
+/// Returns the latest value of a unit of the account; empty if it was never counted.
 pub(super) fn book(db: &rusqlite::Connection) -> Result<EquityBook, ReadFail> {
     if !remembers(db)? {
         return Ok(EquityBook::default());
@@ -96,12 +96,12 @@ pub(super) fn book(db: &rusqlite::Connection) -> Result<EquityBook, ReadFail> {
 }
 
 impl Reader {
-    /// What is restricted, oldest first.
+    /// Returns the restrictions in force, oldest first.
     pub fn restrictions(&self) -> Result<Vec<Restriction>, StoreError> {
         self.with("reading restrictions", restrictions)
     }
 
-    /// Whose database it is.
+    /// Returns the mode and account that the database belongs to.
     pub fn stamp(&self) -> Result<Stamp, StoreError> {
         self.with("reading whose database this is", |db| {
             let meta = |key: &str| {
@@ -117,7 +117,7 @@ impl Reader {
         })
     }
 
-    /// What was blocked or latched, newest first.
+    /// Returns the risk events, newest first: what was blocked or latched.
     pub fn risk_events(&self, limit: usize) -> Result<Table, StoreError> {
         self.table(
             "SELECT e.at_ms, e.scope, e.code, e.bound AS 'limit', e.value, o.contender_id AS contender, o.side, o.qty,

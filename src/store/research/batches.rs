@@ -17,7 +17,7 @@ pub struct BatchRow {
     pub seed: i64,
     pub runs: i64,
     pub created_ms: i64,
-    /// How many of them are there.
+    /// Number of the batch's runs that are there.
     pub done: i64,
 }
 
@@ -38,7 +38,7 @@ pub struct RunRow {
     pub returns: Vec<(i32, f64)>,
 }
 
-/// What a run made of a period.
+/// Result of a run over one period.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeriodRow {
     pub start_ms: i64,
@@ -248,8 +248,9 @@ mod tests {
         }
     }
 
+    /// The same run again changes nothing; one that differs is refused with all that came along.
     #[test]
-    fn a_run_is_kept_once_and_one_that_differs_is_refused() {
+    fn run_is_stored_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let batch = BatchRow {

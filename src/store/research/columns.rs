@@ -10,7 +10,7 @@ use crate::domain::Ms;
 use crate::store::StoreError;
 
 impl Research {
-    /// Is there any candle of a series with `from <= ts < to`?
+    /// True if the series has any candle with `from <= ts < to`.
     pub fn has_any(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<bool, StoreError> {
         Ok(ends(&self.db, series.keys(from, to))?.is_some())
     }
@@ -76,7 +76,7 @@ impl Research {
 /// More rows than this are read by several threads.
 const SPLIT: usize = 50_000;
 
-/// What a stored tick is in ticks, and a stored lot in lots.
+/// Ticks in a stored tick, and lots in a stored lot.
 #[derive(Clone, Copy)]
 struct Scale {
     times: f64,

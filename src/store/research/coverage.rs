@@ -1,4 +1,4 @@
-//! What of a series is there and what is missing.
+//! Coverage of a series: what is there and what is missing.
 
 use rusqlite::params;
 
@@ -14,7 +14,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// How many bars of this size it spans.
+    /// Returns the number of bars of this size in the range.
     pub fn bars(&self, bar: Bar) -> i64 {
         (self.to.0 - self.from.0).max(0) / bar.span().0
     }
@@ -35,8 +35,8 @@ pub struct SeriesRow {
 }
 
 impl Research {
-    /// What is missing of a series in `[from, to)`, oldest first. Both ends must lie on the bar's
-    /// grid.
+    /// Returns the missing ranges of a series in `[from, to)`, oldest first. Both ends must lie on
+    /// the bar's grid.
     pub fn missing(&self, series: &SeriesKey, from: Ms, to: Ms) -> Result<Vec<Range>, StoreError> {
         let failed = || StoreError::sql("looking for gaps");
         let span_s = series.bar.span().0 / 1000;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_found_at_both_ends_and_between() {
+    fn gaps_found_at_ends_and_between() {
         check(&[], &[(10, 20)]);
         check(&[10, 11, 12, 13, 14, 15, 16, 17, 18, 19], &[]);
         check(&[12, 13, 16], &[(10, 12), (14, 16), (17, 20)]);

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_come_back_in_order_and_only_once() {
+    fn funding_rates_are_sorted_and_unique() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let inst = InstId::from("A-USDT-SWAP");

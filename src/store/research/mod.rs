@@ -50,7 +50,7 @@ struct Steps {
     lot: Decimal,
 }
 
-/// What to do with a bar that is there already.
+/// Handling of a bar that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnConflict {
     /// The new one is the truth: the venue says so.
@@ -151,7 +151,7 @@ impl Research {
         Ok(written)
     }
 
-    /// Could these be written, all of them? Nothing is.
+    /// Checks that all of these candles could be written. Writes nothing.
     ///
     /// # Errors
     /// A number too large to be counted in steps as fine as the finest of them.
@@ -246,7 +246,7 @@ impl Research {
         Ok(best.map(|(_, series)| series))
     }
 
-    /// How many candles of this instrument and bar there are.
+    /// Returns the number of candles of this instrument and bar.
     pub fn count(&self, inst: &InstId, bar: Bar) -> Result<i64, StoreError> {
         self.db
             .query_row(
@@ -443,8 +443,9 @@ mod tests {
         }
     }
 
+    /// Candles are read as written; a second write at the same time replaces the first.
     #[test]
-    fn candles_come_back_as_they_went_in_and_a_second_write_replaces() {
+    fn candles_round_trip_and_overwrite() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let series = research.series(&swap(), Bar::M1).unwrap();
@@ -457,8 +458,9 @@ mod tests {
         assert_eq!(read[2], candles[2]);
     }
 
+    /// A price finer than the tick leaves the candles stored before unchanged.
     #[test]
-    fn a_price_finer_than_the_tick_makes_the_series_finer_and_changes_nothing_else() {
+    fn finer_price_refines_the_series() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let series = research.series(&swap(), Bar::M1).unwrap();
@@ -471,8 +473,10 @@ mod tests {
         );
     }
 
+    /// Reading stops where the next series begins; OnConflict::Keep leaves stored candles as they
+    /// are.
     #[test]
-    fn a_series_ends_where_the_next_begins_and_what_is_there_can_be_kept() {
+    fn series_do_not_overlap() {
         let dir = tempfile::tempdir().unwrap();
         let mut research = Research::open(dir.path(), 0).unwrap();
         let one = research.series(&swap(), Bar::M1).unwrap();

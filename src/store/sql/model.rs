@@ -9,7 +9,7 @@ use crate::domain::inputs::RunInputs;
 use crate::domain::model::{ModelCall, ModelFact, ModelItem, ModelSpent, ModelTrade, Question};
 use crate::store::pack::BodyKind;
 
-/// How hard bodies are packed: a prompt shrinks to a tenth in well under a millisecond.
+/// Compression level of bodies: a prompt shrinks to a tenth in well under a millisecond.
 const LEVEL: i32 = 3;
 
 pub(super) fn write(db: &Connection, chains: &mut Chains, fact: &ModelFact) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the risk gate remembers: restrictions and the worth of a unit.
+//! State that the risk gate remembers: restrictions and the value of a unit.
 
 use rusqlite::{Connection, Result, params};
 
@@ -6,7 +6,7 @@ use super::super::chain::Chains;
 use super::{execute, trading_state};
 use crate::domain::{EquityBook, Ms, OrderId, OrderIntent, Restriction, RunId, TradingState};
 
-/// Who says that what was to be made flat is.
+/// Author of the note that what had to be flattened is flat.
 const SEEN_FLAT: &str = "seen flat";
 
 pub(super) fn restricted(

@@ -1,4 +1,4 @@
-//! What reconciliation writes: stops, halts, baselines, moves between sleeves.
+//! Rows that reconciliation writes: stops, halts, baselines, moves between sleeves.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use rust_decimal::Decimal;

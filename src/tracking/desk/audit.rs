@@ -1,6 +1,6 @@
-//! Is what the venue says we hold what our fills, its bills and what is not ours make? A difference
-//! counts only when two complete reads apart in time show the same one, with everything we could
-//! have missed fetched in between.
+//! Comparison of what the venue says we hold with what our fills, its bills and what is not ours
+//! add up to. A difference counts only when two complete reads apart in time show the same one,
+//! with everything we could have missed fetched in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::domain::{
 use crate::tracking::ledger::Ledger;
 use crate::venue::FillReport;
 
-/// What is compared, and what was odd about it.
+/// State of the comparison, and what was odd about it.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
-    /// What the venue holds that is not ours: positions by instrument, cash by currency. `None`:
-    /// never compared.
+    /// Venue holdings that are not ours: positions by instrument, cash by currency. `None`: never
+    /// compared.
     baselines: Option<BTreeMap<String, Decimal>>,
     last: Option<Arc<AccountView>>,
     /// Venue time of the last booking in each instrument.
@@ -61,7 +61,7 @@ impl Audit {
         }
     }
 
-    /// Has anything been compared yet?
+    /// True once anything has been compared.
     pub(super) fn is_begun(&self) -> bool {
         self.baselines.is_some()
     }
@@ -254,7 +254,7 @@ impl Audit {
         out
     }
 
-    /// What is not ours of a subject, if the venue's `amount` of it is taken as it is.
+    /// Sets what is not ours of a subject so that the venue's `amount` of it is taken as it is.
     pub(super) fn rebase(
         &mut self,
         ledger: &Ledger,
@@ -281,7 +281,8 @@ impl Audit {
         }
     }
 
-    /// What the venue has of an instrument, and what of that was not ours when we last agreed.
+    /// Returns what the venue has of an instrument, and how much of that was not ours when we last
+    /// agreed.
     pub(super) fn claim(&self, ledger: &Ledger, inst: &Instrument) -> Option<(Decimal, Decimal)> {
         let view = self.last.as_ref()?;
         Some(match inst.kind {
@@ -307,7 +308,8 @@ impl Audit {
         self.last.as_ref().map(|view| Self::cash(ledger, view, ccy))
     }
 
-    /// Does this read of the account show something of an instrument that our fills do not make?
+    /// Describes what this read of the account shows of an instrument that our fills do not make,
+    /// if anything.
     pub(super) fn odd_position(
         &self,
         ledger: &Ledger,
@@ -442,7 +444,7 @@ impl Desk {
         self.acts.push(Act::Show);
     }
 
-    /// Has the account been read since the last thing that moved this subject?
+    /// True if the account has been read since the last thing that moved this subject.
     pub(super) fn is_readable(&self, subject: &str) -> bool {
         let Some(view) = self.audit.last.clone() else {
             return false;
@@ -459,7 +461,8 @@ impl Desk {
             .all(|c| self.is_quiet(c, &view))
     }
 
-    /// Was nothing on its way when the read began, so that it can be compared with what we know?
+    /// True if nothing was in flight when the read began, so that it can be compared with what we
+    /// know.
     fn is_quiet(&self, c: &Compared, view: &AccountView) -> bool {
         let ours = |inst: &InstId| match self.ledger.instrument(inst) {
             Some(i) => {

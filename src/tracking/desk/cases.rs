@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 impl Desk {
-    /// What is halted.
+    /// Returns the open incidents.
     pub fn cases(&self) -> &[Case] {
         &self.cases
     }
@@ -84,8 +84,9 @@ impl Desk {
         self.acts.push(Act::Show);
     }
 
-    /// Can this case be accepted now? If not, why: a position or a balance is accepted as the venue
-    /// has it, so it must have been read since the last thing that moved it.
+    /// Checks that this incident can be accepted now; the error says why not. A position or a
+    /// balance is accepted as the venue has it, so it must have been read since the last thing that
+    /// moved it.
     pub fn acceptable(&self, id: &str) -> Result<(), String> {
         let Some(case) = self.cases.iter().find(|case| case.id() == id) else {
             let open: Vec<String> = self.cases.iter().map(Case::id).collect();

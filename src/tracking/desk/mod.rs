@@ -20,6 +20,7 @@ use self::audit::Audit;
 use self::inquiry::Inquiry;
 use super::ledger::{Foreign, Ledger, Odd, OddKind, Outcome};
 use super::sweep::{Everywhere, Question, Sweep, Wanted};
+use super::wire::Feed;
 use crate::domain::order::Contradiction;
 use crate::domain::record::Record;
 use crate::domain::view::Stray;
@@ -31,7 +32,7 @@ use crate::execution::{News, Report};
 use crate::store::Opened;
 use crate::venue::{AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush};
 
-/// How patient reconciliation is.
+/// Timings and limits of reconciliation.
 #[derive(Clone, Debug)]
 pub struct Patience {
     /// Between comparisons of open orders and of fills, wall time.
@@ -49,10 +50,9 @@ pub struct Patience {
     pub unknown_instruments_max: usize,
     /// Complete comparisons that may end in disagreement before a start is given up.
     pub rounds_max: u32,
-    /// How long another connection that listens to our orders may be a dead one of our own, wall
-    /// time.
+    /// Time another connection that listens to our orders may be a dead one of our own, wall time.
     pub rival_max: Ms,
-    /// How far ahead of the venue's clock a time may be, venue time.
+    /// Maximum time a timestamp may be ahead of the venue's clock, venue time.
     pub ahead_max: Ms,
     /// Cash that may be unexplained, in dollars.
     pub cash_tolerance: rust_decimal::Decimal,
@@ -65,14 +65,7 @@ pub struct Now {
     pub wall: Ms,
 }
 
-/// The private streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Feed {
-    Orders,
-    Stops,
-}
-
-/// Something the tracker hears.
+/// Event the tracker hears.
 #[derive(Debug)]
 pub enum Heard {
     Report(Report),
@@ -82,7 +75,7 @@ pub enum Heard {
     Stops(Vec<AlgoPush>),
     /// A push that cannot be read.
     Garbled(Feed, String),
-    /// How many connections listen to the account's orders, as the venue counts.
+    /// Number of connections that listen to the account's orders, as the venue counts.
     Connections(u64),
     Answer(Answer),
     /// A complete read of the account.
@@ -125,21 +118,21 @@ pub enum Ask {
     Fills(OrderId, InstId, String),
 }
 
-/// Something to be done, in this order.
+/// Action for the tracker, carried out in this order.
 #[derive(Debug)]
 pub enum Act {
     /// One transaction.
     Keep(Vec<Record>),
     Ask(Ask),
     Readiness(Readiness),
-    /// What the others see has changed.
+    /// Publish the changed view to the other stages.
     Show,
-    /// Have the account read soon.
+    /// Read the account soon.
     ReadAccount,
     /// Close and open a stream: its subscription tells how many listen.
     Reopen(Feed),
-    /// Have everything folded anew from the record, which has been corrected, once what was to be
-    /// kept is kept.
+    /// Fold everything anew from the record, which has been corrected, once all pending records are
+    /// kept.
     Refold,
 }
 
@@ -193,7 +186,7 @@ pub struct Desk {
 const PUSHED: &str = "orders channel";
 /// The same of stops.
 const STOPS_PUSHED: &str = "orders-algo channel";
-/// How often a sweep may fail in a row before the gate shuts.
+/// Number of sweeps that may fail in a row before the gate shuts.
 const SWEEPS_FAILED: u32 = 5;
 /// Between questions for the fills of one order, wall time.
 const FILLS_EVERY: Ms = Ms(500);
@@ -265,7 +258,7 @@ impl Desk {
         (desk, records)
     }
 
-    /// What the other stages may see.
+    /// Returns the view for the other stages.
     pub fn view(&self) -> OrdersView {
         let strays = self.strays.iter().cloned().collect();
         let mut doubts = self.audit.doubts(&self.ledger);
@@ -279,12 +272,12 @@ impl Desk {
         }
     }
 
-    /// What is believed of orders.
+    /// Returns what is believed about orders.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Nothing is on its way any more; what rests may rest.
+    /// True if nothing is in flight any more; resting orders may rest.
     pub fn only_resting(&self) -> bool {
         self.ledger
             .live()

@@ -1,9 +1,10 @@
-//! What should not have been said: facts that change, orders of strangers, another listener.
+//! Venue statements that should not occur: facts that change, orders of strangers, another
+//! listener.
 
 use super::*;
 
 impl Desk {
-    /// Something was booked as it is, and a person should know of it.
+    /// Handles an odd fact that was booked as it is and that a person should know of.
     pub(super) fn on_odd(&mut self, Odd { inst, what, why }: Odd, now: Now) {
         warn!(event = "odd_fill", %inst, what = ?what, %why, "the venue tells something otherwise than we knew it");
         match what {

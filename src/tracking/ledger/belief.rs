@@ -1,4 +1,4 @@
-//! Whose a statement of the venue is, and whether it can be true.
+//! Attribution of the venue's statements, and whether each can be true.
 
 use super::{Foreign, Ledger, Odd, OddKind};
 use crate::domain::order::{Contradiction, FillFacts, FillNews, Teller};
@@ -34,8 +34,8 @@ pub(super) struct Descendant {
 }
 
 impl Ledger {
-    /// Whose is it? Nothing changes yet: a push that turns out to be impossible must leave no
-    /// trace, here or in the database.
+    /// Finds whose order a push is about. Nothing changes yet: a push that turns out to be
+    /// impossible must leave no trace, here or in the database.
     pub(super) fn identify(&self, push: &OrderPush, now: Ms) -> Result<Whose, Foreign> {
         if let Some(order) = self
             .by_venue
@@ -105,7 +105,7 @@ impl Ledger {
         }
     }
 
-    /// Can what is told of an order's sizes and prices be true of it?
+    /// Checks that the sizes and prices told of an order can be true of it.
     pub(super) fn believable(&self, order: &Order, push: &OrderPush) -> Result<(), Foreign> {
         let fill = push.fill.as_ref();
         if let Some(fill) = fill.filter(|fill| !order.has_fill(&fill.trade_id)) {

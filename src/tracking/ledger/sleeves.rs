@@ -1,4 +1,4 @@
-//! What each contender holds: fills of its own orders, and moves that no trade of its own made.
+//! Holdings of each contender: fills of its own orders, and moves that no trade of its own made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -146,9 +146,9 @@ impl Ledger {
         out
     }
 
-    /// What an order of nobody's (a close of everything, a stop of a position that is not ours) has
-    /// taken from what is not ours is taken from that. Returns the rows and what of the foreign
-    /// position is left.
+    /// Takes from the foreign position what an order without an owner (a close of everything, a
+    /// stop of a position that is not ours) has taken from it. Returns the rows and what is left of
+    /// the foreign position.
     pub fn settle_foreign(
         &mut self,
         inst: &InstId,
@@ -314,8 +314,9 @@ mod tests {
         assert_eq!(shown.join(", "), expected);
     }
 
+    /// Among the sleeves it makes smaller, in whole lots.
     #[test]
-    fn a_change_is_borne_by_those_it_makes_smaller_each_its_share_in_whole_lots() {
+    fn change_is_shared_pro_rata() {
         check(-10, &[("a", 10)], "a -10");
         check(-10, &[("a", 30), ("b", 10)], "a -8, b -2");
         check(-6, &[("a", 10), ("b", -4)], "a -6");
@@ -326,8 +327,9 @@ mod tests {
     }
 
     proptest! {
+        /// And the whole change is shared out as far as holdings allow.
         #[test]
-        fn nobody_bears_more_than_he_holds_and_all_of_it_is_borne_if_it_can_be(
+        fn shares_never_exceed_holdings(
             change in -100i64..100, held in proptest::collection::btree_map("[a-d]", -50i64..50, 0..4),
         ) {
             let held: BTreeMap<ContenderId, Decimal> =

@@ -93,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// It was never made.
+    /// Marks a stop as never made.
     pub fn stop_unborn(
         &mut self,
         id: &str,

@@ -104,7 +104,7 @@ fn held(ledger: &Ledger) -> Decimal {
 }
 
 #[test]
-fn a_push_told_twice_is_booked_once() {
+fn duplicate_push_is_booked_once() {
     let mut ledger = sent();
     let told = push(
         ID,
@@ -126,8 +126,9 @@ fn a_push_told_twice_is_booked_once() {
     assert_eq!(held(&ledger), Decimal::from(5));
 }
 
+/// It stays open and its instrument frozen until then; afterwards its stop counts.
 #[test]
-fn an_order_that_ended_is_open_and_frozen_until_its_fills_are_booked_and_keeps_its_stop() {
+fn ended_order_freezes_until_fills_booked() {
     let mut ledger = sent();
     let rest = push(ID, "", "9", Side::Buy, VenueStatus::Filled, None, 5);
     ledger
@@ -156,8 +157,9 @@ fn an_order_that_ended_is_open_and_frozen_until_its_fills_are_booked_and_keeps_i
     );
 }
 
+/// Its fill makes the sleeve flat; the same push again changes nothing.
 #[test]
-fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
+fn stop_child_is_adopted() {
     let mut ledger = sent();
     ledger
         .on_order(
@@ -195,8 +197,9 @@ fn a_stops_child_is_adopted_and_its_sleeve_is_flat() {
     );
 }
 
+/// The next believable push adopts the child.
 #[test]
-fn a_child_that_is_told_impossibly_leaves_no_trace_and_is_adopted_by_the_next_word() {
+fn impossible_child_push_leaves_no_trace() {
     let mut ledger = sent();
     let filled = push(
         ID,
@@ -261,8 +264,9 @@ fn said(state: AlgoState, qty: Option<i64>) -> AlgoPush {
     }
 }
 
+/// It counts from its entry's fill on; an entry cancelled without fills never had a stop.
 #[test]
-fn a_stop_counts_from_when_its_order_has_filled_until_its_child_has() {
+fn stop_counts_until_its_child_fills() {
     let mut ledger = sent();
     ledger
         .on_order(
@@ -343,8 +347,10 @@ fn a_stop_counts_from_when_its_order_has_filled_until_its_child_has() {
     );
 }
 
+/// Accepted makes it live, unknown leaves it coming, rejected ends it; one that reappears later
+/// must go.
 #[test]
-fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
+fn standalone_stop_waits_for_the_answer() {
     use crate::venue::CreateOutcome;
     let alone = |state| Stop {
         id: "alone".into(),
@@ -411,8 +417,9 @@ fn a_stop_that_stands_alone_is_coming_until_the_venue_answers() {
     assert_eq!(phases(&again)[0].0, StopPhase::Undead);
 }
 
+/// A position is guarded by an entry of its own side, not by a partly filled flip.
 #[test]
-fn a_start_guards_what_is_held_by_an_entry_on_its_side_and_not_by_a_flip_that_filled_in_part() {
+fn start_picks_guard_of_held_side() {
     let guard = |id: &str, side: Side, trigger: i64| {
         let trigger = Some(Price(Decimal::from(trigger)));
         (
@@ -478,8 +485,9 @@ fn a_start_guards_what_is_held_by_an_entry_on_its_side_and_not_by_a_flip_that_fi
     );
 }
 
+/// An unknown order with an id of our form is reported as ours.
 #[test]
-fn strangers_are_left_alone_and_our_own_unknown_is_not() {
+fn foreign_orders_are_left_alone() {
     let mut ledger = sent();
     let by_hand = push("", "", "77", Side::Buy, VenueStatus::Live, None, 0);
     assert_eq!(
@@ -506,8 +514,9 @@ fn strangers_are_left_alone_and_our_own_unknown_is_not() {
     );
 }
 
+/// Its instrument is frozen as well.
 #[test]
-fn what_was_on_its_way_out_at_a_crash_is_unknown_and_frozen_after_it() {
+fn crash_leaves_in_flight_order_unknown() {
     let opened = Opened {
         orders: vec![Order::intended(&intent(), Ms(0), None)],
         ..Default::default()
@@ -517,8 +526,9 @@ fn what_was_on_its_way_out_at_a_crash_is_unknown_and_frozen_after_it() {
     assert!(ledger.view().frozen(&swap().id).is_some());
 }
 
+/// Cancelled if the venue had accepted it, expired if it may never have arrived.
 #[test]
-fn an_order_the_venue_forgot_ends_as_cancelled_and_one_that_never_was_as_expired() {
+fn absent_order_ends_cancelled_or_expired() {
     let mut known = sent();
     known
         .answered(&ID.into(), &CreateOutcome::Accepted("9".into()), Ms(2))

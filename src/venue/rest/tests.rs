@@ -2,8 +2,10 @@
 
 use super::*;
 
+/// A page is full by the rows received, including those skipped; an unreadable row of ours is an
+/// error.
 #[test]
-fn a_page_is_full_by_what_came_and_not_by_what_we_could_read_of_it() {
+fn page_size_counts_raw_rows() {
     let row = |n: i32| {
         serde_json::json!({"instType": "OPTION", "instId": "X", "ordId": n.to_string(), "clOrdId": "theirs",
         "state": "a new word", "side": "buy", "sz": "1", "accFillSz": "0", "avgPx": "", "px": "1", "fillPx": "", "fillSz": "0",

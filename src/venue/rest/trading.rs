@@ -1,4 +1,4 @@
-//! What changes something at the venue: sent once, never again.
+//! Requests that change something at the venue: sent once, never again.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -95,7 +95,7 @@ impl Trading {
         }
     }
 
-    /// Has the venue cancel every order under our tag `seconds` from now, unless asked again
+    /// Makes the venue cancel every order under our tag `seconds` from now, unless asked again
     /// before; stops stay. Returns when that would be.
     pub async fn cancel_all_after(&self, seconds: i64) -> Result<Ms, VenueError> {
         let request = || "POST trade/cancel-all-after".to_owned();

@@ -199,7 +199,7 @@ pub fn parse_positions(data: &Value, as_of: Ms) -> Result<Vec<(String, Position)
     read_positions(data, as_of)?.whole()
 }
 
-/// What start-up must know of the account.
+/// Account facts that start-up must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountConfig {
     pub uid: String,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::Ms;
 use crate::domain::units::parse_decimal;
 
-/// What a kind of number may be, bounds included.
+/// Plausible range of a kind of number, bounds included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plausible {
     what: &'static str,
@@ -190,8 +190,9 @@ mod tests {
         );
     }
 
+    /// Products and quotients of two numbers at their bounds do not overflow.
     #[test]
-    fn products_of_numbers_at_their_bounds_stay_decimals() {
+    fn boundary_products_stay_decimals() {
         let (price, size, contract) = (PRICE.most, SIZE.most, CONTRACT.most);
         // Not all three together: that is for `Instrument::notional`, which is checked.
         for (a, b) in [

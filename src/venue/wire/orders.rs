@@ -68,7 +68,7 @@ pub struct OrderPush {
     pub venue_algo_id: String,
     pub side: Side,
     pub qty: Option<Qty>,
-    /// Its limit, as it is now.
+    /// Limit price of the order, as it is now.
     pub limit: Option<Price>,
     pub category: String,
     pub report: VenueReport,
@@ -291,7 +291,7 @@ pub struct AlgoPush {
     pub venue_id: String,
     /// `None` for words we do not know.
     pub state: Option<AlgoState>,
-    /// Its size and trigger; `None` where the venue leaves them empty.
+    /// Size and trigger; `None` where the venue leaves them empty.
     pub qty: Option<Qty>,
     pub trigger: Option<Price>,
     pub at: Option<Ms>,
@@ -323,7 +323,7 @@ pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
     read_algos(&list(ALGO.what, data)?)?.whole()
 }
 
-/// How an order operation travels.
+/// Transport of an order operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// REST names the instrument by `instId`.
@@ -346,7 +346,7 @@ pub fn name_of(id: &str) -> (&'static str, &str) {
     }
 }
 
-/// What an answer about an order of this id must repeat.
+/// Returns the name that an answer about an order of this id must repeat.
 pub fn asked(id: &str) -> OrderRef<'_> {
     match name_of(id) {
         ("ordId", venue_id) => OrderRef { name: "", venue_id },
@@ -426,8 +426,9 @@ pub const TAG: &str = "alphaarena";
 mod tests {
     use super::*;
 
+    /// Ours by clOrdId, those the venue made by ordId.
     #[test]
-    fn an_order_of_ours_goes_by_our_name_and_one_that_the_venue_made_by_its_own() {
+    fn orders_go_by_their_makers_id() {
         assert_eq!(
             name_of("as12345678901234567890123456"),
             ("clOrdId", "as12345678901234567890123456")

@@ -60,7 +60,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Where a kind of row keeps its name and what it is about.
+/// Fields where a kind of row keeps its name and its subject.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowKind {
     pub what: &'static str,

@@ -279,16 +279,19 @@ impl Story {
     }
 }
 
+/// A reply with code 0 above an item with sCode 51008 is a rejection.
 #[test]
-fn row_31_code_zero_above_an_item_that_failed() {
+fn row_31_item_code_decides() {
     let reply = r#"{"code":"0","msg":"","data":[{"ordId":"","clOrdId":"a","sCode":"51008","sMsg":"no money"}]}"#;
     assert!(
         matches!(judge_create("a", reply), CreateOutcome::Rejected { code, .. } if code == "51008")
     );
 }
 
+/// The venue does not find the order for twelve seconds, then shows it: unknown until then, never
+/// expired.
 #[test]
-fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
+fn row_33_not_found_is_no_proof() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -312,8 +315,10 @@ fn row_33_not_found_for_twelve_seconds_is_no_proof_and_then_it_is_there() {
     assert_eq!(story.state(), "acked 0");
 }
 
+/// An order that has rested for an hour and is not shown for some seconds stays unknown until it is
+/// shown again.
 #[test]
-fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_written_off() {
+fn row_33c_resting_order_is_not_written_off() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -357,8 +362,10 @@ fn row_33c_what_has_rested_for_long_and_is_not_shown_for_some_seconds_is_not_wri
     assert_eq!(story.state(), "acked 0", "there it is");
 }
 
+/// Missing once it still counts as live, missing twice it covers nothing; if it shows again it is
+/// to be cancelled.
 #[test]
-fn a_live_stop_that_the_venue_does_not_know_twice_covers_nothing_and_must_go_if_it_shows_again() {
+fn stop_missing_twice_no_longer_covers() {
     use alpha_arena::domain::AlgoState;
     use alpha_arena::domain::view::StopPhase;
     use alpha_arena::venue::AlgoPush;
@@ -438,8 +445,10 @@ fn a_live_stop_that_the_venue_does_not_know_twice_covers_nothing_and_must_go_if_
     );
 }
 
+/// The order's push arrives while the second query is under way: its empty answer does not expire
+/// the order.
 #[test]
-fn row_33d_a_look_that_began_before_the_venue_spoke_of_it_proves_nothing() {
+fn row_33d_earlier_query_proves_no_absence() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -461,8 +470,9 @@ fn row_33d_a_look_that_began_before_the_venue_spoke_of_it_proves_nothing() {
     assert_eq!(story.state(), "acked 0");
 }
 
+/// The fill of an order that was proven absent is booked, and the contradiction halts.
 #[test]
-fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
+fn fill_after_proven_absence_halts() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -493,9 +503,10 @@ fn a_fill_of_an_order_that_was_proven_absent_is_booked_and_halts() {
     assert_eq!(story.cases(), [format!("contradiction:{INST}")]);
 }
 
+/// Two full queries at least five seconds apart expire an order, but not while the position has
+/// moved.
 #[test]
-fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_position_says_otherwise()
- {
+fn row_33b_two_full_queries_prove_absence() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -528,8 +539,10 @@ fn row_33b_two_looks_at_every_place_five_seconds_apart_are_proof_unless_the_posi
     assert_eq!(story.state(), "expired 0");
 }
 
+/// After ten minutes of 503 the order is still unknown and an incident calls a person; accepting it
+/// expires the order.
 #[test]
-fn row_34_a_query_that_fails_for_ten_minutes_freezes_and_calls_a_person_and_nothing_is_believed() {
+fn row_34_failing_queries_freeze_the_instrument() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -572,8 +585,9 @@ fn row_34_a_query_that_fails_for_ten_minutes_freezes_and_calls_a_person_and_noth
     );
 }
 
+/// The cancel is answered 51400 after the fill: the order is filled, with one fill.
 #[test]
-fn row_37_a_cancel_that_loses_against_a_fill() {
+fn row_37_fill_beats_cancel() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
@@ -584,8 +598,9 @@ fn row_37_a_cancel_that_loses_against_a_fill() {
     assert_eq!((story.state().as_str(), story.fills()), ("filled 5", 1));
 }
 
+/// A fill that is pushed three times is one row.
 #[test]
-fn row_38_a_fill_told_three_times_is_one_row() {
+fn row_38_repeated_fill_is_booked_once() {
     let mut story = Story::sent();
     for _ in 0..3 {
         story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
@@ -596,8 +611,10 @@ fn row_38_a_fill_told_three_times_is_one_row() {
     );
 }
 
+/// Filled, live and partially filled, pushed in each of the six orders, end as filled with two
+/// fills.
 #[test]
-fn row_39_filled_then_live_then_partial_is_filled() {
+fn row_39_out_of_order_pushes_converge() {
     let rows = [
         row(ID, "9", "filled", 5, Some(("t2", 3))),
         row(ID, "9", "live", 0, None),
@@ -623,8 +640,9 @@ fn row_39_filled_then_live_then_partial_is_filled() {
     }
 }
 
+/// The instrument is frozen until the fill has been fetched.
 #[test]
-fn row_40_a_fill_push_that_was_lost_is_fetched() {
+fn row_40_lost_fill_push_is_fetched() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, None)]);
     assert!(
@@ -645,8 +663,9 @@ fn row_40_a_fill_push_that_was_lost_is_fetched() {
     assert!(story.desk.view().frozen(&INST.into()).is_none());
 }
 
+/// A partial fill arrives before the acknowledgement, which does not take it back.
 #[test]
-fn row_41_a_fill_before_the_acknowledgement() {
+fn row_41_fill_before_acknowledgement_is_kept() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "partially_filled", 2, Some(("t1", 2)))]);
     story.report(News::Answered(
@@ -659,8 +678,9 @@ fn row_41_a_fill_before_the_acknowledgement() {
     );
 }
 
+/// A push says filled without size or trade id; the fill list completes it.
 #[test]
-fn row_42_filled_without_size_or_trade_is_completed_from_the_fills() {
+fn row_42_fill_details_are_completed() {
     let mut story = Story::sent();
     let mut bare = row(ID, "9", "filled", 5, None);
     bare["fillSz"] = json!("0");
@@ -674,15 +694,16 @@ fn row_42_filled_without_size_or_trade_is_completed_from_the_fills() {
 }
 
 #[test]
-fn row_43_the_venues_reason_for_a_cancel_is_kept() {
+fn row_43_venue_cancel_reason_is_kept() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "canceled", 0, None)]);
     let said = story.kept.iter().any(|r| matches!(r, Record::Transition(t) if t.to == OrderState::Canceled && t.evidence.contains("cancelSource 33")));
     assert!(said, "{:?}", story.kept);
 }
 
+/// Partly filled and gone from the order lists after an outage: its fills prove what happened.
 #[test]
-fn row_44_partly_filled_and_forgotten_after_an_outage_the_fills_prove_it() {
+fn row_44_fills_settle_a_forgotten_order() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -701,8 +722,9 @@ fn row_44_partly_filled_and_forgotten_after_an_outage_the_fills_prove_it() {
     );
 }
 
+/// Two orders at the venue under one client order id halt until a person accepts it.
 #[test]
-fn row_45_one_name_for_two_orders_at_the_venue_halts() {
+fn row_45_duplicate_client_order_id_halts() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "live", 0, None)]);
     story.say(&[row(ID, "10", "live", 0, None)]);
@@ -717,8 +739,9 @@ fn row_45_one_name_for_two_orders_at_the_venue_halts() {
     );
 }
 
+/// Canceled after filled halts and changes nothing; an overfill is booked and reported.
 #[test]
-fn row_45b_two_ends_halt_and_keep_what_is_known_and_an_overfill_is_booked_and_told() {
+fn row_45b_contradictory_ends_halt() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, Some(("t1", 5)))]);
     story.say(&[row(ID, "9", "canceled", 3, None)]);
@@ -736,8 +759,10 @@ fn row_45b_two_ends_halt_and_keep_what_is_known_and_an_overfill_is_booked_and_to
     assert_eq!(story.cases(), [format!("enlarged:{INST}")]);
 }
 
+/// An order with our prefix that we do not know is handed over to be cancelled, and halts until
+/// accepted.
 #[test]
-fn row_46_an_order_with_our_prefix_that_we_do_not_know_is_cancelled_and_halts() {
+fn row_46_stray_order_is_cancelled() {
     let mut story = Story::new();
     story.say(&[row(OTHER, "77", "live", 0, None)]);
     assert_eq!(story.cases(), [format!("stray:{OTHER}")]);
@@ -754,8 +779,9 @@ fn row_46_an_order_with_our_prefix_that_we_do_not_know_is_cancelled_and_halts() 
     );
 }
 
+/// An order placed by hand is left alone; a position opened by hand counts as exposure.
 #[test]
-fn row_47_an_order_made_by_hand_is_left_alone_and_a_position_made_by_hand_is_exposure() {
+fn row_47_manual_trading_is_left_alone() {
     let (desk, _) = Desk::open(
         Opened::default(),
         instruments(),
@@ -793,8 +819,9 @@ fn row_47_an_order_made_by_hand_is_left_alone_and_a_position_made_by_hand_is_exp
     );
 }
 
+/// After a gap in the sequence numbers nothing is applied until a whole book comes.
 #[test]
-fn row_48_a_gap_in_the_books_numbers_is_a_gap() {
+fn row_48_order_book_gap_is_noticed() {
     use alpha_arena::venue::{Sequence, Verdict};
     let mut sequence = Sequence::default();
     assert_eq!(sequence.next(Some(-1), 10), Verdict::Apply);
@@ -808,8 +835,9 @@ fn row_48_a_gap_in_the_books_numbers_is_a_gap() {
     assert_eq!(sequence.next(Some(-1), 20), Verdict::Apply);
 }
 
+/// An unknown order state is asked about; on an order that is not ours it is ignored.
 #[test]
-fn row_53_words_we_do_not_know_are_ignored_or_asked_about_and_never_panic() {
+fn row_53_unknown_values_never_panic() {
     let mut story = Story::sent();
     let mut strange = row(ID, "9", "hibernating", 0, None);
     strange["newField"] = json!({"deep": [1, 2]});
@@ -877,28 +905,33 @@ fn by_hand(left: i64, sleeve: i64, foreign: i64) {
     );
 }
 
+/// The halt ends when a person accepts it.
 #[test]
-fn a_position_closed_by_hand_halts_and_is_accepted() {
+fn position_closed_by_hand_halts() {
     by_hand(0, 0, 0);
 }
 
+/// The halt ends when a person accepts it; what is left stays ours.
 #[test]
-fn a_position_half_closed_by_hand_halts_and_is_accepted() {
+fn position_half_closed_by_hand_halts() {
     by_hand(2, 2, 0);
 }
 
+/// The halt ends when a person accepts it; the part that was added is not ours.
 #[test]
-fn a_position_increased_by_hand_halts_and_is_accepted_as_not_ours() {
+fn position_increased_by_hand_halts() {
     by_hand(8, 5, 3);
 }
 
+/// The halt ends when a person accepts it; what is held then is not ours.
 #[test]
-fn a_position_turned_round_by_hand_halts_and_is_accepted() {
+fn position_reversed_by_hand_halts() {
     by_hand(-4, 0, -4);
 }
 
+/// Cash that nobody can explain halts; a difference within the tolerance does not.
 #[test]
-fn cash_that_nobody_can_explain_halts_until_it_is_accepted_and_a_cent_does_not() {
+fn unexplained_cash_halts_until_accepted() {
     let mut story = Story::new();
     twice(&mut story, 0, 1001);
     assert!(
@@ -917,8 +950,9 @@ fn cash_that_nobody_can_explain_halts_until_it_is_accepted_and_a_cent_does_not()
     );
 }
 
+/// A difference that is seen twice halts, and the halt ends when the venue agrees again.
 #[test]
-fn a_difference_that_passes_halts_nothing_and_one_that_heals_ends_its_halt() {
+fn passing_difference_does_not_halt() {
     let mut story = Story::new();
     story.now += 8000;
     story.hear(Heard::Account(Arc::new(account(0, 900, story.now - 10))));
@@ -931,8 +965,10 @@ fn a_difference_that_passes_halts_nothing_and_one_that_heals_ends_its_halt() {
     assert!(story.cases().is_empty(), "the venue agrees again");
 }
 
+/// A start whose fills stay missing halts and names the order; it becomes ready when they are
+/// there.
 #[test]
-fn a_start_that_does_not_converge_halts_with_the_orders_named_and_goes_on_when_it_does() {
+fn unconverged_start_halts_and_names_orders() {
     let mut story = Story::sent();
     story.hear(Heard::Down(Feed::Orders, "cut".into()));
     story.hear(Heard::Up(Feed::Orders));
@@ -956,8 +992,10 @@ fn a_start_that_does_not_converge_halts_with_the_orders_named_and_goes_on_when_i
     );
 }
 
+/// The fills of a filled order are in no list: halted until a person accepts it, which later starts
+/// know.
 #[test]
-fn fills_that_no_list_shows_any_more_are_a_case_that_a_person_ends() {
+fn unlisted_fills_need_a_person() {
     let mut story = Story::sent();
     story.hear(Heard::Down(Feed::Orders, "cut".into()));
     story.hear(Heard::Up(Feed::Orders));
@@ -983,8 +1021,10 @@ fn fills_that_no_list_shows_any_more_are_a_case_that_a_person_ends() {
     assert!(story.cases().is_empty());
 }
 
+/// One unknown order freezes its instrument; unknown orders in two make all reduce-only until the
+/// venue answers.
 #[test]
-fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers() {
+fn many_unknown_orders_block_openings() {
     let mut story = Story::sent();
     story.report(News::Answered(
         ID.into(),
@@ -1018,8 +1058,10 @@ fn unknown_orders_in_two_instruments_stop_every_opening_until_the_venue_answers(
     );
 }
 
+/// A second session with our key closes the gate at once and halts after a minute; it ends when the
+/// session is gone.
 #[test]
-fn a_rival_listener_shuts_the_gate_halts_after_a_minute_and_ends_when_it_is_gone() {
+fn second_session_closes_the_gate() {
     let mut story = Story::new();
     story.hear(Heard::Connections(2));
     assert!(matches!(story.readiness, Readiness::Reconciling(_)));
@@ -1041,8 +1083,10 @@ fn a_rival_listener_shuts_the_gate_halts_after_a_minute_and_ends_when_it_is_gone
     );
 }
 
+/// A create refused with 50110 (address not allowed) is rejected and halts until a person accepts
+/// it.
 #[test]
-fn the_venue_that_refuses_us_halts_until_a_person_has_mended_it() {
+fn venue_refusal_halts_until_accepted() {
     let mut story = Story::sent();
     let refused = CreateOutcome::Rejected {
         code: "50110".into(),
@@ -1061,8 +1105,9 @@ fn the_venue_that_refuses_us_halts_until_a_person_has_mended_it() {
     );
 }
 
+/// A halt that needs a person is still there after the state has been loaded again.
 #[test]
-fn a_halt_that_needs_a_person_outlives_a_restart_and_one_that_passes_is_judged_anew() {
+fn halt_survives_a_restart() {
     let mut story = Story::new();
     twice(&mut story, 0, 900);
     let halts = story.desk.cases().to_vec();
@@ -1074,8 +1119,10 @@ fn a_halt_that_needs_a_person_outlives_a_restart_and_one_that_passes_is_judged_a
     assert_eq!(desk.cases().len(), 1);
 }
 
+/// A liquidation is adopted under the order whose position it closed; told twice, it is booked
+/// once.
 #[test]
-fn a_liquidation_is_ours_by_descent_and_taken_from_the_sleeves_it_closed() {
+fn liquidation_is_booked_to_its_sleeves() {
     let mut story = holding(5);
     let mut forced = row("", "88", "filled", 5, Some(("t9", 5)));
     forced["side"] = json!("sell");

@@ -22,15 +22,18 @@ fn ends_and_recovers(fault: &[(&str, &str)]) {
     scene.is_whole();
 }
 
+/// The process ends with 74, and the next start finds everything as the exchange has it.
 #[test]
-fn row_57_a_full_disk_ends_the_process_and_loses_nothing() {
+fn row_57_full_disk_loses_nothing() {
     for after in ["30", "90"] {
         ends_and_recovers(&[("SHIM_FULL_AFTER", after)]);
     }
 }
 
+/// A file system that turns read-only ends the process with 74, and so does an unwritable state
+/// directory.
 #[test]
-fn row_58_a_file_system_that_becomes_read_only_ends_the_process_and_loses_nothing() {
+fn row_58_read_only_disk_loses_nothing() {
     ends_and_recovers(&[("SHIM_FULL_AFTER", "60"), ("SHIM_READ_ONLY", "1")]);
     let scene = Scene::new(&[]);
     let args = [
@@ -53,8 +56,10 @@ fn row_58_a_file_system_that_becomes_read_only_ends_the_process_and_loses_nothin
     );
 }
 
+/// A disk sync fails, in the log or when it is folded back: exit 74, and the next start agrees with
+/// the exchange.
 #[test]
-fn row_59_a_sync_that_fails_ends_the_process_and_the_next_start_finds_out() {
+fn row_59_failed_sync_ends_the_process() {
     for at in ["12", "25", "60"] {
         ends_and_recovers(&[("SHIM_EIO_AT", at)]);
     }
@@ -63,8 +68,9 @@ fn row_59_a_sync_that_fails_ends_the_process_and_the_next_start_finds_out() {
     ends_and_recovers(&[("SHIM_EIO_AT", "1"), ("SHIM_NOT", "-wal")]);
 }
 
+/// Another process holds the database's lock: exit 74, and the next start trades.
 #[test]
-fn row_60_a_database_locked_by_another_process_ends_the_run() {
+fn row_60_locked_database_ends_the_process() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -79,8 +85,9 @@ fn row_60_a_database_locked_by_another_process_ends_the_run() {
     scene.is_whole();
 }
 
+/// A flipped page is found at the start (exit 65), before anything is sent.
 #[test]
-fn row_61_a_flipped_page_is_found_before_anything_is_sent() {
+fn row_61_corrupt_page_is_refused() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -99,8 +106,9 @@ fn row_61_a_flipped_page_is_found_before_anything_is_sent() {
     );
 }
 
+/// A database from an old backup meets orders that it does not know: halted, and no create is sent.
 #[test]
-fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_does_not_know() {
+fn row_62_restored_backup_is_noticed() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -143,8 +151,9 @@ fn row_62_a_database_restored_from_an_old_backup_is_noticed_by_the_orders_it_doe
     );
 }
 
+/// With 200 ms for each disk sync decisions may go stale, and nothing worse happens.
 #[test]
-fn row_63_a_slow_disk_makes_decisions_stale_and_nothing_worse() {
+fn row_63_slow_disk_loses_nothing() {
     let scene = Scene::new(&[]);
     let daemon = scene.start_with(&shim::disk(&[("SHIM_DELAY_MS", "200")]));
     scene.wait_for_fill();
@@ -153,8 +162,9 @@ fn row_63_a_slow_disk_makes_decisions_stale_and_nothing_worse() {
     scene.is_whole();
 }
 
+/// A migration that was changed or a newer schema ends the start with 78.
 #[test]
-fn row_64_a_changed_migration_or_a_newer_schema_is_refused() {
+fn row_64_wrong_schema_is_refused() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");

@@ -1,5 +1,5 @@
-//! What surrounds the daemon: clocks, keys, the account's settings, instruments, the configuration.
-//! Rows 52, 55 and 68 to 75.
+//! Surroundings of the daemon: clocks, keys, the account's settings, instruments, the
+//! configuration. Rows 52, 55 and 68 to 75.
 
 use serde_json::json;
 
@@ -65,8 +65,9 @@ fn wait_for_halt(scene: &Scene, daemon: &Daemon, why: &str) {
     assert!(daemon.log().contains("trading is halted"));
 }
 
+/// NaN, infinite, empty, negative and zero prices are never traded on, and the feed recovers.
 #[test]
-fn row_50_prices_that_are_none_are_never_traded_on_and_the_feed_recovers() {
+fn row_50_invalid_prices_are_refused() {
     for text in ["NaN", "Infinity", "", "1e400", "-1", "0"] {
         let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__QUOTE_AGE_MS_MAX", "20000");
         let daemon = scene.start();
@@ -98,8 +99,9 @@ fn row_50_prices_that_are_none_are_never_traded_on_and_the_feed_recovers() {
     }
 }
 
+/// A quote, mark price or candle of the year 2100 does not make what comes after it look old.
 #[test]
-fn row_50_times_of_another_century_make_nothing_after_them_old() {
+fn row_50_far_future_times_are_refused() {
     const YEAR_2100: &str = "4102444800000";
     let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__QUOTE_AGE_MS_MAX", "20000");
     let daemon = scene.start();
@@ -129,8 +131,9 @@ fn row_50_times_of_another_century_make_nothing_after_them_old() {
     scene.is_whole();
 }
 
+/// A coarser lot size holds at once; a suspended instrument is not traded while the others are.
 #[test]
-fn row_52_new_rules_of_an_instrument_hold_at_once_and_a_suspended_one_is_not_traded() {
+fn row_52_new_rules_hold_at_once() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -176,8 +179,9 @@ fn row_52_new_rules_of_an_instrument_hold_at_once_and_a_suspended_one_is_not_tra
     daemon.kill();
 }
 
+/// An order that waits to be sent while its instrument is suspended is recorded as not sent.
 #[test]
-fn row_52_an_order_that_waits_while_its_instrument_is_suspended_does_not_leave() {
+fn row_52_suspension_stops_a_waiting_order() {
     let scene = Scene::new(&[]);
     let held = scene.dir.path().join("hold");
     std::fs::write(&held, "").unwrap();
@@ -220,8 +224,9 @@ fn row_52_an_order_that_waits_while_its_instrument_is_suspended_does_not_leave()
     daemon.kill();
 }
 
+/// A clock a minute off, either way, is refused at the start; at run time it halts.
 #[test]
-fn row_55_a_clock_a_minute_off_either_way_is_seen_at_the_start_and_at_run_time() {
+fn row_55_wrong_clock_is_noticed() {
     let scene = Scene::of_mode("okx-demo", &["--demo"]);
     for off in [60_000, -60_000] {
         scene.faults(&json!({"match": {"path": "*"}, "action": "skew", "ms": off}).to_string());
@@ -238,8 +243,9 @@ fn row_55_a_clock_a_minute_off_either_way_is_seen_at_the_start_and_at_run_time()
     daemon.kill();
 }
 
+/// The system clock jumps an hour back and an hour ahead; trading and account reads go on.
 #[test]
-fn row_56_a_system_clock_that_jumps_an_hour_back_or_ahead_moves_no_deadline() {
+fn row_56_clock_jump_moves_no_deadline() {
     let scene = Scene::new(&[]);
     let off = scene.dir.path().join("clock");
     let shim = crate::shim::disk(&[("SHIM_CLOCK", off.to_str().unwrap())]);
@@ -265,8 +271,9 @@ fn row_56_a_system_clock_that_jumps_an_hour_back_or_ahead_moves_no_deadline() {
     scene.is_whole();
 }
 
+/// A typo, an unknown key or a missing file ends the start with 78 and is named.
 #[test]
-fn row_68_a_typo_an_unknown_key_or_a_missing_file_ends_the_start_and_names_it() {
+fn row_68_bad_configuration_is_refused() {
     let scene = Scene::new(&[]);
     let text = std::fs::read_to_string(&scene.config).unwrap();
     let spoilt = [
@@ -296,8 +303,9 @@ fn row_68_a_typo_an_unknown_key_or_a_missing_file_ends_the_start_and_names_it() 
     scene.refuses(78, &scene.config);
 }
 
+/// No configuration sets a limit outside its compiled bounds: exit 78, and the key is named.
 #[test]
-fn row_69_no_configuration_raises_a_limit_beyond_its_ceiling() {
+fn row_69_limits_keep_their_ceilings() {
     let dir = tempfile::tempdir().unwrap();
     for rule in Rule::ALL {
         let spec = rule.spec();
@@ -330,8 +338,9 @@ fn row_69_no_configuration_raises_a_limit_beyond_its_ceiling() {
     }
 }
 
+/// The log says that the file has changed; the new limit holds only after a restart.
 #[test]
-fn row_70_an_edited_file_has_no_effect_until_a_restart_and_that_it_waits_is_told() {
+fn row_70_edited_file_needs_a_restart() {
     let scene = Scene::new(&[]).with("ALPHA_ARENA__SYNC__PREFLIGHT_MS", "1000");
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -368,16 +377,18 @@ fn row_70_an_edited_file_has_no_effect_until_a_restart_and_that_it_waits_is_told
     scene.is_whole();
 }
 
+/// A demo key on live and a live key on demo end the start with 77, before any order.
 #[test]
-fn row_71_a_key_of_the_other_environment_is_refused_before_any_order() {
+fn row_71_wrong_environment_key_is_refused() {
     for (mode, exchange) in [("live", &["--demo"][..]), ("okx-demo", &[][..])] {
         let scene = Scene::of_mode(mode, exchange);
         scene.refuses(77, "50101");
     }
 }
 
+/// The key is valid, but its account is not the one that venue.uid pins.
 #[test]
-fn row_72_the_right_key_of_another_account_is_refused() {
+fn row_72_another_accounts_key_is_refused() {
     for mode in ["sim", "okx-demo", "live"] {
         let demo: &[&str] = if mode == "okx-demo" { &["--demo"] } else { &[] };
         let scene = Scene::of_mode(mode, demo).with("ALPHA_ARENA__VENUE__UID", "1234567");
@@ -385,8 +396,10 @@ fn row_72_the_right_key_of_another_account_is_refused() {
     }
 }
 
+/// On live a key that may withdraw or is bound to no address ends the start with 77; on demo it is
+/// a warning.
 #[test]
-fn row_73_a_key_that_may_withdraw_or_is_bound_to_no_address_is_refused_where_money_is_real() {
+fn row_73_unsafe_key_is_refused() {
     let scene = Scene::of_mode("live", &[]);
     account(&scene.exchange, json!({"perm": "read_only,withdraw,trade"}));
     scene.refuses(77, "may withdraw");
@@ -417,8 +430,9 @@ fn row_73_a_key_that_may_withdraw_or_is_bound_to_no_address_is_refused_where_mon
     daemon.kill();
 }
 
+/// A key revoked or its address removed while trading: halted, and no create is sent any more.
 #[test]
-fn row_74_a_key_revoked_or_an_address_removed_while_trading_halts() {
+fn row_74_revoked_key_halts() {
     for code in ["50110", "50111", "60032"] {
         let scene = Scene::new(&[]);
         let mut daemon = scene.start();
@@ -442,8 +456,10 @@ fn row_74_a_key_revoked_or_an_address_removed_while_trading_halts() {
     }
 }
 
+/// Account level, position mode or auto-borrow change while trading: halted, a restart is refused,
+/// a person ends it.
 #[test]
-fn row_75_an_account_that_is_set_otherwise_while_trading_halts_and_does_not_start() {
+fn row_75_changed_account_settings_halt() {
     let changes = [
         (
             json!({"acctLv": "3"}),

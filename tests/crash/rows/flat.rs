@@ -67,8 +67,9 @@ fn verb(scene: &Scene, args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// A position from before gets a stop and is named; only `halt --flatten --everything` closes it.
 #[test]
-fn a_position_that_was_there_before_is_guarded_named_and_closed_when_that_is_asked_for() {
+fn foreign_position_is_guarded_until_flattened() {
     let scene = scene(INST);
     let _daemon = scene.start();
     wait_for("a stop for what was there", || {
@@ -117,8 +118,9 @@ fn a_position_that_was_there_before_is_guarded_named_and_closed_when_that_is_ask
     });
 }
 
+/// A position in an instrument that is not traded here: `halt --flatten` exits with 1 and names it.
 #[test]
-fn a_position_in_an_instrument_that_is_not_traded_here_is_never_called_flat() {
+fn untraded_position_is_never_called_flat() {
     let scene = scene(SOL);
     let _daemon = scene.start();
     wait_for("a read of the account", || {
@@ -146,8 +148,9 @@ fn a_position_in_an_instrument_that_is_not_traded_here_is_never_called_flat() {
     );
 }
 
+/// With risk.protection.foreign set to ignore, a person's position is left without a stop.
 #[test]
-fn a_position_of_a_person_is_left_without_a_stop_where_the_configuration_says_so() {
+fn ignored_foreign_position_gets_no_stop() {
     let scene = scene(INST);
     let text = std::fs::read_to_string(&scene.config).unwrap();
     std::fs::write(

@@ -153,8 +153,9 @@ fn a_position_increased_by_hand() {
     by_hand(|scene| trade(scene, 0.5, false));
 }
 
+/// The order of the close command is sent, reduce-only, and the venue is flat after it.
 #[test]
-fn while_halted_a_close_by_command_leaves_and_makes_flat() {
+fn close_command_works_while_halted() {
     let scene = holder();
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -188,8 +189,9 @@ fn the_venue_refuses_our_orders() {
     accept(&scene, "refused:50110");
 }
 
+/// An order unknown for too long raises an incident, which ends by itself when the venue answers.
 #[test]
-fn an_order_unknown_for_too_long_stops_openings_and_goes_on_by_itself_when_the_venue_answers() {
+fn long_unknown_order_blocks_openings() {
     let scene = crossing(5, 15).with("ALPHA_ARENA__TRUTH__UNKNOWN_MS_MAX", "2000");
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -212,8 +214,9 @@ fn an_order_unknown_for_too_long_stops_openings_and_goes_on_by_itself_when_the_v
     scene.wait_for_fill();
 }
 
+/// An order under our prefix that the database does not know, as after a restored backup.
 #[test]
-fn orders_of_a_life_that_the_database_does_not_know_are_cancelled_and_accepted() {
+fn stray_order_is_cancelled_and_accepted() {
     let scene = holder();
     let mut daemon = scene.start();
     daemon.checked = false; // somebody else sends under our prefix
@@ -247,8 +250,9 @@ fn orders_of_a_life_that_the_database_does_not_know_are_cancelled_and_accepted()
     accept(&scene, &format!("stray:{stray}"));
 }
 
+/// `cancel --all` takes back what rests; after a kill the venue's dead man's switch does.
 #[test]
-fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back() {
+fn cancel_command_and_deadman_clear_orders() {
     // A contender that rests far longer than this test lasts.
     let scene = Scene::new(&[]).with("ALPHA_ARENA__TRUTH__DEADMAN_MS", "120000");
     let text = std::fs::read_to_string(&scene.config)
@@ -315,8 +319,10 @@ fn cancel_takes_back_what_rests_and_the_dead_mans_switch_what_nobody_takes_back(
     drop(again);
 }
 
+/// A halt left by a dead process that the venue no longer confirms is reported, ends, and the
+/// daemon is ready.
 #[test]
-fn a_case_that_an_earlier_life_has_found_and_the_venue_ends_is_told_and_then_it_is_ready() {
+fn settled_incident_ends_after_a_restart() {
     let scene = holder();
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");

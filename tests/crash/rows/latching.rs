@@ -19,14 +19,14 @@ enum Moment {
     BeforeReach,
     /// The venue has been reached; the database is not open.
     BeforeDatabase,
-    /// What the database remembers is loaded; no actor runs.
+    /// Database contents loaded; no actor runs.
     Loading,
     Trading,
     /// The actors have ended; the process has not.
     Stopping,
     /// The disk takes no byte more.
     DiskFull,
-    /// Nobody reads the log.
+    /// Log that nobody reads.
     LogStalled,
     /// The process can open nothing more.
     NoDescriptors,
@@ -234,7 +234,7 @@ fn ask(scene: &Scene, pid: u32, way: Way) -> bool {
     }
 }
 
-/// Can it no longer be lost?
+/// True once the halt can no longer be lost.
 fn is_latched(dir: &Path) -> bool {
     let marked = std::fs::metadata(dir.join("halt.signals")).is_ok_and(|meta| meta.len() > 0);
     let kept = count(
@@ -285,8 +285,10 @@ fn cell(moment: Moment, way: Way) -> Option<u128> {
     Some(took)
 }
 
+/// By signal, file, verb and socket, from before the venue is reached to a full disk or a stalled
+/// log.
 #[test]
-fn a_halt_is_latched_at_every_moment() {
+fn halt_latches_at_every_moment() {
     let cells: Vec<(Moment, Way)> = MOMENTS
         .iter()
         .flat_map(|m| WAYS.iter().map(move |w| (*m, *w)))

@@ -13,8 +13,9 @@ fn on_create(rest: &str) -> String {
     format!(r#"{{"match":{{"path":"{CREATE}","nth":1}},{rest}}}"#)
 }
 
+/// The venue refuses connections and comes back: the daemon stays up and trades on.
 #[test]
-fn row_21_the_venue_is_gone_and_comes_back() {
+fn row_21_daemon_survives_a_venue_outage() {
     let ledger = tempfile::tempdir().unwrap();
     let file = ledger.path().join("exchange.log").display().to_string();
     let mut scene = Scene::new(&["--state", &file]);
@@ -38,7 +39,7 @@ fn row_21_the_venue_is_gone_and_comes_back() {
 }
 
 #[test]
-fn row_22_a_half_open_socket_is_noticed_and_replaced() {
+fn row_22_half_open_socket_is_replaced() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -51,8 +52,9 @@ fn row_22_a_half_open_socket_is_noticed_and_replaced() {
     scene.is_whole();
 }
 
+/// Tickers and candles stop while pongs go on: the stream counts as down, and trading resumes.
 #[test]
-fn row_23_data_stops_while_pongs_go_on() {
+fn row_23_silent_feed_is_replaced() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -66,8 +68,9 @@ fn row_23_data_stops_while_pongs_go_on() {
     scene.is_whole();
 }
 
+/// The answer arrives one byte at a time; the daemon trades on and nothing is lost.
 #[test]
-fn row_24_an_answer_that_trickles_in_is_given_up() {
+fn row_24_trickling_answer_is_given_up() {
     let scene = Scene::new(&[]);
     let proxy = Proxy::start(
         scene.exchange.text("rest"),
@@ -85,8 +88,9 @@ fn row_24_an_answer_that_trickles_in_is_given_up() {
     scene.is_whole();
 }
 
+/// The connection is reset in the middle of the answer to a create: unknown, and never sent again.
 #[test]
-fn row_25_a_reset_in_the_middle_of_the_answer_is_unknown_and_is_not_sent_again() {
+fn row_25_reset_create_is_not_resent() {
     for bytes in [0, 40] {
         let scene = Scene::new(&[]);
         let proxy = Proxy::start(scene.exchange.text("rest"), Deed::CutAnswer(bytes));
@@ -103,18 +107,21 @@ fn row_25_a_reset_in_the_middle_of_the_answer_is_unknown_and_is_not_sent_again()
     }
 }
 
+/// A create is answered far too late: no order is lost or doubled.
 #[test]
-fn row_26_an_answer_that_comes_too_late() {
+fn row_26_late_answer_loses_nothing() {
     Scene::new(&[]).survives(&on_create(r#""action":"delay","ms":4000"#));
 }
 
+/// The venue accepts a create and answers with 502: no order is lost or doubled.
 #[test]
-fn row_27_a_server_error_after_it_was_accepted() {
+fn row_27_accepted_order_survives_an_error() {
     Scene::new(&[]).survives(&on_create(r#""action":"fail_after","status":502"#));
 }
 
+/// The venue answers 503 and does not place the order: unknown, then expired as proven absent.
 #[test]
-fn row_28_a_server_error_before_it_was_accepted() {
+fn row_28_order_expires_after_an_error() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -126,8 +133,9 @@ fn row_28_a_server_error_before_it_was_accepted() {
     scene.is_whole();
 }
 
+/// 50004, 51149 and 50026, with the order placed or not: no order is lost or doubled.
 #[test]
-fn row_29_ambiguous_codes_with_both_outcomes() {
+fn row_29_ambiguous_error_codes() {
     for code in ["50004", "51149", "50026"] {
         for action in ["fail_before", "fail_after"] {
             let scene = Scene::new(&[]);
@@ -139,22 +147,25 @@ fn row_29_ambiguous_codes_with_both_outcomes() {
     }
 }
 
+/// A create is answered with a cut body or with HTML: no order is lost or doubled.
 #[test]
-fn row_30_a_body_that_is_cut_or_is_no_json() {
+fn row_30_unreadable_answer_loses_nothing() {
     Scene::new(&[]).survives(&on_create(r#""action":"cut_body""#));
     Scene::new(&[]).survives(&on_create(r#""action":"html""#));
 }
 
+/// A create that was carried out is answered as a duplicate (51016): only asking tells.
 #[test]
-fn row_32_our_id_is_said_to_be_taken() {
+fn row_32_duplicate_id_is_asked_about() {
     // Carried out, and answered as a duplicate: only asking tells.
     Scene::new(&[]).survives(&on_create(
         r#""action":"fail_after","status":200,"code":"51016""#,
     ));
 }
 
+/// Everything is answered 429 for a while; then trading resumes, and nothing was sent twice.
 #[test]
-fn row_35_a_storm_of_429_on_everything() {
+fn row_35_rate_limit_storm_is_survived() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -169,8 +180,9 @@ fn row_35_a_storm_of_429_on_everything() {
     scene.is_whole();
 }
 
+/// The order is rejected and not sent again.
 #[test]
-fn row_36_429_on_a_create_is_not_sent_again() {
+fn row_36_429_rejects_the_create() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -186,7 +198,7 @@ fn row_36_429_on_a_create_is_not_sent_again() {
 }
 
 #[test]
-fn row_54_a_notice_of_maintenance_is_answered_by_reconnecting() {
+fn row_54_maintenance_notice_reconnects() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     scene.wait_for_fill();
@@ -197,8 +209,9 @@ fn row_54_a_notice_of_maintenance_is_answered_by_reconnecting() {
     scene.is_whole();
 }
 
+/// Tickers at fifty times their rate delay no order event; memory stays bounded and nothing halts.
 #[test]
-fn row_65_a_flood_of_market_data_delays_no_order_event() {
+fn row_65_data_flood_delays_no_fill() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();

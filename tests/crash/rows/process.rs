@@ -15,22 +15,24 @@ fn killed_at(point: &str, most: u64, seed: u64, kills: usize) {
 }
 
 #[test]
-fn row_01_kill_before_the_intent_is_committed() {
+fn row_01_kill_before_intent_commit() {
     killed_at("intent_before", 6, 1, 4);
 }
 
+/// The process is killed at each disk sync of the commit; no order is lost or doubled.
 #[test]
-fn row_02_kill_during_the_commit_at_each_disk_sync() {
+fn row_02_kill_during_commit() {
     killed_at("sync", 1, 2, 8);
 }
 
 #[test]
-fn row_03_kill_after_the_commit_before_the_bytes() {
+fn row_03_kill_between_commit_and_send() {
     killed_at("executor_send", 6, 3, 4);
 }
 
+/// The request is cut after 1, 120 or 400 bytes; no order is lost or doubled.
 #[test]
-fn row_04_kill_in_the_middle_of_the_request() {
+fn row_04_kill_during_the_request() {
     for bytes in [1, 120, 400] {
         let scene = Scene::new(&[]);
         let proxy = Proxy::start(scene.exchange.text("rest"), Deed::CutRequest(bytes));
@@ -46,8 +48,9 @@ fn row_04_kill_in_the_middle_of_the_request() {
     }
 }
 
+/// The venue has accepted the order; the next start adopts it.
 #[test]
-fn row_05_kill_after_the_venue_accepted_before_its_answer_is_read() {
+fn row_05_kill_before_answer_is_read() {
     for seed in 0..3 {
         let scene = Scene::new(&[]);
         let daemon = scene.start();
@@ -65,35 +68,39 @@ fn row_05_kill_after_the_venue_accepted_before_its_answer_is_read() {
 }
 
 #[test]
-fn row_06_kill_after_the_answer_before_it_is_stored() {
+fn row_06_kill_before_answer_is_stored() {
     killed_at("tracker_keep", 40, 6, 4);
 }
 
 #[test]
-fn row_07_kill_between_a_fill_and_the_store() {
+fn row_07_kill_before_fill_is_stored() {
     killed_at("before_commit", 200, 7, 4);
 }
 
 #[test]
-fn row_08_kill_after_a_cancel_was_sent() {
+fn row_08_kill_after_cancel_is_sent() {
     killed_at("executor_cancelled", 2, 8, 3);
 }
 
+/// The process is killed five times in a row at each point of the recovery; nothing is lost or
+/// doubled.
 #[test]
-fn row_09_kill_during_the_recovery_itself_five_times() {
+fn row_09_kill_during_recovery() {
     for point in ["start_loaded", "start_restored", "sweep", "sweep_joined"] {
         killed_at(point, 2, 9, 5);
     }
 }
 
+/// No acknowledged intent is lost.
 #[test]
-fn row_10_power_loss_after_the_commit() {
+fn row_10_power_loss_after_commit() {
     let (_, acked, lost) = power::outages(3, "");
     assert!(acked > 0 && lost == 0, "{lost} of {acked} lost");
 }
 
+/// At any moment of a cycle the process exits with 0 and leaves no order as intended.
 #[test]
-fn row_11_sigterm_in_the_middle_of_a_cycle() {
+fn row_11_sigterm_during_a_cycle() {
     let scene = Scene::new(&[]);
     for later in [0, 2_600, 7_400] {
         let daemon = scene.start();
@@ -111,8 +118,9 @@ fn row_11_sigterm_in_the_middle_of_a_cycle() {
     scene.is_whole();
 }
 
+/// Killed at each disk sync it leaves the old schema or the new one; the next start becomes ready.
 #[test]
-fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
+fn row_12_kill_during_a_migration() {
     for sync in 1..=5 {
         let scene = Scene::new(&[]);
         let dir = tempfile::tempdir().unwrap();
@@ -130,8 +138,10 @@ fn row_12_a_kill_during_a_migration_leaves_the_old_schema_or_the_new_one() {
     }
 }
 
+/// After SIGSTOP for a minute of the venue's time no order is sent on a decision older than the
+/// limit.
 #[test]
-fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
+fn row_13_stale_decisions_are_not_sent() {
     let scene = Scene::new(&[])
         .with("ALPHA_ARENA__RISK__QUOTE_AGE_MS_MAX", "5000")
         .with("ALPHA_ARENA__RISK__DECISION_AGE_MS_MAX", "5000");
@@ -165,8 +175,10 @@ fn row_13_stopped_for_a_minute_of_the_venue_it_sends_nothing_on_old_data() {
     scene.is_whole();
 }
 
+/// The kernel kills the process at any moment (out of memory); the next start agrees with the
+/// exchange.
 #[test]
-fn row_14_killed_by_the_kernel_at_any_moment() {
+fn row_14_kill_at_any_moment() {
     let scene = Scene::new(&[]);
     for later in [1_000, 8_000, 18_000] {
         let daemon = scene.start();
@@ -179,8 +191,9 @@ fn row_14_killed_by_the_kernel_at_any_moment() {
     scene.is_whole();
 }
 
+/// A second instance on the same state directory ends with 75.
 #[test]
-fn row_19_a_second_instance_on_the_same_directory_is_refused() {
+fn row_19_second_instance_is_refused() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     daemon.wait_log("ready: reconciled");
@@ -196,8 +209,9 @@ fn row_19_a_second_instance_on_the_same_directory_is_refused() {
     );
 }
 
+/// A second bot with the same key sends nothing; its halt ends when it is alone.
 #[test]
-fn row_20_a_second_bot_with_the_same_key_does_not_trade_and_goes_on_when_it_is_alone() {
+fn row_20_second_bot_does_not_trade() {
     let scene = Scene::new(&[]);
     let mut first = scene.start();
     first.wait_log("ready: reconciled");

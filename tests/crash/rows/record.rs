@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::scene::Scene;
 use crate::harness::{Daemon, command, count, wait_for};
 
-/// How the record is spoilt while nobody runs.
+/// Damage done to the record while no daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoilt {
     Emptied,
@@ -41,7 +41,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// How many commits a copy of these files holds.
+/// Counts the commits in a copy of these files.
 fn commits<F: AsRef<str>>(dir: &Path, files: &[F]) -> i64 {
     let copy = tempfile::tempdir().unwrap();
     for file in files.iter().map(AsRef::as_ref) {
@@ -193,17 +193,17 @@ fn halt_and_kill(scene: &Scene, daemon: Daemon) {
 }
 
 #[test]
-fn an_emptied_database_is_no_first_start() {
+fn emptied_database_is_no_first_start() {
     refused(Spoilt::Emptied);
 }
 
 #[test]
-fn a_database_without_its_log_is_refused() {
+fn database_without_log_is_refused() {
     refused(Spoilt::WithoutLog);
 }
 
 #[test]
-fn a_deleted_database_is_no_first_start() {
+fn deleted_database_is_no_first_start() {
     refused(Spoilt::Deleted);
     refused(Spoilt::DeletedAlone);
 }
@@ -214,7 +214,7 @@ fn an_older_copy_is_refused() {
 }
 
 #[test]
-fn a_database_of_another_directory_is_refused() {
+fn another_directorys_database_is_refused() {
     refused(Spoilt::Another);
 }
 
@@ -223,14 +223,17 @@ fn a_database_cut_short_is_refused() {
     refused(Spoilt::Cut);
 }
 
+/// A manifest that was deleted or emptied keeps the next start from sending anything.
 #[test]
-fn a_manifest_that_is_gone_is_missed() {
+fn missing_manifest_is_refused() {
     refused(Spoilt::ManifestDeleted);
     refused(Spoilt::ManifestEmptied);
 }
 
+/// An account that shows our orders does not start on an empty directory: exit 78, and nothing is
+/// sent.
 #[test]
-fn an_account_we_know_needs_its_record() {
+fn known_account_needs_its_database() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -283,8 +286,9 @@ fn ends_at_once_with(set: &[(&str, &str)], take: impl Fn(&Path)) {
     );
 }
 
+/// The database is deleted, or replaced by a copy, while it is in use.
 #[test]
-fn a_database_taken_away_ends_the_process() {
+fn removed_database_ends_the_process() {
     ends_at_once(|dir| {
         files(dir)
             .iter()
@@ -299,15 +303,16 @@ fn a_database_taken_away_ends_the_process() {
     });
 }
 
+/// The database's log, the manifest or the lock is removed while it is in use.
 #[test]
-fn a_log_a_manifest_or_a_lock_taken_away_ends_the_process() {
+fn removed_file_ends_the_process() {
     for file in ["trading.db-wal", "manifest", "lock"] {
         ends_at_once(|dir| std::fs::remove_file(dir.join(file)).unwrap());
     }
 }
 
 #[test]
-fn a_tape_taken_away_ends_the_process() {
+fn removed_tape_ends_the_process() {
     ends_at_once_with(&[("ALPHA_ARENA__TAPE__RECORD", "true")], |dir| {
         for entry in std::fs::read_dir(dir.join("tape"))
             .unwrap()
@@ -318,8 +323,9 @@ fn a_tape_taken_away_ends_the_process() {
     });
 }
 
+/// A second instance ends before it is ready.
 #[test]
-fn a_removed_lock_lets_nobody_else_in() {
+fn removed_lock_admits_nobody_else() {
     let scene = Scene::new(&[]);
     let mut daemon = scene.start();
     daemon.checked = false;

@@ -67,8 +67,9 @@ fn trading_state(scene: &Scene) -> (String, String) {
     (text("trading_state"), text("trading_state_why"))
 }
 
+/// During a storm of orders no entry is sent later than a second after the halt.
 #[test]
-fn row_86_a_halt_in_a_storm_of_orders_lets_no_entry_out_after_a_second() {
+fn row_86_no_entry_after_a_halt() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -100,8 +101,10 @@ fn row_86_a_halt_in_a_storm_of_orders_lets_no_entry_out_after_a_second() {
     scene.is_whole();
 }
 
+/// A refused close is tried again until all is flat; the halt outlives a restart and ends only by a
+/// named resume.
 #[test]
-fn halt_flatten_ends_flat_and_verified_though_a_close_is_refused_and_stays_halted_until_resumed() {
+fn flatten_is_verified_and_stays_halted() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     wait_for("positions in two swaps and coins", || {
@@ -146,8 +149,9 @@ fn halt_flatten_ends_flat_and_verified_though_a_close_is_refused_and_stays_halte
     scene.is_whole();
 }
 
+/// The file halts a running daemon, and the next one before it begins.
 #[test]
-fn the_file_halts_a_running_daemon_and_the_next_one_before_it_begins() {
+fn halt_file_stops_every_daemon() {
     let scene = Scene::new(&[]);
     let daemon = scene.start();
     scene.wait_for_fill();
@@ -204,8 +208,9 @@ fn a_signal_halts() {
     daemon.kill();
 }
 
+/// The next process is still reduce-only and sends no entry.
 #[test]
-fn a_daily_loss_stays_latched_over_kill_9() {
+fn daily_loss_survives_kill_9() {
     // Fees alone lose a hundredth of a percent within moments.
     let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__DAILY_LOSS_PCT_MAX", "0.02");
     let daemon = scene.start();
@@ -234,8 +239,9 @@ fn a_daily_loss_stays_latched_over_kill_9() {
     scene.is_whole();
 }
 
+/// A deposit hides no loss, and a withdrawal is not one.
 #[test]
-fn a_deposit_hides_no_loss_and_a_withdrawal_fakes_none() {
+fn transfers_do_not_distort_daily_loss() {
     let holder = |loss: &str| {
         let scene = Scene::new(&[]).with("ALPHA_ARENA__RISK__DAILY_LOSS_PCT_MAX", loss);
         scene.with("ALPHA_ARENA__SYNC__ACCOUNT_MS", "5000")
@@ -342,8 +348,9 @@ fn wait_for_cover(scene: &Scene, daemon: &mut Daemon, what: &str) {
     });
 }
 
+/// A cancelled stop is placed again; one with another size is put right.
 #[test]
-fn a_stop_cancelled_by_hand_is_placed_again_and_one_of_another_size_is_put_right() {
+fn stop_changed_by_hand_is_restored() {
     let scene = holder();
     let mut daemon = scene.start();
     wait_for_cover(
@@ -384,8 +391,9 @@ fn a_stop_cancelled_by_hand_is_placed_again_and_one_of_another_size_is_put_right
     scene.is_whole();
 }
 
+/// The venue refuses the position's stop: the position is closed in time.
 #[test]
-fn a_position_whose_stop_the_venue_refuses_is_closed_in_time() {
+fn refused_stop_closes_the_position() {
     let scene = holder().with("ALPHA_ARENA__RISK__PROTECTION__UNPROTECTED_MS_MAX", "2000");
     let mut daemon = scene.start();
     wait_for_cover(&scene, &mut daemon, "a position with a stop");
@@ -411,8 +419,9 @@ fn a_position_whose_stop_the_venue_refuses_is_closed_in_time() {
     scene.is_whole();
 }
 
+/// A secret's file that others may read ends the start with 78.
 #[test]
-fn row_76_a_secret_that_others_may_read_is_refused_at_the_start() {
+fn row_76_readable_secret_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let scene = Scene::new(&[]);
     let secret = scene.dir.path().join("secret");
@@ -452,8 +461,9 @@ fn flipper(limits: &str) -> Scene {
     scene
 }
 
+/// It flips at each bar: stopped by the turnover limit, and by the limit on repeats.
 #[test]
-fn row_83_a_strategy_that_flips_at_each_bar_is_stopped_by_repeats_and_by_turnover() {
+fn row_83_flipping_strategy_is_stopped() {
     // In size: each flip is twice the position; a fifth of equity is turned over quickly.
     let scene =
         flipper("turnover_pct_max = \"60\"\nrepeats_per_hour_max = 100000\nduplicate_ms_min = 0\n");
@@ -500,8 +510,9 @@ fn row_83_a_strategy_that_flips_at_each_bar_is_stopped_by_repeats_and_by_turnove
     daemon.kill();
 }
 
+/// The venue refuses cancel-all-after: halted, and what rests is taken back.
 #[test]
-fn row_95_a_dead_mans_switch_that_the_venue_refuses_halts_and_takes_back_what_rests() {
+fn row_95_refused_deadman_halts() {
     // Slow enough for a switch at all; a short deadline.
     let scene = Scene::new(&["--speed", "4"]).with("ALPHA_ARENA__TRUTH__DEADMAN_MS", "20000");
     let scene = scene.with("ALPHA_ARENA__TRUTH__DEADMAN_RENEW_MS", "5000");
@@ -556,8 +567,9 @@ fn under_tight_limits_nothing_larger_leaves() {
     daemon.kill();
 }
 
+/// Each create that must not be is found, and no good one is accused.
 #[test]
-fn the_oracle_finds_each_thing_that_must_not_be() {
+fn oracle_finds_every_violation() {
     use crate::harness::oracle::{Facts, judge};
     let db = rusqlite::Connection::open_in_memory().unwrap();
     db.execute_batch(

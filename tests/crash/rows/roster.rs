@@ -129,8 +129,9 @@ fn removed_and_held_then_closed() {
     daemon.kill();
 }
 
+/// The old name is closed and retires; the new one trades on its own.
 #[test]
-fn renamed_the_old_name_retires_and_the_new_one_begins_with_nothing() {
+fn renamed_contender_starts_from_nothing() {
     let scene = with_position();
     config(
         &scene,
@@ -194,8 +195,10 @@ fn reweighted_a_transfer_is_booked() {
     daemon.kill();
 }
 
+/// A contender and its instrument are gone from the configuration: the position is still followed
+/// and closed.
 #[test]
-fn switched_off_and_its_instrument_gone_it_is_still_followed_and_closed() {
+fn removed_instrument_is_followed_until_closed() {
     let scene = with_position();
     config(
         &scene,
@@ -225,8 +228,9 @@ fn switched_off_and_its_instrument_gone_it_is_still_followed_and_closed() {
     daemon.kill();
 }
 
+/// Its position is closed; switched on again, it trades.
 #[test]
-fn switched_off_it_is_closed_and_switched_on_again_it_trades() {
+fn switched_off_contender_is_closed() {
     let scene = with_position();
     let all = |stage: &str| {
         [

@@ -66,7 +66,7 @@ impl Scene {
         db.query_row(statement, [], |row| row.get(0)).unwrap()
     }
 
-    /// How many transitions are like this.
+    /// Counts the transitions that match this condition.
     pub fn steps(&self, like: &str) -> i64 {
         count(
             self.dir.path(),
@@ -103,7 +103,7 @@ impl Scene {
         );
     }
 
-    /// Have all rules struck?
+    /// True once all rules have struck.
     pub fn struck(&self) -> bool {
         let script: Value =
             serde_json::from_str(&self.exchange.http("GET", "/sim/faults", "")).unwrap();

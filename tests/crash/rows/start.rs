@@ -1,5 +1,5 @@
-//! How long a start takes when the last life left fifty orders behind: half of them live at the
-//! venue, half never arrived.
+//! Duration of a start when the last life left fifty orders behind: half of them live at the venue,
+//! half never arrived.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use crate::harness::{Daemon, count, signed, wait_for};
 const INST: &str = "BTC-USDT-SWAP";
 const ORDERS: usize = 50;
 
+/// The 25 that are at the venue are adopted; the others stay unknown until their absence is proven.
 #[test]
-fn from_start_to_ready_with_fifty_orders_that_have_not_ended() {
+fn start_is_ready_with_fifty_open_orders() {
     let scene = Scene::new(&["--speed", "1"]);
     let off = std::fs::read_to_string(&scene.config)
         .unwrap()

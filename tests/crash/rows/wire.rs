@@ -108,8 +108,9 @@ fn serve(
     url
 }
 
+/// Whenever the connection ends, the order is on the wire once and its outcome unknown.
 #[test]
-fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
+fn create_is_sent_once() {
     install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -162,8 +163,9 @@ fn a_create_is_on_the_wire_once_whenever_the_connection_ends() {
     }
 }
 
+/// Over REST and WebSocket: the venue rejects what arrives after its deadline (50036).
 #[test]
-fn every_create_and_every_move_carries_a_deadline_over_rest_and_websocket() {
+fn every_create_and_amend_has_a_deadline() {
     // Held up for twenty seconds of the venue's time, past the four that each has.
     for (transport, create, amend) in [
         ("rest", "POST trade/order", "POST trade/amend-order"),

@@ -38,8 +38,8 @@ fn status(status: VenueStatus) -> &'static str {
     }
 }
 
-/// What the client makes of `data`: the count of rows where there can be several, then the first
-/// row.
+/// Returns the client's reading of `data`: the count of rows where there can be several, then the
+/// first row.
 fn read(reader: &str, data: Vec<Value>) -> Result<Vec<String>, String> {
     let value = Value::Array(data);
     let text = value.to_string();
@@ -303,7 +303,7 @@ fn expected(text: &str) -> Vec<(String, String, Vec<String>)> {
 }
 
 #[test]
-fn the_client_understands_every_captured_message_it_could_get() {
+fn client_parses_every_captured_message() {
     let Some(dir) = fixtures() else { return };
     let table = expected(include_str!("../../data/fixture_values.tsv"));
     let mut parsed = 0;
@@ -355,8 +355,9 @@ fn golden_messages_are_understood() {
     assert_eq!(table.len(), golden.as_object().unwrap().len());
 }
 
+/// Every ticker and trade of a recorded day is read.
 #[test]
-fn recorded_frames_of_a_real_day_are_all_taken() {
+fn recorded_frames_are_all_parsed() {
     let Some(dir) = fixtures() else { return };
     let text =
         std::fs::read_to_string(dir.join("cryptofeed/ws_public_2022_btcusdt_and_future.jsonl"))

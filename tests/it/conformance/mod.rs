@@ -1,4 +1,4 @@
-//! Is the exchange the venue that was captured, and does the client understand what was captured?
+//! Conformance of the exchange with the captured venue, and of the client with what was captured.
 
 mod client;
 mod served;

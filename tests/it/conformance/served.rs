@@ -307,7 +307,7 @@ fn requests(rests: &str, algo: &str) -> Vec<(String, String, Value)> {
     ]
 }
 
-/// What the index calls an endpoint or channel, without its remarks: `GET /api/v5/…` or `WS
+/// Returns the index's name of an endpoint or channel, without its remarks: `GET /api/v5/…` or `WS
 /// channel`.
 fn name_of(endpoint: &str) -> String {
     let bare = endpoint
@@ -545,7 +545,7 @@ fn shape(value: &Value) -> Value {
 /// Without the captures this still holds every reply to the shape it had when it was compared with
 /// them. `UPDATE=1 cargo test --test it shape` writes the file anew.
 #[test]
-fn every_reply_and_push_keeps_the_shape_that_was_compared() {
+fn replies_and_pushes_keep_their_shape() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/shapes.json");
     let now: BTreeMap<String, Value> = samples()
         .iter()
@@ -566,8 +566,9 @@ fn every_reply_and_push_keeps_the_shape_that_was_compared() {
     println!("{} replies and channels keep their shape", kept.len());
 }
 
+/// Keys and types are the captured ones, except for the listed differences.
 #[test]
-fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
+fn replies_and_pushes_match_the_captures() {
     let Some(dir) = fixtures() else { return };
     let samples = samples();
     let detail = &samples["GET /api/v5/account/balance details"][0];
@@ -621,7 +622,7 @@ fn every_reply_and_push_has_the_keys_and_types_that_were_captured() {
     assert!(compared > 90, "only {compared}");
 }
 
-/// Does `ours` lack anything that was captured?
+/// True if `ours` lacks anything that was captured.
 fn misses(captured: &Value, ours: &Value) -> bool {
     let mut out = BTreeSet::new();
     differences(captured, ours, "", &mut out);

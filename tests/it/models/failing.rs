@@ -2,8 +2,9 @@
 
 use super::*;
 
+/// The late reply is kept, and its question counts as a timeout.
 #[test]
-fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
+fn late_answer_is_never_acted_on() {
     let server = ModelServer::start(|n, asked| match n {
         0 => Say::Slow(
             Duration::from_millis(1500),
@@ -31,8 +32,9 @@ fn an_answer_that_comes_late_is_kept_and_never_acted_on() {
     );
 }
 
+/// After 503, a cut, 429 or prose it is asked once more; after 401 never again until a restart.
 #[test]
-fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
+fn failing_server_is_asked_twice() {
     let server = ModelServer::start(|n, asked| match n {
         0 => Say::Http(503, "retry-after: 0\r\n", b"busy".to_vec()),
         1 => Say::text(action(asked, "hold").to_string()),
@@ -85,8 +87,9 @@ fn a_server_that_fails_is_asked_twice_and_one_that_refuses_us_never_again() {
     system.until_count("failures counted as failures", failures, 2);
 }
 
+/// Nobody asks again after three questions answered with 400, or one with 404.
 #[test]
-fn a_server_that_knows_no_such_model_is_left_alone_after_three_questions() {
+fn unknown_model_is_given_up() {
     let server =
         ModelServer::start(|_, _| Say::Http(400, "", b"{\"error\":\"no such model\"}".to_vec()));
     let mut system = System::start(&server, "10", "", "");
@@ -128,8 +131,9 @@ const ENTRIES: &str =
     "SELECT COUNT(*) FROM orders o JOIN llm_questions q USING (run_id) WHERE q.model = 'rule:sma_cross'
     AND o.purpose = 'entry'";
 
+/// While the provider fails, the rule closes what it would not hold and opens nothing.
 #[test]
-fn while_its_provider_fails_a_rule_takes_out_what_it_would_not_hold_and_opens_nothing() {
+fn fallback_rule_only_reduces() {
     let more = format!("opens_per_day_max = 1000\nrule_fallback = {{ {CROSS} }}");
     let closed = format!("{BY_RULE} AND i.action = 'close' AND i.code = 'accepted'");
     // A burst of this market may take the position out before the rule does: then it begins anew.
@@ -190,8 +194,10 @@ fn while_its_provider_fails_a_rule_takes_out_what_it_would_not_hold_and_opens_no
     );
 }
 
+/// On bars as long as the provider's rest each close asks again, and the rule decides when that
+/// fails.
 #[test]
-fn on_bars_as_long_as_the_rest_the_rule_decides_when_the_question_has_failed() {
+fn rule_decides_when_the_question_fails() {
     let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
     let dir = tempfile::tempdir().unwrap();
     let more = format!(
@@ -215,8 +221,9 @@ fn on_bars_as_long_as_the_rest_the_rule_decides_when_the_question_has_failed() {
     assert!(system.count(after) >= 1, "it was asked in between");
 }
 
+/// A rule that may open is held to openings per day and a stop on each entry.
 #[test]
-fn a_rule_that_may_open_is_judged_as_the_model_would_be() {
+fn opening_rule_obeys_the_models_limits() {
     let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
     let more = format!("opens_per_day_max = 2\nrule_fallback = {{ {CROSS}, may_open = true }}");
     let system = System::start(&server, "20", "response_format = \"none\"", &more);
@@ -257,8 +264,9 @@ fn twin(server: &ModelServer) -> String {
     )
 }
 
+/// Two models of one provider rest together; after the rest one question tries it.
 #[test]
-fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
+fn models_share_their_providers_rest() {
     let server = ModelServer::start(|_, _| Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()));
     let second = twin(&server);
     let mut system = System::start(&server, "20", "response_format = \"none\"", &second);
@@ -288,8 +296,9 @@ fn two_models_of_one_provider_rest_together_and_one_question_tries_it() {
     );
 }
 
+/// After an outage that passes, the best format is used again.
 #[test]
-fn an_outage_that_passes_costs_no_way_of_asking() {
+fn outage_costs_no_response_format() {
     let server = ModelServer::start(|n, asked| match n {
         // Ill at the first contact, in whatever way it is asked; and again once it has worked.
         0..=3 | 5 => Say::Http(500, "retry-after: 0\r\n", b"{}".to_vec()),
@@ -310,8 +319,9 @@ fn an_outage_that_passes_costs_no_way_of_asking() {
     );
 }
 
+/// The model that works is still asked at the provider they share.
 #[test]
-fn a_model_that_never_works_does_not_keep_the_provider_from_another_that_does() {
+fn broken_model_does_not_block_another() {
     // One address, two models: the first always ill, the second well.
     let server = ModelServer::start(|_, asked| match asked.body["model"].as_str().unwrap() {
         "stub-1" => Say::Http(503, "retry-after: 0\r\n", b"ill".to_vec()),

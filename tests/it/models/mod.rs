@@ -118,7 +118,7 @@ impl System {
         wait_for_count(what, &self.daemon.dir, statement, wanted);
     }
 
-    /// What a verb prints.
+    /// Runs a verb and returns what it prints.
     #[track_caller]
     fn verb(&self, args: &[&str]) -> String {
         let mut all = vec!["--config", &self.config];
@@ -177,8 +177,9 @@ fn action(asked: &Asked, action: &str) -> Value {
         "evidence": [], "reason": "a test"})
 }
 
+/// It opens with a stop; once its idea is wrong the daemon leaves without asking.
 #[test]
-fn a_model_opens_with_a_stop_and_the_daemon_leaves_without_asking_when_it_was_wrong() {
+fn model_exits_on_its_invalidation() {
     let server = ModelServer::start(|_, asked| {
         // A server that does not know schemas says so in its own way.
         if asked.format() == "json_schema" {
@@ -316,8 +317,9 @@ fn scaled(body: &str, asked: &Asked) -> String {
     reply.to_string()
 }
 
+/// Every reply is kept, and no secret is in a prompt or a file.
 #[test]
-fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() {
+fn hostile_replies_place_no_forbidden_order() {
     let cases = cases::all();
     let total = cases.len() + 1;
     // In an order of its own, so that shapes that count against the provider stand apart.
@@ -450,8 +452,9 @@ fn hostile_replies_lead_to_no_order_that_is_not_allowed_and_every_one_is_kept() 
     }
 }
 
+/// It stays over a panic, a kill and the model being switched off.
 #[test]
-fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_switched_off() {
+fn tightened_stop_survives_failures() {
     let server = ModelServer::start(|_, asked| {
         let data = asked.data();
         let Some(held) = data["positions"].get(0) else {
@@ -547,8 +550,9 @@ fn a_tightened_stop_stays_where_it_is_over_a_panic_a_kill_and_a_model_that_is_sw
     );
 }
 
+/// What it holds is left at its invalidation, target or stop, and nobody is asked.
 #[test]
-fn what_a_model_has_left_is_watched_to_its_end_also_when_it_is_switched_off() {
+fn switched_off_model_is_still_watched() {
     let server = ModelServer::start(|_, asked| {
         let data = asked.data();
         if !data["positions"].as_array().unwrap().is_empty() {
@@ -598,8 +602,9 @@ fn what_a_model_has_left_is_watched_to_its_end_also_when_it_is_switched_off() {
     assert_eq!(server.count(), asked, "nobody is asked");
 }
 
+/// It changes its mind at every bar and opens three times a day, as its limit says.
 #[test]
-fn a_model_that_changes_its_mind_at_every_bar_is_held_by_its_limits() {
+fn flipping_model_is_held_by_limits() {
     let server = ModelServer::start(|_, asked| {
         let held = !asked.data()["positions"].as_array().unwrap().is_empty();
         Say::text(
@@ -621,8 +626,9 @@ fn a_model_that_changes_its_mind_at_every_bar_is_held_by_its_limits() {
     assert_eq!(system.count(entries), 3, "{}", system.daemon.log());
 }
 
+/// A question whose answer was lost counts too.
 #[test]
-fn what_a_killed_process_has_spent_stays_spent() {
+fn spent_budget_survives_a_kill() {
     let server = ModelServer::start(|n, asked| match n {
         1 => Say::Hang,
         _ => Say::text(action(asked, "hold").to_string()),
@@ -680,7 +686,7 @@ fn what_a_killed_process_has_spent_stays_spent() {
 }
 
 #[test]
-fn with_the_budget_spent_a_contender_may_only_reduce() {
+fn spent_budget_allows_only_reducing() {
     let server = ModelServer::start(|_, asked| {
         let data = asked.data();
         // Told that nothing more may open, it wants more all the same.

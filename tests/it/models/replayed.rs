@@ -14,8 +14,9 @@ fn tamper(dir: &Path, work: impl FnOnce(&rusqlite::Connection)) {
     work(&db);
 }
 
+/// Two hundred runs are the same again, and a flipped byte is found.
 #[test]
-fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
+fn replay_reproduces_runs_to_the_byte() {
     use sha2::{Digest, Sha256};
     let server = ModelServer::start(|n, asked| {
         let held = !asked.data()["positions"].as_array().unwrap().is_empty();
@@ -293,8 +294,9 @@ fn two_hundred_runs_are_made_again_to_the_byte_and_a_flipped_byte_is_found() {
     );
 }
 
+/// Every run is the same again over kills, trading off and a contender that no longer takes part.
 #[test]
-fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_again() {
+fn replay_holds_across_restarts() {
     let exchange = Exchange::start(&["--speed", "40"]);
     let dir = tempfile::tempdir().unwrap();
     let busy = busy_config(dir.path());
@@ -357,8 +359,9 @@ fn after_kills_with_trading_off_and_without_who_was_there_every_run_is_made_agai
     println!("{} runs made again", body["runs"]);
 }
 
+/// Nobody is asked again, and what was never answered is counted as missing.
 #[test]
-fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
+fn model_backtest_uses_recorded_replies() {
     let server = ModelServer::start(|n, asked| {
         if asked.format() == "json_schema" {
             return Say::Http(400, "", b"{\"error\":\"no schema\"}".to_vec());
@@ -462,8 +465,9 @@ fn a_backtest_of_a_model_goes_by_what_was_recorded_and_tells_what_is_missing() {
     );
 }
 
+/// Late answers open nothing, and the calls of each day are limited.
 #[test]
-fn a_backtest_keeps_to_the_models_deadline_and_to_the_budget_of_a_day() {
+fn model_backtest_obeys_deadline_and_budget() {
     let server = ModelServer::start(|n, asked| match n {
         0 | 1 => Say::Slow(
             Duration::from_millis(800),
@@ -541,8 +545,9 @@ fn a_backtest_keeps_to_the_models_deadline_and_to_the_budget_of_a_day() {
     );
 }
 
+/// An answer takes its time, and one that is stale by then buys nothing.
 #[test]
-fn a_backtest_of_a_portfolio_trades_all_of_its_instruments_and_an_answer_takes_its_time() {
+fn portfolio_backtest_trades_all_instruments() {
     const OTHER: &str = "BTC-USDT-SWAP";
     let server = ModelServer::start(|_, asked| {
         let again = asked.body["messages"].as_array().unwrap().len() > 2;

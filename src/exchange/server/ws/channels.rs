@@ -32,7 +32,7 @@ impl Url {
     }
 }
 
-/// Where a channel lives; `None` if there is no such channel.
+/// Returns the URL that serves a channel; `None` if there is no such channel.
 pub(super) fn home(channel: &str) -> Option<Url> {
     match channel {
         "tickers" | "trades" | "books" | "books5" | "bbo-tbt" | "mark-price" | "price-limit"
@@ -59,12 +59,12 @@ pub(super) fn bar_of(channel: &str) -> Option<Bar> {
         .ok()
 }
 
-/// Does it need a login?
+/// True if the channel needs a login.
 pub(super) fn is_private(channel: &str) -> bool {
     home(channel) == Some(Url::Private) || matches!(channel, "orders-algo" | "algo-advance")
 }
 
-/// Is it only for those who trade more than this account does?
+/// True if the channel is reserved for accounts that trade more than this one does.
 pub(super) fn needs_higher_tier(channel: &str) -> bool {
     matches!(channel, "books-l2-tbt" | "books50-l2-tbt" | "fills")
 }
@@ -82,7 +82,8 @@ pub(super) fn is_counted(channel: &str) -> bool {
     )
 }
 
-/// What a subscription is about: an instrument, else a type of instrument, else everything.
+/// Returns the subject of a subscription: an instrument, else an instrument type, else a currency,
+/// else everything (empty).
 pub(super) fn subject(arg: &Value) -> &str {
     arg["instId"]
         .as_str()
@@ -91,14 +92,15 @@ pub(super) fn subject(arg: &Value) -> &str {
         .unwrap_or("")
 }
 
-/// Does the client want events only, without the regular push?
+/// Returns a field of `extraParams`, in which a client may ask for events only, without the regular
+/// push.
 pub(super) fn extra(arg: &Value, name: &str) -> Option<String> {
     let extra: Value = serde_json::from_str(arg["extraParams"].as_str()?).ok()?;
     extra[name].as_str().map(str::to_owned)
 }
 
-/// What a channel says on subscription, with the fields beside `arg` and `data`; for `books` also
-/// the number of the snapshot, so that older changes can be left out.
+/// Returns a channel's first push after a subscription: `data` and the fields beside it, without
+/// `arg`; for `books` also the number of the snapshot, so that older changes can be left out.
 pub(super) fn first_words(
     x: &mut Exchange,
     channel: &str,

@@ -30,7 +30,7 @@ pub(super) use channels::ChannelCounts;
 
 /// The server hangs up on a connection without traffic for this long.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often account and positions are pushed though nothing happened.
+/// Interval at which account and positions are pushed even if nothing happened.
 const REGULAR: Duration = Duration::from_secs(5);
 /// Bytes of one request.
 const FRAME_MAX: usize = 64 * 1024;
@@ -75,7 +75,7 @@ pub(super) async fn upgrade(
         })
 }
 
-/// What comes after a frame or a push.
+/// Action that follows a frame or a push.
 enum Next {
     Say(Vec<String>),
     /// The connection ends.

@@ -1,6 +1,7 @@
-//! What holds over random portfolios and intents, by an arithmetic of its own.
+//! Properties over random portfolios and intents, checked by an arithmetic of their own.
 
 use super::*;
+use crate::risk::view::InFlight;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ proptest! {
     /// Whatever else works and fills first: an order that leaves while reduce-only takes from the
     /// position and never past it.
     #[test]
-    fn reduce_only_never_opens_and_never_flips(world in worlds(), scope in 0usize..3) {
+    fn reduce_only_never_opens_or_flips(world in worlds(), scope in 0usize..3) {
         let scope = ["system", "instrument:ETH-USDT-SWAP", "contender:trend"][scope];
         let judged = world.case().restricted(scope, TradingState::ReduceOnly).judged();
         if let Ok(approved) = judged {
@@ -135,10 +136,10 @@ proptest! {
         prop_assert!(world.case().restricted("system", TradingState::Halted).judged().is_err());
     }
 
-    /// What the gate lets through never makes a worst case larger than its limit, by an arithmetic
-    /// of its own.
+    /// Orders that the gate lets through never make a worst case larger than its limit, by an
+    /// arithmetic of its own.
     #[test]
-    fn no_order_that_passes_grows_a_position_beyond_its_limit(world in worlds(), limit in 1i64..3000) {
+    fn approved_orders_never_exceed_position_limit(world in worlds(), limit in 1i64..3000) {
         let text = limit.to_string();
         let case = world.case().limit(Rule::Position, &text);
         // 10 000 USD of equity: a limit of n USD is n / 100 percent of it.

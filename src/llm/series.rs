@@ -3,10 +3,26 @@
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
 
-use super::data::SeriesData;
-use crate::domain::{Bar, Candle, Instrument, Price};
+use crate::domain::{Bar, Candle, Instrument, Ms, Price};
 use crate::strategy::indicators::{Atr, Ema, Macd, Rsi};
+
+/// Closed bars of one size. Scale-free, so that no coin rounds to flat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesData {
+    pub bar_close_ms: Vec<Ms>,
+    pub close: Vec<Price>,
+    pub volume_usd: Vec<Decimal>,
+    pub atr14_pct: Vec<Option<Decimal>>,
+    pub rsi14: Vec<Option<Decimal>>,
+    pub ema20_dist_bps: Vec<Option<Decimal>>,
+    pub ema50_dist_bps: Vec<Option<Decimal>>,
+    /// In units of the average true range.
+    pub macd_hist_atr: Vec<Option<Decimal>>,
+    /// Of the last twenty returns, a year of 365 days.
+    pub realised_vol_pct: Vec<Option<Decimal>>,
+}
 
 /// Points of each series that are shown.
 pub const POINTS: usize = 20;
