@@ -18,7 +18,7 @@ use common::sized;
 use alpha_arena::backtest::ideal::{Brief, Ideal, drive};
 use alpha_arena::backtest::kernel::{self, Streamed};
 use alpha_arena::backtest::margin::Funding;
-use alpha_arena::backtest::{Market, Player, Rules};
+use alpha_arena::backtest::{BacktestMarket, Contender, Rules};
 use alpha_arena::data::Columns;
 use alpha_arena::domain::{Bar, InstKind, Limits, Ms, Price, Qty, Rule, WorkingPolicy};
 use alpha_arena::exchange::market::listings;
@@ -163,7 +163,7 @@ fn rate(bars: usize, seconds: f64) -> String {
     )
 }
 
-fn market(columns: Columns) -> Market {
+fn market(columns: Columns) -> BacktestMarket {
     let mut inst = listings()
         .into_iter()
         .map(|l| l.inst)
@@ -171,7 +171,7 @@ fn market(columns: Columns) -> Market {
         .unwrap();
     (inst.tick, inst.lot) = (Price(columns.tick), Qty(columns.lot));
     let costs = Costs::of(InstKind::Swap);
-    Market {
+    BacktestMarket {
         instrument: Arc::new(inst),
         columns: Arc::new(columns),
         funding: Arc::new(Funding {
@@ -182,8 +182,8 @@ fn market(columns: Columns) -> Market {
     }
 }
 
-fn player(strategy: &str, params: Params) -> Player {
-    Player {
+fn player(strategy: &str, params: Params) -> Contender {
+    Contender {
         id: strategy.into(),
         strategy: find(strategy).unwrap(),
         params,

@@ -16,17 +16,17 @@ use std::time::{Duration, Instant};
 
 use common::sized;
 
-use alpha_arena::allocation::{Ids, Sleeve, World, allocate};
-use alpha_arena::decision::{InstSnapshot, Seat, Snapshot, Table};
+use alpha_arena::allocation::{Ids, SleeveSettings, World, allocate};
+use alpha_arena::decision::{Assignment, InstSnapshot, Snapshot, StrategyBoard};
 use alpha_arena::domain::equity::{Believed, marked};
 use alpha_arena::domain::record::{Allocation, Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::*;
-use alpha_arena::exchange::market::Market;
+use alpha_arena::exchange::market::SimMarket;
 use alpha_arena::risk::{Recent, View, check};
 use alpha_arena::runtime::{Pulse, RunIds};
 use alpha_arena::store::{Research, Stamp, Writer};
-use alpha_arena::venue::{Op, Secrets, Signer, create_body, parse_candles};
+use alpha_arena::venue::{OrderTransportKind, Secrets, Signer, create_body, parse_candles};
 use rust_decimal::Decimal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_alpha-arena");
@@ -54,12 +54,12 @@ fn percentiles(mut samples: Vec<Duration>) -> (f64, f64) {
     (at(0.50), at(0.99))
 }
 
-fn seats(insts: &[InstId]) -> Vec<Seat> {
+fn seats(insts: &[InstId]) -> Vec<Assignment> {
     ["sma_cross", "rsi_reversion", "donchian"]
         .into_iter()
         .map(|name| {
             let spec = alpha_arena::strategy::find(name).unwrap();
-            Seat {
+            Assignment {
                 contender: name.into(),
                 strategy: spec,
                 params: spec
@@ -75,7 +75,7 @@ fn seats(insts: &[InstId]) -> Vec<Seat> {
 }
 
 fn pipeline() {
-    let market = Market::new(1);
+    let market = SimMarket::new(1);
     let listed = market.get("BTC-USDT-SWAP").unwrap();
     let inst = Arc::new(listed.listing.inst.clone());
     let raw = listed.candles(
@@ -103,12 +103,12 @@ fn pipeline() {
     };
     view.insts.insert(inst.id.clone(), shown);
     let seats = seats(std::slice::from_ref(&inst.id));
-    let sleeves: BTreeMap<ContenderId, Sleeve> = seats
+    let sleeves: BTreeMap<ContenderId, SleeveSettings> = seats
         .iter()
         .map(|s| {
             (
                 s.contender.clone(),
-                Sleeve {
+                SleeveSettings {
                     weight: Decimal::new(2, 1),
                     instruments: vec![inst.id.clone()],
                     execution: WorkingPolicy::IocLimit {
@@ -119,12 +119,12 @@ fn pipeline() {
             )
         })
         .collect();
-    let retired = Sleeve {
+    let retired = SleeveSettings {
         weight: Decimal::ZERO,
         instruments: Vec::new(),
         execution: WorkingPolicy::Market { slippage: None },
     };
-    let mut table = Table::set(&seats, &view).0;
+    let mut table = StrategyBoard::set(&seats, &view).0;
     let mut account = AccountView {
         other_bills: BTreeMap::new(),
         transfers: BTreeMap::new(),
@@ -139,7 +139,7 @@ fn pipeline() {
     let limits = Limits::widest();
     let (mut book, standing, recent) = (
         EquityBook::default(),
-        Standing::default(),
+        Restrictions::default(),
         Recent::default(),
     );
     book.observe(&account);
@@ -225,7 +225,7 @@ fn pipeline() {
                 in_flight: &[],
             };
             let approved = check(Arc::new(intent), &gate, &limits).expect("within all limits");
-            let body = create_body(approved.intent(), &inst, Op::Rest)
+            let body = create_body(approved.intent(), &inst, OrderTransportKind::Rest)
                 .unwrap()
                 .to_string();
             bytes += signer
@@ -367,7 +367,7 @@ fn durable_intent(dir: &std::path::Path) {
 }
 
 fn candle_rows(dir: &std::path::Path) {
-    let market = Market::new(1);
+    let market = SimMarket::new(1);
     let listed = market.get("BTC-USDT-SWAP").unwrap();
     let from = 1_750_000_020;
     let raw = listed.candles(Bar::M1, from, from + sized(525_600, 50_000) as i64 * 60);

@@ -12,7 +12,7 @@ mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
-use self::models::{DeskViews, Lines, players};
+use self::models::{DeskViews, ModelPorts, players};
 use self::preflight::{Hourly, Preflight, before_start};
 use self::reach::{chosen, listed, refuse_if_known};
 pub use self::roster::{Remembered, remembered};
@@ -31,28 +31,29 @@ use self::taping::start_tape;
 use self::watch::{
     ExchangeWatch, KillWatch, Probe, Views, WriterWatch, announce_ready, catch_usr1, hear_signals,
 };
-use crate::allocation::{Allocator, Ids, Sleeve};
+use crate::allocation::{Allocator, Ids, SleeveSettings};
 use crate::config::{Config, OrderTransport};
 use crate::decision::Decision;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Rule, RunId, Standing, WorkingPolicy,
+    Bps, Instrument, MarketView, Ms, OrdersView, Readiness, Restrictions, Rule, RunId,
+    WorkingPolicy,
 };
-use crate::execution::{DeadMan, Executor, Line};
+use crate::execution::{DeadMan, Executor, VenueLine};
 use crate::exit::Exit;
-use crate::llm::desk::{levels, remembered as remembered_plans};
+use crate::llm::runner::{levels, remembered as remembered_plans};
 use crate::market::{Market, ahead_limit};
 use crate::ops::control::Door;
 use crate::ops::{control, killfile, notify};
-use crate::paper::Feed;
-use crate::risk::{Gate, Latch, Memory, Protecting, Seal, Tempo, Work};
+use crate::paper::PaperFeed;
+use crate::risk::{Gate, GateWork, Memory, Protecting, Seal, TradingSwitch, UnwindTiming};
 use crate::runtime::faults;
-use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, StageError, Stop, Supervisor};
+use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, Shutdown, StageError, Supervisor};
 use crate::store::{
     Found, Journal, Manifest, Opened, Reader, Research, Stamp, StateDir, Writer, WriterGuard,
     examine, keep_candles,
 };
-use crate::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, VenueWire};
+use crate::tracking::{AccountSync, BillBook, ReconcileTiming, Reconciler, Tracker, VenueWire};
 use crate::venue::{OrderSocket, StreamConfig, Tap, Trading};
 
 /// When a run ends by itself.
@@ -139,7 +140,7 @@ pub async fn run(
         &listed(&reached.venue).await?,
     )?;
     remembered.announce(&config);
-    let (stop, ids) = (Stop::new(), Arc::new(RunIds::random()));
+    let (stop, ids) = (Shutdown::new(), Arc::new(RunIds::random()));
     let start_run = ids.next(reached.clock.now());
     let span = tracing::info_span!("daemon", run_id = %start_run);
     let held = store.journal.held();
@@ -219,7 +220,7 @@ struct Wiring {
     reached: Reached,
     instruments: Vec<Arc<Instrument>>,
     pulse: Pulse,
-    stop: Stop,
+    stop: Shutdown,
     ids: Arc<RunIds>,
     start_run: RunId,
     began: Instant,
@@ -309,7 +310,7 @@ impl Wiring {
         let (orders_tx, orders) = views::channel(OrdersView::default());
         let (readiness_tx, readiness) = views::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = views::channel(0u64);
-        let (standing_tx, standing) = views::channel(Standing::default());
+        let (standing_tx, standing) = views::channel(Restrictions::default());
         let (shields_tx, shields) = views::channel(BTreeMap::new());
         // Stops stay where models have put them, whoever still takes part.
         let (levels_tx, levels) = views::channel(levels(&remembered_plans(&opened.models)));
@@ -318,7 +319,7 @@ impl Wiring {
         let retired = models::retired(&players, &opened.models);
         let asks = !players.is_empty() || !retired.is_empty();
 
-        let latch = Latch::new(config.trading_enabled);
+        let latch = TradingSwitch::new(config.trading_enabled);
         let clock = self.clock().clone();
         let now = clock.now();
         let by_id: BTreeMap<_, _> = self
@@ -343,7 +344,7 @@ impl Wiring {
         {
             journal.append(record).await?;
         }
-        let (desk, restored) = Desk::open(
+        let (desk, restored) = Reconciler::open(
             opened,
             by_id,
             config.mode.letter(),
@@ -451,7 +452,7 @@ impl Wiring {
             readiness: readiness.clone(),
             standing: standing.clone(),
         };
-        let lines = Lines {
+        let lines = ModelPorts {
             due: due_rx,
             shows: prompts_rx,
             levels: levels_tx,
@@ -496,7 +497,7 @@ impl Wiring {
             cancels: cancels_tx.clone(),
             limits: config.risk.clone(),
             protecting: protecting(config),
-            tempo: Tempo::default(),
+            tempo: UnwindTiming::default(),
             latch: latch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
@@ -512,7 +513,7 @@ impl Wiring {
             levels,
             memory,
             in_flight: Vec::new(),
-            work: Work::default(),
+            work: GateWork::default(),
             beat: beat("gate", true),
         };
         supervisor.start_with(gate, |a| a.beat.clone(), critical, &self.stop);
@@ -648,7 +649,7 @@ impl Wiring {
             };
             supervisor.start_with(watch, |a| a.beat.clone(), critical, &self.stop);
             if let Some(source) = &embedded.source {
-                let feed = Feed {
+                let feed = PaperFeed {
                     source: source.venue.clone(),
                     ws: config.venue.ws_url.clone(),
                     stream: self.stream(),
@@ -673,7 +674,7 @@ impl Wiring {
         ))
     }
 
-    fn line(&self) -> Line {
+    fn line(&self) -> VenueLine {
         let socket = (self.config.venue.order_transport == OrderTransport::WebSocket).then(|| {
             let config = StreamConfig {
                 url: format!("{}/private", self.reached.ws),
@@ -686,7 +687,7 @@ impl Wiring {
                 self.config.venue.request_timeout,
             )
         });
-        Line {
+        VenueLine {
             rest: Trading::over(self.reached.venue.clone()),
             socket,
         }
@@ -695,7 +696,7 @@ impl Wiring {
 
 /// Sleeve that closes retired positions: at once, up to the collar from the touch, again if
 /// something is left.
-const RETIRED: Sleeve = Sleeve {
+const RETIRED: SleeveSettings = SleeveSettings {
     weight: rust_decimal::Decimal::ZERO,
     instruments: Vec::new(),
     execution: WorkingPolicy::IocLimit {
@@ -705,10 +706,10 @@ const RETIRED: Sleeve = Sleeve {
 };
 
 /// Returns reconciliation's timings at this speed of the venue's clock.
-fn patience(config: &Config, clock: &Clock) -> Patience {
+fn patience(config: &Config, clock: &Clock) -> ReconcileTiming {
     let wall = |span: Ms| Ms(i64::try_from(clock.wall_span(span).as_millis()).unwrap_or(i64::MAX));
     let truth = config.truth.clone();
-    Patience {
+    ReconcileTiming {
         orders_every: wall(config.sync.orders),
         ask_at: truth.ask_at,
         ask_every: truth.ask_every,

@@ -15,10 +15,13 @@ use alpha_arena::domain::{
     AccountView, EquityBook, InstId, Instrument, MarketView, Ms, OrdType, Order, OrderIntent,
     Price, Purpose, Qty, RunId, Side, Usd,
 };
-use alpha_arena::exchange::market::Market;
-use alpha_arena::execution::{News, Report};
+use alpha_arena::exchange::market::SimMarket;
+use alpha_arena::execution::{ExecutionReport, OrderEvent};
 use alpha_arena::store::Opened;
-use alpha_arena::tracking::{Act, Answer, Ask, Desk, Feed, Heard, Now, Patience, Sweep};
+use alpha_arena::tracking::{
+    Answer, Effect, MassStatus, Now, PrivateFeed, ReconcileTiming, Reconciler, TruthEvent,
+    VenueQuery,
+};
 use alpha_arena::venue::{
     CreateOutcome, OrderRef, judge_cancel, judge_create, parse_account, parse_algos, parse_book,
     parse_candles, parse_fills, parse_funding, parse_instruments, parse_mark, parse_open_interest,
@@ -132,7 +135,7 @@ fn replace(value: &mut Value, at: &mut usize, chance: &mut Chance) -> bool {
 }
 
 fn instruments() -> BTreeMap<InstId, Arc<Instrument>> {
-    let market = Market::new(1);
+    let market = SimMarket::new(1);
     let of = |name: &str| Arc::new(market.get(name).unwrap().listing.inst.clone());
     [INST, "BTC-USDT"]
         .into_iter()
@@ -168,7 +171,7 @@ fn intent() -> OrderIntent {
 
 /// Everything that a message can reach.
 struct Reach {
-    desk: Desk,
+    desk: Reconciler,
     book: EquityBook,
     account: Option<Arc<AccountView>>,
     market: MarketView,
@@ -177,7 +180,7 @@ struct Reach {
 
 impl Reach {
     fn new() -> Self {
-        let patience = Patience {
+        let patience = ReconcileTiming {
             orders_every: Ms::secs(10),
             ask_at: vec![Ms(300)],
             ask_every: Ms(2500),
@@ -191,7 +194,7 @@ impl Reach {
             cash_tolerance: Decimal::ONE,
         };
         let run = RunId(uuid::Uuid::nil());
-        let (desk, _) = Desk::open(
+        let (desk, _) = Reconciler::open(
             Opened::default(),
             instruments(),
             's',
@@ -221,16 +224,16 @@ impl Reach {
             market,
             heard: 0,
         };
-        reach.hear(Heard::Up(Feed::Orders));
+        reach.hear(TruthEvent::Up(PrivateFeed::Orders));
         let order = Order::intended(&intent(), Ms(NOW), None);
-        let news = News::Intended(Box::new(order), Arc::new(intent()));
-        reach.hear(Heard::Report(Report { run_id: run, news }));
-        let news = News::Answered(ID.into(), CreateOutcome::Accepted("9".into()));
-        reach.hear(Heard::Report(Report { run_id: run, news }));
+        let news = OrderEvent::Intended(Box::new(order), Arc::new(intent()));
+        reach.hear(TruthEvent::Report(ExecutionReport { run_id: run, news }));
+        let news = OrderEvent::Answered(ID.into(), CreateOutcome::Accepted("9".into()));
+        reach.hear(TruthEvent::Report(ExecutionReport { run_id: run, news }));
         reach
     }
 
-    fn hear(&mut self, heard: Heard) {
+    fn hear(&mut self, heard: TruthEvent) {
         self.heard += 1;
         let now = Now {
             venue: Ms(NOW),
@@ -240,12 +243,12 @@ impl Reach {
         // A sweep that is asked for is answered with nothing, so that the next may begin.
         while let Some(at) = acts
             .iter()
-            .position(|act| matches!(act, Act::Ask(Ask::Sweep(_))))
+            .position(|act| matches!(act, Effect::Ask(VenueQuery::Sweep(_))))
         {
-            let Act::Ask(Ask::Sweep(wanted)) = acts.remove(at) else {
+            let Effect::Ask(VenueQuery::Sweep(wanted)) = acts.remove(at) else {
                 unreachable!()
             };
-            let nothing = Sweep {
+            let nothing = MassStatus {
                 began: Ms(NOW),
                 pending: Vec::new(),
                 asked: Vec::new(),
@@ -258,11 +261,11 @@ impl Reach {
             };
             let more = self
                 .desk
-                .hear(Heard::Answer(Answer::Sweep(Ok(nothing))), now);
+                .hear(TruthEvent::Answer(Answer::Sweep(Ok(nothing))), now);
             // Those that this one asks for are left: they would be the same for ever.
             acts.extend(
                 more.into_iter()
-                    .filter(|act| !matches!(act, Act::Ask(Ask::Sweep(_)))),
+                    .filter(|act| !matches!(act, Effect::Ask(VenueQuery::Sweep(_)))),
             );
         }
     }
@@ -392,7 +395,7 @@ const TARGETS: &[Target] = &[
         || json!([order_row()]),
         |v, r| {
             if let Ok(pushes) = parse_orders(&v.to_string()) {
-                r.hear(Heard::Orders(pushes));
+                r.hear(TruthEvent::Orders(pushes));
             }
         },
     ),
@@ -401,7 +404,7 @@ const TARGETS: &[Target] = &[
         || json!([fill_row()]),
         |v, r| {
             if let Ok(rows) = parse_fills(v) {
-                r.hear(Heard::Answer(Answer::Fills {
+                r.hear(TruthEvent::Answer(Answer::Fills {
                     id: ID.into(),
                     result: Ok(rows),
                 }));
@@ -413,7 +416,7 @@ const TARGETS: &[Target] = &[
         || json!([{"algoId": "7", "algoClOrdId": "asS", "state": "live", "sz": "2", "slTriggerPx": "90", "uTime": NOW.to_string()}]),
         |v, r| {
             if let Ok(pushes) = parse_algos(&v.to_string()) {
-                r.hear(Heard::Stops(pushes));
+                r.hear(TruthEvent::Stops(pushes));
             }
         },
     ),
@@ -421,7 +424,7 @@ const TARGETS: &[Target] = &[
         if let Ok(view) = parse_account(&v["balance"], &v["positions"], Ms(NOW + r.heard as i64)) {
             let view = Arc::new(view);
             r.account = Some(Arc::clone(&view));
-            r.hear(Heard::Account(view));
+            r.hear(TruthEvent::Account(view));
         }
     }),
     (
@@ -440,7 +443,7 @@ const TARGETS: &[Target] = &[
             account.as_of = Ms(NOW + r.heard as i64);
             let account = Arc::new(account);
             r.account = Some(Arc::clone(&account));
-            r.hear(Heard::Account(account));
+            r.hear(TruthEvent::Account(account));
         },
     ),
     (

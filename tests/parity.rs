@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alpha_arena::backtest::margin::Funding;
-use alpha_arena::backtest::{Market, Player, Rules, exact};
+use alpha_arena::backtest::{BacktestMarket, Contender, Rules, exact};
 use alpha_arena::config::{Config, Layers, Overrides};
 use alpha_arena::data::{Columns, read_candles};
 use alpha_arena::domain::{
@@ -129,7 +129,7 @@ fn limits(file: &str) -> Limits {
 }
 
 /// The same market for the backtest.
-fn market(path: &Path, inst: &str) -> Market {
+fn market(path: &Path, inst: &str) -> BacktestMarket {
     let inst = listings()
         .into_iter()
         .map(|listing| listing.inst)
@@ -142,7 +142,7 @@ fn market(path: &Path, inst: &str) -> Market {
     };
     let candles: Vec<Candle> = rows.into_iter().map(|row| contracts(row.candle)).collect();
     let columns = Columns::of(Bar::M1, &candles, inst.tick.0, inst.lot.0).unwrap();
-    Market {
+    BacktestMarket {
         instrument: Arc::new(inst),
         columns: Arc::new(columns),
         funding: Arc::new(Funding::default()),
@@ -150,14 +150,14 @@ fn market(path: &Path, inst: &str) -> Market {
     }
 }
 
-fn player(index: usize) -> Player {
+fn player(index: usize) -> Contender {
     let (_, _, seed, hold, stop, weight) = SWAPS[index];
     let params = [
         ("seed", f64::from(seed)),
         ("hold", f64::from(hold)),
         ("stop_pct", stop.parse().unwrap()),
     ];
-    Player {
+    Contender {
         id: ContenderId::new(format!("on-{seed}")),
         strategy: find("random").unwrap(),
         params: params.map(|(name, value)| (name.to_owned(), value)).into(),
@@ -325,11 +325,11 @@ fn daemon_and_backtest_agree() {
     let end = told.iter().map(|row| row.0).max().unwrap() - 2 * 60_000;
     daemon.kill();
 
-    let markets: Vec<Market> = SWAPS
+    let markets: Vec<BacktestMarket> = SWAPS
         .iter()
         .map(|(inst, ..)| market(&files[inst], inst))
         .collect();
-    let players: Vec<Player> = (0..SWAPS.len()).map(player).collect();
+    let players: Vec<Contender> = (0..SWAPS.len()).map(player).collect();
     let rules = Rules {
         cash: d("100000"),
         reserve: Decimal::ZERO,
@@ -394,16 +394,15 @@ fn daemon_and_backtest_agree() {
     compare("decision", &told, &wished);
     // A part is a fill that was not the whole of its order.
     let mut of_order: BTreeMap<u32, usize> = BTreeMap::new();
-    let of_orders = outcome
-        .fills
-        .iter()
-        .filter(|row| row.ts <= end && row.cause == alpha_arena::backtest::lane::Cause::Order);
+    let of_orders = outcome.fills.iter().filter(|row| {
+        row.ts <= end && row.cause == alpha_arena::backtest::sleeve_sim::Cause::Order
+    });
     of_orders.for_each(|row| *of_order.entry(row.order).or_default() += 1);
     let partial: usize = of_order.values().filter(|count| **count > 1).sum();
     let stops = outcome
         .fills
         .iter()
-        .filter(|row| row.ts <= end && row.cause != alpha_arena::backtest::lane::Cause::Order)
+        .filter(|row| row.ts <= end && row.cause != alpha_arena::backtest::sleeve_sim::Cause::Order)
         .count();
     println!(
         "{} decisions and {} fills ({partial} of them parts of an order, {stops} of stops) are equal, over {} minutes",

@@ -8,14 +8,14 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::seen::{Seen, Tried, tried, written};
-use super::sizing::{Ids, Sleeve, World, allocate};
-use super::working::{Next, Work};
+use super::inputs::{AllocationInputs, Tried, tried, written};
+use super::sizing::{Ids, SleeveSettings, World, allocate};
+use super::working::{NextTry, WorkedDecision};
 use crate::decision::Cycle;
-use crate::domain::inputs::{RunInputs, Stage};
+use crate::domain::inputs::{InputStage, RunInputs};
 use crate::domain::record::Record;
 use crate::domain::{ContenderId, InstId, MarketView, OrderId, OrderIntent, OrdersView, RunId};
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError, faults};
 use crate::store::Journal;
 
 /// The child orders of one cycle.
@@ -27,9 +27,9 @@ pub struct IntentBatch {
 
 /// The allocator actor.
 pub struct Allocator {
-    pub sleeves: BTreeMap<ContenderId, Sleeve>,
+    pub sleeves: BTreeMap<ContenderId, SleeveSettings>,
     /// Sleeve settings for closing what retired contenders hold.
-    pub retired: Sleeve,
+    pub retired: SleeveSettings,
     pub clock: Clock,
     pub market: watch::Receiver<MarketView>,
     pub ids: Ids,
@@ -44,9 +44,9 @@ pub struct Allocator {
 }
 
 impl Actor for Allocator {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
         let mut on_the_way: BTreeMap<(ContenderId, InstId), OrderId> = BTreeMap::new();
-        let mut works: BTreeMap<(ContenderId, InstId), Work> = BTreeMap::new();
+        let mut works: BTreeMap<(ContenderId, InstId), WorkedDecision> = BTreeMap::new();
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
@@ -70,7 +70,7 @@ impl Allocator {
         &mut self,
         cycle: Cycle,
         on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
-        works: &mut BTreeMap<(ContenderId, InstId), Work>,
+        works: &mut BTreeMap<(ContenderId, InstId), WorkedDecision>,
     ) -> Result<(), StageError> {
         let (plan, seen) = {
             let orders = self.orders.borrow();
@@ -88,17 +88,23 @@ impl Allocator {
             };
             (
                 allocate(&world, &cycle.proposals),
-                Seen::of(&world, &cycle.proposals),
+                AllocationInputs::of(&world, &cycle.proposals),
             )
         };
         let at = cycle.snapshot.as_of_ms;
         let output = written(&plan);
         debug_assert_eq!(
-            seen.again(),
+            seen.replay(),
             output,
             "what is taken down is all that was looked at"
         );
-        let inputs = RunInputs::new((cycle.run_id, Stage::Allocation), "", &seen, output, at);
+        let inputs = RunInputs::new(
+            (cycle.run_id, InputStage::Allocation),
+            "",
+            &seen,
+            output,
+            at,
+        );
         self.journal.post(Record::Inputs(Box::new(inputs))).await?;
         for (intent, row) in plan.intents.iter().filter_map(|i| {
             let row = plan
@@ -114,7 +120,7 @@ impl Allocator {
                 .execution;
             // A new decision ends the work on the one before.
             let key = (intent.contender.clone(), intent.inst.clone());
-            works.insert(key, Work::begun(intent, policy, row.target, at));
+            works.insert(key, WorkedDecision::begun(intent, policy, row.target, at));
         }
         self.journal
             .post(Record::Allocations {
@@ -155,7 +161,7 @@ impl Allocator {
     async fn work_on(
         &mut self,
         on_the_way: &mut BTreeMap<(ContenderId, InstId), OrderId>,
-        works: &mut BTreeMap<(ContenderId, InstId), Work>,
+        works: &mut BTreeMap<(ContenderId, InstId), WorkedDecision>,
     ) -> Result<(), StageError> {
         let now = self.clock.now();
         let mut tries: Vec<(OrderIntent, RunInputs)> = Vec::new();
@@ -173,9 +179,9 @@ impl Allocator {
                     now,
                     &self.ids,
                 ) {
-                    Next::Wait => true,
-                    Next::Over => false,
-                    Next::Try(intent) => {
+                    NextTry::Wait => true,
+                    NextTry::Over => false,
+                    NextTry::Try(intent) => {
                         work.handed_on(&intent, now);
                         let seen = Tried::of(
                             &before,
@@ -186,11 +192,11 @@ impl Allocator {
                             &self.ids,
                         );
                         debug_assert_eq!(
-                            seen.again(),
+                            seen.replay(),
                             tried(&intent),
                             "what is taken down is all that was looked at"
                         );
-                        let about = (intent.run_id, Stage::Working);
+                        let about = (intent.run_id, InputStage::Working);
                         let inputs = RunInputs::new(
                             about,
                             intent.cl_ord_id.as_str(),

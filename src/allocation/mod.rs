@@ -2,11 +2,11 @@
 //! sleeve.
 
 mod actor;
-mod seen;
+mod inputs;
 mod sizing;
 mod working;
 
 pub use actor::{Allocator, IntentBatch};
-pub use seen::{Seen, Tried};
-pub use sizing::{Ids, Plan, Sleeve, World, allocate};
-pub use working::{Next, Work};
+pub use inputs::{AllocationInputs, Tried};
+pub use sizing::{AllocationPlan, Ids, SleeveSettings, World, allocate};
+pub use working::{NextTry, WorkedDecision};

@@ -19,7 +19,7 @@ use crate::domain::{
 
 /// A contender's capital and how its orders are worked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Sleeve {
+pub struct SleeveSettings {
     pub weight: Decimal,
     /// Instruments it trades; its capital is split evenly among them.
     pub instruments: Vec<InstId>,
@@ -38,9 +38,9 @@ pub struct Ids {
 pub struct World<'a> {
     pub run_id: RunId,
     pub snapshot: &'a Snapshot,
-    pub sleeves: &'a BTreeMap<ContenderId, Sleeve>,
+    pub sleeves: &'a BTreeMap<ContenderId, SleeveSettings>,
     /// Sleeve settings for closing what retired contenders hold.
-    pub retired: &'a Sleeve,
+    pub retired: &'a SleeveSettings,
     pub orders: &'a OrdersView,
     /// The last order we handed on for each (contender, instrument), until the tracker has seen it.
     pub on_the_way: &'a BTreeMap<(ContenderId, InstId), OrderId>,
@@ -54,14 +54,14 @@ pub struct World<'a> {
 
 /// Result of a cycle.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct AllocationPlan {
     pub allocations: Vec<Allocation>,
     pub intents: Vec<OrderIntent>,
 }
 
 /// Turns every proposal into an allocation, and those worth it into a child order.
-pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> Plan {
-    let mut plan = Plan::default();
+pub fn allocate(world: &World<'_>, proposals: &[Proposal]) -> AllocationPlan {
+    let mut plan = AllocationPlan::default();
     for proposal in proposals {
         let sleeve = world
             .sleeves
@@ -125,7 +125,7 @@ type Refusal = (Qty, String);
 fn child(
     world: &World<'_>,
     proposal: &Proposal,
-    sleeve: &Sleeve,
+    sleeve: &SleeveSettings,
     inst: &Instrument,
     quote: Option<&Quote>,
     equity: Usd,

@@ -14,7 +14,7 @@ use super::sizing::{Ids, protects, within, worked};
 
 /// A decision that is being worked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Work {
+pub struct WorkedDecision {
     /// First intent of the decision.
     pub first: OrderIntent,
     pub policy: WorkingPolicy,
@@ -30,7 +30,7 @@ pub struct Work {
 
 /// Next step of a work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextTry {
     /// Order in flight or working.
     Wait,
     /// Filled, given up, or out of tries.
@@ -39,7 +39,7 @@ pub enum Next {
     Try(Box<OrderIntent>),
 }
 
-impl Work {
+impl WorkedDecision {
     /// A decision whose first order is on its way.
     pub fn begun(first: &OrderIntent, policy: WorkingPolicy, target: Qty, now: Ms) -> Self {
         let current = OrderId::from(&first.cl_ord_id);
@@ -61,14 +61,14 @@ impl Work {
         quote: Option<&Quote>,
         now: Ms,
         ids: &Ids,
-    ) -> Next {
+    ) -> NextTry {
         let key = (self.first.contender.clone(), self.first.inst.clone());
         let Some(latest) = orders
             .latest
             .get(&key)
             .filter(|latest| latest.id == self.current)
         else {
-            return Next::Wait;
+            return NextTry::Wait;
         };
         if let Some(open) = orders
             .open
@@ -79,13 +79,13 @@ impl Work {
         }
         let spent = matches!(latest.state, OrderState::Canceled | OrderState::Filled);
         if !spent || latest.given_up {
-            return Next::Over; // blocked, suppressed, refused, or never left: the next decision may think again
+            return NextTry::Over; // blocked, suppressed, refused, or never left: the next decision may think again
         }
         if !latest.settled {
-            return Next::Wait;
+            return NextTry::Wait;
         }
         let Some(quote) = quote.filter(|_| self.tries < self.policy.tries()) else {
-            return Next::Over;
+            return NextTry::Over;
         };
         let held = orders.holdings.get(&key).map_or(Qty::ZERO, |h| h.qty);
         let delta = Qty(self.target.0.saturating_sub(held.0));
@@ -94,7 +94,7 @@ impl Work {
             || qty < inst.min_size
             || orders.frozen(&self.first.inst).is_some()
         {
-            return Next::Over;
+            return NextTry::Over;
         }
         let policy = match self.policy {
             // Its time has come to take what is there.
@@ -108,9 +108,9 @@ impl Work {
         let (ord_type, limit, ttl) = worked(policy, self.first.side, inst, quote);
         let ttl = within(ttl, self.first.good_for, now);
         if !self.stop_still_protects(limit.unwrap_or_else(|| quote.mid())) {
-            return Next::Over; // the market is where it was to be stopped
+            return NextTry::Over; // the market is where it was to be stopped
         }
-        Next::Try(Box::new(OrderIntent {
+        NextTry::Try(Box::new(OrderIntent {
             qty,
             ord_type,
             limit,
@@ -128,30 +128,30 @@ impl Work {
         quote: Option<&Quote>,
         now: Ms,
         ids: &Ids,
-    ) -> Next {
+    ) -> NextTry {
         let WorkingPolicy::PostOnly {
             ttl,
             then: Then::Reprice,
             ..
         } = self.policy
         else {
-            return Next::Wait;
+            return NextTry::Wait;
         };
         let rests = matches!(open.state, OrderState::Acked | OrderState::PartiallyFilled);
         let due = now.since(self.since) >= ttl && self.tries < self.policy.tries();
         let Some(quote) = quote.filter(|_| rests && due) else {
-            return Next::Wait;
+            return NextTry::Wait;
         };
         let (_, limit, _) = worked(self.policy, self.first.side, inst, quote);
         if limit.is_none_or(|limit| Some(limit) == open.limit) {
-            return Next::Wait; // it is there already
+            return NextTry::Wait; // it is there already
         }
         let again = self.again(quote, now, ids);
         if !self.stop_still_protects(limit.unwrap_or(again.reference)) {
-            return Next::Wait;
+            return NextTry::Wait;
         }
         let moves = Some(self.current.clone());
-        Next::Try(Box::new(OrderIntent {
+        NextTry::Try(Box::new(OrderIntent {
             qty: open.leaves,
             limit,
             moves,

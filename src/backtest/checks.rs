@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::data::Columns;
-use crate::strategy::{NO_OPINION, Params, Spec};
+use crate::strategy::{NO_OPINION, Params, StrategySpec};
 
 /// Findings of a look-ahead check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ pub struct Drift {
 
 /// A strategy, maker of strategies: fresh ones are compared.
 pub struct Subject<'a> {
-    pub spec: &'a Spec,
+    pub spec: &'a StrategySpec,
     pub params: &'a Params,
     pub long_only: bool,
 }
@@ -228,14 +228,14 @@ mod tests {
     /// found by the checks.
     #[test]
     fn lookahead_and_drift_are_detected() {
-        static CHEAT: Spec = Spec {
+        static CHEAT: StrategySpec = StrategySpec {
             name: "cheat",
             about: "",
             params: &[],
             validate: |_| Ok(()),
             build: |_, _| Box::new(Cheat(0)),
         };
-        static COUNTER: Spec = Spec {
+        static COUNTER: StrategySpec = StrategySpec {
             name: "counter",
             about: "",
             params: &[],

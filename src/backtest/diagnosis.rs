@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Market, Outcome};
+use super::{BacktestMarket, RunOutcome};
 use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::{Performance, Trip};
@@ -21,16 +21,16 @@ pub enum Weight {
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Diagnosis {
     pub code: &'static str,
     pub weight: Weight,
     pub text: String,
 }
 
 /// Inputs of a diagnosis.
-pub struct Case<'a, N> {
-    pub markets: &'a [Market],
-    pub outcome: &'a Outcome<N>,
+pub struct DiagnosisInputs<'a, N> {
+    pub markets: &'a [BacktestMarket],
+    pub outcome: &'a RunOutcome<N>,
     pub performance: &'a Performance,
     pub trips: &'a [Trip],
     /// Bars before the first opinion.
@@ -46,10 +46,10 @@ const FEW_TRADES: usize = 30;
 const TRADES_PER_PARAMETER: usize = 10;
 
 /// Everything that is found, worst first.
-pub fn diagnose<N: Number>(case: &Case<'_, N>) -> Vec<Finding> {
+pub fn diagnose<N: Number>(case: &DiagnosisInputs<'_, N>) -> Vec<Diagnosis> {
     let mut found = Vec::new();
-    let mut add = |code, weight, text: String| found.push(Finding { code, weight, text });
-    let Case {
+    let mut add = |code, weight, text: String| found.push(Diagnosis { code, weight, text });
+    let DiagnosisInputs {
         outcome,
         performance: p,
         trips,
@@ -168,7 +168,10 @@ pub fn diagnose<N: Number>(case: &Case<'_, N>) -> Vec<Finding> {
 }
 
 /// Fills that no market made, and those that came late because bars are missing.
-fn impossible<N: Number>(case: &Case<'_, N>, add: &mut impl FnMut(&'static str, Weight, String)) {
+fn impossible<N: Number>(
+    case: &DiagnosisInputs<'_, N>,
+    add: &mut impl FnMut(&'static str, Weight, String),
+) {
     let (mut wrong, mut stale, mut first) = (0, 0, None);
     for fill in &case.outcome.fills {
         let market = &case.markets[fill.market];

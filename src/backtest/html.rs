@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use super::diagnosis::Weight;
 use super::report::Report;
-use super::{Market, Outcome, Player, Rules};
+use super::{BacktestMarket, Contender, Rules, RunOutcome};
 use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::{Interval, Trip};
@@ -33,10 +33,10 @@ figure{margin:.5rem 0;background:#fff;border:1px solid var(--line)}svg{width:100
 
 /// The page of a run.
 pub fn page<N: Number>(
-    market: &Market,
-    player: &Player,
+    market: &BacktestMarket,
+    player: &Contender,
     rules: &Rules,
-    outcome: &Outcome<N>,
+    outcome: &RunOutcome<N>,
     report: &Report,
 ) -> String {
     let equity: Vec<f64> = outcome.equity.iter().map(|value| value.float()).collect();
@@ -335,7 +335,7 @@ fn equity_chart(at: &[i64], equity: &[f64], start: f64) -> Result<String, String
     drawn.map(|()| svg)
 }
 
-fn price_chart(market: &Market, trips: &[Trip]) -> Result<String, String> {
+fn price_chart(market: &BacktestMarket, trips: &[Trip]) -> Result<String, String> {
     let columns = &*market.columns;
     let tick = f64::of(columns.tick);
     let step = columns.len().div_ceil(CANDLES).max(1);
@@ -471,7 +471,7 @@ fn stress(out: &mut String, report: &Report) {
     out.push_str("</table>");
 }
 
-fn trades(out: &mut String, market: &Market, trips: &[Trip]) {
+fn trades(out: &mut String, market: &BacktestMarket, trips: &[Trip]) {
     let tick = f64::of(market.columns.tick);
     write!(
         out,

@@ -17,7 +17,7 @@ pub struct Ideal {
 }
 
 /// Receiver of the results, bar by bar.
-pub trait Curve {
+pub trait IdealCurve {
     /// Equity at a bar's close.
     fn equity(&mut self, index: usize, equity: f64);
     /// A fill at a bar's open: quantity (sold: negative), price, fee.
@@ -73,7 +73,7 @@ impl Brief {
     }
 }
 
-impl Curve for Brief {
+impl IdealCurve for Brief {
     #[inline]
     fn equity(&mut self, _: usize, equity: f64) {
         let change = equity / self.last - 1.0;
@@ -99,7 +99,7 @@ pub fn drive(
     columns: &Columns,
     ideal: Ideal,
     mut wishes: impl Wishes,
-    curve: &mut impl Curve,
+    curve: &mut impl IdealCurve,
 ) -> u32 {
     let tick = crate::strategy::feature(columns.tick);
     let (mut cash, mut held, mut orders) = (ideal.cash, 0.0, 0);

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use crate::domain::{Ms, Side};
-use crate::fills::{Number, PartFill, Steps};
+use crate::fills::{LotSteps, Number, PartFill};
 
 /// Funding rates of an instrument: those of its history, and one for the instants it does not have.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ impl Funding {
 pub struct Exposed<N> {
     /// Signed.
     pub held: i64,
-    pub bar: Steps,
+    pub bar: LotSteps,
     pub unit: N,
     pub maintenance: N,
 }

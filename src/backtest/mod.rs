@@ -16,27 +16,27 @@
 //! order that rests is not moved, it ends and is decided on anew; a stop is placed when its entry
 //! has ended; liquidation is of everything at once.
 
-pub mod advised;
-pub mod brief;
 pub mod checks;
 pub mod diagnosis;
 pub mod exact;
 pub mod html;
 pub mod ideal;
 pub mod kernel;
-pub mod lane;
 pub mod margin;
+pub mod model_replay;
 pub mod months;
 mod plan;
 pub mod rank;
 mod record;
 pub mod report;
+mod round_trips;
+pub mod run_summary;
 pub mod search;
+pub mod sleeve_sim;
 #[cfg(test)]
 mod tests;
-mod trips;
 pub mod walk;
 
-pub use plan::{ADVISED, Market, Player, Rules};
-pub use record::{Block, Decided, FillRow, Halt, Outcome, Tape};
-pub use trips::trips;
+pub use plan::{ADVISED, BacktestMarket, Contender, Rules};
+pub use record::{Block, Decided, FillRecord, Halt, RunOutcome, Tape};
+pub use round_trips::round_trips;

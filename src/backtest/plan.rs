@@ -7,12 +7,12 @@ use rust_decimal::Decimal;
 use super::margin::Funding;
 use crate::data::Columns;
 use crate::domain::{Bps, ContenderId, InstKind, Instrument, Limits, Ms, WorkingPolicy};
-use crate::fills::{Costs, Steps};
-use crate::strategy::{Ohlcv, Params, Spec, Strategy};
+use crate::fills::{Costs, LotSteps};
+use crate::strategy::{Ohlcv, Params, Strategy, StrategySpec};
 
 /// One instrument's history, with what trading it costs.
 #[derive(Clone, Debug)]
-pub struct Market {
+pub struct BacktestMarket {
     /// Instrument; its tick and lot are those of the columns.
     pub instrument: Arc<Instrument>,
     pub columns: Arc<Columns>,
@@ -20,12 +20,12 @@ pub struct Market {
     pub costs: Arc<Costs>,
 }
 
-impl Market {
+impl BacktestMarket {
     /// A bar in whole steps.
     #[inline]
-    pub fn steps(&self, index: usize) -> Steps {
+    pub fn steps(&self, index: usize) -> LotSteps {
         let c = &*self.columns;
-        Steps {
+        LotSteps {
             open: c.open[index] as i64,
             high: c.high[index] as i64,
             low: c.low[index] as i64,
@@ -66,9 +66,9 @@ impl Market {
 
 /// A contender.
 #[derive(Clone, Debug)]
-pub struct Player {
+pub struct Contender {
     pub id: ContenderId,
-    pub strategy: &'static Spec,
+    pub strategy: &'static StrategySpec,
     pub params: Params,
     /// Share of equity.
     pub weight: Decimal,
@@ -77,15 +77,15 @@ pub struct Player {
     pub execution: WorkingPolicy,
 }
 
-impl Player {
+impl Contender {
     /// Builds a fresh instance of the player's strategy for one of the markets.
-    pub fn build(&self, market: &Market) -> Box<dyn Strategy> {
+    pub fn build(&self, market: &BacktestMarket) -> Box<dyn Strategy> {
         (self.strategy.build)(&self.params, !market.is_swap())
     }
 }
 
 /// Strategy of a player that decides by none: an advisor speaks for it.
-pub static ADVISED: Spec = Spec {
+pub static ADVISED: StrategySpec = StrategySpec {
     name: "model",
     about: "Decides by what a model answers.",
     params: &[],

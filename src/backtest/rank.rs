@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::brief::Figures;
+use super::run_summary::Figures;
 use crate::stats::moments::Moments;
 use crate::stats::{Interval, Overfit, cscv, deflated, expected_max, intervals};
 

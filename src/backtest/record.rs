@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::lane::Cause;
+use super::sleeve_sim::Cause;
 use crate::domain::{ContenderId, InstId, Ms, Side};
 
 /// One fill.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FillRow<N> {
+pub struct FillRecord<N> {
     /// Index of the player and of its market.
     pub player: usize,
     pub market: usize,
@@ -69,7 +69,7 @@ pub trait Tape<N> {
     /// Equity at the close of a bar, all positions at the bar's close.
     fn equity(&mut self, at: Ms, equity: N, exposure: N);
     /// A fill.
-    fn fill(&mut self, row: FillRow<N>);
+    fn fill(&mut self, row: FillRecord<N>);
     /// So many orders were refused with a code, the first then.
     fn blocked(&mut self, code: &str, count: u64, first: Ms);
     /// Trading was restricted.
@@ -78,14 +78,14 @@ pub trait Tape<N> {
 
 /// All of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome<N> {
+pub struct RunOutcome<N> {
     pub cash: N,
     /// Close of each bar, ms, and what was there then.
     pub at: Vec<i64>,
     pub equity: Vec<N>,
     /// Value of positions without sign.
     pub exposure: Vec<N>,
-    pub fills: Vec<FillRow<N>>,
+    pub fills: Vec<FillRecord<N>>,
     pub blocks: BTreeMap<String, Block>,
     pub halts: Vec<Halt>,
     /// Paid (positive) or received for positions.
@@ -98,7 +98,7 @@ pub struct Outcome<N> {
     pub orders: u32,
 }
 
-impl<N: crate::fills::Number> Outcome<N> {
+impl<N: crate::fills::Number> RunOutcome<N> {
     /// Creates an empty outcome.
     pub fn new(cash: N, room: usize) -> Self {
         Self {
@@ -118,13 +118,13 @@ impl<N: crate::fills::Number> Outcome<N> {
     }
 }
 
-impl<N: crate::fills::Number> Tape<N> for Outcome<N> {
+impl<N: crate::fills::Number> Tape<N> for RunOutcome<N> {
     fn equity(&mut self, at: Ms, equity: N, exposure: N) {
         self.at.push(at.0);
         self.equity.push(equity);
         self.exposure.push(exposure);
     }
-    fn fill(&mut self, row: FillRow<N>) {
+    fn fill(&mut self, row: FillRecord<N>) {
         self.fills.push(row);
     }
     fn blocked(&mut self, code: &str, count: u64, first: Ms) {

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::diagnosis::{Case, Finding, diagnose};
-use super::{Market, Outcome, Player, Rules, kernel, trips};
+use super::diagnosis::{Diagnosis, DiagnosisInputs, diagnose};
+use super::{BacktestMarket, Contender, Rules, RunOutcome, kernel, round_trips};
 use crate::fills::Number;
 use crate::stats::moments::Moments;
 use crate::stats::{Curve, Interval, Performance, Trip, intervals, performance};
@@ -64,7 +64,7 @@ pub struct Report {
     pub fills: usize,
     pub equity_start: f64,
     pub equity_end: f64,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Diagnosis>,
     pub stress: Vec<Stress>,
     #[serde(skip)]
     pub trips: Vec<Trip>,
@@ -75,12 +75,12 @@ const RESAMPLES: usize = 1000;
 
 /// Figures of an outcome on its markets.
 pub fn figures<N: Number>(
-    markets: &[Market],
-    outcome: &Outcome<N>,
+    markets: &[BacktestMarket],
+    outcome: &RunOutcome<N>,
     cash: f64,
 ) -> (Performance, Vec<Trip>) {
     let (equity, exposure) = (N::floats(&outcome.equity), N::floats(&outcome.exposure));
-    let trips = trips(outcome, markets);
+    let trips = round_trips(outcome, markets);
     let value = outcome.fills.iter().map(|fill| fill.value.float()).sum();
     let bar_ms = markets[0].columns.bar.span().0;
     let basket;
@@ -109,7 +109,7 @@ pub fn figures<N: Number>(
 
 /// Returns the value at each close of one unit spread equally over the markets; the part of a
 /// market that has not begun yet is held as cash.
-fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
+fn held_alike(markets: &[BacktestMarket], at: &[i64]) -> Vec<f64> {
     let mut next = vec![0; markets.len()];
     let worth = |at: &i64| {
         let parts = markets.iter().zip(&mut next).map(|(market, next)| {
@@ -128,15 +128,15 @@ fn held_alike(markets: &[Market], at: &[i64]) -> Vec<f64> {
 /// Judges a run of one player on its markets. `trials`: how many combinations its parameters were
 /// chosen from; `seed`: of the bootstrap.
 pub fn judge<N: Number>(
-    markets: &[Market],
-    player: &Player,
+    markets: &[BacktestMarket],
+    player: &Contender,
     rules: &Rules,
-    outcome: &Outcome<N>,
+    outcome: &RunOutcome<N>,
     (trials, seed): (usize, u64),
 ) -> Report {
     let cash = f64::of(rules.cash);
     let (performance, trips) = figures(markets, outcome, cash);
-    let findings = diagnose(&Case {
+    let findings = diagnose(&DiagnosisInputs {
         markets,
         outcome,
         performance: &performance,
@@ -150,7 +150,7 @@ pub fn judge<N: Number>(
             .count(),
         trials,
     });
-    let sum = |of: fn(&super::FillRow<N>) -> N| {
+    let sum = |of: fn(&super::FillRecord<N>) -> N| {
         outcome
             .fills
             .iter()
@@ -197,7 +197,12 @@ pub fn judge<N: Number>(
 }
 
 /// The same run with costs times each factor, by the fast engine, on all cores.
-pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decimal]) -> Vec<Stress> {
+pub fn stress(
+    market: &BacktestMarket,
+    player: &Contender,
+    rules: &Rules,
+    factors: &[Decimal],
+) -> Vec<Stress> {
     let run = |factor: &Decimal| {
         let mut funding = (*market.funding).clone();
         funding.otherwise *= *factor;
@@ -206,7 +211,7 @@ pub fn stress(market: &Market, player: &Player, rules: &Rules, factors: &[Decima
             .iter_mut()
             .for_each(|(_, rate)| *rate *= *factor);
         let costs = market.costs.times(*factor);
-        let dearer = Market {
+        let dearer = BacktestMarket {
             costs: costs.into(),
             funding: funding.into(),
             ..market.clone()

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::domain::Ms;
-use crate::strategy::{ParamSpec, Params, Spec};
+use crate::strategy::{ParamSpec, Params, StrategySpec};
 
 /// Values that one parameter takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +66,7 @@ impl Axis {
 ///
 /// # Errors
 /// An unknown parameter, one out of its bounds, or none that is valid.
-pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
+pub fn grid(spec: &StrategySpec, axes: &[Axis]) -> Result<Vec<Params>, String> {
     let mut all = vec![spec.defaults()];
     for axis in axes {
         bounded(spec, axis)?;
@@ -98,7 +98,12 @@ pub fn grid(spec: &Spec, axes: &[Axis]) -> Result<Vec<Params>, String> {
 ///
 /// # Errors
 /// As [`grid`].
-pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec<Params>, String> {
+pub fn random(
+    spec: &StrategySpec,
+    axes: &[Axis],
+    count: usize,
+    seed: u64,
+) -> Result<Vec<Params>, String> {
     for axis in axes {
         bounded(spec, axis)?;
     }
@@ -153,7 +158,7 @@ pub fn random(spec: &Spec, axes: &[Axis], count: usize, seed: u64) -> Result<Vec
 }
 
 /// Checks that every value of an axis is one its parameter may take.
-fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
+fn bounded(spec: &StrategySpec, axis: &Axis) -> Result<(), String> {
     let known = find(spec, &axis.name)?;
     match axis
         .values
@@ -168,7 +173,7 @@ fn bounded(spec: &Spec, axis: &Axis) -> Result<(), String> {
     }
 }
 
-fn find<'a>(spec: &'a Spec, name: &str) -> Result<&'a ParamSpec, String> {
+fn find<'a>(spec: &'a StrategySpec, name: &str) -> Result<&'a ParamSpec, String> {
     spec.params.iter().find(|p| p.name == name).ok_or_else(|| {
         let names: Vec<&str> = spec.params.iter().map(|p| p.name).collect();
         format!(

@@ -11,7 +11,7 @@ use super::{Failure, Global, output};
 use crate::domain::{Bar, Ms};
 use crate::exit::Exit;
 use crate::llm::calibration::{Calibration, Ending, calibration, ending};
-use crate::llm::plan::Plan;
+use crate::llm::plan::TradePlan;
 use crate::runtime::wall_ms;
 use crate::store::Research;
 
@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, args: &CalibrationArgs) -> Result<Exit, Failu
             continue;
         }
         let ideas = models.entry(model).or_default();
-        let plan: Plan = serde_json::from_str(&plan).map_err(|error| {
+        let plan: TradePlan = serde_json::from_str(&plan).map_err(|error| {
             Failure::new(
                 Exit::Data,
                 format!("a plan in the database cannot be read: {error}"),
@@ -92,7 +92,7 @@ pub(super) fn run(global: &Global, args: &CalibrationArgs) -> Result<Exit, Failu
 }
 
 /// Returns the outcome of an idea, by the shortest bars available.
-fn scored(research: &Research, plan: &Plan, minutes: u32) -> Result<Option<Ending>, Failure> {
+fn scored(research: &Research, plan: &TradePlan, minutes: u32) -> Result<Option<Ending>, Failure> {
     let until = plan.opened.plus(Ms(i64::from(minutes) * 60_000));
     for bar in Bar::ALL {
         if research.find_series(&plan.inst, bar)?.is_none() {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Failure, output};
 use crate::exchange::{
-    CandleFile, Endpoint, Engine, EngineConfig, Prices, ServerConfig, self_signed, serve,
+    CandleFile, Engine, EngineConfig, PriceSource, ServerAddress, ServerConfig, self_signed, serve,
 };
 use crate::exit::Exit;
 use crate::telemetry;
@@ -78,9 +78,9 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
         Failure::new(Exit::Io, format!("the exchange cannot start: {error}"))
     };
     let prices = if args.candles.is_empty() {
-        Prices::Seeded
+        PriceSource::Seeded
     } else {
-        Prices::Recorded(args.candles)
+        PriceSource::Recorded(args.candles)
     };
     let by_bar = args.fills == FillsBy::Bar;
     let config = EngineConfig {
@@ -129,7 +129,7 @@ pub(super) async fn run(args: ExchangeArgs) -> Result<Exit, Failure> {
 }
 
 /// Says where an exchange listens and what opens it.
-pub(super) fn announce(endpoint: &Endpoint, json: bool) {
+pub(super) fn announce(endpoint: &ServerAddress, json: bool) {
     if json {
         output::say(serde_json::to_string(endpoint).expect("an endpoint is plain text"));
         return;

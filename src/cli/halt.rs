@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Failure, Global, output};
 use crate::daemon::resume as release;
 use crate::exit::Exit;
-use crate::ops::control::Client;
+use crate::ops::control::ControlClient;
 use crate::ops::killfile;
 use crate::runtime::wall_ms;
 use crate::store::StateDir;
@@ -65,7 +65,7 @@ pub(super) async fn halt(global: &Global, args: HaltArgs) -> Result<Exit, Failur
     let dir = global.state_dir_anyhow()?;
     let body = json!({"flatten": args.flatten, "ours_only": args.ours_only, "everything": args.everything,
         "why": args.reason, "who": "halt"});
-    let answer = match Client::of(&StateDir::socket(&dir)) {
+    let answer = match ControlClient::of(&StateDir::socket(&dir)) {
         Some(client) => client.ask("halt", &body).await,
         None => None,
     };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Failure, Global, list, output, status};
 use crate::domain::TradingState;
 use crate::exit::Exit;
-use crate::ops::health::{Finding, Verdict, judge, overall};
+use crate::ops::health::{Finding, HealthVerdict, judge, overall};
 use crate::runtime::wall_ms;
 
 pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
@@ -15,7 +15,7 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
         Err(failure) => {
             let finding = Finding {
                 check: "configuration",
-                verdict: Verdict::Fail,
+                verdict: HealthVerdict::Fail,
                 detail: failure.message,
             };
             return Ok(show(&[finding], None, None, json));
@@ -46,9 +46,9 @@ pub(super) async fn run(global: &Global, json: bool) -> Result<Exit, Failure> {
     {
         for r in restricted {
             let verdict = if r.state == TradingState::Halted {
-                Verdict::Fail
+                HealthVerdict::Fail
             } else {
-                Verdict::Warn
+                HealthVerdict::Warn
             };
             let detail = format!("{} {}: {}; `resume` ends it", r.id(), r.state, r.why);
             findings.push(Finding {

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::{Failure, Global, OutputArgs, output};
 use crate::daemon::preflight::alone;
 use crate::exit::Exit;
-use crate::ops::control::Client;
+use crate::ops::control::ControlClient;
 use crate::runtime::wall_ms;
 use crate::store::StateDir;
 
 pub(super) async fn run(global: &Global, args: OutputArgs) -> Result<Exit, Failure> {
     let config = global.load(None)?;
     let dir = global.state_dir(&config);
-    let asked = match Client::of(&StateDir::socket(&dir)) {
+    let asked = match ControlClient::of(&StateDir::socket(&dir)) {
         Some(client) => client.ask("preflight", &Value::Null).await,
         None => None,
     };

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Failure, Global, output};
 use crate::exit::Exit;
-use crate::llm::answer::Mode;
-use crate::ops::control::Client;
+use crate::llm::answer::AnswerMode;
+use crate::ops::control::ControlClient;
 use crate::runtime::wall_ms;
 use crate::store::StateDir;
 
@@ -46,9 +46,9 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
         PromptVerb::Show(args) => args,
         PromptVerb::Schema { mode } => {
             let mode = if mode == "single" {
-                Mode::Single
+                AnswerMode::Single
             } else {
-                Mode::Portfolio
+                AnswerMode::Portfolio
             };
             output::say(serde_json::to_string_pretty(&mode.schema()).unwrap_or_default());
             return Ok(Exit::Ok);
@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, verb: PromptVerb) -> Result<Exit, Failu
     };
     let config = global.load(None)?;
     let dir = global.state_dir(&config);
-    let asked = match Client::of(&StateDir::socket(&dir)) {
+    let asked = match ControlClient::of(&StateDir::socket(&dir)) {
         Some(client) => {
             client
                 .ask(

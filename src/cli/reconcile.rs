@@ -11,7 +11,7 @@ use super::list::reader;
 use super::{Failure, Global, output};
 use crate::domain::Ms;
 use crate::exit::Exit;
-use crate::ops::control::Client;
+use crate::ops::control::ControlClient;
 use crate::runtime::wall_ms;
 use crate::store::StateDir;
 
@@ -78,7 +78,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn ask(global: &Global, what: &str, body: Value) -> Result<Value, Failure> {
     let config = global.load(None)?;
     let dir = global.state_dir(&config);
-    let answer = match Client::of(&StateDir::socket(&dir)) {
+    let answer = match ControlClient::of(&StateDir::socket(&dir)) {
         Some(client) => client.ask(what, &body).await,
         None => None,
     };

@@ -10,7 +10,7 @@ use super::list::reader;
 use super::{Failure, Global, output};
 use crate::domain::{Ms, RunId};
 use crate::exit::Exit;
-use crate::replay::{Outcome, Replay, Replayed};
+use crate::replay::{Replay, ReplayOutcome, Replayed};
 use crate::runtime::wall_ms;
 use crate::store::{Reader, StoreError};
 
@@ -34,14 +34,14 @@ pub(super) struct ReplayArgs {
 }
 
 /// Result of replaying one run.
-struct Run {
+struct ReplayedRun {
     id: RunId,
     decisions: Vec<Replayed>,
     /// Reason why the record cannot be read.
     unreadable: Option<String>,
 }
 
-impl Run {
+impl ReplayedRun {
     fn of(reader: &Reader, replay: &mut Replay, id: RunId) -> Result<Self, Failure> {
         let made = reader.kept_run(id).and_then(|kept| {
             if let Some(start) = replay.lacks(&kept) {
@@ -49,7 +49,7 @@ impl Run {
                     replay.hear(start, stage, subject, seen)
                 })?;
             }
-            Ok(replay.again(&kept))
+            Ok(replay.replay(&kept))
         });
         match made {
             Ok(decisions) => Ok(Self {
@@ -72,7 +72,7 @@ impl Run {
             && self
                 .decisions
                 .iter()
-                .all(|decision| decision.outcome == Outcome::Same)
+                .all(|decision| decision.outcome == ReplayOutcome::Same)
     }
     /// True if nothing of the run was kept: its process ended first.
     fn is_bare(&self) -> bool {
@@ -115,7 +115,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     let mut runs = Vec::with_capacity(ids.len());
     let mut replay = Replay::default();
     for id in ids {
-        runs.push(Run::of(&reader, &mut replay, id)?);
+        runs.push(ReplayedRun::of(&reader, &mut replay, id)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -143,18 +143,18 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn told(outcome: &Outcome) -> (&'static str, String) {
+fn told(outcome: &ReplayOutcome) -> (&'static str, String) {
     match outcome {
-        Outcome::Same => ("same", String::new()),
-        Outcome::Different { at, kept, now } => (
+        ReplayOutcome::Same => ("same", String::new()),
+        ReplayOutcome::Different { at, kept, now } => (
             "different",
             format!("from byte {at} on: kept …{kept}…, now …{now}…"),
         ),
-        Outcome::Broken(why) => ("broken", why.clone()),
+        ReplayOutcome::Broken(why) => ("broken", why.clone()),
     }
 }
 
-fn as_json(runs: &[Run], same: usize, bare: usize) -> serde_json::Value {
+fn as_json(runs: &[ReplayedRun], same: usize, bare: usize) -> serde_json::Value {
     let each: Vec<_> = runs
         .iter()
         .map(|run| {
@@ -173,7 +173,7 @@ fn as_json(runs: &[Run], same: usize, bare: usize) -> serde_json::Value {
     json!({"schema": "replay/1", "as_of_ms": wall_ms(), "runs": runs.len(), "same": same, "bare": bare, "details": each})
 }
 
-fn page(runs: &[Run], same: usize, bare: usize, one: bool) {
+fn page(runs: &[ReplayedRun], same: usize, bare: usize, one: bool) {
     let mut table = output::sheet(&["run", "stage", "about", "", "detail"]);
     let mut rows = 0;
     for run in runs {
@@ -190,10 +190,10 @@ fn page(runs: &[Run], same: usize, bare: usize, one: bool) {
         for decision in run
             .decisions
             .iter()
-            .filter(|d| one || d.outcome != Outcome::Same)
+            .filter(|d| one || d.outcome != ReplayOutcome::Same)
         {
             let (word, mut detail) = told(&decision.outcome);
-            if decision.other_build && decision.outcome != Outcome::Same {
+            if decision.other_build && decision.outcome != ReplayOutcome::Same {
                 detail = format!("made by another build; {detail}");
             }
             let about = decision.subject.clone();

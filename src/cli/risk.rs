@@ -64,7 +64,7 @@ fn rules(global: &Global, json_wanted: bool) -> Result<Exit, Failure> {
     ]);
     for rule in Rule::ALL {
         let (spec, limit) = (rule.spec(), limits.of(*rule));
-        let ends = if limit.action == crate::domain::Action::Block {
+        let ends = if limit.action == crate::domain::BreachAction::Block {
             ""
         } else {
             limit.release.as_str()

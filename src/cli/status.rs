@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::{Failure, Global, output};
 use crate::exit::Exit;
-use crate::ops::control::Client;
+use crate::ops::control::ControlClient;
 use crate::store::StateDir;
 
 /// The daemon's answer, if one runs on this state directory.
 pub(super) async fn ask(global: &Global) -> Result<Option<Value>, Failure> {
     let config = global.load(None)?;
     let socket = StateDir::socket(&global.state_dir(&config));
-    match Client::of(&socket) {
+    match ControlClient::of(&socket) {
         Some(client) => Ok(client.status().await),
         None => Ok(None),
     }

@@ -47,6 +47,6 @@ pub(super) fn run(as_json: bool) -> Result<Exit, Failure> {
 }
 
 /// Bars it needs before it speaks, every parameter at its default.
-fn warmup(spec: &strategy::Spec) -> usize {
+fn warmup(spec: &strategy::StrategySpec) -> usize {
     (spec.build)(&spec.defaults(), false).warmup()
 }

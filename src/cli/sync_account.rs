@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::daemon::{StartError, open_store, reach};
 use crate::domain::AccountView;
 use crate::exit::Exit;
-use crate::ops::control::Client;
+use crate::ops::control::ControlClient;
 use crate::runtime::{Pulse, RunIds};
 use crate::store::StateDir;
 use crate::telemetry;
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &Global, args: SyncArgs) -> Result<Exit, Failure
 }
 
 async fn once(config: &Config, dir: &Path) -> Result<Value, Failure> {
-    if let Some(client) = Client::of(&StateDir::socket(dir))
+    if let Some(client) = ControlClient::of(&StateDir::socket(dir))
         && let Some(answer) = client.sync().await
     {
         return match answer {

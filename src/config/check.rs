@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use super::Problems;
 use super::address::is_local;
 use super::backtest::{BacktestSettings, read_backtest};
-use super::contender::{Contender, Plays, Stage, check_contenders, read_contender};
+use super::contender::{ContenderSettings, Plays, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::llm::{ModelEndpoint, read_model};
 use super::reader::{Problem, Section};
@@ -164,7 +164,7 @@ pub struct Config {
     pub time_ahead: Ms,
     pub every_bars: i64,
     pub models: Vec<ModelEndpoint>,
-    pub contenders: Vec<Contender>,
+    pub contenders: Vec<ContenderSettings>,
     pub allocation: AllocationSettings,
     pub risk: Limits,
     pub protection: ProtectionSettings,
@@ -207,7 +207,7 @@ impl Config {
         });
         let every_bars = root.table("decision", |s| s.int("every_bars", 1, 1440));
         let models: Vec<ModelEndpoint> = root.list("model", read_model);
-        let contenders: Vec<Option<Contender>> = root.list("contender", |s| {
+        let contenders: Vec<Option<ContenderSettings>> = root.list("contender", |s| {
             read_contender(s, &instruments, (market.0, &market.3), &models)
         });
         let percent = |s: &mut Section<'_>, name| {
@@ -254,7 +254,7 @@ impl Config {
                 "must be more than venue.request_timeout_ms: waiting for an answer is not freezing",
             );
         }
-        let contenders: Vec<Contender> = contenders.into_iter().flatten().collect();
+        let contenders: Vec<ContenderSettings> = contenders.into_iter().flatten().collect();
         check_contenders(&mut root, &contenders);
         if sound && risk.ms(Rule::AccountAge) <= sync.account {
             root.problem(
@@ -272,7 +272,8 @@ impl Config {
             root.problem("model", "two models have one id");
         }
         // A model is asked at the close of its own bar, whatever the rules' cycles are.
-        let of_rules = |c: &&Contender| c.bar != market.0 && matches!(c.plays, Plays::Rule { .. });
+        let of_rules =
+            |c: &&ContenderSettings| c.bar != market.0 && matches!(c.plays, Plays::Rule { .. });
         for contender in contenders.iter().filter(of_rules) {
             if contender.bar.span().0 % (market.0.span().0 * every_bars) != 0 {
                 let why = format!(
@@ -353,7 +354,7 @@ impl Config {
     }
 
     /// Contenders that trade.
-    pub fn live_contenders(&self) -> impl Iterator<Item = &Contender> {
+    pub fn live_contenders(&self) -> impl Iterator<Item = &ContenderSettings> {
         self.contenders.iter().filter(|c| c.stage == Stage::Live)
     }
 }

@@ -9,7 +9,7 @@ use super::llm::{ModelEndpoint, ModelSettings, read_model_seat};
 use super::reader::Section;
 use super::rule::read_rule;
 use crate::domain::{Bar, Bps, ContenderId, InstId, Ms, Then, WorkingPolicy};
-use crate::strategy::{Params, Spec};
+use crate::strategy::{Params, StrategySpec};
 
 /// Stage a contender has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl FromStr for Stage {
 #[derive(Clone, Debug)]
 pub enum Plays {
     Rule {
-        strategy: &'static Spec,
+        strategy: &'static StrategySpec,
         params: Params,
     },
     Model(Box<ModelSettings>),
@@ -41,7 +41,7 @@ pub enum Plays {
 
 /// One contender as configured.
 #[derive(Clone, Debug)]
-pub struct Contender {
+pub struct ContenderSettings {
     pub id: ContenderId,
     pub plays: Plays,
     pub stage: Stage,
@@ -52,7 +52,7 @@ pub struct Contender {
     pub execution: WorkingPolicy,
 }
 
-impl Contender {
+impl ContenderSettings {
     /// The parameters as decimals, for the record; a model has none.
     pub fn exact_params(&self) -> BTreeMap<String, Decimal> {
         let exact = |value: &f64| Decimal::try_from(*value).unwrap_or_default();
@@ -88,7 +88,7 @@ pub(super) fn read_contender(
     known: &[InstId],
     (base, longer): (Bar, &[Bar]),
     models: &[ModelEndpoint],
-) -> Option<Contender> {
+) -> Option<ContenderSettings> {
     let id = s.text("id");
     if id.is_empty()
         || id.starts_with('_')
@@ -142,7 +142,7 @@ pub(super) fn read_contender(
         _ => read_rule(s).map(|(strategy, params)| Plays::Rule { strategy, params }),
     };
     let execution = s.table("execution", read_execution);
-    Some(Contender {
+    Some(ContenderSettings {
         id: ContenderId::new(id),
         plays: plays?,
         stage,
@@ -223,7 +223,7 @@ fn tries(s: &mut Section<'_>, default: i64) -> u32 {
 }
 
 /// Checks the contenders for errors that only all of them together can make.
-pub(super) fn check_contenders(root: &mut Section<'_>, contenders: &[Contender]) {
+pub(super) fn check_contenders(root: &mut Section<'_>, contenders: &[ContenderSettings]) {
     let mut seen = BTreeSet::new();
     for contender in contenders {
         if !seen.insert(&contender.id) {

@@ -11,7 +11,7 @@ use super::address::is_local;
 use super::reader::Section;
 use super::rule::read_rule;
 use crate::domain::Ms;
-use crate::strategy::{Params, Spec};
+use crate::strategy::{Params, StrategySpec};
 
 /// Ways of asking for JSON, best first.
 const FORMATS: [&str; 4] = ["json_schema", "json_object_schema", "json_object", "none"];
@@ -19,7 +19,7 @@ const FORMATS: [&str; 4] = ["json_schema", "json_object_schema", "json_object", 
 /// A rule that decides while a model's provider fails.
 #[derive(Clone, Debug)]
 pub struct RuleFallback {
-    pub strategy: &'static Spec,
+    pub strategy: &'static StrategySpec,
     pub params: Params,
     /// Otherwise it may only reduce and hold.
     pub may_open: bool,

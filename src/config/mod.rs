@@ -18,7 +18,7 @@ pub use check::{
     AllocationSettings, Config, ExchangeSettings, Mode, OrderTransport, Supervision, SyncSettings,
     TapeSettings, VenueSettings,
 };
-pub use contender::{Contender, Plays, Stage};
+pub use contender::{ContenderSettings, Plays, Stage};
 pub use layers::{Layers, Overrides};
 pub use llm::{ModelEndpoint, ModelSettings};
 pub use reader::Problem;

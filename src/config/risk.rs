@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::reader::Section;
-use crate::domain::{Action, Limit, Limits, Reach, Release, Rule};
+use crate::domain::{BreachAction, Limit, Limits, Reach, Release, Rule};
 use crate::risk::ProtectForeign;
 
 /// Settings for protecting positions.
@@ -28,12 +28,12 @@ pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
             (*rule, s.decimal(spec.key, least, most))
         })
         .collect();
-    let actions: Vec<Action> = s.table("actions", |s| {
+    let actions: Vec<BreachAction> = s.table("actions", |s| {
         Rule::ALL
             .iter()
             .map(|rule| {
                 let action = s.parse_or(rule.as_str(), rule.spec().action);
-                if action == Action::Flatten && rule.spec().reach == Reach::Contender {
+                if action == BreachAction::Flatten && rule.spec().reach == Reach::Contender {
                     let why = "cannot be flatten: a close takes the venue's position, which is everybody's; use halt";
                     s.problem(rule.as_str(), why);
                 }

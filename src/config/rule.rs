@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::reader::Section;
-use crate::strategy::{self, Params, Spec};
+use crate::strategy::{self, Params, StrategySpec};
 
 /// A strategy by its name, and its parameters.
-pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static Spec, Params)> {
+pub(super) fn read_rule(s: &mut Section<'_>) -> Option<(&'static StrategySpec, Params)> {
     let name = s.text("strategy");
     let spec = strategy::find(&name);
     if spec.is_none() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::domain::Instrument;
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError};
 use crate::venue::{Signer, Stream, StreamConfig, StreamEvent, Subscription};
 
 pub(super) struct Listener {
@@ -21,7 +21,7 @@ pub(super) struct Listener {
 }
 
 impl Actor for Listener {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let trades: Vec<_> = self
             .instruments
             .iter()

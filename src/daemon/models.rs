@@ -7,33 +7,35 @@ use rust_decimal::Decimal;
 use tokio::sync::{mpsc, watch as views};
 
 use super::{StartError, Wiring};
-use crate::backtest::advised::Made;
-use crate::config::{Config, Contender, ModelEndpoint, ModelSettings, Plays, find_model_key};
+use crate::backtest::model_replay::Made;
+use crate::config::{
+    Config, ContenderSettings, ModelEndpoint, ModelSettings, Plays, find_model_key,
+};
 use crate::decision::{Cycle, Due};
 use crate::domain::model::{ModelFormat, ModelMemory};
 use crate::domain::{
     AccountView, Bar, EquityBook, Extras, InstId, InstKind, MarketView, Ms, OrdersView, Readiness,
-    Rule, Standing,
+    Restrictions, Rule,
 };
 use crate::fills::Tier;
-use crate::llm::answer::Mode;
+use crate::llm::answer::AnswerMode;
 use crate::llm::asking::Model;
-use crate::llm::budget::{Allowance, Prices};
+use crate::llm::budget::{Allowance, TokenPrices};
 use crate::llm::chat::Parameters;
-use crate::llm::client::{Client, Endpoint, provider};
-use crate::llm::desk::{Kept, Levels, ShowPrompt, remembered};
+use crate::llm::client::{ChatEndpoint, ModelClient, provider};
 use crate::llm::fallback::Fallback;
-use crate::llm::format::{Format, Known, Spoken};
-use crate::llm::plan::Plan;
-use crate::llm::prompt::{Arm, ArmLimits, Facts, Template, build};
-use crate::llm::seat::Cadence;
-use crate::llm::{Desk, Player};
+use crate::llm::format::{Known, ResponseFormat, Spoken};
+use crate::llm::plan::TradePlan;
+use crate::llm::prompt::{ModelProfile, ProfileLimits, PromptFacts, Template, build};
+use crate::llm::runner::{Levels, RunnerMemory, ShowPrompt, remembered};
+use crate::llm::state::Cadence;
+use crate::llm::{ModelContender, ModelRunner};
 use crate::market::ExtrasReader;
 use crate::runtime::{RestartPolicy, Supervisor};
 use crate::store::Journal;
 
 /// Ends of the channels that the desk is on, for those who talk to it.
-pub(super) struct Lines {
+pub(super) struct ModelPorts {
     pub due: mpsc::Receiver<Due>,
     pub shows: mpsc::Receiver<ShowPrompt>,
     pub levels: views::Sender<Levels>,
@@ -46,9 +48,9 @@ impl Wiring {
     pub(super) fn start_models(
         &self,
         supervisor: &mut Supervisor,
-        (players, retired): (Vec<Player>, Vec<Plan>),
+        (players, retired): (Vec<ModelContender>, Vec<TradePlan>),
         (memory, book): (ModelMemory, EquityBook),
-        lines: Lines,
+        lines: ModelPorts,
         (journal, views): (Journal, DeskViews),
     ) {
         if players.is_empty() && retired.is_empty() {
@@ -74,14 +76,14 @@ impl Wiring {
             beat: self.pulse.beat("extras", false),
         };
         supervisor.start_with(reader, |a| a.beat.clone(), policy, &self.stop);
-        let desk = Desk {
+        let desk = ModelRunner {
             clock: self.clock().clone(),
             ids: Arc::clone(&self.ids),
             journal,
             retired,
             players,
             memory,
-            kept: Kept::default(),
+            kept: RunnerMemory::default(),
             book,
             bar: self.config.bar,
             start_run: self.start_run,
@@ -109,12 +111,12 @@ pub(super) struct DeskViews {
     pub account: views::Receiver<Option<Arc<AccountView>>>,
     pub orders: views::Receiver<OrdersView>,
     pub readiness: views::Receiver<Readiness>,
-    pub standing: views::Receiver<Standing>,
+    pub standing: views::Receiver<Restrictions>,
 }
 
 /// Plans that are remembered of contenders that take part no more.
-pub fn retired(players: &[Player], memory: &ModelMemory) -> Vec<Plan> {
-    let plays = |plan: &Plan| players.iter().any(|player| player.arm.id == plan.contender);
+pub fn retired(players: &[ModelContender], memory: &ModelMemory) -> Vec<TradePlan> {
+    let plays = |plan: &TradePlan| players.iter().any(|player| player.arm.id == plan.contender);
     remembered(memory)
         .into_iter()
         .filter(|plan| !plays(plan))
@@ -126,7 +128,7 @@ pub fn retired(players: &[Player], memory: &ModelMemory) -> Vec<Plan> {
 ///
 /// # Errors
 /// A key or a prompt that cannot be read, a TLS stack that cannot be set up.
-pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<Player>, StartError> {
+pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<ModelContender>, StartError> {
     let mut models: Vec<Arc<Model>> = Vec::new();
     let mut players = Vec::new();
     for contender in config.live_contenders() {
@@ -165,7 +167,7 @@ fn model(
             endpoint.id, endpoint.id
         )));
     }
-    let client = Client::new(Endpoint {
+    let client = ModelClient::new(ChatEndpoint {
         base_url: endpoint.base_url.clone(),
         key,
         listen: endpoint.listen,
@@ -173,9 +175,9 @@ fn model(
     });
     let configured = endpoint
         .response_format
-        .parse::<Format>()
+        .parse::<ResponseFormat>()
         .expect("the configuration was checked");
-    let formats = |mode: Mode| {
+    let formats = |mode: AnswerMode| {
         (
             mode,
             Mutex::new(Known::remembered(
@@ -192,12 +194,14 @@ fn model(
         client: client
             .map_err(|error| StartError::Config(format!("model {}: {error}", endpoint.id)))?,
         provider: provider(&endpoint.base_url),
-        formats: [Mode::Single, Mode::Portfolio].map(formats).into(),
+        formats: [AnswerMode::Single, AnswerMode::Portfolio]
+            .map(formats)
+            .into(),
     })
 }
 
 /// Returns the formats in which a model was asked for JSON in one mode, question by question.
-fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec<Spoken>> {
+fn spoken(endpoint: &ModelEndpoint, mode: AnswerMode, memory: &ModelMemory) -> Vec<Vec<Spoken>> {
     let ours = memory
         .formats
         .iter()
@@ -216,9 +220,9 @@ fn spoken(endpoint: &ModelEndpoint, mode: Mode, memory: &ModelMemory) -> Vec<Vec
         .collect()
 }
 
-fn prices(endpoint: &ModelEndpoint) -> Prices {
+fn prices(endpoint: &ModelEndpoint) -> TokenPrices {
     let [input, cached, output] = endpoint.prices;
-    Prices {
+    TokenPrices {
         version: endpoint.price_version.clone(),
         input,
         cached,
@@ -251,7 +255,10 @@ fn parameters(endpoint: &ModelEndpoint) -> Parameters {
 ///
 /// # Errors
 /// It is a rule, or its prompt cannot be read.
-pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoint), StartError> {
+pub fn made(
+    config: &Config,
+    contender: &ContenderSettings,
+) -> Result<(Made, ModelEndpoint), StartError> {
     let Plays::Model(settings) = &contender.plays else {
         return Err(StartError::Config(format!(
             "contender {} is a rule, not a model",
@@ -285,18 +292,18 @@ pub fn made(config: &Config, contender: &Contender) -> Result<(Made, ModelEndpoi
 ///
 /// # Errors
 /// As for a start.
-pub fn client(config: &Config, endpoint: &ModelEndpoint) -> Result<Client, StartError> {
+pub fn client(config: &Config, endpoint: &ModelEndpoint) -> Result<ModelClient, StartError> {
     model(config, endpoint, &ModelMemory::default()).map(|model| model.client)
 }
 
 fn player(
     config: &Config,
-    contender: &Contender,
+    contender: &ContenderSettings,
     settings: &ModelSettings,
     model: Arc<Model>,
-) -> Result<Player, StartError> {
+) -> Result<ModelContender, StartError> {
     let (arm, cadence, template) = seated(config, contender, settings)?;
-    Ok(Player {
+    Ok(ModelContender {
         arm,
         cadence,
         model,
@@ -314,13 +321,13 @@ fn player(
 /// Returns a contender's arm, the cadence it is asked at and its prompt template.
 fn seated(
     config: &Config,
-    contender: &Contender,
+    contender: &ContenderSettings,
     settings: &ModelSettings,
-) -> Result<(Arm, Cadence, Template), StartError> {
+) -> Result<(ModelProfile, Cadence, Template), StartError> {
     let mode = if settings.mode == "portfolio" {
-        Mode::Portfolio
+        AnswerMode::Portfolio
     } else {
-        Mode::Single
+        AnswerMode::Single
     };
     let template = match &settings.prompt {
         None => Template::built_in(mode),
@@ -346,12 +353,15 @@ fn seated(
 }
 
 /// A template that cannot be filled in is found at the start, not at the first question.
-fn rendered_once(template: &Template, arm: &Arm) -> Result<(), String> {
-    let nothing = Facts {
+fn rendered_once(template: &Template, arm: &ModelProfile) -> Result<(), String> {
+    let nothing = PromptFacts {
         now: Ms::ZERO,
         trigger: "bar",
         last_decision: None,
-        symbol: arm.instruments.first().filter(|_| arm.mode == Mode::Single),
+        symbol: arm
+            .instruments
+            .first()
+            .filter(|_| arm.mode == AnswerMode::Single),
         arm,
         market: &MarketView::default(),
         account: &AccountView::default(),
@@ -377,19 +387,24 @@ fn floor_of(bar: Bar, every: i64) -> Ms {
     Ms(bar.span().0.saturating_mul(every) * 9 / 10)
 }
 
-fn arm(config: &Config, contender: &Contender, settings: &ModelSettings, mode: Mode) -> Arm {
+fn arm(
+    config: &Config,
+    contender: &ContenderSettings,
+    settings: &ModelSettings,
+    mode: AnswerMode,
+) -> ModelProfile {
     let fees = |tiers: &[Tier]| {
         tiers
             .first()
             .map_or([Decimal::ZERO; 2], |tier| [tier.taker, tier.maker])
     };
-    Arm {
+    ModelProfile {
         id: contender.id.clone(),
         mode,
         instruments: contender.instruments.clone(),
         bar: contender.bar,
         share: contender.weight * (Decimal::ONE - config.allocation.reserve),
-        limits: ArmLimits {
+        limits: ProfileLimits {
             risk_per_trade: settings.risk_per_trade,
             risk_budget: settings.risk_budget,
             leverage: settings.leverage,

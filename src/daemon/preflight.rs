@@ -14,10 +14,10 @@ use super::reach::{Reached, listed, reach_whoever};
 use crate::config::{Config, Mode};
 use crate::domain::{InstId, InstKind, Instrument, Ms, Shield};
 use crate::exit::Exit;
-use crate::ops::health::Verdict;
-use crate::ops::preflight::{AccountFacts, Checked, Facts, FileFacts, judge};
+use crate::ops::health::HealthVerdict;
+use crate::ops::preflight::{AccountFacts, Checked, FileFacts, PreflightFacts, judge};
 use crate::risk::Command;
-use crate::runtime::{Actor, Beat, StageError, Stop, wall_ms};
+use crate::runtime::{Actor, Beat, Shutdown, StageError, wall_ms};
 use crate::store::{Reader, StateDir, StoreError};
 use crate::venue::{AccountConfig, Venue, VenueError};
 
@@ -49,14 +49,14 @@ impl Preflight {
         judge(&self.facts().await)
     }
 
-    async fn facts(&self) -> Facts {
+    async fn facts(&self) -> PreflightFacts {
         let config = &self.config;
         let shields = self
             .shields
             .as_ref()
             .map(|shields| shields.borrow().clone());
         let follows = matches!(config.mode, Mode::Sim | Mode::Paper);
-        Facts {
+        PreflightFacts {
             live: config.mode == Mode::Live,
             embedded: self.embedded,
             mode: config.mode.to_string(),
@@ -225,13 +225,13 @@ pub(super) async fn before_start(
         let checks = preflight.check().await;
         let mute = checks
             .iter()
-            .any(|c| c.verdict == Verdict::Fail && c.exit == Exit::Unavailable);
+            .any(|c| c.verdict == HealthVerdict::Fail && c.exit == Exit::Unavailable);
         if !mute || began.elapsed() >= patience {
             break checks;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
-    for check in checks.iter().filter(|c| c.verdict == Verdict::Warn) {
+    for check in checks.iter().filter(|c| c.verdict == HealthVerdict::Warn) {
         let (found, fix) = (&check.found, &check.fix);
         warn!(
             event = "preflight",
@@ -243,7 +243,7 @@ pub(super) async fn before_start(
     }
     let failed: Vec<&Checked> = checks
         .iter()
-        .filter(|c| c.verdict == Verdict::Fail)
+        .filter(|c| c.verdict == HealthVerdict::Fail)
         .collect();
     let Some(first) = failed.first() else {
         info!(
@@ -274,7 +274,7 @@ pub(super) struct Hourly {
 }
 
 impl Actor for Hourly {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut next = tokio::time::Instant::now() + self.every;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -297,7 +297,7 @@ impl Actor for Hourly {
                 .while_waiting(self.preflight.check())
                 .await;
             for check in checks {
-                if check.verdict == Verdict::Warn {
+                if check.verdict == HealthVerdict::Warn {
                     let (found, fix) = (&check.found, &check.fix);
                     warn!(
                         event = "preflight",
@@ -309,7 +309,7 @@ impl Actor for Hourly {
                 }
                 // A venue that does not answer now is somebody else's watch: feeds and account age.
                 let passing = matches!(check.exit, Exit::Unavailable);
-                if check.verdict == Verdict::Fail && !passing {
+                if check.verdict == HealthVerdict::Fail && !passing {
                     let why = format!("{}: {}; {}", check.check, check.found, check.fix);
                     let halt = Command::Restrict {
                         cause: format!("preflight:{}", check.check.replace(' ', "_")),
@@ -332,7 +332,7 @@ pub async fn alone(config: Config, dir: &Path) -> Result<Vec<Checked>, StartErro
         let fix = fix.to_owned();
         Ok(vec![Checked {
             check,
-            verdict: Verdict::Fail,
+            verdict: HealthVerdict::Fail,
             found,
             fix,
             exit,

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use crate::config::{Config, Mode, find_secrets};
 use crate::domain::{ClOrdId, InstId, InstKind, Instrument, Ms};
 use crate::exchange::market::listed_as;
-use crate::exchange::{Endpoint, Engine, EngineConfig, Prices, ServerConfig, serve};
+use crate::exchange::{Engine, EngineConfig, PriceSource, ServerAddress, ServerConfig, serve};
 use crate::exit::Exit;
-use crate::runtime::{Clock, StageError, Stop, wall_ms};
+use crate::runtime::{Clock, Shutdown, StageError, wall_ms};
 use crate::store::{StateDir, StoreError};
 use crate::venue::{AccountConfig, Secrets, Signer, Venue, VenueConfig, VenueError, sim_clock};
 
@@ -74,14 +74,14 @@ pub struct Reached {
 
 pub(super) struct Embedded {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
-    pub(super) stop: Stop,
+    pub(super) stop: Shutdown,
     pub(super) engine: Engine,
     /// Source of the embedded exchange's market, in mode paper.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<PublicVenue>,
 }
 
 /// Another venue's public side.
-pub(super) struct Source {
+pub(super) struct PublicVenue {
     pub(super) venue: Venue,
     pub(super) instruments: Vec<Arc<Instrument>>,
 }
@@ -228,12 +228,12 @@ async fn find_source(
     at: VenueConfig,
     retiring: &[InstId],
     patience: Duration,
-) -> Result<Source, StartError> {
+) -> Result<PublicVenue, StartError> {
     let clock = Clock::start(Ms(wall_ms()), 1.0);
     let venue = Venue::new(at, None, clock.clone())?;
     clock.anchor(patiently(patience, || venue.server_time()).await?);
     let instruments = patiently(patience, || listed(&venue)).await?;
-    Ok(Source {
+    Ok(PublicVenue {
         instruments: chosen(config, retiring, &instruments)?,
         venue,
     })
@@ -387,8 +387,8 @@ const LEDGER_ROWS: usize = 1000;
 async fn embed(
     config: &Config,
     state_dir: Option<&Path>,
-    source: Option<Source>,
-) -> Result<(Endpoint, Clock, Embedded), StartError> {
+    source: Option<PublicVenue>,
+) -> Result<(ServerAddress, Clock, Embedded), StartError> {
     let io = |what| move |source| StartError::Io { what, source };
     let candles = || {
         config
@@ -406,10 +406,20 @@ async fn embed(
                 .map(|inst| listed_as(Instrument::clone(inst)))
                 .collect();
             // The source's market moves at its own pace, which is the wall clock's.
-            (Prices::Fed(listings), Some(source.venue.clock().now()), 1.0)
+            (
+                PriceSource::Fed(listings),
+                Some(source.venue.clock().now()),
+                1.0,
+            )
         }
-        None if config.exchange.candles.is_empty() => (Prices::Seeded, None, config.exchange.speed),
-        None => (Prices::Recorded(candles()), None, config.exchange.speed),
+        None if config.exchange.candles.is_empty() => {
+            (PriceSource::Seeded, None, config.exchange.speed)
+        }
+        None => (
+            PriceSource::Recorded(candles()),
+            None,
+            config.exchange.speed,
+        ),
     };
     let engine = Engine::start(&EngineConfig {
         seed: config.exchange.seed,

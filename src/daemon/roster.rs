@@ -7,9 +7,9 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::StartError;
-use crate::allocation::Sleeve;
-use crate::config::{Config, Contender, Plays, Stage};
-use crate::decision::{Change, Entrant, Held, Seat, changes, retiring};
+use crate::allocation::SleeveSettings;
+use crate::config::{Config, ContenderSettings, Plays, Stage};
+use crate::decision::{Assignment, Change, Entrant, Held, changes, retiring};
 use crate::domain::record::ContenderRow;
 use crate::domain::{ContenderId, InstId};
 use crate::store::{self, StateDir};
@@ -91,7 +91,7 @@ impl Remembered {
     }
 }
 
-pub(super) fn entrant(contender: &Contender) -> Entrant {
+pub(super) fn entrant(contender: &ContenderSettings) -> Entrant {
     Entrant {
         id: contender.id.clone(),
         live: contender.stage == Stage::Live,
@@ -101,11 +101,11 @@ pub(super) fn entrant(contender: &Contender) -> Entrant {
 }
 
 /// A rule's place at the table; a model has none there.
-pub(super) fn seat(contender: &Contender) -> Option<Seat> {
+pub(super) fn seat(contender: &ContenderSettings) -> Option<Assignment> {
     let Plays::Rule { strategy, params } = &contender.plays else {
         return None;
     };
-    Some(Seat {
+    Some(Assignment {
         contender: contender.id.clone(),
         strategy,
         params: params.clone(),
@@ -114,9 +114,9 @@ pub(super) fn seat(contender: &Contender) -> Option<Seat> {
     })
 }
 
-pub(super) fn sleeve(contender: &Contender) -> (ContenderId, Sleeve) {
+pub(super) fn sleeve(contender: &ContenderSettings) -> (ContenderId, SleeveSettings) {
     let (instruments, execution) = (contender.instruments.clone(), contender.execution);
-    let sleeve = Sleeve {
+    let sleeve = SleeveSettings {
         weight: contender.weight,
         instruments,
         execution,
@@ -124,7 +124,7 @@ pub(super) fn sleeve(contender: &Contender) -> (ContenderId, Sleeve) {
     (contender.id.clone(), sleeve)
 }
 
-pub(super) fn contender_row(contender: &Contender) -> ContenderRow {
+pub(super) fn contender_row(contender: &ContenderSettings) -> ContenderRow {
     ContenderRow {
         id: contender.id.clone(),
         kind: contender.kind().into(),

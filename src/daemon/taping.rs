@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::domain::Instrument;
 use crate::runtime::HeldFiles;
 use crate::store::StateDir;
-use crate::tape::{self, Heard, RecorderConfig, Recording};
+use crate::tape::{self, RecorderConfig, Recording, TapeMessage};
 use crate::venue::Tap;
 
 /// Opens the tape and returns the ear that the streams speak to.
@@ -36,7 +36,7 @@ pub(super) fn start_tape(
     let writer = recording.clone();
     let tap = Tap(Arc::new(move |channel, subject, data| {
         let (channel, subject) = (channel.to_owned(), subject.to_owned());
-        writer.hear(Heard {
+        writer.hear(TapeMessage {
             at: clock.now(),
             channel,
             subject,

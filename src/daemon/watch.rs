@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::domain::record::Record;
-use crate::domain::{AccountView, MarketView, Ms, Readiness, Standing};
+use crate::domain::{AccountView, MarketView, Ms, Readiness, Restrictions};
 use crate::ops::killfile::{self, HaltRequest};
 use crate::ops::notify;
 use crate::risk::{Command, Flatten};
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError};
 use crate::store::{Journal, WriterGuard};
 
 /// Views that readiness is judged by.
@@ -21,7 +21,7 @@ pub(super) struct Views {
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub readiness: watch::Receiver<Readiness>,
-    pub standing: watch::Receiver<Standing>,
+    pub standing: watch::Receiver<Restrictions>,
 }
 
 /// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or
@@ -31,7 +31,7 @@ pub(super) struct WriterWatch {
 }
 
 impl Actor for WriterWatch {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
         self.guard.ended().await.map_err(StageError::Store)
     }
 }
@@ -39,14 +39,14 @@ impl Actor for WriterWatch {
 /// Stands for the embedded exchange among the actors: when its ledger cannot be written it ends,
 /// and we with it. When the recording it plays is over, the run is over, in good order.
 pub(super) struct ExchangeWatch {
-    pub ended: Stop,
+    pub ended: Shutdown,
     pub market_ends: Option<Ms>,
     pub clock: Clock,
     pub beat: Beat,
 }
 
 impl Actor for ExchangeWatch {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
@@ -74,7 +74,7 @@ pub(super) struct Probe {
 }
 
 impl Actor for Probe {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -179,7 +179,7 @@ async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
 const KILL_LOOK: Duration = Duration::from_millis(250);
 
 impl Actor for KillWatch {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut tick = tokio::time::interval(KILL_LOOK);
         loop {
             let halt = tokio::select! {
@@ -226,7 +226,7 @@ impl KillWatch {
 }
 
 /// Stops on SIGTERM, Ctrl-C or when the time is up.
-pub(super) async fn hear_signals(stop: Stop, duration: Option<Duration>) {
+pub(super) async fn hear_signals(stop: Shutdown, duration: Option<Duration>) {
     use tokio::signal::unix::{SignalKind, signal};
     // A terminal that closes is no wish to stop: positions are open, and `SIGTERM` is how it is
     // said.

@@ -9,7 +9,7 @@ use crate::domain::{Bar, Candle, Ms};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum CandleFault {
     /// Bars are missing before this row.
     Gap { missing: i64 },
     /// The same time again: with the same values, or with others.
@@ -24,45 +24,45 @@ pub enum Fault {
     Unreadable(String),
 }
 
-impl Fault {
+impl CandleFault {
     /// True if the fault can be mended without inventing a value.
     pub fn is_mendable(&self) -> bool {
         matches!(
             self,
-            Fault::OutOfOrder | Fault::Duplicate { same: true, .. }
+            CandleFault::OutOfOrder | CandleFault::Duplicate { same: true, .. }
         )
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CandleFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Gap { missing: 1 } => f.write_str("gap: the bar before it is missing"),
-            Fault::Gap { missing } => write!(f, "gap: {missing} bars before it are missing"),
-            Fault::Duplicate {
+            CandleFault::Gap { missing: 1 } => f.write_str("gap: the bar before it is missing"),
+            CandleFault::Gap { missing } => write!(f, "gap: {missing} bars before it are missing"),
+            CandleFault::Duplicate {
                 same: true,
                 first_line,
             } => write!(f, "duplicate of line {first_line}"),
-            Fault::Duplicate {
+            CandleFault::Duplicate {
                 same: false,
                 first_line,
             } => {
                 write!(f, "same time as line {first_line} with other values")
             }
-            Fault::OutOfOrder => f.write_str("out of order: older than the row before it"),
-            Fault::OffGrid => f.write_str("off the grid: not at a multiple of the bar"),
-            Fault::Impossible(rule) => write!(f, "impossible: {rule}"),
-            Fault::Unreadable(why) => write!(f, "unreadable: {why}"),
+            CandleFault::OutOfOrder => f.write_str("out of order: older than the row before it"),
+            CandleFault::OffGrid => f.write_str("off the grid: not at a multiple of the bar"),
+            CandleFault::Impossible(rule) => write!(f, "impossible: {rule}"),
+            CandleFault::Unreadable(why) => write!(f, "unreadable: {why}"),
         }
     }
 }
 
 /// A fault and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CandleFinding {
     pub line: u64,
     pub ts: Ms,
-    pub fault: Fault,
+    pub fault: CandleFault,
 }
 
 /// The bar whose length is the commonest step between rows that follow each other.
@@ -97,7 +97,7 @@ fn impossible(c: &Candle) -> Option<&'static str> {
 }
 
 /// Everything that is wrong with `rows` as a series of `bar`, in the order of the rows.
-pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
+pub fn check(rows: &[Row], bar: Bar) -> Vec<CandleFinding> {
     let span = bar.span();
     let mut found = Vec::new();
     let mut first_at: BTreeMap<Ms, &Row> = BTreeMap::new();
@@ -106,21 +106,21 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
     for row in rows {
         let ts = row.candle.ts;
         let mut note = |fault| {
-            found.push(Finding {
+            found.push(CandleFinding {
                 line: row.line,
                 ts,
                 fault,
             })
         };
         if let Some(rule) = impossible(&row.candle) {
-            note(Fault::Impossible(rule));
+            note(CandleFault::Impossible(rule));
         }
         if ts.floor(span) != ts {
-            note(Fault::OffGrid);
+            note(CandleFault::OffGrid);
         }
         match first_at.get(&ts) {
             Some(first) => {
-                note(Fault::Duplicate {
+                note(CandleFault::Duplicate {
                     same: first.candle == row.candle,
                     first_line: first.line,
                 });
@@ -128,7 +128,7 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
             None => {
                 first_at.insert(ts, row);
                 if before.is_some_and(|before| ts < before) {
-                    note(Fault::OutOfOrder);
+                    note(CandleFault::OutOfOrder);
                 }
             }
         }
@@ -142,10 +142,10 @@ pub fn check(rows: &[Row], bar: Bar) -> Vec<Finding> {
             && ts > last.plus(span)
         {
             let missing = (ts.since(last).0 - 1) / span.0;
-            found.push(Finding {
+            found.push(CandleFinding {
                 line: row.line,
                 ts,
-                fault: Fault::Gap { missing },
+                fault: CandleFault::Gap { missing },
             });
         }
         last = Some(ts);
@@ -160,9 +160,9 @@ pub struct Repaired {
     /// Ascending, one row per time, each possible and on the grid.
     pub candles: Vec<Candle>,
     /// Lines that were left out, with why.
-    pub dropped: Vec<Finding>,
+    pub dropped: Vec<CandleFinding>,
     /// Missing bars that remain: nothing is invented in their place.
-    pub gaps: Vec<Finding>,
+    pub gaps: Vec<CandleFinding>,
 }
 
 /// Sorts, drops repeats and what is impossible, and says what is then missing. Sound rows of one
@@ -173,15 +173,15 @@ pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
     for row in rows {
         let ts = row.candle.ts;
         let mut drop = |fault| {
-            out.dropped.push(Finding {
+            out.dropped.push(CandleFinding {
                 line: row.line,
                 ts,
                 fault,
             })
         };
         match impossible(&row.candle) {
-            Some(rule) => drop(Fault::Impossible(rule)),
-            None if ts.floor(bar.span()) != ts => drop(Fault::OffGrid),
+            Some(rule) => drop(CandleFault::Impossible(rule)),
+            None if ts.floor(bar.span()) != ts => drop(CandleFault::OffGrid),
             None => by_time.entry(ts).or_default().push(row),
         }
     }
@@ -201,10 +201,10 @@ pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
             } else {
                 first.line
             };
-            out.dropped.push(Finding {
+            out.dropped.push(CandleFinding {
                 line: row.line,
                 ts,
-                fault: Fault::Duplicate {
+                fault: CandleFault::Duplicate {
                     same,
                     first_line: other,
                 },
@@ -217,7 +217,7 @@ pub fn repair(rows: &[Row], bar: Bar) -> Repaired {
     out.dropped.sort_by_key(|finding| finding.line);
     out.gaps = check(&kept, bar)
         .into_iter()
-        .filter(|f| matches!(f.fault, Fault::Gap { .. }))
+        .filter(|f| matches!(f.fault, CandleFault::Gap { .. }))
         .collect();
     out.candles = kept.into_iter().map(|row| row.candle).collect();
     out
@@ -303,7 +303,7 @@ mod tests {
         );
         assert_eq!(mended.candles.len() + mended.dropped.len(), broken.len());
         assert_eq!(mended.gaps.len(), 1);
-        assert_eq!(mended.gaps[0].fault, Fault::Gap { missing: 3 });
+        assert_eq!(mended.gaps[0].fault, CandleFault::Gap { missing: 3 });
     }
 
     #[test]

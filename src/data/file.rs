@@ -10,7 +10,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use rust_decimal::Decimal;
 
-use super::{Fault, Finding};
+use super::{CandleFault, CandleFinding};
 use crate::domain::{Candle, Ms, Price, Qty};
 
 /// The columns, in order.
@@ -27,7 +27,7 @@ pub struct Row {
 #[derive(Debug, Default)]
 pub struct Read {
     pub rows: Vec<Row>,
-    pub unreadable: Vec<Finding>,
+    pub unreadable: Vec<CandleFinding>,
 }
 
 /// A file that cannot be read as candles at all.
@@ -113,10 +113,10 @@ pub fn read_candles(path: &Path) -> Result<Read, FileError> {
                     .get(0)
                     .and_then(|ts| ts.trim().parse().ok())
                     .unwrap_or(0));
-                read.unreadable.push(Finding {
+                read.unreadable.push(CandleFinding {
                     line,
                     ts,
-                    fault: Fault::Unreadable(why),
+                    fault: CandleFault::Unreadable(why),
                 });
             }
         }

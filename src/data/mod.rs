@@ -6,7 +6,7 @@ mod columns;
 mod file;
 mod resample;
 
-pub use check::{Fault, Finding, Repaired, check, infer_bar, repair};
+pub use check::{CandleFault, CandleFinding, Repaired, check, infer_bar, repair};
 pub use columns::{Columns, ColumnsError};
 pub use file::{FileError, HEADER, Read, Row, read_candles, write_candles};
 pub use resample::{in_bars_of, resample};

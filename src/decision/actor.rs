@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::barrier::{Barrier, Release, Series};
+use super::barrier::{BarRelease, Barrier, Series};
+use super::board::{Assignment, Short, StrategyBoard};
+use super::inputs::{BoardId, CycleInputs, Notes};
 use super::roster::{Entrant, transfers};
-use super::seen::{Asked, Notes, SeatingId};
 use super::snapshot::{InstSnapshot, Snapshot};
-use super::table::{Seat, Short, Table};
 use crate::domain::record::{ContenderRow, Proposal, Record, RunKind};
 use crate::domain::{
     AccountView, Bar, Bps, Candle, ContenderId, InstId, MarketView, Ms, OrdersView, Retire, RunId,
     Usd,
 };
 use crate::market::BarClosed;
-use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
 use crate::store::Journal;
 
 /// Longest delay past its barrier at which a bar is still decided on.
@@ -45,7 +45,7 @@ pub struct Decision {
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
-    pub seats: Vec<Seat>,
+    pub seats: Vec<Assignment>,
     /// Contenders that take part, and what happens to what others still hold.
     pub entrants: Vec<Entrant>,
     pub retire: Retire,
@@ -73,7 +73,7 @@ pub struct Decision {
 }
 
 impl Actor for Decision {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         if !self.wait_for_market(&stop).await {
             return Ok(());
         }
@@ -119,7 +119,7 @@ impl Actor for Decision {
 
 /// The rules at work: who sits where, what is taken down of it, and what was last told of whom.
 struct Board {
-    table: Table,
+    table: StrategyBoard,
     notes: Notes,
     told: BTreeMap<(ContenderId, InstId), Bps>,
 }
@@ -135,7 +135,7 @@ impl Board {
 
 impl Decision {
     /// Waits until history is there. `false`: asked to stop first.
-    async fn wait_for_market(&mut self, stop: &Stop) -> bool {
+    async fn wait_for_market(&mut self, stop: &Shutdown) -> bool {
         loop {
             self.beat.tick();
             let wait = self.market.wait_for(|view| view.live);
@@ -153,13 +153,13 @@ impl Decision {
 
     /// Seats everybody on the history that is there now.
     fn seat(&mut self) -> Board {
-        let id = SeatingId {
+        let id = BoardId {
             start: self.start_run,
             nth: self.seatings,
         };
         self.seatings += 1;
         let market = self.market.borrow().clone();
-        let (table, short) = Table::set(&self.seats, &market);
+        let (table, short) = StrategyBoard::set(&self.seats, &market);
         for Short {
             contender,
             inst,
@@ -177,7 +177,11 @@ impl Decision {
         }
     }
 
-    async fn on_release(&mut self, board: &mut Board, release: Release) -> Result<(), StageError> {
+    async fn on_release(
+        &mut self,
+        board: &mut Board,
+        release: BarRelease,
+    ) -> Result<(), StageError> {
         if !release.late.is_empty() {
             let late: Vec<String> = release
                 .late
@@ -234,7 +238,7 @@ impl Decision {
             &account,
             &holdings,
         ));
-        let asked = Asked {
+        let asked = CycleInputs {
             bar: (self.bar, release.ts),
             entrants: self.entrants.clone(),
             held: holdings
@@ -316,7 +320,7 @@ impl Decision {
         self.journal.post(Record::Together(rows)).await
     }
 
-    fn freeze_market(&self, table: &Table, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
+    fn freeze_market(&self, table: &StrategyBoard, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
         let view = self.market.borrow();
         let close = ts.plus(self.bar.span());
         view.insts

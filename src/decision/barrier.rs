@@ -10,7 +10,7 @@ pub type Series = (InstId, Bar);
 
 /// A cycle may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
+pub struct BarRelease {
     /// Open time of the base bar.
     pub ts: Ms,
     /// Series whose bar has not come.
@@ -44,7 +44,7 @@ impl Barrier {
 
     /// A bar that opened at `ts` has closed: releases an older instant that still waits, before
     /// anybody is told of the new bar.
-    pub fn overtake(&mut self, series: &Series, ts: Ms) -> Option<Release> {
+    pub fn overtake(&mut self, series: &Series, ts: Ms) -> Option<BarRelease> {
         let close = ts.plus(series.1.span());
         let older = self
             .waiting
@@ -54,7 +54,7 @@ impl Barrier {
     }
 
     /// Notes the bar, after [`Barrier::overtake`]. Releases its instant if it is the last.
-    pub fn arrive(&mut self, series: Series, ts: Ms, now: Ms) -> Option<Release> {
+    pub fn arrive(&mut self, series: Series, ts: Ms, now: Ms) -> Option<BarRelease> {
         let close = ts.plus(series.1.span());
         if self.done.is_some_and(|done| close <= done) {
             return None;
@@ -79,7 +79,7 @@ impl Barrier {
     }
 
     /// Time has passed: releases the waiting instant once the wait is over.
-    pub fn elapse(&mut self, now: Ms) -> Option<Release> {
+    pub fn elapse(&mut self, now: Ms) -> Option<BarRelease> {
         self.waiting
             .as_ref()
             .filter(|(_, deadline, _)| now >= *deadline)?;
@@ -105,11 +105,11 @@ impl Barrier {
             .collect()
     }
 
-    fn release(&mut self) -> Option<Release> {
+    fn release(&mut self) -> Option<BarRelease> {
         let late = self.missing();
         let (close, ..) = self.waiting.take()?;
         self.done = Some(close);
-        Some(Release {
+        Some(BarRelease {
             ts: Ms(close.0 - self.base.span().0),
             late,
         })
@@ -133,9 +133,9 @@ mod tests {
         )
     }
 
-    fn shown(releases: Vec<Release>) -> String {
+    fn shown(releases: Vec<BarRelease>) -> String {
         let name = |(inst, bar): &Series| format!("{inst} {bar}");
-        let one = |r: &Release| {
+        let one = |r: &BarRelease| {
             format!(
                 "{} late {:?}",
                 r.ts.0 / MINUTE,

@@ -3,17 +3,17 @@
 
 mod actor;
 mod barrier;
+mod board;
+mod inputs;
 mod roster;
-mod seen;
 mod snapshot;
-mod table;
 
 pub use actor::{Cycle, Decision, Due};
-pub use barrier::{Barrier, Release};
+pub use barrier::{BarRelease, Barrier};
+pub use board::{Assignment, Short, StrategyBoard, stop_price};
+pub use inputs::{Again, BoardId, BoardInputs, CycleInputs, HeardCycle, Notes};
 pub use roster::{Change, Entrant, Held, changes, retiring, transfers};
-pub use seen::{Again, Asked, Heard, Notes, Seating, SeatingId};
 pub use snapshot::{InstSnapshot, Snapshot};
-pub use table::{Seat, Short, Table, stop_price};
 
 #[cfg(test)]
 pub(crate) use snapshot::test_snapshot;

@@ -87,7 +87,7 @@ impl std::fmt::Display for AlgoState {
 
 /// A stop of ours, and whom it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stop {
+pub struct StopOrder {
     /// Our name of it (`algoClOrdId`).
     pub id: String,
     /// The venue's, once it has told.
@@ -115,7 +115,7 @@ pub struct Stop {
     pub shaped_at: Option<Ms>,
 }
 
-impl Stop {
+impl StopOrder {
     /// The stop that hangs on an order, before either is sent.
     pub fn ahead(intent: &OrderIntent) -> Option<Self> {
         let spec = intent.stop.as_ref().filter(|spec| spec.attached)?;
@@ -178,8 +178,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn stop() -> Stop {
-        Stop {
+    fn stop() -> StopOrder {
+        StopOrder {
             id: "as1".into(),
             venue_id: None,
             parent: "as2".into(),
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn attached_stop_is_recorded_with_its_entry() {
         let mut entry = crate::domain::intent::tests::entry();
-        assert_eq!(Stop::ahead(&entry), None, "no stop was decided on");
+        assert_eq!(StopOrder::ahead(&entry), None, "no stop was decided on");
         let spec = |attached| crate::domain::StopSpec {
             algo_id: "st".into(),
             trigger: Price(5.into()),
@@ -230,12 +230,12 @@ mod tests {
         };
         entry.stop = Some(spec(false));
         assert_eq!(
-            Stop::ahead(&entry),
+            StopOrder::ahead(&entry),
             None,
             "one on spot is made when there are coins"
         );
         entry.stop = Some(spec(true));
-        let stop = Stop::ahead(&entry).unwrap();
+        let stop = StopOrder::ahead(&entry).unwrap();
         assert_eq!(
             (stop.id.as_str(), stop.side, stop.trigger),
             ("st", entry.side.opposite(), Price(5.into()))

@@ -7,7 +7,7 @@ use super::{InstId, Ms};
 /// A reason to halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Trouble {
+pub enum IncidentKind {
     /// The venue said two things of one order that cannot both be true.
     Contradiction,
     /// An order with our prefix that this database did not make.
@@ -32,41 +32,41 @@ pub enum Trouble {
     Corrected,
 }
 
-impl Trouble {
+impl IncidentKind {
     /// All of them.
-    pub const ALL: [Trouble; 11] = [
-        Trouble::Contradiction,
-        Trouble::Stray,
-        Trouble::Refused,
-        Trouble::UnknownLong,
-        Trouble::UnknownMany,
-        Trouble::Unconverged,
-        Trouble::Position,
-        Trouble::Cash,
-        Trouble::SecondInstance,
-        Trouble::Enlarged,
-        Trouble::Corrected,
+    pub const ALL: [IncidentKind; 11] = [
+        IncidentKind::Contradiction,
+        IncidentKind::Stray,
+        IncidentKind::Refused,
+        IncidentKind::UnknownLong,
+        IncidentKind::UnknownMany,
+        IncidentKind::Unconverged,
+        IncidentKind::Position,
+        IncidentKind::Cash,
+        IncidentKind::SecondInstance,
+        IncidentKind::Enlarged,
+        IncidentKind::Corrected,
     ];
 
     /// Returns its name in incident ids and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Trouble::Contradiction => "contradiction",
-            Trouble::Stray => "stray",
-            Trouble::Refused => "refused",
-            Trouble::UnknownLong => "unknown-long",
-            Trouble::UnknownMany => "unknown-many",
-            Trouble::Unconverged => "unconverged",
-            Trouble::Position => "position",
-            Trouble::Cash => "cash",
-            Trouble::SecondInstance => "second-instance",
-            Trouble::Enlarged => "enlarged",
-            Trouble::Corrected => "corrected",
+            IncidentKind::Contradiction => "contradiction",
+            IncidentKind::Stray => "stray",
+            IncidentKind::Refused => "refused",
+            IncidentKind::UnknownLong => "unknown-long",
+            IncidentKind::UnknownMany => "unknown-many",
+            IncidentKind::Unconverged => "unconverged",
+            IncidentKind::Position => "position",
+            IncidentKind::Cash => "cash",
+            IncidentKind::SecondInstance => "second-instance",
+            IncidentKind::Enlarged => "enlarged",
+            IncidentKind::Corrected => "corrected",
         }
     }
 
     /// Reads the database's word.
-    pub fn parse(text: &str) -> Option<Trouble> {
+    pub fn parse(text: &str) -> Option<IncidentKind> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
@@ -74,13 +74,16 @@ impl Trouble {
     pub const fn lets_reduce(self) -> bool {
         matches!(
             self,
-            Trouble::UnknownLong | Trouble::UnknownMany | Trouble::Unconverged | Trouble::Corrected
+            IncidentKind::UnknownLong
+                | IncidentKind::UnknownMany
+                | IncidentKind::Unconverged
+                | IncidentKind::Corrected
         )
     }
 
     /// True if it ends without a person once the venue's reports no longer support it.
     pub const fn passes(self) -> bool {
-        use Trouble as T;
+        use IncidentKind as T;
         matches!(
             self,
             T::UnknownLong | T::UnknownMany | T::Unconverged | T::SecondInstance | T::Corrected
@@ -90,42 +93,42 @@ impl Trouble {
     /// Returns what a person does about it, and what accepting the incident means.
     pub const fn cure(self) -> &'static str {
         match self {
-            Trouble::Contradiction => {
+            IncidentKind::Contradiction => {
                 "look at the order on the venue's page; `reconcile --accept` keeps what we hold of it and goes on, \
                  the audit of positions tells if that was wrong; `close` makes the instrument flat first"
             }
-            Trouble::Stray => {
+            IncidentKind::Stray => {
                 "it is being cancelled; was a backup restored, or does another bot use this key with our prefix? Stop it, \
                  then `reconcile --accept`: what that order filled is counted as not ours"
             }
-            Trouble::Refused => {
+            IncidentKind::Refused => {
                 "mend what the venue complains of (key, permission, account), then `reconcile --accept`"
             }
-            Trouble::UnknownLong => {
+            IncidentKind::UnknownLong => {
                 "ends by itself when the venue answers; if its page shows that the order does not exist, `reconcile --accept` \
                  writes it off as proven by you"
             }
-            Trouble::UnknownMany => {
+            IncidentKind::UnknownMany => {
                 "ends by itself when the venue answers; `reconcile --accept` lifts it for the orders open now"
             }
-            Trouble::Unconverged => {
+            IncidentKind::Unconverged => {
                 "`reconcile --accept` counts anew; look at the named orders on the venue's page"
             }
-            Trouble::Position => {
+            IncidentKind::Position => {
                 "somebody else traded here: `reconcile --accept` takes the venue's position as it is (what is missing is taken \
                  from the sleeves, what is too much is counted as not ours); or `close` makes the instrument flat"
             }
-            Trouble::Cash => {
+            IncidentKind::Cash => {
                 "look at the venue's bills; `reconcile --accept` takes the venue's balance as it is"
             }
-            Trouble::SecondInstance => {
+            IncidentKind::SecondInstance => {
                 "stop the other one; ends by itself once we listen alone, `reconcile --accept` looks again"
             }
-            Trouble::Enlarged => {
+            IncidentKind::Enlarged => {
                 "somebody amended our order at the venue: what it fills is counted and protected; find out who did, then \
                  `reconcile --accept` goes on with it as it is, or `cancel` takes it back"
             }
-            Trouble::Corrected => {
+            IncidentKind::Corrected => {
                 "the fill is booked as the venue's list has it; ends by itself when the account agrees with that, \
                  `reconcile --accept` ends it at once"
             }
@@ -133,7 +136,7 @@ impl Trouble {
     }
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for IncidentKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
@@ -141,8 +144,8 @@ impl std::fmt::Display for Trouble {
 
 /// One reason why something is halted, as long as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    pub kind: Trouble,
+pub struct Incident {
+    pub kind: IncidentKind,
     /// Subject of the incident: an order, an instrument, a currency.
     pub subject: String,
     /// The instrument that is halted; `None`: everything.
@@ -152,7 +155,7 @@ pub struct Case {
     pub opened: Ms,
 }
 
-impl Case {
+impl Incident {
     /// Returns its name on the command line: `position:BTC-USDT-SWAP`.
     pub fn id(&self) -> String {
         if self.subject.is_empty() {
@@ -170,8 +173,8 @@ mod tests {
     /// Each one's name parses back, and its cure names `reconcile --accept`.
     #[test]
     fn every_reason_names_its_cure() {
-        for kind in Trouble::ALL {
-            assert_eq!(Trouble::parse(kind.as_str()), Some(kind));
+        for kind in IncidentKind::ALL {
+            assert_eq!(IncidentKind::parse(kind.as_str()), Some(kind));
             assert!(kind.cure().contains("reconcile --accept"), "{kind}");
         }
     }

@@ -8,7 +8,7 @@ use super::{Ms, RunId};
 
 /// Which decision it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
+pub enum InputStage {
     /// The history that rules are set up on.
     Seating,
     /// Targets the rules want.
@@ -23,21 +23,21 @@ pub enum Stage {
     Gate,
 }
 
-impl Stage {
+impl InputStage {
     /// The database's word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Stage::Seating => "seating",
-            Stage::Rules => "rules",
-            Stage::Answer => "answer",
-            Stage::Allocation => "allocation",
-            Stage::Working => "working",
-            Stage::Gate => "gate",
+            InputStage::Seating => "seating",
+            InputStage::Rules => "rules",
+            InputStage::Answer => "answer",
+            InputStage::Allocation => "allocation",
+            InputStage::Working => "working",
+            InputStage::Gate => "gate",
         }
     }
     /// Reads the database's word.
     pub fn parse(text: &str) -> Option<Self> {
-        use Stage as S;
+        use InputStage as S;
         let all = [
             S::Seating,
             S::Rules,
@@ -54,7 +54,7 @@ impl Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunInputs {
     pub run_id: RunId,
-    pub stage: Stage,
+    pub stage: InputStage,
     /// The order it was about; empty: the run as a whole.
     pub subject: String,
     /// CBOR of what was seen.
@@ -67,7 +67,7 @@ pub struct RunInputs {
 impl RunInputs {
     /// Packs what was seen.
     pub fn new<T: Serialize>(
-        (run_id, stage): (RunId, Stage),
+        (run_id, stage): (RunId, InputStage),
         subject: impl Into<String>,
         seen: &T,
         output: String,

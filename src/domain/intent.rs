@@ -286,13 +286,13 @@ impl OrderIntent {
 
     /// Under whose name its progress is told: a repair is not the contender's own and does not
     /// stand in the way of its own.
-    pub fn lane(&self) -> ContenderId {
-        lane(self.purpose, &self.contender)
+    pub fn owner(&self) -> ContenderId {
+        owner(self.purpose, &self.contender)
     }
 }
 
 /// See [`OrderIntent::lane`].
-pub fn lane(purpose: Purpose, contender: &ContenderId) -> ContenderId {
+pub fn owner(purpose: Purpose, contender: &ContenderId) -> ContenderId {
     if purpose == Purpose::Repair {
         ContenderId::system()
     } else {

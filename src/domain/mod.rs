@@ -26,10 +26,10 @@ pub mod units;
 pub mod view;
 
 pub use account::{AccountView, Balance, Bill, Position};
-pub use algo::{AlgoState, Stop};
+pub use algo::{AlgoState, StopOrder};
 pub use candle::{Bar, Candle};
 pub use equity::EquityBook;
-pub use halt::{Case, Trouble};
+pub use halt::{Incident, IncidentKind};
 pub use ids::{ClOrdId, ContenderId, InstId, OrderId, RunId, TradeId, VenueOrdId};
 pub use instrument::{InstKind, InstState, Instrument};
 pub use intent::{
@@ -37,10 +37,10 @@ pub use intent::{
 };
 pub use lifecycle::{Happened, IllegalMove, OrderState};
 pub use order::{Fill, Liquidity, Order, VenueReport, VenueStatus};
-pub use rule::{Action, Limit, Limits, Reach, Release, Rule, Unit};
+pub use rule::{BreachAction, Limit, Limits, Reach, Release, Rule, Unit};
 pub use series::Series;
 pub use tally::Tally;
 pub use time::Ms;
-pub use trading::{Restriction, Scope, Shield, Standing, TradingState};
+pub use trading::{Restriction, Restrictions, Scope, Shield, TradingState};
 pub use units::{Bps, Price, Qty, Usd};
 pub use view::{Extras, MarketView, OrdersView, Quote, Readiness};

@@ -8,7 +8,7 @@ use super::{ContenderId, InstId, Ms, RunId};
 
 /// A question put to a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct ModelQuestion {
     pub run_id: RunId,
     pub contender: ContenderId,
     /// `single` or `portfolio`.
@@ -139,7 +139,7 @@ impl ModelCall {
 /// A fact about a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelFact {
-    Question(Question),
+    Question(ModelQuestion),
     /// A request is about to leave; of what comes back nothing is known.
     Request(ModelCall),
     Call(ModelCall),

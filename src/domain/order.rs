@@ -111,7 +111,7 @@ pub struct Order {
     /// A person or a close asked for its cancel.
     unwanted: bool,
     cancel_source: Option<String>,
-    fills: BTreeMap<TradeId, Told>,
+    fills: BTreeMap<TradeId, BookedFill>,
 }
 
 /// Facts reported about one execution.
@@ -144,7 +144,7 @@ pub enum Teller {
 
 /// An execution as it is booked, and whether the venue's list has told of it.
 #[derive(Clone, Debug)]
-struct Told {
+struct BookedFill {
     facts: FillFacts,
     listed: bool,
 }
@@ -207,7 +207,7 @@ pub enum Contradiction {
 
 /// A change of state worth a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct StateChange {
     pub from: OrderState,
     pub to: OrderState,
 }
@@ -258,7 +258,7 @@ impl Order {
             .map(|(trade, facts)| {
                 (
                     trade,
-                    Told {
+                    BookedFill {
                         facts,
                         listed: false,
                     },
@@ -413,7 +413,7 @@ impl Order {
                 FillNews::Corrected { was }
             }
             None => {
-                self.fills.insert(trade, Told { facts, listed });
+                self.fills.insert(trade, BookedFill { facts, listed });
                 FillNews::New
             }
         };
@@ -425,7 +425,7 @@ impl Order {
 
     /// Proven absent at the venue, which may have known it once and forgotten it: an order that
     /// ended without a fill is forgotten after two hours. Its fills, if any, were booked before.
-    pub fn forgotten(&mut self) -> Result<Option<Step>, Contradiction> {
+    pub fn forgotten(&mut self) -> Result<Option<StateChange>, Contradiction> {
         let from = self.state();
         if from.is_final() {
             return Ok(None);
@@ -453,12 +453,12 @@ impl Order {
         } else {
             OrderState::Intended
         };
-        Ok(Some(Step { from, to }))
+        Ok(Some(StateChange { from, to }))
     }
 
     /// Our own step: sent, unknown, rejected, expired. A step that would contradict what the venue
     /// already said is dropped: its word is newer than ours, whatever the order of arrival.
-    pub fn local_step(&mut self, to: OrderState) -> Result<Option<Step>, Contradiction> {
+    pub fn local_step(&mut self, to: OrderState) -> Result<Option<StateChange>, Contradiction> {
         let from = self.state();
         if from == to || from.is_final() {
             return Ok(None);
@@ -474,18 +474,18 @@ impl Order {
             source,
         })?;
         self.local = to;
-        Ok(Some(Step { from, to }))
+        Ok(Some(StateChange { from, to }))
     }
 
     /// We asked the venue to cancel.
-    pub fn ask_cancel(&mut self) -> Option<Step> {
+    pub fn ask_cancel(&mut self) -> Option<StateChange> {
         let from = self.state();
         if self.cancel_requested || !from.may_be_live() {
             return None;
         }
         self.cancel_requested = true;
         let to = self.state();
-        (from != to).then_some(Step { from, to })
+        (from != to).then_some(StateChange { from, to })
     }
 
     /// Marks the order as unwanted by somebody who did not make it.
@@ -516,7 +516,7 @@ impl Order {
     }
 
     /// Join one statement of the venue. `None`: it said nothing new.
-    pub fn merge(&mut self, report: &VenueReport) -> Result<Option<Step>, Contradiction> {
+    pub fn merge(&mut self, report: &VenueReport) -> Result<Option<StateChange>, Contradiction> {
         if let Some(known) = &self.venue_id
             && *known != report.venue_id
         {
@@ -564,7 +564,7 @@ impl Order {
             })?;
         }
         *self = next;
-        Ok((from != to).then_some(Step { from, to }))
+        Ok((from != to).then_some(StateChange { from, to }))
     }
 
     /// True if no further report can change it. A cancelled order may miss fills the venue counted.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::inputs::RunInputs;
 use super::model::ModelFact;
 use super::{
-    AccountView, AlgoState, Bill, Bps, Case, ContenderId, EquityBook, Fill, GoodFor, InstId,
-    Instrument, Ms, OrderId, OrderIntent, OrderState, Price, Qty, Restriction, RunId, Stop,
+    AccountView, AlgoState, Bill, Bps, ContenderId, EquityBook, Fill, GoodFor, Incident, InstId,
+    Instrument, Ms, OrderId, OrderIntent, OrderState, Price, Qty, Restriction, RunId, StopOrder,
     TradingState, Usd, VenueOrdId,
 };
 
@@ -103,7 +103,7 @@ pub struct Transition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlgoStep {
     /// As it is now.
-    pub stop: Stop,
+    pub stop: StopOrder,
     /// `None` for its first row.
     pub from: Option<AlgoState>,
     /// Source of the step: `gate`, `venue`, `descent`, `reconcile`.
@@ -241,11 +241,11 @@ pub enum Record {
         at: Ms,
     },
     Halted {
-        case: Case,
+        case: Incident,
         run_id: RunId,
     },
     HaltEnded {
-        case: Case,
+        case: Incident,
         /// Party that ended it: `venue`, or the command.
         by: String,
         run_id: RunId,

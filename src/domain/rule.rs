@@ -27,7 +27,7 @@ pub enum Unit {
 /// Consequence of a breach besides the denial of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum BreachAction {
     /// The order is refused, and nothing else.
     Block,
     /// No more opening orders.
@@ -81,19 +81,19 @@ macro_rules! words {
 }
 
 words!(Unit { Usd => "USD", Percent => "%", Count => "", Ms => "ms", Times => "x" });
-words!(Action { Block => "block", ReduceOnly => "reduce_only", Halt => "halt", Flatten => "flatten" });
+words!(BreachAction { Block => "block", ReduceOnly => "reduce_only", Halt => "halt", Flatten => "flatten" });
 words!(Release { NextUtcDay => "next_utc_day", Manual => "manual" });
 words!(Reach { System => "system", Contender => "contender", Instrument => "instrument" });
 
 /// Built-in definition of a rule, before any configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Spec {
+pub struct RuleSpec {
     /// Key in `[risk]`, which ends in its unit and bound.
     pub key: &'static str,
     pub unit: Unit,
     /// The least and the most a configuration may say; compiled in.
     pub bounds: (i64, i64),
-    pub action: Action,
+    pub action: BreachAction,
     pub release: Release,
     pub reach: Reach,
     /// Description of the compared quantity, for people.
@@ -110,10 +110,10 @@ macro_rules! rules {
         words!(Rule { $($variant => $code),+ });
         impl Rule {
             /// Key, unit, bounds and what a breach leads to if nobody says otherwise.
-            pub const fn spec(self) -> Spec {
+            pub const fn spec(self) -> RuleSpec {
                 match self {
-                    $(Rule::$variant => Spec {
-                        key: $key, unit: Unit::$unit, bounds: ($least, $most), action: Action::$action,
+                    $(Rule::$variant => RuleSpec {
+                        key: $key, unit: Unit::$unit, bounds: ($least, $most), action: BreachAction::$action,
                         release: Release::$release, reach: Reach::$reach, about: $about,
                     }),+
                 }
@@ -179,7 +179,7 @@ rules! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     pub value: Decimal,
-    pub action: Action,
+    pub action: BreachAction,
     pub release: Release,
 }
 
@@ -235,7 +235,7 @@ impl Limits {
     }
     /// The same with another consequence.
     #[must_use]
-    pub fn leading_to(mut self, rule: Rule, action: Action, release: Release) -> Self {
+    pub fn leading_to(mut self, rule: Rule, action: BreachAction, release: Release) -> Self {
         let limit = self.0.get_mut(&rule).expect("made with one for each rule");
         (limit.action, limit.release) = (action, release);
         self

@@ -126,9 +126,9 @@ pub const KILL: &str = "kill";
 
 /// All restrictions in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing(pub Vec<Restriction>);
+pub struct Restrictions(pub Vec<Restriction>);
 
-impl Standing {
+impl Restrictions {
     /// The strictest state for an order of a contender in an instrument, with the restriction that
     /// says so.
     pub fn of(&self, contender: &ContenderId, inst: &InstId) -> Option<&Restriction> {
@@ -237,7 +237,7 @@ mod tests {
     /// Only restrictions that cover the order's contender or instrument count.
     #[test]
     fn strictest_applicable_restriction_wins() {
-        let mut standing = Standing::default();
+        let mut standing = Restrictions::default();
         assert!(standing.latch(restriction(
             "contender:a",
             "repeats",
@@ -260,7 +260,7 @@ mod tests {
     /// seen flat.
     #[test]
     fn latch_only_tightens_until_it_expires() {
-        let mut standing = Standing::default();
+        let mut standing = Restrictions::default();
         let daily = || restriction("system", "daily_loss", TradingState::ReduceOnly, Some(100));
         assert!(standing.latch(daily()) && !standing.latch(daily()));
         assert!(standing.latch(Restriction {
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn merged_latch_keeps_start_and_strictest() {
         let put = |old: Restriction, new: Restriction| {
-            let mut standing = Standing::default();
+            let mut standing = Restrictions::default();
             standing.latch(old);
             let grown = standing.latch(new);
             (grown, standing.0.pop().unwrap())
@@ -341,7 +341,7 @@ mod tests {
         let (grown, kept) = put(seen, flat(Some(300)));
         assert!(grown && !kept.flatten && kept.flattened);
         // Another cause or scope is a latch of its own.
-        let mut two = Standing::default();
+        let mut two = Restrictions::default();
         two.latch(of(reduce, None));
         assert!(two.latch(restriction("system", "drawdown", reduce, None)) && two.0.len() == 2);
         assert!(
@@ -352,7 +352,7 @@ mod tests {
     /// Of two equally strict ones the system's decides, since it is judged on the venue's position.
     #[test]
     fn system_restriction_wins_a_tie() {
-        let mut standing = Standing::default();
+        let mut standing = Restrictions::default();
         standing.latch(restriction(
             "system",
             "daily_loss",

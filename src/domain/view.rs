@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::books::Holding;
 use super::units::quotient;
 use super::{
-    Bar, Candle, Case, ContenderId, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty, RunId,
-    Series, Side, Stop, Tally,
+    Bar, Candle, ContenderId, Incident, InstId, Instrument, Ms, OrderId, OrderState, Price, Qty,
+    RunId, Series, Side, StopOrder, Tally,
 };
 
 /// Best bid and ask, with the venue's own time.
@@ -149,7 +149,7 @@ pub enum StopPhase {
 /// A stop that counts, or may.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownStop {
-    pub stop: Stop,
+    pub stop: StopOrder,
     pub phase: StopPhase,
 }
 
@@ -162,7 +162,7 @@ pub struct OrdersView {
     /// Activity of each contender, counted from its fills.
     pub tally: Tally,
     /// Why what is halted is halted.
-    pub halts: Vec<Case>,
+    pub halts: Vec<Incident>,
     /// The newest order of each contender and instrument that has arrived here, whatever became of
     /// it: tells the allocator that what it handed on is no longer on its way, and how it ended.
     pub latest: BTreeMap<(ContenderId, InstId), Latest>,

@@ -13,11 +13,11 @@ use tokio::sync::{broadcast, oneshot};
 use super::clock::ClockLine;
 use super::core::{AlgoKind, Event, Exchange, FeedEvent};
 use super::log::{Identity, Log};
-use super::market::{Listing, Market};
+use super::market::{Listing, SimMarket};
 use super::recorded::{self, CandleFile};
 use super::render;
 use crate::domain::{Bar, Ms};
-use crate::runtime::{Clock, Stop, wall_ms};
+use crate::runtime::{Clock, Shutdown, wall_ms};
 
 /// Requests that may wait; beyond it the exchange answers 50013, systems busy.
 const QUEUE: usize = 4096;
@@ -44,7 +44,7 @@ pub struct EngineConfig {
     pub state: Option<PathBuf>,
     /// USDT in the account when it is new.
     pub deposit: Decimal,
-    pub prices: Prices,
+    pub prices: PriceSource,
     /// Orders are filled by whole bars (those of the recording, else minutes), as backtests fill
     /// them.
     pub by_bar: bool,
@@ -55,7 +55,7 @@ pub struct EngineConfig {
 
 /// Source of the market's prices.
 #[derive(Clone, Debug, Default)]
-pub enum Prices {
+pub enum PriceSource {
     /// Noise of the seed: the standard listings, any time, for ever.
     #[default]
     Seeded,
@@ -73,7 +73,7 @@ impl Default for EngineConfig {
             keep: None,
             state: None,
             deposit: Decimal::from(100_000),
-            prices: Prices::Seeded,
+            prices: PriceSource::Seeded,
             by_bar: false,
             begin: None,
         }
@@ -95,11 +95,11 @@ pub struct Push {
 #[derive(Debug, Clone)]
 pub struct Engine {
     jobs: SyncSender<Job>,
-    pub market: Arc<Market>,
+    pub market: Arc<SimMarket>,
     pub clock: Clock,
     pub identity: Identity,
     /// Cancelled when the thread has ended, however it ended.
-    pub ended: Stop,
+    pub ended: Shutdown,
     pushes: broadcast::Sender<Arc<Push>>,
     interest: Arc<Interest>,
 }
@@ -160,9 +160,9 @@ impl Engine {
         });
         let wall = wall_ms();
         let market = Arc::new(match &config.prices {
-            Prices::Seeded => Market::new(identity.seed),
-            Prices::Recorded(files) => recorded::market(identity.seed, files)?,
-            Prices::Fed(listings) => Market::fed(listings.clone()),
+            PriceSource::Seeded => SimMarket::new(identity.seed),
+            PriceSource::Recorded(files) => recorded::market(identity.seed, files)?,
+            PriceSource::Fed(listings) => SimMarket::fed(listings.clone()),
         });
         // Never back, whatever the wall clock did: not before the last second that was matched.
         let matched = Ms::secs(recovered.ledger.matched_to);
@@ -172,7 +172,7 @@ impl Engine {
         // A feed has its own time; everything else goes on over the downtime at the speed it had.
         let went_on = recovered
             .clock
-            .filter(|_| !matches!(config.prices, Prices::Fed(_)));
+            .filter(|_| !matches!(config.prices, PriceSource::Fed(_)));
         let venue = went_on.map_or(begin, |line| line.at(wall)).max(matched);
         log.stamp(
             &identity,
@@ -215,7 +215,7 @@ impl Engine {
             market,
             clock: clock.clone(),
             identity,
-            ended: Stop::new(),
+            ended: Shutdown::new(),
             pushes,
             interest,
         };

@@ -15,7 +15,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::clock::ClockLine;
-use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Ledger, Order, Pos};
+use super::core::{Algo, BillLine, Changes, CreateSeen, Execution, Pos, VenueLedger, VenueOrder};
 use crate::domain::Ms;
 use crate::runtime::HeldFile;
 
@@ -28,7 +28,7 @@ pub struct Identity {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Line {
+struct LogLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ struct Line {
     next_id: u64,
     matched_to: i64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    orders: Vec<Order>,
+    orders: Vec<VenueOrder>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     executions: Vec<Execution>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,10 +58,10 @@ struct Line {
     timers: Option<BTreeMap<String, Ms>>,
 }
 
-impl Line {
-    fn of(ledger: &Ledger, changes: &Changes) -> Self {
+impl LogLine {
+    fn of(ledger: &VenueLedger, changes: &Changes) -> Self {
         let new_creates = ledger.creates.len() - changes.creates;
-        Line {
+        LogLine {
             next_id: ledger.next_id,
             matched_to: ledger.matched_to,
             orders: changes
@@ -110,7 +110,7 @@ impl Line {
         }
     }
 
-    fn all(ledger: &Ledger) -> Self {
+    fn all(ledger: &VenueLedger) -> Self {
         Self::of(
             ledger,
             &Changes {
@@ -128,7 +128,7 @@ impl Line {
         )
     }
 
-    fn apply(self, ledger: &mut Ledger) {
+    fn apply(self, ledger: &mut VenueLedger) {
         ledger.next_id = ledger.next_id.max(self.next_id);
         ledger.matched_to = ledger.matched_to.max(self.matched_to);
         ledger
@@ -172,7 +172,7 @@ pub struct Log {
 pub struct Recovered {
     pub identity: Option<Identity>,
     pub clock: Option<ClockLine>,
-    pub ledger: Ledger,
+    pub ledger: VenueLedger,
 }
 
 impl Log {
@@ -181,7 +181,7 @@ impl Log {
         let mut recovered = Recovered {
             identity: None,
             clock: None,
-            ledger: Ledger::default(),
+            ledger: VenueLedger::default(),
         };
         let Some(path) = path else {
             return Ok((
@@ -199,7 +199,7 @@ impl Log {
             let (mut text, mut number) = (Vec::new(), 0usize);
             while reader.read_until(b'\n', &mut text)? > 0 {
                 number += 1;
-                match serde_json::from_slice::<Line>(&text) {
+                match serde_json::from_slice::<LogLine>(&text) {
                     Ok(line) if text.ends_with(b"\n") => {
                         recovered.identity = line.identity.clone().or(recovered.identity);
                         recovered.clock = line.clock.or(recovered.clock);
@@ -240,7 +240,7 @@ impl Log {
         &mut self,
         identity: Option<&Identity>,
         clock: Option<ClockLine>,
-        ledger: &Ledger,
+        ledger: &VenueLedger,
     ) -> io::Result<()> {
         let Some(path) = self.path.clone() else {
             return Ok(());
@@ -257,10 +257,10 @@ impl Log {
                 .mode(0o600)
                 .open(&fresh)?,
         );
-        self.write(&Line {
+        self.write(&LogLine {
             identity: identity.cloned(),
             clock,
-            ..Line::all(ledger)
+            ..LogLine::all(ledger)
         })?;
         fs::rename(&fresh, &path)?;
         sync_dir(&path)?;
@@ -276,7 +276,7 @@ impl Log {
         beyond: u64,
         identity: &Identity,
         clock: ClockLine,
-        ledger: &Ledger,
+        ledger: &VenueLedger,
     ) -> io::Result<()> {
         if self.grown <= beyond {
             Ok(())
@@ -287,7 +287,7 @@ impl Log {
 
     /// Says who we are and what time it is; durable on return.
     pub fn stamp(&mut self, identity: &Identity, clock: ClockLine) -> io::Result<()> {
-        self.write(&Line {
+        self.write(&LogLine {
             identity: Some(identity.clone()),
             clock: Some(clock),
             ..Default::default()
@@ -295,14 +295,14 @@ impl Log {
     }
 
     /// Writes what changed; durable on return.
-    pub fn append(&mut self, ledger: &Ledger, changes: &Changes) -> io::Result<()> {
+    pub fn append(&mut self, ledger: &VenueLedger, changes: &Changes) -> io::Result<()> {
         if changes.is_empty() || self.file.is_none() {
             return Ok(());
         }
-        self.write(&Line::of(ledger, changes))
+        self.write(&LogLine::of(ledger, changes))
     }
 
-    fn write(&mut self, line: &Line) -> io::Result<()> {
+    fn write(&mut self, line: &LogLine) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Ok(());
         };

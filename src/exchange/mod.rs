@@ -35,8 +35,8 @@ pub mod render;
 mod server;
 
 pub use core::FeedEvent;
-pub use engine::{Engine, EngineConfig, Prices, Push, Unavailable};
+pub use engine::{Engine, EngineConfig, PriceSource, Push, Unavailable};
 pub use recorded::{CandleFile, DEFAULT_INST};
 pub use server::{
-    Credentials, Endpoint, ServerConfig, parse_algo, parse_order, self_signed, serve,
+    Credentials, ServerAddress, ServerConfig, parse_algo, parse_order, self_signed, serve,
 };

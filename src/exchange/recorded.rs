@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rust_decimal::Decimal;
 
-use super::market::{Listing, Market, RawCandle, Recording, listings};
+use super::market::{Listing, RawCandle, RecordedMarket, SimMarket, listings};
 use crate::data;
 use crate::domain::{Bar, InstKind, Ms};
 
@@ -38,7 +38,7 @@ impl std::str::FromStr for CandleFile {
 }
 
 /// Reads every file; a broken one is refused with its first faults, by line.
-pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<Market> {
+pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<SimMarket> {
     let mut recordings = Vec::new();
     for file in files {
         let known = listings()
@@ -54,7 +54,7 @@ pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<Market> {
         })?;
         if recordings
             .iter()
-            .any(|(of, _): &(Listing, Recording)| of.inst.id == listing.inst.id)
+            .any(|(of, _): &(Listing, RecordedMarket)| of.inst.id == listing.inst.id)
         {
             return Err(invalid(format!(
                 "two candle files for {}; join them into one",
@@ -63,7 +63,7 @@ pub(super) fn market(seed: u64, files: &[CandleFile]) -> io::Result<Market> {
         }
         recordings.push(read(file, listing)?);
     }
-    let market = Market::recorded(seed, recordings);
+    let market = SimMarket::recorded(seed, recordings);
     match market.range() {
         Some((first, end)) if first >= end => {
             Err(invalid("the candle files have no time in common".into()))
@@ -76,7 +76,7 @@ fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)> {
+fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, RecordedMarket)> {
     let read = data::read_candles(&file.path).map_err(|error| invalid(error.to_string()))?;
     let (rows, name) = (read.rows, file.path.display());
     let bar = data::infer_bar(&rows).filter(|bar| *bar >= Bar::M1);
@@ -88,7 +88,7 @@ fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)>
     let findings = data::check(&rows, bar);
     let faults = findings
         .iter()
-        .filter(|f| !matches!(f.fault, data::Fault::Gap { .. }));
+        .filter(|f| !matches!(f.fault, data::CandleFault::Gap { .. }));
     let faults: Vec<_> = read.unreadable.iter().chain(faults).collect();
     if !faults.is_empty() {
         let first: Vec<String> = faults
@@ -109,7 +109,7 @@ fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)>
     let missing: i64 = findings
         .iter()
         .map(|f| {
-            if let data::Fault::Gap { missing } = f.fault {
+            if let data::CandleFault::Gap { missing } = f.fault {
                 missing
             } else {
                 0
@@ -124,7 +124,8 @@ fn read(file: &CandleFile, listing: Listing) -> io::Result<(Listing, Recording)>
         in_steps(row, &listing).map_err(|why| invalid(format!("{name}, line {}: {why}", row.line)))
     });
     let bars = bars.collect::<io::Result<Vec<_>>>()?;
-    let recording = Recording::new(bar, bars).ok_or_else(|| invalid(format!("{name}: no rows")))?;
+    let recording =
+        RecordedMarket::new(bar, bars).ok_or_else(|| invalid(format!("{name}: no rows")))?;
     Ok((listing, recording))
 }
 
@@ -192,7 +193,7 @@ fn in_steps(row: &data::Row, listing: &Listing) -> Result<RawCandle, String> {
 
 /// Venue time at which a recorded market starts to be played: after enough bars for a history, but
 /// never after its middle.
-pub(super) fn first_moment(market: &Market) -> Option<Ms> {
+pub(super) fn first_moment(market: &SimMarket) -> Option<Ms> {
     let (first, end) = market.range()?;
     Some(Ms::secs(
         (first + WARM_UP * market.recorded_span()).min(first + (end - first) / 2),
@@ -214,7 +215,7 @@ mod tests {
         );
     }
 
-    fn start(text: &str) -> io::Result<Market> {
+    fn start(text: &str) -> io::Result<SimMarket> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.csv");
         std::fs::write(&path, format!("ts_ms,open,high,low,close,volume\n{text}")).unwrap();

@@ -14,23 +14,23 @@ use tracing::{info, warn};
 
 use super::last_look::{Leaving, reason_not_to_send};
 use super::line::{Move, OrderLine};
-use super::report::{News, Report};
-use super::stops::StopErrand;
+use super::report::{ExecutionReport, OrderEvent};
+use super::stops::StopTask;
 use crate::domain::record::Record;
 use crate::domain::{
     InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
-    RunId, Standing,
+    Restrictions, RunId,
 };
-use crate::risk::{Approved, CancelAsk, Latch, StopWork, Verdict};
+use crate::risk::{Approved, CancelAsk, StopWork, TradingSwitch, Verdict};
 use crate::runtime::sabotage::{self, Promise};
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError, faults};
 use crate::store::{IntentReceipt, Journal};
 use crate::venue::CreateOutcome;
 
 /// The executor.
 pub struct Executor<L> {
     pub line: Arc<L>,
-    pub latch: Latch,
+    pub latch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
     /// The venue drops a create that arrives later than this after its intent.
@@ -42,8 +42,8 @@ pub struct Executor<L> {
     pub market: watch::Receiver<MarketView>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
-    pub standing: watch::Receiver<Standing>,
-    pub reports: mpsc::Sender<Report>,
+    pub standing: watch::Receiver<Restrictions>,
+    pub reports: mpsc::Sender<ExecutionReport>,
     pub beat: Beat,
 }
 
@@ -51,7 +51,7 @@ pub struct Executor<L> {
 const CANCEL_AGAIN: Duration = Duration::from_secs(2);
 
 impl<L: OrderLine> Actor for Executor<L> {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
         let mut sends: JoinSet<Result<(), StageError>> = JoinSet::new();
         let mut asked: BTreeMap<String, Instant> = BTreeMap::new();
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -61,7 +61,7 @@ impl<L: OrderLine> Actor for Executor<L> {
                 verdict = self.verdicts.recv() => match verdict {
                     Some(Verdict::Approved(approved)) => self.dispatch(&approved, &mut sends),
                     Some(Verdict::Stop(work)) => self.stop(work, &mut sends),
-                    Some(Verdict::Stopped(intent)) => self.report(intent.run_id, News::Stopped(intent)).await?,
+                    Some(Verdict::Denied(intent)) => self.report(intent.run_id, OrderEvent::Stopped(intent)).await?,
                     None => break,
                 },
                 Some(done) = sends.join_next() => done.map_err(lost)??,
@@ -89,9 +89,9 @@ fn lost(error: tokio::task::JoinError) -> StageError {
 }
 
 impl<L: OrderLine> Executor<L> {
-    async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
+    async fn report(&self, run_id: RunId, news: OrderEvent) -> Result<(), StageError> {
         self.reports
-            .send(Report { run_id, news })
+            .send(ExecutionReport { run_id, news })
             .await
             .map_err(|_| StageError::Gone("the tracker"))
     }
@@ -120,7 +120,7 @@ impl<L: OrderLine> Executor<L> {
             return;
         };
         if self.latch.is_on() {
-            let errand = StopErrand {
+            let errand = StopTask {
                 instrument,
                 line: Arc::clone(&self.line),
                 latch: self.latch.clone(),
@@ -143,7 +143,7 @@ impl<L: OrderLine> Executor<L> {
         else {
             return; // the gate has just seen it; an instrument is never removed while running
         };
-        let send = Send {
+        let send = SubmitTask {
             intent: Arc::clone(intent),
             permitted: approved.is_permitted(),
             instrument,
@@ -218,8 +218,8 @@ impl<L: OrderLine> Executor<L> {
 }
 
 async fn cancel<L: OrderLine>(
-    (line, latch): (Arc<L>, Latch),
-    reports: mpsc::Sender<Report>,
+    (line, latch): (Arc<L>, TradingSwitch),
+    reports: mpsc::Sender<ExecutionReport>,
     market: watch::Receiver<MarketView>,
     ask: CancelAsk,
 ) -> Result<(), StageError> {
@@ -243,33 +243,33 @@ async fn cancel<L: OrderLine>(
     faults::point("executor_cancelled").await;
     info!(event = "cancel_asked", %run_id, cl_ord_id = %order, %inst, ?outcome, "asked the venue to cancel");
     reports
-        .send(Report {
+        .send(ExecutionReport {
             run_id,
-            news: News::CancelAsked(order, outcome),
+            news: OrderEvent::CancelAsked(order, outcome),
         })
         .await
         .map_err(|_| StageError::Gone("the tracker"))
 }
 
 /// One order on its way out.
-struct Send<L> {
+struct SubmitTask<L> {
     intent: Arc<OrderIntent>,
     permitted: bool,
     /// As it was when the gate approved.
     instrument: Arc<crate::domain::Instrument>,
     line: Arc<L>,
-    latch: Latch,
+    latch: TradingSwitch,
     clock: Clock,
     journal: Journal,
     expiry: Ms,
     decision_age: Ms,
     market: watch::Receiver<MarketView>,
     readiness: watch::Receiver<Readiness>,
-    standing: watch::Receiver<Standing>,
-    reports: mpsc::Sender<Report>,
+    standing: watch::Receiver<Restrictions>,
+    reports: mpsc::Sender<ExecutionReport>,
 }
 
-impl<L: OrderLine> Send<L> {
+impl<L: OrderLine> SubmitTask<L> {
     async fn run(self) -> Result<(), StageError> {
         if let Some(order) = &self.intent.moves {
             return self.move_order(order).await;
@@ -284,19 +284,22 @@ impl<L: OrderLine> Send<L> {
             .await?
         else {
             warn!(event = "order_duplicate", cl_ord_id = %id, "this decision was carried out before; not sent again");
-            return self.report(News::Stopped(self.intent.clone())).await;
+            return self.report(OrderEvent::Stopped(self.intent.clone())).await;
         };
         faults::point("intent_durable").await;
         let order = Order::intended(&self.intent, now, Some(expires_at));
         // The tracker must know the order before the venue can speak of it.
-        self.report(News::Intended(Box::new(order), Arc::clone(&self.intent)))
-            .await?;
+        self.report(OrderEvent::Intended(
+            Box::new(order),
+            Arc::clone(&self.intent),
+        ))
+        .await?;
         self.line.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_to_stop(expires_at) {
             warn!(event = "order_not_sent", cl_ord_id = %id, %why, "stopped at the last moment");
-            return self.report(News::NotSent(id, why)).await;
+            return self.report(OrderEvent::NotSent(id, why)).await;
         }
-        self.report(News::Sending(id.clone())).await?;
+        self.report(OrderEvent::Sending(id.clone())).await?;
         faults::point("executor_send").await;
         let outcome = self.create(receipt, expires_at).await;
         faults::point("executor_answered").await;
@@ -312,7 +315,7 @@ impl<L: OrderLine> Send<L> {
                 warn!(event = "order_unknown", run_id = %self.intent.run_id, cl_ord_id = %id, inst = %self.intent.inst, %why, "no clear answer; asking the venue");
             }
         }
-        self.report(News::Answered(id, outcome)).await
+        self.report(OrderEvent::Answered(id, outcome)).await
     }
 
     /// The instrument under the rules of now; they may have changed while the order waited.
@@ -372,11 +375,12 @@ impl<L: OrderLine> Send<L> {
         };
         self.journal.append(ahead).await?;
         faults::point("move_ahead").await;
-        self.report(News::Moving(order.clone(), limit)).await?;
+        self.report(OrderEvent::Moving(order.clone(), limit))
+            .await?;
         self.line.room_to_create(&self.intent.inst).await;
         if let Some(why) = self.reason_to_stop(expires_at) {
             warn!(event = "move_not_sent", cl_ord_id = %order, %why, "stopped at the last moment");
-            return self.report(News::NotMoved(order.clone())).await;
+            return self.report(OrderEvent::NotMoved(order.clone())).await;
         }
         let asked = Move {
             order: order.clone(),
@@ -387,12 +391,12 @@ impl<L: OrderLine> Send<L> {
             .line
             .amend(&self.instrument(), &asked, expires_at)
             .await;
-        self.report(News::MoveAsked(order.clone(), limit, outcome))
+        self.report(OrderEvent::MoveAsked(order.clone(), limit, outcome))
             .await
     }
 
-    async fn report(&self, news: News) -> Result<(), StageError> {
-        let report = Report {
+    async fn report(&self, news: OrderEvent) -> Result<(), StageError> {
+        let report = ExecutionReport {
             run_id: self.intent.run_id,
             news,
         };

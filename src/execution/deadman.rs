@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::domain::Ms;
-use crate::risk::{Command, Latch};
-use crate::runtime::{Actor, Beat, Clock, Pulse, StageError, Stop};
+use crate::risk::{Command, TradingSwitch};
+use crate::runtime::{Actor, Beat, Clock, Pulse, Shutdown, StageError};
 use crate::venue::Trading;
 
 /// Renews cancel-all-after under our tag. Left armed at a stop: what rests must not outlive us for
@@ -18,7 +18,7 @@ use crate::venue::Trading;
 pub struct DeadMan {
     pub line: Trading,
     /// Off: what rests is nobody's to renew.
-    pub latch: Latch,
+    pub latch: TradingSwitch,
     pub clock: Clock,
     pub pulse: Pulse,
     /// Venue time after which the venue acts, 10 to 120 s.
@@ -36,7 +36,7 @@ pub struct DeadMan {
 const PAUSE: Duration = Duration::from_millis(1100);
 
 impl Actor for DeadMan {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let every = self.clock.wall_span(self.every).max(PAUSE);
         // Too fast a clock leaves no room for two renewals: then the switch would cancel by itself.
         if self.clock.wall_span(self.after) < every * 3 {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::domain::{ClOrdId, InstId, Instrument, Ms, OrderId, OrderIntent, Price, Qty, Stop};
+use crate::domain::{ClOrdId, InstId, Instrument, Ms, OrderId, OrderIntent, Price, Qty, StopOrder};
 use crate::venue::{CancelOutcome, CreateOutcome, OrderSocket, Trading};
 
 /// A resting order's move to another price.
@@ -47,7 +47,7 @@ pub trait OrderLine: Send + Sync + 'static {
     /// Places a stop that stands alone.
     fn place_stop(
         &self,
-        stop: &Stop,
+        stop: &StopOrder,
         inst: &Instrument,
     ) -> impl Future<Output = CreateOutcome> + Send;
     /// Asks for a stop's new size and trigger, by our id.
@@ -64,19 +64,19 @@ pub trait OrderLine: Send + Sync + 'static {
 
 /// The real one.
 #[derive(Debug)]
-pub struct Line {
+pub struct VenueLine {
     pub rest: Trading,
     /// Used while it is up, if configured.
     pub socket: Option<OrderSocket>,
 }
 
-impl Line {
+impl VenueLine {
     fn socket(&self) -> Option<&OrderSocket> {
         self.socket.as_ref().filter(|socket| socket.is_up())
     }
 }
 
-impl OrderLine for Line {
+impl OrderLine for VenueLine {
     async fn room_to_create(&self, inst: &InstId) {
         self.rest.room_to_create(inst).await;
     }
@@ -129,7 +129,7 @@ impl OrderLine for Line {
         self.rest.room_to_stop(inst).await;
     }
 
-    async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+    async fn place_stop(&self, stop: &StopOrder, inst: &Instrument) -> CreateOutcome {
         self.rest.place_stop(stop, inst).await
     }
 

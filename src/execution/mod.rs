@@ -10,5 +10,5 @@ mod stops;
 pub use actor::Executor;
 pub use deadman::DeadMan;
 pub use last_look::reason_not_to_send;
-pub use line::{Line, Move, OrderLine};
-pub use report::{News, Report};
+pub use line::{Move, OrderLine, VenueLine};
+pub use report::{ExecutionReport, OrderEvent};

@@ -7,15 +7,15 @@ use crate::venue::{CancelOutcome, CreateOutcome};
 
 /// News from the executor to the tracker, in the order it happened to each order.
 #[derive(Debug)]
-pub struct Report {
+pub struct ExecutionReport {
     /// The run that made the order.
     pub run_id: RunId,
-    pub news: News,
+    pub news: OrderEvent,
 }
 
 /// One piece of news about an order.
 #[derive(Debug)]
-pub enum News {
+pub enum OrderEvent {
     /// Durable; bytes may follow.
     Intended(Box<Order>, Arc<OrderIntent>),
     /// Recorded and ended without the executor: blocked, suppressed, or carried out before.
@@ -36,7 +36,7 @@ pub enum News {
     /// A resting order's move to another price was asked for.
     MoveAsked(OrderId, Price, CancelOutcome),
     /// A stop that stands alone is durable; bytes may follow.
-    StopIntended(Box<algo::Stop>),
+    StopIntended(Box<algo::StopOrder>),
     /// The venue's answer to its request, or the lack of one.
     StopAnswered(String, CreateOutcome),
     /// A stop's cancel or move was asked for.

@@ -7,24 +7,24 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::line::OrderLine;
-use super::report::{News, Report};
+use super::report::{ExecutionReport, OrderEvent};
 use crate::domain::record::AlgoStep;
-use crate::domain::{Instrument, RunId, Stop};
-use crate::risk::{Latch, StopWork};
+use crate::domain::{Instrument, RunId, StopOrder};
+use crate::risk::{StopWork, TradingSwitch};
 use crate::runtime::{Clock, StageError, faults};
 use crate::store::Journal;
 use crate::venue::CreateOutcome;
 
-pub(super) struct StopErrand<L> {
+pub(super) struct StopTask<L> {
     pub instrument: Arc<Instrument>,
     pub line: Arc<L>,
-    pub latch: Latch,
+    pub latch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
-    pub reports: mpsc::Sender<Report>,
+    pub reports: mpsc::Sender<ExecutionReport>,
 }
 
-impl<L: OrderLine> StopErrand<L> {
+impl<L: OrderLine> StopTask<L> {
     pub(super) async fn run(self, work: StopWork) -> Result<(), StageError> {
         match work {
             StopWork::Place(placing) => self.place(placing.stop()).await,
@@ -37,17 +37,19 @@ impl<L: OrderLine> StopErrand<L> {
             } => {
                 let outcome = self.line.amend_stop(&inst, &id, qty, trigger).await;
                 info!(event = "stop_amend", %run_id, %inst, algo_id = id, %qty, %trigger, ?outcome, "asked the venue to move a stop");
-                self.report(run_id, News::StopAsked(id, outcome)).await
+                self.report(run_id, OrderEvent::StopAsked(id, outcome))
+                    .await
             }
             StopWork::Cancel { inst, id, run_id } => {
                 let outcome = self.line.cancel_algo(&inst, &id).await;
                 info!(event = "stop_cancel", %run_id, %inst, algo_id = id, ?outcome, "asked the venue to cancel a stop");
-                self.report(run_id, News::StopAsked(id, outcome)).await
+                self.report(run_id, OrderEvent::StopAsked(id, outcome))
+                    .await
             }
         }
     }
 
-    async fn place(&self, stop: &Stop) -> Result<(), StageError> {
+    async fn place(&self, stop: &StopOrder) -> Result<(), StageError> {
         let evidence = format!(
             "{} {} at {}",
             stop.side.as_str(),
@@ -65,8 +67,11 @@ impl<L: OrderLine> StopErrand<L> {
         faults::point("stop_before").await;
         let receipt = self.journal.intend_stop(step).await?;
         faults::point("stop_durable").await;
-        self.report(stop.run_id, News::StopIntended(Box::new(stop.clone())))
-            .await?;
+        self.report(
+            stop.run_id,
+            OrderEvent::StopIntended(Box::new(stop.clone())),
+        )
+        .await?;
         self.line.room_to_stop(&stop.inst).await;
         let outcome = if self.latch.is_on() {
             assert_eq!(
@@ -96,13 +101,16 @@ impl<L: OrderLine> StopErrand<L> {
                 warn!(event = "stop_unknown", run_id = %stop.run_id, algo_id = stop.id, inst = %stop.inst, %why, "no clear answer to a stop; asking the venue");
             }
         }
-        self.report(stop.run_id, News::StopAnswered(stop.id.clone(), outcome))
-            .await
+        self.report(
+            stop.run_id,
+            OrderEvent::StopAnswered(stop.id.clone(), outcome),
+        )
+        .await
     }
 
-    async fn report(&self, run_id: RunId, news: News) -> Result<(), StageError> {
+    async fn report(&self, run_id: RunId, news: OrderEvent) -> Result<(), StageError> {
         self.reports
-            .send(Report { run_id, news })
+            .send(ExecutionReport { run_id, news })
             .await
             .map_err(|_| StageError::Gone("the tracker"))
     }

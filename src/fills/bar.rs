@@ -1,11 +1,11 @@
 //! One order, or one stop, against one bar.
 
-use super::{Number, Terms};
+use super::{CostTerms, Number};
 use crate::domain::Side;
 
 /// A bar in whole ticks and lots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Steps {
+pub struct LotSteps {
     pub open: i64,
     pub high: i64,
     pub low: i64,
@@ -48,7 +48,7 @@ pub struct Matched<N> {
 }
 
 /// Returns the number of lots that a bar may fill, all orders together.
-pub fn room<N: Number>(bar: &Steps, terms: &Terms<N>) -> i64 {
+pub fn room<N: Number>(bar: &LotSteps, terms: &CostTerms<N>) -> i64 {
     (terms.participation * N::whole(bar.volume)).floor().max(0)
 }
 
@@ -57,11 +57,11 @@ pub fn room<N: Number>(bar: &Steps, terms: &Terms<N>) -> i64 {
 ///
 /// The bar must have volume.
 pub fn taker<N: Number>(
-    bar: &Steps,
+    bar: &LotSteps,
     side: Side,
     base: i64,
     lots: i64,
-    terms: &Terms<N>,
+    terms: &CostTerms<N>,
 ) -> PartFill<N> {
     debug_assert!(lots > 0 && bar.volume > 0, "nothing is taken of nothing");
     let (lots_n, base_n) = (N::whole(lots), N::whole(base));
@@ -83,7 +83,7 @@ pub fn taker<N: Number>(
     }
 }
 
-fn maker<N: Number>(bar: &Steps, limit: i64, lots: i64, terms: &Terms<N>) -> PartFill<N> {
+fn maker<N: Number>(bar: &LotSteps, limit: i64, lots: i64, terms: &CostTerms<N>) -> PartFill<N> {
     let ticks = limit.clamp(bar.low, bar.high);
     let value = N::whole(ticks) * N::whole(lots) * terms.unit;
     PartFill {
@@ -98,12 +98,12 @@ fn maker<N: Number>(bar: &Steps, limit: i64, lots: i64, terms: &Terms<N>) -> Par
 /// An order that is there while a bar trades; `fresh`: it is its first. `room` is what is left of
 /// the bar for it.
 pub fn through<N: Number>(
-    bar: &Steps,
+    bar: &LotSteps,
     (side, kind): (Side, Kind),
     lots: i64,
     fresh: bool,
     room: i64,
-    terms: &Terms<N>,
+    terms: &CostTerms<N>,
 ) -> Matched<N> {
     let size = lots.min(room);
     let take = || (size > 0).then(|| taker(bar, side, bar.open, size, terms));
@@ -135,7 +135,7 @@ pub fn through<N: Number>(
 }
 
 /// True if a limit would take at this price, with the other side half a spread away.
-fn touches<N: Number>(price: i64, side: Side, limit: i64, terms: &Terms<N>) -> bool {
+fn touches<N: Number>(price: i64, side: Side, limit: i64, terms: &CostTerms<N>) -> bool {
     let price = N::whole(price);
     match side {
         Side::Buy => limit >= (price * (N::ONE + terms.half_spread)).ceil(),
@@ -162,7 +162,7 @@ pub enum Trigger {
 /// the price is known, so whichever it reaches fires; inside the bar the path is unknown, so of two
 /// the stop fires. `at_open`: the stop and target were in place when the bar began; only then can
 /// the bar open beyond them.
-pub fn triggered(bar: &Steps, guarded: &Guarded, at_open: bool) -> Option<(Trigger, i64)> {
+pub fn triggered(bar: &LotSteps, guarded: &Guarded, at_open: bool) -> Option<(Trigger, i64)> {
     let lost = |price: i64, stop: i64| {
         if guarded.long {
             price <= stop

@@ -103,7 +103,7 @@ impl Costs {
 
 /// Costs in one instrument's steps, as numbers of one kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms<N> {
+pub struct CostTerms<N> {
     pub maker: N,
     pub taker: N,
     pub half_spread: N,
@@ -113,7 +113,7 @@ pub struct Terms<N> {
     pub unit: N,
 }
 
-impl<N: Number> Terms<N> {
+impl<N: Number> CostTerms<N> {
     /// Of an instrument, in a tier.
     pub fn of(costs: &Costs, tier: Tier, inst: &Instrument) -> Self {
         Self {

@@ -21,6 +21,8 @@ mod bar;
 mod costs;
 mod number;
 
-pub use bar::{Guarded, Kind, Matched, PartFill, Steps, Trigger, room, taker, through, triggered};
-pub use costs::{Costs, Terms, Tier};
+pub use bar::{
+    Guarded, Kind, LotSteps, Matched, PartFill, Trigger, room, taker, through, triggered,
+};
+pub use costs::{CostTerms, Costs, Tier};
 pub use number::Number;

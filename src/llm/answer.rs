@@ -232,23 +232,23 @@ pub const ITEM_REASON: usize = 200;
 
 /// Scope of a contender's questions: one symbol at a time, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Mode {
+pub enum AnswerMode {
     Single,
     Portfolio,
 }
 
-impl Mode {
+impl AnswerMode {
     /// Returns the mode's name in the configuration and in the version of its answers.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Mode::Single => "single",
-            Mode::Portfolio => "portfolio",
+            AnswerMode::Single => "single",
+            AnswerMode::Portfolio => "portfolio",
         }
     }
 
     /// Reads its word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Mode::Single, Mode::Portfolio]
+        [AnswerMode::Single, AnswerMode::Portfolio]
             .into_iter()
             .find(|mode| mode.as_str() == text)
     }
@@ -258,8 +258,8 @@ impl Mode {
         let generator =
             schemars::generate::SchemaSettings::draft2020_12().with(|s| s.meta_schema = None);
         let schema = match self {
-            Mode::Single => generator.into_generator().into_root_schema_for::<Single>(),
-            Mode::Portfolio => generator
+            AnswerMode::Single => generator.into_generator().into_root_schema_for::<Single>(),
+            AnswerMode::Portfolio => generator
                 .into_generator()
                 .into_root_schema_for::<Portfolio>(),
         };
@@ -328,7 +328,7 @@ mod tests {
                 _ => {}
             }
         }
-        for (mode, expected) in [(Mode::Single, 2), (Mode::Portfolio, 3)] {
+        for (mode, expected) in [(AnswerMode::Single, 2), (AnswerMode::Portfolio, 3)] {
             let (schema, mut found) = (mode.schema(), 0);
             objects(&schema, &mut found);
             assert_eq!(found, expected, "{schema:#}");

@@ -10,20 +10,20 @@ use rust_decimal::Decimal;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use super::answer::Mode;
-use super::budget::{Allowance, Prices, Spent, Worst};
+use super::answer::AnswerMode;
+use super::budget::{Allowance, Spent, TokenPrices, WorstCost};
 use super::chat::{About, Message, Parameters, once_more, request};
-use super::client::{Client, Raw};
+use super::client::{ModelClient, Raw};
 use super::code::Code;
-use super::format::{Format, Known};
-use super::parse::{Item, Refused};
+use super::format::{Known, ResponseFormat};
+use super::parse::{AnswerItem, RefusedAnswer};
 
 use super::prompt::Prompt;
 use super::reply::{Reply, read};
 use crate::domain::model::{ModelCall, ModelFact, ModelSpent};
 use crate::domain::record::Record;
 use crate::domain::{ContenderId, Ms, RunId};
-use crate::runtime::{Clock, StageError, Stop};
+use crate::runtime::{Clock, Shutdown, StageError};
 use crate::store::Journal;
 
 /// Requests of one question that may fail in ways that pass.
@@ -34,15 +34,15 @@ pub struct Model {
     /// Name of the model in the configuration.
     pub id: String,
     pub parameters: Parameters,
-    pub prices: Prices,
+    pub prices: TokenPrices,
     /// Wall time after which an answer is no longer acted on.
     pub deadline: Duration,
-    pub client: Client,
+    pub client: ModelClient,
     /// Scheme, host and port where the model is asked. A failure there is a failure for every model
     /// there.
     pub provider: String,
     /// The best format it is known to take, for the schema of each mode.
-    pub formats: BTreeMap<Mode, Mutex<Known>>,
+    pub formats: BTreeMap<AnswerMode, Mutex<Known>>,
 }
 
 /// A question that is ready to be put.
@@ -50,22 +50,22 @@ pub struct Asking {
     pub model: Arc<Model>,
     pub run_id: RunId,
     pub contender: ContenderId,
-    pub mode: Mode,
+    pub mode: AnswerMode,
     pub snap: String,
     pub prompt: Prompt,
     pub allowance: Allowance,
     /// True if it may use the reserve kept for questions about what is held.
     pub from_the_reserve: bool,
     /// Ends listening for late replies.
-    pub stop: Stop,
+    pub stop: Shutdown,
     pub journal: Journal,
     pub clock: Clock,
 }
 
 /// Outcome of a question.
 #[derive(Debug)]
-pub struct Outcome {
-    pub answer: Result<Vec<Item>, Refused>,
+pub struct AskOutcome {
+    pub answer: Result<Vec<AnswerItem>, RefusedAnswer>,
     /// For each request: did the provider do its part?
     pub worked: Vec<bool>,
 }
@@ -74,9 +74,9 @@ pub struct Outcome {
 struct Course {
     deadline: Instant,
     messages: Vec<Message>,
-    format: Format,
+    format: ResponseFormat,
     /// The first format that was not to the server's liking, and what it said.
-    stepped: Option<(Format, u16)>,
+    stepped: Option<(ResponseFormat, u16)>,
     /// Requests so far, and those that failed in a way that may pass.
     attempt: u32,
     failed: u32,
@@ -93,8 +93,8 @@ impl Course {
 }
 
 /// Next step after a request.
-enum Next {
-    Over(Result<Vec<Item>, Refused>),
+enum NextRequest {
+    Over(Result<Vec<AnswerItem>, RefusedAnswer>),
     /// Another one, after so long.
     After(Duration),
 }
@@ -104,7 +104,7 @@ impl Asking {
     ///
     /// # Errors
     /// When the store has failed.
-    pub async fn put(self, spent: &Mutex<Spent>) -> Result<Outcome, StageError> {
+    pub async fn put(self, spent: &Mutex<Spent>) -> Result<AskOutcome, StageError> {
         let mut course = Course {
             deadline: Instant::now() + self.model.deadline,
             messages: self.prompt.messages.clone(),
@@ -118,13 +118,13 @@ impl Asking {
         let this = Arc::new(self);
         loop {
             match this.ask(&mut course, spent).await? {
-                Next::Over(answer) => {
-                    return Ok(Outcome {
+                NextRequest::Over(answer) => {
+                    return Ok(AskOutcome {
                         answer,
                         worked: course.worked,
                     });
                 }
-                Next::After(pause) => sleep(pause).await,
+                NextRequest::After(pause) => sleep(pause).await,
             }
         }
     }
@@ -141,7 +141,7 @@ impl Asking {
         self: &Arc<Self>,
         course: &mut Course,
         spent: &Mutex<Spent>,
-    ) -> Result<Next, StageError> {
+    ) -> Result<NextRequest, StageError> {
         course.attempt += 1;
         let name = format!("{}_v1", self.mode.as_str());
         let body = request(
@@ -151,7 +151,7 @@ impl Asking {
             &self.mode.schema(),
             &name,
         );
-        let worst = Worst::of(
+        let worst = WorstCost::of(
             body.len(),
             self.model.parameters.max_tokens,
             &self.model.prices,
@@ -161,14 +161,20 @@ impl Asking {
             .expect("nobody panics while counting")
             .on(self.clock.now());
         if let Err(why) = so_far.may(&self.allowance, self.from_the_reserve, worst) {
-            return Ok(Next::Over(Err(Refused::new(Code::Budget, why))));
+            return Ok(NextRequest::Over(Err(RefusedAnswer::new(
+                Code::Budget,
+                why,
+            ))));
         }
         if timeout_at(course.deadline, self.model.client.room())
             .await
             .is_err()
         {
             let why = "the rate allowed for this model leaves no room before the deadline";
-            return Ok(Next::Over(Err(Refused::new(Code::RateLimited, why))));
+            return Ok(NextRequest::Over(Err(RefusedAnswer::new(
+                Code::RateLimited,
+                why,
+            ))));
         }
         // On disk before it leaves: whoever dies now has spent it, and whoever comes after knows
         // that it was asked.
@@ -190,17 +196,17 @@ impl Asking {
         match timeout_at(course.deadline, &mut sending).await {
             Err(_) => {
                 course.worked.push(false);
-                let refused = Refused::new(
+                let refused = RefusedAnswer::new(
                     Code::Timeout,
                     format!("no answer in {:?}", self.model.deadline),
                 );
                 self.keep(&mut call, &refused).await?;
                 Arc::clone(self).listen(sending, call);
-                Ok(Next::Over(Err(refused)))
+                Ok(NextRequest::Over(Err(refused)))
             }
             Ok(Err(gone)) => {
                 let refused =
-                    Refused::new(Code::Unreachable, format!("the request was lost: {gone}"));
+                    RefusedAnswer::new(Code::Unreachable, format!("the request was lost: {gone}"));
                 self.unheard(course, &mut call, refused).await
             }
             Ok(Ok(Err(refused))) => {
@@ -224,8 +230,8 @@ impl Asking {
         &self,
         course: &mut Course,
         call: &mut ModelCall,
-        refused: Refused,
-    ) -> Result<Next, StageError> {
+        refused: RefusedAnswer,
+    ) -> Result<NextRequest, StageError> {
         course.worked.push(false);
         self.keep(call, &refused).await?;
         Ok(self.after(course, refused, Duration::ZERO))
@@ -239,7 +245,7 @@ impl Asking {
         mut call: ModelCall,
         raw: &Raw,
         reply: Reply,
-    ) -> Result<Next, StageError> {
+    ) -> Result<NextRequest, StageError> {
         let asked_in = course.format;
         let lower = self.known().after(asked_in, raw.status);
         self.known().failed(asked_in, raw.status);
@@ -247,21 +253,21 @@ impl Asking {
         if let Some(lower) = lower.filter(|_| !doubtful || course.failed + 1 < TRIES) {
             course.stepped.get_or_insert((asked_in, raw.status));
             let why = format!("perhaps it does not know {}", asked_in.as_str());
-            self.keep(&mut call, &Refused::new(Code::HttpStatus, why))
+            self.keep(&mut call, &RefusedAnswer::new(Code::HttpStatus, why))
                 .await?;
             course.format = lower;
             if !doubtful {
-                return Ok(Next::After(Duration::ZERO));
+                return Ok(NextRequest::After(Duration::ZERO));
             }
             // As likely an outage: that was the first try.
             course.failed += 1;
             let pause =
                 jitter(self.run_id, course.attempt).max(raw.retry_after.unwrap_or_default());
             if course.has_time_after(pause) {
-                return Ok(Next::After(pause));
+                return Ok(NextRequest::After(pause));
             }
             course.worked.push(false);
-            return Ok(Next::Over(Err(Refused::new(
+            return Ok(NextRequest::Over(Err(RefusedAnswer::new(
                 Code::HttpStatus,
                 format!("HTTP {}", raw.status),
             ))));
@@ -275,7 +281,7 @@ impl Asking {
                     .await?;
                 self.known()
                     .worked(asked_in, course.stepped, self.clock.now());
-                return Ok(Next::Over(Ok(items)));
+                return Ok(NextRequest::Over(Ok(items)));
             }
             Err(refused) => refused,
         };
@@ -289,20 +295,20 @@ impl Asking {
         if refused.code.is_form() && !course.asked_again && course.has_time_after(raw.done) {
             course.asked_again = true;
             course.messages.extend(once_more(&raw.body, &refused));
-            return Ok(Next::After(Duration::ZERO));
+            return Ok(NextRequest::After(Duration::ZERO));
         }
         Ok(self.after(course, refused, raw.retry_after.unwrap_or_default()))
     }
 
     /// Returns the next step after a failure: another try if the failure may pass and there is
     /// time, no sooner than the server asks for.
-    fn after(&self, course: &mut Course, refused: Refused, wait: Duration) -> Next {
+    fn after(&self, course: &mut Course, refused: RefusedAnswer, wait: Duration) -> NextRequest {
         course.failed += 1;
         let pause = jitter(self.run_id, course.attempt).max(wait);
         if refused.code.is_passing() && course.failed < TRIES && course.has_time_after(pause) {
-            Next::After(pause)
+            NextRequest::After(pause)
         } else {
-            Next::Over(Err(refused))
+            NextRequest::Over(Err(refused))
         }
     }
 
@@ -337,7 +343,7 @@ impl Asking {
         call.finish_reason = about.finish_reason;
     }
 
-    fn call(&self, attempt: u32, format: Format, body: &str, sent: Ms) -> ModelCall {
+    fn call(&self, attempt: u32, format: ResponseFormat, body: &str, sent: Ms) -> ModelCall {
         let names = (
             self.model.id.clone(),
             format.as_str().to_owned(),
@@ -369,7 +375,7 @@ impl Asking {
         Record::Model(Box::new(ModelFact::Spent(row)))
     }
 
-    async fn keep(&self, call: &mut ModelCall, refused: &Refused) -> Result<(), StageError> {
+    async fn keep(&self, call: &mut ModelCall, refused: &RefusedAnswer) -> Result<(), StageError> {
         call.outcome = refused.code.as_str().to_owned();
         call.detail.clone_from(&refused.detail);
         self.journal
@@ -381,7 +387,7 @@ impl Asking {
     /// on.
     fn listen(
         self: Arc<Self>,
-        sending: tokio::task::JoinHandle<Result<Raw, Refused>>,
+        sending: tokio::task::JoinHandle<Result<Raw, RefusedAnswer>>,
         mut call: ModelCall,
     ) {
         let stop = self.stop.clone();
@@ -393,7 +399,7 @@ impl Asking {
             };
             let Ok(Ok(raw)) = sent else { return };
             drop(self.take(&mut call, &raw));
-            let refused = Refused::new(Code::Late, format!("came after {:?}", raw.done));
+            let refused = RefusedAnswer::new(Code::Late, format!("came after {:?}", raw.done));
             if self.keep(&mut call, &refused).await.is_err() {
                 warn!(event = "late_reply_lost", run_id = %self.run_id, "a late reply could not be kept");
             }

@@ -6,14 +6,14 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::answer::Mode;
+use super::answer::AnswerMode;
 use super::chat::{Parameters, Usage};
 use super::prompt::Prompt;
 use crate::domain::Ms;
 
 /// Dollars per million tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prices {
+pub struct TokenPrices {
     /// Name of the provider's price list, for the record.
     pub version: String,
     pub input: Decimal,
@@ -23,7 +23,7 @@ pub struct Prices {
     pub output: Decimal,
 }
 
-impl Prices {
+impl TokenPrices {
     /// Returns the cost of these tokens, in dollars.
     pub fn cost(&self, usage: Usage) -> Decimal {
         let of =
@@ -58,19 +58,19 @@ pub struct Spent {
 
 /// The most one call may come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Worst {
+pub struct WorstCost {
     pub tokens: u64,
     pub cost_usd: Decimal,
 }
 
-impl Worst {
+impl WorstCost {
     /// Of a question in these words, before it is written out as a request: more than its bytes can
     /// be.
     pub fn of_prompt(
         prompt: &Prompt,
-        mode: Mode,
+        mode: AnswerMode,
         parameters: &Parameters,
-        prices: &Prices,
+        prices: &TokenPrices,
     ) -> Self {
         let bytes: usize = prompt
             .messages
@@ -85,7 +85,7 @@ impl Worst {
     }
 
     /// Of a request of so many bytes: no tokenizer makes more tokens than bytes of text.
-    pub fn of(bytes: usize, max_tokens: u32, prices: &Prices) -> Self {
+    pub fn of(bytes: usize, max_tokens: u32, prices: &TokenPrices) -> Self {
         let usage = Usage {
             prompt: bytes as u64,
             completion: u64::from(max_tokens),
@@ -115,7 +115,7 @@ impl Spent {
         &self,
         allowance: &Allowance,
         about_a_position: bool,
-        worst: Worst,
+        worst: WorstCost,
     ) -> Result<Room, String> {
         match self.may(allowance, false, worst) {
             Ok(()) => Ok(Room::Free),
@@ -148,7 +148,7 @@ impl Spent {
         &self,
         allowance: &Allowance,
         about_a_position: bool,
-        worst: Worst,
+        worst: WorstCost,
     ) -> Result<(), String> {
         let share = if about_a_position {
             Decimal::ONE
@@ -182,7 +182,7 @@ impl Spent {
 
     /// With a call about to be made.
     #[must_use]
-    pub fn reserved(self, worst: Worst) -> Self {
+    pub fn reserved(self, worst: WorstCost) -> Self {
         let (calls, tokens) = (
             self.calls.saturating_add(1),
             self.tokens.saturating_add(worst.tokens),
@@ -197,7 +197,7 @@ impl Spent {
 
     /// With what the call really came to in place of its worst, which was reserved on this UTC day.
     #[must_use]
-    pub fn settled(self, (day, worst): (i64, Worst), tokens: u64, cost_usd: Decimal) -> Self {
+    pub fn settled(self, (day, worst): (i64, WorstCost), tokens: u64, cost_usd: Decimal) -> Self {
         // What was reserved before midnight was of a day that is over.
         if self.day != day {
             return self;
@@ -223,8 +223,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn prices() -> Prices {
-        Prices {
+    fn prices() -> TokenPrices {
+        TokenPrices {
             version: "v".into(),
             input: d("3"),
             cached: d("0.3"),
@@ -274,7 +274,7 @@ mod tests {
             tokens: 0,
             cost_usd: Decimal::ZERO,
         };
-        let worst = Worst {
+        let worst = WorstCost {
             tokens: 1,
             cost_usd: Decimal::ZERO,
         };
@@ -293,7 +293,7 @@ mod tests {
                 .may(
                     &allowance,
                     false,
-                    Worst {
+                    WorstCost {
                         tokens: 100,
                         ..worst
                     }
@@ -305,7 +305,7 @@ mod tests {
                 .may(
                     &allowance,
                     false,
-                    Worst {
+                    WorstCost {
                         tokens: 101,
                         ..worst
                     }
@@ -317,7 +317,7 @@ mod tests {
                 .may(
                     &allowance,
                     true,
-                    Worst {
+                    WorstCost {
                         tokens: 300,
                         ..worst
                     }
@@ -329,7 +329,7 @@ mod tests {
                 .may(
                     &allowance,
                     true,
-                    Worst {
+                    WorstCost {
                         tokens: 301,
                         ..worst
                     }
@@ -357,7 +357,7 @@ mod tests {
             let mut spent = Spent { day: 5, ..Spent::default() };
             let mut real = (0u64, Decimal::ZERO);
             for (bytes, completion, about, dies) in calls {
-                let worst = Worst::of(bytes, 400, &prices());
+                let worst = WorstCost::of(bytes, 400, &prices());
                 if spent.may(&allowance, about, worst).is_err() {
                     continue;
                 }

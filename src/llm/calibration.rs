@@ -11,7 +11,7 @@
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::plan::Plan;
+use super::plan::TradePlan;
 use crate::domain::{Bar, Candle, Ms};
 
 /// Outcome of an idea.
@@ -26,7 +26,7 @@ pub enum Ending {
 
 /// Scores an idea; `None`: the bars do not reach far enough yet, one is missing, none lies within
 /// its horizon, or it named no target, horizon or probability.
-pub fn ending(plan: &Plan, bar: Bar, candles: &[Candle]) -> Option<Ending> {
+pub fn ending(plan: &TradePlan, bar: Bar, candles: &[Candle]) -> Option<Ending> {
     let (target, minutes) = (plan.target?, plan.horizon_min?);
     plan.p_target_first?;
     let until = plan.opened.plus(Ms(i64::from(minutes) * 60_000));
@@ -183,9 +183,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn plan(long: bool) -> Plan {
+    fn plan(long: bool) -> TradePlan {
         let (stop, target) = if long { ("98", "104") } else { ("102", "96") };
-        Plan {
+        TradePlan {
             contender: "llm".into(),
             inst: "X".into(),
             run_id: RunId(uuid::Uuid::nil()),
@@ -258,7 +258,7 @@ mod tests {
         torn.remove(2);
         assert_eq!(
             ending(
-                &Plan {
+                &TradePlan {
                     horizon_min: Some(60),
                     ..plan(true)
                 },
@@ -275,12 +275,12 @@ mod tests {
             Some(Ending::TargetFirst)
         );
         // No whole bar lies within a minute that begins in the middle of one.
-        let short = Plan {
+        let short = TradePlan {
             horizon_min: Some(1),
             ..plan(true)
         };
         assert_eq!(ending(&short, Bar::M1, &bars(&[quiet, quiet, quiet])), None);
-        let silent = Plan {
+        let silent = TradePlan {
             p_target_first: None,
             ..plan(true)
         };

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::code::Code;
-use super::format::Format;
-use super::parse::Refused;
+use super::format::ResponseFormat;
+use super::parse::RefusedAnswer;
 
 /// Settings of a model that are part of each request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,7 +33,7 @@ pub struct Message {
 pub fn request(
     parameters: &Parameters,
     messages: &[Message],
-    format: Format,
+    format: ResponseFormat,
     schema: &Value,
     name: &str,
 ) -> String {
@@ -51,20 +51,20 @@ pub fn request(
         map.insert("temperature".into(), Value::Number(temperature.clone()));
     }
     match format {
-        Format::JsonSchema => {
+        ResponseFormat::JsonSchema => {
             let schema = json!({ "type": "json_schema", "json_schema": { "name": name, "strict": true, "schema": schema } });
             map.insert("response_format".into(), schema);
         }
-        Format::JsonObjectSchema => {
+        ResponseFormat::JsonObjectSchema => {
             map.insert(
                 "response_format".into(),
                 json!({ "type": "json_object", "schema": schema }),
             );
         }
-        Format::JsonObject => {
+        ResponseFormat::JsonObject => {
             map.insert("response_format".into(), json!({ "type": "json_object" }));
         }
-        Format::None => {}
+        ResponseFormat::None => {}
     }
     for (key, value) in &parameters.extra {
         map.insert(key.clone(), value.clone());
@@ -124,25 +124,25 @@ pub fn about(body: &Value) -> About {
 ///
 /// # Errors
 /// Of another shape, cut off, refused, empty.
-pub fn content(body: &Value) -> Result<&str, Refused> {
+pub fn content(body: &Value) -> Result<&str, RefusedAnswer> {
     let choices = body["choices"]
         .as_array()
         .filter(|choices| choices.len() == 1);
     let Some(choice) = choices.and_then(|choices| choices.first()) else {
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::Shape,
             "no chat completion: choices must be one",
         ));
     };
     let message = &choice["message"];
     if !message.is_object() {
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::Shape,
             "no chat completion: the choice has no message",
         ));
     }
     if let Some(refusal) = message["refusal"].as_str().filter(|text| !text.is_empty()) {
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::Refusal,
             refusal.chars().take(120).collect::<String>(),
         ));
@@ -151,29 +151,31 @@ pub fn content(body: &Value) -> Result<&str, Refused> {
         .as_array()
         .is_some_and(|calls| !calls.is_empty())
     {
-        return Err(Refused::new(Code::Unfinished, "it wants a tool"));
+        return Err(RefusedAnswer::new(Code::Unfinished, "it wants a tool"));
     }
     match choice["finish_reason"].as_str() {
         Some("stop") => {}
         Some(other) => {
-            return Err(Refused::new(
+            return Err(RefusedAnswer::new(
                 Code::Unfinished,
                 format!("finish_reason {other:.40}"),
             ));
         }
-        None => return Err(Refused::new(Code::Unfinished, "no finish_reason")),
+        None => return Err(RefusedAnswer::new(Code::Unfinished, "no finish_reason")),
     }
     match message["content"].as_str() {
-        Some(text) if text.trim().is_empty() => Err(Refused::new(Code::Empty, "nothing in it")),
+        Some(text) if text.trim().is_empty() => {
+            Err(RefusedAnswer::new(Code::Empty, "nothing in it"))
+        }
         Some(text) => Ok(text),
-        None if message["content"].is_null() => Err(Refused::new(Code::Empty, "no content")),
-        None => Err(Refused::new(Code::Shape, "content is no text")),
+        None if message["content"].is_null() => Err(RefusedAnswer::new(Code::Empty, "no content")),
+        None => Err(RefusedAnswer::new(Code::Shape, "content is no text")),
     }
 }
 
 /// Builds the messages sent after an answer that was refused for its form: the answer, as far as it
 /// is worth repeating, and the one further question.
-pub fn once_more(reply: &[u8], refused: &Refused) -> [Message; 2] {
+pub fn once_more(reply: &[u8], refused: &RefusedAnswer) -> [Message; 2] {
     let body: Value = serde_json::from_slice(reply).unwrap_or_default();
     let said = body["choices"][0]["message"]["content"]
         .as_str()
@@ -293,9 +295,12 @@ mod tests {
                 "single_v1",
             )
         };
-        assert_eq!(of(Format::JsonSchema), of(Format::JsonSchema));
-        assert!(of(Format::JsonSchema).contains(r#""strict":true"#));
-        assert!(!of(Format::None).contains("response_format"));
-        assert!(of(Format::None).contains(r#""reasoning":{"effort":"low"}"#));
+        assert_eq!(
+            of(ResponseFormat::JsonSchema),
+            of(ResponseFormat::JsonSchema)
+        );
+        assert!(of(ResponseFormat::JsonSchema).contains(r#""strict":true"#));
+        assert!(!of(ResponseFormat::None).contains("response_format"));
+        assert!(of(ResponseFormat::None).contains(r#""reasoning":{"effort":"low"}"#));
     }
 }

@@ -9,7 +9,7 @@ use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::code::Code;
-use super::parse::Refused;
+use super::parse::RefusedAnswer;
 
 /// Longest body that is read, bytes. An answer has a few thousand; what is longer is cut off and
 /// refused.
@@ -17,7 +17,7 @@ pub const BODY_MAX: usize = 1024 * 1024;
 
 /// Endpoint at which a model is asked.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct ChatEndpoint {
     /// Up to and without `/chat/completions`.
     pub base_url: String,
     pub key: Option<SecretString>,
@@ -28,8 +28,8 @@ pub struct Endpoint {
 
 /// A client for one model. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {
-    endpoint: Arc<Endpoint>,
+pub struct ModelClient {
+    endpoint: Arc<ChatEndpoint>,
     http: reqwest::Client,
     pace: Arc<DefaultDirectRateLimiter>,
 }
@@ -43,15 +43,15 @@ pub struct Raw {
     pub first_byte: Duration,
     pub done: Duration,
     /// The body is not whole, for this reason.
-    pub cut: Option<Refused>,
+    pub cut: Option<RefusedAnswer>,
     /// Wait that the server asks for; at most an hour is believed.
     pub retry_after: Option<Duration>,
 }
 
-impl Client {
+impl ModelClient {
     /// # Errors
     /// When the TLS stack cannot be set up.
-    pub fn new(endpoint: Endpoint) -> Result<Self, reqwest::Error> {
+    pub fn new(endpoint: ChatEndpoint) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .timeout(endpoint.listen)
             .connect_timeout(endpoint.listen.min(Duration::from_secs(10)))
@@ -77,7 +77,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer; never with the key or the address in it.
-    pub async fn send(&self, body: String) -> Result<Raw, Refused> {
+    pub async fn send(&self, body: String) -> Result<Raw, RefusedAnswer> {
         let began = std::time::Instant::now();
         let url = format!("{}/chat/completions", self.endpoint.base_url);
         let mut request = self
@@ -110,7 +110,7 @@ impl Client {
             let room = BODY_MAX - raw.body.len();
             raw.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
-                raw.cut = Some(Refused::new(
+                raw.cut = Some(RefusedAnswer::new(
                     Code::TooLong,
                     format!("more than {BODY_MAX} bytes"),
                 ));
@@ -162,7 +162,7 @@ fn scrub(body: &mut [u8], key: &[u8]) {
     }
 }
 
-fn failed(error: reqwest::Error) -> Refused {
+fn failed(error: reqwest::Error) -> RefusedAnswer {
     let code = match () {
         () if error.is_timeout() => Code::Timeout,
         () if error.is_connect() => Code::Unsent,
@@ -176,7 +176,7 @@ fn failed(error: reqwest::Error) -> Refused {
         why = format!("{why}: {inner}");
         source = inner.source();
     }
-    Refused::new(code, why.chars().take(200).collect::<String>())
+    RefusedAnswer::new(code, why.chars().take(200).collect::<String>())
 }
 
 #[cfg(test)]

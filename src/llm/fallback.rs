@@ -3,14 +3,14 @@
 
 use rust_decimal::Decimal;
 
-use super::parse::{Item, Want};
+use super::parse::{AnswerItem, Want};
 use super::plan::held;
-use super::prompt::Arm;
+use super::prompt::ModelProfile;
 use super::series::atr;
 use crate::decision::stop_price;
 use crate::domain::view::InstMarket;
 use crate::domain::{Bps, InstId, MarketView, OrdersView};
-use crate::strategy::{Ohlcv, Params, Signal, Spec, feature};
+use crate::strategy::{Ohlcv, Params, Signal, StrategySpec, feature};
 
 /// Average true ranges from the price at which an entry is stopped whose rule names no stop.
 const STOP_ATR: Decimal = Decimal::from_parts(3, 0, 0, false, 0);
@@ -18,7 +18,7 @@ const STOP_ATR: Decimal = Decimal::from_parts(3, 0, 0, false, 0);
 /// The rule, as configured.
 #[derive(Clone, Debug)]
 pub struct Fallback {
-    pub strategy: &'static Spec,
+    pub strategy: &'static StrategySpec,
     pub params: Params,
     /// Otherwise it may only reduce and hold.
     pub may_open: bool,
@@ -29,11 +29,11 @@ impl Fallback {
     /// Empty: it holds, or is still warming up.
     pub fn items(
         &self,
-        arm: &Arm,
+        arm: &ModelProfile,
         subject: Option<&InstId>,
         market: &MarketView,
         orders: &OrdersView,
-    ) -> Vec<Item> {
+    ) -> Vec<AnswerItem> {
         let asked = arm
             .instruments
             .iter()
@@ -47,7 +47,7 @@ impl Fallback {
             .collect()
     }
 
-    fn signal(&self, arm: &Arm, shown: &InstMarket) -> Option<Signal> {
+    fn signal(&self, arm: &ModelProfile, shown: &InstMarket) -> Option<Signal> {
         let inst = &shown.instrument;
         let mut rule =
             (self.strategy.build)(&self.params, inst.kind == crate::domain::InstKind::Spot);
@@ -58,7 +58,13 @@ impl Fallback {
         rule.signal(feature(inst.tick.0))
     }
 
-    fn item(&self, arm: &Arm, shown: &InstMarket, held: Decimal, signal: Signal) -> Option<Item> {
+    fn item(
+        &self,
+        arm: &ModelProfile,
+        shown: &InstMarket,
+        held: Decimal,
+        signal: Signal,
+    ) -> Option<AnswerItem> {
         let wants = signal.target.0;
         let (want, stop) = if held.is_zero() {
             if wants == 0 || !self.may_open {
@@ -87,7 +93,7 @@ impl Fallback {
         } else {
             return None;
         };
-        Some(Item {
+        Some(AnswerItem {
             inst: shown.instrument.id.clone(),
             want,
             stop,
@@ -104,7 +110,7 @@ impl Fallback {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::Mode;
+    use super::super::answer::AnswerMode;
     use super::super::tests::{Scene, px};
     use super::*;
     use crate::domain::instrument::tests::swap;
@@ -112,7 +118,7 @@ mod tests {
 
     /// A rule over the scene's hour, which rises (or falls) at its end.
     fn wants(rises: bool, holding: &str, may_open: bool) -> Vec<String> {
-        let mut scene = Scene::new(Mode::Single).holding(holding);
+        let mut scene = Scene::new(AnswerMode::Single).holding(holding);
         let shown = scene.market.insts.get_mut(&swap().id).unwrap();
         let mut candles = shown.history(Bar::M1).to_vec();
         candles

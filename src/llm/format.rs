@@ -16,7 +16,7 @@ const BELIEVED: Ms = Ms::days(1);
 /// validated the same way, whatever the format promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub enum ResponseFormat {
     JsonSchema,
     /// Only where it is configured: some servers (llama-cpp-python) take a schema with the simple
     /// word and none with the other.
@@ -25,38 +25,40 @@ pub enum Format {
     None,
 }
 
-impl Format {
+impl ResponseFormat {
     /// Each of them, best first.
-    pub const ALL: [Format; 4] = [
-        Format::JsonSchema,
-        Format::JsonObjectSchema,
-        Format::JsonObject,
-        Format::None,
+    pub const ALL: [ResponseFormat; 4] = [
+        ResponseFormat::JsonSchema,
+        ResponseFormat::JsonObjectSchema,
+        ResponseFormat::JsonObject,
+        ResponseFormat::None,
     ];
 
     /// Returns the format's name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Format::JsonSchema => "json_schema",
-            Format::JsonObjectSchema => "json_object_schema",
-            Format::JsonObject => "json_object",
-            Format::None => "none",
+            ResponseFormat::JsonSchema => "json_schema",
+            ResponseFormat::JsonObjectSchema => "json_object_schema",
+            ResponseFormat::JsonObject => "json_object",
+            ResponseFormat::None => "none",
         }
     }
     /// Returns the format to try when a server refuses this one.
     pub const fn lower(self) -> Option<Self> {
         match self {
-            Format::JsonSchema | Format::JsonObjectSchema => Some(Format::JsonObject),
-            Format::JsonObject => Some(Format::None),
-            Format::None => None,
+            ResponseFormat::JsonSchema | ResponseFormat::JsonObjectSchema => {
+                Some(ResponseFormat::JsonObject)
+            }
+            ResponseFormat::JsonObject => Some(ResponseFormat::None),
+            ResponseFormat::None => None,
         }
     }
 }
 
-impl std::str::FromStr for Format {
+impl std::str::FromStr for ResponseFormat {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Format::ALL
+        ResponseFormat::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
             .ok_or_else(|| {
@@ -95,7 +97,7 @@ const ILL: u32 = 5;
 /// One request of a question, as far as it says something about formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spoken {
-    pub format: Format,
+    pub format: ResponseFormat,
     pub status: u16,
     pub at: Ms,
 }
@@ -103,23 +105,23 @@ pub struct Spoken {
 /// Knowledge about a server: the best format it can be asked in.
 #[derive(Clone, Debug)]
 pub struct Known {
-    configured: Format,
+    configured: ResponseFormat,
     /// A lower one that was found out, and when.
-    lower: Option<(Format, Ms)>,
+    lower: Option<(ResponseFormat, Ms)>,
     /// True once the format asked in has worked.
     sure: bool,
     /// A lower one has worked once where a higher one met a 500.
-    doubt: Option<Format>,
+    doubt: Option<ResponseFormat>,
     /// The last question met a 500 in each format it was asked in: the next begins with the last of
     /// these.
-    begin: Option<Format>,
+    begin: Option<ResponseFormat>,
     /// 500s in a row where nothing was in doubt.
     ill: u32,
 }
 
 impl Known {
     /// Starts from the configured format alone.
-    pub const fn new(configured: Format) -> Self {
+    pub const fn new(configured: ResponseFormat) -> Self {
         Self {
             configured,
             lower: None,
@@ -132,7 +134,7 @@ impl Known {
 
     /// Restores what an earlier process has found out, from the requests of its questions, oldest
     /// first. Questions not asked as this configuration would have asked them do not count.
-    pub fn remembered(configured: Format, questions: &[Vec<Spoken>]) -> Self {
+    pub fn remembered(configured: ResponseFormat, questions: &[Vec<Spoken>]) -> Self {
         let mut known = Self::new(configured);
         for question in questions {
             let Some(first) = question.first() else {
@@ -156,12 +158,12 @@ impl Known {
         known
     }
 
-    fn top(&self) -> Format {
+    fn top(&self) -> ResponseFormat {
         self.lower.map_or(self.configured, |(format, _)| format)
     }
 
     /// Returns the format a question begins with.
-    pub fn get(&mut self, now: Ms) -> Format {
+    pub fn get(&mut self, now: Ms) -> ResponseFormat {
         if self
             .lower
             .is_some_and(|(_, since)| now.since(since) >= BELIEVED)
@@ -173,7 +175,7 @@ impl Known {
 
     /// Returns the format for asking the same question again after this status; `None`: the format
     /// is not to blame.
-    pub fn after(&self, asked: Format, status: u16) -> Option<Format> {
+    pub fn after(&self, asked: ResponseFormat, status: u16) -> Option<ResponseFormat> {
         match hint(status) {
             Hint::Nothing => None,
             Hint::Perhaps if self.sure => None,
@@ -188,7 +190,7 @@ impl Known {
     }
 
     /// A request was refused.
-    pub fn failed(&mut self, format: Format, status: u16) {
+    pub fn failed(&mut self, format: ResponseFormat, status: u16) {
         if hint(status) != Hint::Perhaps {
             return;
         }
@@ -209,7 +211,12 @@ impl Known {
 
     /// A reply has come to a question in this format, which `first` was asked in another, and met
     /// this status.
-    pub fn worked(&mut self, format: Format, first: Option<(Format, u16)>, now: Ms) {
+    pub fn worked(
+        &mut self,
+        format: ResponseFormat,
+        first: Option<(ResponseFormat, u16)>,
+        now: Ms,
+    ) {
         (self.begin, self.ill) = (None, 0);
         let likely =
             first.is_some_and(|(asked, status)| asked < format && hint(status) == Hint::Likely);
@@ -269,7 +276,7 @@ mod tests {
     }
 
     fn fresh() -> Known {
-        Known::new(Format::JsonSchema)
+        Known::new(ResponseFormat::JsonSchema)
     }
 
     /// A 400 or 422 steps down to the next format for 24 hours; a 500 from a format that has worked
@@ -336,15 +343,15 @@ mod tests {
     /// An unknown word is refused.
     #[test]
     fn formats_parse_and_step_to_none() {
-        for format in Format::ALL {
+        for format in ResponseFormat::ALL {
             assert_eq!(format.as_str().parse(), Ok(format));
             assert_eq!(
                 std::iter::successors(Some(format), |f| f.lower()).last(),
-                Some(Format::None)
+                Some(ResponseFormat::None)
             );
         }
-        assert!("xml".parse::<Format>().is_err());
-        let mut known = Known::new(Format::JsonObjectSchema);
+        assert!("xml".parse::<ResponseFormat>().is_err());
+        let mut known = Known::new(ResponseFormat::JsonObjectSchema);
         story(
             &mut known,
             Ms(0),
@@ -364,20 +371,23 @@ mod tests {
                 .collect()
         };
         let found = questions(&mut fresh(), &[&[400, 200], &[200]]);
-        let mut known = Known::remembered(Format::JsonSchema, &found);
+        let mut known = Known::remembered(ResponseFormat::JsonSchema, &found);
         story(&mut known, Ms(1), &[500], "json_object no");
         story(&mut known, Ms(DAY), &[200], "json_schema ok");
         // One that worked once beside a 500 is no more than it was.
         let once = questions(&mut fresh(), &[&[500, 200]]);
-        let mut known = Known::remembered(Format::JsonSchema, &once);
+        let mut known = Known::remembered(ResponseFormat::JsonSchema, &once);
         story(&mut known, Ms(1), &[500, 200], "json_schema json_object ok");
         story(&mut known, Ms(2), &[200], "json_object ok");
         // Asked so because it was configured so.
-        let plain = questions(&mut Known::new(Format::None), &[&[200], &[200], &[200]]);
-        let mut known = Known::remembered(Format::JsonSchema, &plain);
+        let plain = questions(
+            &mut Known::new(ResponseFormat::None),
+            &[&[200], &[200], &[200]],
+        );
+        let mut known = Known::remembered(ResponseFormat::JsonSchema, &plain);
         story(&mut known, Ms(1), &[200], "json_schema ok");
         let worked = questions(&mut fresh(), &[&[200]]);
-        let mut known = Known::remembered(Format::JsonSchema, &worked);
+        let mut known = Known::remembered(ResponseFormat::JsonSchema, &worked);
         story(&mut known, Ms(1), &[500], "json_schema no");
     }
 }

@@ -14,20 +14,20 @@ pub mod calibration;
 pub mod chat;
 pub mod client;
 mod code;
-pub mod desk;
 pub mod fallback;
 pub mod format;
-pub mod judge;
+pub mod inputs;
 pub mod parse;
 pub mod plan;
 pub mod prompt;
 pub mod reply;
-pub mod seat;
-pub mod seen;
+pub mod runner;
 pub mod series;
+pub mod state;
+pub mod validate;
 
 pub use code::Code;
-pub use desk::{Desk, Player};
+pub use runner::{ModelContender, ModelRunner};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{
-    Action, ITEM_REASON, Mode, NUMBER, Plain, Portfolio, Predicate, REASON, Single, Target, VERSION,
+    Action, AnswerMode, ITEM_REASON, NUMBER, Plain, Portfolio, Predicate, REASON, Single, Target,
+    VERSION,
 };
 use super::code::Code;
 use crate::domain::InstId;
@@ -18,13 +19,13 @@ pub const LONGEST: usize = 64 * 1024;
 
 /// Why a reply is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedAnswer {
     pub code: Code,
     /// Exact cause, in few words.
     pub detail: String,
 }
 
-impl Refused {
+impl RefusedAnswer {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -50,7 +51,7 @@ pub enum Want {
 
 /// One symbol of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
+pub struct AnswerItem {
     pub inst: InstId,
     pub want: Want,
     pub stop: Option<Decimal>,
@@ -67,31 +68,31 @@ pub struct Item {
 ///
 /// # Errors
 /// The first thing that is wrong with it, in the order syntax, schema.
-pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
+pub fn parse(mode: AnswerMode, text: &str, snap: &str) -> Result<Vec<AnswerItem>, RefusedAnswer> {
     if text.len() > LONGEST {
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::TooLong,
             format!("{} bytes; at most {LONGEST}", text.len()),
         ));
     }
     let bare = unfenced(text.trim());
     if bare.is_empty() {
-        return Err(Refused::new(Code::Empty, "nothing in it"));
+        return Err(RefusedAnswer::new(Code::Empty, "nothing in it"));
     }
     if !bare.starts_with('{') {
         let shown: String = bare.chars().take(40).collect();
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::Syntax,
             format!("not a JSON object: {shown:?}"),
         ));
     }
     let (echoed, items) = match mode {
-        Mode::Single => {
+        AnswerMode::Single => {
             let answer: Single = read(bare)?;
             length(&answer.reason, REASON)?;
             (answer.snap.clone(), vec![single(answer)])
         }
-        Mode::Portfolio => {
+        AnswerMode::Portfolio => {
             let answer: Portfolio = read(bare)?;
             length(&answer.reason, REASON)?;
             answer
@@ -104,7 +105,7 @@ pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
                 .map(|target| target.weight.0.abs())
                 .sum();
             if sum > Decimal::ONE {
-                return Err(Refused::new(
+                return Err(RefusedAnswer::new(
                     Code::RiskSize,
                     format!("the weights sum to {sum}; at most 1"),
                 ));
@@ -116,7 +117,7 @@ pub fn parse(mode: Mode, text: &str, snap: &str) -> Result<Vec<Item>, Refused> {
         }
     };
     if echoed != snap {
-        return Err(Refused::new(
+        return Err(RefusedAnswer::new(
             Code::Snap,
             format!("answers {echoed:.20}, asked {snap}"),
         ));
@@ -139,9 +140,9 @@ fn unfenced(text: &str) -> &str {
 }
 
 /// JSON first, then its form: a text that is no JSON says nothing about what its keys were to be.
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, RefusedAnswer> {
     let refused = |code, error: serde_json::Error| {
-        Refused::new(
+        RefusedAnswer::new(
             code,
             error.to_string().chars().take(200).collect::<String>(),
         )
@@ -165,10 +166,10 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
     })
 }
 
-fn length(reason: &str, most: usize) -> Result<(), Refused> {
+fn length(reason: &str, most: usize) -> Result<(), RefusedAnswer> {
     let count = reason.chars().count();
     if count > most {
-        Err(Refused::new(
+        Err(RefusedAnswer::new(
             Code::BadValue,
             format!("a reason of {count} characters; at most {most}"),
         ))
@@ -181,10 +182,10 @@ fn plain(value: Option<Plain>) -> Option<Decimal> {
     value.map(|plain| plain.0)
 }
 
-fn single(answer: Single) -> Item {
+fn single(answer: Single) -> AnswerItem {
     // An opening without a size is one of nothing; the judge says so.
     let risk = plain(answer.risk_pct).unwrap_or_default() / Decimal::ONE_HUNDRED;
-    Item {
+    AnswerItem {
         inst: InstId::new(answer.symbol),
         want: match answer.action {
             Action::OpenLong => Want::Open { long: true, risk },
@@ -204,8 +205,8 @@ fn single(answer: Single) -> Item {
     }
 }
 
-fn of_target(target: Target) -> Item {
-    Item {
+fn of_target(target: Target) -> AnswerItem {
+    AnswerItem {
         inst: InstId::new(target.symbol),
         want: if target.weight.0.is_zero() {
             Want::Close

@@ -10,7 +10,7 @@ use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, OrdersView
 
 /// One open idea.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct TradePlan {
     pub contender: ContenderId,
     pub inst: InstId,
     /// The run that opened it.
@@ -44,7 +44,7 @@ pub struct Plan {
 /// Longest thesis that is shown again, characters.
 pub const THESIS: usize = 200;
 
-impl Plan {
+impl TradePlan {
     /// Returns the target as text, if this bar of the base size has reached it. The stop is left to
     /// the venue.
     pub fn reached(&self, bar: &Candle) -> Option<String> {

@@ -3,22 +3,22 @@
 
 use serde_json::Value;
 
-use super::answer::Mode;
+use super::answer::AnswerMode;
 use super::chat::{About, about, content, status};
 use super::code::Code;
-use super::parse::{Item, Refused, parse};
+use super::parse::{AnswerItem, RefusedAnswer, parse};
 
 /// Result of reading a reply.
 #[derive(Debug)]
 pub struct Reply {
     pub about: About,
-    pub answer: Result<Vec<Item>, Refused>,
+    pub answer: Result<Vec<AnswerItem>, RefusedAnswer>,
     /// True if the provider did its part, whatever the model made of it.
     pub provider_worked: bool,
 }
 
 /// Reads a reply to the question `snap`.
-pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
+pub fn read(http_status: u16, body: &[u8], mode: AnswerMode, snap: &str) -> Reply {
     let refused = |about, refused, provider_worked| Reply {
         about,
         answer: Err(refused),
@@ -27,7 +27,7 @@ pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
     if let Some(code) = status(http_status) {
         let said: String = String::from_utf8_lossy(body).chars().take(120).collect();
         // Of a request that it will not take the server says so rightly.
-        let why = Refused::new(code, format!("HTTP {http_status}: {said}"));
+        let why = RefusedAnswer::new(code, format!("HTTP {http_status}: {said}"));
         return refused(About::default(), why, code == Code::Rejected);
     }
     let parsed: Value = match serde_json::from_slice(body) {
@@ -35,7 +35,7 @@ pub fn read(http_status: u16, body: &[u8], mode: Mode, snap: &str) -> Reply {
         Err(error) => {
             return refused(
                 About::default(),
-                Refused::new(Code::Shape, format!("no JSON: {error}")),
+                RefusedAnswer::new(Code::Shape, format!("no JSON: {error}")),
                 false,
             );
         }
@@ -85,7 +85,7 @@ mod tests {
             json!({"choices": [{"finish_reason": "stop", "message": {"content": content}}]})
                 .to_string()
         };
-        let reads = |status, body: &str| read(status, body.as_bytes(), Mode::Single, "s");
+        let reads = |status, body: &str| read(status, body.as_bytes(), AnswerMode::Single, "s");
         let prose = reads(200, &body("Let me think."));
         let refused = prose.answer.as_ref().unwrap_err().clone();
         assert_eq!(refused.code, Code::Syntax);

@@ -43,7 +43,7 @@ pub fn series(history: &[Candle], bar: Bar, inst: &Instrument) -> SeriesData {
         macd_hist_atr: Vec::new(),
         realised_vol_pct: Vec::new(),
     };
-    let mut walk = Walk::default();
+    let mut walk = Indicators::default();
     let mut closes: Vec<f64> = Vec::with_capacity(history.len());
     for (index, candle) in history.iter().enumerate() {
         let close = float(candle.close);
@@ -105,7 +105,7 @@ pub fn past_return(history: &[Candle], bar: Bar, span_ms: i64) -> Option<Decimal
 /// The figures a condition may look at, of the last bar.
 pub fn latest(history: &[Candle]) -> Option<(Price, Option<Decimal>, Option<Decimal>)> {
     let last = history.last()?;
-    let mut walk = Walk::default();
+    let mut walk = Indicators::default();
     history
         .iter()
         .for_each(|c| walk.push(float(c.high), float(c.low), float(c.close)));
@@ -121,7 +121,7 @@ pub fn latest(history: &[Candle]) -> Option<(Price, Option<Decimal>, Option<Deci
     ))
 }
 
-struct Walk {
+struct Indicators {
     atr: Atr,
     rsi: Rsi,
     ema20: Ema,
@@ -129,7 +129,7 @@ struct Walk {
     macd: Macd,
 }
 
-impl Default for Walk {
+impl Default for Indicators {
     fn default() -> Self {
         Self {
             atr: Atr::new(14),
@@ -141,7 +141,7 @@ impl Default for Walk {
     }
 }
 
-impl Walk {
+impl Indicators {
     fn push(&mut self, high: f64, low: f64, close: f64) {
         self.atr.push(high, low, close);
         self.rsi.push(close);

@@ -14,7 +14,7 @@ use crate::domain::{
     Bar, Candle, InstId, InstKind, InstState, Instrument, MarketView, Ms, Qty, RunId,
 };
 use crate::runtime::is_told;
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError, faults};
 use crate::venue::{
     Page, Stream, StreamConfig, StreamEvent, Subscription, Venue, newest_closed, parse_candles,
     parse_mark, parse_quote, read_instruments,
@@ -68,7 +68,7 @@ pub struct Market {
 }
 
 impl Actor for Market {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let keys = self
             .instruments
             .iter()

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::domain::{Extras, InstId, InstKind, Instrument, Ms, Price, Qty};
-use crate::runtime::{Actor, Beat, Clock, StageError, Stop};
+use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError};
 use crate::venue::Venue;
 
 /// Between two rounds, wall time.
@@ -29,9 +29,9 @@ pub struct ExtrasReader {
 }
 
 impl Actor for ExtrasReader {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut read_at: BTreeMap<InstId, tokio::time::Instant> = BTreeMap::new();
-        let mut interest: BTreeMap<InstId, Interest> = BTreeMap::new();
+        let mut interest: BTreeMap<InstId, ExtrasInterest> = BTreeMap::new();
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -114,9 +114,9 @@ impl ExtrasReader {
 
 /// Contracts that were open, a sample every quarter of an hour for a day.
 #[derive(Debug, Default)]
-struct Interest(VecDeque<(Ms, Qty)>);
+struct ExtrasInterest(VecDeque<(Ms, Qty)>);
 
-impl Interest {
+impl ExtrasInterest {
     const SAMPLE: Ms = Ms::secs(900);
 
     /// Notes a reading; the change over a day as a share, if it has been followed for so long
@@ -162,7 +162,7 @@ mod tests {
     /// Compared with the sample of 24 hours ago; after a gap there is none.
     #[test]
     fn open_interest_change_needs_a_day() {
-        let mut interest = Interest::default();
+        let mut interest = ExtrasInterest::default();
         let mut note = |minutes: i64, contracts: i64| {
             interest.note(Ms(minutes * 60_000), Qty(Decimal::from(contracts)))
         };

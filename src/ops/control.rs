@@ -26,12 +26,12 @@ use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Case, InstId, MarketView, OrdersView, Readiness, Restriction, Scope, Shield,
-    Standing, TradingState,
+    AccountView, Incident, InstId, MarketView, OrdersView, Readiness, Restriction, Restrictions,
+    Scope, Shield, TradingState,
 };
-use crate::llm::desk::ShowPrompt;
-use crate::risk::{Answer, CancelAsk, Command, Flatten, Latch};
-use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, StageError, Stop};
+use crate::llm::runner::ShowPrompt;
+use crate::risk::{Answer, CancelAsk, Command, Flatten, TradingSwitch};
+use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, Shutdown, StageError};
 use crate::store::Journal;
 use crate::tracking::{SyncAsk, TruthAsk};
 
@@ -43,7 +43,7 @@ pub struct Shared {
     pub state_dir: PathBuf,
     pub started: Instant,
     pub clock: Clock,
-    pub latch: Latch,
+    pub latch: TradingSwitch,
     pub trading_off_by: Option<String>,
     pub pulse: Pulse,
     pub market: watch::Receiver<MarketView>,
@@ -53,7 +53,7 @@ pub struct Shared {
     pub sync: mpsc::Sender<SyncAsk>,
     pub truth: mpsc::Sender<TruthAsk>,
     pub commands: mpsc::Sender<Command>,
-    pub standing: watch::Receiver<Standing>,
+    pub standing: watch::Receiver<Restrictions>,
     pub shields: watch::Receiver<BTreeMap<InstId, Shield>>,
     pub cancels: mpsc::Sender<CancelAsk>,
     /// Asks for the checks before trading.
@@ -79,7 +79,7 @@ const SYNC_WAIT: Duration = Duration::from_secs(30);
 const COMMAND_WAIT: Duration = Duration::from_secs(90);
 
 impl Actor for Control {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         self.door
             .inside
             .send_replace(Inside::Running(Box::new(self.shared.clone())));
@@ -158,15 +158,15 @@ pub fn open(dir: &Path, path: PathBuf) -> std::io::Result<(Door, OpenSocket)> {
 }
 
 /// The running daemon, for what only it can answer.
-struct Live(Shared);
+struct RunningDaemon(Shared);
 
-impl FromRequestParts<Door> for Live {
+impl FromRequestParts<Door> for RunningDaemon {
     type Rejection = Answered;
 
     async fn from_request_parts(_: &mut Parts, door: &Door) -> Result<Self, Answered> {
         let inside = door.inside.borrow().clone();
         match inside {
-            Inside::Running(shared) => Ok(Live(*shared)),
+            Inside::Running(shared) => Ok(RunningDaemon(*shared)),
             Inside::Starting => Err(refused(StatusCode::SERVICE_UNAVAILABLE, STARTING)),
             Inside::Stopping => Err(refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING)),
         }
@@ -249,7 +249,7 @@ pub fn status(s: &Shared) -> Value {
 }
 
 /// The stricter of what reconciliation and what the gate say of the system.
-fn strictest(state: &'static str, why: String, standing: &Standing) -> (&'static str, String) {
+fn strictest(state: &'static str, why: String, standing: &Restrictions) -> (&'static str, String) {
     let system = standing
         .0
         .iter()
@@ -266,7 +266,7 @@ fn strictest(state: &'static str, why: String, standing: &Standing) -> (&'static
 }
 
 /// Lists the gate's restrictions, each with what ends it.
-fn restrictions(standing: &Standing) -> Vec<Value> {
+fn restrictions(standing: &Restrictions) -> Vec<Value> {
     let ends = |r: &Restriction| match r.until {
         Some(at) => format!("by itself at {}", at.iso()),
         None => format!("stop the daemon, then `alpha-arena resume {}`", r.id()),
@@ -278,7 +278,7 @@ fn restrictions(standing: &Standing) -> Vec<Value> {
     standing.0.iter().map(row).collect()
 }
 
-async fn sync(Live(s): Live) -> (StatusCode, Json<Value>) {
+async fn sync(RunningDaemon(s): RunningDaemon) -> (StatusCode, Json<Value>) {
     let (done, answer) = oneshot::channel();
     let failed = |why: String| (StatusCode::BAD_GATEWAY, Json(json!({"error": why})));
     if s.sync.send(SyncAsk { done }).await.is_err() {
@@ -296,7 +296,7 @@ async fn sync(Live(s): Live) -> (StatusCode, Json<Value>) {
 }
 
 /// Open cases, each with the command that ends it.
-fn cases(open: &[Case]) -> Vec<Value> {
+fn cases(open: &[Incident]) -> Vec<Value> {
     open.iter()
         .map(|case| {
             json!({"case": case.id(), "kind": case.kind, "inst": case.scope, "why": case.why, "opened_ms": case.opened.0,
@@ -315,7 +315,7 @@ const STOPPING: &str = "the daemon is stopping";
 const STARTING: &str = "the daemon is starting";
 
 /// `{"accept": "position:BTC-USDT"}`, `{"compare": true}`, or nothing: what is halted.
-async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
+async fn reconcile(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
     let Some(case) = body["accept"].as_str().map(str::to_owned) else {
         let (done, answer) = oneshot::channel();
         let compare = body["compare"].as_bool().unwrap_or(false);
@@ -353,7 +353,7 @@ async fn reconcile(Live(s): Live, Json(body): Json<Value>) -> Answered {
 }
 
 /// `{"inst": "BTC-USDT-SWAP"}`, or nothing: all that hold something.
-async fn close(Live(s): Live, Json(body): Json<Value>) -> Answered {
+async fn close(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
     let inst = body["inst"].as_str().map(InstId::from);
     if let Some(inst) = inst
         .as_ref()
@@ -453,7 +453,7 @@ fn latch(dir: &Path, flatten: bool, why: &str, state: &str) -> Answered {
 }
 
 /// The checks before trading, made now.
-async fn preflight(Live(s): Live) -> Answered {
+async fn preflight(RunningDaemon(s): RunningDaemon) -> Answered {
     let (done, answer) = oneshot::channel();
     if s.preflight.send(done).await.is_err() {
         return refused(StatusCode::SERVICE_UNAVAILABLE, STOPPING);
@@ -465,7 +465,7 @@ async fn preflight(Live(s): Live) -> Answered {
 }
 
 /// `{"contender": "…", "inst": "…"}`: what its model would be asked now.
-async fn prompt(Live(s): Live, Json(body): Json<Value>) -> Answered {
+async fn prompt(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
     let Some(prompts) = &s.prompts else {
         return refused(
             StatusCode::NOT_FOUND,
@@ -522,7 +522,7 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
 }
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
-async fn cancel(Live(s): Live, Json(body): Json<Value>) -> Answered {
+async fn cancel(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
     if !s.latch.is_on() {
         return refused(
             StatusCode::CONFLICT,
@@ -590,11 +590,11 @@ async fn cancel(Live(s): Live, Json(body): Json<Value>) -> Answered {
 
 /// The other end: a verb that asks a running daemon.
 #[derive(Debug)]
-pub struct Client {
+pub struct ControlClient {
     http: reqwest::Client,
 }
 
-impl Client {
+impl ControlClient {
     /// A client of the socket at `path`; `None` if there is no socket.
     pub fn of(path: &Path) -> Option<Self> {
         if !path.exists() {

@@ -10,26 +10,26 @@ use crate::exit::Exit;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub check: &'static str,
-    pub verdict: Verdict,
+    pub verdict: HealthVerdict,
     pub detail: String,
 }
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum HealthVerdict {
     Ok,
     Warn,
     Fail,
 }
 
-impl Verdict {
+impl HealthVerdict {
     /// The exit code of `health` and `preflight`.
     pub fn exit(self) -> Exit {
         match self {
-            Verdict::Ok => Exit::Ok,
-            Verdict::Warn => Exit::Warn,
-            Verdict::Fail => Exit::Fail,
+            HealthVerdict::Ok => Exit::Ok,
+            HealthVerdict::Warn => Exit::Warn,
+            HealthVerdict::Fail => Exit::Fail,
         }
     }
 }
@@ -48,21 +48,21 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
         detail,
     };
     let mut out = vec![match database {
-        "ok" => finding("database", Verdict::Ok, "integrity ok".into()),
-        wrong => finding("database", Verdict::Fail, wrong.to_owned()),
+        "ok" => finding("database", HealthVerdict::Ok, "integrity ok".into()),
+        wrong => finding("database", HealthVerdict::Fail, wrong.to_owned()),
     }];
     match status {
         Some(status) => {
             let state = status["trading_state"].as_str().unwrap_or("unknown");
             let verdict = match state {
-                "active" => Verdict::Ok,
-                "halted" => Verdict::Fail,
-                _ => Verdict::Warn,
+                "active" => HealthVerdict::Ok,
+                "halted" => HealthVerdict::Fail,
+                _ => HealthVerdict::Warn,
             };
             let why = status["trading_state_why"].as_str().unwrap_or("");
             out.push(finding(
                 "daemon",
-                Verdict::Ok,
+                HealthVerdict::Ok,
                 format!("running, pid {}", status["pid"]),
             ));
             out.push(finding(
@@ -77,7 +77,7 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                     text("case"),
                     text("why")
                 );
-                out.push(finding("halt", Verdict::Fail, detail));
+                out.push(finding("halt", HealthVerdict::Fail, detail));
             }
             for row in status["restrictions"].as_array().into_iter().flatten() {
                 let text = |name: &str| row[name].as_str().unwrap_or("").to_owned();
@@ -89,15 +89,19 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                     text("ends")
                 );
                 let verdict = if text("state") == "halted" {
-                    Verdict::Fail
+                    HealthVerdict::Fail
                 } else {
-                    Verdict::Warn
+                    HealthVerdict::Warn
                 };
                 out.push(finding("restricted", verdict, detail));
             }
             judge_protection(status, &mut out);
             let enabled = status["trading_enabled"].as_bool().unwrap_or(false);
-            let verdict = if enabled { Verdict::Ok } else { Verdict::Warn };
+            let verdict = if enabled {
+                HealthVerdict::Ok
+            } else {
+                HealthVerdict::Warn
+            };
             out.push(finding(
                 "trading enabled",
                 verdict,
@@ -109,9 +113,9 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
             ));
             let age = status["account_age_ms"].as_i64();
             let verdict = if age.is_some_and(|age| age <= 120_000) {
-                Verdict::Ok
+                HealthVerdict::Ok
             } else {
-                Verdict::Fail
+                HealthVerdict::Fail
             };
             out.push(finding(
                 "last sync",
@@ -121,9 +125,9 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
             for feed in status["feeds"].as_array().into_iter().flatten() {
                 let age = feed["quote_age_ms"].as_i64();
                 let verdict = if age.is_some_and(|age| age <= 15_000) {
-                    Verdict::Ok
+                    HealthVerdict::Ok
                 } else {
-                    Verdict::Fail
+                    HealthVerdict::Fail
                 };
                 let detail = age.map_or("no quote yet".into(), |age| format!("quote {age} ms old"));
                 let inst = feed["inst"].as_str().unwrap_or("?");
@@ -137,7 +141,7 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                         feed["times_ahead"],
                         age / 1000
                     );
-                    out.push(finding("feed", Verdict::Warn, detail));
+                    out.push(finding("feed", HealthVerdict::Warn, detail));
                 }
                 // A bar is due each span; one that is late by another and then some will not come
                 // by itself.
@@ -150,12 +154,12 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                         Some(age) if age <= 2 * span + BAR_GRACE_MS => {}
                         Some(age) => out.push(finding(
                             "feed",
-                            Verdict::Fail,
+                            HealthVerdict::Fail,
                             format!("{inst}: the last {bar} bar closed {} s ago", age / 1000),
                         )),
                         None => out.push(finding(
                             "feed",
-                            Verdict::Fail,
+                            HealthVerdict::Fail,
                             format!("{inst}: no {bar} bar yet"),
                         )),
                     }
@@ -163,24 +167,24 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
             }
             let unknown = status["unknown_orders"].as_u64().unwrap_or(0);
             let verdict = if unknown == 0 {
-                Verdict::Ok
+                HealthVerdict::Ok
             } else {
-                Verdict::Warn
+                HealthVerdict::Warn
             };
             out.push(finding("unknown orders", verdict, unknown.to_string()));
         }
         None => {
             out.push(finding(
                 "daemon",
-                Verdict::Warn,
+                HealthVerdict::Warn,
                 "not running: no answer on the control socket".into(),
             ));
             if let Some(summary) = summary {
                 let state = summary["trading_state"].as_str().unwrap_or("none recorded");
                 let verdict = if state == "halted" {
-                    Verdict::Fail
+                    HealthVerdict::Fail
                 } else {
-                    Verdict::Warn
+                    HealthVerdict::Warn
                 };
                 out.push(finding(
                     "trading state",
@@ -194,7 +198,7 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
         let last = summary["last_fill_ms"]
             .as_i64()
             .map_or("none yet".into(), |ms| crate::domain::Ms(ms).iso());
-        out.push(finding("last trade", Verdict::Ok, last));
+        out.push(finding("last trade", HealthVerdict::Ok, last));
     }
     out
 }
@@ -222,9 +226,9 @@ fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
     // it.
     let on = status["trading_enabled"].as_bool().unwrap_or(false);
     let verdict = match (bare.is_empty(), on) {
-        (true, _) => Verdict::Ok,
-        (false, true) => Verdict::Warn,
-        (false, false) => Verdict::Fail,
+        (true, _) => HealthVerdict::Ok,
+        (false, true) => HealthVerdict::Warn,
+        (false, false) => HealthVerdict::Fail,
     };
     let seconds = |ms: i64| Decimal::new(ms, 3).round_dp(1);
     let since = format!(
@@ -245,12 +249,12 @@ fn judge_protection(status: &Value, out: &mut Vec<Finding>) {
 }
 
 /// The worst of them.
-pub fn overall(findings: &[Finding]) -> Verdict {
+pub fn overall(findings: &[Finding]) -> HealthVerdict {
     findings
         .iter()
         .map(|f| f.verdict)
         .max()
-        .unwrap_or(Verdict::Fail)
+        .unwrap_or(HealthVerdict::Fail)
 }
 
 #[cfg(test)]
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(database: &str, status: Option<Value>, expected: Verdict) {
+    fn check(database: &str, status: Option<Value>, expected: HealthVerdict) {
         let summary = json!({"last_fill_ms": 0, "trading_state": "active"});
         assert_eq!(
             overall(&judge(database, Some(&summary), status.as_ref())),
@@ -277,96 +281,96 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_wrong_shows() {
-        check("ok", Some(running(|_| {})), Verdict::Ok);
-        check("row 3 missing", Some(running(|_| {})), Verdict::Fail);
-        check("ok", None, Verdict::Warn);
+        check("ok", Some(running(|_| {})), HealthVerdict::Ok);
+        check("row 3 missing", Some(running(|_| {})), HealthVerdict::Fail);
+        check("ok", None, HealthVerdict::Warn);
         check(
             "ok",
             Some(running(|s| s["trading_state"] = "halted".into())),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| s["trading_state"] = "reconciling".into())),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             "ok",
             Some(running(|s| s["trading_enabled"] = false.into())),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             "ok",
             Some(running(|s| s["account_age_ms"] = Value::Null)),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| s["feeds"][0]["quote_age_ms"] = 20_000.into())),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| {
                 s["feeds"][0]["bars"][0]["age_ms"] = 140_000.into()
             })),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| {
                 s["feeds"][0]["bars"][0]["age_ms"] = Value::Null
             })),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| s["unknown_orders"] = 1.into())),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             "ok",
             Some(running(|s| {
                 s["feeds"][0]["time_ahead_age_ms"] = 1000.into()
             })),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             "ok",
             Some(running(|s| {
                 s["feeds"][0]["time_ahead_age_ms"] = 700_000.into()
             })),
-            Verdict::Ok,
+            HealthVerdict::Ok,
         );
         let bare = json!({"A": {"needed": "5", "covered": "3", "total_ms": 1, "longest_ms": 1}});
         check(
             "ok",
             Some(running(|s| s["protection"] = bare.clone())),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         let off = |s: &mut Value| {
             s["protection"] = bare.clone();
             s["trading_enabled"] = false.into();
         };
-        check("ok", Some(running(off)), Verdict::Fail);
+        check("ok", Some(running(off)), HealthVerdict::Fail);
         let restricted =
             |state: &str| json!([{"restriction": "system/x", "state": state, "why": "w"}]);
         check(
             "ok",
             Some(running(|s| s["restrictions"] = restricted("reduce_only"))),
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             "ok",
             Some(running(|s| s["restrictions"] = restricted("halted"))),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
         check(
             "ok",
             Some(running(|s| {
                 s["halts"] = json!([{"case": "position:A", "why": "x"}])
             })),
-            Verdict::Fail,
+            HealthVerdict::Fail,
         );
     }
 }

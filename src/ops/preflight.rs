@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use super::health::Verdict;
+use super::health::HealthVerdict;
 use crate::domain::{InstId, InstState, Instrument, Ms, Shield};
 use crate::exit::Exit;
 
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
     pub check: &'static str,
-    pub verdict: Verdict,
+    pub verdict: HealthVerdict,
     pub found: String,
     /// Remedy; empty if nothing is wrong.
     pub fix: String,
@@ -49,7 +49,7 @@ pub struct FileFacts {
 
 /// All that is looked at; gathered by somebody else. `Err`: it could not be found out, and why.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct PreflightFacts {
     /// Real money.
     pub live: bool,
     /// The venue is this program's own exchange.
@@ -89,10 +89,10 @@ const DISK_MIN: u64 = 256 << 20;
 const DISK_WARN: u64 = 1 << 30;
 
 /// Judges them all.
-pub fn judge(facts: &Facts) -> Vec<Checked> {
+pub fn judge(facts: &PreflightFacts) -> Vec<Checked> {
     let mut out = Vec::new();
     let mut say = |check, verdict, found: String, fix: &str, exit| {
-        let fix = if verdict == Verdict::Ok {
+        let fix = if verdict == HealthVerdict::Ok {
             String::new()
         } else {
             fix.to_owned()
@@ -106,15 +106,15 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         });
     };
     let strict = if facts.live {
-        Verdict::Fail
+        HealthVerdict::Fail
     } else {
-        Verdict::Warn
+        HealthVerdict::Warn
     };
 
     match &facts.skew {
         Ok(None) => say(
             "clock",
-            Verdict::Ok,
+            HealthVerdict::Ok,
             "follows the venue's".into(),
             "",
             Exit::Ok,
@@ -122,9 +122,9 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         Ok(Some(skew)) => {
             let off = skew.0.abs();
             let verdict = match off {
-                _ if off > SKEW_MAX.0 => Verdict::Fail,
-                _ if off > SKEW_WARN.0 => Verdict::Warn,
-                _ => Verdict::Ok,
+                _ if off > SKEW_MAX.0 => HealthVerdict::Fail,
+                _ if off > SKEW_WARN.0 => HealthVerdict::Warn,
+                _ => HealthVerdict::Ok,
             };
             say(
                 "clock",
@@ -136,7 +136,7 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         }
         Err(why) => say(
             "clock",
-            Verdict::Fail,
+            HealthVerdict::Fail,
             why.clone(),
             "see that the venue can be reached",
             Exit::Unavailable,
@@ -146,7 +146,7 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         Ok(account) => judge_account(facts, account, strict, &mut say),
         Err(why) => say(
             "account",
-            Verdict::Fail,
+            HealthVerdict::Fail,
             why.clone(),
             "see that the key is right and the venue can be reached",
             Exit::Unavailable,
@@ -163,14 +163,14 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
                 .collect();
             let (verdict, found) = match (missing.is_empty(), fees.values().min()) {
                 (true, Some(worst)) => (
-                    Verdict::Ok,
+                    HealthVerdict::Ok,
                     format!(
                         "taker at worst {} %",
                         (-*worst * Decimal::ONE_HUNDRED).normalize()
                     ),
                 ),
                 _ => (
-                    Verdict::Warn,
+                    HealthVerdict::Warn,
                     format!("not known of {}", missing.join(", ")),
                 ),
             };
@@ -184,7 +184,7 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         }
         Err(why) => say(
             "fees",
-            Verdict::Warn,
+            HealthVerdict::Warn,
             why.clone(),
             "see that the venue can be reached",
             Exit::Ok,
@@ -193,9 +193,9 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
     match facts.disk_free {
         Ok(free) => {
             let verdict = match free {
-                _ if free < DISK_MIN => Verdict::Fail,
-                _ if free < DISK_WARN => Verdict::Warn,
-                _ => Verdict::Ok,
+                _ if free < DISK_MIN => HealthVerdict::Fail,
+                _ if free < DISK_WARN => HealthVerdict::Warn,
+                _ => HealthVerdict::Ok,
             };
             say(
                 "disk",
@@ -207,7 +207,7 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         }
         Err(ref why) => say(
             "disk",
-            Verdict::Warn,
+            HealthVerdict::Warn,
             why.clone(),
             "look at the state directory",
             Exit::Ok,
@@ -215,9 +215,9 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
     }
     judge_files(facts, strict, &mut say);
     let verdict = if facts.database == "ok" {
-        Verdict::Ok
+        HealthVerdict::Ok
     } else {
-        Verdict::Fail
+        HealthVerdict::Fail
     };
     let found = if facts.database == "ok" {
         "integrity ok".to_owned()
@@ -232,22 +232,28 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         Exit::Data,
     );
     match &facts.other_holder {
-        None => say("second instance", Verdict::Ok, "none".into(), "", Exit::Ok),
+        None => say(
+            "second instance",
+            HealthVerdict::Ok,
+            "none".into(),
+            "",
+            Exit::Ok,
+        ),
         Some(who) => say(
             "second instance",
-            Verdict::Fail,
+            HealthVerdict::Fail,
             who.clone(),
             "stop it, or use another --state-dir",
             Exit::Busy,
         ),
     }
     let (verdict, found) = match facts.default_limits.as_slice() {
-        [] => (Verdict::Ok, "set".to_owned()),
+        [] => (HealthVerdict::Ok, "set".to_owned()),
         missing => (
             if facts.live {
-                Verdict::Fail
+                HealthVerdict::Fail
             } else {
-                Verdict::Ok
+                HealthVerdict::Ok
             },
             format!("built-in: {}", missing.join(", ")),
         ),
@@ -260,12 +266,12 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
         Exit::Config,
     );
     let (verdict, found) = match &facts.file_unchanged {
-        Ok(true) => (Verdict::Ok, "as this process read it".to_owned()),
+        Ok(true) => (HealthVerdict::Ok, "as this process read it".to_owned()),
         Ok(false) => (
-            Verdict::Warn,
+            HealthVerdict::Warn,
             "the file has changed since this process read it".to_owned(),
         ),
-        Err(why) => (Verdict::Warn, why.clone()),
+        Err(why) => (HealthVerdict::Warn, why.clone()),
     };
     let fix = "restart to apply it (`config check --against-db` shows what that would change), or put the file back";
     say("configuration", verdict, found, fix, Exit::Ok);
@@ -273,20 +279,25 @@ pub fn judge(facts: &Facts) -> Vec<Checked> {
     out
 }
 
-type Say<'a> = dyn FnMut(&'static str, Verdict, String, &str, Exit) + 'a;
+type Say<'a> = dyn FnMut(&'static str, HealthVerdict, String, &str, Exit) + 'a;
 
-fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &mut Say<'_>) {
+fn judge_account(
+    facts: &PreflightFacts,
+    account: &AccountFacts,
+    strict: HealthVerdict,
+    say: &mut Say<'_>,
+) {
     let exit = Exit::NoPermission;
     let (verdict, fix) = match &facts.pinned_uid {
         Some(pinned) if *pinned != account.uid => (
-            Verdict::Fail,
+            HealthVerdict::Fail,
             "use the key of the account that venue.uid names",
         ),
         None if facts.live => (
-            Verdict::Fail,
+            HealthVerdict::Fail,
             "pin the account: venue.uid in the configuration",
         ),
-        _ => (Verdict::Ok, ""),
+        _ => (HealthVerdict::Ok, ""),
     };
     let pinned = facts.pinned_uid.as_deref().unwrap_or("not pinned");
     say(
@@ -298,9 +309,9 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
     );
     let may = |what: &str| account.permissions.iter().any(|p| p == what);
     let (verdict, fix) = match (may("trade"), may("withdraw")) {
-        (false, _) => (Verdict::Fail, "make a key with the Trade permission"),
+        (false, _) => (HealthVerdict::Fail, "make a key with the Trade permission"),
         (true, true) => (strict, "make a key that may only read and trade"),
-        (true, false) => (Verdict::Ok, ""),
+        (true, false) => (HealthVerdict::Ok, ""),
     };
     say(
         "key permissions",
@@ -312,7 +323,7 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
     let verdict = if account.addresses.is_empty() {
         strict
     } else {
-        Verdict::Ok
+        HealthVerdict::Ok
     };
     let found = if account.addresses.is_empty() {
         "none".to_owned()
@@ -327,9 +338,9 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
         exit,
     );
     let verdict = if account.level == "2" {
-        Verdict::Ok
+        HealthVerdict::Ok
     } else {
-        Verdict::Fail
+        HealthVerdict::Fail
     };
     say(
         "account level",
@@ -339,9 +350,9 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
         exit,
     );
     let verdict = if account.position_mode == "net_mode" {
-        Verdict::Ok
+        HealthVerdict::Ok
     } else {
-        Verdict::Fail
+        HealthVerdict::Fail
     };
     say(
         "position mode",
@@ -351,9 +362,9 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
         exit,
     );
     let verdict = if account.auto_loan {
-        Verdict::Fail
+        HealthVerdict::Fail
     } else {
-        Verdict::Ok
+        HealthVerdict::Ok
     };
     let found = if account.auto_loan { "on" } else { "off" };
     say(
@@ -371,37 +382,37 @@ fn judge_account(facts: &Facts, account: &AccountFacts, strict: Verdict, say: &m
     // A key of the other environment is refused by the venue (50101) before anything here is known.
     say(
         "environment",
-        Verdict::Ok,
+        HealthVerdict::Ok,
         format!("{}: {found}", facts.mode),
         "",
         exit,
     );
 }
 
-fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
+fn judge_instruments(facts: &PreflightFacts, say: &mut Say<'_>) {
     let listed = match &facts.instruments {
         Ok(listed) => listed,
         Err(why) => {
             return say(
                 "instruments",
-                Verdict::Fail,
+                HealthVerdict::Fail,
                 why.clone(),
                 "see that the venue can be reached",
                 Exit::Unavailable,
             );
         }
     };
-    let mut worst = Verdict::Ok;
+    let mut worst = HealthVerdict::Ok;
     let mut found = Vec::new();
     for inst in &facts.wanted {
         match listed.iter().find(|i| i.id == *inst) {
             None => {
-                worst = Verdict::Fail;
+                worst = HealthVerdict::Fail;
                 found.push(format!("{inst} is not listed"));
             }
             Some(now) => {
                 if let InstState::Other(state) = &now.state {
-                    worst = worst.max(Verdict::Warn);
+                    worst = worst.max(HealthVerdict::Warn);
                     found.push(format!("{inst} is {state}"));
                 }
                 let before = facts.remembered.iter().find(|i| i.id == *inst);
@@ -409,7 +420,7 @@ fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
                     (b.tick, b.lot, b.min_size, b.contract_value)
                         != (now.tick, now.lot, now.min_size, now.contract_value)
                 }) {
-                    worst = worst.max(Verdict::Warn);
+                    worst = worst.max(HealthVerdict::Warn);
                     found.push(format!(
                         "{inst} has new rules: tick {} -> {}, lot {} -> {}, least {} -> {}, contract {} -> {}",
                         before.tick,
@@ -439,19 +450,22 @@ fn judge_instruments(facts: &Facts, say: &mut Say<'_>) {
     );
 }
 
-fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
-    let mut worst = Verdict::Ok;
+fn judge_files(facts: &PreflightFacts, strict: HealthVerdict, say: &mut Say<'_>) {
+    let mut worst = HealthVerdict::Ok;
     let mut found = Vec::new();
     for file in &facts.files {
         let others = file.mode & 0o077;
-        let mut wrong = |verdict: Verdict, what: &str| {
+        let mut wrong = |verdict: HealthVerdict, what: &str| {
             worst = worst.max(verdict);
             found.push(format!("{} {what}", file.path));
         };
         if file.mode & 0o022 != 0 {
-            wrong(Verdict::Fail, "may be written by others");
+            wrong(HealthVerdict::Fail, "may be written by others");
         } else if file.secret && others != 0 {
-            wrong(Verdict::Fail, "holds secrets and may be read by others");
+            wrong(
+                HealthVerdict::Fail,
+                "holds secrets and may be read by others",
+            );
         }
         if !file.ours {
             wrong(strict, "belongs to somebody else");
@@ -474,11 +488,11 @@ fn judge_files(facts: &Facts, strict: Verdict, say: &mut Say<'_>) {
     );
 }
 
-fn judge_protection(facts: &Facts, say: &mut Say<'_>) {
+fn judge_protection(facts: &PreflightFacts, say: &mut Say<'_>) {
     let Some(shields) = &facts.shields else {
         return say(
             "protection",
-            Verdict::Ok,
+            HealthVerdict::Ok,
             "looked after once it runs".into(),
             "",
             Exit::Ok,
@@ -495,13 +509,13 @@ fn judge_protection(facts: &Facts, say: &mut Say<'_>) {
         })
         .collect();
     let (verdict, fix) = match (bare.is_empty(), facts.trading_on) {
-        (true, _) => (Verdict::Ok, ""),
+        (true, _) => (HealthVerdict::Ok, ""),
         (false, true) => (
-            Verdict::Warn,
+            HealthVerdict::Warn,
             "the daemon places one, or closes the position; look again in a moment",
         ),
         (false, false) => (
-            Verdict::Fail,
+            HealthVerdict::Fail,
             "trading is off, so nothing can protect it: close it on the venue's page, or switch trading on",
         ),
     };
@@ -519,7 +533,7 @@ mod tests {
     use crate::domain::Qty;
     use crate::domain::instrument::tests::swap;
 
-    fn fine() -> Facts {
+    fn fine() -> PreflightFacts {
         let account = AccountFacts {
             uid: "1".into(),
             level: "2".into(),
@@ -535,7 +549,7 @@ mod tests {
             symlink: false,
             secret,
         };
-        Facts {
+        PreflightFacts {
             live: true,
             embedded: false,
             mode: "live".into(),
@@ -559,27 +573,27 @@ mod tests {
 
     /// With this change, which check says what?
     #[track_caller]
-    fn check(change: impl Fn(&mut Facts), name: &str, expected: Verdict) {
+    fn check(change: impl Fn(&mut PreflightFacts), name: &str, expected: HealthVerdict) {
         let mut facts = fine();
         change(&mut facts);
         let found = judge(&facts);
         let others: Vec<_> = found
             .iter()
-            .filter(|c| c.check != name && c.verdict != Verdict::Ok)
+            .filter(|c| c.check != name && c.verdict != HealthVerdict::Ok)
             .collect();
         assert!(others.is_empty(), "{others:?}");
         let one = found.iter().find(|c| c.check == name).unwrap();
         assert_eq!(one.verdict, expected, "{one:?}");
-        assert_eq!(one.fix.is_empty(), expected == Verdict::Ok, "{one:?}");
+        assert_eq!(one.fix.is_empty(), expected == HealthVerdict::Ok, "{one:?}");
     }
 
-    fn account(facts: &mut Facts) -> &mut AccountFacts {
+    fn account(facts: &mut PreflightFacts) -> &mut AccountFacts {
         facts.account.as_mut().unwrap()
     }
 
     #[test]
     fn each_preflight_problem_names_its_fix() {
-        use Verdict::{Fail, Ok as Good, Warn};
+        use HealthVerdict::{Fail, Ok as Good, Warn};
         check(|_| {}, "clock", Good);
         check(|f| f.skew = Ok(Some(Ms(-2001))), "clock", Fail);
         check(|f| f.skew = Ok(Some(Ms(2000))), "clock", Warn);
@@ -645,7 +659,7 @@ mod tests {
             "limits",
             Fail,
         );
-        let bare = |f: &mut Facts| {
+        let bare = |f: &mut PreflightFacts| {
             f.shields.as_mut().unwrap().insert(
                 swap().id,
                 Shield {
@@ -668,8 +682,8 @@ mod tests {
     /// Checks that only real money needs warn or pass in demo; loose file permissions still fail.
     #[test]
     fn live_only_checks_relax_in_demo() {
-        let demo = |change: fn(&mut Facts)| {
-            move |f: &mut Facts| {
+        let demo = |change: fn(&mut PreflightFacts)| {
+            move |f: &mut PreflightFacts| {
                 f.live = false;
                 change(f);
             }
@@ -677,19 +691,23 @@ mod tests {
         check(
             demo(|f| account(f).permissions.push("withdraw".into())),
             "key permissions",
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
         check(
             demo(|f| account(f).addresses.clear()),
             "key bound to",
-            Verdict::Warn,
+            HealthVerdict::Warn,
         );
-        check(demo(|f| f.pinned_uid = None), "account", Verdict::Ok);
+        check(demo(|f| f.pinned_uid = None), "account", HealthVerdict::Ok);
         check(
             demo(|f| f.default_limits = vec!["daily_loss_pct_max"]),
             "limits",
-            Verdict::Ok,
+            HealthVerdict::Ok,
         );
-        check(demo(|f| f.files[0].mode = 0o644), "files", Verdict::Fail);
+        check(
+            demo(|f| f.files[0].mode = 0o644),
+            "files",
+            HealthVerdict::Fail,
+        );
     }
 }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::news::{self, of_book};
 use crate::domain::{Bar, InstId, InstKind, Instrument, Ms};
 use crate::exchange::{Engine, FeedEvent, Unavailable};
-use crate::runtime::{Actor, Beat, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Shutdown, StageError, faults};
 use crate::venue::{Stream, StreamConfig, StreamEvent, Venue, VenueError, newest_closed};
 
 /// Interval at which the coming funding rate is read.
@@ -18,7 +18,7 @@ const FUNDING_EVERY: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The feed actor.
-pub struct Feed {
+pub struct PaperFeed {
     /// Source of the market: OKX, or an exchange that simulates it. Public endpoints only.
     pub source: Venue,
     /// `ws…/ws/v5` of the source.
@@ -42,8 +42,8 @@ struct Connected {
     caught_up: bool,
 }
 
-impl Actor for Feed {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+impl Actor for PaperFeed {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut connected = Connected::default();
         self.cut("starting").await?;
         let mut public = self.open("public", &["books5".to_owned(), "trades".to_owned()]);
@@ -79,7 +79,7 @@ impl Actor for Feed {
     }
 }
 
-impl Feed {
+impl PaperFeed {
     fn open(&self, url: &str, channels: &[String]) -> Stream {
         let insts = self.instruments.iter().map(|inst| &inst.id);
         let config = self.stream.of_market(&self.ws, url, insts, channels);

@@ -7,5 +7,5 @@
 mod feed;
 mod news;
 
-pub use feed::Feed;
+pub use feed::PaperFeed;
 pub use news::of_recorded;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Replayed, output};
 use crate::allocation;
-use crate::domain::inputs::{Stage, unpack};
+use crate::domain::inputs::{InputStage, unpack};
 use crate::domain::record::Proposal;
 use crate::domain::{InstId, Ms, OrderIntent};
 use crate::store::{KeptInputs, KeptOrder, KeptRefusal, KeptRun};
@@ -15,7 +15,7 @@ use crate::{llm, risk};
 
 /// Everything of a run that does not fit together.
 pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
-    let of = |stage: Stage| run.inputs.iter().filter(move |kept| kept.stage == stage);
+    let of = |stage: InputStage| run.inputs.iter().filter(move |kept| kept.stage == stage);
     let mut wrong = Vec::new();
     let mut say = |about: &str, why: String| wrong.push(Replayed::broken("rows", about, why));
 
@@ -31,7 +31,9 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
             "it decided, and nothing of what it decided on is there".to_owned(),
         );
     }
-    let wanted: Option<Vec<Proposal>> = of(Stage::Rules).chain(of(Stage::Answer)).find_map(wants);
+    let wanted: Option<Vec<Proposal>> = of(InputStage::Rules)
+        .chain(of(InputStage::Answer))
+        .find_map(wants);
     for proposal in wanted.iter().flatten() {
         let about = format!("{} {}", proposal.contender, proposal.inst);
         match run
@@ -56,8 +58,8 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         }
     }
     let mut intents: BTreeMap<String, (OrderIntent, &KeptInputs)> = BTreeMap::new();
-    for kept in of(Stage::Allocation) {
-        let Ok(seen) = unpack::<allocation::Seen>(&kept.seen) else {
+    for kept in of(InputStage::Allocation) {
+        let Ok(seen) = unpack::<allocation::AllocationInputs>(&kept.seen) else {
             continue;
         };
         if wanted
@@ -87,18 +89,19 @@ pub(super) fn broken(run: &KeptRun) -> Vec<Replayed> {
         }
     }
     intents.extend(
-        of(Stage::Working).filter_map(|kept| Some((kept.subject.clone(), (read(kept)?, kept)))),
+        of(InputStage::Working)
+            .filter_map(|kept| Some((kept.subject.clone(), (read(kept)?, kept)))),
     );
     let mut judged: BTreeMap<&str, (Option<OrderIntent>, Result<OrderIntent, OrderIntent>)> =
         BTreeMap::new();
-    for kept in of(Stage::Gate) {
+    for kept in of(InputStage::Gate) {
         let id = kept.subject.as_str();
         let Some(verdict) = verdict(kept) else {
             continue;
         };
         // A reduction may be let out smaller than it was asked for; what was asked is what was
         // planned.
-        let asked = unpack::<risk::seen::Seen>(&kept.seen)
+        let asked = unpack::<risk::inputs::GateInputs>(&kept.seen)
             .ok()
             .map(|seen| seen.asked().clone());
         match (intents.get(id), &asked) {
@@ -185,10 +188,10 @@ fn read<T: serde::de::DeserializeOwned>(kept: &KeptInputs) -> Option<T> {
 /// Returns what was handed on of the rules' proposals or of an answer: for each instrument the
 /// first item, if it is traded.
 fn wants(kept: &KeptInputs) -> Option<Vec<Proposal>> {
-    if kept.stage == Stage::Rules {
+    if kept.stage == InputStage::Rules {
         return read(kept);
     }
-    let seen = unpack::<llm::seen::Seen>(&kept.seen).ok()?;
+    let seen = unpack::<llm::inputs::ValidationInputs>(&kept.seen).ok()?;
     let mut all: Vec<Proposal> = Vec::new();
     for verdict in output(kept).as_array()? {
         let proposal: Proposal = serde_json::from_value(verdict["proposal"].clone()).ok()?;

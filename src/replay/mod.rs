@@ -7,14 +7,14 @@ mod links;
 use serde_json::Value;
 
 use crate::domain::RunId;
-use crate::domain::inputs::{Stage, unpack};
-use crate::llm::answer::Mode;
+use crate::domain::inputs::{InputStage, unpack};
+use crate::llm::answer::AnswerMode;
 use crate::store::{KeptCall, KeptInputs, KeptRun};
 use crate::{allocation, decision, llm, risk};
 
 /// Comparison of a replayed decision with its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReplayOutcome {
     Same,
     /// Different result now, from this byte on.
     Different {
@@ -34,7 +34,7 @@ pub struct Replayed {
     pub subject: String,
     /// True if the decision was made by another build.
     pub other_build: bool,
-    pub outcome: Outcome,
+    pub outcome: ReplayOutcome,
 }
 
 impl Replayed {
@@ -43,7 +43,7 @@ impl Replayed {
             stage,
             subject: subject.into(),
             other_build: false,
-            outcome: Outcome::Broken(why),
+            outcome: ReplayOutcome::Broken(why),
         }
     }
 }
@@ -58,30 +58,33 @@ impl Replay {
     /// The start whose seating and cycles before this run must be heard first, by [`Replay::hear`];
     /// `None`: the run can be made again as it is.
     pub fn lacks(&self, run: &KeptRun) -> Option<RunId> {
-        let cycle = run.inputs.iter().find(|kept| kept.stage == Stage::Rules)?;
+        let cycle = run
+            .inputs
+            .iter()
+            .find(|kept| kept.stage == InputStage::Rules)?;
         self.rules.lacks(&cycle.seen).ok().flatten()
     }
 
     /// Takes in what was seen in a seating or cycle before a run, without checking its result.
-    pub fn hear(&mut self, start: RunId, stage: Stage, subject: &str, seen: &[u8]) {
+    pub fn hear(&mut self, start: RunId, stage: InputStage, subject: &str, seen: &[u8]) {
         // What cannot be heard is missed by the run that needs it.
         let _ = match stage {
-            Stage::Seating => self.rules.seat(start, subject, seen),
+            InputStage::Seating => self.rules.seat(start, subject, seen),
             _ => self.rules.ask(seen),
         };
     }
 
     /// Makes every decision of a run again.
-    pub fn again(&mut self, run: &KeptRun) -> Vec<Replayed> {
+    pub fn replay(&mut self, run: &KeptRun) -> Vec<Replayed> {
         let mut made: Vec<Replayed> = run
             .calls
             .iter()
             .filter_map(|call| read_again(call, run))
             .collect();
         for kept in &run.inputs {
-            let outcome = match again(&mut self.rules, kept, run) {
+            let outcome = match replay_stage(&mut self.rules, kept, run) {
                 Ok(now) => compared(&kept.output, now),
-                Err(why) => Outcome::Broken(why),
+                Err(why) => ReplayOutcome::Broken(why),
             };
             let other_build = kept.build != env!("ARENA_BUILD");
             made.push(Replayed {
@@ -97,16 +100,20 @@ impl Replay {
     }
 }
 
-fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Result<String, String> {
+fn replay_stage(
+    rules: &mut decision::Again,
+    kept: &KeptInputs,
+    run: &KeptRun,
+) -> Result<String, String> {
     match kept.stage {
-        Stage::Seating => rules.seat(run.run_id, &kept.subject, &kept.seen),
-        Stage::Rules => rules.ask(&kept.seen),
-        Stage::Allocation => Ok(unpack::<allocation::Seen>(&kept.seen)?.again()),
-        Stage::Working => Ok(unpack::<allocation::Tried>(&kept.seen)?.again()),
-        Stage::Gate => unpack::<risk::seen::Seen>(&kept.seen)?
-            .again()
+        InputStage::Seating => rules.seat(run.run_id, &kept.subject, &kept.seen),
+        InputStage::Rules => rules.ask(&kept.seen),
+        InputStage::Allocation => Ok(unpack::<allocation::AllocationInputs>(&kept.seen)?.replay()),
+        InputStage::Working => Ok(unpack::<allocation::Tried>(&kept.seen)?.replay()),
+        InputStage::Gate => unpack::<risk::inputs::GateInputs>(&kept.seen)?
+            .replay()
             .ok_or_else(|| "its instrument is not in the market kept".to_owned()),
-        Stage::Answer => {
+        InputStage::Answer => {
             let Some(question) = &run.question else {
                 return Err("what was asked is not there any more".to_owned());
             };
@@ -117,7 +124,8 @@ fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Resul
             let reply = answer
                 .and_then(|call| call.reply.as_deref())
                 .map(String::from_utf8_lossy);
-            unpack::<llm::seen::Seen>(&kept.seen)?.again(&question.data, reply.as_deref())
+            unpack::<llm::inputs::ValidationInputs>(&kept.seen)?
+                .replay(&question.data, reply.as_deref())
         }
     }
 }
@@ -126,7 +134,7 @@ fn again(rules: &mut decision::Again, kept: &KeptInputs, run: &KeptRun) -> Resul
 fn read_again(call: &KeptCall, run: &KeptRun) -> Option<Replayed> {
     let subject = format!("request {}", call.attempt);
     let (status, body, question) = (call.status?, call.reply.as_ref()?, run.question.as_ref()?);
-    let Some(mode) = Mode::parse(&question.mode) else {
+    let Some(mode) = AnswerMode::parse(&question.mode) else {
         return Some(Replayed::broken(
             "reply",
             subject,
@@ -135,7 +143,7 @@ fn read_again(call: &KeptCall, run: &KeptRun) -> Option<Replayed> {
     };
     let reply = llm::reply::read(status, body, mode, &question.snap);
     let outcome = llm::reply::otherwise(&call.outcome, &call.detail, &reply, status);
-    let outcome = outcome.map_or(Outcome::Same, Outcome::Broken);
+    let outcome = outcome.map_or(ReplayOutcome::Same, ReplayOutcome::Broken);
     Some(Replayed {
         stage: "reply",
         subject,
@@ -144,9 +152,9 @@ fn read_again(call: &KeptCall, run: &KeptRun) -> Option<Replayed> {
     })
 }
 
-fn compared(kept: &str, now: String) -> Outcome {
+fn compared(kept: &str, now: String) -> ReplayOutcome {
     if kept == now {
-        return Outcome::Same;
+        return ReplayOutcome::Same;
     }
     let at = kept
         .bytes()
@@ -160,7 +168,7 @@ fn compared(kept: &str, now: String) -> Outcome {
         )
         .into_owned()
     };
-    Outcome::Different {
+    ReplayOutcome::Different {
         at,
         kept: near(kept),
         now: near(&now),

@@ -1,8 +1,8 @@
 //! The risk gate's task: sole owner of the limits, of the equity they are judged by, and of the
-//! trading states. Decides with `seen::judge`, `rules::assess` and `Unwind`, nothing else.
+//! trading states. Decides with `inputs::judge`, `rules::assess` and `Unwind`, nothing else.
 
 mod guard;
-mod standing;
+mod restrictions;
 mod unwinding;
 
 use std::collections::BTreeMap;
@@ -17,25 +17,25 @@ use self::guard::Guarding;
 pub use self::guard::{Placing, ProtectForeign, Protecting, StopWork};
 use self::unwinding::Unwinding;
 use super::flatten::Flatten;
-use super::latch::Latch;
+use super::inputs::{GateInputs, PendingActivity, judge, written};
 use super::recent::{Recent, Sent};
 use super::restrict::room_at_venue;
-use super::rules::{Approved, Refused};
-use super::seen::{Around, Seen, judge, written};
-use super::unwind::{Report, Tempo};
+use super::rules::{Approved, Denied};
+use super::switch::TradingSwitch;
+use super::unwind::{UnwindReport, UnwindTiming};
 use super::view::{InFlight, View};
 use crate::allocation::IntentBatch;
 use crate::domain::Qty;
 use crate::domain::equity::{Believed, marked};
-use crate::domain::inputs::{RunInputs, Stage};
+use crate::domain::inputs::{InputStage, RunInputs};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId,
-    OrderIntent, OrderState, OrdersView, Price, Readiness, Restriction, Rule, RunId, Scope, Shield,
-    Side, Standing, Usd,
+    OrderIntent, OrderState, OrdersView, Price, Readiness, Restriction, Restrictions, Rule, RunId,
+    Scope, Shield, Side, Usd,
 };
 use crate::runtime::is_told;
-use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
 use crate::store::{Journal, Opened};
 
 /// Decision of the gate on one intent; the executor carries out the first kind and passes on the
@@ -44,7 +44,7 @@ use crate::store::{Journal, Opened};
 pub enum Verdict {
     Approved(Approved),
     /// Recorded, and ended here: blocked or suppressed.
-    Stopped(Arc<OrderIntent>),
+    Denied(Arc<OrderIntent>),
     /// Work on the stops that protect positions.
     Stop(StopWork),
 }
@@ -81,7 +81,7 @@ pub enum Command {
 }
 
 /// Channel for the outcome of a command.
-pub type Answer = oneshot::Sender<Result<Report, String>>;
+pub type Answer = oneshot::Sender<Result<UnwindReport, String>>;
 
 /// Parts of client order ids besides the decision itself, and the source of run ids.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub struct Seal {
 /// State that the gate keeps over a restart.
 #[derive(Debug, Default)]
 pub struct Memory {
-    pub standing: Standing,
+    pub standing: Restrictions,
     pub book: EquityBook,
     pub recent: Recent,
 }
@@ -150,8 +150,8 @@ pub struct Gate {
     pub cancels: mpsc::Sender<CancelAsk>,
     pub limits: Limits,
     pub protecting: Protecting,
-    pub tempo: Tempo,
-    pub latch: Latch,
+    pub tempo: UnwindTiming,
+    pub latch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
     pub batches: mpsc::Receiver<IntentBatch>,
@@ -163,7 +163,7 @@ pub struct Gate {
     pub read_account: Arc<Notify>,
     pub verdicts: mpsc::Sender<Verdict>,
     /// Restrictions in force, for those that check once more.
-    pub standing: watch::Sender<Standing>,
+    pub standing: watch::Sender<Restrictions>,
     /// Stop coverage of each position at the venue.
     pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
     /// Stop levels that contenders have named for their sleeves since entry.
@@ -171,13 +171,13 @@ pub struct Gate {
     pub memory: Memory,
     /// Approved, and not yet seen by the tracker.
     pub in_flight: Vec<InFlight>,
-    pub work: Work,
+    pub work: GateWork,
     pub beat: Beat,
 }
 
 /// Work the gate has under way.
 #[derive(Debug)]
-pub struct Work {
+pub struct GateWork {
     began: Instant,
     unwinding: Option<Unwinding>,
     /// When a flattening that a latch asks for may be tried again, wall time.
@@ -190,7 +190,7 @@ pub struct Work {
     refusals: Refusals,
 }
 
-impl Default for Work {
+impl Default for GateWork {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -206,10 +206,10 @@ impl Default for Work {
 
 /// Last denial of each contender in each instrument.
 #[derive(Debug, Default)]
-struct Refusals(BTreeMap<(ContenderId, InstId), Refusal>);
+struct Refusals(BTreeMap<(ContenderId, InstId), RepeatedDenial>);
 
 #[derive(Debug)]
-struct Refusal {
+struct RepeatedDenial {
     order: OrderId,
     side: Side,
     codes: Vec<String>,
@@ -219,7 +219,7 @@ struct Refusal {
 impl Refusals {
     /// Returns the order of the last denial and how often it has now occurred, if this one is the
     /// same again.
-    fn repeats(&mut self, refused: &Refused) -> Option<(OrderId, u64)> {
+    fn repeats(&mut self, refused: &Denied) -> Option<(OrderId, u64)> {
         let intent = &refused.intent;
         let last = self
             .0
@@ -236,7 +236,7 @@ impl Refusals {
     }
 
     /// Notes what became of an intent.
-    fn note(&mut self, intent: &OrderIntent, refused: Option<&Refused>) {
+    fn note(&mut self, intent: &OrderIntent, refused: Option<&Denied>) {
         let key = (intent.contender.clone(), intent.inst.clone());
         let Some(refused) = refused else {
             self.0.remove(&key);
@@ -249,7 +249,7 @@ impl Refusals {
             .collect();
         self.0.insert(
             key,
-            Refusal {
+            RepeatedDenial {
                 order: OrderId::from(&intent.cl_ord_id),
                 side: intent.side,
                 codes,
@@ -263,7 +263,7 @@ impl Refusals {
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Actor for Gate {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
         self.standing.send_replace(self.memory.standing.clone());
         let mut tick = tokio::time::interval(LOOK);
         loop {
@@ -333,7 +333,7 @@ impl Gate {
                     self.let_out(approved).await?;
                     self.consequences(&intent, &without).await?;
                 }
-                Err(Refused { intent, breaches }) => {
+                Err(Denied { intent, breaches }) => {
                     let codes: Vec<&str> = breaches.iter().map(|b| b.code.as_str()).collect();
                     warn!(event = "order_blocked", run_id = %batch.run_id, cl_ord_id = %intent.cl_ord_id, inst = %intent.inst,
                         contender = %intent.contender, codes = codes.join(" "), "the risk gate blocked an order");
@@ -350,7 +350,7 @@ impl Gate {
     async fn refused_again(
         &mut self,
         first: (OrderId, u64),
-        refused: &Refused,
+        refused: &Denied,
     ) -> Result<(), StageError> {
         let ((order, times), intent) = (first, Arc::clone(&refused.intent));
         let at = self.clock.now();
@@ -367,12 +367,12 @@ impl Gate {
                 at,
             })
             .await?;
-        self.send(Verdict::Stopped(Arc::clone(&intent))).await?;
+        self.send(Verdict::Denied(Arc::clone(&intent))).await?;
         self.consequences(&intent, &refused.breaches).await
     }
 
     /// Judges an order, and takes down what it was judged by.
-    fn judge(&self, intent: Arc<OrderIntent>) -> (Result<Approved, Refused>, Option<RunInputs>) {
+    fn judge(&self, intent: Arc<OrderIntent>) -> (Result<Approved, Denied>, Option<RunInputs>) {
         let market = self.market.borrow();
         let Some(shown) = market.insts.get(&intent.inst) else {
             let value = intent.inst.to_string();
@@ -382,7 +382,7 @@ impl Gate {
                 value,
             };
             return (
-                Err(Refused {
+                Err(Denied {
                     intent,
                     breaches: vec![unknown],
                 }),
@@ -408,7 +408,7 @@ impl Gate {
             .unwinding
             .as_ref()
             .filter(|u| u.covers(&intent.inst));
-        let around = Around {
+        let around = PendingActivity {
             repairing: orders
                 .open
                 .values()
@@ -420,14 +420,14 @@ impl Gate {
             closing: closing.map(|closing| closing.trigger().to_owned()),
         };
         let judged = judge(Arc::clone(&intent), &view, &self.limits, &around);
-        let seen = Seen::of(&intent, &view, &self.limits, &around);
+        let seen = GateInputs::of(&intent, &view, &self.limits, &around);
         let output = written(&judged);
         debug_assert_eq!(
-            seen.again().as_ref(),
+            seen.replay().as_ref(),
             Some(&output),
             "what is taken down is all that was looked at"
         );
-        let about = (intent.run_id, Stage::Gate);
+        let about = (intent.run_id, InputStage::Gate);
         let inputs = RunInputs::new(about, intent.cl_ord_id.as_str(), &seen, output, view.now);
         (judged, Some(inputs))
     }
@@ -501,7 +501,7 @@ impl Gate {
             self.in_flight.push(InFlight {
                 id: OrderId::from(&intent.cl_ord_id),
                 contender: intent.contender.clone(),
-                lane: intent.lane(),
+                lane: intent.owner(),
                 inst: intent.inst.clone(),
                 side: intent.side,
                 qty: intent.qty,
@@ -526,7 +526,7 @@ impl Gate {
                 at,
             })
             .await?;
-        self.send(Verdict::Stopped(intent)).await
+        self.send(Verdict::Denied(intent)).await
     }
 
     async fn send(&self, verdict: Verdict) -> Result<(), StageError> {

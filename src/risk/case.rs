@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::recent::{Recent, Sent};
-use super::rules::{Approved, Refused, check};
+use super::rules::{Approved, Denied, check};
 use super::view::{InFlight, View};
 use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
@@ -16,7 +16,7 @@ use crate::domain::view::{InstMarket, OpenOrder};
 use crate::domain::{
     AccountView, Balance, Bar, Candle, ContenderId, EquityBook, InstId, InstKind, Instrument,
     Limits, MarketView, Ms, OrderId, OrderIntent, OrderState, OrdersView, Price, Purpose, Qty,
-    Quote, Readiness, Rule, RunId, Series, Side, Standing, Usd,
+    Quote, Readiness, Restrictions, Rule, RunId, Series, Side, Usd,
 };
 
 pub(super) fn d(text: &str) -> Decimal {
@@ -36,7 +36,7 @@ pub(super) struct Case {
     pub(super) book: EquityBook,
     pub(super) orders: OrdersView,
     pub(super) readiness: Readiness,
-    pub(super) standing: Standing,
+    pub(super) standing: Restrictions,
     pub(super) recent: Recent,
     pub(super) in_flight: Vec<InFlight>,
     pub(super) limits: Limits,
@@ -96,7 +96,7 @@ pub(super) fn fine() -> Case {
         book,
         orders: OrdersView::default(),
         readiness: Readiness::Ready,
-        standing: Standing::default(),
+        standing: Restrictions::default(),
         recent: Recent::default(),
         in_flight: Vec::new(),
         limits: Limits::widest(),
@@ -198,7 +198,7 @@ impl Case {
         self
     }
 
-    pub(super) fn judged(&self) -> Result<Approved, Refused> {
+    pub(super) fn judged(&self) -> Result<Approved, Denied> {
         let market = self.market();
         let view = View {
             now: NOW,

@@ -30,7 +30,7 @@ pub fn worst_case(
 }
 
 /// The instrument's exposure on the order's side, with the order.
-pub struct Worst {
+pub struct WorstExposure {
     /// True if the order makes the exposure larger.
     pub grows: bool,
     pub value: Usd,
@@ -54,12 +54,12 @@ fn sides(intent: &OrderIntent, view: &View<'_>) -> (Decimal, Decimal) {
 
 /// The instrument's worst case on the order's side, valued at its worst price. `None`: it
 /// overflows.
-pub fn worst_after(intent: &OrderIntent, view: &View<'_>) -> Option<Worst> {
+pub fn worst_after(intent: &OrderIntent, view: &View<'_>) -> Option<WorstExposure> {
     let (before, after) = sides(intent, view);
     let price = price_of(view.instrument, view.market)
         .unwrap_or(intent.reference)
         .max(intent.limit.unwrap_or(intent.reference));
-    Some(Worst {
+    Some(WorstExposure {
         grows: after > before,
         value: view.instrument.notional(Qty(after), price)?,
     })

@@ -6,24 +6,26 @@ mod actor;
 mod case;
 mod exposure;
 mod flatten;
-mod latch;
+pub mod inputs;
 mod protect;
 mod recent;
 mod restrict;
 mod rules;
-pub mod seen;
+mod switch;
 mod unwind;
 mod view;
 
 pub use actor::{
-    Answer, CancelAsk, Command, Gate, Memory, Placing, ProtectForeign, Protecting, Seal, StopWork,
-    Verdict, Work,
+    Answer, CancelAsk, Command, Gate, GateWork, Memory, Placing, ProtectForeign, Protecting, Seal,
+    StopWork, Verdict,
 };
 pub use flatten::{Closing, Flat, Flatten, flatten};
-pub use latch::Latch;
-pub use protect::{Act, Cover, Sleeve, Terms, can_protect, give_up, plan};
+pub use protect::{
+    Cover, GuardAction, ProtectedSleeve, ProtectionTerms, can_protect, give_up, plan,
+};
 pub use recent::{Recent, Sent};
 pub use restrict::{consequence, scope_of};
-pub use rules::{Approved, Permit, Refused, assess, check, check_permitted};
-pub use unwind::{Left, Report, Seen, Step, Tempo, Unwind};
+pub use rules::{Approved, Denied, Permit, assess, check, check_permitted};
+pub use switch::TradingSwitch;
+pub use unwind::{Left, Unwind, UnwindReport, UnwindStep, UnwindTiming, UnwindView};
 pub use view::{InFlight, View};

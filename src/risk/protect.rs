@@ -15,7 +15,7 @@ use crate::domain::{ContenderId, InstKind, Instrument, Ms, OrderId, Price, Qty, 
 
 /// One sleeve in the instrument.
 #[derive(Clone, Copy, Debug)]
-pub struct Sleeve<'a> {
+pub struct ProtectedSleeve<'a> {
     pub contender: &'a ContenderId,
     /// Signed.
     pub held: Qty,
@@ -27,7 +27,7 @@ pub struct Sleeve<'a> {
 
 /// Action to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum GuardAction {
     Place {
         contender: ContenderId,
         entry: OrderId,
@@ -65,12 +65,12 @@ pub struct Cover {
     pub needed: Qty,
     /// Of that, what live or closing stops cover.
     pub covered: Qty,
-    pub acts: Vec<Act>,
+    pub acts: Vec<GuardAction>,
 }
 
 /// Returns the trigger of a sleeve's stop: as its entry's decision said, else the default distance
 /// from its average entry price.
-pub fn trigger(inst: &Instrument, sleeve: &Sleeve<'_>, default: Decimal) -> Price {
+pub fn trigger(inst: &Instrument, sleeve: &ProtectedSleeve<'_>, default: Decimal) -> Price {
     let long = sleeve.held > Qty::ZERO;
     let side = if long { Side::Buy } else { Side::Sell };
     let named = sleeve
@@ -118,7 +118,7 @@ pub fn tightened(guard: &Guard, level: Option<(Side, Price)>) -> Guard {
 }
 
 /// Further inputs of a plan.
-pub struct Terms<'a> {
+pub struct ProtectionTerms<'a> {
     /// Distance of the default stop, as a share of the entry, for a sleeve that names none.
     pub default: Decimal,
     /// True if the holdings are known to the last order, so that something may be taken away, too.
@@ -136,11 +136,11 @@ pub struct Terms<'a> {
 pub fn plan(
     inst: &Instrument,
     last: Option<Price>,
-    sleeves: &[Sleeve<'_>],
+    sleeves: &[ProtectedSleeve<'_>],
     stops: &[&ShownStop],
-    terms: &Terms<'_>,
+    terms: &ProtectionTerms<'_>,
 ) -> Cover {
-    let &Terms {
+    let &ProtectionTerms {
         default,
         sure,
         now,
@@ -177,13 +177,13 @@ pub fn plan(
     // Nearest to the price first: they are hit first. A sleeve that no stop can be placed for (it
     // was not made by an entry of ours) comes last: it must not use up what the others' stops are
     // to cover.
-    let can_have = |s: &Sleeve<'_>| {
+    let can_have = |s: &ProtectedSleeve<'_>| {
         s.guard.is_some()
             || stops
                 .iter()
                 .any(|shown| shown.stop.contender == *s.contender && shown.stop.side == out)
     };
-    let mut wanted: Vec<(&Sleeve<'_>, Price)> = sleeves
+    let mut wanted: Vec<(&ProtectedSleeve<'_>, Price)> = sleeves
         .iter()
         .filter(|s| !s.held.is_zero() && s.held.0.is_sign_negative() == net.is_sign_negative())
         .map(|s| (s, trigger(inst, s, default)))
@@ -255,7 +255,7 @@ pub fn plan(
                 keep.push(&s.stop.id);
                 let grows = s.stop.qty.is_none_or(|has| has < wants);
                 if !hit && (sure || grows) {
-                    acts.push(Act::Amend {
+                    acts.push(GuardAction::Amend {
                         id: s.stop.id.clone(),
                         qty: wants,
                         trigger: *trigger,
@@ -282,7 +282,7 @@ pub fn plan(
                 settled = false;
                 let (entry, run_id) = (guard.entry.clone(), guard.run_id);
                 let (contender, trigger) = (sleeve.contender.clone(), *trigger);
-                acts.push(Act::Place {
+                acts.push(GuardAction::Place {
                     contender,
                     entry,
                     run_id,
@@ -299,7 +299,7 @@ pub fn plan(
         let live = s.phase == StopPhase::Live && !keep.contains(&id);
         s.phase == StopPhase::Undead || (live && sure && (settled || extra.contains(&id)))
     };
-    acts.extend(stops.iter().filter(of_no_use).map(|s| Act::Cancel {
+    acts.extend(stops.iter().filter(of_no_use).map(|s| GuardAction::Cancel {
         id: s.stop.id.clone(),
     }));
     // What the venue's stops do not take out of a sleeve whose stop is hit.
@@ -338,7 +338,7 @@ pub fn plan(
         let rest = inst.floor_lot(Qty((sleeve.held.0.abs() - venues).max(Decimal::ZERO)));
         let already = acts
             .iter()
-            .any(|act| matches!(act, Act::Exit { contender, .. } if contender == sleeve.contender));
+            .any(|act| matches!(act, GuardAction::Exit { contender, .. } if contender == sleeve.contender));
         if hit && !already {
             exit(
                 (inst, last),
@@ -359,17 +359,17 @@ pub fn plan(
 
 fn exit(
     (inst, last): (&Instrument, Option<Price>),
-    sleeve: &Sleeve<'_>,
+    sleeve: &ProtectedSleeve<'_>,
     qty: Qty,
     why: String,
     sure: bool,
-    acts: &mut Vec<Act>,
+    acts: &mut Vec<GuardAction>,
 ) {
     if sleeve.contender.is_nobodys() || !sure || qty < inst.min_size || qty.is_zero() {
         return;
     }
     if sleeve.busy {
-        let clear = Act::Clear {
+        let clear = GuardAction::Clear {
             contender: sleeve.contender.clone(),
         };
         if !acts.contains(&clear) {
@@ -382,7 +382,7 @@ fn exit(
     } else {
         Side::Buy
     };
-    acts.push(Act::Exit {
+    acts.push(GuardAction::Exit {
         contender: sleeve.contender.clone(),
         side,
         qty: qty.min(inst.floor_lot(qty.min(inst.most_at_market(last.unwrap_or(sleeve.average))))),
@@ -429,11 +429,11 @@ impl Bare {
 
 /// Sleeves to be taken out because the venue would not protect them in time: those on the net's
 /// side, largest first, as much as has been bare all the while.
-pub fn give_up(inst: &Instrument, sleeves: &[Sleeve<'_>], bare: Qty) -> Vec<Act> {
+pub fn give_up(inst: &Instrument, sleeves: &[ProtectedSleeve<'_>], bare: Qty) -> Vec<GuardAction> {
     let net: Decimal = sleeves.iter().map(|s| s.held.0).sum();
     let mut open = bare.0;
     let mut acts = Vec::new();
-    let mut on_side: Vec<&Sleeve<'_>> = sleeves
+    let mut on_side: Vec<&ProtectedSleeve<'_>> = sleeves
         .iter()
         .filter(|s| s.held.0.is_sign_negative() == net.is_sign_negative())
         .collect();

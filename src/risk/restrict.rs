@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use super::view::{InFlight, View};
 use crate::domain::record::Breach;
 use crate::domain::{
-    Action, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release,
+    BreachAction, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release,
     Restriction, Rule, Scope, Side, TradingState,
 };
 use crate::runtime::sabotage::{self, Promise};
@@ -118,9 +118,9 @@ pub fn consequence(
 ) -> Option<Restriction> {
     let limit = *limits.of(rule);
     let state = match limit.action {
-        Action::Block => return None,
-        Action::ReduceOnly => TradingState::ReduceOnly,
-        Action::Halt | Action::Flatten => TradingState::Halted,
+        BreachAction::Block => return None,
+        BreachAction::ReduceOnly => TradingState::ReduceOnly,
+        BreachAction::Halt | BreachAction::Flatten => TradingState::Halted,
     };
     Some(Restriction {
         scope,
@@ -134,7 +134,7 @@ pub fn consequence(
         ),
         since: now,
         until: (limit.release == Release::NextUtcDay).then(|| now.next_utc_day()),
-        flatten: limit.action == Action::Flatten,
+        flatten: limit.action == BreachAction::Flatten,
         flattened: false,
     })
 }

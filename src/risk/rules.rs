@@ -53,7 +53,7 @@ impl Permit {
 
 /// Judges an order that makes flat by command, or takes out what is not protected: limits on risk
 /// do not hold it up, what cannot be an order does.
-pub fn check_permitted(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Refused> {
+pub fn check_permitted(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Approved, Denied> {
     let named = matches!(intent.purpose, Purpose::Flatten | Purpose::Repair);
     assert!(named, "a permit is for a named close or repair only");
     let mut breaches = Vec::new();
@@ -78,13 +78,13 @@ pub fn check_permitted(intent: Arc<OrderIntent>, inst: &Instrument) -> Result<Ap
             permit: Some(Permit::issue()),
             without: Vec::new(),
         }),
-        false => Err(Refused { intent, breaches }),
+        false => Err(Denied { intent, breaches }),
     }
 }
 
 /// Every breach, not the first.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Denied {
     pub intent: Arc<OrderIntent>,
     pub breaches: Vec<Breach>,
 }
@@ -100,7 +100,7 @@ pub fn check(
     intent: Arc<OrderIntent>,
     view: &View<'_>,
     limits: &Limits,
-) -> Result<Approved, Refused> {
+) -> Result<Approved, Denied> {
     let refused = match check_whole(Arc::clone(&intent), view, limits) {
         Ok(approved) => return Ok(approved),
         Err(refused) => refused,
@@ -150,7 +150,7 @@ fn check_whole(
     intent: Arc<OrderIntent>,
     view: &View<'_>,
     limits: &Limits,
-) -> Result<Approved, Refused> {
+) -> Result<Approved, Denied> {
     let mut breaches = Vec::new();
     let intent = match restriction(&intent, view) {
         Reducible::Free => intent,
@@ -202,7 +202,7 @@ fn check_whole(
             permit: None,
             without: Vec::new(),
         }),
-        false => Err(Refused { intent, breaches }),
+        false => Err(Denied { intent, breaches }),
     }
 }
 

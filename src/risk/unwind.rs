@@ -15,7 +15,7 @@ use crate::domain::{AccountView, InstId, MarketView, Ms, OrderId, OrdersView, Qt
 
 /// Pace of a flattening: its intervals and limits.
 #[derive(Clone, Copy, Debug)]
-pub struct Tempo {
+pub struct UnwindTiming {
     /// Between cancels of the same order, and between reads of the account; wall time.
     pub again: Ms,
     /// After this long it is given up; wall time.
@@ -24,7 +24,7 @@ pub struct Tempo {
     pub tries: u32,
 }
 
-impl Default for Tempo {
+impl Default for UnwindTiming {
     fn default() -> Self {
         Self {
             again: Ms(1000),
@@ -39,12 +39,12 @@ const IDLE: Ms = Ms(500);
 
 /// Next step of a flattening.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum UnwindStep {
     Cancel(InstId, OrderId),
     ReadAccount,
     /// Close what the account shows of it; the how-manieth try.
     Close(InstId, u32),
-    Over(Report),
+    Over(UnwindReport),
 }
 
 /// Outcome in one instrument.
@@ -67,7 +67,7 @@ pub struct Left {
 
 /// Outcome of a flattening.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct UnwindReport {
     pub run_id: RunId,
     pub trigger: String,
     /// Cancels asked for, each order once.
@@ -79,7 +79,7 @@ pub struct Report {
     pub took_ms: i64,
 }
 
-impl Report {
+impl UnwindReport {
     /// True if no order of ours is working, and nothing of ours is held where it was to be made
     /// flat.
     pub fn ours_are_flat(&self) -> bool {
@@ -106,7 +106,7 @@ pub struct Unwind {
     scope: Flatten,
     /// Instruments to cancel in; `None`: all.
     cancel: Option<BTreeSet<InstId>>,
-    tempo: Tempo,
+    tempo: UnwindTiming,
     began: Ms,
     asked: BTreeMap<OrderId, Ms>,
     cancelled: BTreeSet<OrderId>,
@@ -120,7 +120,7 @@ pub struct Unwind {
 }
 
 /// Inputs of a step.
-pub struct Seen<'a> {
+pub struct UnwindView<'a> {
     pub orders: &'a OrdersView,
     pub account: Option<&'a AccountView>,
     pub market: &'a MarketView,
@@ -139,7 +139,7 @@ impl Unwind {
         (run_id, trigger): (RunId, String),
         (flatten, scope): (BTreeSet<InstId>, Flatten),
         cancel: Option<BTreeSet<InstId>>,
-        tempo: Tempo,
+        tempo: UnwindTiming,
         wall: Ms,
     ) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Unwind {
     }
 
     /// Returns the steps to take now.
-    pub fn next(&mut self, seen: &Seen<'_>) -> Vec<Step> {
+    pub fn next(&mut self, seen: &UnwindView<'_>) -> Vec<UnwindStep> {
         let mut steps = Vec::new();
         let here = |inst: &InstId| {
             self.cancel
@@ -198,7 +198,7 @@ impl Unwind {
             if due && !closing {
                 self.asked.insert(order.clone(), seen.wall);
                 self.cancelled.insert(order.clone());
-                steps.push(Step::Cancel(inst.clone(), order.clone()));
+                steps.push(UnwindStep::Cancel(inst.clone(), order.clone()));
             }
         }
         let mut over = working.is_empty();
@@ -225,7 +225,7 @@ impl Unwind {
                 continue;
             }
             over = false;
-            steps.push(Step::Close(inst.clone(), *tries));
+            steps.push(UnwindStep::Close(inst.clone(), *tries));
             *tries += 1;
             // The next look waits for a read after this close.
             self.quiet.remove(&inst);
@@ -236,7 +236,7 @@ impl Unwind {
                 .is_none_or(|at| seen.wall.since(at) >= self.tempo.again)
         {
             self.read_asked = Some(seen.wall);
-            steps.push(Step::ReadAccount);
+            steps.push(UnwindStep::ReadAccount);
         }
         // What passed the last look just before may show a moment later.
         let idle = working.is_empty() && !seen.leaving;
@@ -245,12 +245,12 @@ impl Unwind {
             .idle_since
             .is_some_and(|at| seen.wall.since(at) >= IDLE);
         if over || seen.wall.since(self.began) >= self.tempo.give_up {
-            steps = vec![Step::Over(self.report(seen, &working))];
+            steps = vec![UnwindStep::Over(self.report(seen, &working))];
         }
         steps
     }
 
-    fn report(&self, seen: &Seen<'_>, working: &[(InstId, OrderId)]) -> Report {
+    fn report(&self, seen: &UnwindView<'_>, working: &[(InstId, OrderId)]) -> UnwindReport {
         let mut insts = self.flatten.clone();
         insts.extend(working.iter().map(|(inst, _)| inst.clone()));
         let mut left: Vec<Left> = insts
@@ -301,7 +301,7 @@ impl Unwind {
             })
             .collect();
         left.extend(self.strangers(seen));
-        Report {
+        UnwindReport {
             run_id: self.run_id,
             trigger: self.trigger.clone(),
             cancelled: self.cancelled.len(),
@@ -316,7 +316,7 @@ impl Unwind {
 impl Unwind {
     /// Returns what the venue holds beside our positions: in the instruments that are made flat
     /// and, when all of them are, anywhere.
-    fn strangers(&self, seen: &Seen<'_>) -> Vec<Left> {
+    fn strangers(&self, seen: &UnwindView<'_>) -> Vec<Left> {
         let Some(account) = seen.account.filter(|_| !self.flatten.is_empty()) else {
             return Vec::new();
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::recent::Recent;
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, InstKind, Instrument, MarketView, Ms, OrderId,
-    OrdersView, Price, Qty, Quote, Readiness, Side, Standing, Usd,
+    OrdersView, Price, Qty, Quote, Readiness, Restrictions, Side, Usd,
 };
 
 /// Inputs of the gate's check.
@@ -19,7 +19,7 @@ pub struct View<'a> {
     pub book: &'a EquityBook,
     pub orders: &'a OrdersView,
     pub readiness: &'a Readiness,
-    pub standing: &'a Standing,
+    pub standing: &'a Restrictions,
     pub recent: &'a Recent,
     /// Approved by us and perhaps not yet seen by the tracker.
     pub in_flight: &'a [InFlight],

@@ -27,10 +27,10 @@ pub const CLOCK_FAR: Ms = Ms::secs(60);
 
 /// Shared venue time. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Clock(Arc<Inner>);
+pub struct Clock(Arc<ClockInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ClockInner {
     started: Instant,
     /// Venue time at `started` and venue seconds per wall second.
     line: RwLock<(f64, f64)>,
@@ -41,7 +41,7 @@ impl Clock {
     /// Starts at `venue` now and runs at `rate`.
     pub fn start(venue: Ms, rate: f64) -> Self {
         let line = RwLock::new((venue.0 as f64, rate));
-        Self(Arc::new(Inner {
+        Self(Arc::new(ClockInner {
             started: Instant::now(),
             line,
             version: AtomicU64::new(0),

@@ -11,14 +11,14 @@
 #[cfg(feature = "faults")]
 pub async fn point(name: &'static str) {
     match imp::due(name) {
-        Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
-        Some(imp::Fault::Freeze) => std::future::pending().await,
-        Some(imp::Fault::Hold) => {
+        Some(imp::InjectedFault::Panic) => panic!("fault injected at {name}"),
+        Some(imp::InjectedFault::Freeze) => std::future::pending().await,
+        Some(imp::InjectedFault::Hold) => {
             while imp::is_held(name) {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         }
-        Some(imp::Fault::Kill) => imp::kill(),
+        Some(imp::InjectedFault::Kill) => imp::kill(),
         None => {}
     }
 }
@@ -27,16 +27,16 @@ pub async fn point(name: &'static str) {
 #[cfg(feature = "faults")]
 pub fn point_blocking(name: &'static str) {
     match imp::due(name) {
-        Some(imp::Fault::Panic) => panic!("fault injected at {name}"),
-        Some(imp::Fault::Freeze) => loop {
+        Some(imp::InjectedFault::Panic) => panic!("fault injected at {name}"),
+        Some(imp::InjectedFault::Freeze) => loop {
             std::thread::park();
         },
-        Some(imp::Fault::Hold) => {
+        Some(imp::InjectedFault::Hold) => {
             while imp::is_held(name) {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }
-        Some(imp::Fault::Kill) => imp::kill(),
+        Some(imp::InjectedFault::Kill) => imp::kill(),
         None => {}
     }
 }
@@ -55,7 +55,7 @@ mod imp {
     use std::sync::{Mutex, OnceLock};
 
     #[derive(Clone, Copy)]
-    pub enum Fault {
+    pub enum InjectedFault {
         Panic,
         Freeze,
         /// Waits as long as the file `ALPHA_ARENA_FAULT_HOLD` names is there.
@@ -64,16 +64,16 @@ mod imp {
         Kill,
     }
 
-    struct Plan {
-        fault: Fault,
+    struct FaultPlan {
+        fault: InjectedFault,
         /// Which pass; `None`: every one.
         pass: Option<u64>,
         once: bool,
         seen: u64,
     }
 
-    fn plans() -> &'static Mutex<HashMap<String, Plan>> {
-        static PLANS: OnceLock<Mutex<HashMap<String, Plan>>> = OnceLock::new();
+    fn plans() -> &'static Mutex<HashMap<String, FaultPlan>> {
+        static PLANS: OnceLock<Mutex<HashMap<String, FaultPlan>>> = OnceLock::new();
         PLANS.get_or_init(|| {
             let text = std::env::var("ALPHA_ARENA_FAULT").unwrap_or_default();
             let parse = |item: &str| {
@@ -83,14 +83,14 @@ mod imp {
                 let (name, what) = item.split_once('=')?;
                 let (what, pass) = what.split_once('@').unwrap_or((what, "1"));
                 let fault = match what {
-                    "panic" => Fault::Panic,
-                    "kill" => Fault::Kill,
-                    "hold" => Fault::Hold,
-                    _ => Fault::Freeze,
+                    "panic" => InjectedFault::Panic,
+                    "kill" => InjectedFault::Kill,
+                    "hold" => InjectedFault::Hold,
+                    _ => InjectedFault::Freeze,
                 };
                 Some((
                     name.to_owned(),
-                    Plan {
+                    FaultPlan {
                         fault,
                         pass: (pass != "always").then(|| pass.parse().ok()).flatten(),
                         once,
@@ -120,7 +120,7 @@ mod imp {
             .is_ok()
     }
 
-    pub fn due(name: &str) -> Option<Fault> {
+    pub fn due(name: &str) -> Option<InjectedFault> {
         let mut plans = plans()
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);

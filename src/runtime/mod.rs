@@ -13,8 +13,8 @@ pub use beat::{Beat, Pulse};
 pub use clock::{CLOCK_FAR, Clock, wall_ms};
 pub use held::{HeldFile, HeldFiles};
 pub use ids::RunIds;
-pub use supervisor::{Actor, Ended, RestartPolicy, StageError, Supervisor};
-pub use tokio_util::sync::CancellationToken as Stop;
+pub use supervisor::{Actor, ActorEnd, RestartPolicy, StageError, Supervisor};
+pub use tokio_util::sync::CancellationToken as Shutdown;
 
 /// True if the n-th repeat is worth a log line: the first is, then each time there are ten times as
 /// many.

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, warn};
 
-use super::{Beat, Stop};
+use super::{Beat, Shutdown};
 use crate::exit::Exit;
 
 /// Why a stage cannot go on.
@@ -54,7 +54,7 @@ impl StageError {
 
 /// Ways in which a task ends.
 #[derive(Debug)]
-pub enum Ended {
+pub enum ActorEnd {
     Finished,
     Failed(StageError),
     Panicked(String),
@@ -62,12 +62,12 @@ pub enum Ended {
     Frozen,
 }
 
-impl Ended {
+impl ActorEnd {
     fn exit(&self) -> Exit {
         match self {
-            Ended::Finished => Exit::Ok,
-            Ended::Failed(error) => error.exit(),
-            Ended::Panicked(_) | Ended::Frozen => Exit::Software,
+            ActorEnd::Finished => Exit::Ok,
+            ActorEnd::Failed(error) => error.exit(),
+            ActorEnd::Panicked(_) | ActorEnd::Frozen => Exit::Software,
         }
     }
 }
@@ -76,7 +76,7 @@ impl Ended {
 /// state.
 pub trait Actor: Send + 'static {
     /// Works until `stop`, the end of its input, or an error.
-    fn run(&mut self, stop: Stop) -> impl Future<Output = Result<(), StageError>> + Send;
+    fn run(&mut self, stop: Shutdown) -> impl Future<Output = Result<(), StageError>> + Send;
 }
 
 /// Limits on how often, and how patiently, an actor is restarted.
@@ -112,21 +112,27 @@ impl RestartPolicy {
 /// Starts actors and hears how they end.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    tasks: JoinSet<(&'static str, Ended)>,
+    tasks: JoinSet<(&'static str, ActorEnd)>,
 }
 
 impl Supervisor {
     /// Starts an actor under its policy.
-    pub fn start(&mut self, mut actor: impl Actor, beat: Beat, policy: RestartPolicy, stop: Stop) {
+    pub fn start(
+        &mut self,
+        mut actor: impl Actor,
+        beat: Beat,
+        policy: RestartPolicy,
+        stop: Shutdown,
+    ) {
         let life = async move {
             let mut restarts: VecDeque<Instant> = VecDeque::new();
             loop {
                 let ended = once(&mut actor, &beat, policy.freeze, stop.clone()).await;
                 // While stopping, a neighbour that has gone before us is the normal end.
                 let gone =
-                    matches!(ended, Ended::Failed(StageError::Gone(_))) && stop.is_cancelled();
-                let ended = if gone { Ended::Finished } else { ended };
-                if matches!(ended, Ended::Finished) || stop.is_cancelled() {
+                    matches!(ended, ActorEnd::Failed(StageError::Gone(_))) && stop.is_cancelled();
+                let ended = if gone { ActorEnd::Finished } else { ended };
+                if matches!(ended, ActorEnd::Finished) || stop.is_cancelled() {
                     beat.retire();
                     return (beat.name, ended);
                 }
@@ -151,7 +157,7 @@ impl Supervisor {
         actor: A,
         beat: impl Fn(&A) -> Beat,
         policy: RestartPolicy,
-        stop: &Stop,
+        stop: &Shutdown,
     ) {
         let beat = beat(&actor);
         self.start(actor, beat, policy, stop.clone());
@@ -159,7 +165,7 @@ impl Supervisor {
 
     /// Runs until `stop` or until something ends by itself; then lets the rest drain for `grace`
     /// and names whoever is late.
-    pub async fn run(mut self, stop: Stop, grace: Duration) -> Exit {
+    pub async fn run(mut self, stop: Shutdown, grace: Duration) -> Exit {
         let mut exit = Exit::Ok;
         tokio::select! {
             biased;
@@ -167,7 +173,7 @@ impl Supervisor {
             ended = self.tasks.join_next() => {
                 exit = match ended {
                     // A stage whose work is simply over (`--cycles`) ends the run in good order.
-                    Some(Ok((name, Ended::Finished))) => {
+                    Some(Ok((name, ActorEnd::Finished))) => {
                         info!(actor = name, event = "actor_finished", "an actor has finished");
                         Exit::Ok
                     }
@@ -187,7 +193,7 @@ impl Supervisor {
         let drained = tokio::time::timeout(grace, async {
             while let Some(ended) = self.tasks.join_next().await {
                 match ended {
-                    Ok((name, Ended::Finished)) => {
+                    Ok((name, ActorEnd::Finished)) => {
                         info!(actor = name, event = "actor_finished", "stopped")
                     }
                     Ok((name, how)) => {
@@ -217,15 +223,15 @@ impl Supervisor {
     }
 }
 
-async fn once(actor: &mut impl Actor, beat: &Beat, freeze: Duration, stop: Stop) -> Ended {
+async fn once(actor: &mut impl Actor, beat: &Beat, freeze: Duration, stop: Shutdown) -> ActorEnd {
     tokio::select! {
         biased;
         result = AssertUnwindSafe(actor.run(stop)).catch_unwind() => match result {
-            Ok(Ok(())) => Ended::Finished,
-            Ok(Err(error)) => Ended::Failed(error),
-            Err(panic) => Ended::Panicked(words(panic.as_ref())),
+            Ok(Ok(())) => ActorEnd::Finished,
+            Ok(Err(error)) => ActorEnd::Failed(error),
+            Err(panic) => ActorEnd::Panicked(words(panic.as_ref())),
         },
-        () = beat.frozen(freeze) => Ended::Frozen,
+        () = beat.frozen(freeze) => ActorEnd::Frozen,
     }
 }
 

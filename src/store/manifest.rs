@@ -62,13 +62,13 @@ pub struct Sheet {
 pub struct Manifest {
     path: PathBuf,
     file: File,
-    state: Mutex<State>,
+    state: Mutex<ManifestState>,
     /// One writer at a time, and its buffer.
     out: Mutex<Vec<u8>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ManifestState {
     sheet: Sheet,
     written: Sheet,
     failed: Option<String>,
@@ -136,7 +136,7 @@ impl Manifest {
     }
 
     fn over(path: PathBuf, file: File, sheet: Sheet) -> Self {
-        let state = State {
+        let state = ManifestState {
             written: sheet.clone(),
             sheet,
             failed: None,
@@ -236,7 +236,7 @@ impl Manifest {
         self.file.sync_data()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ManifestState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

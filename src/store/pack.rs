@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::domain::inputs::Stage;
+use crate::domain::inputs::InputStage;
 
 /// So many bodies are told by the one before them; then one is kept whole again, so that reading
 /// any of them is a matter of milliseconds, and damage reaches so far and no further.
@@ -16,18 +16,18 @@ const LEVEL: i32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BodyKind {
     Snapshot,
-    Seen(Stage),
-    Output(Stage),
+    Seen(InputStage),
+    Output(InputStage),
 }
 
 /// Bodies as they follow each other in one process.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
-    last: HashMap<BodyKind, Last>,
+    last: HashMap<BodyKind, LastBody>,
 }
 
 #[derive(Debug)]
-struct Last {
+struct LastBody {
     hash: [u8; 32],
     body: Vec<u8>,
     /// Number of earlier bodies that it depends on.
@@ -62,7 +62,7 @@ impl Packer {
         let (base, behind) = base.map_or((None, 0), |last| (Some(last.hash), last.behind + 1));
         self.last.insert(
             kind,
-            Last {
+            LastBody {
                 hash,
                 body: body.to_vec(),
                 behind,
@@ -107,7 +107,7 @@ mod tests {
         for n in 0..100u32 {
             let hash = [u8::try_from(n).unwrap(); 32];
             let packed = packer
-                .pack(BodyKind::Seen(Stage::Gate), hash, &body(n))
+                .pack(BodyKind::Seen(InputStage::Gate), hash, &body(n))
                 .unwrap();
             assert_eq!(packed.base.is_none(), n % IN_A_ROW == 0, "{n}");
             let base = packed.base.map(|base| {

@@ -30,8 +30,8 @@ use crate::domain::order::FillFacts;
 use crate::domain::record::{Adjustment, ContenderRow};
 use crate::domain::view::Guard;
 use crate::domain::{
-    Bill, Case, ContenderId, EquityBook, Fill, InstId, Instrument, Ms, Order, OrderId, Standing,
-    Stop, TradeId,
+    Bill, ContenderId, EquityBook, Fill, Incident, InstId, Instrument, Ms, Order, OrderId,
+    Restrictions, StopOrder, TradeId,
 };
 
 /// The body under this hash as text.
@@ -56,11 +56,11 @@ pub struct Opened {
     /// Moves between sleeves, each with how many fills were booked before it.
     pub adjustments: Vec<(usize, Adjustment)>,
     /// Stops that may be alive, or whose children may still come, by our name of them.
-    pub stops: BTreeMap<String, Stop>,
+    pub stops: BTreeMap<String, StopOrder>,
     /// Protection of each sleeve, by the newest order that added to it.
     pub guards: Vec<((ContenderId, InstId), Guard)>,
     /// Halts in force.
-    pub halts: Vec<Case>,
+    pub halts: Vec<Incident>,
     /// Orders that a person has set aside.
     pub set_aside: std::collections::BTreeSet<OrderId>,
     /// Holdings at the venue that are not ours; `None`: never compared.
@@ -76,7 +76,7 @@ pub struct Opened {
     pub instruments: Vec<Instrument>,
     pub models: ModelMemory,
     /// Restrictions in force.
-    pub standing: Standing,
+    pub standing: Restrictions,
     /// Value of a unit of the account; empty before the first read.
     pub book: EquityBook,
     /// Since when each contender's repeats are counted, by its id, where a person has said so.
@@ -498,7 +498,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         ))?
         .query_map([], |row| Ok(stop_of(row)))?
         .map(|row| row?)
-        .collect::<Result<BTreeMap<String, Stop>, ReadFail>>()?;
+        .collect::<Result<BTreeMap<String, StopOrder>, ReadFail>>()?;
     let meta = |key: &str| {
         tx.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
             row.get::<_, String>(0)
@@ -515,7 +515,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         other_bills: bills(&tx, "kind <> '2'")?,
         transfers: bills(&tx, "kind = '1'")?,
         funding: funding(&tx)?,
-        standing: Standing(risk::restrictions(&tx)?),
+        standing: Restrictions(risk::restrictions(&tx)?),
         repeats_after: risk::marks(&tx, "repeats_after")?,
         streak_after: risk::marks(&tx, "streak_after")?,
         orders_of_day: risk::orders_of_day(&tx)?,

@@ -13,11 +13,11 @@ const REMEMBERED: usize = 64;
 /// Allocations of one process, by contender and instrument.
 #[derive(Debug, Default)]
 pub(super) struct Allocated {
-    by: HashMap<(ContenderId, InstId), Last>,
+    by: HashMap<(ContenderId, InstId), LastAllocation>,
 }
 
 #[derive(Debug, Default)]
-struct Last {
+struct LastAllocation {
     written: Option<Allocation>,
     /// Those since then, which say the same.
     untold: VecDeque<(RunId, Ms, Allocation)>,

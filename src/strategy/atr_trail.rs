@@ -2,10 +2,10 @@
 //! room as the market usually moves. In on a breakout, out by a stop that trails the best close.
 
 use super::indicators::{Atr, Extremes};
-use super::stance::{STOP, Stance, by_stance, settled_wilder};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled_wilder};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "atr_trail",
     about: "Long when the close is above every high of the last `entry` bars, short (or flat on spot) below every low, out when the close is `multiple` average true ranges from the best close since. Bets that breakouts run, and lets the market's own range say when one is over.",
     params: &[
@@ -37,7 +37,7 @@ pub(super) static SPEC: Spec = Spec {
         let (entry, period) = (whole(p, "entry"), whole(p, "period"));
         let warmup = settled_wilder(period).max(entry + 1);
         Box::new(AtrTrail {
-            stance: Stance::new(p, warmup, long_only),
+            stance: PositionState::new(p, warmup, long_only),
             channel: Extremes::new(entry),
             range: Atr::new(period),
             multiple: p["multiple"],
@@ -49,7 +49,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct AtrTrail {
-    stance: Stance,
+    stance: PositionState,
     channel: Extremes,
     range: Atr,
     multiple: f64,

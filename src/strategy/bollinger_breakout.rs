@@ -2,10 +2,10 @@
 //! has ended.
 
 use super::indicators::Spread;
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "bollinger_breakout",
     about: "Long when the close is above the upper Bollinger band, short (or flat on spot) below the lower one, out when it comes back to the middle. Bets that rare moves run on; loses when they are all there was.",
     params: &[
@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let period = whole(p, "period");
         Box::new(BollingerBreakout {
-            stance: Stance::new(p, 3 * period, long_only),
+            stance: PositionState::new(p, 3 * period, long_only),
             spread: Spread::new(period),
             width: p["width"],
             seen: 0.0,
@@ -38,7 +38,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct BollingerBreakout {
-    stance: Stance,
+    stance: PositionState,
     spread: Spread,
     width: f64,
     seen: f64,

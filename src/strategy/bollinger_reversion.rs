@@ -2,10 +2,10 @@
 //! of the breakout.
 
 use super::indicators::Spread;
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "bollinger_reversion",
     about: "Buys when the close is below the lower Bollinger band, sells (or goes flat on spot) above the upper one, lets go at the middle. Bets that rare moves are overdone; loses when one is the start of a trend.",
     params: &[
@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let period = whole(p, "period");
         Box::new(BollingerReversion {
-            stance: Stance::new(p, 3 * period, long_only),
+            stance: PositionState::new(p, 3 * period, long_only),
             spread: Spread::new(period),
             width: p["width"],
             seen: 0.0,
@@ -38,7 +38,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct BollingerReversion {
-    stance: Stance,
+    stance: PositionState,
     spread: Spread,
     width: f64,
     seen: f64,

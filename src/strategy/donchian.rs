@@ -2,10 +2,10 @@
 //! something. Many small losses, a few long runs.
 
 use super::indicators::Extremes;
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "donchian",
     about: "Long when the close breaks the highest high of the last `entry` bars, short (or flat on spot) when it breaks the lowest low, out when it crosses the opposite extreme of the last `exit` bars. Bets that breakouts run.",
     params: &[
@@ -35,7 +35,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let (entry, exit) = (whole(p, "entry"), whole(p, "exit"));
         Box::new(Donchian {
-            stance: Stance::new(p, entry + 1, long_only),
+            stance: PositionState::new(p, entry + 1, long_only),
             entry: Extremes::new(entry),
             exit: Extremes::new(exit),
             seen: (0.0, 0.0, 0.0),
@@ -44,7 +44,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct Donchian {
-    stance: Stance,
+    stance: PositionState,
     entry: Extremes,
     exit: Extremes,
     /// Close, and the channel it was compared with.

@@ -2,10 +2,10 @@
 //! recent weighs more.
 
 use super::indicators::Ema;
-use super::stance::{STOP, Stance, by_stance, settled};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "ema_cross",
     about: "Long while the fast exponential average is above the slow one, short (or flat on spot) while it is below. Bets that trends persist, and turns sooner than plain averages do; loses to whipsaw in a range.",
     params: &[
@@ -34,7 +34,7 @@ pub(super) static SPEC: Spec = Spec {
     },
     build: |p, long_only| {
         let (fast, slow) = (whole(p, "fast"), whole(p, "slow"));
-        let stance = Stance::new(p, settled(slow), long_only);
+        let stance = PositionState::new(p, settled(slow), long_only);
         Box::new(EmaCross {
             stance,
             fast: Ema::new(fast),
@@ -44,7 +44,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct EmaCross {
-    stance: Stance,
+    stance: PositionState,
     fast: Ema,
     slow: Ema,
 }

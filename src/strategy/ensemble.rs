@@ -1,14 +1,14 @@
 //! Ensemble: bets that several weak opinions together are better than the best of them. Each member
 //! votes with its own defaults, scaled to one horizon.
 
-use super::stance::{STOP, Stance};
+use super::position_state::{PositionState, STOP};
 use super::{
-    Ohlcv, ParamSpec, Params, Spec, Strategy, donchian, ema_cross, macd, rsi_reversion, sma_cross,
-    supertrend, whole,
+    Ohlcv, ParamSpec, Params, Strategy, StrategySpec, donchian, ema_cross, macd, rsi_reversion,
+    sma_cross, supertrend, whole,
 };
 use crate::domain::Bps;
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "ensemble",
     about: "Long when at least `quorum` more of its six members (SMA and EMA cross, MACD, Donchian, Supertrend, RSI reversion) are long than short, short (or flat on spot) the other way round, else out. Bets that members err at different times; loses when all follow the same false move.",
     params: &[
@@ -38,7 +38,7 @@ pub(super) static SPEC: Spec = Spec {
             .max()
             .unwrap_or_default();
         Box::new(Ensemble {
-            stance: Stance::new(p, warmup, long_only),
+            stance: PositionState::new(p, warmup, long_only),
             members,
             quorum: whole(p, "quorum") as i32,
         })
@@ -46,7 +46,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 /// Strategies that vote, and which of their parameters are counted in bars.
-const MEMBERS: [(&Spec, &[&str]); 6] = [
+const MEMBERS: [(&StrategySpec, &[&str]); 6] = [
     (&sma_cross::SPEC, &["fast", "slow"]),
     (&ema_cross::SPEC, &["fast", "slow"]),
     (&macd::SPEC, &["fast", "slow", "signal"]),
@@ -56,7 +56,7 @@ const MEMBERS: [(&Spec, &[&str]); 6] = [
 ];
 
 /// A member's defaults, its periods scaled and kept within their bounds.
-fn scaled(spec: &Spec, periods: &[&str], scale: f64) -> Params {
+fn scaled(spec: &StrategySpec, periods: &[&str], scale: f64) -> Params {
     let value = |p: &ParamSpec| match periods.contains(&p.name) {
         true => (p.default * scale).round().clamp(p.min, p.max),
         false => p.default,
@@ -68,7 +68,7 @@ fn scaled(spec: &Spec, periods: &[&str], scale: f64) -> Params {
 }
 
 struct Ensemble {
-    stance: Stance,
+    stance: PositionState,
     members: [Box<dyn Strategy>; 6],
     quorum: i32,
 }

@@ -2,10 +2,10 @@
 //! that one large bar does not widen the channel as much.
 
 use super::indicators::{Atr, Ema};
-use super::stance::{STOP, Stance, by_stance, settled, settled_wilder};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled, settled_wilder};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "keltner",
     about: "Long when the close is `width` average true ranges above its exponential average, short (or flat on spot) as far below, out when it comes back to the average. Bets that breaks out of the usual range run on.",
     params: &[
@@ -36,7 +36,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let (period, range) = (whole(p, "period"), whole(p, "range"));
         let warmup = settled(period).max(settled_wilder(range));
-        let stance = Stance::new(p, warmup, long_only);
+        let stance = PositionState::new(p, warmup, long_only);
         Box::new(Keltner {
             stance,
             middle: Ema::new(period),
@@ -48,7 +48,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct Keltner {
-    stance: Stance,
+    stance: PositionState,
     middle: Ema,
     range: Atr,
     width: f64,

@@ -2,10 +2,10 @@
 //! averages, and wrong more often.
 
 use super::indicators::Macd;
-use super::stance::{STOP, Stance, by_stance, settled};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "macd",
     about: "Long while the difference of two exponential averages is above its own average, short (or flat on spot) while it is below. Bets that a move which speeds up goes on; loses when the pace changes at every turn.",
     params: &[
@@ -41,7 +41,7 @@ pub(super) static SPEC: Spec = Spec {
     },
     build: |p, long_only| {
         let (fast, slow, signal) = (whole(p, "fast"), whole(p, "slow"), whole(p, "signal"));
-        let stance = Stance::new(p, settled(slow) + settled(signal), long_only);
+        let stance = PositionState::new(p, settled(slow) + settled(signal), long_only);
         Box::new(MacdTrend {
             stance,
             macd: Macd::new(fast, slow, signal),
@@ -50,7 +50,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct MacdTrend {
-    stance: Stance,
+    stance: PositionState,
     macd: Macd,
 }
 

@@ -16,10 +16,10 @@ mod keltner;
 mod macd;
 mod momentum;
 mod opening_range;
+mod position_state;
 mod random;
 mod rsi_reversion;
 mod sma_cross;
-mod stance;
 mod supertrend;
 mod vwap_reversion;
 mod zscore_reversion;
@@ -140,7 +140,7 @@ pub struct ParamSpec {
 
 /// A strategy that can be named in the configuration.
 #[derive(Debug)]
-pub struct Spec {
+pub struct StrategySpec {
     pub name: &'static str,
     /// One paragraph: what it bets on.
     pub about: &'static str,
@@ -152,8 +152,8 @@ pub struct Spec {
 }
 
 /// All of them.
-pub fn all() -> &'static [&'static Spec] {
-    static ALL: [&Spec; 17] = [
+pub fn all() -> &'static [&'static StrategySpec] {
+    static ALL: [&StrategySpec; 17] = [
         &buy_and_hold::SPEC,
         &random::SPEC,
         &sma_cross::SPEC,
@@ -175,7 +175,7 @@ pub fn all() -> &'static [&'static Spec] {
     &ALL
 }
 
-impl Spec {
+impl StrategySpec {
     /// Every parameter at its default.
     pub fn defaults(&self) -> Params {
         self.params
@@ -186,7 +186,7 @@ impl Spec {
 }
 
 /// The one of this name.
-pub fn find(name: &str) -> Option<&'static Spec> {
+pub fn find(name: &str) -> Option<&'static StrategySpec> {
     all().iter().copied().find(|spec| spec.name == name)
 }
 

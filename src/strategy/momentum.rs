@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 
 use super::indicators::Spread;
-use super::stance::{STOP, Stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 use crate::domain::{Bps, Ms};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "momentum",
     about: "Long if the price is higher than `lookback` bars ago, short (or flat on spot) if lower, with that share of the slot at which the position's volatility would be `volatility_pct` a year, never more than all of it. Bets that returns persist; loses at turns.",
     params: &[
@@ -40,7 +40,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let (lookback, window) = (whole(p, "lookback"), whole(p, "window"));
         Box::new(Momentum {
-            stance: Stance::new(p, lookback.max(window) + 1, long_only),
+            stance: PositionState::new(p, lookback.max(window) + 1, long_only),
             prices: VecDeque::with_capacity(lookback + 1),
             lookback,
             returns: Spread::new(window),
@@ -55,7 +55,7 @@ pub(super) static SPEC: Spec = Spec {
 const YEAR_MS: f64 = 365.0 * 86_400_000.0;
 
 struct Momentum {
-    stance: Stance,
+    stance: PositionState,
     prices: VecDeque<f64>,
     lookback: usize,
     returns: Spread,

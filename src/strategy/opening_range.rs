@@ -1,11 +1,11 @@
 //! Opening-range breakout: bets that the first move out of the day's first range sets the day's
 //! direction. Every day is a UTC day; nothing is carried over midnight.
 
-use super::stance::{STOP, Stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy};
+use super::position_state::{PositionState, STOP};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec};
 use crate::domain::{Bps, Ms};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "opening_range",
     about: "Waits for the range of the UTC day's first `minutes`, then long when the close is above it, short (or flat on spot) when it is below, and out at midnight. Bets that the day goes where it first breaks to; loses on days that break both ways.",
     params: &[
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     validate: |_| Ok(()),
     build: |p, long_only| {
         Box::new(OpeningRange {
-            stance: Stance::new(p, 2, long_only),
+            stance: PositionState::new(p, 2, long_only),
             opening: Ms((p["minutes"] * 60_000.0).round() as i64),
             day: None,
             range: None,
@@ -34,7 +34,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct OpeningRange {
-    stance: Stance,
+    stance: PositionState,
     /// Length of the day's first part.
     opening: Ms,
     day: Option<i64>,

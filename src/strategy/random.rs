@@ -2,11 +2,11 @@
 //! shows what costs alone do to an account. The same seed and the same bars give the same sides,
 //! wherever it is started.
 
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 use crate::domain::Ms;
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "random",
     about: "Long, short (flat on spot) or out, drawn anew every `hold` bars from a seed and the clock. A baseline without any skill: a strategy that is not distinguishable from it has none either.",
     params: &[
@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     validate: |_| Ok(()),
     build: |p, long_only| {
         Box::new(Random {
-            stance: Stance::new(p, 2, long_only),
+            stance: PositionState::new(p, 2, long_only),
             seed: whole(p, "seed") as u64,
             hold: whole(p, "hold") as i64,
             last: None,
@@ -39,7 +39,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct Random {
-    stance: Stance,
+    stance: PositionState,
     seed: u64,
     hold: i64,
     last: Option<Ms>,

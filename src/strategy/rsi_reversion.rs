@@ -2,10 +2,10 @@
 //! Earns small and often in a range, loses when a trend does not stop.
 
 use super::indicators::Rsi;
-use super::stance::{STOP, Stance, by_stance, settled_wilder};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled_wilder};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "rsi_reversion",
     about: "Buys when Wilder's RSI falls below `low`, sells (or goes short) when it rises above `high`, and lets go half way. Bets that extremes revert; loses in a runaway trend.",
     params: &[
@@ -35,7 +35,7 @@ pub(super) static SPEC: Spec = Spec {
     validate: |_| Ok(()),
     build: |p, long_only| {
         Box::new(RsiReversion {
-            stance: Stance::new(p, settled_wilder(whole(p, "period")), long_only),
+            stance: PositionState::new(p, settled_wilder(whole(p, "period")), long_only),
             rsi: Rsi::new(whole(p, "period")),
             low: p["low"],
             high: p["high"],
@@ -44,7 +44,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct RsiReversion {
-    stance: Stance,
+    stance: PositionState,
     rsi: Rsi,
     low: f64,
     high: f64,

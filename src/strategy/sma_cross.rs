@@ -2,12 +2,12 @@
 //! on. Earns in long trends, pays the spread over and over in a range.
 
 use super::indicators::Sma;
-use super::stance::STOP;
-use super::{NO_OPINION, Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::STOP;
+use super::{NO_OPINION, Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 use crate::data::Columns;
 use crate::domain::Bps;
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "sma_cross",
     about: "Long while the fast simple moving average is above the slow one, short (or flat on spot) while it is below. Bets that trends persist; loses to whipsaw in a range.",
     params: &[

@@ -2,10 +2,10 @@
 //! trailing line that only moves with the trend decides.
 
 use super::indicators::Atr;
-use super::stance::{STOP, Stance, by_stance, settled_wilder};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance, settled_wilder};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "supertrend",
     about: "Long while the close is above a line that trails `multiple` average true ranges below the bars and never falls in a rise, short (or flat on spot) while it is below the one above them. Bets that trends end by more than a usual swing.",
     params: &[
@@ -28,7 +28,7 @@ pub(super) static SPEC: Spec = Spec {
     validate: |_| Ok(()),
     build: |p, long_only| {
         let period = whole(p, "period");
-        let stance = Stance::new(p, settled_wilder(period), long_only);
+        let stance = PositionState::new(p, settled_wilder(period), long_only);
         Box::new(Supertrend {
             stance,
             range: Atr::new(period),
@@ -41,7 +41,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct Supertrend {
-    stance: Stance,
+    stance: PositionState,
     range: Atr,
     multiple: f64,
     /// (below, above), each moved with its trend only.

@@ -2,10 +2,10 @@
 //! drawn back to it.
 
 use super::indicators::Sma;
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "vwap_reversion",
     about: "Buys when the close is `entry_pct` below the rolling volume-weighted average price, sells (or goes flat on spot) as far above, lets go at the average. Bets that large orders are worked around the average; loses when the market has learnt something.",
     params: &[
@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     build: |p, long_only| {
         let period = whole(p, "period");
         Box::new(VwapReversion {
-            stance: Stance::new(p, 3 * period, long_only),
+            stance: PositionState::new(p, 3 * period, long_only),
             value: Sma::new(period),
             volume: Sma::new(period),
             plain: Sma::new(period),
@@ -40,7 +40,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct VwapReversion {
-    stance: Stance,
+    stance: PositionState,
     /// Typical price times volume, volume, and typical price alone.
     value: Sma,
     volume: Sma,

@@ -2,10 +2,10 @@
 //! it. Lets go before the mean, where most of the way back is done.
 
 use super::indicators::Spread;
-use super::stance::{STOP, Stance, by_stance};
-use super::{Ohlcv, ParamSpec, Spec, Strategy, whole};
+use super::position_state::{PositionState, STOP, by_stance};
+use super::{Ohlcv, ParamSpec, Strategy, StrategySpec, whole};
 
-pub(super) static SPEC: Spec = Spec {
+pub(super) static SPEC: StrategySpec = StrategySpec {
     name: "zscore_reversion",
     about: "Buys when the close is `entry` standard deviations below its rolling mean, sells (or goes flat on spot) when it is as many above, lets go within `exit`. Bets that distance from the mean shrinks; loses when the mean follows the price instead.",
     params: &[
@@ -41,7 +41,7 @@ pub(super) static SPEC: Spec = Spec {
     },
     build: |p, long_only| {
         let period = whole(p, "period");
-        let stance = Stance::new(p, 3 * period, long_only);
+        let stance = PositionState::new(p, 3 * period, long_only);
         Box::new(ZscoreReversion {
             stance,
             spread: Spread::new(period),
@@ -53,7 +53,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 struct ZscoreReversion {
-    stance: Stance,
+    stance: PositionState,
     spread: Spread,
     entry: f64,
     exit: f64,

@@ -19,7 +19,7 @@ pub struct Head {
 
 /// A message of the venue. `data` is its JSON array, byte for byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Heard {
+pub struct TapeMessage {
     /// Venue time at which it was heard.
     pub at: Ms,
     pub channel: String,
@@ -44,8 +44,8 @@ pub struct Mark {
 /// Any line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum TapeLine {
     Head(Head),
-    Heard(Heard),
+    Heard(TapeMessage),
     Mark(Mark),
 }

@@ -9,6 +9,6 @@ mod line;
 mod reader;
 mod recorder;
 
-pub use line::{Head, Heard, Line, Mark};
-pub use reader::{Segment, Verdict, segments, verify};
+pub use line::{Head, Mark, TapeLine, TapeMessage};
+pub use reader::{Segment, TapeVerdict, segments, verify};
 pub use recorder::{RecorderConfig, Recording, record};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 
-use super::line::{Head, Heard, Line, Mark};
+use super::line::{Head, Mark, TapeLine, TapeMessage};
 use crate::domain::Ms;
 
 /// The segments of a directory, oldest first.
@@ -46,12 +46,12 @@ impl Segment {
         };
         let first = lines.next().ok_or_else(not_ours)??;
         match serde_json::from_str(&first) {
-            Ok(Line::Head(head)) if head.schema == "tape/1" => Ok(Self {
+            Ok(TapeLine::Head(head)) if head.schema == "tape/1" => Ok(Self {
                 head,
                 lines,
                 raw: first,
             }),
-            Ok(Line::Head(head)) => Err(io::Error::new(
+            Ok(TapeLine::Head(head)) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!(
                     "{}: written as {}, this release reads tape/1",
@@ -64,7 +64,7 @@ impl Segment {
     }
 
     /// The next line; `None` at the end, `Err` where the rest cannot be read.
-    fn next_line(&mut self) -> Option<io::Result<Line>> {
+    fn next_line(&mut self) -> Option<io::Result<TapeLine>> {
         self.raw = match self.lines.next()? {
             Ok(text) => text,
             Err(error) => return Some(Err(error)),
@@ -77,12 +77,12 @@ impl Segment {
 }
 
 impl Iterator for Segment {
-    type Item = Heard;
+    type Item = TapeMessage;
     /// The next message, up to where the segment is whole.
-    fn next(&mut self) -> Option<Heard> {
+    fn next(&mut self) -> Option<TapeMessage> {
         loop {
             match self.next_line()? {
-                Ok(Line::Heard(heard)) => return Some(heard),
+                Ok(TapeLine::Heard(heard)) => return Some(heard),
                 Ok(_) => {}
                 Err(_) => return None,
             }
@@ -92,7 +92,7 @@ impl Iterator for Segment {
 
 /// Findings about a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct TapeVerdict {
     /// Messages that could be read.
     pub lines: u64,
     /// Of these, how many the last mark vouches for.
@@ -110,9 +110,9 @@ pub struct Verdict {
 ///
 /// # Errors
 /// A file that is no tape, or that cannot be opened.
-pub fn verify(path: &Path) -> io::Result<Verdict> {
+pub fn verify(path: &Path) -> io::Result<TapeVerdict> {
     let mut segment = Segment::open(path)?;
-    let mut v = Verdict {
+    let mut v = TapeVerdict {
         lines: 0,
         vouched: 0,
         lost: 0,
@@ -130,14 +130,14 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
             return Ok(v);
         }
         match line {
-            Ok(Line::Heard(heard)) => {
+            Ok(TapeLine::Heard(heard)) => {
                 hash.update(segment.raw.as_bytes());
                 hash.update(b"\n");
                 v.lines += 1;
                 v.first = v.first.or(Some(heard.at));
                 v.last = Some(heard.at);
             }
-            Ok(Line::Mark(mark)) => {
+            Ok(TapeLine::Mark(mark)) => {
                 let sha256 = data_encoding::HEXLOWER.encode(&hash.clone().finalize());
                 if mark.lines != v.lines || mark.sha256 != sha256 {
                     let Mark { lines, .. } = mark;
@@ -149,7 +149,7 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
                 }
                 (v.vouched, v.lost, v.closed) = (mark.lines, mark.lost, mark.end);
             }
-            Ok(Line::Head(_)) => {
+            Ok(TapeLine::Head(_)) => {
                 v.wrong = Some("a second head".into());
                 return Ok(v);
             }
@@ -171,10 +171,10 @@ mod tests {
     use super::*;
     use crate::runtime::HeldFiles;
 
-    fn heard(at: i64) -> Heard {
+    fn heard(at: i64) -> TapeMessage {
         let data =
             serde_json::value::RawValue::from_string(format!(r#"[{{"last":"{at}"}}]"#)).unwrap();
-        Heard {
+        TapeMessage {
             at: Ms(at),
             channel: "tickers".into(),
             subject: "A".into(),

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 use zstd::stream::write::Encoder;
 
-use super::line::{Head, Heard, Line, Mark};
+use super::line::{Head, Mark, TapeLine, TapeMessage};
 use crate::domain::{Instrument, Ms};
 use crate::runtime::{HeldFile, HeldFiles};
 
@@ -44,22 +44,22 @@ pub struct RecorderConfig {
 /// The end of the queue that is written to; cheap to clone. The tape ends with the last one.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    queue: SyncSender<Told>,
+    queue: SyncSender<RecorderMessage>,
     lost: Arc<AtomicU64>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// Messages to the recorder's thread.
 #[derive(Debug)]
-enum Told {
-    Heard(Heard),
+enum RecorderMessage {
+    Heard(TapeMessage),
     End,
 }
 
 impl Recording {
     /// Puts a message on the tape if there is room; never waits.
-    pub fn hear(&self, heard: Heard) {
-        if self.queue.try_send(Told::Heard(heard)).is_err() {
+    pub fn hear(&self, heard: TapeMessage) {
+        if self.queue.try_send(RecorderMessage::Heard(heard)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -74,7 +74,7 @@ impl Recording {
             .take();
         if let Some(thread) = thread {
             // A thread that has ended already has nothing to be told.
-            drop(self.queue.send(Told::End));
+            drop(self.queue.send(RecorderMessage::End));
             drop(thread.join());
         }
     }
@@ -88,8 +88,8 @@ pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
     fs::create_dir_all(&config.dir)?;
     let (queue, inbox) = sync_channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
-    let mut writer = Writer {
-        segment: Open::begin(&config, now)?,
+    let mut writer = TapeWriter {
+        segment: OpenTape::begin(&config, now)?,
         config,
         lost: Arc::clone(&lost),
     };
@@ -105,32 +105,32 @@ pub fn record(config: RecorderConfig, now: Ms) -> io::Result<Recording> {
     })
 }
 
-struct Writer {
+struct TapeWriter {
     config: RecorderConfig,
-    segment: Open,
+    segment: OpenTape,
     lost: Arc<AtomicU64>,
 }
 
-impl Drop for Writer {
+impl Drop for TapeWriter {
     fn drop(&mut self) {
         self.config.held.release(ROLE);
     }
 }
 
-impl Writer {
-    fn run(&mut self, inbox: &Receiver<Told>) -> io::Result<()> {
+impl TapeWriter {
+    fn run(&mut self, inbox: &Receiver<RecorderMessage>) -> io::Result<()> {
         let mut marked = Instant::now();
         let mut unmarked = false;
         loop {
             match inbox.recv_timeout(MARK_EVERY.saturating_sub(marked.elapsed())) {
-                Ok(Told::Heard(heard)) => {
+                Ok(RecorderMessage::Heard(heard)) => {
                     if heard.at.floor(DAY) > self.segment.started.floor(DAY) {
                         self.turn(heard.at)?;
                     }
                     self.segment.write(&heard)?;
                     unmarked = true;
                 }
-                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(RecorderMessage::End) | Err(RecvTimeoutError::Disconnected) => {
                     return self.segment.end(self.lost.load(Ordering::Relaxed));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -148,20 +148,20 @@ impl Writer {
     /// A new day: a new segment, and what is too old goes.
     fn turn(&mut self, now: Ms) -> io::Result<()> {
         self.segment.end(self.lost.load(Ordering::Relaxed))?;
-        self.segment = Open::begin(&self.config, now)?;
+        self.segment = OpenTape::begin(&self.config, now)?;
         Ok(())
     }
 }
 
 /// A segment that is being written.
-struct Open {
+struct OpenTape {
     out: Encoder<'static, File>,
     started: Ms,
     lines: u64,
     hash: Sha256,
 }
 
-impl Open {
+impl OpenTape {
     fn begin(config: &RecorderConfig, now: Ms) -> io::Result<Self> {
         forget(&config.dir, now, config.keep_days);
         let (path, file) = fresh(&config.dir, now)?;
@@ -181,7 +181,7 @@ impl Open {
             instruments,
         };
         let mut hash = Sha256::new();
-        hash.update(write_line(&mut out, &Line::Head(head))?);
+        hash.update(write_line(&mut out, &TapeLine::Head(head))?);
         out.flush()?;
         info!(event = "tape_begun", path = %path.display(), "recording what the venue says");
         Ok(Self {
@@ -192,8 +192,8 @@ impl Open {
         })
     }
 
-    fn write(&mut self, heard: &Heard) -> io::Result<()> {
-        let text = write_line(&mut self.out, &Line::Heard(heard.clone()))?;
+    fn write(&mut self, heard: &TapeMessage) -> io::Result<()> {
+        let text = write_line(&mut self.out, &TapeLine::Heard(heard.clone()))?;
         self.hash.update(&text);
         self.lines += 1;
         Ok(())
@@ -203,7 +203,7 @@ impl Open {
         let sha256 = data_encoding::HEXLOWER.encode(&self.hash.clone().finalize());
         write_line(
             &mut self.out,
-            &Line::Mark(Mark {
+            &TapeLine::Mark(Mark {
                 lines: self.lines,
                 sha256,
                 lost,
@@ -221,7 +221,7 @@ impl Open {
     }
 }
 
-fn write_line(out: &mut impl Write, line: &Line) -> io::Result<Vec<u8>> {
+fn write_line(out: &mut impl Write, line: &TapeLine) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
     text.push(b'\n');
     out.write_all(&text)?;

@@ -50,7 +50,7 @@ pub fn init() {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(queue.clone())
         .with_ansi(io::stderr().is_terminal())
-        .event_format(Lines);
+        .event_format(LogLines);
     drop(registry.with(lines).try_init());
 }
 
@@ -97,9 +97,9 @@ fn stderr_is_journal() -> bool {
 }
 
 /// `12:00:01.123 INFO  filled run=1f3a… inst=BTC-USDT qty=1`
-struct Lines;
+struct LogLines;
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LogLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

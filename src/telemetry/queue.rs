@@ -24,10 +24,10 @@ pub(super) trait Sink: Send + 'static {
 
 /// The near end; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Queue(Arc<Shared>);
+pub(super) struct Queue(Arc<QueueShared>);
 
 #[derive(Debug)]
-struct Shared {
+struct QueueShared {
     waiting: Mutex<Waiting>,
     news: Condvar,
 }
@@ -44,7 +44,7 @@ struct Waiting {
 impl Queue {
     /// A queue whose lines a thread of its own carries to `sink`.
     pub(super) fn to(mut sink: impl Sink) -> Self {
-        let queue = Self(Arc::new(Shared {
+        let queue = Self(Arc::new(QueueShared {
             waiting: Mutex::default(),
             news: Condvar::new(),
         }));

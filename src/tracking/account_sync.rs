@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{AccountView, Bill, InstId, Ms, RunId};
 use crate::runtime::sabotage::{self, Promise};
-use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
 use crate::store::{Journal, Opened};
 use crate::venue::{Page, Venue, VenueError, check_clock};
 
@@ -95,7 +95,7 @@ pub struct AccountSync<V> {
 const SOON: Duration = Duration::from_millis(1000);
 
 impl<V: Accounts> Actor for AccountSync<V> {
-    async fn run(&mut self, stop: Stop) -> Result<(), StageError> {
+    async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
         let mut next = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {

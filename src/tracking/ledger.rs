@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use self::belief::mistaken;
 use crate::domain::books::{Books, Holding};
-use crate::domain::order::{Contradiction, Step, Teller};
+use crate::domain::order::{Contradiction, StateChange, Teller};
 use crate::domain::record::{Adjustment, Record, Transition};
 use crate::domain::view::{Guard, Latest, OpenOrder, OrdersView};
 use crate::domain::{
     ClOrdId, ContenderId, Fill, InstId, Instrument, Ms, Order, OrderId, OrderIntent, OrderState,
-    Price, Purpose, Qty, Side, Stop, Tally, VenueOrdId,
+    Price, Purpose, Qty, Side, StopOrder, Tally, VenueOrdId,
 };
 use crate::store::Opened;
 use crate::venue::{CreateOutcome, FillReport, OrderPush, RawFill};
@@ -70,7 +70,7 @@ pub struct Ledger {
     holdings: BTreeMap<(ContenderId, InstId), Holding>,
     tally: Tally,
     /// Stops that may be alive, and ended ones whose child may still come, by our name of them.
-    stops: BTreeMap<String, Stop>,
+    stops: BTreeMap<String, StopOrder>,
     /// Stops that were believed never made and live at the venue.
     undead: BTreeSet<String>,
     /// Stops that lived and that the venue did not know any more.
@@ -139,7 +139,7 @@ impl Ledger {
             if let Some(venue) = &order.venue_id {
                 ledger.by_venue.insert(venue.clone(), order.id.clone());
             }
-            let lane = crate::domain::intent::lane(order.purpose, &order.contender);
+            let lane = crate::domain::intent::owner(order.purpose, &order.contender);
             ledger
                 .latest
                 .insert((lane, order.inst.clone()), order.id.clone());
@@ -326,7 +326,7 @@ impl Ledger {
     pub fn intended(&mut self, order: Order, intent: &OrderIntent) {
         self.note_latest(intent);
         // Its row was written with the intent's.
-        if let Some(stop) = Stop::ahead(intent) {
+        if let Some(stop) = StopOrder::ahead(intent) {
             self.stops.insert(stop.id.clone(), stop);
         }
         self.orders.insert(order.id.clone(), order);
@@ -335,7 +335,7 @@ impl Ledger {
 
     /// An intent that ended before the executor.
     pub fn note_latest(&mut self, intent: &OrderIntent) {
-        let key = (intent.lane(), intent.inst.clone());
+        let key = (intent.owner(), intent.inst.clone());
         self.latest.insert(key, OrderId::from(&intent.cl_ord_id));
     }
 
@@ -378,7 +378,7 @@ impl Ledger {
         let Some(order) = self.orders.get(id) else {
             return Vec::new();
         };
-        let step = Step {
+        let step = StateChange {
             from: order.state(),
             to: order.state(),
         };
@@ -569,7 +569,7 @@ impl Ledger {
             if let Some(source) = &push.report.cancel_source {
                 evidence.push_str(&format!(" cancelSource {source}"));
             }
-            let step = Step {
+            let step = StateChange {
                 from: state,
                 to: order.state(),
             };
@@ -628,7 +628,7 @@ impl Ledger {
         let order = &self.orders[&id];
         let mut records = Vec::new();
         if order.filled != filled || order.state() != state {
-            let step = Step {
+            let step = StateChange {
                 from: state,
                 to: order.state(),
             };
@@ -717,7 +717,13 @@ impl Ledger {
     }
 }
 
-fn transition(order: &Order, step: Step, cause: &'static str, evidence: &str, at: Ms) -> Record {
+fn transition(
+    order: &Order,
+    step: StateChange,
+    cause: &'static str,
+    evidence: &str,
+    at: Ms,
+) -> Record {
     Record::Transition(Transition {
         order_id: order.id.clone(),
         run_id: order.run_id,

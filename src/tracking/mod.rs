@@ -4,17 +4,17 @@
 //! venue for all of them; start, reconnect and the periodic audit are the same path.
 
 mod account_sync;
-mod desk;
 mod ledger;
-mod sweep;
+mod mass_status;
+mod reconcile;
 mod tracker;
 mod wire;
 
 pub use account_sync::{
     AccountSync, Accounts, BillBook, SyncAsk, SyncReport, keep_account, sync_once,
 };
-pub use desk::{Act, Answer, Ask, Desk, Heard, Now, Patience};
 pub use ledger::{Foreign, Ledger, Outcome};
-pub use sweep::{Everywhere, Question, Sweep, Wanted};
+pub use mass_status::{Everywhere, MassStatus, OrderQuery, StatusRequest};
+pub use reconcile::{Answer, Effect, Now, ReconcileTiming, Reconciler, TruthEvent, VenueQuery};
 pub use tracker::{Tracker, TruthAsk};
-pub use wire::{Feed, Inquire, VenueWire, Wire};
+pub use wire::{Inquire, PrivateFeed, VenueWire, Wire};

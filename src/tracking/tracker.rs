@@ -9,13 +9,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::desk::{Act, Answer, Ask, Desk, Heard, Now};
-use super::sweep::{look_everywhere, sweep};
-use super::wire::{Feed, Wire};
+use super::mass_status::{look_everywhere, mass_status};
+use super::reconcile::{Answer, Effect, Now, Reconciler, TruthEvent, VenueQuery};
+use super::wire::{PrivateFeed, Wire};
 use crate::domain::record::{Record, RunKind};
-use crate::domain::{AccountView, Case, MarketView, Ms, OrdersView, Readiness, RunId};
-use crate::execution::Report;
-use crate::runtime::{Actor, Beat, Clock, RunIds, StageError, Stop, faults};
+use crate::domain::{AccountView, Incident, MarketView, Ms, OrdersView, Readiness, RunId};
+use crate::execution::ExecutionReport;
+use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
 use crate::store::{Journal, Opened};
 use crate::venue::{Stream, StreamEvent, VenueError, parse_algos, parse_orders};
 
@@ -25,7 +25,7 @@ pub enum TruthAsk {
     /// List the open incidents, after a fresh comparison has been begun if wanted.
     Cases {
         compare: bool,
-        done: oneshot::Sender<Vec<Case>>,
+        done: oneshot::Sender<Vec<Incident>>,
     },
     /// Accept a case, by its id. Answers with the run that does it, or why it cannot be.
     Accept {
@@ -40,8 +40,8 @@ pub struct Tracker<W> {
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
-    pub desk: Desk,
-    pub reports: mpsc::Receiver<Report>,
+    pub desk: Reconciler,
+    pub reports: mpsc::Receiver<ExecutionReport>,
     pub asks: mpsc::Receiver<TruthAsk>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub market: watch::Receiver<MarketView>,
@@ -61,7 +61,7 @@ pub type Reload = Arc<dyn Fn() -> Result<Opened, String> + Send + Sync>;
 const LINGER: Duration = Duration::from_secs(3);
 
 /// Background work of the tracker.
-struct Lines {
+struct TrackerTasks {
     answers: JoinSet<Result<Answer, VenueError>>,
     orders: Stream,
     stops: Stream,
@@ -69,11 +69,11 @@ struct Lines {
 }
 
 impl<W: Wire> Actor for Tracker<W> {
-    async fn run(&mut self, _stop: Stop) -> Result<(), StageError> {
-        let mut lines = Lines {
+    async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
+        let mut lines = TrackerTasks {
             answers: JoinSet::new(),
-            orders: self.wire.listen(Feed::Orders),
-            stops: self.wire.listen(Feed::Stops),
+            orders: self.wire.listen(PrivateFeed::Orders),
+            stops: self.wire.listen(PrivateFeed::Stops),
             began: Instant::now(),
         };
         let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -84,27 +84,27 @@ impl<W: Wire> Actor for Tracker<W> {
             let heard = tokio::select! {
                 biased;
                 report = self.reports.recv(), if leaving.is_none() => match report {
-                    Some(report) => Some(Heard::Report(report)),
+                    Some(report) => Some(TruthEvent::Report(report)),
                     None => {
                         leaving = Some(Instant::now() + LINGER);
                         None
                     }
                 },
-                event = lines.orders.next() => from_stream(Feed::Orders, event)?,
-                event = lines.stops.next() => from_stream(Feed::Stops, event)?,
+                event = lines.orders.next() => from_stream(PrivateFeed::Orders, event)?,
+                event = lines.stops.next() => from_stream(PrivateFeed::Stops, event)?,
                 Some(answer) = lines.answers.join_next() => match answer {
-                    Ok(answer) => Some(Heard::Answer(answer?)),
+                    Ok(answer) => Some(TruthEvent::Answer(answer?)),
                     Err(lost) => return Err(StageError::Venue(format!("a question was lost: {lost}"))),
                 },
                 changed = self.account.changed(), if accounts => match changed {
-                    Ok(()) => self.account.borrow_and_update().clone().map(Heard::Account),
+                    Ok(()) => self.account.borrow_and_update().clone().map(TruthEvent::Account),
                     Err(_) => {
                         accounts = false; // account sync has ended; shutdown follows the data
                         None
                     }
                 },
                 Some(ask) = self.asks.recv() => self.on_ask(ask).await?,
-                _ = tick.tick() => Some(Heard::Tick),
+                _ = tick.tick() => Some(TruthEvent::Tick),
             };
             faults::point("tracker").await;
             if let Some(heard) = heard {
@@ -119,9 +119,13 @@ impl<W: Wire> Actor for Tracker<W> {
 }
 
 impl<W: Wire> Tracker<W> {
-    async fn hear(&mut self, heard: Heard, lines: &mut Lines) -> Result<(), StageError> {
+    async fn hear(
+        &mut self,
+        heard: TruthEvent,
+        lines: &mut TrackerTasks,
+    ) -> Result<(), StageError> {
         let wall = Ms(i64::try_from(lines.began.elapsed().as_millis()).unwrap_or(i64::MAX));
-        let swept = matches!(heard, Heard::Answer(Answer::Sweep(_)));
+        let swept = matches!(heard, TruthEvent::Answer(Answer::Sweep(_)));
         let acts = self.desk.hear(
             heard,
             Now {
@@ -132,7 +136,7 @@ impl<W: Wire> Tracker<W> {
         let (mut show, mut nudge) = (false, false);
         // Shutting the gate waits for nobody; opening it waits for the rows that say why.
         let shut = acts.iter().rev().find_map(|act| match act {
-            Act::Readiness(next) if *next != Readiness::Ready => Some(next.clone()),
+            Effect::Readiness(next) if *next != Readiness::Ready => Some(next.clone()),
             _ => None,
         });
         if let Some(next) = shut {
@@ -140,15 +144,15 @@ impl<W: Wire> Tracker<W> {
         }
         for act in acts {
             match act {
-                Act::Keep(records) => {
+                Effect::Keep(records) => {
                     faults::point("tracker_keep").await;
                     self.journal.post(Record::Together(records)).await?;
                     faults::point("tracker_kept").await;
                 }
-                Act::Ask(ask) => {
+                Effect::Ask(ask) => {
                     lines.answers.spawn(answer(self.wire.clone(), ask));
                 }
-                Act::Readiness(next) => {
+                Effect::Readiness(next) => {
                     self.journal
                         .append(Record::Probe {
                             at: self.clock.now(),
@@ -157,7 +161,7 @@ impl<W: Wire> Tracker<W> {
                     self.view.send_replace(self.desk.view());
                     self.readiness.send_replace(next);
                 }
-                Act::Refold => {
+                Effect::Refold => {
                     // Everything handed in before is in the database when this is.
                     self.journal
                         .append(Record::Probe {
@@ -168,10 +172,14 @@ impl<W: Wire> Tracker<W> {
                     self.desk.refold(&opened);
                     show = true;
                 }
-                Act::Show => show = true,
-                Act::ReadAccount => nudge = true,
-                Act::Reopen(Feed::Orders) => lines.orders = self.wire.listen(Feed::Orders),
-                Act::Reopen(Feed::Stops) => lines.stops = self.wire.listen(Feed::Stops),
+                Effect::Show => show = true,
+                Effect::ReadAccount => nudge = true,
+                Effect::Reopen(PrivateFeed::Orders) => {
+                    lines.orders = self.wire.listen(PrivateFeed::Orders)
+                }
+                Effect::Reopen(PrivateFeed::Stops) => {
+                    lines.stops = self.wire.listen(PrivateFeed::Stops)
+                }
             }
         }
         if show {
@@ -186,12 +194,12 @@ impl<W: Wire> Tracker<W> {
         Ok(())
     }
 
-    async fn on_ask(&mut self, ask: TruthAsk) -> Result<Option<Heard>, StageError> {
+    async fn on_ask(&mut self, ask: TruthAsk) -> Result<Option<TruthEvent>, StageError> {
         // Whoever asked may have gone.
         match ask {
             TruthAsk::Cases { compare, done } => {
                 drop(done.send(self.desk.cases().to_vec()));
-                Ok(compare.then_some(Heard::Compare))
+                Ok(compare.then_some(TruthEvent::Compare))
             }
             TruthAsk::Accept { case, done } => {
                 if let Err(why) = self.desk.acceptable(&case) {
@@ -219,7 +227,7 @@ impl<W: Wire> Tracker<W> {
                 };
                 let prices = mids(&self.market.borrow());
                 drop(done.send(Ok(run_id)));
-                Ok(Some(Heard::Accept {
+                Ok(Some(TruthEvent::Accept {
                     case,
                     run_id,
                     prices,
@@ -230,22 +238,25 @@ impl<W: Wire> Tracker<W> {
 }
 
 /// Translates a stream's event for the desk.
-fn from_stream(feed: Feed, event: Option<StreamEvent>) -> Result<Option<Heard>, StageError> {
+fn from_stream(
+    feed: PrivateFeed,
+    event: Option<StreamEvent>,
+) -> Result<Option<TruthEvent>, StageError> {
     Ok(match event {
-        Some(StreamEvent::Up) => Some(Heard::Up(feed)),
-        Some(StreamEvent::Down(why)) => Some(Heard::Down(feed, why)),
+        Some(StreamEvent::Up) => Some(TruthEvent::Up(feed)),
+        Some(StreamEvent::Down(why)) => Some(TruthEvent::Down(feed, why)),
         Some(StreamEvent::Push { data, .. }) => Some(match feed {
-            Feed::Orders => match parse_orders(data.get()) {
-                Ok(pushes) => Heard::Orders(pushes),
-                Err(problem) => Heard::Garbled(feed, problem.to_string()),
+            PrivateFeed::Orders => match parse_orders(data.get()) {
+                Ok(pushes) => TruthEvent::Orders(pushes),
+                Err(problem) => TruthEvent::Garbled(feed, problem.to_string()),
             },
-            Feed::Stops => match parse_algos(data.get()) {
-                Ok(pushes) => Heard::Stops(pushes),
-                Err(problem) => Heard::Garbled(feed, problem.to_string()),
+            PrivateFeed::Stops => match parse_algos(data.get()) {
+                Ok(pushes) => TruthEvent::Stops(pushes),
+                Err(problem) => TruthEvent::Garbled(feed, problem.to_string()),
             },
         }),
         Some(StreamEvent::ConnCount { channel, count }) if channel == "orders" => {
-            Some(Heard::Connections(count))
+            Some(TruthEvent::Connections(count))
         }
         Some(StreamEvent::Refused { code, msg }) => {
             return Err(StageError::Refused(format!("{code} {msg}")));
@@ -257,7 +268,7 @@ fn from_stream(feed: Feed, event: Option<StreamEvent>) -> Result<Option<Heard>, 
 
 /// Asks, and brings the answer back. What a person must mend ends the process; any other failure is
 /// an answer too.
-async fn answer<W: Wire>(wire: W, ask: Ask) -> Result<Answer, VenueError> {
+async fn answer<W: Wire>(wire: W, ask: VenueQuery) -> Result<Answer, VenueError> {
     fn told<T>(result: Result<T, VenueError>) -> Result<Result<T, String>, VenueError> {
         match result {
             Ok(found) => Ok(Ok(found)),
@@ -266,22 +277,22 @@ async fn answer<W: Wire>(wire: W, ask: Ask) -> Result<Answer, VenueError> {
         }
     }
     Ok(match ask {
-        Ask::Sweep(wanted) => Answer::Sweep(told(sweep(&wire, wanted).await)?),
-        Ask::Order(question) => {
-            let result = told(super::sweep::ask(&wire, &question).await)?;
+        VenueQuery::Sweep(wanted) => Answer::Sweep(told(mass_status(&wire, wanted).await)?),
+        VenueQuery::Order(question) => {
+            let result = told(super::mass_status::ask(&wire, &question).await)?;
             Answer::Order {
                 id: question.id,
                 result,
             }
         }
-        Ask::Everywhere(question, kind, cursor) => {
+        VenueQuery::Everywhere(question, kind, cursor) => {
             let result = told(look_everywhere(&wire, &question, kind, cursor).await)?;
             Answer::Everywhere {
                 id: question.id,
                 result,
             }
         }
-        Ask::Fills(id, inst, venue_id) => {
+        VenueQuery::Fills(id, inst, venue_id) => {
             let result = told(wire.fills_of(&inst, &venue_id).await)?;
             Answer::Fills { id, result }
         }

@@ -10,7 +10,7 @@ use crate::venue::{
 
 /// The private streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Feed {
+pub enum PrivateFeed {
     Orders,
     Stops,
 }
@@ -68,7 +68,7 @@ pub trait Inquire: Clone + Send + Sync + 'static {
 /// A venue that can be asked and listened to.
 pub trait Wire: Inquire {
     /// Opens one of the private streams.
-    fn listen(&self, feed: Feed) -> Stream;
+    fn listen(&self, feed: PrivateFeed) -> Stream;
 }
 
 /// The real one.
@@ -122,10 +122,10 @@ impl Inquire for VenueWire {
 }
 
 impl Wire for VenueWire {
-    fn listen(&self, feed: Feed) -> Stream {
+    fn listen(&self, feed: PrivateFeed) -> Stream {
         let (kind, channel) = match feed {
-            Feed::Orders => ("private", "orders"),
-            Feed::Stops => ("business", "orders-algo"),
+            PrivateFeed::Orders => ("private", "orders"),
+            PrivateFeed::Stops => ("business", "orders-algo"),
         };
         let config = StreamConfig {
             url: format!("{}/{kind}", self.ws),

@@ -17,7 +17,7 @@ type Direct = governor::DefaultDirectRateLimiter;
 
 /// Which allowance a request draws on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum RateClass {
     /// Account reads and other slow endpoints: 5 per window.
     Slow,
     /// Most reads: 10 per window.
@@ -84,18 +84,18 @@ impl Default for Budgets {
 
 impl Budgets {
     /// Waits until a request of this lane and key may go.
-    pub(super) async fn wait(&self, lane: Lane, key: &str) {
+    pub(super) async fn wait(&self, lane: RateClass, key: &str) {
         let key = key.to_owned();
         match lane {
-            Lane::Slow => self.slow.until_key_ready(&key).await,
-            Lane::Read => self.read.until_key_ready(&key).await,
-            Lane::Bulk => self.bulk.until_key_ready(&key).await,
-            Lane::Query => self.query.until_key_ready(&key).await,
-            Lane::Cancel => self.cancel.until_key_ready(&key).await,
-            Lane::CreateAlgo => self.create_algo.until_key_ready(&key).await,
-            Lane::AmendAlgo => self.amend_algo.until_key_ready(&key).await,
-            Lane::CancelAlgo => self.cancel_algo.until_key_ready(&key).await,
-            Lane::Create => {
+            RateClass::Slow => self.slow.until_key_ready(&key).await,
+            RateClass::Read => self.read.until_key_ready(&key).await,
+            RateClass::Bulk => self.bulk.until_key_ready(&key).await,
+            RateClass::Query => self.query.until_key_ready(&key).await,
+            RateClass::Cancel => self.cancel.until_key_ready(&key).await,
+            RateClass::CreateAlgo => self.create_algo.until_key_ready(&key).await,
+            RateClass::AmendAlgo => self.amend_algo.until_key_ready(&key).await,
+            RateClass::CancelAlgo => self.cancel_algo.until_key_ready(&key).await,
+            RateClass::Create => {
                 self.orders.until_ready().await;
                 self.create.until_key_ready(&key).await;
             }

@@ -135,7 +135,7 @@ pub enum CancelOutcome {
     Again(String),
 }
 
-struct Item {
+struct ItemCode {
     code: String,
     msg: String,
     /// The venue's name of what was asked about, and ours as the answer repeats it; empty where it
@@ -147,7 +147,7 @@ struct Item {
 }
 
 /// The verdict on the one item of an order operation: its `sCode` decides, not the top code.
-fn item(body: &str) -> Option<Item> {
+fn item(body: &str) -> Option<ItemCode> {
     let reply: Value = serde_json::from_str(body).ok()?;
     let text = |value: &Value| {
         value
@@ -158,7 +158,7 @@ fn item(body: &str) -> Option<Item> {
     if let Some(first) = reply["data"].as_array().and_then(|rows| rows.first())
         && let Some(code) = text(&first["sCode"])
     {
-        return Some(Item {
+        return Some(ItemCode {
             code,
             msg: text(&first["sMsg"]).unwrap_or_default(),
             // A stop's reply has names of its own.
@@ -172,7 +172,7 @@ fn item(body: &str) -> Option<Item> {
         });
     }
     let code = text(&reply["code"])?;
-    Some(Item {
+    Some(ItemCode {
         code,
         msg: text(&reply["msg"]).unwrap_or_default(),
         venue_id: String::new(),
@@ -183,7 +183,7 @@ fn item(body: &str) -> Option<Item> {
 
 /// Describes an answer that belongs to another question than ours: a connection or a proxy is out
 /// of step. `None`: it is ours, or names no order, as answers to a whole request do.
-fn stranger(of: OrderRef<'_>, item: &Item) -> Option<String> {
+fn stranger(of: OrderRef<'_>, item: &ItemCode) -> Option<String> {
     let differs = |said: &str, asked: &str| !said.is_empty() && !asked.is_empty() && said != asked;
     if differs(&item.name, of.name) {
         return Some(format!(
@@ -222,7 +222,7 @@ pub fn judge_create(name: &str, body: &str) -> CreateOutcome {
     if let Some(why) = stranger(OrderRef::ours(name), &item) {
         return CreateOutcome::Unknown(why);
     }
-    let Item {
+    let ItemCode {
         code,
         msg,
         venue_id,
@@ -273,7 +273,7 @@ pub fn judge_cancel(asked: OrderRef<'_>, body: &str) -> CancelOutcome {
     if let Some(why) = stranger(asked, &item) {
         return CancelOutcome::Again(why);
     }
-    let Item { code, msg, .. } = item;
+    let ItemCode { code, msg, .. } = item;
     if code == "0" {
         return CancelOutcome::Accepted;
     }

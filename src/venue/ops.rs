@@ -12,14 +12,14 @@ use tracing::Instrument as _;
 
 use super::codes::{CancelOutcome, CreateOutcome, OrderRef, judge_cancel, judge_create};
 use super::stream::{Stream, StreamConfig, StreamEvent};
-use super::wire::{Op, create_body};
+use super::wire::{OrderTransportKind, create_body};
 use crate::domain::{ClOrdId, Instrument, Ms, OrderIntent, Price};
 use crate::runtime::Clock;
 
 /// A connection for order operations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OrderSocket {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<SocketRequest>,
     /// Numbers cancels, so that no two in flight share a name.
     count: Arc<AtomicU64>,
     up: watch::Receiver<bool>,
@@ -27,7 +27,7 @@ pub struct OrderSocket {
 }
 
 #[derive(Debug)]
-struct Ask {
+struct SocketRequest {
     id: String,
     frame: String,
     answer: oneshot::Sender<String>,
@@ -59,7 +59,7 @@ impl OrderSocket {
         inst: &Instrument,
         expires_at: Ms,
     ) -> CreateOutcome {
-        let arg = match create_body(intent, inst, Op::WebSocket) {
+        let arg = match create_body(intent, inst, OrderTransportKind::WebSocket) {
             Ok(arg) => arg,
             Err(error) => {
                 return CreateOutcome::Rejected {
@@ -117,7 +117,7 @@ impl OrderSocket {
     async fn ask(&self, id: String, frame: &Value) -> Option<String> {
         let (answer, answered) = oneshot::channel();
         self.asks
-            .send(Ask {
+            .send(SocketRequest {
                 id,
                 frame: frame.to_string(),
                 answer,
@@ -131,7 +131,11 @@ impl OrderSocket {
     }
 }
 
-async fn relay(mut stream: Stream, mut inbox: mpsc::Receiver<Ask>, up: watch::Sender<bool>) {
+async fn relay(
+    mut stream: Stream,
+    mut inbox: mpsc::Receiver<SocketRequest>,
+    up: watch::Sender<bool>,
+) {
     let commands = stream.commands();
     let mut waiting: HashMap<String, oneshot::Sender<String>> = HashMap::new();
     loop {

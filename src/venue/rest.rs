@@ -13,18 +13,18 @@ use reqwest::{Client, Method, redirect};
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use super::budget::{Budgets, Lane};
+use super::budget::{Budgets, RateClass};
 use super::codes::{
     CancelOutcome, Class, CreateOutcome, OrderRef, class, excerpt, judge_cancel, judge_create,
 };
 use super::sign::Signer;
 use super::wire::{
-    self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, Op, OrderPush, Page,
-    RefusedRow,
+    self, AccountConfig, BookPush, FillReport, FundingRate, Malformed, OrderPush,
+    OrderTransportKind, Page, RefusedRow,
 };
 use crate::domain::{
     AccountView, Bar, Bill, Candle, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price,
-    Qty, Quote, Stop,
+    Qty, Quote, StopOrder,
 };
 use crate::runtime::{CLOCK_FAR, Clock, StageError};
 
@@ -181,7 +181,7 @@ impl Venue {
         self.inner.signer.as_ref()
     }
 
-    async fn read(&self, lane: Lane, target: &str, signed: bool) -> Result<Value, VenueError> {
+    async fn read(&self, lane: RateClass, target: &str, signed: bool) -> Result<Value, VenueError> {
         let endpoint = target.split('?').next().unwrap_or(target);
         self.inner.budgets.wait(lane, endpoint).await;
         let mut tries = 0;
@@ -317,7 +317,7 @@ impl Venue {
 
     /// The venue's clock.
     pub async fn server_time(&self) -> Result<Ms, VenueError> {
-        self.inner.budgets.wait(Lane::Read, "time").await;
+        self.inner.budgets.wait(RateClass::Read, "time").await;
         let data = self.read_once("/api/v5/public/time", false).await?;
         Self::parsed("public/time", wire::parse_time(&data))
     }
@@ -331,7 +331,7 @@ impl Venue {
     pub async fn instrument_rules(&self, kind: InstKind) -> Result<Page<Instrument>, VenueError> {
         let data = self
             .read(
-                Lane::Bulk,
+                RateClass::Bulk,
                 &format!("/api/v5/public/instruments?instType={}", kind.okx()),
                 false,
             )
@@ -343,7 +343,7 @@ impl Venue {
     pub async fn instruments(&self, kind: InstKind) -> Result<Vec<Instrument>, VenueError> {
         let data = self
             .read(
-                Lane::Bulk,
+                RateClass::Bulk,
                 &format!("/api/v5/public/instruments?instType={}", kind.okx()),
                 false,
             )
@@ -373,7 +373,7 @@ impl Venue {
         if let Some(before) = page.before {
             target.push_str(&format!("&before={}", before.0));
         }
-        let data = self.read(Lane::Bulk, &target, false).await?;
+        let data = self.read(RateClass::Bulk, &target, false).await?;
         Self::parsed("market/candles", wire::parse_candles(&data.to_string()))
     }
 
@@ -387,7 +387,7 @@ impl Venue {
         if let Some(after) = after {
             target.push_str(&format!("&after={}", after.0));
         }
-        let data = self.read(Lane::Read, &target, false).await?;
+        let data = self.read(RateClass::Read, &target, false).await?;
         Self::parsed("public/funding-rate-history", wire::parse_funding(&data))
     }
 
@@ -395,7 +395,7 @@ impl Venue {
     pub async fn funding_rate(&self, inst: &InstId) -> Result<Option<FundingRate>, VenueError> {
         let data = self
             .read(
-                Lane::Read,
+                RateClass::Read,
                 &format!("/api/v5/public/funding-rate?instId={inst}"),
                 false,
             )
@@ -410,7 +410,7 @@ impl Venue {
     /// Contracts of a swap that are open, of everybody; `None`: the venue does not say.
     pub async fn open_interest(&self, inst: &InstId) -> Result<Option<Qty>, VenueError> {
         let target = format!("/api/v5/public/open-interest?instType=SWAP&instId={inst}");
-        let data = self.read(Lane::Read, &target, false).await?;
+        let data = self.read(RateClass::Read, &target, false).await?;
         let rows = Self::parsed("public/open-interest", wire::parse_open_interest(&data))?;
         Ok(rows
             .into_iter()
@@ -421,7 +421,7 @@ impl Venue {
     /// The best levels of the book, whole.
     pub async fn book(&self, inst: &InstId, levels: usize) -> Result<BookPush, VenueError> {
         let target = format!("/api/v5/market/books?instId={inst}&sz={levels}");
-        let data = self.read(Lane::Bulk, &target, false).await?;
+        let data = self.read(RateClass::Bulk, &target, false).await?;
         Self::parsed("market/books", wire::parse_book(&data.to_string()))
     }
 
@@ -429,7 +429,7 @@ impl Venue {
     pub async fn quote(&self, inst: &InstId) -> Result<Quote, VenueError> {
         let data = self
             .read(
-                Lane::Bulk,
+                RateClass::Bulk,
                 &format!("/api/v5/market/ticker?instId={inst}"),
                 false,
             )
@@ -440,7 +440,7 @@ impl Venue {
     /// Reads who we are and how the account is set.
     pub async fn account_config(&self) -> Result<AccountConfig, VenueError> {
         let data = self
-            .read(Lane::Slow, "/api/v5/account/config", true)
+            .read(RateClass::Slow, "/api/v5/account/config", true)
             .await?;
         Self::parsed("account/config", wire::parse_config(&data))
     }
@@ -448,7 +448,7 @@ impl Venue {
     /// Reads the taker fee of this kind of instrument, as a share; negative is paid.
     pub async fn taker_fee(&self, kind: InstKind) -> Result<rust_decimal::Decimal, VenueError> {
         let target = format!("/api/v5/account/trade-fee?instType={}", kind.okx());
-        let data = self.read(Lane::Slow, &target, true).await?;
+        let data = self.read(RateClass::Slow, &target, true).await?;
         Self::parsed("account/trade-fee", wire::parse_taker(&data))
     }
 
@@ -456,10 +456,10 @@ impl Venue {
     pub async fn account(&self) -> Result<AccountView, VenueError> {
         let as_of = self.inner.clock.now();
         let balance = self
-            .read(Lane::Read, "/api/v5/account/balance", true)
+            .read(RateClass::Read, "/api/v5/account/balance", true)
             .await?;
         let positions = self
-            .read(Lane::Read, "/api/v5/account/positions", true)
+            .read(RateClass::Read, "/api/v5/account/positions", true)
             .await?;
         Self::parsed("account", wire::parse_account(&balance, &positions, as_of))
     }
@@ -467,7 +467,7 @@ impl Venue {
     /// Bills newer than `cursor`, oldest first; all that the venue keeps if there is none.
     pub async fn bills_since(&self, cursor: Option<&str>) -> Result<Page<Bill>, VenueError> {
         self.newer_than(
-            Lane::Read,
+            RateClass::Read,
             "/api/v5/account/bills?limit=100",
             cursor,
             wire::read_bills,
@@ -479,7 +479,7 @@ impl Venue {
     pub async fn fills_since(&self, cursor: Option<&str>) -> Result<Vec<FillReport>, VenueError> {
         let page = self
             .newer_than(
-                Lane::Query,
+                RateClass::Query,
                 "/api/v5/trade/fills?limit=100",
                 cursor,
                 wire::read_fills,
@@ -491,7 +491,7 @@ impl Venue {
     /// The newest fill the venue has, if any.
     pub async fn newest_fill(&self) -> Result<Option<FillReport>, VenueError> {
         let data = self
-            .read(Lane::Query, "/api/v5/trade/fills?limit=1", true)
+            .read(RateClass::Query, "/api/v5/trade/fills?limit=1", true)
             .await?;
         Ok(Self::parsed("trade/fills", wire::parse_fills(&data))?
             .into_iter()
@@ -501,7 +501,7 @@ impl Venue {
     /// The newest page of fills, newest first.
     pub async fn newest_fills(&self) -> Result<Vec<FillReport>, VenueError> {
         let data = self
-            .read(Lane::Query, "/api/v5/trade/fills?limit=100", true)
+            .read(RateClass::Query, "/api/v5/trade/fills?limit=100", true)
             .await?;
         self.sift("trade/fills", wire::read_fills(&data))
     }
@@ -513,7 +513,7 @@ impl Venue {
         venue_id: &str,
     ) -> Result<Vec<FillReport>, VenueError> {
         let target = format!("/api/v5/trade/fills?limit=100&instId={inst}&ordId={venue_id}");
-        let data = self.read(Lane::Query, &target, true).await?;
+        let data = self.read(RateClass::Query, &target, true).await?;
         let rows = self.sift("trade/fills", wire::read_fills(&data))?;
         if !rows.is_empty() {
             return Ok(rows);
@@ -527,7 +527,7 @@ impl Venue {
         let target = format!(
             "/api/v5/trade/fills-history?instType={kind}&limit=100&instId={inst}&ordId={venue_id}"
         );
-        let data = self.read(Lane::Bulk, &target, true).await?;
+        let data = self.read(RateClass::Bulk, &target, true).await?;
         self.sift("trade/fills-history", wire::read_fills(&data))
     }
 
@@ -535,7 +535,7 @@ impl Venue {
     /// only.
     async fn newer_than<T>(
         &self,
-        lane: Lane,
+        lane: RateClass,
         base: &str,
         cursor: Option<&str>,
         read: impl Fn(&Value) -> Result<Page<T>, Malformed>,
@@ -582,7 +582,7 @@ impl Venue {
     async fn one_order(&self, inst: &InstId, id: &str) -> Result<OrderPush, VenueError> {
         let data = self
             .read(
-                Lane::Query,
+                RateClass::Query,
                 &format!("/api/v5/trade/order?instId={inst}&{id}"),
                 true,
             )
@@ -604,7 +604,7 @@ impl Venue {
             after
                 .iter()
                 .for_each(|last: &String| target.push_str(&format!("&after={last}")));
-            let data = self.read(Lane::Query, &target, true).await?;
+            let data = self.read(RateClass::Query, &target, true).await?;
             rows.extend(self.sift("trade/orders-pending", wire::read_orders(&data))?);
             after = next_page(&data, "ordId");
             if after.is_none() {
@@ -619,7 +619,7 @@ impl Venue {
             "/api/v5/trade/orders-history?instType={}&limit=100",
             kind.okx()
         );
-        let data = self.read(Lane::Bulk, &target, true).await?;
+        let data = self.read(RateClass::Bulk, &target, true).await?;
         self.sift("trade/orders-history", wire::read_orders(&data))
     }
 
@@ -633,7 +633,7 @@ impl Venue {
             after
                 .iter()
                 .for_each(|last: &String| target.push_str(&format!("&after={last}")));
-            let data = self.read(Lane::Bulk, &target, true).await?;
+            let data = self.read(RateClass::Bulk, &target, true).await?;
             rows.extend(self.sift("trade/orders-algo-pending", wire::read_algos(&data))?);
             after = next_page(&data, "algoId");
             if after.is_none() {
@@ -646,7 +646,7 @@ impl Venue {
     pub async fn algo(&self, algo_id: &str) -> Result<wire::AlgoPush, VenueError> {
         let data = self
             .read(
-                Lane::Bulk,
+                RateClass::Bulk,
                 &format!("/api/v5/trade/order-algo?algoClOrdId={algo_id}"),
                 true,
             )
@@ -668,7 +668,7 @@ impl Venue {
             let target = format!(
                 "/api/v5/trade/orders-algo-history?ordType=conditional&state={state}&limit=100"
             );
-            let data = self.read(Lane::Bulk, &target, true).await?;
+            let data = self.read(RateClass::Bulk, &target, true).await?;
             rows.extend(self.sift("trade/orders-algo-history", wire::read_algos(&data))?);
         }
         Ok(rows)

@@ -6,7 +6,7 @@
 
 /// Meaning of a frame for the keeper of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SequenceVerdict {
     /// A whole book, or the next change: use it.
     Apply,
     /// Keep-alive: nothing new.
@@ -25,17 +25,17 @@ pub struct Sequence {
 
 impl Sequence {
     /// Judges the next frame and remembers it.
-    pub fn next(&mut self, prev: Option<i64>, seq: i64) -> Verdict {
+    pub fn next(&mut self, prev: Option<i64>, seq: i64) -> SequenceVerdict {
         let verdict = match (self.last, prev.filter(|p| *p >= 0)) {
-            (Some(last), None) if prev.is_none() && seq < last => return Verdict::Stale,
-            (_, None) => Verdict::Apply,
-            (None, Some(_)) => return Verdict::Gap,
-            (Some(last), Some(prev)) if prev == last && seq == last => Verdict::Keep,
-            (Some(last), Some(prev)) if prev == last => Verdict::Apply,
-            (Some(last), Some(_)) if seq <= last => return Verdict::Stale,
+            (Some(last), None) if prev.is_none() && seq < last => return SequenceVerdict::Stale,
+            (_, None) => SequenceVerdict::Apply,
+            (None, Some(_)) => return SequenceVerdict::Gap,
+            (Some(last), Some(prev)) if prev == last && seq == last => SequenceVerdict::Keep,
+            (Some(last), Some(prev)) if prev == last => SequenceVerdict::Apply,
+            (Some(last), Some(_)) if seq <= last => return SequenceVerdict::Stale,
             (Some(_), Some(_)) => {
                 self.last = None;
-                return Verdict::Gap;
+                return SequenceVerdict::Gap;
             }
         };
         self.last = Some(seq);
@@ -48,9 +48,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(frames: &[(i64, i64)], expected: &[Verdict]) {
+    fn check(frames: &[(i64, i64)], expected: &[SequenceVerdict]) {
         let mut sequence = Sequence::default();
-        let got: Vec<Verdict> = frames
+        let got: Vec<SequenceVerdict> = frames
             .iter()
             .map(|(prev, seq)| sequence.next(Some(*prev), *seq))
             .collect();
@@ -60,7 +60,7 @@ mod tests {
     /// Frames that chain are applied; after a gap only a snapshot helps.
     #[test]
     fn sequence_gap_asks_for_a_snapshot() {
-        use Verdict::*;
+        use SequenceVerdict::*;
         check(
             &[(-1, 10), (10, 15), (15, 15), (15, 18)],
             &[Apply, Apply, Keep, Apply],
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn whole_books_only_move_forward() {
         let mut sequence = Sequence::default();
-        assert_eq!(sequence.next(None, 5), Verdict::Apply);
-        assert_eq!(sequence.next(None, 4), Verdict::Stale);
-        assert_eq!(sequence.next(None, 6), Verdict::Apply);
+        assert_eq!(sequence.next(None, 5), SequenceVerdict::Apply);
+        assert_eq!(sequence.next(None, 4), SequenceVerdict::Stale);
+        assert_eq!(sequence.next(None, 6), SequenceVerdict::Apply);
     }
 }

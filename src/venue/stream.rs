@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tracing::{Instrument, debug, info, warn};
 
-use super::sequence::{Sequence, Verdict};
+use super::sequence::{Sequence, SequenceVerdict};
 use super::sign::Signer;
 use crate::domain::InstId;
 use crate::runtime::Clock;
@@ -221,8 +221,8 @@ async fn keep_up(
                 while orders.try_recv().is_ok() {}
                 let mut connection = Connection::new(&config, &clock, &tell, socket);
                 match connection.run(&mut orders).await {
-                    Ended::Lost(why) => why,
-                    Ended::Refused { code, msg } => {
+                    StreamEnd::Lost(why) => why,
+                    StreamEnd::Refused { code, msg } => {
                         if tell
                             .send(StreamEvent::Refused {
                                 code: code.clone(),
@@ -235,7 +235,7 @@ async fn keep_up(
                         }
                         format!("{code} {msg}")
                     }
-                    Ended::NobodyListens => return,
+                    StreamEnd::NobodyListens => return,
                 }
             }
             Ok(Err(error)) => error.to_string(),
@@ -256,7 +256,7 @@ async fn keep_up(
     }
 }
 
-enum Ended {
+enum StreamEnd {
     Lost(String),
     Refused { code: String, msg: String },
     NobodyListens,
@@ -339,7 +339,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn run(&mut self, orders: &mut mpsc::Receiver<String>) -> Ended {
+    async fn run(&mut self, orders: &mut mpsc::Receiver<String>) -> StreamEnd {
         let first = match &self.config.signer {
             Some(signer) => signer.login(self.clock.now()),
             None => self.subscribe_frame(),
@@ -356,10 +356,10 @@ impl<'a> Connection<'a> {
                 biased;
                 frame = self.socket.next() => match frame {
                     Some(Ok(Message::Text(text))) => self.on_text(text.as_str()).await,
-                    Some(Ok(Message::Close(frame))) => Err(Ended::Lost(format!("closed by the venue: {frame:?}"))),
+                    Some(Ok(Message::Close(frame))) => Err(StreamEnd::Lost(format!("closed by the venue: {frame:?}"))),
                     Some(Ok(_)) => Ok(()),
-                    Some(Err(error)) => Err(Ended::Lost(error.to_string())),
-                    None => Err(Ended::Lost("closed by the venue".to_owned())),
+                    Some(Err(error)) => Err(StreamEnd::Lost(error.to_string())),
+                    None => Err(StreamEnd::Lost("closed by the venue".to_owned())),
                 },
                 Some(frame) = orders.recv(), if self.up => self.send(frame).await,
                 () = sleep_until(deadline) => self.on_deadline().await,
@@ -370,7 +370,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn send(&mut self, frame: String) -> Result<(), Ended> {
+    async fn send(&mut self, frame: String) -> Result<(), StreamEnd> {
         match timeout(
             self.config.answer_within,
             self.socket.send(Message::text(frame)),
@@ -378,8 +378,8 @@ impl<'a> Connection<'a> {
         .await
         {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
-            Err(_) => Err(Ended::Lost("the socket takes no more data".to_owned())),
+            Ok(Err(error)) => Err(StreamEnd::Lost(error.to_string())),
+            Err(_) => Err(StreamEnd::Lost("the socket takes no more data".to_owned())),
         }
     }
 
@@ -413,10 +413,10 @@ impl<'a> Connection<'a> {
             .expect("one of them is always set")
     }
 
-    async fn on_deadline(&mut self) -> Result<(), Ended> {
+    async fn on_deadline(&mut self) -> Result<(), StreamEnd> {
         let now = Instant::now();
         if !self.up && now.duration_since(self.began) >= self.config.answer_within {
-            return Err(Ended::Lost(
+            return Err(StreamEnd::Lost(
                 "login or subscription was not acknowledged".to_owned(),
             ));
         }
@@ -426,13 +426,13 @@ impl<'a> Connection<'a> {
             .max()
             .is_some_and(|at| now.duration_since(*at) >= self.config.silence)
         {
-            return Err(Ended::Lost(
+            return Err(StreamEnd::Lost(
                 "no data though the connection answers".to_owned(),
             ));
         }
         match self.pinged {
             Some(at) if now.duration_since(at) >= self.config.answer_within => {
-                Err(Ended::Lost("no pong: half-open".to_owned()))
+                Err(StreamEnd::Lost("no pong: half-open".to_owned()))
             }
             Some(_) => Ok(()),
             None => {
@@ -442,7 +442,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn on_text(&mut self, text: &str) -> Result<(), Ended> {
+    async fn on_text(&mut self, text: &str) -> Result<(), StreamEnd> {
         self.last_frame = Instant::now();
         self.pinged = None;
         if text == "pong" {
@@ -487,13 +487,13 @@ impl<'a> Connection<'a> {
                 }
                 match super::codes::class(&code) {
                     super::Class::Stop | super::Class::Reject if !self.up => {
-                        Err(Ended::Refused { code, msg })
+                        Err(StreamEnd::Refused { code, msg })
                     }
                     _ if self.up => {
                         warn!(event = "stream_error", %code, %msg, "the venue reports an error on a stream");
                         self.tell(StreamEvent::Reply(text.to_owned())).await
                     }
-                    _ => Err(Ended::Lost(format!("{code} {msg}"))),
+                    _ => Err(StreamEnd::Lost(format!("{code} {msg}"))),
                 }
             }
             Some("notice") => {
@@ -501,9 +501,9 @@ impl<'a> Connection<'a> {
                 // served.
                 let code = frame.code.unwrap_or("");
                 info!(event = "stream_notice", %code, "the venue announces an upgrade; reconnecting");
-                Err(Ended::Lost(format!("notice {code}")))
+                Err(StreamEnd::Lost(format!("notice {code}")))
             }
-            Some("channel-conn-count-error") => Err(Ended::Lost(format!(
+            Some("channel-conn-count-error") => Err(StreamEnd::Lost(format!(
                 "too many connections listen to {}",
                 frame.channel.unwrap_or("")
             ))),
@@ -526,7 +526,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn come_up(&mut self) -> Result<(), Ended> {
+    async fn come_up(&mut self) -> Result<(), StreamEnd> {
         self.up = true;
         let now = Instant::now();
         let flowing = self.config.subscriptions.iter().filter(|s| s.must_flow);
@@ -537,7 +537,7 @@ impl<'a> Connection<'a> {
         self.tell(StreamEvent::Up).await
     }
 
-    async fn on_push(&mut self, frame: Frame<'_>) -> Result<(), Ended> {
+    async fn on_push(&mut self, frame: Frame<'_>) -> Result<(), StreamEnd> {
         let (Some(arg), Some(data)) = (frame.arg, frame.data) else {
             return Ok(());
         };
@@ -563,11 +563,11 @@ impl<'a> Connection<'a> {
                     .or_default()
                     .next(row.prev_seq_id, seq)
                 {
-                    Verdict::Apply => {}
-                    Verdict::Keep | Verdict::Stale => return Ok(()),
+                    SequenceVerdict::Apply => {}
+                    SequenceVerdict::Keep | SequenceVerdict::Stale => return Ok(()),
                     // A fresh connection is the simplest way to a fresh snapshot.
-                    Verdict::Gap => {
-                        return Err(Ended::Lost(format!("a gap in {} {}", key.0, key.1)));
+                    SequenceVerdict::Gap => {
+                        return Err(StreamEnd::Lost(format!("a gap in {} {}", key.0, key.1)));
                     }
                 }
             }
@@ -581,11 +581,11 @@ impl<'a> Connection<'a> {
         .await
     }
 
-    async fn tell(&self, event: StreamEvent) -> Result<(), Ended> {
+    async fn tell(&self, event: StreamEvent) -> Result<(), StreamEnd> {
         self.tell
             .send(event)
             .await
-            .map_err(|_| Ended::NobodyListens)
+            .map_err(|_| StreamEnd::NobodyListens)
     }
 }
 

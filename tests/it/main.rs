@@ -13,4 +13,5 @@ mod models;
 mod paper;
 mod recovery;
 mod tidy;
+mod upgrade;
 mod venue;

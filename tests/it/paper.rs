@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use alpha_arena::exchange::market::Market;
+use alpha_arena::exchange::market::SimMarket;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn decisions(dir: &std::path::Path) -> i64 {
 
 /// Prices the source showed of `inst` in the seconds around `at_ms`: the five best levels of each
 /// side and every trade.
-fn shown(market: &Market, inst: &str, at_ms: i64) -> BTreeSet<Decimal> {
+fn shown(market: &SimMarket, inst: &str, at_ms: i64) -> BTreeSet<Decimal> {
     let listed = market.get(inst).unwrap();
     let second = at_ms.div_euclid(1000);
     let mut prices = BTreeSet::new();
@@ -119,7 +119,7 @@ fn paper_fills_only_at_shown_prices() {
         daemon.log()
     );
 
-    let market = Market::new(SEED);
+    let market = SimMarket::new(SEED);
     let db = daemon.db();
     let mut query = db
         .prepare("SELECT inst_id, price, at_ms FROM fills")

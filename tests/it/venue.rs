@@ -7,8 +7,8 @@ use std::time::Duration;
 use alpha_arena::domain::{
     Bar, InstKind, Instrument, Ms, OrdType, OrderIntent, Price, Purpose, RunId, Side, Usd,
 };
-use alpha_arena::exchange::{Endpoint, Engine, EngineConfig, ServerConfig, serve};
-use alpha_arena::runtime::{Clock, Stop};
+use alpha_arena::exchange::{Engine, EngineConfig, ServerAddress, ServerConfig, serve};
+use alpha_arena::runtime::{Clock, Shutdown};
 use alpha_arena::venue::{
     CancelOutcome, CandlePage, CreateOutcome, Secrets, Signer, Stream, StreamConfig, StreamEvent,
     Subscription, Trading, Venue, VenueConfig,
@@ -17,10 +17,10 @@ use rust_decimal::Decimal;
 
 struct World {
     engine: Engine,
-    endpoint: Endpoint,
+    endpoint: ServerAddress,
     venue: Venue,
     trading: Trading,
-    stop: Stop,
+    stop: Shutdown,
 }
 
 impl Drop for World {
@@ -29,7 +29,7 @@ impl Drop for World {
     }
 }
 
-fn signer(endpoint: &Endpoint) -> Signer {
+fn signer(endpoint: &ServerAddress) -> Signer {
     let key = &endpoint.credentials;
     Signer::new(Secrets {
         api_key: key.api_key.clone().into(),
@@ -38,7 +38,7 @@ fn signer(endpoint: &Endpoint) -> Signer {
     })
 }
 
-fn client(endpoint: &Endpoint, signer: Signer, clock: Clock, demo: bool) -> Venue {
+fn client(endpoint: &ServerAddress, signer: Signer, clock: Clock, demo: bool) -> Venue {
     // A hundred days are made of their seconds: in an unoptimised build on a busy machine that
     // takes its time.
     let timeout = Duration::from_secs(60);
@@ -63,7 +63,7 @@ async fn world_at(speed: f64) -> World {
     })
     .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stop = Stop::new();
+    let stop = Shutdown::new();
     let (endpoint, server) = serve(
         engine.clone(),
         ServerConfig::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alpha_arena::domain::{OrdersView, Side, Standing};
+use alpha_arena::domain::{OrdersView, Restrictions, Side};
 use alpha_arena::exchange::core::{AlgoStatus, Status};
 use alpha_arena::exchange::render;
 use alpha_arena::store::MemoryStore;
@@ -79,7 +79,7 @@ pub fn reckon(venue: &Venue, store: &MemoryStore, view: &OrdersView) {
 
     // Orders: each one's end is the venue's; what the venue never had is said never to have been.
     let mut states: BTreeMap<String, u64> = BTreeMap::new();
-    let by_id: BTreeMap<String, &alpha_arena::exchange::core::Order> = ledger
+    let by_id: BTreeMap<String, &alpha_arena::exchange::core::VenueOrder> = ledger
         .orders
         .values()
         .map(|o| {
@@ -305,7 +305,7 @@ pub fn creates(venue: &Venue, store: &MemoryStore) {
 }
 
 /// At rest every swap position has stops of its size, and what was to be made flat is.
-pub fn protected(venue: &Venue, view: &OrdersView, standing: &Standing, enabled: bool) {
+pub fn protected(venue: &Venue, view: &OrdersView, standing: &Restrictions, enabled: bool) {
     let mut world = venue.lock();
     let mut wrong = Vec::new();
     let flatten = standing.0.iter().any(|r| r.flatten);

@@ -5,22 +5,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alpha_arena::allocation::{Allocator, Ids, Sleeve};
+use alpha_arena::allocation::{Allocator, Ids, SleeveSettings};
 use alpha_arena::decision::{Cycle, InstSnapshot, Snapshot};
 use alpha_arena::domain::record::{Proposal, Record, RunKind};
 use alpha_arena::domain::view::InstMarket;
 use alpha_arena::domain::{
-    AccountView, Action, Bar, Bps, ContenderId, InstId, InstKind, Instrument, Limits, MarketView,
-    Ms, OrdersView, Price, Qty, Quote, Readiness, Release, Rule, RunId, Standing, Then,
-    TradingState, WorkingPolicy,
+    AccountView, Bar, Bps, BreachAction, ContenderId, InstId, InstKind, Instrument, Limits,
+    MarketView, Ms, OrdersView, Price, Qty, Quote, Readiness, Release, Restrictions, Rule, RunId,
+    Then, TradingState, WorkingPolicy,
 };
 use alpha_arena::execution::Executor;
 use alpha_arena::risk::{
-    Command, Gate, Latch, Memory, ProtectForeign, Protecting, Seal, Tempo, Work,
+    Command, Gate, GateWork, Memory, ProtectForeign, Protecting, Seal, TradingSwitch, UnwindTiming,
 };
-use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, StageError, Stop};
+use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, Shutdown, StageError};
 use alpha_arena::store::{Journal, MemoryStore};
-use alpha_arena::tracking::{AccountSync, BillBook, Desk, Patience, Tracker, TruthAsk};
+use alpha_arena::tracking::{
+    AccountSync, BillBook, ReconcileTiming, Reconciler, Tracker, TruthAsk,
+};
 use rust_decimal::Decimal;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -37,10 +39,10 @@ pub struct Daemon {
     /// Requests from a person to the tracker.
     pub truth: mpsc::Sender<TruthAsk>,
     pub readiness: watch::Receiver<Readiness>,
-    pub latch: Latch,
+    pub latch: TradingSwitch,
     pub trades: watch::Sender<bool>,
     pub commands: mpsc::Sender<Command>,
-    pub standing: watch::Receiver<Standing>,
+    pub standing: watch::Receiver<Restrictions>,
     /// Decisions that are not whims.
     pub script: mpsc::Sender<Vec<Proposal>>,
 }
@@ -65,8 +67,8 @@ pub fn instruments(venue: &Venue) -> BTreeMap<InstId, Arc<Instrument>> {
         .collect()
 }
 
-pub fn patience() -> Patience {
-    Patience {
+pub fn patience() -> ReconcileTiming {
+    ReconcileTiming {
         orders_every: Ms::secs(10),
         ask_at: vec![Ms(300), Ms(600), Ms(1200), Ms(2400)],
         ask_every: Ms(2500),
@@ -84,11 +86,11 @@ pub fn patience() -> Patience {
 /// As wide as the bounds allow, and nothing latches: what is tried here is the truth of orders.
 pub fn limits() -> Limits {
     Rule::ALL.iter().fold(Limits::widest(), |limits, rule| {
-        limits.leading_to(*rule, Action::Block, Release::Manual)
+        limits.leading_to(*rule, BreachAction::Block, Release::Manual)
     })
 }
 
-fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
+fn sleeves() -> BTreeMap<ContenderId, SleeveSettings> {
     let collar = Bps(3);
     let rest = |then| WorkingPolicy::PostOnly {
         ttl: Ms(3000),
@@ -106,7 +108,7 @@ fn sleeves() -> BTreeMap<ContenderId, Sleeve> {
         let instruments = INSTS.iter().map(|inst| InstId::from(*inst)).collect();
         (
             ContenderId::from(name),
-            Sleeve {
+            SleeveSettings {
                 weight: Decimal::new(2, 1),
                 instruments,
                 execution,
@@ -179,11 +181,11 @@ impl Daemon {
             }
         }
         let (desk, restored) =
-            Desk::open(opened, instruments.clone(), 's', start_run, patience(), at);
+            Reconciler::open(opened, instruments.clone(), 's', start_run, patience(), at);
         for record in restored {
             journal.append(record).await.unwrap();
         }
-        let latch = Latch::new(enabled);
+        let latch = TradingSwitch::new(enabled);
         let (cycles_tx, cycles) = mpsc::channel(8);
         let (intents_tx, intents) = mpsc::channel(8);
         let (verdicts_tx, verdicts) = mpsc::channel(256);
@@ -198,7 +200,7 @@ impl Daemon {
         let (view_tx, view) = watch::channel(OrdersView::default());
         let (readiness_tx, readiness) = watch::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = watch::channel(0);
-        let (standing_tx, standing) = watch::channel(Standing::default());
+        let (standing_tx, standing) = watch::channel(Restrictions::default());
         let wanted = Arc::new(Notify::new());
         let (trades, trading) = watch::channel(true);
         let (script, scripts) = mpsc::channel(8);
@@ -256,7 +258,7 @@ impl Daemon {
                 unprotected_max: Ms::secs(10),
                 foreign: ProtectForeign::Protect,
             },
-            tempo: Tempo::default(),
+            tempo: UnwindTiming::default(),
             latch: latch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
@@ -272,13 +274,13 @@ impl Daemon {
             levels: watch::channel(BTreeMap::new()).1,
             memory,
             in_flight: Vec::new(),
-            work: Work::default(),
+            work: GateWork::default(),
             beat: pulse.beat("gate", true),
         };
         let execution = WorkingPolicy::Market { slippage: None };
         let allocator = Allocator {
             sleeves: sleeves(),
-            retired: Sleeve {
+            retired: SleeveSettings {
                 weight: Decimal::ZERO,
                 instruments: Vec::new(),
                 execution,
@@ -385,7 +387,7 @@ fn act(
     name: &'static str,
     mut actor: impl Actor,
 ) {
-    tasks.spawn(async move { (name, actor.run(Stop::new()).await) });
+    tasks.spawn(async move { (name, actor.run(Shutdown::new()).await) });
 }
 
 /// Stands for market data and decisions: quotes every half second, whims every few.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use alpha_arena::domain::{OrderState, Readiness, Trouble};
+use alpha_arena::domain::{IncidentKind, OrderState, Readiness};
 use alpha_arena::risk::{Command, Flatten};
 use alpha_arena::runtime::Clock;
 use alpha_arena::store::{MemoryStore, Stamp};
-use alpha_arena::tracking::{Feed, TruthAsk};
+use alpha_arena::tracking::{PrivateFeed, TruthAsk};
 
 use crate::checks;
 use crate::daemon::Daemon;
@@ -53,7 +53,7 @@ async fn accept_by_hand(daemon: &Daemon) {
         .borrow()
         .halts
         .iter()
-        .filter(|case| case.kind == Trouble::Enlarged)
+        .filter(|case| case.kind == IncidentKind::Enlarged)
         .map(|case| case.id())
         .collect();
     for case in open {
@@ -111,9 +111,9 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
         accept_by_hand(&daemon).await;
         if fate.hits(2) {
             venue.cut(if fate.hits(70) {
-                Feed::Orders
+                PrivateFeed::Orders
             } else {
-                Feed::Stops
+                PrivateFeed::Stops
             });
         }
         if fate.hits(2) {

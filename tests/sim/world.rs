@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use alpha_arena::domain::{
     AccountView, Bill, ClOrdId, InstId, InstKind, Instrument, Ms, OrderIntent, Price, Qty,
-    Readiness, Scope, Side, Standing, Stop, TradingState,
+    Readiness, Restrictions, Scope, Side, StopOrder, TradingState,
 };
-use alpha_arena::exchange::core::{AlgoStatus, CreateSeen, Event, Exchange, Ledger, LegChange};
-use alpha_arena::exchange::market::Market;
+use alpha_arena::exchange::core::{
+    AlgoStatus, CreateSeen, Event, Exchange, LegChange, VenueLedger,
+};
+use alpha_arena::exchange::market::SimMarket;
 use alpha_arena::exchange::{parse_algo, parse_order, render};
 use alpha_arena::execution::{Move, OrderLine};
 use alpha_arena::runtime::Clock;
 use alpha_arena::store::MemoryStore;
-use alpha_arena::tracking::{Accounts, Feed, Inquire, Wire};
+use alpha_arena::tracking::{Accounts, Inquire, PrivateFeed, Wire};
 use alpha_arena::venue::{
-    AlgoPush, CancelOutcome, CreateOutcome, FillReport, Op, OrderPush, OrderRef, Page, Stream,
-    StreamEvent, VenueError, create_body, judge_cancel, judge_create, parse_account, parse_algos,
-    parse_fills, parse_orders, read_bills, stop_body,
+    AlgoPush, CancelOutcome, CreateOutcome, FillReport, OrderPush, OrderRef, OrderTransportKind,
+    Page, Stream, StreamEvent, VenueError, create_body, judge_cancel, judge_create, parse_account,
+    parse_algos, parse_fills, parse_orders, read_bills, stop_body,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -110,7 +112,7 @@ pub struct World {
     pub weather: Weather,
     pub clock: Clock,
     pub store: MemoryStore,
-    feeds: BTreeMap<Feed, mpsc::Sender<StreamEvent>>,
+    feeds: BTreeMap<PrivateFeed, mpsc::Sender<StreamEvent>>,
     /// Orders that queries do not show yet, and until when.
     hidden: BTreeMap<String, Ms>,
     pub creates: BTreeMap<String, u64>,
@@ -138,8 +140,8 @@ pub struct World {
 /// Permissions of the daemon that lives now.
 pub struct Gatehouse {
     pub readiness: watch::Receiver<Readiness>,
-    pub latch: alpha_arena::risk::Latch,
-    pub standing: watch::Receiver<Standing>,
+    pub latch: alpha_arena::risk::TradingSwitch,
+    pub standing: watch::Receiver<Restrictions>,
     /// Since when nothing may open, as far as this world has noticed.
     pub shut: Option<Ms>,
 }
@@ -161,8 +163,8 @@ impl World {
         let mut chance = Chance::new(seed);
         let weather = Weather::of(&mut chance);
         let mut exchange = Exchange::new(
-            Arc::new(Market::new(seed % 97 + 1)),
-            Ledger::default(),
+            Arc::new(SimMarket::new(seed % 97 + 1)),
+            VenueLedger::default(),
             BEGIN,
         );
         exchange.deposit("USDT", Decimal::from(100_000));
@@ -337,12 +339,12 @@ impl World {
     }
 
     /// A push on its way, which may come to harm.
-    fn spoil(&mut self, feed: Feed, mut row: Value) -> Value {
+    fn spoil(&mut self, feed: PrivateFeed, mut row: Value) -> Value {
         const BIG: &str = "79228162514264337593543950335";
         let weather = self.weather;
         if self.chance.hits(weather.odd) {
             let fields: &[&str] = match feed {
-                Feed::Orders => &[
+                PrivateFeed::Orders => &[
                     "fillPx",
                     "fillSz",
                     "fillFee",
@@ -353,7 +355,7 @@ impl World {
                     "uTime",
                     "fillTime",
                 ],
-                Feed::Stops => &["sz", "slTriggerPx", "uTime"],
+                PrivateFeed::Stops => &["sz", "slTriggerPx", "uTime"],
             };
             let field = fields[self.chance.below(fields.len() as u64) as usize];
             let odd = [BIG, "-1", "1e9", "nan"][self.chance.below(4) as usize];
@@ -441,10 +443,10 @@ impl Venue {
                             fill.inst, fill.trade_id, fill.size, fill.price
                         ));
                     }
-                    (Feed::Orders, render::order(&order, fill.as_deref()))
+                    (PrivateFeed::Orders, render::order(&order, fill.as_deref()))
                 }
                 Event::Amended(order, request) => {
-                    (Feed::Orders, render::order_amended(&order, &request))
+                    (PrivateFeed::Orders, render::order_amended(&order, &request))
                 }
                 Event::Algo(algo) => {
                     let attached = algo.parent != 0
@@ -455,7 +457,7 @@ impl Venue {
                         world.count("attached stops gone");
                         drop(world.exchange.cancel_algo("", &algo.cl_ord_id));
                     }
-                    (Feed::Stops, render::algo(&algo))
+                    (PrivateFeed::Stops, render::algo(&algo))
                 }
                 _ => continue,
             };
@@ -500,7 +502,7 @@ impl Venue {
     }
 
     /// Cuts a stream; it comes back by itself.
-    pub fn cut(&self, feed: Feed) {
+    pub fn cut(&self, feed: PrivateFeed) {
         let mut world = self.lock();
         let Some(to) = world.feeds.remove(&feed) else {
             return;
@@ -879,7 +881,7 @@ impl Accounts for Venue {
 }
 
 impl Wire for Venue {
-    fn listen(&self, feed: Feed) -> Stream {
+    fn listen(&self, feed: PrivateFeed) -> Stream {
         let (to, events) = mpsc::channel(4096);
         let pause = self.lock().chance.ms(5, 400);
         let venue = self.clone();
@@ -941,7 +943,7 @@ impl OrderLine for Venue {
                 ));
             }
         }
-        let body = create_body(intent, inst, Op::Rest).unwrap();
+        let body = create_body(intent, inst, OrderTransportKind::Rest).unwrap();
         let id = intent.cl_ord_id.to_string();
         // As the bytes leave, not as they arrive.
         self.lock().observe_send(&id);
@@ -1021,7 +1023,7 @@ impl OrderLine for Venue {
 
     async fn room_to_stop(&self, _: &InstId) {}
 
-    async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+    async fn place_stop(&self, stop: &StopOrder, inst: &Instrument) -> CreateOutcome {
         let (body, id) = (stop_body(stop, inst), stop.id.clone());
         let reply = self
             .operate("place-stop", move |w| {

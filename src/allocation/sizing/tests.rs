@@ -76,19 +76,19 @@ impl Stage {
         self.orders.open.insert(id, order);
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> AllocationPlan {
         let snapshot = test_snapshot(self.inst.clone(), "99.95", "100.05", "20000");
         let contender = ContenderId::from("trend");
         let others = (1..self.instruments).map(|n| InstId::new(format!("OTHER-{n}")));
         let instruments = std::iter::once(self.inst.id.clone())
             .chain(others)
             .collect();
-        let sleeve = Sleeve {
+        let sleeve = SleeveSettings {
             weight: Decimal::new(5, 1),
             instruments,
             execution: self.execution,
         };
-        let retired = Sleeve {
+        let retired = SleeveSettings {
             weight: Decimal::ZERO,
             instruments: Vec::new(),
             execution: self.execution,

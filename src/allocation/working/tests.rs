@@ -24,12 +24,12 @@ fn quote() -> Quote {
     }
 }
 
-fn work(policy: WorkingPolicy) -> Work {
+fn work(policy: WorkingPolicy) -> WorkedDecision {
     let first = OrderIntent {
         limit: Some(Price(d(99))),
         ..entry()
     };
-    Work::begun(&first, policy, Qty(d(10)), Ms(0))
+    WorkedDecision::begun(&first, policy, Qty(d(10)), Ms(0))
 }
 
 /// The first order is in `state` and `held` is held; at `now`, what next?
@@ -77,9 +77,9 @@ fn check(policy: WorkingPolicy, state: OrderState, held: i64, now: i64, expected
         install_epoch: "e".into(),
     };
     let shown = match work.next(&orders, &swap(), Some(&quote()), Ms(now), &ids) {
-        Next::Wait => "wait".to_owned(),
-        Next::Over => "over".to_owned(),
-        Next::Try(i) => {
+        NextTry::Wait => "wait".to_owned(),
+        NextTry::Over => "over".to_owned(),
+        NextTry::Try(i) => {
             assert_ne!(
                 i.cl_ord_id, work.first.cl_ord_id,
                 "a try has a name of its own"
@@ -168,7 +168,7 @@ fn order_past_ttl_is_repriced_or_crossed() {
 }
 
 /// The next try of a work whose first order was cancelled with `held` of 10 held.
-fn next_try(work: &Work, held: i64, quote: &Quote, now: i64) -> Next {
+fn next_try(work: &WorkedDecision, held: i64, quote: &Quote, now: i64) -> NextTry {
     let key = (work.first.contender.clone(), work.first.inst.clone());
     let mut orders = OrdersView::default();
     let id = work.current.clone();
@@ -198,7 +198,7 @@ fn next_try(work: &Work, held: i64, quote: &Quote, now: i64) -> Next {
     work.next(&orders, &swap(), Some(quote), Ms(now), &ids)
 }
 
-fn with_stop(mut work: Work, trigger: &str) -> Work {
+fn with_stop(mut work: WorkedDecision, trigger: &str) -> WorkedDecision {
     work.first.stop = Some(StopSpec {
         algo_id: "st1".into(),
         trigger: trigger.parse().unwrap(),
@@ -218,7 +218,7 @@ fn retry_is_a_new_intent() {
         ask: Price(d(201)),
         ..quote()
     };
-    let Next::Try(again) = next_try(&work, 4, &now, 7000) else {
+    let NextTry::Try(again) = next_try(&work, 4, &now, 7000) else {
         panic!("a try")
     };
     let stop = again.stop.clone().expect("the decision's stop");
@@ -239,7 +239,7 @@ fn retry_is_a_new_intent() {
     // Where it was to be stopped nobody buys any more.
     assert_eq!(
         next_try(&with_stop(work.clone(), "99.95"), 4, &quote(), 0),
-        Next::Over
+        NextTry::Over
     );
 }
 
@@ -280,8 +280,8 @@ fn reprice_leaves_the_attached_stop_alone() {
         uid: "1".into(),
         install_epoch: "e".into(),
     };
-    let next = |work: &Work| work.next(&orders, &swap(), Some(&quote()), Ms(1000), &ids);
-    let Next::Try(moved) = next(&work) else {
+    let next = |work: &WorkedDecision| work.next(&orders, &swap(), Some(&quote()), Ms(1000), &ids);
+    let NextTry::Try(moved) = next(&work) else {
         panic!("a move")
     };
     assert_eq!(
@@ -290,15 +290,15 @@ fn reprice_leaves_the_attached_stop_alone() {
     );
     assert_eq!(
         next(&with_stop(work.clone(), "99.9")),
-        Next::Wait,
+        NextTry::Wait,
         "not to where it would be stopped"
     );
     // Out of tries it stays where it is.
-    let tired = Work {
+    let tired = WorkedDecision {
         tries: 3,
         ..work.clone()
     };
-    assert_eq!(next(&tired), Next::Wait);
+    assert_eq!(next(&tired), NextTry::Wait);
     // What was handed on is remembered: a move keeps the order, another try has its own.
     let mut going = work.clone();
     going.handed_on(&moved, Ms(1000));
@@ -306,7 +306,7 @@ fn reprice_leaves_the_attached_stop_alone() {
         (going.tries, going.since, going.current.clone()),
         (2, Ms(1000), work.current.clone())
     );
-    let Next::Try(again) = next_try(&work, 4, &quote(), 0) else {
+    let NextTry::Try(again) = next_try(&work, 4, &quote(), 0) else {
         panic!("a try")
     };
     going.handed_on(&again, Ms(2000));
@@ -320,8 +320,8 @@ fn retry_needs_at_least_minimum_size() {
     let mut work = work(IOC);
     work.target = Qty("10.1".parse().unwrap());
     assert!(
-        matches!(next_try(&work, 10, &quote(), 0), Next::Try(again) if again.qty == swap().min_size)
+        matches!(next_try(&work, 10, &quote(), 0), NextTry::Try(again) if again.qty == swap().min_size)
     );
     work.target = Qty("10.09".parse().unwrap());
-    assert_eq!(next_try(&work, 10, &quote(), 0), Next::Over);
+    assert_eq!(next_try(&work, 10, &quote(), 0), NextTry::Over);
 }

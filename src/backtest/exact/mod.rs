@@ -10,11 +10,11 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use self::views::candle;
-use super::lane::{Done, Lane, Order, signed};
 use super::margin::{Exposed, liquidated_at, liquidation};
 use super::record::{Decided, Halt};
-use super::{FillRow, Market, Outcome, Player, Rules, Tape};
-use crate::allocation::{Ids, Sleeve, World, allocate};
+use super::sleeve_sim::{Done, SimOrder, SleeveSim, signed};
+use super::{BacktestMarket, Contender, FillRecord, Rules, RunOutcome, Tape};
+use crate::allocation::{Ids, SleeveSettings, World, allocate};
 use crate::decision::stop_price;
 use crate::domain::books::Holding;
 use crate::domain::record::{Breach, Proposal};
@@ -22,10 +22,10 @@ use crate::domain::tally::Counted;
 use crate::domain::view::{Guard, OpenOrder};
 use crate::domain::{
     AccountView, Candle, ContenderId, EquityBook, InstId, MarketView, Ms, OrdType, OrderId,
-    OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Readiness, Rule, RunId, Scope, Side,
-    Standing, Usd, WorkingPolicy,
+    OrderIntent, OrderState, OrdersView, Price, Purpose, Qty, Readiness, Restrictions, Rule, RunId,
+    Scope, Side, Usd, WorkingPolicy,
 };
-use crate::fills::{Kind, Number, Terms, room};
+use crate::fills::{CostTerms, Kind, Number, room};
 use crate::risk::{Recent, Sent, View, assess, check, consequence, scope_of};
 use crate::strategy::{Ohlcv, Signal, Strategy};
 
@@ -53,20 +53,20 @@ pub fn run_at(now: Ms) -> RunId {
 /// Runs players on their markets, on one account. With the outcome every wish and what became of
 /// it.
 pub fn run(
-    markets: &[Market],
-    players: &[Player],
+    markets: &[BacktestMarket],
+    players: &[Contender],
     rules: &Rules,
-) -> (Outcome<Decimal>, Vec<Decided>) {
+) -> (RunOutcome<Decimal>, Vec<Decided>) {
     run_advised(markets, players, rules, None)
 }
 
 /// The same with an advisor for players that have no strategy ([`super::plan::ADVISED`]).
 pub fn run_advised<'a>(
-    markets: &'a [Market],
-    players: &'a [Player],
+    markets: &'a [BacktestMarket],
+    players: &'a [Contender],
     rules: &'a Rules,
     advisor: Option<&'a mut (dyn Advisor + 'a)>,
-) -> (Outcome<Decimal>, Vec<Decided>) {
+) -> (RunOutcome<Decimal>, Vec<Decided>) {
     let spans: BTreeSet<Ms> = markets
         .iter()
         .map(|market| market.columns.bar.span())
@@ -80,7 +80,7 @@ pub fn run_advised<'a>(
         .map(|market| market.columns.len())
         .max()
         .unwrap_or_default();
-    let mut run = Run::new(markets, players, rules, bars);
+    let mut run = ExactRun::new(markets, players, rules, bars);
     run.advisor = advisor;
     let instants: BTreeSet<i64> = markets
         .iter()
@@ -93,12 +93,12 @@ pub fn run_advised<'a>(
 }
 
 /// One player in one market.
-struct Seat {
+struct ExactSleeve {
     player: usize,
     market: usize,
     contender: ContenderId,
     strategy: Box<dyn Strategy>,
-    lane: Lane,
+    lane: SleeveSim,
     /// Last order placed, as the views show it while it works, and again while its stop is being
     /// filled.
     shown: Option<OpenOrder>,
@@ -108,16 +108,16 @@ struct Seat {
     heard: i64,
 }
 
-struct Run<'a> {
+struct ExactRun<'a> {
     advisor: Option<&'a mut (dyn Advisor + 'a)>,
-    markets: &'a [Market],
-    players: &'a [Player],
+    markets: &'a [BacktestMarket],
+    players: &'a [Contender],
     rules: &'a Rules,
-    seats: Vec<Seat>,
-    sleeves: BTreeMap<ContenderId, Sleeve>,
-    retired: Sleeve,
+    seats: Vec<ExactSleeve>,
+    sleeves: BTreeMap<ContenderId, SleeveSettings>,
+    retired: SleeveSettings,
     ids: Ids,
-    terms: Vec<Terms<Decimal>>,
+    terms: Vec<CostTerms<Decimal>>,
     volume: Vec<Option<super::kernel::Volume>>,
     /// Index of the next bar of each market, and the last candle there was.
     next: Vec<usize>,
@@ -127,20 +127,25 @@ struct Run<'a> {
     funding: BTreeMap<InstId, Decimal>,
     orders: OrdersView,
     book: EquityBook,
-    standing: Standing,
+    standing: Restrictions,
     recent: Recent,
-    outcome: Outcome<Decimal>,
+    outcome: RunOutcome<Decimal>,
     decisions: Vec<Decided>,
 }
 
-impl<'a> Run<'a> {
-    fn new(markets: &'a [Market], players: &'a [Player], rules: &'a Rules, bars: usize) -> Self {
-        let seat = |player: usize, market: usize| Seat {
+impl<'a> ExactRun<'a> {
+    fn new(
+        markets: &'a [BacktestMarket],
+        players: &'a [Contender],
+        rules: &'a Rules,
+        bars: usize,
+    ) -> Self {
+        let seat = |player: usize, market: usize| ExactSleeve {
             player,
             market,
             contender: players[player].id.clone(),
             strategy: players[player].build(&markets[market]),
-            lane: Lane::default(),
+            lane: SleeveSim::default(),
             shown: None,
             decided: 0,
             stop_decided: 0,
@@ -150,7 +155,7 @@ impl<'a> Run<'a> {
             .iter()
             .enumerate()
             .flat_map(|(p, player)| player.markets.iter().map(move |m| (p, *m)));
-        let sleeve = |player: &Player| Sleeve {
+        let sleeve = |player: &Contender| SleeveSettings {
             weight: player.weight,
             instruments: player
                 .markets
@@ -159,7 +164,7 @@ impl<'a> Run<'a> {
                 .collect(),
             execution: player.execution,
         };
-        let retired = Sleeve {
+        let retired = SleeveSettings {
             weight: Decimal::ZERO,
             instruments: Vec::new(),
             execution: WorkingPolicy::Market { slippage: None },
@@ -182,7 +187,7 @@ impl<'a> Run<'a> {
             },
             terms: markets
                 .iter()
-                .map(|m| Terms::of(&m.costs, m.costs.tier(Decimal::ZERO), &m.instrument))
+                .map(|m| CostTerms::of(&m.costs, m.costs.tier(Decimal::ZERO), &m.instrument))
                 .collect(),
             volume: markets
                 .iter()
@@ -194,14 +199,14 @@ impl<'a> Run<'a> {
             funding: BTreeMap::new(),
             orders: OrdersView::default(),
             book: EquityBook::default(),
-            standing: Standing::default(),
+            standing: Restrictions::default(),
             recent: Recent::default(),
-            outcome: Outcome::new(rules.cash, bars),
+            outcome: RunOutcome::new(rules.cash, bars),
             decisions: Vec::new(),
         }
     }
 
-    fn end(mut self) -> (Outcome<Decimal>, Vec<Decided>) {
+    fn end(mut self) -> (RunOutcome<Decimal>, Vec<Decided>) {
         self.outcome.held = self
             .seats
             .iter()
@@ -252,7 +257,7 @@ impl<'a> Run<'a> {
             .as_mut()
             .and_then(|volume| volume.roll(now, &of.costs))
         {
-            self.terms[market] = Terms::of(&of.costs, tier, &of.instrument);
+            self.terms[market] = CostTerms::of(&of.costs, tier, &of.instrument);
         }
         let mut left = if bar.volume == 0 {
             0
@@ -289,7 +294,7 @@ impl<'a> Run<'a> {
             -fill.value
         };
         self.outcome.cash -= fill.fee;
-        if done.cause == super::lane::Cause::Order {
+        if done.cause == super::sleeve_sim::Cause::Order {
             seat.stop_decided = seat.decided;
             if let Some(shown) = seat.shown.as_ref().filter(|shown| shown.opening) {
                 let guard = Guard {
@@ -303,7 +308,7 @@ impl<'a> Run<'a> {
                     .insert((seat.contender.clone(), inst.id.clone()), guard);
             }
         }
-        let decided = if done.cause == super::lane::Cause::Order {
+        let decided = if done.cause == super::sleeve_sim::Cause::Order {
             seat.decided
         } else {
             seat.stop_decided
@@ -334,7 +339,7 @@ impl<'a> Run<'a> {
             held: (size(&before), size(holding)),
             at: now,
         });
-        self.outcome.fill(FillRow {
+        self.outcome.fill(FillRecord {
             player: seat.player,
             market: seat.market,
             bar: index,
@@ -354,7 +359,7 @@ impl<'a> Run<'a> {
         if let Some(volume) = &mut self.volume[market_index]
             && let Some(tier) = volume.add(now, fill.value.float(), &market.costs)
         {
-            self.terms[market_index] = Terms::of(&market.costs, tier, inst);
+            self.terms[market_index] = CostTerms::of(&market.costs, tier, inst);
         }
     }
 
@@ -453,7 +458,7 @@ impl<'a> Run<'a> {
         *self.funding.entry(of.instrument.id.clone()).or_default() -= paid;
     }
 
-    fn value(&self, seat: &Seat) -> Decimal {
+    fn value(&self, seat: &ExactSleeve) -> Decimal {
         let close = self.last[seat.market].map_or(Decimal::ZERO, |candle| candle.close.0);
         let inst = &self.markets[seat.market].instrument;
         Decimal::from(seat.lane.held) * inst.lot.0 * inst.contract_value * close
@@ -566,7 +571,7 @@ impl<'a> Run<'a> {
             proposals.extend(advice.proposals);
             for (contender, inst, stop) in advice.stops {
                 let markets = self.markets;
-                let at = |seat: &&mut Seat| {
+                let at = |seat: &&mut ExactSleeve| {
                     seat.contender == contender && markets[seat.market].instrument.id == inst
                 };
                 if let Some(seat) = self.seats.iter_mut().find(at) {
@@ -691,7 +696,7 @@ impl<'a> Run<'a> {
             WorkingPolicy::PostOnly { ttl, .. } => ((ttl.0 + span - 1) / span).max(1) as usize,
             WorkingPolicy::IocLimit { .. } | WorkingPolicy::Market { .. } => usize::MAX,
         };
-        seat.lane.place(Order {
+        seat.lane.place(SimOrder {
             id,
             side: intent.side,
             kind,
@@ -723,8 +728,8 @@ impl<'a> Run<'a> {
     }
 }
 
-const fn purpose_of(cause: super::lane::Cause) -> Purpose {
-    use super::lane::Cause;
+const fn purpose_of(cause: super::sleeve_sim::Cause) -> Purpose {
+    use super::sleeve_sim::Cause;
     match cause {
         Cause::Order | Cause::Target => Purpose::Exit,
         Cause::Stop => Purpose::Stop,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::{Market, Run};
+use super::{BacktestMarket, ExactRun};
 use crate::decision::{InstSnapshot, Snapshot};
 use crate::domain::view::InstMarket;
 use crate::domain::{
@@ -14,7 +14,7 @@ use crate::domain::{
     Rule, Series, Usd,
 };
 
-impl Run<'_> {
+impl ExactRun<'_> {
     /// The account as a complete read would show it.
     pub(super) fn account(&self, now: Ms, equity: Decimal, exposure: Decimal) -> AccountView {
         let leverage = self.rules.limits.value(Rule::Leverage);
@@ -155,7 +155,7 @@ fn balance(ccy: &str) -> Balance {
     }
 }
 
-pub(in crate::backtest) fn candle(market: &Market, index: usize) -> Candle {
+pub(in crate::backtest) fn candle(market: &BacktestMarket, index: usize) -> Candle {
     let (bar, inst) = (market.steps(index), &market.instrument);
     let price = |ticks: i64| Price((inst.tick.0 * Decimal::from(ticks)).normalize());
     Candle {

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::super::lane::{Done, Lane, Order};
-use super::super::{Halt, Market, Rules};
-use crate::domain::{Action, Ms, Release, Rule, Side, TradingState};
+use super::super::sleeve_sim::{Done, SimOrder, SleeveSim};
+use super::super::{BacktestMarket, Halt, Rules};
+use crate::domain::{BreachAction, Ms, Release, Rule, Side, TradingState};
 use crate::fills::{Kind, Number};
 
 /// Codes that are no rules, in the order of their bits from [`FIRST_OTHER`] on.
@@ -46,9 +46,9 @@ pub(super) enum Judged {
 }
 
 /// The gate's memory.
-pub(super) struct Gate {
+pub(super) struct SimGate {
     limits: [f64; Rule::ALL.len()],
-    actions: [(Action, Release); Rule::ALL.len()],
+    actions: [(BreachAction, Release); Rule::ALL.len()],
     /// Since when a rule's breach restricts, and until when.
     restricted: [Option<Option<Ms>>; Rule::ALL.len()],
     any_restricted: bool,
@@ -68,13 +68,13 @@ pub(super) struct Gate {
     open: f64,
     day: i64,
     midnight: Ms,
-    books: Books,
-    sent: VecDeque<Sent>,
+    books: SleeveBooks,
+    sent: VecDeque<SentOrder>,
     sent_day: i64,
     sent_today: u64,
 }
 
-struct Sent {
+struct SentOrder {
     at: i64,
     side: Side,
     lots: i64,
@@ -83,7 +83,7 @@ struct Sent {
 
 /// Counters of one sleeve, the same that `domain/tally.rs` keeps.
 #[derive(Default)]
-struct Books {
+struct SleeveBooks {
     held: i64,
     average: f64,
     day: i64,
@@ -96,8 +96,8 @@ struct Books {
     last_loss: Option<i64>,
 }
 
-impl Gate {
-    pub(super) fn new(market: &Market, rules: &Rules, cash: f64) -> Self {
+impl SimGate {
+    pub(super) fn new(market: &BacktestMarket, rules: &Rules, cash: f64) -> Self {
         let inst = &market.instrument;
         let limit = |rule: &Rule| {
             let value = f64::of(rules.limits.value(*rule));
@@ -109,7 +109,7 @@ impl Gate {
         };
         let lots = |size: rust_decimal::Decimal| Number::floor(size / inst.lot.0);
         let mut limits = [0.0; Rule::ALL.len()];
-        let mut actions = [(Action::Block, Release::Manual); Rule::ALL.len()];
+        let mut actions = [(BreachAction::Block, Release::Manual); Rule::ALL.len()];
         for rule in Rule::ALL {
             limits[*rule as usize] = limit(rule);
             let of = rules.limits.of(*rule);
@@ -142,7 +142,7 @@ impl Gate {
             open: 1.0,
             day: i64::MIN,
             midnight: Ms(i64::MIN),
-            books: Books::default(),
+            books: SleeveBooks::default(),
             sent: VecDeque::new(),
             sent_day: i64::MIN,
             sent_today: 0,
@@ -209,14 +209,14 @@ impl Gate {
         let mut halts = Vec::new();
         for rule in Rule::ALL.iter().filter(|rule| codes & bit(**rule) != 0) {
             let (action, release) = self.actions[*rule as usize];
-            if action == Action::Block || self.restricted[*rule as usize].is_some() {
+            if action == BreachAction::Block || self.restricted[*rule as usize].is_some() {
                 continue;
             }
             let until = (release == Release::NextUtcDay).then(|| now.next_utc_day());
             self.restricted[*rule as usize] = Some(until);
             self.any_restricted = true;
             let state = state_of(action).as_str().to_owned();
-            let flatten = action == Action::Flatten;
+            let flatten = action == BreachAction::Flatten;
             halts.push(Halt {
                 at: now,
                 rule: rule.as_str().to_owned(),
@@ -246,8 +246,8 @@ impl Gate {
     pub(super) fn judge(
         &mut self,
         now: Ms,
-        order: &mut Order,
-        lane: &Lane,
+        order: &mut SimOrder,
+        lane: &SleeveSim,
         equity: f64,
         close: f64,
     ) -> Judged {
@@ -263,7 +263,7 @@ impl Gate {
         };
         let lots = held.min(asked.lots);
         if asked.opening && lots >= self.least {
-            let mut exit = Order {
+            let mut exit = SimOrder {
                 lots,
                 opening: false,
                 stop: None,
@@ -281,8 +281,8 @@ impl Gate {
     fn judge_whole(
         &mut self,
         now: Ms,
-        order: &mut Order,
-        lane: &Lane,
+        order: &mut SimOrder,
+        lane: &SleeveSim,
         equity: f64,
         close: f64,
     ) -> u64 {
@@ -301,7 +301,7 @@ impl Gate {
                     if room < self.least {
                         codes |= other(3);
                     } else {
-                        *order = Order {
+                        *order = SimOrder {
                             lots: order.lots.min(room),
                             opening: false,
                             stop: None,
@@ -331,7 +331,7 @@ impl Gate {
             -lane.held
         };
         if order.opening && order.lots <= held && order.lots >= self.least {
-            *order = Order {
+            *order = SimOrder {
                 opening: false,
                 stop: None,
                 ..*order
@@ -339,7 +339,7 @@ impl Gate {
         }
         codes |= if order.lots < self.least { other(0) } else { 0 };
         codes |= if order.lots > most { other(1) } else { 0 };
-        let told = Told::new(
+        let told = RuleInputs::new(
             now,
             order,
             (lane.held, equity, close),
@@ -352,7 +352,7 @@ impl Gate {
     }
 
     /// An order larger than one may be is cut to the limit, never refused for its size.
-    fn cut_to_one_order(&self, order: &mut Order, worst_price: f64, most: i64) {
+    fn cut_to_one_order(&self, order: &mut SimOrder, worst_price: f64, most: i64) {
         let worth = Number::floor(self.limit(Rule::OrderNotionalMax) / (worst_price * self.unit));
         let lots = order.lots.min(most).min(worth);
         if lots != order.lots && lots >= self.least {
@@ -361,8 +361,8 @@ impl Gate {
     }
 
     #[inline(always)]
-    fn is_broken(&self, rule: Rule, told: &Told<'_>) -> bool {
-        let &Told {
+    fn is_broken(&self, rule: Rule, told: &RuleInputs<'_>) -> bool {
+        let &RuleInputs {
             now,
             order,
             equity,
@@ -420,7 +420,7 @@ impl Gate {
                 opening && (today + 1) as f64 > bound
             }
             Rule::Duplicate => {
-                let twin = |s: &Sent| s.side == order.side && s.lots == order.lots;
+                let twin = |s: &SentOrder| s.side == order.side && s.lots == order.lots;
                 opening
                     && self
                         .sent
@@ -462,7 +462,7 @@ impl Gate {
         }
     }
 
-    fn is_too_dear(&self, told: &Told<'_>, bound: f64) -> bool {
+    fn is_too_dear(&self, told: &RuleInputs<'_>, bound: f64) -> bool {
         let price = told.limit.unwrap_or(told.close);
         let leverage = self.limit(Rule::Leverage);
         let held = told.held.abs() as f64 * told.close * self.unit;
@@ -481,7 +481,7 @@ impl Gate {
         }
     }
 
-    fn since(&self, now: Ms, window: i64) -> impl Iterator<Item = &Sent> {
+    fn since(&self, now: Ms, window: i64) -> impl Iterator<Item = &SentOrder> {
         self.sent
             .iter()
             .rev()
@@ -489,7 +489,7 @@ impl Gate {
     }
 
     /// Notes an order that is let out.
-    pub(super) fn let_out(&mut self, now: Ms, order: &Order) {
+    pub(super) fn let_out(&mut self, now: Ms, order: &SimOrder) {
         if now.utc_day() != self.sent_day {
             (self.sent_day, self.sent_today) = (now.utc_day(), 0);
         }
@@ -501,7 +501,7 @@ impl Gate {
         {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent {
+        self.sent.push_back(SentOrder {
             at: now.0,
             side: order.side,
             lots: order.lots,
@@ -524,17 +524,17 @@ impl Gate {
 }
 
 /// Rules that lead to something and have not yet.
-fn armed(actions: &[(Action, Release)], restricted: &[Option<Option<Ms>>]) -> u64 {
+fn armed(actions: &[(BreachAction, Release)], restricted: &[Option<Option<Ms>>]) -> u64 {
     let each = actions.iter().zip(restricted).enumerate();
-    each.filter(|(_, ((action, _), held))| *action != Action::Block && held.is_none())
+    each.filter(|(_, ((action, _), held))| *action != BreachAction::Block && held.is_none())
         .map(|(at, _)| 1 << at)
         .sum()
 }
 
 /// Inputs of a rule.
-struct Told<'a> {
+struct RuleInputs<'a> {
     now: Ms,
-    order: &'a Order,
+    order: &'a SimOrder,
     held: i64,
     equity: f64,
     close: f64,
@@ -549,10 +549,10 @@ struct Told<'a> {
     gross: f64,
 }
 
-impl<'a> Told<'a> {
+impl<'a> RuleInputs<'a> {
     fn new(
         now: Ms,
-        order: &'a Order,
+        order: &'a SimOrder,
         (held, equity, close): (i64, f64, f64),
         (limit, worst_price): (Option<f64>, f64),
         unit: f64,
@@ -587,15 +587,15 @@ impl<'a> Told<'a> {
     }
 }
 
-const fn state_of(action: Action) -> TradingState {
+const fn state_of(action: BreachAction) -> TradingState {
     match action {
-        Action::Block => TradingState::Active,
-        Action::ReduceOnly => TradingState::ReduceOnly,
-        Action::Halt | Action::Flatten => TradingState::Halted,
+        BreachAction::Block => TradingState::Active,
+        BreachAction::ReduceOnly => TradingState::ReduceOnly,
+        BreachAction::Halt | BreachAction::Flatten => TradingState::Halted,
     }
 }
 
-impl Books {
+impl SleeveBooks {
     /// Trades and turnover of a day.
     fn today(&self, day: i64) -> (u32, f64) {
         if self.day == day {

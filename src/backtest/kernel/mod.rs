@@ -7,14 +7,14 @@
 mod gate;
 mod size;
 
-use self::gate::{Gate, Judged};
+use self::gate::{Judged, SimGate};
 use self::size::Sizing;
-use super::lane::{Cause, Done, Lane, Order, signed};
 use super::margin::{Exposed, liquidated_at, liquidation};
-use super::{FillRow, Halt, Market, Outcome, Player, Rules, Tape};
+use super::sleeve_sim::{Cause, Done, SimOrder, SleeveSim, signed};
+use super::{BacktestMarket, Contender, FillRecord, Halt, Rules, RunOutcome, Tape};
 use crate::data::Columns;
 use crate::domain::{Ms, Side};
-use crate::fills::{Number, Terms, room};
+use crate::fills::{CostTerms, Number, room};
 use crate::strategy::{NO_OPINION, Strategy};
 
 /// Targets a strategy wants after each bar.
@@ -67,9 +67,9 @@ impl Wishes for Streamed<'_> {
 ///
 /// # Panics
 /// If the player trades more or less than one market: that is the exact engine's work.
-pub fn run(market: &Market, player: &Player, rules: &Rules) -> Outcome<f64> {
+pub fn run(market: &BacktestMarket, player: &Contender, rules: &Rules) -> RunOutcome<f64> {
     let wishes = Streamed::new(player.build(market), &market.columns);
-    let mut outcome = Outcome::new(0.0, market.columns.len());
+    let mut outcome = RunOutcome::new(0.0, market.columns.len());
     let end = drive(market, player, rules, wishes, &mut outcome);
     end.into(outcome)
 }
@@ -86,8 +86,8 @@ pub struct End {
 }
 
 impl End {
-    fn into(self, outcome: Outcome<f64>) -> Outcome<f64> {
-        Outcome {
+    fn into(self, outcome: RunOutcome<f64>) -> RunOutcome<f64> {
+        RunOutcome {
             cash: self.cash,
             funding: self.funding,
             uncovered: self.uncovered,
@@ -104,8 +104,8 @@ impl End {
 /// # Panics
 /// As [`run`].
 pub fn drive(
-    market: &Market,
-    player: &Player,
+    market: &BacktestMarket,
+    player: &Contender,
     rules: &Rules,
     mut wishes: impl Wishes,
     tape: &mut impl Tape<f64>,
@@ -118,14 +118,14 @@ pub fn drive(
     let (columns, costs) = (&*market.columns, &*market.costs);
     let cash = f64::of(rules.cash);
     let sizing = Sizing::of(market, player, rules);
-    let mut run = Run {
+    let mut run = KernelRun {
         market,
-        terms: Terms::of(
+        terms: CostTerms::of(
             costs,
             costs.tier(rust_decimal::Decimal::ZERO),
             &market.instrument,
         ),
-        lane: Lane::default(),
+        lane: SleeveSim::default(),
         end: End {
             cash,
             held: 0,
@@ -134,7 +134,7 @@ pub fn drive(
             liquidations: 0,
             orders: 0,
         },
-        gate: Gate::new(market, rules, cash),
+        gate: SimGate::new(market, rules, cash),
         volume: Volume::new(costs),
         done: Vec::with_capacity(4),
         decided: [0; 2],
@@ -203,12 +203,12 @@ pub fn drive(
     run.end
 }
 
-struct Run<'a> {
-    market: &'a Market,
-    terms: Terms<f64>,
-    lane: Lane,
+struct KernelRun<'a> {
+    market: &'a BacktestMarket,
+    terms: CostTerms<f64>,
+    lane: SleeveSim,
     end: End,
-    gate: Gate,
+    gate: SimGate,
     volume: Option<Volume>,
     done: Vec<Done<f64>>,
     /// When the working order was decided on, and the one whose stop is in force.
@@ -217,7 +217,7 @@ struct Run<'a> {
     blocked: [(u64, Ms); 64],
 }
 
-impl Run<'_> {
+impl KernelRun<'_> {
     fn pass(&mut self, index: usize, now: Ms, tape: &mut impl Tape<f64>) {
         let bar = self.market.steps(index);
         if let Some(tier) = self
@@ -225,7 +225,7 @@ impl Run<'_> {
             .as_mut()
             .and_then(|volume| volume.roll(now, &self.market.costs))
         {
-            self.terms = Terms::of(&self.market.costs, tier, &self.market.instrument);
+            self.terms = CostTerms::of(&self.market.costs, tier, &self.market.instrument);
         }
         let mut left = room(&bar, &self.terms);
         if bar.volume == 0 {
@@ -281,7 +281,7 @@ impl Run<'_> {
                 self.decided[1] = decided;
             }
             self.gate.fill(now, &done, held);
-            tape.fill(FillRow {
+            tape.fill(FillRecord {
                 player: 0,
                 market: 0,
                 bar: index,
@@ -300,7 +300,7 @@ impl Run<'_> {
             if let Some(volume) = &mut self.volume
                 && let Some(tier) = volume.add(now, fill.value, &self.market.costs)
             {
-                self.terms = Terms::of(&self.market.costs, tier, &self.market.instrument);
+                self.terms = CostTerms::of(&self.market.costs, tier, &self.market.instrument);
             }
         }
     }
@@ -323,7 +323,7 @@ impl Run<'_> {
         &mut self,
         index: usize,
         now: Ms,
-        (mut order, equity, close): (Order, f64, f64),
+        (mut order, equity, close): (SimOrder, f64, f64),
         tape: &mut impl Tape<f64>,
     ) {
         let (passes, codes) = match self.gate.judge(now, &mut order, &self.lane, equity, close) {

@@ -2,8 +2,8 @@
 
 use rust_decimal::Decimal;
 
-use super::super::lane::{Lane, Order};
-use super::super::{Market, Player, Rules};
+use super::super::sleeve_sim::{SimOrder, SleeveSim};
+use super::super::{BacktestMarket, Contender, Rules};
 use super::side_of;
 use crate::domain::{Side, WorkingPolicy};
 use crate::fills::{Kind, Number};
@@ -24,7 +24,7 @@ pub(super) struct Sizing {
 }
 
 impl Sizing {
-    pub(super) fn of(market: &Market, player: &Player, rules: &Rules) -> Self {
+    pub(super) fn of(market: &BacktestMarket, player: &Contender, rules: &Rules) -> Self {
         let inst = &market.instrument;
         let unit = inst.tick.0 * inst.lot.0 * inst.contract_value;
         Self {
@@ -44,12 +44,12 @@ impl Sizing {
     #[inline]
     pub(super) fn child(
         &self,
-        lane: &Lane,
+        lane: &SleeveSim,
         target: i32,
         stop: f64,
         equity: f64,
         close: f64,
-    ) -> Option<Order> {
+    ) -> Option<SimOrder> {
         if lane.is_busy() {
             return None;
         }
@@ -75,7 +75,7 @@ impl Sizing {
         target: i32,
         stop: f64,
         close: f64,
-    ) -> Order {
+    ) -> SimOrder {
         let side = side_of(delta);
         let opening = !(held * wanted.signum() >= 0 && wanted.abs() < held.abs());
         let (bid, ask) = (close - 1.0, close + 1.0);
@@ -120,7 +120,7 @@ impl Sizing {
                     .filter(|trigger| *trigger > 0 && protects(trigger))
             })
             .filter(|_| opening);
-        Order {
+        SimOrder {
             id: 0,
             side,
             kind,

@@ -7,8 +7,10 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::{counts, market, player, rules};
-use crate::backtest::{FillRow, Market, Outcome, Player, Rules, exact, kernel};
-use crate::domain::{Action, Bps, InstKind, Limits, Ms, Release, Rule, Side, Then, WorkingPolicy};
+use crate::backtest::{BacktestMarket, Contender, FillRecord, Rules, RunOutcome, exact, kernel};
+use crate::domain::{
+    Bps, BreachAction, InstKind, Limits, Ms, Release, Rule, Side, Then, WorkingPolicy,
+};
 use crate::fills::{Costs, Number, Tier};
 
 /// A walk of so many minutes, quiet or wild, with volume that sometimes fails.
@@ -107,10 +109,10 @@ fn policy() -> impl Strategy<Value = WorkingPolicy> {
 /// Up to four rules at numbers that bind.
 fn limits() -> impl Strategy<Value = Limits> {
     let action = prop_oneof![
-        Just(Action::Block),
-        Just(Action::ReduceOnly),
-        Just(Action::Halt),
-        Just(Action::Flatten)
+        Just(BreachAction::Block),
+        Just(BreachAction::ReduceOnly),
+        Just(BreachAction::Halt),
+        Just(BreachAction::Flatten)
     ];
     let release = prop_oneof![Just(Release::Manual), Just(Release::NextUtcDay)];
     let one = (0..Rule::ALL.len(), 0.0f64..1.0, action, release);
@@ -142,7 +144,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn world() -> impl Strategy<Value = (Market, Player, Rules)> {
+fn world() -> impl Strategy<Value = (BacktestMarket, Contender, Rules)> {
     let kind = prop_oneof![Just(InstKind::Swap), Just(InstKind::Spot)];
     kind.prop_flat_map(|kind| {
         let stop = prop_oneof![Just(0.0), 0.1f64..3.0];
@@ -156,7 +158,7 @@ fn world() -> impl Strategy<Value = (Market, Player, Rules)> {
             .prop_map(
                 move |(bars, wants, (costs, policy, limits), (stop, start, cash))| {
                     let stop_default = Decimal::new(if cash % 2 == 0 { 2 } else { 60 }, 2);
-                    let player = Player {
+                    let player = Contender {
                         execution: policy,
                         ..player(wants, stop)
                     };
@@ -172,7 +174,7 @@ fn world() -> impl Strategy<Value = (Market, Player, Rules)> {
 }
 
 /// Returns the fields of a fill that must be the same to the last digit.
-fn steps<N: Copy>(row: &FillRow<N>) -> impl PartialEq + std::fmt::Debug + use<N> {
+fn steps<N: Copy>(row: &FillRecord<N>) -> impl PartialEq + std::fmt::Debug + use<N> {
     (
         row.bar,
         row.decided,
@@ -191,7 +193,7 @@ fn close(fast: f64, exact: Decimal, scale: f64) -> bool {
 }
 
 /// Every fill once and within its bar, and money that neither comes from nowhere nor goes there.
-fn is_sound(market: &Market, outcome: &Outcome<Decimal>, rules: &Rules) {
+fn is_sound(market: &BacktestMarket, outcome: &RunOutcome<Decimal>, rules: &Rules) {
     let mut filled: BTreeMap<usize, i64> = BTreeMap::new();
     let mut cash = rules.cash - outcome.funding + outcome.uncovered;
     let mut held = 0;
@@ -204,10 +206,10 @@ fn is_sound(market: &Market, outcome: &Outcome<Decimal>, rules: &Rules) {
         assert!(row.ts >= row.decided, "before it was decided: {row:?}");
         let later = row.decided + 60_000 * i64::from(market.costs.latency_bars);
         assert!(
-            row.cause != crate::backtest::lane::Cause::Order || row.ts >= later,
+            row.cause != crate::backtest::sleeve_sim::Cause::Order || row.ts >= later,
             "no latency: {row:?}"
         );
-        if row.cause != crate::backtest::lane::Cause::Liquidation {
+        if row.cause != crate::backtest::sleeve_sim::Cause::Liquidation {
             *filled.entry(row.bar).or_default() += row.lots;
         }
         cash -= if row.side == Side::Buy {
@@ -216,7 +218,7 @@ fn is_sound(market: &Market, outcome: &Outcome<Decimal>, rules: &Rules) {
             -row.value
         };
         cash -= row.fee;
-        held += super::super::lane::signed(row.side, row.lots);
+        held += super::super::sleeve_sim::signed(row.side, row.lots);
         assert_eq!(held, row.held);
     }
     for (bar, lots) in filled {
@@ -238,7 +240,11 @@ fn is_sound(market: &Market, outcome: &Outcome<Decimal>, rules: &Rules) {
     );
 }
 
-pub(super) fn compare(market: &Market, player: &Player, rules: &Rules) -> (usize, usize) {
+pub(super) fn compare(
+    market: &BacktestMarket,
+    player: &Contender,
+    rules: &Rules,
+) -> (usize, usize) {
     let (exact, _) = exact::run(
         std::slice::from_ref(market),
         std::slice::from_ref(player),
@@ -246,7 +252,7 @@ pub(super) fn compare(market: &Market, player: &Player, rules: &Rules) -> (usize
     );
     is_sound(market, &exact, rules);
     let fast = kernel::run(market, player, rules);
-    let rows = |all: &[FillRow<Decimal>]| all.iter().map(steps).collect::<Vec<_>>();
+    let rows = |all: &[FillRecord<Decimal>]| all.iter().map(steps).collect::<Vec<_>>();
     let fast_rows: Vec<_> = fast.fills.iter().map(steps).collect();
     for (at, (one, other)) in rows(&exact.fills).iter().zip(&fast_rows).enumerate() {
         assert!(

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::margin::Funding;
-use super::{Market, Player, Rules};
+use super::{BacktestMarket, Contender, Rules};
 use crate::data::Columns;
 use crate::domain::instrument::tests::swap;
 use crate::domain::{Bar, Bps, InstKind, Instrument, Limits, Ms, Price, Qty, WorkingPolicy};
 use crate::fills::Costs;
-use crate::strategy::{Ohlcv, Params, Spec, Strategy};
+use crate::strategy::{Ohlcv, Params, Strategy, StrategySpec};
 
 /// Wants at each bar what its parameters say: `t0`, `t1` … in percent of its slot; where one is
 /// missing, what it wanted before.
-static SCRIPT: Spec = Spec {
+static SCRIPT: StrategySpec = StrategySpec {
     name: "script",
     about: "Does as it is told.",
     params: &[],
@@ -82,7 +82,7 @@ fn instrument(kind: InstKind) -> Instrument {
 }
 
 /// Minutes of (open, high, low, close, volume) in ticks and lots, the first at `start`.
-pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs) -> Market {
+pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs) -> BacktestMarket {
     let inst = instrument(kind);
     let mut columns = Columns::empty(Bar::M1, inst.tick.0, inst.lot.0, bars.len());
     for (i, bar) in bars.iter().enumerate() {
@@ -98,7 +98,7 @@ pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs)
     } else {
         Decimal::ZERO
     };
-    Market {
+    BacktestMarket {
         instrument: Arc::new(inst),
         columns: Arc::new(columns.checked().unwrap()),
         funding: Arc::new(Funding {
@@ -109,13 +109,13 @@ pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs)
     }
 }
 
-pub(super) fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Player {
+pub(super) fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Contender {
     let mut params: Params = wants
         .into_iter()
         .map(|(bar, percent)| (format!("t{bar}"), percent))
         .collect();
     params.insert("stop_pct".into(), stop_pct);
-    Player {
+    Contender {
         id: "told".into(),
         strategy: &SCRIPT,
         params,
@@ -137,7 +137,7 @@ pub(super) fn rules(cash: i64) -> Rules {
 }
 
 /// By code, how often.
-fn counts<N>(outcome: &super::Outcome<N>) -> BTreeMap<String, u64> {
+fn counts<N>(outcome: &super::RunOutcome<N>) -> BTreeMap<String, u64> {
     outcome
         .blocks
         .iter()

@@ -11,10 +11,10 @@ use rust_decimal::Decimal;
 
 use super::agree::compare;
 use super::{market, player, rules};
-use crate::backtest::lane::{Done, Lane, Order};
-use crate::backtest::{Player, Rules, exact};
+use crate::backtest::sleeve_sim::{Done, SimOrder, SleeveSim};
+use crate::backtest::{Contender, Rules, exact};
 use crate::domain::{InstKind, Ms, Side};
-use crate::fills::{Costs, Kind, Steps, Terms, Tier, room};
+use crate::fills::{CostTerms, Costs, Kind, LotSteps, Tier, room};
 
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -36,8 +36,8 @@ fn plain() -> Costs {
     }
 }
 
-fn order(side: Side, kind: Kind, lots: i64) -> Order {
-    Order {
+fn order(side: Side, kind: Kind, lots: i64) -> SimOrder {
+    SimOrder {
         id: 0,
         side,
         kind,
@@ -50,12 +50,12 @@ fn order(side: Side, kind: Kind, lots: i64) -> Order {
     }
 }
 
-fn buy(lots: i64) -> Order {
+fn buy(lots: i64) -> SimOrder {
     order(Side::Buy, Kind::Market, lots)
 }
 
-fn guarded(order: Order, stop: i64, target: i64) -> Order {
-    Order {
+fn guarded(order: SimOrder, stop: i64, target: i64) -> SimOrder {
+    SimOrder {
         stop: Some(stop),
         target: (target > 0).then_some(target),
         ..order
@@ -78,14 +78,14 @@ fn shown(out: &mut String, bar: usize, done: &Done<Decimal>) {
 
 /// One order, decided at the end of bar 0, through bars of (open, high, low, close, volume).
 #[track_caller]
-fn scene(costs: Costs, order: Order, bars: &[[i64; 5]], expected: &str) {
-    let (mut lane, mut out, mut done) = (Lane::default(), String::new(), Vec::new());
+fn scene(costs: Costs, order: SimOrder, bars: &[[i64; 5]], expected: &str) {
+    let (mut lane, mut out, mut done) = (SleeveSim::default(), String::new(), Vec::new());
     let market = market(InstKind::Swap, Ms(0), bars, costs);
-    let terms = Terms::<Decimal>::of(&market.costs, market.costs.tiers[0], &market.instrument);
+    let terms = CostTerms::<Decimal>::of(&market.costs, market.costs.tiers[0], &market.instrument);
     lane.place(order);
     for (index, bar) in bars.iter().enumerate().map(|(i, bar)| (i + 1, bar)) {
         let &[open, high, low, close, volume] = bar;
-        let bar = Steps {
+        let bar = LotSteps {
             open,
             high,
             low,
@@ -228,13 +228,13 @@ fn limits() {
         "2 order buy 30@19050 0.1143 maker",
     );
     // Its time is over before its price comes.
-    let late = Order {
+    let late = SimOrder {
         until: 2,
         ..limit(Kind::PostOnly(19_900))
     };
     scene(plain(), late, &[flat(20_000, 1000), flat(19_000, 1000)], "");
     // Latency: the bar after next is the first.
-    let slow = Order { from: 2, ..buy(10) };
+    let slow = SimOrder { from: 2, ..buy(10) };
     scene(
         plain(),
         slow,
@@ -318,7 +318,7 @@ fn stops_and_targets() {
 fn run(
     kind: InstKind,
     costs: Costs,
-    (player, rules, start): (Player, Rules, i64),
+    (player, rules, start): (Contender, Rules, i64),
     bars: &[[i64; 5]],
     expected: &str,
 ) {

@@ -12,11 +12,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::{Failure, Global, data as data_cli, duration, output};
+use super::contender::{TermArgs, spec};
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::{TermArgs, spec};
-use crate::backtest::brief::brief;
+use crate::backtest::run_summary::run_summary;
 use crate::backtest::search::{Axis, MOST, grid, random, windows};
-use crate::backtest::{Market, Player, Rules};
+use crate::backtest::{BacktestMarket, Contender, Rules};
 use crate::domain::{Bar, Ms};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
@@ -123,7 +123,7 @@ struct Batch {
     row: BatchRow,
     /// Cut where they are run: many windows are not held at once.
     markets: Vec<Windowed>,
-    players: Vec<Player>,
+    players: Vec<Contender>,
     rules: Rules,
 }
 
@@ -314,7 +314,7 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
 }
 
 /// When its first bar opens and its last one closes, ms.
-fn ends(market: &Market) -> (i64, i64) {
+fn ends(market: &BacktestMarket) -> (i64, i64) {
     (
         market.columns.ts[0],
         market.columns.closes(market.columns.len() - 1).0,
@@ -322,10 +322,13 @@ fn ends(market: &Market) -> (i64, i64) {
 }
 
 /// A market, and the window of it that is run on; `None` for all of it.
-type Windowed = (Market, Option<(Ms, Ms)>);
+type Windowed = (BacktestMarket, Option<(Ms, Ms)>);
 
 /// Every window of every market, and the markets whole.
-fn markets(global: &Global, args: &BatchArgs) -> Result<(Vec<Windowed>, Vec<Market>), Failure> {
+fn markets(
+    global: &Global,
+    args: &BatchArgs,
+) -> Result<(Vec<Windowed>, Vec<BacktestMarket>), Failure> {
     let config = global.load(None)?;
     let insts: Vec<Option<String>> = match args.insts.is_empty() {
         true => vec![None],
@@ -418,7 +421,7 @@ fn one(batch: &Batch, job: &Job) -> RunRow {
     let market = &part
         .and_then(|(from, to)| whole.between(from, to))
         .unwrap_or_else(|| whole.clone());
-    let (figures, returns) = brief(market, player, &batch.rules);
+    let (figures, returns) = run_summary(market, player, &batch.rules);
     let columns = Arc::clone(&market.columns);
     let params: serde_json::Map<String, serde_json::Value> = player
         .params

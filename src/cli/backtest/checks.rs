@@ -5,19 +5,19 @@ use serde_json::json;
 
 use super::super::output::{say, sheet};
 use super::super::{Failure, Global};
+use super::contender::{params, spec};
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::{params, spec};
 use crate::backtest::checks::Subject;
 use crate::domain::Ms;
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
-use crate::strategy::{self, Spec};
+use crate::strategy::{self, StrategySpec};
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  alpha-arena backtest lookahead --strategy all --inst BTC-USDT-SWAP\n  alpha-arena backtest warmup --strategy ema_cross -p slow=200 --candles btc-1m.csv.gz\n\nExit codes: 0 nothing found, 65 something was."
 )]
-pub(in crate::cli) struct CheckArgs {
+pub(in crate::cli) struct HonestyArgs {
     /// A strategy, or all of them.
     #[arg(long, value_name = "NAME", default_value = "all")]
     strategy: String,
@@ -34,7 +34,7 @@ pub(in crate::cli) struct CheckArgs {
     json: bool,
 }
 
-fn specs(args: &CheckArgs) -> Result<Vec<&'static Spec>, Failure> {
+fn specs(args: &HonestyArgs) -> Result<Vec<&'static StrategySpec>, Failure> {
     match args.strategy.as_str() {
         "all" if !args.params.is_empty() => Err(Failure::new(
             Exit::Usage,
@@ -45,7 +45,7 @@ fn specs(args: &CheckArgs) -> Result<Vec<&'static Spec>, Failure> {
     }
 }
 
-pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
+pub(super) fn lookahead(global: &Global, args: &HonestyArgs) -> Result<Exit, Failure> {
     let of = market(
         global,
         &global.load(None)?,
@@ -105,7 +105,7 @@ pub(super) fn lookahead(global: &Global, args: &CheckArgs) -> Result<Exit, Failu
     })
 }
 
-pub(super) fn warmup(global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
+pub(super) fn warmup(global: &Global, args: &HonestyArgs) -> Result<Exit, Failure> {
     let of = market(
         global,
         &global.load(None)?,

@@ -12,8 +12,8 @@ use super::super::output::{say, sheet};
 use super::super::{Failure, Global};
 use super::files;
 use super::shown::percent;
-use crate::backtest::brief::Figures;
 use crate::backtest::rank::{Candidate, rank};
+use crate::backtest::run_summary::Figures;
 use crate::backtest::walk::{Folds, walk};
 use crate::domain::Ms;
 use crate::exit::Exit;
@@ -50,7 +50,7 @@ pub(in crate::cli) struct RankArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ExportFormat {
     Csv,
     Parquet,
 }
@@ -77,7 +77,7 @@ pub(in crate::cli) struct SummaryArgs {
     out: Option<PathBuf>,
     /// Format of the file. Default: by its name, .parquet or .csv.
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<ExportFormat>,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ pub(in crate::cli) struct WalkArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  alpha-arena backtest export --out runs.csv")]
-pub(in crate::cli) struct ExportArgs {
+pub(in crate::cli) struct ResultExportArgs {
     #[command(flatten)]
     which: WhichArgs,
     /// The file: .csv, .parquet.
@@ -365,7 +365,7 @@ pub(super) fn summary(global: &Global, args: &SummaryArgs) -> Result<Exit, Failu
     if let Some(path) = &args.out {
         let parquet = args.format.map_or_else(
             || path.extension().is_some_and(|e| e == "parquet"),
-            |f| f == Format::Parquet,
+            |f| f == ExportFormat::Parquet,
         );
         files::summary(path, parquet, every, &rows, &by_number)
             .map_err(|why| Failure::new(Exit::Io, why))?;
@@ -518,7 +518,7 @@ pub(super) fn walk_forward(global: &Global, args: &WalkArgs) -> Result<Exit, Fai
     Ok(if failed { Exit::Data } else { Exit::Ok })
 }
 
-pub(super) fn export(global: &Global, args: &ExportArgs) -> Result<Exit, Failure> {
+pub(super) fn export(global: &Global, args: &ResultExportArgs) -> Result<Exit, Failure> {
     let research = open(global)?;
     let batch = chosen(&research, &args.which)?;
     let rows = research.runs(&batch.id)?;

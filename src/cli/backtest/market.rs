@@ -7,7 +7,7 @@ use clap::Args;
 use rust_decimal::Decimal;
 
 use super::super::{Failure, Global, data as data_cli};
-use crate::backtest::Market;
+use crate::backtest::BacktestMarket;
 use crate::backtest::margin::Funding;
 use crate::config::Config;
 use crate::data::{self, Columns};
@@ -126,7 +126,7 @@ pub(super) fn market(
     config: &Config,
     history: &HistoryArgs,
     costs: &CostArgs,
-) -> Result<Market, Failure> {
+) -> Result<BacktestMarket, Failure> {
     let (instrument, columns, funding) = match (&history.candles, &history.inst) {
         (Some(_), _) => from_file(history)?,
         (None, Some(inst)) => from_store(global, config, inst, history)?,
@@ -145,7 +145,7 @@ pub(super) fn market(
         history,
         otherwise: costs.funding,
     };
-    Ok(Market {
+    Ok(BacktestMarket {
         instrument: Arc::new(instrument),
         columns: Arc::new(columns),
         funding: Arc::new(funding),
@@ -220,7 +220,7 @@ fn from_file(history: &HistoryArgs) -> Result<Found, Failure> {
     let shown = path.display();
     let bar = data::infer_bar(&read.rows)
         .ok_or_else(|| data(format!("{shown}: the rows are no known bar apart")))?;
-    let broken = |f: &&data::Finding| !matches!(f.fault, data::Fault::Gap { .. });
+    let broken = |f: &&data::CandleFinding| !matches!(f.fault, data::CandleFault::Gap { .. });
     let findings = data::check(&read.rows, bar);
     if let Some(first) = read
         .unreadable

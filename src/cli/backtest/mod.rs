@@ -2,11 +2,11 @@
 
 mod batch;
 mod checks;
+mod contender;
 mod files;
 mod judged;
 mod market;
 mod model;
-mod player;
 mod run;
 mod shown;
 
@@ -18,7 +18,7 @@ use crate::exit::Exit;
 #[derive(Debug, Subcommand)]
 pub(super) enum BacktestVerb {
     /// One strategy on one instrument: fills, figures, intervals, doubts.
-    Run(Box<run::RunArgs>),
+    Run(Box<run::BacktestRunArgs>),
     /// A contender that is a model, by replies that were recorded; what is missing is told.
     Model(Box<model::ModelArgs>),
     /// Many parameters × instruments × bars × windows, on all cores; goes on where it was
@@ -33,13 +33,13 @@ pub(super) enum BacktestVerb {
     /// Choose on one stretch of days, judge by the next.
     Walkforward(judged::WalkArgs),
     /// A batch's runs as CSV or Parquet.
-    Export(judged::ExportArgs),
+    Export(judged::ResultExportArgs),
     /// Join the shards of a batch.
     Merge(judged::MergeArgs),
     /// Check whether a strategy sees the future: history is cut off and its opinions compared.
-    Lookahead(checks::CheckArgs),
+    Lookahead(checks::HonestyArgs),
     /// Check whether a strategy's opinions depend on where history begins.
-    Warmup(checks::CheckArgs),
+    Warmup(checks::HonestyArgs),
 }
 
 pub(super) fn run(global: &Global, verb: BacktestVerb) -> Result<Exit, Failure> {

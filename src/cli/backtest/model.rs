@@ -8,18 +8,18 @@ use std::io::IsTerminal;
 
 use super::super::list::reader;
 use super::super::{Failure, Global, output};
+use super::contender::AccountArgs;
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::AccountArgs;
 use super::shown;
-use crate::backtest::advised::{Asked, Counts, Model, Replied};
 use crate::backtest::exact::run_advised;
+use crate::backtest::model_replay::{ReplayCounts, ReplayedModel, Replied, WordedRequest};
 use crate::backtest::report::judge;
-use crate::backtest::{ADVISED, Market, Player, Rules};
+use crate::backtest::{ADVISED, BacktestMarket, Contender, Rules};
 use crate::config::Config;
 use crate::daemon::models::{client, made};
 use crate::domain::{InstId, Ms};
 use crate::exit::Exit;
-use crate::llm::format::Format;
+use crate::llm::format::ResponseFormat;
 use crate::runtime::wall_ms;
 use crate::store::{Reader, Research, StateDir, StoredReply};
 
@@ -90,7 +90,7 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     let think = args.think_ms.map_or(made.think, Ms);
     made.think = think.floor(bar.span());
     let rules = args.account.rules(&config)?;
-    let player = Player {
+    let player = Contender {
         id: made.arm.id.clone(),
         strategy: &ADVISED,
         params: crate::strategy::Params::new(),
@@ -100,14 +100,14 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     };
     let replies = Replies::open(global, &config, args, &endpoint)?;
     let mut failure = None;
-    let mut source = |asked: &Asked| match replies.find(asked) {
+    let mut source = |asked: &WordedRequest| match replies.find(asked) {
         Ok(reply) => reply,
         Err(error) => {
             failure.get_or_insert(error);
             None
         }
     };
-    let mut model = Model::new(made, &markets, &mut source);
+    let mut model = ReplayedModel::new(made, &markets, &mut source);
     let (outcome, _) = run_advised(
         &markets,
         std::slice::from_ref(&player),
@@ -135,7 +135,7 @@ fn markets(
     config: &Config,
     args: &ModelArgs,
     own: &[InstId],
-) -> Result<Vec<Market>, Failure> {
+) -> Result<Vec<BacktestMarket>, Failure> {
     if args.history.candles.is_some() || args.history.inst.is_some() {
         return Ok(vec![market(global, config, &args.history, &args.costs)?]);
     }
@@ -156,9 +156,9 @@ struct Replies<'a> {
     deadline: std::time::Duration,
     research: Research,
     traded: Option<Reader>,
-    client: Option<crate::llm::client::Client>,
+    client: Option<crate::llm::client::ModelClient>,
     /// Response formats, tried one after the other.
-    formats: Vec<Format>,
+    formats: Vec<ResponseFormat>,
     asked: std::cell::Cell<u32>,
     bar: ProgressBar,
 }
@@ -189,7 +189,7 @@ impl<'a> Replies<'a> {
                 .transpose()?,
             formats: std::iter::successors(
                 endpoint.response_format.parse().ok(),
-                |format: &Format| format.lower(),
+                |format: &ResponseFormat| format.lower(),
             )
             .collect(),
             client: args.ask.then(|| client(config, endpoint)).transpose()?,
@@ -209,7 +209,7 @@ impl<'a> Replies<'a> {
         }
     }
 
-    fn find(&self, asked: &Asked) -> Result<Option<Replied>, Failure> {
+    fn find(&self, asked: &WordedRequest) -> Result<Option<Replied>, Failure> {
         for (_, _, hash) in &asked.requests {
             if let Some(reply) = self.research.reply(*hash, self.args.sample)? {
                 return Ok(Some(self.replied(reply)));
@@ -294,9 +294,9 @@ fn before_cutoff(
 fn told(
     args: &ModelArgs,
     (config, endpoint): (&Config, &crate::config::ModelEndpoint),
-    (markets, player, rules): (&[Market], &Player, &Rules),
-    outcome: &crate::backtest::Outcome<rust_decimal::Decimal>,
-    (counts, think): (&Counts, Ms),
+    (markets, player, rules): (&[BacktestMarket], &Contender, &Rules),
+    outcome: &crate::backtest::RunOutcome<rust_decimal::Decimal>,
+    (counts, think): (&ReplayCounts, Ms),
 ) -> Result<Exit, Failure> {
     let report = judge(markets, player, rules, outcome, (1, 1));
     let missing = counts.missing_ms.len();

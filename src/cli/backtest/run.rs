@@ -7,13 +7,13 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::super::{Failure, Global, output};
+use super::contender::{ExecutionArg, PlayerArgs, params, spec};
 use super::market::{CostArgs, HistoryArgs, market};
-use super::player::{Execution, PlayerArgs, params, spec};
 use super::shown;
-use crate::backtest::ideal::{Curve as IdealCurve, Ideal};
+use crate::backtest::ideal::{Ideal, IdealCurve};
 use crate::backtest::kernel::Streamed;
 use crate::backtest::report::{Report, Stress, judge, stress};
-use crate::backtest::{Market, Outcome, Player, Rules, exact, html, ideal, kernel};
+use crate::backtest::{BacktestMarket, Contender, Rules, RunOutcome, exact, html, ideal, kernel};
 use crate::exit::Exit;
 use crate::fills::Number;
 use crate::runtime::wall_ms;
@@ -34,7 +34,7 @@ enum Fills {
 #[command(
     after_help = "Examples:\n  alpha-arena backtest run --strategy sma_cross -p fast=20 -p slow=100 --inst BTC-USDT-SWAP --bar 1m\n  alpha-arena backtest run --strategy donchian --candles btc-1m.csv.gz --inst BTC-USDT-SWAP --bar 15m --html donchian.html\n  alpha-arena backtest run --strategy sma_cross --candles btc.csv --fills next-open --taker-bps 10 --half-spread-bps 5 --json\n\nWhat the fill model assumes is in the module docs of `fills`; every cost is a key of [backtest] in the configuration."
 )]
-pub(in crate::cli) struct RunArgs {
+pub(in crate::cli) struct BacktestRunArgs {
     #[command(flatten)]
     player: PlayerArgs,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(in crate::cli) struct RunArgs {
     json: bool,
 }
 
-pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
+pub(super) fn run(global: &Global, args: &BacktestRunArgs) -> Result<Exit, Failure> {
     let config = global.load(None)?;
     let spec = spec(&args.player.strategy)?;
     let params = params(spec, &args.player.params)?;
@@ -96,11 +96,11 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
 }
 
 /// The ideal world has no use for these: what is given and not heeded would be believed.
-fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
+fn refuse_unused(args: &BacktestRunArgs) -> Result<(), Failure> {
     let (terms, costs) = (&args.player.terms, &args.costs);
     let given = [
         (terms.account.weight != Decimal::ONE, "--weight"),
-        (terms.execution != Execution::Market, "--execution"),
+        (terms.execution != ExecutionArg::Market, "--execution"),
         (costs.maker_bps.is_some(), "--maker-bps"),
         (costs.impact_bps.is_some(), "--impact-bps"),
         (costs.participation_pct.is_some(), "--participation-pct"),
@@ -126,11 +126,11 @@ fn refuse_unused(args: &RunArgs) -> Result<(), Failure> {
 const FACTORS: [Decimal; 2] = [Decimal::ZERO, Decimal::TWO];
 
 fn told<N: Number + std::fmt::Display + Send>(
-    args: &RunArgs,
-    market: &Market,
-    player: &Player,
+    args: &BacktestRunArgs,
+    market: &BacktestMarket,
+    player: &Contender,
     rules: &Rules,
-    run: impl FnOnce() -> Outcome<N> + Send,
+    run: impl FnOnce() -> RunOutcome<N> + Send,
 ) -> Result<Exit, Failure> {
     let judged = || {
         let outcome = run();
@@ -171,11 +171,11 @@ fn told<N: Number + std::fmt::Display + Send>(
 }
 
 fn told_json<N: Number + std::fmt::Display>(
-    args: &RunArgs,
-    market: &Market,
-    player: &Player,
+    args: &BacktestRunArgs,
+    market: &BacktestMarket,
+    player: &Contender,
     report: &Report,
-    outcome: &Outcome<N>,
+    outcome: &RunOutcome<N>,
 ) -> Value {
     let mut body = about(market, player);
     let more = json!({
@@ -195,7 +195,7 @@ fn told_json<N: Number + std::fmt::Display>(
 }
 
 /// Describes the inputs a result is made of.
-fn about(market: &Market, player: &Player) -> Value {
+fn about(market: &BacktestMarket, player: &Contender) -> Value {
     let columns = &*market.columns;
     json!({
         "schema": "backtest run/1",
@@ -219,14 +219,14 @@ fn join(body: &mut Value, more: Value) {
 }
 
 /// Equity and exposure of the ideal world.
-struct Kept {
+struct IdealRun {
     equity: Vec<f64>,
     bought: u32,
     fees: f64,
     value: f64,
 }
 
-impl IdealCurve for Kept {
+impl IdealCurve for IdealRun {
     fn equity(&mut self, _: usize, equity: f64) {
         self.equity.push(equity);
     }
@@ -237,7 +237,7 @@ impl IdealCurve for Kept {
     }
 }
 
-fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool) {
+fn next_open(market: &BacktestMarket, player: &Contender, rules: &Rules, json_wanted: bool) {
     let columns = &*market.columns;
     let fee = f64::of(market.costs.tier(Decimal::ZERO).taker);
     let terms = Ideal {
@@ -246,7 +246,7 @@ fn next_open(market: &Market, player: &Player, rules: &Rules, json_wanted: bool)
         slippage: f64::of(market.costs.half_spread),
     };
     let wishes = Streamed::new(player.build(market), columns);
-    let mut kept = Kept {
+    let mut kept = IdealRun {
         equity: Vec::with_capacity(columns.len()),
         bought: 0,
         fees: 0.0,

@@ -5,13 +5,13 @@ use comfy_table::CellAlignment;
 use super::super::output::{say, sheet};
 use crate::backtest::diagnosis::Weight;
 use crate::backtest::report::Report;
-use crate::backtest::{Market, Outcome, Player, months};
+use crate::backtest::{BacktestMarket, Contender, RunOutcome, months};
 use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::Interval;
 
 /// Prints the player and the markets of a run.
-pub(super) fn head(markets: &[Market], player: &Player) {
+pub(super) fn head(markets: &[BacktestMarket], player: &Contender) {
     let columns = &*markets[0].columns;
     let names: Vec<&str> = markets
         .iter()
@@ -67,10 +67,10 @@ fn plain(value: f64) -> String {
 
 /// All of a run.
 pub(super) fn run<N: Number>(
-    markets: &[Market],
-    player: &Player,
+    markets: &[BacktestMarket],
+    player: &Contender,
     report: &Report,
-    outcome: &Outcome<N>,
+    outcome: &RunOutcome<N>,
 ) {
     head(markets, player);
     let (p, t) = (&report.performance, &report.performance.trades);
@@ -238,8 +238,8 @@ fn doubts(report: &Report) {
 
 /// Every fill, a line each.
 pub(super) fn fills_csv<N: Number + std::fmt::Display>(
-    market: &Market,
-    outcome: &Outcome<N>,
+    market: &BacktestMarket,
+    outcome: &RunOutcome<N>,
 ) -> String {
     use std::fmt::Write as _;
     let inst = &market.instrument;

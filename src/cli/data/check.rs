@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{Failure, Global, output};
-use crate::data::{self, Fault, Finding, Row};
+use crate::data::{self, CandleFault, CandleFinding, Row};
 use crate::domain::{Bar, InstId, Ms};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
@@ -104,11 +104,11 @@ fn stored(research: &Research, args: &CheckArgs) -> Result<bool, Failure> {
 }
 
 /// Says what was found; `true` if anything was.
-fn report(what: &str, bar: Bar, rows: usize, findings: &[Finding], args: &CheckArgs) -> bool {
+fn report(what: &str, bar: Bar, rows: usize, findings: &[CandleFinding], args: &CheckArgs) -> bool {
     let missing: i64 = findings
         .iter()
         .map(|f| {
-            if let Fault::Gap { missing } = f.fault {
+            if let CandleFault::Gap { missing } = f.fault {
                 missing
             } else {
                 0

@@ -42,7 +42,7 @@ pub(in crate::cli) struct DownloadArgs {
 }
 
 /// Result of one series.
-struct Outcome {
+struct DownloadOutcome {
     rows: i64,
     fetched: i64,
     missing: Vec<Range>,
@@ -173,7 +173,7 @@ async fn fetch(
     (inst, from, to): (&Instrument, Ms, Ms),
     venue: &Venue,
     progress: &MultiProgress,
-) -> Result<Outcome, Failure> {
+) -> Result<DownloadOutcome, Failure> {
     let bar = series.bar;
     let whole = Range { from, to }.bars(bar);
     let holes = research.missing(series, from, to)?;
@@ -203,7 +203,7 @@ async fn fetch(
     shown.finish_and_clear();
     let missing = research.missing(series, from, to)?;
     let rows = whole - missing.iter().map(|hole| hole.bars(bar)).sum::<i64>();
-    Ok(Outcome {
+    Ok(DownloadOutcome {
         rows,
         fetched,
         missing,

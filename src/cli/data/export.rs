@@ -14,7 +14,7 @@ use crate::exit::Exit;
 #[command(
     after_help = "Example:\n  alpha-arena data export --inst BTC-USDT-SWAP --bar 1H --from 2026-01-01 --contract-value 0.01 --out btc-1h.csv.gz\n\nA bar that is not stored is folded from the longest stored one that divides it; an hour of which a minute is\nmissing is left out."
 )]
-pub(in crate::cli) struct ExportArgs {
+pub(in crate::cli) struct CandleExportArgs {
     /// The instrument.
     #[arg(long, value_name = "INST")]
     inst: String,
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ExportArgs {
     out: PathBuf,
 }
 
-pub(super) fn run(global: &Global, args: &ExportArgs) -> Result<Exit, Failure> {
+pub(super) fn run(global: &Global, args: &CandleExportArgs) -> Result<Exit, Failure> {
     let research = super::research(global)?;
     let inst = InstId::new(args.inst.as_str());
     let (from, to) = (

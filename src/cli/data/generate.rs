@@ -7,7 +7,7 @@ use clap::Args;
 use super::super::{Failure, Global, output};
 use crate::data;
 use crate::domain::{Bar, Candle, Ms, Qty};
-use crate::exchange::market::Market;
+use crate::exchange::market::SimMarket;
 use crate::exit::Exit;
 use crate::store::OnConflict;
 
@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global, args: &GenerateArgs) -> Result<Exit, Failure>
             args.bars
         )));
     }
-    let market = Market::new(args.seed);
+    let market = SimMarket::new(args.seed);
     let listed = market.get(&args.inst).ok_or_else(|| {
         let all: Vec<String> = market
             .all()

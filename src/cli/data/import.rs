@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::super::{Failure, Global, output};
-use crate::data::{self, Fault, FileError, Row};
+use crate::data::{self, CandleFault, FileError, Row};
 use crate::domain::{Bar, Candle, InstId, Ms, Qty};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
@@ -69,7 +69,7 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
     let findings = data::check(&rows, bar);
     let faults = findings
         .iter()
-        .filter(|f| !matches!(f.fault, Fault::Gap { .. }));
+        .filter(|f| !matches!(f.fault, CandleFault::Gap { .. }));
     let mut broken: Vec<_> = unreadable.iter().chain(faults).cloned().collect();
     broken.sort_by_key(|finding| finding.line);
     if !broken.is_empty() && !args.repair {
@@ -120,7 +120,7 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
         .gaps
         .iter()
         .map(|f| {
-            if let Fault::Gap { missing } = f.fault {
+            if let CandleFault::Gap { missing } = f.fault {
                 missing
             } else {
                 0

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use clap::Subcommand;
 
 use super::{Failure, Global};
-use crate::data::Finding;
+use crate::data::CandleFinding;
 use crate::domain::Ms;
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
@@ -30,7 +30,7 @@ pub(super) enum DataVerb {
     /// Stored series: rows, first, last, missing.
     List(super::OutputArgs),
     /// Write a stored series as CSV, in any bar it can be folded into.
-    Export(export::ExportArgs),
+    Export(export::CandleExportArgs),
 }
 
 pub(super) async fn run(global: &Global, verb: DataVerb) -> Result<Exit, Failure> {
@@ -78,7 +78,7 @@ pub(super) fn instant(text: &str) -> Result<Ms, String> {
 }
 
 /// Findings for people: at most `most` of them, and how many more there are.
-fn show_findings(findings: &[Finding], most: usize) {
+fn show_findings(findings: &[CandleFinding], most: usize) {
     for f in findings.iter().take(most) {
         super::output::say(format_args!(
             "line {:<8} {}  {}",

@@ -6,14 +6,14 @@ use super::super::{Failure, Global, output};
 use crate::domain::Ms;
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
-use crate::tape::{self, Verdict};
+use crate::tape::{self, TapeVerdict};
 
 pub(super) fn run(global: &Global, json_wanted: bool) -> Result<Exit, Failure> {
     let mut rows = Vec::new();
     for path in super::chosen(global, &[])? {
         let size = path.metadata().map_or(0, |m| m.len());
         // One bad segment does not hide the others.
-        let verdict = tape::verify(&path).unwrap_or_else(|error| Verdict {
+        let verdict = tape::verify(&path).unwrap_or_else(|error| TapeVerdict {
             lines: 0,
             vouched: 0,
             lost: 0,

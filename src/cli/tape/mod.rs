@@ -20,7 +20,7 @@ pub(super) enum TapeVerb {
     /// Check that segments are what was written.
     Verify(verify::VerifyArgs),
     /// Play segments as the market of an exchange, for any OKX client.
-    Replay(replay::ReplayArgs),
+    Replay(replay::TapeReplayArgs),
 }
 
 pub(super) async fn run(global: &Global, verb: TapeVerb) -> Result<Exit, Failure> {

@@ -10,7 +10,7 @@ use super::super::exchange::announce;
 use super::super::{Failure, Global, output};
 use crate::domain::Ms;
 use crate::exchange::market::listed_as;
-use crate::exchange::{Engine, EngineConfig, FeedEvent, Prices, ServerConfig, serve};
+use crate::exchange::{Engine, EngineConfig, FeedEvent, PriceSource, ServerConfig, serve};
 use crate::exit::Exit;
 use crate::paper::of_recorded;
 use crate::tape::Segment;
@@ -20,7 +20,7 @@ use crate::telemetry;
 #[command(
     after_help = "Example:\n  alpha-arena tape replay --speed 60 --listen 127.0.0.1:8900 --json\n\nThe exchange's clock starts at the first message and each is shown when its time comes. Orders are matched against\nwhat was recorded. It ends with the tape."
 )]
-pub(in crate::cli) struct ReplayArgs {
+pub(in crate::cli) struct TapeReplayArgs {
     /// Segments; without any, all of the state directory.
     files: Vec<PathBuf>,
     /// Loopback address to listen on; port 0 takes a free one.
@@ -37,7 +37,7 @@ pub(in crate::cli) struct ReplayArgs {
 /// A pause in the recording that is jumped over.
 const SILENCE: Ms = Ms::secs(60);
 
-pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, args: TapeReplayArgs) -> Result<Exit, Failure> {
     telemetry::init();
     if !args.speed.is_finite() || !(0.1..=10_000.0).contains(&args.speed) {
         return Err(Failure::new(
@@ -69,7 +69,7 @@ pub(super) async fn run(global: &Global, args: ReplayArgs) -> Result<Exit, Failu
     let begin = segments[0].head.started_ms;
     let config = EngineConfig {
         speed: args.speed,
-        prices: Prices::Fed(listings),
+        prices: PriceSource::Fed(listings),
         begin: Some(begin),
         ..Default::default()
     };

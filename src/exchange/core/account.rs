@@ -37,13 +37,13 @@ impl Exchange {
     }
 
     /// `account/set-leverage`.
-    pub fn set_leverage(&mut self, inst: &str, leverage: Decimal) -> Result<(), Refusal> {
+    pub fn set_leverage(&mut self, inst: &str, leverage: Decimal) -> Result<(), Rejection> {
         let listed = self
             .market
             .get(inst)
             .ok_or_else(|| super::unknown_instrument(inst))?;
         if leverage < Decimal::ONE || leverage > listed.listing.inst.max_leverage {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "59102",
                 "Leverage exceeds the maximum leverage.",
             ));
@@ -160,7 +160,7 @@ impl Exchange {
     }
 
     /// Returns what an open order freezes, as (currency, amount).
-    pub(super) fn hold(&self, order: &Order) -> (String, Decimal) {
+    pub(super) fn hold(&self, order: &VenueOrder) -> (String, Decimal) {
         let inst = &self
             .market
             .get(&order.inst)
@@ -189,8 +189,8 @@ impl Exchange {
         side: Side,
         size: Decimal,
         price: Decimal,
-        instead: Option<&Order>,
-    ) -> Result<(), Refusal> {
+        instead: Option<&VenueOrder>,
+    ) -> Result<(), Rejection> {
         let inst = &self.market.get(name).expect("checked before").listing.inst;
         let sheet = self.balance_sheet();
         let given_back = instead.map(|order| self.hold(order));
@@ -234,7 +234,7 @@ impl Exchange {
             } else {
                 &inst.quote
             };
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51008",
                 format!(
                     "Order failed. Insufficient {ccy} balance in account. needs {need}, available {have}"

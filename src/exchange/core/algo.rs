@@ -10,7 +10,7 @@ use crate::domain::{InstKind, OrdType, Side};
 
 impl Exchange {
     /// `trade/order-algo`.
-    pub fn place_algo(&mut self, new: NewAlgo) -> Result<u64, Refusal> {
+    pub fn place_algo(&mut self, new: NewAlgo) -> Result<u64, Rejection> {
         let size = self.check_algo(&new)?;
         let last = self.last(&new.inst);
         let algo = Algo {
@@ -44,17 +44,17 @@ impl Exchange {
         Ok(id)
     }
 
-    fn check_algo(&self, new: &NewAlgo) -> Result<Decimal, Refusal> {
+    fn check_algo(&self, new: &NewAlgo) -> Result<Decimal, Rejection> {
         let listed = self
             .market
             .get(&new.inst)
             .ok_or_else(|| unknown_instrument(&new.inst))?;
         let inst = self.rules(&listed.listing.inst);
-        let bad = |name: &str| Err(Refusal::new("51000", format!("Parameter {name} error")));
+        let bad = |name: &str| Err(Rejection::new("51000", format!("Parameter {name} error")));
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
             _ => {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     "51010",
                     "You can't complete this request under your current account mode.",
                 ));
@@ -64,7 +64,7 @@ impl Exchange {
             return bad("algoClOrdId");
         }
         if !new.cl_ord_id.is_empty() && self.live_algos().any(|a| a.cl_ord_id == new.cl_ord_id) {
-            return Err(Refusal::new("51065", "algoClOrdId already exists."));
+            return Err(Rejection::new("51065", "algoClOrdId already exists."));
         }
         let complete = match new.kind {
             AlgoKind::Conditional => new.stop.is_some() != new.target.is_some(),
@@ -105,25 +105,25 @@ impl Exchange {
             .map_or(Decimal::ZERO, |p| p.qty);
         let Some(size) = new.size else {
             return if held.is_zero() {
-                Err(Refusal::new("51023", "Position doesn't exist."))
+                Err(Rejection::new("51023", "Position doesn't exist."))
             } else {
                 Ok(held.abs())
             };
         };
         if size < inst.min_size.0 {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51020",
                 "Your order should meet or exceed the minimum order amount.",
             ));
         }
         if !(size % inst.lot.0).is_zero() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51121",
                 "Order quantity must be a multiple of the lot size.",
             ));
         }
         if size > inst.max_limit_size.0 {
-            return Err(Refusal::new("51101", "Order amount exceeds the maximum."));
+            return Err(Rejection::new("51101", "Order amount exceeds the maximum."));
         }
         Ok(size)
     }
@@ -135,13 +135,13 @@ impl Exchange {
         cl_ord_id: &str,
         size: Option<Decimal>,
         (stop, target): (LegChange, LegChange),
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, Rejection> {
         let gone =
             "Order modification failed as the order has been filled, canceled or does not exist.";
         let mut algo = self
             .live_algo(algo_id, cl_ord_id)
             .cloned()
-            .ok_or_else(|| Refusal::new("51503", gone))?;
+            .ok_or_else(|| Rejection::new("51503", gone))?;
         let inst = self.rules(
             &self
                 .market
@@ -155,7 +155,7 @@ impl Exchange {
                 || size > inst.max_limit_size.0
                 || !(size % inst.lot.0).is_zero()
             {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     "51121",
                     "Order quantity must be a multiple of the lot size.",
                 ));
@@ -366,13 +366,13 @@ impl Exchange {
     }
 
     /// `trade/cancel-algos`, by id or by client id.
-    pub fn cancel_algo(&mut self, algo_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
+    pub fn cancel_algo(&mut self, algo_id: &str, cl_ord_id: &str) -> Result<u64, Rejection> {
         let gone =
             "Order cancellation failed as the order has been filled, canceled or does not exist.";
         let id = self
             .live_algo(algo_id, cl_ord_id)
             .map(|algo| algo.id)
-            .ok_or_else(|| Refusal::new("51400", gone))?;
+            .ok_or_else(|| Rejection::new("51400", gone))?;
         self.end_algo(id);
         Ok(id)
     }
@@ -416,7 +416,7 @@ impl Exchange {
         {
             return;
         }
-        let holding = |o: &&Order| o.inst == algo.inst && o.side == algo.side;
+        let holding = |o: &&VenueOrder| o.inst == algo.inst && o.side == algo.side;
         let resting: Vec<u64> = self.open_orders().filter(holding).map(|o| o.id).collect();
         for id in resting {
             self.cancel_with(id, "2");

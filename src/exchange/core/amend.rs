@@ -15,9 +15,9 @@ impl Exchange {
         ord_id: &str,
         cl_ord_id: &str,
         amend: &Amend,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, Rejection> {
         if ord_id.is_empty() && cl_ord_id.is_empty() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51003",
                 "Either client order ID or order ID is required.",
             ));
@@ -28,9 +28,9 @@ impl Exchange {
             .find_order(inst, ord_id, cl_ord_id)
             .filter(|o| o.status.is_open())
             .cloned();
-        let order = order.ok_or_else(|| Refusal::new("51503", gone))?;
+        let order = order.ok_or_else(|| Rejection::new("51503", gone))?;
         if amend.size.is_none() && amend.price.is_none() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51500",
                 "You must enter a price, quantity or TP/SL.",
             ));
@@ -48,7 +48,7 @@ impl Exchange {
         Ok(order.id)
     }
 
-    fn check_amend(&self, order: &Order, amend: &Amend) -> Result<(), Refusal> {
+    fn check_amend(&self, order: &VenueOrder, amend: &Amend) -> Result<(), Rejection> {
         let inst = self.rules(
             &self
                 .market
@@ -61,32 +61,32 @@ impl Exchange {
         self.check_feed(&order.inst)?;
         let size = amend.size.unwrap_or(order.size);
         if size <= Decimal::ZERO || !(size % inst.lot.0).is_zero() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51121",
                 "Order quantity must be a multiple of the lot size.",
             ));
         }
         if size < inst.min_size.0 {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51020",
                 "Your order should meet or exceed the minimum order amount.",
             ));
         }
         if size > inst.max_limit_size.0 {
-            return Err(Refusal::new("51101", "Order amount exceeds the maximum."));
+            return Err(Rejection::new("51101", "Order amount exceeds the maximum."));
         }
         let old = order.price.unwrap_or_default();
         let price = match amend.price {
             Some(price) => self.check_price(inst, order.side, Some(price), order.ord_type)?,
             None => old,
         };
-        let moved = Order {
+        let moved = VenueOrder {
             price: Some(price),
             size,
             ..order.clone()
         };
         if order.ord_type == OrdType::PostOnly && !self.fillable(&moved).is_empty() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51511",
                 "Failed to amend: a post-only order would be filled at once.",
             ));
@@ -105,7 +105,7 @@ impl Exchange {
             if size - order.filled > reducible.max(Decimal::ZERO) {
                 let why =
                     "Failed to amend order: reduce-only orders can't be larger than the position.";
-                return Err(Refusal::new("51170", why));
+                return Err(Rejection::new("51170", why));
             }
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl Exchange {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::market::Market;
+    use super::super::super::market::SimMarket;
     use super::*;
     use crate::domain::Ms;
 
@@ -161,8 +161,8 @@ mod tests {
 
     fn resting() -> (Exchange, u64, Decimal) {
         let mut x = Exchange::new(
-            Arc::new(Market::new(4)),
-            Ledger::default(),
+            Arc::new(SimMarket::new(4)),
+            VenueLedger::default(),
             Ms::secs(1_780_000_000),
         );
         x.deposit("USDT", Decimal::from(100_000));

@@ -16,7 +16,8 @@ use super::types::*;
 use crate::domain::{Bar, InstKind, Instrument, Ms, OrdType, Side};
 use crate::exchange::market::{Level, Listing, SyntheticBook};
 use crate::fills::{
-    Costs, Guarded, Kind, PartFill, Steps, Terms, Tier, Trigger, room, taker, through, triggered,
+    CostTerms, Costs, Guarded, Kind, LotSteps, PartFill, Tier, Trigger, room, taker, through,
+    triggered,
 };
 
 /// Size of the one level on each side: never in the way.
@@ -25,22 +26,22 @@ const PLENTY: i64 = 1_000_000;
 /// One instrument's bar while it is filled.
 struct Passing {
     inst: String,
-    bar: Steps,
+    bar: LotSteps,
     opened: Ms,
-    terms: Terms<Decimal>,
+    terms: CostTerms<Decimal>,
     /// Lots that may still be filled.
     left: i64,
 }
 
 /// Returns the costs of an instrument's fills by bars here: the backtest's defaults at the
 /// listing's own fees.
-fn terms(listing: &Listing) -> Terms<Decimal> {
+fn terms(listing: &Listing) -> CostTerms<Decimal> {
     let tier = Tier {
         volume_30d: Decimal::ZERO,
         maker: -listing.maker,
         taker: -listing.taker,
     };
-    Terms::of(&Costs::of(listing.inst.kind), tier, &listing.inst)
+    CostTerms::of(&Costs::of(listing.inst.kind), tier, &listing.inst)
 }
 
 impl Exchange {
@@ -244,12 +245,12 @@ impl Exchange {
 }
 
 /// A bar of an instrument, in whole steps.
-fn candle(listed: &crate::exchange::market::Listed, bar: Bar, opened: i64) -> Option<Steps> {
+fn candle(listed: &crate::exchange::market::Listed, bar: Bar, opened: i64) -> Option<LotSteps> {
     let raw = listed
         .candles(bar, opened, opened + bar.span().0 / 1000)
         .into_iter()
         .next()?;
-    Some(Steps {
+    Some(LotSteps {
         open: raw.open,
         high: raw.high,
         low: raw.low,

@@ -85,8 +85,8 @@ fn changed(old: &[Level], new: &[Level]) -> Vec<Level> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::market::Market;
-    use super::super::Ledger;
+    use super::super::super::market::SimMarket;
+    use super::super::VenueLedger;
     use super::*;
     use crate::domain::Ms;
 
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn depth_changes_rebuild_the_book() {
         let mut x = Exchange::new(
-            Arc::new(Market::new(3)),
-            Ledger::default(),
+            Arc::new(SimMarket::new(3)),
+            VenueLedger::default(),
             Ms::secs(1_780_000_000),
         );
         x.advance(Ms::secs(1_780_000_000));

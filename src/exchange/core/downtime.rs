@@ -55,8 +55,8 @@ fn fills(x: &Exchange) -> Vec<(String, Decimal, Decimal, bool, Ms)> {
 /// Nine hours in strides give the same fills, cash, position and funding as second by second.
 #[test]
 fn catch_up_matches_uninterrupted_run() {
-    let market = Arc::new(Market::new(5));
-    let mut up = Exchange::new(Arc::clone(&market), Ledger::default(), START);
+    let market = Arc::new(SimMarket::new(5));
+    let mut up = Exchange::new(Arc::clone(&market), VenueLedger::default(), START);
     up.deposit("USDT", Decimal::from(100_000));
     up.advance(START);
     let swap = "BTC-USDT-SWAP";
@@ -114,11 +114,11 @@ fn catch_up_matches_uninterrupted_run() {
 /// On the open position only: size times last price times rate.
 #[test]
 fn funding_is_paid_once_per_boundary() {
-    let market = Arc::new(Market::new(5));
+    let market = Arc::new(SimMarket::new(5));
     let boundary = Ms(START.0 / 28_800_000 * 28_800_000 + 28_800_000);
     let mut x = Exchange::new(
         Arc::clone(&market),
-        Ledger::default(),
+        VenueLedger::default(),
         boundary.plus(Ms::secs(-5)),
     );
     x.deposit("USDT", Decimal::from(100_000));
@@ -147,8 +147,8 @@ fn funding_is_paid_once_per_boundary() {
 /// 300 IOC orders: cash is always the sum of the bills, and no fill is outside its limit.
 #[test]
 fn cash_equals_bills_and_limits_hold() {
-    let market = Arc::new(Market::new(9));
-    let mut x = Exchange::new(market, Ledger::default(), START);
+    let market = Arc::new(SimMarket::new(9));
+    let mut x = Exchange::new(market, VenueLedger::default(), START);
     x.deposit("USDT", Decimal::from(100_000));
     for second in 0..300 {
         x.advance(START.plus(Ms::secs(second)));

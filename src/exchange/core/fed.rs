@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use rust_decimal::Decimal;
 
 use super::super::market::{Level, SyntheticBook, Trade};
-use super::types::{Order, Refusal};
+use super::types::{Rejection, VenueOrder};
 use super::{Event, Exchange};
 use crate::domain::{Bar, Candle, Ms};
 
@@ -93,9 +93,9 @@ impl Exchange {
     }
 
     /// Checks that this instrument can trade now. In a market of our own it always can.
-    pub(super) fn check_feed(&self, inst: &str) -> Result<(), Refusal> {
+    pub(super) fn check_feed(&self, inst: &str) -> Result<(), Rejection> {
         match self.fed.get(inst) {
-            Some(fed) if !fed.live => Err(Refusal::new(
+            Some(fed) if !fed.live => Err(Rejection::new(
                 "51022",
                 format!("{inst} is suspended: its price feed is cut."),
             )),
@@ -199,7 +199,7 @@ impl Exchange {
 
     /// Notes which of our resting orders have seen their own price since they came.
     fn note_shown(&mut self, inst: &str, shows: impl Fn(Decimal) -> bool) {
-        let at_shown = |o: &&Order| o.inst == inst && o.price.is_some_and(&shows);
+        let at_shown = |o: &&VenueOrder| o.inst == inst && o.price.is_some_and(&shows);
         let seen: Vec<u64> = self.open_orders().filter(at_shown).map(|o| o.id).collect();
         self.fed_mut(inst).shown.extend(seen);
     }
@@ -250,8 +250,8 @@ impl Exchange {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::market::{Market, listed_as};
-    use super::super::{Ledger, NewOrder, Status};
+    use super::super::super::market::{SimMarket, listed_as};
+    use super::super::{NewOrder, Status, VenueLedger};
     use super::*;
     use crate::domain::instrument::tests::swap;
     use crate::domain::{OrdType, Side};
@@ -263,8 +263,8 @@ mod tests {
     }
 
     fn exchange() -> Exchange {
-        let market = Arc::new(Market::fed(vec![listed_as(swap())]));
-        let mut x = Exchange::new(market, Ledger::default(), Ms::secs(1_780_000_000));
+        let market = Arc::new(SimMarket::fed(vec![listed_as(swap())]));
+        let mut x = Exchange::new(market, VenueLedger::default(), Ms::secs(1_780_000_000));
         x.deposit("USDT", Decimal::from(1_000_000));
         x.advance(Ms::secs(1_780_000_000));
         x
@@ -295,7 +295,7 @@ mod tests {
         }])
     }
 
-    fn buy(x: &mut Exchange, ord_type: OrdType, price: &str) -> Result<u64, Refusal> {
+    fn buy(x: &mut Exchange, ord_type: OrdType, price: &str) -> Result<u64, Rejection> {
         x.place(NewOrder {
             inst: INST.into(),
             td_mode: "cross".into(),

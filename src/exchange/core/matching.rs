@@ -68,7 +68,11 @@ impl Exchange {
     /// Self-trade prevention where the taker goes: it fills what stands before our own best order
     /// on the other side, and ends there. `true`: it would have met that order; under `cancel_both`
     /// that one is gone too.
-    fn stop_before_own(&mut self, order: &Order, fillable: &mut Vec<(Decimal, Decimal)>) -> bool {
+    fn stop_before_own(
+        &mut self,
+        order: &VenueOrder,
+        fillable: &mut Vec<(Decimal, Decimal)>,
+    ) -> bool {
         let limit = order
             .price
             .or_else(|| fillable.last().map(|(price, _)| *price));
@@ -107,14 +111,14 @@ impl Exchange {
 
     /// Self-trade prevention, `cancel_maker`: our own resting orders that this one would hit go
     /// first.
-    fn cancel_own_opposite(&mut self, order: &Order, worst: Option<Decimal>) {
+    fn cancel_own_opposite(&mut self, order: &VenueOrder, worst: Option<Decimal>) {
         for id in self.own_opposite(order, worst) {
             self.cancel_with(id, "32");
         }
     }
 
     /// Our own resting orders on the other side, down to `worst`.
-    fn own_opposite(&self, order: &Order, worst: Option<Decimal>) -> Vec<u64> {
+    fn own_opposite(&self, order: &VenueOrder, worst: Option<Decimal>) -> Vec<u64> {
         self.open_orders()
             .filter(|o| o.id != order.id && o.inst == order.inst && o.side != order.side)
             .filter(|o| match (worst, o.price) {
@@ -129,7 +133,7 @@ impl Exchange {
     }
 
     /// Levels an order reaches, best first, with what is left of each, up to its size.
-    pub(super) fn fillable(&self, order: &Order) -> Vec<(Decimal, Decimal)> {
+    pub(super) fn fillable(&self, order: &VenueOrder) -> Vec<(Decimal, Decimal)> {
         let book = self.book(&order.inst);
         let levels = if order.side == Side::Buy {
             book.asks
@@ -268,7 +272,7 @@ impl Exchange {
 
     /// Our open orders on one side, best price first, oldest first at a price.
     fn queue(&self, inst: &str, side: Side) -> Vec<u64> {
-        let mut queue: Vec<&Order> = self
+        let mut queue: Vec<&VenueOrder> = self
             .open_orders()
             .filter(|o| o.inst == inst && o.side == side && o.price.is_some())
             .collect();

@@ -21,8 +21,8 @@ pub use fed::FeedEvent;
 pub use shown::{Day, closed_candles, volumes};
 pub use terms::{NewRules, Settings};
 pub use types::{
-    Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Ledger, Leg,
-    LegChange, NewAlgo, NewOrder, Order, Pos, Refusal, Status, Stp, Trail, round,
+    Algo, AlgoKind, AlgoStatus, Amend, Attached, BillLine, CreateSeen, Execution, Leg, LegChange,
+    NewAlgo, NewOrder, Pos, Rejection, Status, Stp, Trail, VenueLedger, VenueOrder, round,
 };
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::market::{Market, SyntheticBook, Trade};
+use super::market::{SimMarket, SyntheticBook, Trade};
 use crate::domain::{Bar, Candle, Ms, Side};
 
 /// Keys of what changed since the log was last written.
@@ -67,9 +67,9 @@ impl Changes {
 /// Event for subscribers, frozen at the moment it happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    Order(Box<Order>, Option<Box<Execution>>),
+    Order(Box<VenueOrder>, Option<Box<Execution>>),
     /// An amendment took effect; the text is the client's name for the request.
-    Amended(Box<Order>, String),
+    Amended(Box<VenueOrder>, String),
     Algo(Box<Algo>),
     /// Cash or a position changed; subscribers get the account as it is when told.
     Account,
@@ -89,8 +89,8 @@ pub enum Event {
 /// The exchange: market, ledger, and what hangs between two steps.
 #[derive(Debug)]
 pub struct Exchange {
-    pub market: Arc<Market>,
-    pub ledger: Ledger,
+    pub market: Arc<SimMarket>,
+    pub ledger: VenueLedger,
     pub changes: Changes,
     pub events: Vec<Event>,
     books: HashMap<String, SyntheticBook>,
@@ -120,7 +120,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Takes up a ledger where it was left. Call [`Exchange::advance`] before anything else.
-    pub fn new(market: Arc<Market>, ledger: Ledger, now: Ms) -> Self {
+    pub fn new(market: Arc<SimMarket>, ledger: VenueLedger, now: Ms) -> Self {
         let open: BTreeSet<u64> = ledger
             .orders
             .values()
@@ -241,23 +241,23 @@ impl Exchange {
 
     /// Puts the instrument's price at `price` from now on (`/sim/market`); the path goes on from
     /// there.
-    pub fn set_price(&mut self, inst: &str, price: Decimal) -> Result<(), Refusal> {
+    pub fn set_price(&mut self, inst: &str, price: Decimal) -> Result<(), Rejection> {
         let listed = self
             .market
             .get(inst)
             .ok_or_else(|| unknown_instrument(inst))?;
         if price > Decimal::from(1_000_000_000_000i64) || price.scale() > 12 {
-            return Err(Refusal::new("51000", "Parameter px error"));
+            return Err(Rejection::new("51000", "Parameter px error"));
         }
         if listed.is_fed() || self.by_bar.is_some() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51000",
                 format!("{inst} has the prices of its feed or its bars; they cannot be set"),
             ));
         }
         let second = self.now.0.div_euclid(1000);
         let ticks = (price / listed.listing.inst.tick.0).round();
-        let bad = || Refusal::new("51000", "Parameter px error");
+        let bad = || Rejection::new("51000", "Parameter px error");
         let ticks = i64::try_from(ticks)
             .ok()
             .filter(|ticks| *ticks < 1_000_000_000_000)
@@ -375,7 +375,7 @@ impl Exchange {
     }
 
     /// All open orders, oldest first.
-    pub fn open_orders(&self) -> impl Iterator<Item = &Order> {
+    pub fn open_orders(&self) -> impl Iterator<Item = &VenueOrder> {
         self.open.iter().map(|id| &self.ledger.orders[id])
     }
 
@@ -385,7 +385,7 @@ impl Exchange {
     }
 
     /// The order of this id or client id; the latest one if the client id was used twice.
-    pub fn find_order(&self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Option<&Order> {
+    pub fn find_order(&self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Option<&VenueOrder> {
         let order = if ord_id.is_empty() {
             match self.pending_ids.get(cl_ord_id) {
                 Some(id) => self.ledger.orders.get(id),
@@ -412,8 +412,8 @@ const STRIDE: i64 = 2000;
 /// OKX pays funding of most swaps each eight hours, at 00:00, 08:00 and 16:00 UTC.
 pub const FUNDING_SECONDS: i64 = 8 * 3600;
 
-pub(super) fn unknown_instrument(inst: &str) -> Refusal {
-    Refusal::new(
+pub(super) fn unknown_instrument(inst: &str) -> Rejection {
+    Rejection::new(
         "51001",
         format!("Instrument ID or Spread ID {inst} doesn't exist."),
     )

@@ -15,7 +15,7 @@ const PRICE_BAND: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
 
 impl Exchange {
     /// `trade/order`: checks, then matches. `Ok` means accepted, not filled.
-    pub fn place(&mut self, new: NewOrder) -> Result<u64, Refusal> {
+    pub fn place(&mut self, new: NewOrder) -> Result<u64, Rejection> {
         let size = self.check(&new)?;
         let id = self.insert_order(&new, "normal", None);
         self.ledger.orders.get_mut(&id).expect("just inserted").size = size;
@@ -27,9 +27,9 @@ impl Exchange {
     }
 
     /// `trade/cancel-order`. 51400 covers filled, cancelled and never existed alike.
-    pub fn cancel(&mut self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Result<u64, Refusal> {
+    pub fn cancel(&mut self, inst: &str, ord_id: &str, cl_ord_id: &str) -> Result<u64, Rejection> {
         if ord_id.is_empty() && cl_ord_id.is_empty() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51003",
                 "Either client order ID or order ID is required.",
             ));
@@ -40,7 +40,7 @@ impl Exchange {
                 self.cancel_with(id, "1");
                 Ok(id)
             }
-            _ => Err(Refusal::new(
+            _ => Err(Rejection::new(
                 "51400",
                 "Order cancellation failed as the order has been filled, canceled or does not exist.",
             )),
@@ -78,7 +78,7 @@ impl Exchange {
         algo: Option<&Algo>,
     ) -> u64 {
         let id = self.next_id();
-        let order = Order {
+        let order = VenueOrder {
             id,
             cl_ord_id: new.cl_ord_id.clone(),
             tag: new.tag.clone(),
@@ -123,7 +123,7 @@ impl Exchange {
     }
 
     /// Every check of OKX's that a well-meant order can fail; returns the size to work.
-    fn check(&self, new: &NewOrder) -> Result<Decimal, Refusal> {
+    fn check(&self, new: &NewOrder) -> Result<Decimal, Rejection> {
         let listed = self
             .market
             .get(&new.inst)
@@ -134,24 +134,24 @@ impl Exchange {
         match (inst.kind, new.td_mode.as_str()) {
             (InstKind::Spot, "cash") | (InstKind::Swap, "cross") => {}
             (_, "cash" | "cross") => {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     "51010",
                     "You can't complete this request under your current account mode.",
                 ));
             }
-            _ => return Err(Refusal::new("51000", "Parameter tdMode error")),
+            _ => return Err(Rejection::new("51000", "Parameter tdMode error")),
         }
         if !new.cl_ord_id.is_empty() {
             if new.cl_ord_id.len() > 32 || !new.cl_ord_id.chars().all(|c| c.is_ascii_alphanumeric())
             {
-                return Err(Refusal::new("51000", "Parameter clOrdId error"));
+                return Err(Rejection::new("51000", "Parameter clOrdId error"));
             }
             if self.pending_ids.contains_key(&new.cl_ord_id) {
-                return Err(Refusal::new("51016", "Client order ID already exists."));
+                return Err(Rejection::new("51016", "Client order ID already exists."));
             }
         }
         if new.tag.len() > 16 || !new.tag.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(Refusal::new("51000", "Parameter tag error"));
+            return Err(Rejection::new("51000", "Parameter tag error"));
         }
         let price = self.check_price(
             inst,
@@ -160,7 +160,7 @@ impl Exchange {
             new.ord_type,
         )?;
         if new.size <= Decimal::ZERO {
-            return Err(Refusal::new("51000", "Parameter sz error"));
+            return Err(Rejection::new("51000", "Parameter sz error"));
         }
         let size = if new.size_in_quote {
             // The quantity a market buy in quote currency can reach at the last price, rounded
@@ -170,13 +170,13 @@ impl Exchange {
             new.size
         };
         if !(size % inst.lot.0).is_zero() {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51121",
                 "Order quantity must be a multiple of the lot size.",
             ));
         }
         if size < inst.min_size.0 {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51020",
                 "Your order should meet or exceed the minimum order amount.",
             ));
@@ -191,11 +191,11 @@ impl Exchange {
             } else {
                 "51101"
             };
-            return Err(Refusal::new(code, "Order amount exceeds the maximum."));
+            return Err(Rejection::new(code, "Order amount exceeds the maximum."));
         }
         let pending_here = self.open_orders().filter(|o| o.inst == new.inst).count();
         if pending_here >= PENDING_PER_INSTRUMENT || self.open.len() >= PENDING_PER_ACCOUNT {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51103",
                 "The number of pending orders has reached the maximum.",
             ));
@@ -207,7 +207,7 @@ impl Exchange {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric())
             {
-                return Err(Refusal::new("51000", "Parameter attachAlgoClOrdId error"));
+                return Err(Rejection::new("51000", "Parameter attachAlgoClOrdId error"));
             }
             check_steps(inst, attached.stop.as_ref(), attached.target.as_ref())?;
             check_legs(
@@ -226,7 +226,7 @@ impl Exchange {
             let reduces = (held > Decimal::ZERO && new.side == Side::Sell)
                 || (held < Decimal::ZERO && new.side == Side::Buy);
             if !reduces {
-                return Err(Refusal::new(
+                return Err(Rejection::new(
                     "51170",
                     "Failed to place order: reduce-only orders can't increase a position.",
                 ));
@@ -244,10 +244,10 @@ impl Exchange {
         side: Side,
         price: Option<Decimal>,
         ord_type: OrdType,
-    ) -> Result<Decimal, Refusal> {
+    ) -> Result<Decimal, Rejection> {
         let last = self.last(inst.id.as_str());
         if last <= Decimal::ZERO {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51022",
                 format!("{} is suspended: it has no price.", inst.id),
             ));
@@ -255,14 +255,14 @@ impl Exchange {
         let price = match (ord_type, price) {
             (OrdType::Market, _) => return Ok(last),
             (_, Some(price)) if price > Decimal::ZERO && (price % inst.tick.0).is_zero() => price,
-            _ => return Err(Refusal::new("51000", "Parameter px error")),
+            _ => return Err(Rejection::new("51000", "Parameter px error")),
         };
         let (low, high) = self.price_limits(inst);
         if (side == Side::Buy && price > high) || (side == Side::Sell && price < low) {
             let why = format!(
                 "Order price is not within the price limit (Maximum buy price: {high}, minimum sell price: {low})"
             );
-            return Err(Refusal::new("51006", why));
+            return Err(Rejection::new("51006", why));
         }
         Ok(price)
     }
@@ -291,7 +291,7 @@ impl Exchange {
         cl_ord_id: &str,
         tag: &str,
         auto_cancel: bool,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, Rejection> {
         if self.market.get(inst).is_none() {
             return Err(unknown_instrument(inst));
         }
@@ -301,17 +301,17 @@ impl Exchange {
             .get(inst)
             .map_or(Decimal::ZERO, |p| p.qty);
         if held.is_zero() {
-            return Err(Refusal::new("51023", "Position doesn't exist."));
+            return Err(Rejection::new("51023", "Position doesn't exist."));
         }
         let side = if held > Decimal::ZERO {
             Side::Sell
         } else {
             Side::Buy
         };
-        let closing = |o: &&Order| o.inst == inst && o.side == side;
+        let closing = |o: &&VenueOrder| o.inst == inst && o.side == side;
         let resting: Vec<u64> = self.open_orders().filter(closing).map(|o| o.id).collect();
         if !resting.is_empty() && !auto_cancel {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51115",
                 "Cancel all pending close orders before liquidation.",
             ));
@@ -335,7 +335,7 @@ pub(super) fn check_steps(
     inst: &Instrument,
     stop: Option<&Leg>,
     target: Option<&Leg>,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let prices = stop
         .into_iter()
         .chain(target)
@@ -343,7 +343,7 @@ pub(super) fn check_steps(
         .flatten();
     for price in prices {
         if price <= Decimal::ZERO || !(price % inst.tick.0).is_zero() {
-            return Err(Refusal::new("51000", "Parameter triggerPx error"));
+            return Err(Rejection::new("51000", "Parameter triggerPx error"));
         }
     }
     Ok(())
@@ -356,7 +356,7 @@ pub(super) fn check_legs(
     price: Decimal,
     stop: Option<&Leg>,
     target: Option<&Leg>,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let below = |leg: &Leg| leg.trigger < price;
     let above = |leg: &Leg| leg.trigger > price;
     let legs = stop.into_iter().chain(target);
@@ -364,7 +364,7 @@ pub(super) fn check_legs(
         .into_iter()
         .any(|leg| leg.trigger <= Decimal::ZERO || leg.price.is_some_and(|p| p <= Decimal::ZERO))
     {
-        return Err(Refusal::new("51000", "Parameter triggerPx error"));
+        return Err(Rejection::new("51000", "Parameter triggerPx error"));
     }
     let (stop_fits, target_fits) = match exit {
         Side::Sell => (stop.is_none_or(below), target.is_none_or(above)),
@@ -372,14 +372,14 @@ pub(super) fn check_legs(
     };
     if !stop_fits {
         let code = if exit == Side::Sell { "51053" } else { "51052" };
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             code,
             "Stop loss trigger price is on the wrong side of the price.",
         ));
     }
     if !target_fits {
         let code = if exit == Side::Sell { "51051" } else { "51050" };
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             code,
             "Take profit trigger price is on the wrong side of the price.",
         ));

@@ -3,7 +3,7 @@
 
 use rust_decimal::Decimal;
 
-use super::types::Refusal;
+use super::types::Rejection;
 use super::{Event, Exchange, unknown_instrument};
 use crate::domain::{InstState, Instrument, Price, Qty};
 
@@ -50,7 +50,7 @@ impl Exchange {
 
     /// Changes an instrument's rules for what comes from now on, and tells the subscribers of
     /// `instruments`.
-    pub fn change_rules(&mut self, inst: &str, new: &NewRules) -> Result<(), Refusal> {
+    pub fn change_rules(&mut self, inst: &str, new: &NewRules) -> Result<(), Rejection> {
         let listed = self
             .market
             .get(inst)
@@ -62,7 +62,7 @@ impl Exchange {
             .flatten()
             .any(|step| step <= Decimal::ZERO)
         {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51000",
                 "Parameter tickSz, lotSz or minSz error",
             ));
@@ -81,10 +81,10 @@ impl Exchange {
     }
 
     /// Takes orders only while the instrument is live.
-    pub(super) fn check_live(inst: &Instrument) -> Result<(), Refusal> {
+    pub(super) fn check_live(inst: &Instrument) -> Result<(), Rejection> {
         match &inst.state {
             InstState::Live => Ok(()),
-            InstState::Other(state) => Err(Refusal::new(
+            InstState::Other(state) => Err(Rejection::new(
                 "51022",
                 format!("{} is not live: {state}.", inst.id),
             )),

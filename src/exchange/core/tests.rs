@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::super::market::{Market, listed_as};
+use super::super::market::{SimMarket, listed_as};
 use super::*;
 use crate::domain::instrument::tests::swap as fed_swap;
 use crate::domain::{OrdType, Side};
@@ -15,7 +15,11 @@ const SWAP: &str = "SOL-USDT-SWAP";
 const START: i64 = 1_780_000_000;
 
 fn exchange() -> Exchange {
-    let mut x = Exchange::new(Arc::new(Market::new(6)), Ledger::default(), Ms::secs(START));
+    let mut x = Exchange::new(
+        Arc::new(SimMarket::new(6)),
+        VenueLedger::default(),
+        Ms::secs(START),
+    );
     x.deposit("USDT", Decimal::from(100_000));
     x.advance(Ms::secs(START));
     x
@@ -359,8 +363,8 @@ fn trailing_stop_never_moves_back() {
 #[test]
 fn restart_without_prices_liquidates_nobody() {
     const INST: &str = "ETH-USDT-SWAP";
-    let market = || Arc::new(Market::fed(vec![listed_as(fed_swap())]));
-    let mut x = Exchange::new(market(), Ledger::default(), Ms::secs(START));
+    let market = || Arc::new(SimMarket::fed(vec![listed_as(fed_swap())]));
+    let mut x = Exchange::new(market(), VenueLedger::default(), Ms::secs(START));
     x.deposit("USDT", d(1_000));
     x.advance(Ms::secs(START));
     let level = |price: i64| {

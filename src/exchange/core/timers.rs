@@ -1,7 +1,7 @@
 //! Cancel-all-after: the venue's dead man's switch.
 
 use super::Exchange;
-use super::types::{Order, Refusal};
+use super::types::{Rejection, VenueOrder};
 use crate::domain::Ms;
 
 /// Timers one account may have, by tag.
@@ -14,9 +14,9 @@ impl Exchange {
     ///
     /// # Errors
     /// Anything but 0 or 10 to 120 seconds (51000), and a timer too many (51071).
-    pub fn cancel_all_after(&mut self, seconds: i64, tag: &str) -> Result<Option<Ms>, Refusal> {
+    pub fn cancel_all_after(&mut self, seconds: i64, tag: &str) -> Result<Option<Ms>, Rejection> {
         if seconds != 0 && !(10..=120).contains(&seconds) {
-            return Err(Refusal::new("51000", "Parameter timeOut error"));
+            return Err(Rejection::new("51000", "Parameter timeOut error"));
         }
         self.changes.timers = true;
         if seconds == 0 {
@@ -24,7 +24,7 @@ impl Exchange {
             return Ok(None);
         }
         if !self.ledger.timers.contains_key(tag) && self.ledger.timers.len() >= TIMERS_MAX {
-            return Err(Refusal::new(
+            return Err(Rejection::new(
                 "51071",
                 "The number of cancel-all-after timers has reached the maximum.",
             ));
@@ -46,7 +46,7 @@ impl Exchange {
         for tag in over {
             self.ledger.timers.remove(&tag);
             self.changes.timers = true;
-            let under = |o: &&Order| tag.is_empty() || o.tag == tag;
+            let under = |o: &&VenueOrder| tag.is_empty() || o.tag == tag;
             let orders: Vec<u64> = self.open_orders().filter(under).map(|o| o.id).collect();
             for id in orders {
                 self.cancel_with(id, "20");

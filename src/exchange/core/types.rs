@@ -10,12 +10,12 @@ use crate::domain::{Ms, OrdType, Side};
 
 /// OKX refuses: a code and its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     pub code: &'static str,
     pub msg: String,
 }
 
-impl Refusal {
+impl Rejection {
     /// A refusal with OKX's code.
     pub fn new(code: &'static str, msg: impl Into<String>) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl Status {
 
 /// One order in the ledger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct VenueOrder {
     pub id: u64,
     pub cl_ord_id: String,
     pub tag: String,
@@ -239,7 +239,7 @@ pub struct Order {
     pub updated: Ms,
 }
 
-impl Order {
+impl VenueOrder {
     /// Volume-weighted fill price.
     pub fn average(&self) -> Option<Decimal> {
         (!self.filled.is_zero()).then(|| round(self.value / self.filled))
@@ -469,8 +469,8 @@ mod json_text {
 
 /// Everything that must survive: written to the log whenever a part of it changed.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    pub orders: BTreeMap<u64, Order>,
+pub struct VenueLedger {
+    pub orders: BTreeMap<u64, VenueOrder>,
     pub executions: BTreeMap<u64, Execution>,
     pub algos: BTreeMap<u64, Algo>,
     pub bills: BTreeMap<u64, BillLine>,
@@ -503,7 +503,7 @@ fn newest<T>(rows: &mut BTreeMap<u64, T>, keep: usize, may_go: impl Fn(&T) -> bo
     old.iter().for_each(|id| drop(rows.remove(id)));
 }
 
-impl Ledger {
+impl VenueLedger {
     /// Forgets what ended long ago, as OKX does: all but the newest `keep` of each kind. What is
     /// open, held or owed stays.
     pub fn forget(&mut self, keep: usize) {

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Listed, Source, mix};
+use super::{Listed, PriceFeed, mix};
 use crate::domain::{Ms, Side};
 
 /// Levels on each side.
@@ -76,7 +76,7 @@ impl Listed {
         let at = Ms::secs(second);
         // A recorded second keeps its trades to itself: its bar must have them.
         let ((before, which), first) = match self.source {
-            Source::Recorded(_) => ((second, 1), at),
+            PriceFeed::Recorded(_) => ((second, 1), at),
             _ => ((second - 1, 1), Ms(at.0 - 1)),
         };
         let trade = |id, lots, at| Trade {
@@ -105,7 +105,7 @@ impl Listed {
 
     /// Lots of the first (0) or last (1) trade of a second.
     pub(super) fn lots(&self, second: i64, which: u64) -> i64 {
-        if let Source::Recorded(recording) = &self.source {
+        if let PriceFeed::Recorded(recording) = &self.source {
             return recording.lots(second, which);
         }
         let noise = mix(self.seed ^ (0x512E + which), second as u64) % 1000 + 50;
@@ -115,13 +115,13 @@ impl Listed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Market;
+    use super::super::SimMarket;
     use super::*;
 
     /// Every level has a positive size, and trades happen at the touch.
     #[test]
     fn books_are_sorted_and_never_crossed() {
-        let market = Market::new(3);
+        let market = SimMarket::new(3);
         for listed in market.all() {
             for second in 1_780_000_000..1_780_000_300 {
                 let book = listed.book(second, 0);

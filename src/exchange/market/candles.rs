@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::{Listed, Source};
+use super::{Listed, PriceFeed};
 use crate::domain::{Bar, Candle, Ms, Price, Qty};
 
 /// A bar in whole ticks and lots.
@@ -24,9 +24,9 @@ impl Listed {
     /// bars join without a gap and a bar's high and low are those of the seconds it spans.
     pub fn candles(&self, bar: Bar, from: i64, to: i64) -> Vec<RawCandle> {
         let path = match &self.source {
-            Source::Seeded(path) => path,
-            Source::Recorded(recording) => return recording.candles(bar, from, to),
-            Source::Fed => return Vec::new(),
+            PriceFeed::Seeded(path) => path,
+            PriceFeed::Recorded(recording) => return recording.candles(bar, from, to),
+            PriceFeed::Fed => return Vec::new(),
         };
         let span = bar.span().0 / 1000;
         let mut done = Vec::with_capacity(((to - from) / span).max(0) as usize);
@@ -75,13 +75,13 @@ impl Listed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Market;
+    use super::super::SimMarket;
     use super::*;
 
     /// Each second opens at the close of the one before.
     #[test]
     fn long_bars_aggregate_short_ones() {
-        let market = Market::new(3);
+        let market = SimMarket::new(3);
         let listed = market.get("BTC-USDT-SWAP").unwrap();
         let from = 1_780_000_200; // a multiple of 60
         let minutes = listed.candles(Bar::M1, from, from + 300);
@@ -101,7 +101,7 @@ mod tests {
     /// Two day bars from four years ago, the second opening at the close of the first.
     #[test]
     fn day_bar_years_back_is_available() {
-        let market = Market::new(3);
+        let market = SimMarket::new(3);
         let listed = market.get("ETH-USDT").unwrap();
         let from = 1_640_995_200;
         let days = listed.candles(Bar::D1, from, from + 2 * 86_400);

@@ -16,7 +16,7 @@ pub use book::{Level, SyntheticBook, Trade};
 pub use candles::RawCandle;
 pub use listing::{Listing, listed_as, listings};
 pub use path::Path;
-pub use recorded::{Recording, fold};
+pub use recorded::{RecordedMarket, fold};
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::domain::{InstKind, Ms};
 
 /// All listed instruments with their paths.
 #[derive(Debug)]
-pub struct Market {
+pub struct SimMarket {
     insts: BTreeMap<String, Listed>,
     /// Seed of the whole market.
     pub seed: u64,
@@ -36,22 +36,22 @@ pub struct Market {
 #[derive(Debug)]
 pub struct Listed {
     pub listing: Listing,
-    source: Source,
+    source: PriceFeed,
     seed: u64,
 }
 
 /// Source of prices.
 #[derive(Debug)]
-enum Source {
+enum PriceFeed {
     /// Noise of a seed.
     Seeded(Path),
     /// Candles of a file.
-    Recorded(Recording),
+    Recorded(RecordedMarket),
     /// Another exchange, as it happens; the core keeps what it said.
     Fed,
 }
 
-impl Market {
+impl SimMarket {
     /// The standard listings under `seed`.
     pub fn new(seed: u64) -> Self {
         let insts = listings()
@@ -68,7 +68,7 @@ impl Market {
                     listing.inst.id.to_string(),
                     Listed {
                         listing,
-                        source: Source::Seeded(path),
+                        source: PriceFeed::Seeded(path),
                         seed: own,
                     },
                 )
@@ -78,14 +78,14 @@ impl Market {
     }
 
     /// A market that plays recordings and lists nothing else.
-    pub fn recorded(seed: u64, recordings: Vec<(Listing, Recording)>) -> Self {
+    pub fn recorded(seed: u64, recordings: Vec<(Listing, RecordedMarket)>) -> Self {
         let listed = recordings.into_iter().map(|(listing, recording)| {
             let own = mix(seed, hash_text(listing.inst.id.as_str()));
             (
                 listing.inst.id.to_string(),
                 Listed {
                     listing,
-                    source: Source::Recorded(recording),
+                    source: PriceFeed::Recorded(recording),
                     seed: own,
                 },
             )
@@ -103,7 +103,7 @@ impl Market {
                 listing.inst.id.to_string(),
                 Listed {
                     listing,
-                    source: Source::Fed,
+                    source: PriceFeed::Fed,
                     seed: 0,
                 },
             )
@@ -120,7 +120,7 @@ impl Market {
             .insts
             .values()
             .filter_map(|listed| match &listed.source {
-                Source::Recorded(recording) => Some(recording.range()),
+                PriceFeed::Recorded(recording) => Some(recording.range()),
                 _ => None,
             });
         ranges.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))
@@ -132,7 +132,7 @@ impl Market {
             .insts
             .values()
             .filter_map(|listed| match &listed.source {
-                Source::Recorded(recording) => Some(recording.span()),
+                PriceFeed::Recorded(recording) => Some(recording.span()),
                 _ => None,
             });
         spans.max().unwrap_or(1)
@@ -153,15 +153,15 @@ impl Listed {
     /// Last traded price in whole ticks at the start of `second` (Unix seconds).
     pub fn ticks_at(&self, second: i64) -> i64 {
         match &self.source {
-            Source::Seeded(path) => self.to_ticks(path.price_at(second)),
-            Source::Recorded(recording) => recording.ticks_at(second),
-            Source::Fed => 0,
+            PriceFeed::Seeded(path) => self.to_ticks(path.price_at(second)),
+            PriceFeed::Recorded(recording) => recording.ticks_at(second),
+            PriceFeed::Fed => 0,
         }
     }
 
     /// True if the market's prices are fed from outside.
     pub fn is_fed(&self) -> bool {
-        matches!(self.source, Source::Fed)
+        matches!(self.source, PriceFeed::Fed)
     }
 
     /// A whole number of ticks of this instrument; `None` if the price is off the tick or out of

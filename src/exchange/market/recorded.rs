@@ -6,12 +6,12 @@ use crate::domain::Bar;
 
 /// Recorded bars of one instrument, ascending, in whole ticks and lots.
 #[derive(Debug)]
-pub struct Recording {
+pub struct RecordedMarket {
     span: i64,
     bars: Vec<RawCandle>,
 }
 
-impl Recording {
+impl RecordedMarket {
     /// A recording of `bars`, which must ascend and lie on the grid of `bar`; `None` if there are
     /// none.
     pub fn new(bar: Bar, bars: Vec<RawCandle>) -> Option<Self> {
@@ -157,13 +157,13 @@ mod tests {
         }
     }
 
-    fn recording() -> Recording {
+    fn recording() -> RecordedMarket {
         let bars = vec![
             bar(60, 100, 130, 90, 120, 601),
             bar(120, 121, 125, 80, 81, 7),
             bar(240, 90, 90, 90, 90, 2),
         ];
-        Recording::new(Bar::M1, bars).unwrap()
+        RecordedMarket::new(Bar::M1, bars).unwrap()
     }
 
     /// The generated seconds of each minute fold into the recorded bar.

@@ -257,7 +257,7 @@ fn bars_since(x: &Exchange, listed: &Listed, bar: Bar, from: i64, now: i64) -> V
 
 /// Which candles are asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct CandlePage {
+pub struct CandleRows {
     pub after: Option<Ms>,
     pub before: Option<Ms>,
     pub limit: usize,
@@ -279,7 +279,7 @@ pub struct CandleRange {
 
 /// The range of `market/candles` that a page asks for. `after`: older than; `before`: newer than;
 /// both exclusive.
-pub fn candle_range(x: &Exchange, listed: &Listed, bar: Bar, page: CandlePage) -> CandleRange {
+pub fn candle_range(x: &Exchange, listed: &Listed, bar: Bar, page: CandleRows) -> CandleRange {
     let span = bar.span();
     let open = x.now().floor(span);
     // Exclusive upper bound of open times, aligned.

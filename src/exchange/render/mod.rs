@@ -7,7 +7,7 @@ mod orders;
 
 pub use account::{account_config, balance, balance_and_position, bill, fee_rates, position, tier};
 pub use market::{
-    CandlePage, bar_row, book, candle_pushes, candle_range, candle_rows, depth, funding,
+    CandleRows, bar_row, book, candle_pushes, candle_range, candle_rows, depth, funding,
     instrument, mark_candle_pushes, mark_price, open_interest, price_limit, push, pushed_trade,
     ticker, trades, trades_of,
 };

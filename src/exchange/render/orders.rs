@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::core::{Algo, AlgoKind, Exchange, Execution, Leg, Order};
+use super::super::core::{Algo, AlgoKind, Exchange, Execution, Leg, VenueOrder};
 use super::{inst_type, ms, opt, text, with_empty};
 use crate::domain::{OrdType, Side};
 
@@ -25,7 +25,7 @@ const EMPTY: [&str; 14] = [
 
 /// An order as the stream pushes it; with `fill`, the fields of the execution that this push
 /// reports.
-pub fn order(o: &Order, fill: Option<&Execution>) -> Value {
+pub fn order(o: &VenueOrder, fill: Option<&Execution>) -> Value {
     let mut row = fields(o, fill);
     row["notionalUsd"] = json!("");
     row["fillFee"] = json!(fill.map_or("0".into(), |f| text(f.fee)));
@@ -52,7 +52,7 @@ pub fn order(o: &Order, fill: Option<&Execution>) -> Value {
 }
 
 /// The push that says an amendment took effect.
-pub fn order_amended(o: &Order, req_id: &str) -> Value {
+pub fn order_amended(o: &VenueOrder, req_id: &str) -> Value {
     let mut row = order(o, None);
     row["amendResult"] = json!("0");
     row["amendSource"] = json!("1");
@@ -62,11 +62,11 @@ pub fn order_amended(o: &Order, req_id: &str) -> Value {
 
 /// An order as a query shows it: with the last fill's price and size, but not its fee or side of
 /// the book, which only the stream and the fill list tell.
-pub fn order_queried(x: &Exchange, o: &Order) -> Value {
+pub fn order_queried(x: &Exchange, o: &VenueOrder) -> Value {
     fields(o, o.last_fill.and_then(|id| x.ledger.executions.get(&id)))
 }
 
-fn fields(o: &Order, fill: Option<&Execution>) -> Value {
+fn fields(o: &VenueOrder, fill: Option<&Execution>) -> Value {
     let kind = match (o.shown_as.as_str(), o.all_or_none) {
         ("", true) => "fok",
         ("", false) => o.ord_type.okx(),

@@ -7,10 +7,10 @@ use super::super::core::Exchange;
 use super::super::render;
 use super::parse::{decimal, field};
 use super::public::{bad, unknown};
-use super::{Failure, Request, Site};
+use super::{Request, Site, VenueFailure};
 use crate::domain::InstKind;
 
-pub(super) async fn set_leverage(site: &Site, body: Value) -> Result<Value, Failure> {
+pub(super) async fn set_leverage(site: &Site, body: Value) -> Result<Value, VenueFailure> {
     let inst = field(&body, "instId").to_owned();
     let leverage = decimal(&body, "lever")
         .ok()
@@ -26,11 +26,11 @@ pub(super) async fn set_leverage(site: &Site, body: Value) -> Result<Value, Fail
         .ask(move |x| x.set_leverage(&inst, leverage))
         .await?;
     done.map(|()| echo)
-        .map_err(|r| Failure::new(200, r.code, r.msg))
+        .map_err(|r| VenueFailure::new(200, r.code, r.msg))
 }
 
 /// Net mode is the only one this exchange has.
-pub(super) async fn set_position_mode(site: &Site, body: Value) -> Result<Value, Failure> {
+pub(super) async fn set_position_mode(site: &Site, body: Value) -> Result<Value, VenueFailure> {
     match field(&body, "posMode") {
         "net_mode" => Ok(json!([{"posMode": "net_mode"}])),
         "long_short_mode" => {
@@ -47,14 +47,18 @@ pub(super) async fn set_position_mode(site: &Site, body: Value) -> Result<Value,
             } else {
                 ("51010", "This simulation has net mode only.")
             };
-            Err(Failure::new(200, code, why))
+            Err(VenueFailure::new(200, code, why))
         }
         _ => Err(bad("posMode")),
     }
 }
 
 /// GET endpoints of `account/` and `asset/`.
-pub(super) async fn read(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
+pub(super) async fn read(
+    site: &Site,
+    request: &Request,
+    endpoint: &str,
+) -> Result<Value, VenueFailure> {
     let uid = site.credentials.uid.clone();
     let (request, endpoint) = (request.for_engine(), endpoint.to_owned());
     site.engine
@@ -67,7 +71,7 @@ fn rows(
     request: &Request,
     endpoint: &str,
     uid: &str,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, VenueFailure> {
     let list = |name: &str| -> Vec<String> {
         request
             .param(name)
@@ -132,7 +136,12 @@ fn rows(
     })
 }
 
-fn reach(x: &Exchange, request: &Request, endpoint: &str, name: &str) -> Result<Value, Failure> {
+fn reach(
+    x: &Exchange,
+    request: &Request,
+    endpoint: &str,
+    name: &str,
+) -> Result<Value, VenueFailure> {
     let listed = x.market.get(name).ok_or_else(|| unknown(name))?;
     let inst = &listed.listing.inst;
     let price = request

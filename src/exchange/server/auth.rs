@@ -4,7 +4,7 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Credentials, Failure, Request, Site};
+use super::{Credentials, Request, Site, VenueFailure};
 use crate::domain::Ms;
 
 /// Largest deviation of a timestamp, either way.
@@ -19,8 +19,8 @@ pub(super) fn sign(secret: &str, message: &str) -> String {
 }
 
 /// Checks a private REST request; the refusals are OKX's, each with HTTP 401.
-pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), Failure> {
-    let fail = |code: &str, msg: &str| Err(Failure::new(401, code, msg));
+pub(super) fn check(site: &Site, request: &Request, now: Ms) -> Result<(), VenueFailure> {
+    let fail = |code: &str, msg: &str| Err(VenueFailure::new(401, code, msg));
     let Credentials {
         api_key,
         secret,

@@ -19,7 +19,7 @@ pub(super) enum Per {
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Endpoint {
+pub(super) struct EndpointRow {
     pub(super) path: &'static str,
     pub(super) method: &'static str,
     pub(super) access: Access,
@@ -29,8 +29,8 @@ pub(super) struct Endpoint {
     pub(super) per: Per,
 }
 
-const fn public(path: &'static str, limit: usize, per: Per) -> Endpoint {
-    Endpoint {
+const fn public(path: &'static str, limit: usize, per: Per) -> EndpointRow {
+    EndpointRow {
         path,
         method: "GET",
         access: Access::Public,
@@ -40,8 +40,8 @@ const fn public(path: &'static str, limit: usize, per: Per) -> Endpoint {
     }
 }
 
-const fn read(path: &'static str, limit: usize) -> Endpoint {
-    Endpoint {
+const fn read(path: &'static str, limit: usize) -> EndpointRow {
+    EndpointRow {
         path,
         method: "GET",
         access: Access::Private,
@@ -51,8 +51,8 @@ const fn read(path: &'static str, limit: usize) -> Endpoint {
     }
 }
 
-const fn write(path: &'static str, limit: usize, per: Per) -> Endpoint {
-    Endpoint {
+const fn write(path: &'static str, limit: usize, per: Per) -> EndpointRow {
+    EndpointRow {
         path,
         method: "POST",
         access: Access::Private,
@@ -64,7 +64,7 @@ const fn write(path: &'static str, limit: usize, per: Per) -> Endpoint {
 
 use Per::{Caller, Instrument};
 
-pub(super) const ENDPOINTS: [Endpoint; 55] = [
+pub(super) const ENDPOINTS: [EndpointRow; 55] = [
     public("public/time", 10, Caller),
     public("public/instruments", 20, Caller),
     public("public/mark-price", 10, Instrument),
@@ -73,7 +73,7 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     public("public/funding-rate-history", 10, Instrument),
     public("public/open-interest", 20, Instrument),
     public("public/position-tiers", 10, Caller),
-    Endpoint {
+    EndpointRow {
         window_ms: 5000,
         ..public("system/status", 1, Caller)
     },
@@ -99,15 +99,15 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     read("account/max-avail-size", 20),
     write("account/set-leverage", 20, Caller),
     write("account/set-position-mode", 5, Caller),
-    Endpoint {
+    EndpointRow {
         window_ms: 1000,
         ..read("asset/currencies", 6)
     },
-    Endpoint {
+    EndpointRow {
         window_ms: 1000,
         ..read("asset/balances", 6)
     },
-    Endpoint {
+    EndpointRow {
         per: Instrument,
         ..read("trade/order", 60)
     },
@@ -116,7 +116,7 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     read("trade/orders-history-archive", 20),
     read("trade/fills", 60),
     read("trade/fills-history", 10),
-    Endpoint {
+    EndpointRow {
         window_ms: 1000,
         ..read("trade/account-rate-limit", 1)
     },
@@ -134,14 +134,14 @@ pub(super) const ENDPOINTS: [Endpoint; 55] = [
     write("trade/cancel-algos", 20, Instrument),
     write("trade/cancel-advance-algos", 20, Instrument),
     write("trade/amend-algos", 20, Instrument),
-    Endpoint {
+    EndpointRow {
         window_ms: 1000,
         ..write("trade/cancel-all-after", 1, Instrument)
     },
 ];
 
 /// The endpoint of a path and method. `Err(true)`: the path exists, the method does not.
-pub(super) fn find(path: &str, method: &str) -> Result<&'static Endpoint, bool> {
+pub(super) fn find(path: &str, method: &str) -> Result<&'static EndpointRow, bool> {
     let mut known = false;
     for endpoint in &ENDPOINTS {
         if endpoint.path == path {

@@ -19,7 +19,7 @@ use crate::domain::Ms;
 /// Fault that a rule injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Action {
+pub(super) enum FaultAction {
     /// `ms` pass before the request is looked at (or the push sent).
     Delay,
     /// `ms` pass between the work and its answer.
@@ -57,10 +57,10 @@ pub(super) enum Action {
     Skew,
 }
 
-impl Action {
+impl FaultAction {
     /// True if this fault can happen to what the path names.
     fn happens_to(self, path: &str) -> bool {
-        use Action::*;
+        use FaultAction::*;
         match path.split(' ').next().unwrap_or("") {
             _ if matches!(self, PurgeHistory | Skew) => true,
             "push" => {
@@ -142,7 +142,7 @@ pub(super) struct Match {
 pub(super) struct Rule {
     #[serde(rename = "match", default)]
     on: Match,
-    pub(super) action: Action,
+    pub(super) action: FaultAction,
     #[serde(default)]
     pub(super) ms: i64,
     #[serde(default)]
@@ -186,21 +186,21 @@ impl Faults {
                     rule.action, rule.on.path
                 ));
             }
-            if rule.action == Action::Flood && rule.ms > 10_000 {
+            if rule.action == FaultAction::Flood && rule.ms > 10_000 {
                 return Err("a flood is at most 10000 times".into());
             }
         }
         let skew = script
             .rules
             .iter()
-            .filter(|r| r.action == Action::Skew)
+            .filter(|r| r.action == FaultAction::Skew)
             .map(|r| r.ms)
             .sum();
         self.skew_ms.store(skew, Ordering::Relaxed);
         if script
             .rules
             .iter()
-            .any(|r| r.action == Action::PurgeHistory)
+            .any(|r| r.action == FaultAction::PurgeHistory)
         {
             self.purged_before.store(now.0, Ordering::Relaxed);
         }
@@ -223,7 +223,7 @@ impl Faults {
         let (script, counts) = &mut *state;
         let mut struck = None;
         for (number, rule) in script.rules.iter_mut().enumerate() {
-            let immediate = matches!(rule.action, Action::Skew | Action::PurgeHistory);
+            let immediate = matches!(rule.action, FaultAction::Skew | FaultAction::PurgeHistory);
             if immediate || !fits(&rule.on.path, path) {
                 continue;
             }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::endpoints::{Endpoint, Per, find, single_of};
+use super::endpoints::{EndpointRow, Per, find, single_of};
 use crate::domain::Ms;
 
 /// New and amended orders of one sub-account in two seconds (50061 beyond); cancels and spot are
@@ -14,11 +14,11 @@ const SUB_ACCOUNT_WINDOW: Ms = Ms::secs(2);
 
 /// When requests came, by endpoint and key.
 #[derive(Debug, Default)]
-pub(super) struct Limits(Mutex<HashMap<String, VecDeque<Ms>>>);
+pub(super) struct RequestLimits(Mutex<HashMap<String, VecDeque<Ms>>>);
 
-impl Limits {
+impl RequestLimits {
     /// Counts one request; `false` when the window is full.
-    pub(super) fn admit(&self, endpoint: &Endpoint, inst: &str, now: Ms) -> bool {
+    pub(super) fn admit(&self, endpoint: &EndpointRow, inst: &str, now: Ms) -> bool {
         self.admit_many(endpoint, inst, 1, now)
     }
 
@@ -28,7 +28,7 @@ impl Limits {
         find(path, "POST").is_ok_and(|endpoint| self.admit_many(endpoint, inst, orders, now))
     }
 
-    fn admit_many(&self, endpoint: &Endpoint, inst: &str, count: usize, now: Ms) -> bool {
+    fn admit_many(&self, endpoint: &EndpointRow, inst: &str, count: usize, now: Ms) -> bool {
         let scope = if endpoint.per == Per::Instrument {
             inst
         } else {
@@ -69,7 +69,7 @@ mod tests {
     /// 60 orders in two seconds each; the 61st is refused until the window has moved on.
     #[test]
     fn window_slides_per_instrument() {
-        let limits = Limits::default();
+        let limits = RequestLimits::default();
         let order = find("trade/order", "POST").unwrap();
         for i in 0..60 {
             assert!(limits.admit(order, "A", Ms(i)));
@@ -83,7 +83,7 @@ mod tests {
     /// A batch of one counts toward the limit for single orders.
     #[test]
     fn batch_counts_each_order() {
-        let limits = Limits::default();
+        let limits = RequestLimits::default();
         for i in 0..15 {
             assert!(limits.admit_batch("trade/batch-orders", "A", 20, Ms(i)));
         }

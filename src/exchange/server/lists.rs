@@ -2,14 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::super::core::{AlgoStatus, Exchange, Order};
+use super::super::core::{AlgoStatus, Exchange, VenueOrder};
 use super::super::render;
 use super::public::{bad, unknown};
-use super::{Failure, Request, Site};
+use super::{Request, Site, VenueFailure};
 use crate::domain::Ms;
 
 /// GET endpoints of `trade/`, and the bills.
-pub(super) async fn read(site: &Site, request: &Request, endpoint: &str) -> Result<Value, Failure> {
+pub(super) async fn read(
+    site: &Site,
+    request: &Request,
+    endpoint: &str,
+) -> Result<Value, VenueFailure> {
     let (request, endpoint) = (request.for_engine(), endpoint.to_owned());
     let purged = site.faults.purged_before();
     site.engine
@@ -23,7 +27,7 @@ fn page<'a, T: 'a>(
     request: &Request,
     newest_first: impl Iterator<Item = (u64, &'a T)>,
     render: impl Fn(&T) -> Value,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, VenueFailure> {
     let id = |name: &str| match request.param(name) {
         "" => Ok(None),
         text => text.parse::<u64>().map(Some).map_err(|_| bad(name)),
@@ -42,7 +46,7 @@ fn rows(
     request: &Request,
     endpoint: &str,
     purged: Ms,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, VenueFailure> {
     let wanted =
         |name: &str, value: &str| request.param(name).is_empty() || request.param(name) == value;
     let by_inst =
@@ -76,7 +80,7 @@ fn rows(
         "trade/order" => {
             needs("instId")?;
             if request.param("ordId").is_empty() && request.param("clOrdId").is_empty() {
-                return Err(Failure::new(
+                return Err(VenueFailure::new(
                     200,
                     "51003",
                     "Either client order ID or order ID is required.",
@@ -85,11 +89,11 @@ fn rows(
             let found = x.find_order(named, request.param("ordId"), request.param("clOrdId"));
             match found.filter(|order| !forgotten(x, order, purged)) {
                 Some(order) => Ok(vec![render::order_queried(x, order)]),
-                None => Err(Failure::new(200, "51603", "Order does not exist")),
+                None => Err(VenueFailure::new(200, "51603", "Order does not exist")),
             }
         }
         "trade/orders-pending" => {
-            let mut open: Vec<&Order> = x
+            let mut open: Vec<&VenueOrder> = x
                 .open_orders()
                 .filter(|o| {
                     by_inst(&o.inst) && wanted("state", o.status.okx()) && kind_is(request, o)
@@ -123,7 +127,7 @@ fn rows(
         "trade/order-algo" => {
             let (id, name) = (request.param("algoId"), request.param("algoClOrdId"));
             if id.is_empty() && name.is_empty() {
-                return Err(Failure::new(
+                return Err(VenueFailure::new(
                     200,
                     "51003",
                     "Either client order ID or order ID is required.",
@@ -138,7 +142,7 @@ fn rows(
             };
             match x.ledger.algos.values().rev().find(is_it) {
                 Some(algo) => Ok(vec![render::algo(algo)]),
-                None => Err(Failure::new(200, "51603", "Order does not exist")),
+                None => Err(VenueFailure::new(200, "51603", "Order does not exist")),
             }
         }
         "trade/orders-algo-pending" | "trade/orders-algo-history" => {
@@ -163,7 +167,7 @@ fn rows(
     }
 }
 
-fn kind_is(request: &Request, order: &Order) -> bool {
+fn kind_is(request: &Request, order: &VenueOrder) -> bool {
     let kinds = request.param("ordType");
     let own = if order.shown_as.is_empty() {
         order.ord_type.okx()
@@ -175,7 +179,7 @@ fn kind_is(request: &Request, order: &Order) -> bool {
 
 /// Two hours after it ended without a fill, an order is as if it had never been; so is all that a
 /// purge took.
-fn forgotten(x: &Exchange, order: &Order, purged: Ms) -> bool {
+fn forgotten(x: &Exchange, order: &VenueOrder, purged: Ms) -> bool {
     let ended = !order.status.is_open();
     ended
         && ((order.filled.is_zero() && x.now().since(order.updated) > Ms::secs(7200))

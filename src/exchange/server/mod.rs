@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use self::faults::{Action, Rule};
+use self::faults::{FaultAction, Rule};
 use super::Engine;
 use crate::domain::Ms;
 
@@ -77,7 +77,7 @@ pub struct ServerConfig {
 /// Addresses on which the server listens, and the credentials for them; the first line of `exchange
 /// --json`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Endpoint {
+pub struct ServerAddress {
     pub rest: String,
     pub ws: String,
     #[serde(flatten)]
@@ -89,7 +89,7 @@ pub(super) struct Site {
     engine: Engine,
     credentials: Credentials,
     demo: bool,
-    limits: limits::Limits,
+    limits: limits::RequestLimits,
     faults: faults::Faults,
     channel_counts: ws::ChannelCounts,
     connections: std::sync::atomic::AtomicU64,
@@ -114,13 +114,13 @@ pub fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> std::io::Result<(
-    Endpoint,
+    ServerAddress,
     impl Future<Output = std::io::Result<()>> + Send + 'static,
 )> {
     let address: SocketAddr = listener.local_addr()?;
     let credentials = Credentials::of(&engine);
     let letter = if config.tls.is_some() { "s" } else { "" };
-    let endpoint = Endpoint {
+    let endpoint = ServerAddress {
         rest: format!("http{letter}://{address}"),
         ws: format!("ws{letter}://{address}/ws/v5"),
         credentials: credentials.clone(),
@@ -129,7 +129,7 @@ pub fn serve(
         engine,
         credentials,
         demo: config.demo,
-        limits: limits::Limits::default(),
+        limits: limits::RequestLimits::default(),
         faults: faults::Faults::default(),
         channel_counts: Default::default(),
         connections: Default::default(),
@@ -250,13 +250,13 @@ impl Request {
 
 /// Code and message with an HTTP status: how OKX answers when there is no data.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct VenueFailure {
     status: StatusCode,
     code: String,
     msg: String,
 }
 
-impl Failure {
+impl VenueFailure {
     fn new(status: u16, code: &str, msg: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self {
@@ -267,20 +267,20 @@ impl Failure {
     }
 }
 
-impl From<super::engine::Unavailable> for Failure {
+impl From<super::engine::Unavailable> for VenueFailure {
     fn from(why: super::engine::Unavailable) -> Self {
         match why {
             super::engine::Unavailable::Busy => {
-                Failure::new(429, "50013", "Systems are busy. Please try again later.")
+                VenueFailure::new(429, "50013", "Systems are busy. Please try again later.")
             }
             super::engine::Unavailable::Stopped => {
-                Failure::new(503, "50001", "Service temporarily unavailable.")
+                VenueFailure::new(503, "50001", "Service temporarily unavailable.")
             }
         }
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for VenueFailure {
     fn into_response(self) -> Response {
         // OKX's 404 is the one answer with a number for a code and an object for data.
         let body = if self.status == StatusCode::NOT_FOUND {
@@ -334,7 +334,7 @@ async fn any(
     }
 }
 
-fn answered(answer: Result<String, Failure>) -> Response {
+fn answered(answer: Result<String, VenueFailure>) -> Response {
     match answer {
         Ok(body) => json_response(StatusCode::OK, body),
         Err(failure) => failure.into_response(),
@@ -349,27 +349,27 @@ async fn struck(site: &Site, request: &Request, rule: Rule) -> Response {
             if rule.status == 0 { 503 } else { rule.status },
             rule.code.as_str(),
         );
-        Failure::new(
+        VenueFailure::new(
             status,
             if code.is_empty() { "50001" } else { code },
             "Service temporarily unavailable.",
         )
     };
     match rule.action {
-        Action::DropBefore | Action::Disconnect => return dropped(),
-        Action::FailBefore => return failure().into_response(),
-        Action::Delay => tokio::time::sleep(wait).await,
-        Action::HalfOpen => std::future::pending::<()>().await,
+        FaultAction::DropBefore | FaultAction::Disconnect => return dropped(),
+        FaultAction::FailBefore => return failure().into_response(),
+        FaultAction::Delay => tokio::time::sleep(wait).await,
+        FaultAction::HalfOpen => std::future::pending::<()>().await,
         _ => {}
     }
-    if rule.action == Action::Duplicate {
+    if rule.action == FaultAction::Duplicate {
         drop(rest::handle(site, request).await);
     }
     let answer = rest::handle(site, request).await;
     match rule.action {
-        Action::DropAfter => dropped(),
-        Action::FailAfter => failure().into_response(),
-        Action::Html => {
+        FaultAction::DropAfter => dropped(),
+        FaultAction::FailAfter => failure().into_response(),
+        FaultAction::Html => {
             let page = "<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>";
             (
                 StatusCode::BAD_GATEWAY,
@@ -378,8 +378,8 @@ async fn struck(site: &Site, request: &Request, rule: Rule) -> Response {
             )
                 .into_response()
         }
-        Action::CutBody => cut(answer),
-        Action::DelayReply => {
+        FaultAction::CutBody => cut(answer),
+        FaultAction::DelayReply => {
             tokio::time::sleep(wait).await;
             answered(answer)
         }
@@ -394,7 +394,7 @@ fn dropped() -> Response {
 }
 
 /// Promises the whole body and sends half of it.
-fn cut(answer: Result<String, Failure>) -> Response {
+fn cut(answer: Result<String, VenueFailure>) -> Response {
     let body = answer.unwrap_or_else(|failure| failure.msg);
     let half = Bytes::copy_from_slice(&body.as_bytes()[..body.len() / 2]);
     // The half is on its way before the connection goes.
@@ -416,11 +416,13 @@ fn cut(answer: Result<String, Failure>) -> Response {
 /// With the venue's code, when it cannot be an order.
 pub fn parse_order(
     item: &serde_json::Value,
-) -> Result<super::core::NewOrder, super::core::Refusal> {
+) -> Result<super::core::NewOrder, super::core::Rejection> {
     parse::order(item)
 }
 
 /// Reads one item of a new algo order, as the server does.
-pub fn parse_algo(item: &serde_json::Value) -> Result<super::core::NewAlgo, super::core::Refusal> {
+pub fn parse_algo(
+    item: &serde_json::Value,
+) -> Result<super::core::NewAlgo, super::core::Rejection> {
     parse::algo(item)
 }

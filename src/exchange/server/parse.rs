@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::super::core::{
-    AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Refusal, Stp, Trail,
+    AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Rejection, Stp, Trail,
 };
 use crate::domain::{OrdType, Side};
 
@@ -15,12 +15,12 @@ pub(super) fn field<'a>(body: &'a Value, name: &str) -> &'a str {
 }
 
 /// "Parameter … error".
-pub(super) fn bad(name: &str) -> Refusal {
-    Refusal::new("51000", format!("Parameter {name} error"))
+pub(super) fn bad(name: &str) -> Rejection {
+    Rejection::new("51000", format!("Parameter {name} error"))
 }
 
 /// A number, if given.
-pub(super) fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refusal> {
+pub(super) fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Rejection> {
     match &body[name] {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
@@ -32,7 +32,7 @@ pub(super) fn decimal(body: &Value, name: &str) -> Result<Option<Decimal>, Refus
 
 /// Parses a number and refuses one beyond this bound: no sensible value is larger, and no product
 /// of two within it overflows.
-fn bounded(text: &str, name: &str) -> Result<Decimal, Refusal> {
+fn bounded(text: &str, name: &str) -> Result<Decimal, Rejection> {
     let value: Decimal = text.parse().map_err(|_| bad(name))?;
     if value.abs() <= Decimal::from(1_000_000_000_000i64) && value.scale() <= 12 {
         Ok(value)
@@ -45,7 +45,7 @@ fn truth(value: &Value) -> bool {
     value.as_bool().unwrap_or(false) || value.as_str() == Some("true")
 }
 
-fn net_only(body: &Value) -> Result<(), Refusal> {
+fn net_only(body: &Value) -> Result<(), Rejection> {
     if matches!(field(body, "posSide"), "" | "net") {
         Ok(())
     } else {
@@ -54,7 +54,7 @@ fn net_only(body: &Value) -> Result<(), Refusal> {
 }
 
 /// Trigger and order price of `prefix`TriggerPx and `prefix`OrdPx; -1 or nothing is a market order.
-fn leg(body: &Value, trigger: &str, price: &str) -> Result<Option<Leg>, Refusal> {
+fn leg(body: &Value, trigger: &str, price: &str) -> Result<Option<Leg>, Rejection> {
     let Some(at) = decimal(body, trigger)? else {
         return Ok(None);
     };
@@ -63,7 +63,7 @@ fn leg(body: &Value, trigger: &str, price: &str) -> Result<Option<Leg>, Refusal>
 }
 
 /// A create.
-pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
+pub(super) fn order(body: &Value) -> Result<NewOrder, Rejection> {
     let side = Side::parse(field(body, "side")).ok_or_else(|| bad("side"))?;
     let kind = field(body, "ordType");
     let inst = field(body, "instId").to_owned();
@@ -100,14 +100,14 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
     }
     let stp = Stp::parse(field(body, "stpMode")).ok_or_else(|| bad("stpMode"))?;
     if all_or_none && stp == Stp::CancelBoth {
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             "54036",
             "You can't place FOK orders under the cancel both mode.",
         ));
     }
     let slippage = decimal(body, "slippagePct")?.filter(|_| ord_type == OrdType::Market);
     if slippage.is_some_and(|share| share <= Decimal::ZERO || share > Decimal::ONE) {
-        return Err(Refusal::new("54085", "The slippagePct is out of range."));
+        return Err(Rejection::new("54085", "The slippagePct is out of range."));
     }
     Ok(NewOrder {
         inst,
@@ -133,7 +133,7 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Refusal> {
 }
 
 /// An amendment.
-pub(super) fn amend(body: &Value) -> Result<Amend, Refusal> {
+pub(super) fn amend(body: &Value) -> Result<Amend, Rejection> {
     Ok(Amend {
         size: decimal(body, "newSz")?,
         price: decimal(body, "newPx")?,
@@ -143,7 +143,7 @@ pub(super) fn amend(body: &Value) -> Result<Amend, Refusal> {
 }
 
 /// An algo order.
-pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
+pub(super) fn algo(body: &Value) -> Result<NewAlgo, Rejection> {
     let kind = AlgoKind::parse(field(body, "ordType")).ok_or_else(|| bad("ordType"))?;
     net_only(body)?;
     let (stop, target) = match kind {
@@ -156,7 +156,7 @@ pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
     };
     let trail = (kind == AlgoKind::Trailing)
         .then(|| {
-            Ok::<_, Refusal>(Trail {
+            Ok::<_, Rejection>(Trail {
                 ratio: decimal(body, "callbackRatio")?,
                 spread: decimal(body, "callbackSpread")?,
                 active: decimal(body, "activePx")?,
@@ -193,11 +193,11 @@ pub(super) fn algo(body: &Value) -> Result<NewAlgo, Refusal> {
 type Legs = (LegChange, LegChange);
 
 /// New size, stop and target of an `amend-algos` item.
-pub(super) fn algo_amend(body: &Value) -> Result<(Option<Decimal>, Legs), Refusal> {
+pub(super) fn algo_amend(body: &Value) -> Result<(Option<Decimal>, Legs), Rejection> {
     let change = |trigger: &str, price: &str| {
         let price =
             decimal(body, price)?.map(|price| Some(price).filter(|p| *p != Decimal::NEGATIVE_ONE));
-        Ok::<_, Refusal>(LegChange {
+        Ok::<_, Rejection>(LegChange {
             trigger: decimal(body, trigger)?,
             price,
         })

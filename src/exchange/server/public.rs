@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 use super::super::core::{Exchange, closed_candles};
 use super::super::market::Listed;
 use super::super::render;
-use super::{Failure, Request, Site};
+use super::{Request, Site, VenueFailure};
 use crate::domain::{Bar, InstKind, Ms};
 
 /// "Parameter … error", HTTP 400.
-pub(super) fn bad(name: &str) -> Failure {
-    Failure::new(400, "51000", format!("Parameter {name} error"))
+pub(super) fn bad(name: &str) -> VenueFailure {
+    VenueFailure::new(400, "51000", format!("Parameter {name} error"))
 }
 
 /// 51001.
-pub(super) fn unknown(inst: &str) -> Failure {
-    Failure::new(
+pub(super) fn unknown(inst: &str) -> VenueFailure {
+    VenueFailure::new(
         200,
         "51001",
         format!("Instrument ID or Spread ID {inst} doesn't exist."),
@@ -28,7 +28,7 @@ pub(super) fn number(
     name: &str,
     default: i64,
     most: i64,
-) -> Result<i64, Failure> {
+) -> Result<i64, VenueFailure> {
     match request.param(name) {
         "" => Ok(default),
         text => text
@@ -40,7 +40,7 @@ pub(super) fn number(
     }
 }
 
-fn time(request: &Request, name: &str) -> Result<Option<Ms>, Failure> {
+fn time(request: &Request, name: &str) -> Result<Option<Ms>, VenueFailure> {
     match request.param(name) {
         "" => Ok(None),
         text => match text.parse() {
@@ -50,14 +50,14 @@ fn time(request: &Request, name: &str) -> Result<Option<Ms>, Failure> {
     }
 }
 
-pub(super) async fn instruments(site: &Site, request: &Request) -> Result<Value, Failure> {
+pub(super) async fn instruments(site: &Site, request: &Request) -> Result<Value, VenueFailure> {
     let kind = request.param("instType");
     if !["SPOT", "SWAP", "FUTURES", "OPTION", "MARGIN", "EVENTS"].contains(&kind) {
         return Err(bad("instType"));
     }
     if kind == "OPTION" && request.param("instFamily").is_empty() && request.param("uly").is_empty()
     {
-        return Err(Failure::new(
+        return Err(VenueFailure::new(
             400,
             "50015",
             "Either parameter uly or instFamily is required.",
@@ -84,7 +84,7 @@ async fn bars(
     request: &Request,
     recent: bool,
     most: i64,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, VenueFailure> {
     let inst = request.param("instId").to_owned();
     if site.engine.market.get(&inst).is_none() {
         return Err(unknown(&inst));
@@ -101,14 +101,14 @@ async fn bars(
         .ask(move |x| {
             // A feed that has not spoken yet has no history to show: that is not an empty one.
             if !x.is_shown(&inst) {
-                return Err(Failure::new(
+                return Err(VenueFailure::new(
                     503,
                     "50001",
                     "Service temporarily unavailable: the price feed is cut.",
                 ));
             }
             let oldest = recent.then(|| Ms(x.now().floor(bar.span()).0 - 1440 * bar.span().0));
-            let page = render::CandlePage {
+            let page = render::CandleRows {
                 after,
                 before,
                 limit,
@@ -135,7 +135,7 @@ async fn bars(
     });
     let rows = rows
         .await
-        .map_err(|_| Failure::new(500, "50026", "System error. Try again later."))?;
+        .map_err(|_| VenueFailure::new(500, "50026", "System error. Try again later."))?;
     Ok(rows.unwrap_or_default())
 }
 
@@ -146,7 +146,7 @@ pub(super) async fn candles(
     site: &Site,
     request: &Request,
     recent: bool,
-) -> Result<Value, Failure> {
+) -> Result<Value, VenueFailure> {
     bars(site, request, recent, 300).await.map(Value::Array)
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn mark_candles(
     site: &Site,
     request: &Request,
     recent: bool,
-) -> Result<Value, Failure> {
+) -> Result<Value, VenueFailure> {
     let rows = bars(site, request, recent, 100).await?;
     Ok(rows
         .iter()
@@ -167,7 +167,7 @@ pub(super) async fn market(
     site: &Site,
     request: &Request,
     endpoint: &str,
-) -> Result<Value, Failure> {
+) -> Result<Value, VenueFailure> {
     match endpoint {
         "public/time" => return Ok(json!([{"ts": site.now().0.to_string()}])),
         "system/status" => return Ok(json!([])),
@@ -203,7 +203,7 @@ pub(super) async fn market(
             400
         },
     )? as usize;
-    let page = Page {
+    let page = PageQuery {
         limit: number(request, "limit", 100, most(endpoint))? as usize,
         after: place(request, "after")?,
         before: place(request, "before")?,
@@ -228,7 +228,7 @@ pub(super) async fn market(
                     "market/ticker" | "market/tickers" | "public/mark-price" | "public/price-limit"
                 );
                 if wanted && priced && !x.is_shown(i.id.as_str()) {
-                    return Err(Failure::new(
+                    return Err(VenueFailure::new(
                         503,
                         "50001",
                         "Service temporarily unavailable: the price feed is cut.",
@@ -248,7 +248,7 @@ pub(super) async fn market(
 }
 
 /// A trade id or a time, where given; neither is negative or longer than 16 digits.
-fn place(request: &Request, name: &str) -> Result<Option<i64>, Failure> {
+fn place(request: &Request, name: &str) -> Result<Option<i64>, VenueFailure> {
     match request.param(name) {
         "" => Ok(None),
         text => text
@@ -262,7 +262,7 @@ fn place(request: &Request, name: &str) -> Result<Option<i64>, Failure> {
 
 /// Which rows of a list.
 #[derive(Clone, Copy, Debug)]
-struct Page {
+struct PageQuery {
     limit: usize,
     /// Records older than this, a trade id or a time.
     after: Option<i64>,
@@ -283,7 +283,7 @@ fn rows_of(
     listed: &Listed,
     endpoint: &str,
     depth: usize,
-    page: Page,
+    page: PageQuery,
 ) -> Vec<Value> {
     let inst = listed.listing.inst.id.as_str();
     match endpoint {
@@ -338,7 +338,7 @@ fn rows_of(
 }
 
 /// Rates that were paid, newest first.
-fn funding_history(x: &Exchange, inst: &str, page: Page) -> Vec<Value> {
+fn funding_history(x: &Exchange, inst: &str, page: PageQuery) -> Vec<Value> {
     const EIGHT_HOURS: i64 = 28_800_000;
     let newest = page
         .after

@@ -3,18 +3,18 @@
 use serde_json::Value;
 
 use super::endpoints::{Access, find};
-use super::trade::{self, Op};
-use super::{Failure, Request, Site, account, auth, lists, public};
+use super::trade::{self, TradeOp};
+use super::{Request, Site, VenueFailure, account, auth, lists, public};
 
 /// Answers one request with the body to send under HTTP 200, or a failure.
-pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Failure> {
+pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, VenueFailure> {
     let Some(path) = request.path.strip_prefix("/api/v5/") else {
         return Err(not_found(request));
     };
     let now = site.now();
     let endpoint = match find(path, request.method.as_str()) {
         Ok(endpoint) => endpoint,
-        Err(true) => return Err(Failure::new(405, "50115", "Invalid request method.")),
+        Err(true) => return Err(VenueFailure::new(405, "50115", "Invalid request method.")),
         Err(false) => return Err(not_found(request)),
     };
     if endpoint.access == Access::Private {
@@ -26,7 +26,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         Value::Null
     };
     if endpoint.method == "POST"
-        && let Some((op, batch)) = Op::parse(path)
+        && let Some((op, batch)) = TradeOp::parse(path)
     {
         // Order operations count their orders themselves.
         let items = match body {
@@ -51,7 +51,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         inst
     };
     if !site.limits.admit(endpoint, &scope, site.engine.clock.now()) {
-        return Err(Failure::new(429, "50011", "Too Many Requests"));
+        return Err(VenueFailure::new(429, "50011", "Too Many Requests"));
     }
     let data = match path {
         "trade/order-algo"
@@ -82,28 +82,28 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
     Ok(format!(r#"{{"code":"0","msg":"","data":{data}}}"#))
 }
 
-fn not_found(request: &Request) -> Failure {
-    Failure::new(404, "404", format!("Not Found: {}", request.path))
+fn not_found(request: &Request) -> VenueFailure {
+    VenueFailure::new(404, "404", format!("Not Found: {}", request.path))
 }
 
-fn parse_body(request: &Request) -> Result<Value, Failure> {
+fn parse_body(request: &Request) -> Result<Value, VenueFailure> {
     if !request
         .header("content-type")
         .starts_with("application/json")
     {
-        return Err(Failure::new(
+        return Err(VenueFailure::new(
             400,
             "50006",
             "Invalid Content-Type, must be application/json",
         ));
     }
     if request.body.is_empty() {
-        return Err(Failure::new(
+        return Err(VenueFailure::new(
             400,
             "50000",
             "Body for POST request can not be empty.",
         ));
     }
     serde_json::from_slice(&request.body)
-        .map_err(|_| Failure::new(400, "50002", "JSON syntax error"))
+        .map_err(|_| VenueFailure::new(400, "50002", "JSON syntax error"))
 }

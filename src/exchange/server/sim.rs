@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::super::core::{Exchange, NewRules, Settings};
 use super::super::render;
 use super::public::bad;
-use super::{Failure, Request, Site};
+use super::{Request, Site, VenueFailure};
 use crate::domain::Ms;
 
 /// `/sim/…`, without a signature: the exchange listens on loopback only.
-pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Failure> {
+pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, VenueFailure> {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/sim/ledger") => Ok(site.engine.ask(|x| render::ledger(x).to_string()).await?),
@@ -22,7 +22,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 .as_f64()
                 .unwrap_or_else(|| site.engine.clock.rate());
             if !rate.is_finite() || rate <= 0.0 {
-                return Err(Failure::new(400, "51000", "Parameter rate error"));
+                return Err(VenueFailure::new(400, "51000", "Parameter rate error"));
             }
             site.engine.set_speed(now, rate).await?;
             Ok(clock(site))
@@ -33,10 +33,10 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 .as_str()
                 .and_then(|px| px.parse().ok())
                 .filter(|px| *px > Decimal::ZERO)
-                .ok_or_else(|| Failure::new(400, "51000", "Parameter px error"))?;
+                .ok_or_else(|| VenueFailure::new(400, "51000", "Parameter px error"))?;
             let done = site.engine.ask(move |x| x.set_price(&inst, price)).await?;
             done.map(|()| r#"{"code":"0"}"#.to_owned())
-                .map_err(|r| Failure::new(400, r.code, r.msg))
+                .map_err(|r| VenueFailure::new(400, r.code, r.msg))
         }
         ("POST", "/sim/instrument") => {
             let inst = text(&body, "instId").unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 .ask(move |x| x.change_rules(&inst, &new))
                 .await?;
             done.map(|()| r#"{"code":"0"}"#.to_owned())
-                .map_err(|r| Failure::new(400, r.code, r.msg))
+                .map_err(|r| VenueFailure::new(400, r.code, r.msg))
         }
         ("POST", "/sim/account") => {
             let auto_loan = body["autoLoan"].as_bool();
@@ -85,11 +85,11 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
         ("GET", "/sim/faults") => Ok(site.faults.show()),
         ("POST", "/sim/faults") => {
             let script = serde_json::from_slice(&request.body).map_err(|error| {
-                Failure::new(400, "50002", format!("the script cannot be read: {error}"))
+                VenueFailure::new(400, "50002", format!("the script cannot be read: {error}"))
             })?;
             site.faults
                 .post(script, site.engine.clock.now())
-                .map_err(|why| Failure::new(400, "51000", why))?;
+                .map_err(|why| VenueFailure::new(400, "51000", why))?;
             Ok(site.faults.show())
         }
         ("POST", "/sim/notice") => {
@@ -105,11 +105,11 @@ pub(super) async fn handle(site: &Site, request: &Request) -> Result<String, Fai
                 .filter(|amount: &Decimal| {
                     amount.abs() <= Decimal::from(1_000_000_000i64) && amount.scale() <= 12
                 })
-                .ok_or_else(|| Failure::new(400, "51000", "Parameter amt error"))?;
+                .ok_or_else(|| VenueFailure::new(400, "51000", "Parameter amt error"))?;
             site.engine.ask(move |x| x.deposit(&ccy, amount)).await?;
             Ok(r#"{"code":"0"}"#.to_owned())
         }
-        _ => Err(Failure::new(
+        _ => Err(VenueFailure::new(
             404,
             "404",
             format!("Not Found: {}", request.path),

@@ -3,38 +3,38 @@
 
 use serde_json::{Value, json};
 
-use super::super::core::{CreateSeen, Exchange, Refusal};
+use super::super::core::{CreateSeen, Exchange, Rejection};
 use super::parse::{self, field};
-use super::{Failure, Site};
+use super::{Site, VenueFailure};
 use crate::domain::Ms;
 
 /// Operation requested on an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub(super) enum TradeOp {
     Place,
     Cancel,
     Amend,
 }
 
-impl Op {
+impl TradeOp {
     /// From a REST path or a WebSocket op; with whether it is a batch.
     pub(super) fn parse(name: &str) -> Option<(Self, bool)> {
         Some(match name {
-            "trade/order" | "order" => (Op::Place, false),
-            "trade/batch-orders" | "batch-orders" => (Op::Place, true),
-            "trade/cancel-order" | "cancel-order" => (Op::Cancel, false),
-            "trade/cancel-batch-orders" | "batch-cancel-orders" => (Op::Cancel, true),
-            "trade/amend-order" | "amend-order" => (Op::Amend, false),
-            "trade/amend-batch-orders" | "batch-amend-orders" => (Op::Amend, true),
+            "trade/order" | "order" => (TradeOp::Place, false),
+            "trade/batch-orders" | "batch-orders" => (TradeOp::Place, true),
+            "trade/cancel-order" | "cancel-order" => (TradeOp::Cancel, false),
+            "trade/cancel-batch-orders" | "batch-cancel-orders" => (TradeOp::Cancel, true),
+            "trade/amend-order" | "amend-order" => (TradeOp::Amend, false),
+            "trade/amend-batch-orders" | "batch-amend-orders" => (TradeOp::Amend, true),
             _ => return None,
         })
     }
 
     const fn batch_path(self) -> &'static str {
         match self {
-            Op::Place => "trade/batch-orders",
-            Op::Cancel => "trade/cancel-batch-orders",
-            Op::Amend => "trade/amend-batch-orders",
+            TradeOp::Place => "trade/batch-orders",
+            TradeOp::Cancel => "trade/cancel-batch-orders",
+            TradeOp::Amend => "trade/amend-batch-orders",
         }
     }
 }
@@ -46,23 +46,23 @@ const BATCH_MAX: usize = 20;
 /// deadline in venue milliseconds, or empty.
 pub(super) async fn operate(
     site: &Site,
-    (op, batch): (Op, bool),
+    (op, batch): (TradeOp, bool),
     exp_time: &str,
     items: Vec<Value>,
-) -> Result<Value, Failure> {
+) -> Result<Value, VenueFailure> {
     let received = site.engine.clock.now();
     if items.is_empty() || !items.iter().all(Value::is_object) {
-        return Err(Failure::new(400, "50002", "JSON syntax error"));
+        return Err(VenueFailure::new(400, "50002", "JSON syntax error"));
     }
     if items.len() > BATCH_MAX {
-        let code = if op == Op::Amend {
+        let code = if op == TradeOp::Amend {
             "51501"
-        } else if op == Op::Cancel {
+        } else if op == TradeOp::Cancel {
             "51406"
         } else {
             "51111"
         };
-        return Err(Failure::new(
+        return Err(VenueFailure::new(
             200,
             code,
             format!("Maximum {BATCH_MAX} orders can be sent in one batch."),
@@ -72,7 +72,7 @@ pub(super) async fn operate(
     let deadline = match exp_time {
         "" => None,
         text => Some(Ms(text.parse().map_err(|_| {
-            Failure::new(400, "51000", "Parameter expTime error")
+            VenueFailure::new(400, "51000", "Parameter expTime error")
         })?)),
     };
     let one = items.len() == 1;
@@ -80,7 +80,7 @@ pub(super) async fn operate(
     let shown = site.now();
     let over: Vec<bool> = items
         .iter()
-        .map(|item| op != Op::Cancel && !within_sub_account(site, item, received))
+        .map(|item| op != TradeOp::Cancel && !within_sub_account(site, item, received))
         .collect();
     let rows: Vec<Value> = site
         .engine
@@ -104,7 +104,13 @@ pub(super) async fn operate(
 }
 
 /// Counts the orders per instrument against the operation's window; a batch of one as a single.
-fn admit(site: &Site, op: Op, batch: bool, items: &[Value], now: Ms) -> Result<(), Failure> {
+fn admit(
+    site: &Site,
+    op: TradeOp,
+    batch: bool,
+    items: &[Value],
+    now: Ms,
+) -> Result<(), VenueFailure> {
     let mut counts: std::collections::BTreeMap<&str, usize> = Default::default();
     for item in items {
         *counts.entry(field(item, "instId")).or_default() += 1;
@@ -116,7 +122,7 @@ fn admit(site: &Site, op: Op, batch: bool, items: &[Value], now: Ms) -> Result<(
     if admitted {
         Ok(())
     } else {
-        Err(Failure::new(429, "50011", "Too Many Requests"))
+        Err(VenueFailure::new(429, "50011", "Too Many Requests"))
     }
 }
 
@@ -126,7 +132,7 @@ fn within_sub_account(site: &Site, item: &Value, now: Ms) -> bool {
 
 fn answer(
     x: &mut Exchange,
-    op: Op,
+    op: TradeOp,
     item: Value,
     over: bool,
     at: (Ms, Ms),
@@ -146,34 +152,38 @@ fn answer(
                 .orders
                 .get(&id)
                 .map_or(cl_ord_id, |order| order.cl_ord_id.clone());
-            let words = if op == Op::Place { "Order placed" } else { "" };
+            let words = if op == TradeOp::Place {
+                "Order placed"
+            } else {
+                ""
+            };
             json!({"ordId": id.to_string(), "clOrdId": named, "sCode": "0", "sMsg": words})
         }
         Err(r) => json!({"ordId": ord_id, "clOrdId": cl_ord_id, "sCode": r.code, "sMsg": r.msg}),
     };
     row["ts"] = json!(x.now().0.to_string());
     match op {
-        Op::Place => row["tag"] = json!(tag),
-        Op::Amend => row["reqId"] = json!(req_id),
-        Op::Cancel => {}
+        TradeOp::Place => row["tag"] = json!(tag),
+        TradeOp::Amend => row["reqId"] = json!(req_id),
+        TradeOp::Cancel => {}
     }
     row
 }
 
 fn run(
     x: &mut Exchange,
-    op: Op,
+    op: TradeOp,
     item: Value,
     over: bool,
     (received, shown): (Ms, Ms),
     deadline: Option<Ms>,
-) -> Result<u64, Refusal> {
+) -> Result<u64, Rejection> {
     let (inst, ord_id, cl_ord_id) = (
         field(&item, "instId").to_owned(),
         field(&item, "ordId").to_owned(),
         field(&item, "clOrdId").to_owned(),
     );
-    if op == Op::Place {
+    if op == TradeOp::Place {
         x.ledger.creates.push(CreateSeen {
             cl_ord_id: cl_ord_id.clone(),
             recv_ms: received.0,
@@ -182,39 +192,41 @@ fn run(
         x.changes.creates += 1;
     }
     if over {
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             "50061",
             "The order rate limit of the sub-account is exceeded.",
         ));
     }
-    if op != Op::Cancel && deadline.is_some_and(|at| x.now().plus(Ms(shown.0 - received.0)) > at) {
-        return Err(Refusal::new(
+    if op != TradeOp::Cancel
+        && deadline.is_some_and(|at| x.now().plus(Ms(shown.0 - received.0)) > at)
+    {
+        return Err(Rejection::new(
             "50036",
             "The expTime can't be earlier than the current system time.",
         ));
     }
-    if op != Op::Place && x.market.get(&inst).is_none() {
-        return Err(Refusal::new(
+    if op != TradeOp::Place && x.market.get(&inst).is_none() {
+        return Err(Rejection::new(
             "51001",
             format!("Instrument ID or Spread ID {inst} doesn't exist."),
         ));
     }
     match op {
-        Op::Place => x.place(parse::order(&item)?),
-        Op::Cancel => x.cancel(&inst, &ord_id, &cl_ord_id),
-        Op::Amend => x.amend(&inst, &ord_id, &cl_ord_id, &parse::amend(&item)?),
+        TradeOp::Place => x.place(parse::order(&item)?),
+        TradeOp::Cancel => x.cancel(&inst, &ord_id, &cl_ord_id),
+        TradeOp::Amend => x.amend(&inst, &ord_id, &cl_ord_id, &parse::amend(&item)?),
     }
 }
 
 /// `trade/close-position`.
-pub(super) async fn close_position(site: &Site, body: Value) -> Result<Value, Failure> {
+pub(super) async fn close_position(site: &Site, body: Value) -> Result<Value, VenueFailure> {
     let (inst, name, tag) = (
         field(&body, "instId").to_owned(),
         field(&body, "clOrdId").to_owned(),
         field(&body, "tag").to_owned(),
     );
     if field(&body, "mgnMode") != "cross" {
-        return Err(Failure::new(400, "51000", "Parameter mgnMode error"));
+        return Err(VenueFailure::new(400, "51000", "Parameter mgnMode error"));
     }
     let auto = body["autoCxl"].as_bool().unwrap_or(false) || field(&body, "autoCxl") == "true";
     let echo = json!([{"instId": inst, "posSide": "net", "clOrdId": name, "tag": tag}]);
@@ -223,30 +235,30 @@ pub(super) async fn close_position(site: &Site, body: Value) -> Result<Value, Fa
         .ask(move |x| x.close_position(&inst, &name, &tag, auto))
         .await?;
     done.map(|_| echo)
-        .map_err(|r| Failure::new(200, r.code, r.msg))
+        .map_err(|r| VenueFailure::new(200, r.code, r.msg))
 }
 
 /// `trade/cancel-all-after`.
-pub(super) async fn cancel_all_after(site: &Site, body: Value) -> Result<Value, Failure> {
+pub(super) async fn cancel_all_after(site: &Site, body: Value) -> Result<Value, VenueFailure> {
     let text = body["timeOut"]
         .as_str()
         .map_or_else(|| body["timeOut"].to_string(), str::to_owned);
     let seconds: i64 = text
         .parse()
-        .map_err(|_| Failure::new(400, "51000", "Parameter timeOut error"))?;
+        .map_err(|_| VenueFailure::new(400, "51000", "Parameter timeOut error"))?;
     let tag = field(&body, "tag").to_owned();
     let echo = tag.clone();
     let (at, now) = site
         .engine
         .ask(move |x| (x.cancel_all_after(seconds, &tag), x.now()))
         .await?;
-    let at = at.map_err(|r| Failure::new(200, r.code, r.msg))?;
+    let at = at.map_err(|r| VenueFailure::new(200, r.code, r.msg))?;
     let trigger = at.map_or("0".to_owned(), |at| at.0.to_string());
     Ok(json!([{"triggerTime": trigger, "tag": echo, "ts": now.0.to_string()}]))
 }
 
 /// `trade/order-algo`, `cancel-algos` and `amend-algos`.
-pub(super) async fn algo(site: &Site, endpoint: &str, body: Value) -> Result<Value, Failure> {
+pub(super) async fn algo(site: &Site, endpoint: &str, body: Value) -> Result<Value, VenueFailure> {
     let items = match (endpoint, body) {
         ("trade/cancel-algos" | "trade/cancel-advance-algos", Value::Array(items))
             if (1..=10).contains(&items.len()) =>
@@ -254,7 +266,7 @@ pub(super) async fn algo(site: &Site, endpoint: &str, body: Value) -> Result<Val
             items
         }
         ("trade/order-algo" | "trade/amend-algos", body) if body.is_object() => vec![body],
-        _ => return Err(Failure::new(400, "51000", "Parameter data error")),
+        _ => return Err(VenueFailure::new(400, "51000", "Parameter data error")),
     };
     let endpoint = endpoint.to_owned();
     let rows: Vec<Value> = site

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::data::{
-    Account, Benchmark, ClosedTrade, Contract, Costs, Limits, MarketData, Meta, OrderData,
+    Account, Benchmark, ClosedTrade, Contract, CostData, LimitData, MarketData, Meta, OrderData,
     PositionData, PromptData, SCHEMA,
 };
 use crate::domain::view::StopPhase;
@@ -14,21 +14,21 @@ use crate::domain::{
     AccountView, Bar, ContenderId, EquityBook, Extras, InstId, InstKind, MarketView, Ms,
     OrdersView, Price, Side, Usd,
 };
-use crate::llm::answer::Mode;
-use crate::llm::plan::{Plan, THESIS, held};
+use crate::llm::answer::AnswerMode;
+use crate::llm::plan::{THESIS, TradePlan, held};
 use crate::llm::series::{atr, past_return, series};
 
 /// A contender that is a model, as configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Arm {
+pub struct ModelProfile {
     pub id: ContenderId,
-    pub mode: Mode,
+    pub mode: AnswerMode,
     pub instruments: Vec<InstId>,
     /// Bar size at whose close the arm is asked.
     pub bar: Bar,
     /// Share of equity that is its sleeve: its weight, less the reserve.
     pub share: Decimal,
-    pub limits: ArmLimits,
+    pub limits: ProfileLimits,
     /// Taker and maker fee as shares of value, for spot and swaps.
     pub spot_fees: [Decimal; 2],
     pub swap_fees: [Decimal; 2],
@@ -36,7 +36,7 @@ pub struct Arm {
 
 /// Limits of one arm, within what the gate allows. Shares are shares of the sleeve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ArmLimits {
+pub struct ProfileLimits {
     pub risk_per_trade: Decimal,
     pub risk_budget: Decimal,
     pub leverage: Decimal,
@@ -66,7 +66,7 @@ pub struct ArmLimits {
     pub position_usd: Decimal,
 }
 
-impl Arm {
+impl ModelProfile {
     /// Taker fee of an instrument's kind.
     pub const fn taker(&self, kind: InstKind) -> Decimal {
         match kind {
@@ -87,19 +87,19 @@ impl Arm {
 }
 
 /// Everything a prompt is made of.
-pub struct Facts<'a> {
+pub struct PromptFacts<'a> {
     pub now: Ms,
     pub trigger: &'a str,
     pub last_decision: Option<Ms>,
     /// The one asked about; `None`: all of the arm's.
     pub symbol: Option<&'a InstId>,
-    pub arm: &'a Arm,
+    pub arm: &'a ModelProfile,
     pub market: &'a MarketView,
     pub account: &'a AccountView,
     pub orders: &'a OrdersView,
     /// Unit value of the account, now and in the past.
     pub book: &'a EquityBook,
-    pub plans: &'a BTreeMap<InstId, Plan>,
+    pub plans: &'a BTreeMap<InstId, TradePlan>,
     pub extras: &'a BTreeMap<InstId, Extras>,
     pub history: &'a [ClosedTrade],
     pub opens_today: u32,
@@ -110,7 +110,12 @@ pub struct Facts<'a> {
 }
 
 /// Returns the answers allowed for a symbol.
-pub fn allowed(mode: Mode, kind: InstKind, held: Decimal, may_open: bool) -> Vec<&'static str> {
+pub fn allowed(
+    mode: AnswerMode,
+    kind: InstKind,
+    held: Decimal,
+    may_open: bool,
+) -> Vec<&'static str> {
     let mut out = Vec::new();
     if held.is_zero() {
         if may_open {
@@ -122,7 +127,7 @@ pub fn allowed(mode: Mode, kind: InstKind, held: Decimal, may_open: bool) -> Vec
         out.push("hold");
     } else {
         out.extend(["hold", "close"]);
-        if mode == Mode::Single {
+        if mode == AnswerMode::Single {
             out.push("tighten_stop");
         } else if may_open {
             out.push("resize");
@@ -132,7 +137,7 @@ pub fn allowed(mode: Mode, kind: InstKind, held: Decimal, may_open: bool) -> Vec
 }
 
 /// Puts the data together and seals it.
-pub fn build(facts: &Facts<'_>) -> Contract {
+pub fn build(facts: &PromptFacts<'_>) -> Contract {
     let arm = facts.arm;
     let shown: Vec<&InstId> = arm
         .instruments
@@ -168,7 +173,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
                 .map(|at| facts.now.since(at).0 / 60_000),
             symbol: facts.symbol.cloned(),
         },
-        costs: Costs {
+        costs: CostData {
             taker_bps: kinds
                 .iter()
                 .map(|(inst, kind)| ((*inst).clone(), bps(arm.taker(*kind))))
@@ -197,7 +202,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
                 .round_dp(3)
                 .normalize(),
         },
-        limits: Limits {
+        limits: LimitData {
             max_risk_per_trade_pct: (arm.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize(),
             risk_budget_pct: (arm.limits.risk_budget * Decimal::ONE_HUNDRED).normalize(),
             max_leverage: arm.limits.leverage.normalize(),
@@ -289,7 +294,7 @@ pub fn build(facts: &Facts<'_>) -> Contract {
     Contract::seal(data)
 }
 
-fn market_data(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> MarketData {
+fn market_data(facts: &PromptFacts<'_>, inst: &InstId, missing: &mut Vec<String>) -> MarketData {
     let shown = facts.market.insts.get(inst);
     let quote = shown.and_then(|shown| shown.quote);
     if quote.is_none() {
@@ -337,7 +342,11 @@ pub fn mark(market: &MarketView, inst: &InstId) -> Option<Price> {
     market.insts.get(inst)?.mark_or_mid()
 }
 
-fn position(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> Option<PositionData> {
+fn position(
+    facts: &PromptFacts<'_>,
+    inst: &InstId,
+    missing: &mut Vec<String>,
+) -> Option<PositionData> {
     let key = (facts.arm.id.clone(), inst.clone());
     let holding = facts
         .orders
@@ -401,7 +410,7 @@ fn position(facts: &Facts<'_>, inst: &InstId, missing: &mut Vec<String>) -> Opti
     })
 }
 
-fn orders(facts: &Facts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
+fn orders(facts: &PromptFacts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
     let word = |side: Side| side.as_str().to_owned();
     let ours = facts
         .orders
@@ -438,7 +447,7 @@ fn orders(facts: &Facts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
     out
 }
 
-fn benchmark(facts: &Facts<'_>) -> Option<Benchmark> {
+fn benchmark(facts: &PromptFacts<'_>) -> Option<Benchmark> {
     let (inst, shown) = facts
         .market
         .insts

@@ -31,7 +31,7 @@ pub struct Meta {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Costs {
+pub struct CostData {
     pub taker_bps: BTreeMap<InstId, Decimal>,
     pub maker_bps: BTreeMap<InstId, Decimal>,
     /// Half the spread now.
@@ -45,7 +45,7 @@ pub struct Costs {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct LimitData {
     pub max_risk_per_trade_pct: Decimal,
     pub risk_budget_pct: Decimal,
     pub max_leverage: Decimal,
@@ -160,8 +160,8 @@ pub struct ClosedTrade {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptData {
     pub meta: Meta,
-    pub costs: Costs,
-    pub limits: Limits,
+    pub costs: CostData,
+    pub limits: LimitData,
     pub account: Account,
     pub positions: Vec<PositionData>,
     pub orders: Vec<OrderData>,

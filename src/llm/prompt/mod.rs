@@ -4,6 +4,6 @@ mod build;
 mod data;
 mod template;
 
-pub use build::{Arm, ArmLimits, Facts, allowed, build, mark};
+pub use build::{ModelProfile, ProfileLimits, PromptFacts, allowed, build, mark};
 pub use data::{ClosedTrade, Contract, PromptData};
 pub use template::{Prompt, Template, TemplateError, hash};

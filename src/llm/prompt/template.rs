@@ -4,7 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use sha2::{Digest, Sha256};
 
 use super::data::Contract;
-use crate::llm::answer::Mode;
+use crate::llm::answer::AnswerMode;
 use crate::llm::chat::Message;
 
 /// The line between what the system says and what the user asks.
@@ -50,10 +50,10 @@ impl Template {
     }
 
     /// The one that is used if none is named.
-    pub fn built_in(mode: Mode) -> Self {
+    pub fn built_in(mode: AnswerMode) -> Self {
         match mode {
-            Mode::Single => Self::new("single.v2", SINGLE),
-            Mode::Portfolio => Self::new("portfolio.v2", PORTFOLIO),
+            AnswerMode::Single => Self::new("single.v2", SINGLE),
+            AnswerMode::Portfolio => Self::new("portfolio.v2", PORTFOLIO),
         }
     }
 
@@ -61,7 +61,7 @@ impl Template {
     ///
     /// # Errors
     /// No template, an unknown name, no divider.
-    pub fn render(&self, mode: Mode, contract: &Contract) -> Result<Prompt, TemplateError> {
+    pub fn render(&self, mode: AnswerMode, contract: &Contract) -> Result<Prompt, TemplateError> {
         // Divided before anything is filled in: what stands in the data divides nothing.
         let parts: Vec<&str> = self.source.split(DIVIDER).collect();
         let [system, user] = parts[..] else {

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use super::Scene;
 use crate::domain::instrument::tests::swap;
-use crate::llm::answer::Mode;
+use crate::llm::answer::AnswerMode;
 use crate::llm::chat::content;
 use crate::llm::code::Code;
 use crate::llm::parse::parse;
@@ -25,7 +25,7 @@ fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
         Ok(text) => text.replace("SNAP", snap),
         Err(refused) => return (refused.code, refused.detail),
     };
-    match parse(Mode::Single, &text, snap) {
+    match parse(AnswerMode::Single, &text, snap) {
         Err(refused) => (refused.code, refused.detail),
         Ok(items) => {
             let verdict = scene.judged(&asked, items).remove(0);
@@ -54,7 +54,7 @@ fn code(scene: &Scene, body: &[u8]) -> (Code, String) {
 /// allow.
 #[test]
 fn hostile_replies_get_their_error_codes() {
-    let scene = Scene::new(Mode::Single);
+    let scene = Scene::new(AnswerMode::Single);
     let cases = cases::all();
     let mut wrong = Vec::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -2,10 +2,10 @@
 //! 10,000 dollars.
 
 mod corpus;
-mod judged;
 mod portfolio;
 mod prompted;
-mod seated;
+mod state;
+mod validated;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::answer::Mode;
+use super::answer::AnswerMode;
 use super::code::Code;
-use super::judge::{Moment, Verdict, judge};
-use super::parse::{Item, parse};
-use super::plan::Plan;
-use super::prompt::{Arm, ArmLimits, Contract, Facts, build};
+use super::parse::{AnswerItem, parse};
+use super::plan::TradePlan;
+use super::prompt::{Contract, ModelProfile, ProfileLimits, PromptFacts, build};
+use super::validate::{ItemVerdict, Moment, validate};
 use crate::domain::books::Holding;
 use crate::domain::instrument::tests::swap;
 use crate::domain::view::InstMarket;
@@ -56,12 +56,12 @@ pub(super) const NOW: Ms = Ms(60 * 60_000 + 500);
 /// All that an answer is judged by.
 #[derive(Clone)]
 pub(super) struct Scene {
-    pub arm: Arm,
+    pub arm: ModelProfile,
     pub market: MarketView,
     pub account: AccountView,
     pub orders: OrdersView,
     pub book: EquityBook,
-    pub plans: BTreeMap<InstId, Plan>,
+    pub plans: BTreeMap<InstId, TradePlan>,
     pub extras: BTreeMap<InstId, Extras>,
     pub opens_today: u32,
     pub close_only: Option<String>,
@@ -96,14 +96,14 @@ fn shown(instrument: Instrument) -> InstMarket {
 }
 
 impl Scene {
-    pub(super) fn new(mode: Mode) -> Self {
-        let arm = Arm {
+    pub(super) fn new(mode: AnswerMode) -> Self {
+        let arm = ModelProfile {
             id: "llm".into(),
             mode,
             instruments: vec![swap().id, coin().id],
             bar: Bar::M1,
             share: Decimal::new(1, 1),
-            limits: ArmLimits {
+            limits: ProfileLimits {
                 risk_per_trade: d("0.01"),
                 risk_budget: d("0.03"),
                 leverage: d("2"),
@@ -174,11 +174,11 @@ impl Scene {
 
     pub(super) fn asked(&self) -> Contract {
         let single = swap().id;
-        build(&Facts {
+        build(&PromptFacts {
             now: NOW,
             trigger: "bar",
             last_decision: None,
-            symbol: (self.arm.mode == Mode::Single).then_some(&single),
+            symbol: (self.arm.mode == AnswerMode::Single).then_some(&single),
             arm: &self.arm,
             market: &self.market,
             account: &self.account,
@@ -194,7 +194,7 @@ impl Scene {
         })
     }
 
-    pub(super) fn judged(&self, asked: &Contract, items: Vec<Item>) -> Vec<Verdict> {
+    pub(super) fn judged(&self, asked: &Contract, items: Vec<AnswerItem>) -> Vec<ItemVerdict> {
         let moment = Moment {
             now: self.now,
             run_id: RunId(Uuid::nil()),
@@ -208,7 +208,7 @@ impl Scene {
             opens_today: self.opens_today,
             close_only: self.close_only.as_deref(),
         };
-        judge(&moment, items)
+        validate(&moment, items)
     }
 
     /// The code that a text comes to: of the answer as a whole, or of its first item that is not

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::{Scene, coin, d, portfolio};
 use crate::domain::instrument::tests::swap;
 use crate::domain::{ContenderId, Side};
-use crate::llm::answer::Mode;
+use crate::llm::answer::AnswerMode;
 use crate::llm::code::Code;
 use crate::llm::parse::parse;
-use crate::llm::tests::judged::plan;
+use crate::llm::tests::validated::plan;
 
 /// Values that are not what a key asks for, or more of it than anybody should want.
 fn hostile() -> Vec<Value> {
@@ -90,7 +90,7 @@ fn judged(scene: &Scene, answer: &Value) -> Vec<Code> {
     let asked = scene.asked();
     let snap = asked.data.meta.snap.as_str();
     let items = match parse(
-        Mode::Portfolio,
+        AnswerMode::Portfolio,
         &answer.to_string().replace("SNAP", snap),
         snap,
     ) {
@@ -163,8 +163,8 @@ fn hostile_portfolio_values_respect_limits() {
             .into_iter()
             .for_each(|code| *codes.entry(code).or_default() += 1);
     };
-    let flat = Scene::new(Mode::Portfolio);
-    let mut held = Scene::new(Mode::Portfolio).holding("10");
+    let flat = Scene::new(AnswerMode::Portfolio);
+    let mut held = Scene::new(AnswerMode::Portfolio).holding("10");
     held.plans.insert(swap().id, plan());
     let sound = target("ETH-USDT-SWAP", "0.5", "98");
     for (scene, value) in [&flat, &held]
@@ -209,11 +209,11 @@ proptest! {
         rows in proptest::collection::vec((any::<bool>(), -150i64..150, 8500i64..11500, prop::option::of(8000i64..12000)), 0..4),
         held in -40i64..40,
     ) {
-        let mut scene = Scene::new(Mode::Portfolio);
+        let mut scene = Scene::new(AnswerMode::Portfolio);
         if held != 0 {
             scene = scene.holding(&held.to_string());
             let stop = if held > 0 { super::px("98") } else { super::px("102") };
-            scene.plans.insert(swap().id, crate::llm::plan::Plan { long: held > 0, stop, first_stop: stop, ..plan() });
+            scene.plans.insert(swap().id, crate::llm::plan::TradePlan { long: held > 0, stop, first_stop: stop, ..plan() });
         }
         let targets = rows.into_iter().map(|(on_spot, weight, stop, aim)| {
             let price = |cents: i64| Decimal::new(cents, 2).normalize().to_string();

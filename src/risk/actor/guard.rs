@@ -15,24 +15,25 @@ use crate::domain::view::{Guard, OpenOrder, ShownStop, StopPhase};
 use crate::domain::{
     AlgoState, Bps, ContenderId, InstId, InstKind, Instrument, Ms, OrdType, OrderId, OrderIntent,
     OrderState, Price, Purpose, Qty, Readiness, Restriction, Rule, RunId, Scope, Shield, Side,
-    Stop, TradingState, Usd,
+    StopOrder, TradingState, Usd,
 };
 use crate::risk::protect::{
-    Act, Bare, Cover, Sleeve, Terms, can_protect, give_up, plan, tightened,
+    Bare, Cover, GuardAction, ProtectedSleeve, ProtectionTerms, can_protect, give_up, plan,
+    tightened,
 };
-use crate::risk::rules::{Permit, Refused, check_permitted};
+use crate::risk::rules::{Denied, Permit, check_permitted};
 use crate::runtime::StageError;
 
 /// A stop that risk wants placed; only risk makes one.
 #[derive(Debug)]
 pub struct Placing {
-    stop: Stop,
+    stop: StopOrder,
     _permit: Permit,
 }
 
 impl Placing {
     /// The stop.
-    pub fn stop(&self) -> &Stop {
+    pub fn stop(&self) -> &StopOrder {
         &self.stop
     }
 }
@@ -190,7 +191,7 @@ impl Gate {
             let rescued = !rescue.is_empty();
             for act in cover.acts.into_iter().chain(rescue) {
                 // Where something is made flat, what protects nothing any more still goes.
-                let goes = matches!(act, Act::Cancel { .. }) && known && self.latch.is_on();
+                let goes = matches!(act, GuardAction::Cancel { .. }) && known && self.latch.is_on();
                 if able || goes {
                     self.carry_out(&inst, act, wall).await?;
                 }
@@ -213,7 +214,7 @@ impl Gate {
 
     /// Returns what should be done in an instrument and, if that has not helped for too long, what
     /// takes the position out.
-    fn cover(&mut self, inst: &InstId, able: bool, wall: Ms) -> Option<(Cover, Vec<Act>)> {
+    fn cover(&mut self, inst: &InstId, able: bool, wall: Ms) -> Option<(Cover, Vec<GuardAction>)> {
         let (orders, market) = (self.orders.borrow(), self.market.borrow());
         let shown = market.insts.get(inst)?;
         let rules: &Instrument = &shown.instrument;
@@ -234,11 +235,11 @@ impl Gate {
                 .collect()
         };
         let nobody = ContenderId::foreign();
-        let mut sleeves: Vec<Sleeve<'_>> = orders
+        let mut sleeves: Vec<ProtectedSleeve<'_>> = orders
             .holdings
             .iter()
             .filter(|((_, on), held)| on == inst && !held.qty.is_zero())
-            .map(|((contender, _), held)| Sleeve {
+            .map(|((contender, _), held)| ProtectedSleeve {
                 contender,
                 held: held.qty,
                 average: held.average,
@@ -253,7 +254,7 @@ impl Gate {
         if let Some(held) = stranger {
             let guard = self.work.guarding.foreign.get(inst);
             let average = guard.and_then(|guard| guard.trigger).unwrap_or_default();
-            sleeves.push(Sleeve {
+            sleeves.push(ProtectedSleeve {
                 contender: &nobody,
                 held: *held,
                 average,
@@ -286,7 +287,7 @@ impl Gate {
                 .is_some_and(|since| wall.since(*since) >= COMING_MAX)
         };
         let child_wait = self.clock.venue_span(CHILD_WAIT);
-        let terms = Terms {
+        let terms = ProtectionTerms {
             default: self.protecting.stop_default,
             sure,
             now,
@@ -509,13 +510,18 @@ impl Gate {
         Ok(())
     }
 
-    async fn carry_out(&mut self, inst: &InstId, act: Act, wall: Ms) -> Result<(), StageError> {
+    async fn carry_out(
+        &mut self,
+        inst: &InstId,
+        act: GuardAction,
+        wall: Ms,
+    ) -> Result<(), StageError> {
         let key = match &act {
-            Act::Place { contender, .. } => format!("place {inst} {contender}"),
-            Act::Exit { contender, .. } => format!("exit {inst} {contender}"),
-            Act::Clear { contender } => format!("clear {inst} {contender}"),
-            Act::Amend { id, qty, trigger } => format!("{id} {qty} {trigger}"),
-            Act::Cancel { id } => id.clone(),
+            GuardAction::Place { contender, .. } => format!("place {inst} {contender}"),
+            GuardAction::Exit { contender, .. } => format!("exit {inst} {contender}"),
+            GuardAction::Clear { contender } => format!("clear {inst} {contender}"),
+            GuardAction::Amend { id, qty, trigger } => format!("{id} {qty} {trigger}"),
+            GuardAction::Cancel { id } => id.clone(),
         };
         let asked = self.work.guarding.asked.get(&key).copied();
         let times = match asked {
@@ -526,22 +532,22 @@ impl Gate {
         self.work.guarding.asked.insert(key, (wall, times));
         let (inst, run_id) = (inst.clone(), self.seal.start_run);
         let work = match act {
-            Act::Exit {
+            GuardAction::Exit {
                 contender,
                 side,
                 qty,
                 why,
             } => return self.take_out(inst, contender, side, qty, why).await,
-            Act::Clear { contender } => return self.clear(&inst, &contender).await,
-            Act::Amend { id, qty, trigger } => StopWork::Amend {
+            GuardAction::Clear { contender } => return self.clear(&inst, &contender).await,
+            GuardAction::Amend { id, qty, trigger } => StopWork::Amend {
                 inst,
                 id,
                 qty,
                 trigger,
                 run_id,
             },
-            Act::Cancel { id } => StopWork::Cancel { inst, id, run_id },
-            Act::Place {
+            GuardAction::Cancel { id } => StopWork::Cancel { inst, id, run_id },
+            GuardAction::Place {
                 contender,
                 entry,
                 run_id: of_entry,
@@ -558,7 +564,7 @@ impl Gate {
                     Purpose::Stop,
                     self.work.guarding.placed,
                 );
-                let stop = Stop {
+                let stop = StopOrder {
                     id: id.as_str().to_owned(),
                     venue_id: None,
                     parent: entry,
@@ -755,7 +761,7 @@ impl Gate {
         self.journal.post(Record::Together(rows)).await?;
         match check_permitted(Arc::new(intent), &instrument) {
             Ok(approved) => self.let_out(approved).await,
-            Err(Refused { intent, breaches }) => {
+            Err(Denied { intent, breaches }) => {
                 error!(event = "take_out_blocked", %run_id, %inst, "a sleeve could not be taken out");
                 self.stop(intent, OrderState::Blocked, breaches).await
             }

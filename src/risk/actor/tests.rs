@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::domain::Action;
+use crate::domain::BreachAction;
 use crate::domain::record::{Allocation, Proposal, RunKind};
 use crate::domain::view::Guard;
 use crate::risk::case::{Brink, Case, NOW, brink, fine, undivided};
@@ -18,7 +18,7 @@ struct Judged {
     events: Vec<(String, String)>,
     /// State of the order's row; empty: no row.
     state: String,
-    standing: Standing,
+    standing: Restrictions,
 }
 
 /// Puts the intent of a case through the gate's task, with its decision and allocation written as a
@@ -103,7 +103,7 @@ async fn through_the_gate(case: Case) -> Judged {
     let (account_tx, account) = watch::channel(case.account.clone().map(Arc::new));
     let (orders_tx, orders) = watch::channel(case.orders.clone());
     let (readiness_tx, readiness) = watch::channel(case.readiness.clone());
-    let (standing_tx, standing) = watch::channel(Standing::default());
+    let (standing_tx, standing) = watch::channel(Restrictions::default());
     let mut gate = Gate {
         seal: Seal {
             env: 's',
@@ -120,8 +120,8 @@ async fn through_the_gate(case: Case) -> Judged {
             unprotected_max: Ms::secs(10),
             foreign: ProtectForeign::Protect,
         },
-        tempo: Tempo::default(),
-        latch: Latch::new(true),
+        tempo: UnwindTiming::default(),
+        latch: TradingSwitch::new(true),
         clock,
         journal,
         batches,
@@ -140,7 +140,7 @@ async fn through_the_gate(case: Case) -> Judged {
             recent: case.recent.clone(),
         },
         in_flight: case.in_flight.clone(),
-        work: Work::default(),
+        work: GateWork::default(),
         beat: Pulse::default().beat("gate", true),
     };
     batches_tx
@@ -151,11 +151,11 @@ async fn through_the_gate(case: Case) -> Judged {
         .await
         .unwrap();
     drop(batches_tx);
-    gate.run(Stop::default()).await.unwrap();
+    gate.run(Shutdown::default()).await.unwrap();
     let approved = loop {
         match verdicts.recv().await.expect("a verdict on the order") {
             Verdict::Approved(_) => break true,
-            Verdict::Stopped(_) => break false,
+            Verdict::Denied(_) => break false,
             Verdict::Stop(_) => {}
         }
     };
@@ -225,7 +225,7 @@ async fn gate_blocks_and_records_each_rule() {
         let led = over.standing.0.iter().any(|r| r.cause == rule.as_str());
         assert_eq!(
             led,
-            spec.action != Action::Block,
+            spec.action != BreachAction::Block,
             "{rule}: {:?}",
             over.standing
         );
@@ -318,8 +318,8 @@ async fn stop_uses_the_contenders_tighter_level() {
                 unprotected_max: Ms::secs(10),
                 foreign: ProtectForeign::Protect,
             },
-            tempo: Tempo::default(),
-            latch: Latch::new(true),
+            tempo: UnwindTiming::default(),
+            latch: TradingSwitch::new(true),
             clock: Clock::start(NOW, 1.0),
             journal,
             batches: mpsc::channel(1).1,
@@ -329,7 +329,7 @@ async fn stop_uses_the_contenders_tighter_level() {
             readiness: watch::channel(Readiness::Ready).1,
             read_account: Arc::default(),
             verdicts: verdicts_tx,
-            standing: watch::channel(Standing::default()).0,
+            standing: watch::channel(Restrictions::default()).0,
             shields: watch::channel(BTreeMap::new()).0,
             levels: watch::channel(levels).1,
             memory: Memory {
@@ -338,7 +338,7 @@ async fn stop_uses_the_contenders_tighter_level() {
                 recent: case.recent.clone(),
             },
             in_flight: Vec::new(),
-            work: Work::default(),
+            work: GateWork::default(),
             beat: Pulse::default().beat("gate", true),
         };
         gate.guard().await.unwrap();

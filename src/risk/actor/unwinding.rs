@@ -9,8 +9,8 @@ use super::{Answer, CancelAsk, Command, Gate};
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{InstId, Ms, OrderState, Readiness, Restriction, RunId, Scope};
 use crate::risk::flatten::{Closing, Flatten, flatten};
-use crate::risk::rules::{Refused, check_permitted};
-use crate::risk::unwind::{Report, Seen, Step, Unwind};
+use crate::risk::rules::{Denied, check_permitted};
+use crate::risk::unwind::{Unwind, UnwindReport, UnwindStep, UnwindView};
 use crate::runtime::StageError;
 
 /// A making-flat under way, and who waits for it.
@@ -198,7 +198,7 @@ impl Gate {
                 self.market.borrow(),
             );
             let in_flight = |inst: &InstId| self.in_flight.iter().any(|o| o.inst == *inst);
-            let seen = Seen {
+            let seen = UnwindView {
                 orders: &orders,
                 account: account.as_deref(),
                 market: &market,
@@ -212,7 +212,7 @@ impl Gate {
         let run_id = unwinding.unwind.run_id;
         for step in steps {
             match step {
-                Step::Cancel(inst, order) => {
+                UnwindStep::Cancel(inst, order) => {
                     let ask = CancelAsk {
                         inst,
                         order,
@@ -223,12 +223,12 @@ impl Gate {
                         .await
                         .map_err(|_| StageError::Gone("the executor"))?;
                 }
-                Step::ReadAccount => self.read_account.notify_one(),
-                Step::Close(inst, attempt) => {
+                UnwindStep::ReadAccount => self.read_account.notify_one(),
+                UnwindStep::Close(inst, attempt) => {
                     self.close(&inst, attempt, run_id, unwinding.unwind.scope())
                         .await?
                 }
-                Step::Over(report) => return self.unwound(unwinding, report).await,
+                UnwindStep::Over(report) => return self.unwound(unwinding, report).await,
             }
         }
         self.work.unwinding = Some(unwinding);
@@ -295,13 +295,17 @@ impl Gate {
                 )
                 .await
             }
-            Err(Refused { intent, breaches }) => {
+            Err(Denied { intent, breaches }) => {
                 self.stop(intent, OrderState::Blocked, breaches).await
             }
         }
     }
 
-    async fn unwound(&mut self, unwinding: Unwinding, report: Report) -> Result<(), StageError> {
+    async fn unwound(
+        &mut self,
+        unwinding: Unwinding,
+        report: UnwindReport,
+    ) -> Result<(), StageError> {
         let left: Vec<String> = report
             .left
             .iter()

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::instrument::tests::swap;
-use crate::domain::{AlgoState, RunId, Stop};
+use crate::domain::{AlgoState, RunId, StopOrder};
 
 fn d(text: &str) -> Decimal {
     text.parse().unwrap()
@@ -63,9 +63,9 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
             )
         })
         .collect();
-    let sleeves: Vec<Sleeve<'_>> = held
+    let sleeves: Vec<ProtectedSleeve<'_>> = held
         .iter()
-        .map(|(contender, qty, guard)| Sleeve {
+        .map(|(contender, qty, guard)| ProtectedSleeve {
             contender,
             held: *qty,
             average: Price(d("100")),
@@ -86,7 +86,7 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
                 "undead" => StopPhase::Undead,
                 _ => StopPhase::Closing,
             };
-            let stop = Stop {
+            let stop = StopOrder {
                 id: format!("s{i}"),
                 venue_id: None,
                 parent: "e".into(),
@@ -116,7 +116,7 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
         .collect();
     let shown: Vec<&ShownStop> = shown.iter().collect();
     let overdue = |id: &str| id == "s9";
-    let terms = Terms {
+    let terms = ProtectionTerms {
         default: d("0.05"),
         sure,
         now: Ms(0),
@@ -128,7 +128,7 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
         .acts
         .iter()
         .map(|act| match act {
-            Act::Place {
+            GuardAction::Place {
                 contender,
                 side,
                 qty,
@@ -137,10 +137,10 @@ fn under(inst: &Instrument, sure: bool, sleeves: &str, stops: &str, last: &str, 
             } => {
                 format!("place {contender} {} {qty}@{trigger}", side.as_str())
             }
-            Act::Amend { id, qty, trigger } => format!("amend {id} {qty}@{trigger}"),
-            Act::Clear { contender } => format!("clear {contender}"),
-            Act::Cancel { id } => format!("cancel {id}"),
-            Act::Exit {
+            GuardAction::Amend { id, qty, trigger } => format!("amend {id} {qty}@{trigger}"),
+            GuardAction::Clear { contender } => format!("clear {contender}"),
+            GuardAction::Cancel { id } => format!("cancel {id}"),
+            GuardAction::Exit {
                 contender,
                 side,
                 qty,
@@ -431,9 +431,9 @@ fn unprotected_sleeves_exit_largest_first() {
             .iter()
             .map(|(who, qty)| ((*who).into(), Qty(d(qty))))
             .collect();
-        let sleeves: Vec<Sleeve<'_>> = held
+        let sleeves: Vec<ProtectedSleeve<'_>> = held
             .iter()
-            .map(|(contender, held)| Sleeve {
+            .map(|(contender, held)| ProtectedSleeve {
                 contender,
                 held: *held,
                 average: Price(d("100")),
@@ -443,13 +443,13 @@ fn unprotected_sleeves_exit_largest_first() {
             .collect();
         let acts = give_up(&inst, &sleeves, Qty(d(bare)));
         let words = acts.iter().map(|act| match act {
-            Act::Exit {
+            GuardAction::Exit {
                 contender,
                 side,
                 qty,
                 ..
             } => format!("{} {contender} {qty}", side.as_str()),
-            Act::Clear { contender } => format!("clear {contender}"),
+            GuardAction::Clear { contender } => format!("clear {contender}"),
             other => panic!("{other:?}"),
         });
         words.collect::<Vec<_>>().join(", ")

@@ -45,7 +45,7 @@ fn scene(flatten: bool) -> Scene {
             (run(), "t".into()),
             (insts, Flatten::default()),
             None,
-            Tempo::default(),
+            UnwindTiming::default(),
             Ms(0),
         ),
         orders: OrdersView::default(),
@@ -110,7 +110,7 @@ impl Scene {
     fn at(&mut self, now: i64) -> String {
         let leaving = self.in_flight;
         let in_flight = move |_: &InstId| leaving;
-        let seen = Seen {
+        let seen = UnwindView {
             orders: &self.orders,
             account: self.account.as_ref(),
             market: &self.market,
@@ -124,10 +124,10 @@ impl Scene {
             .next(&seen)
             .into_iter()
             .map(|step| match step {
-                Step::Cancel(_, order) => format!("cancel {order}"),
-                Step::ReadAccount => "read".into(),
-                Step::Close(_, attempt) => format!("close {attempt}"),
-                Step::Over(report) => {
+                UnwindStep::Cancel(_, order) => format!("cancel {order}"),
+                UnwindStep::ReadAccount => "read".into(),
+                UnwindStep::Close(_, attempt) => format!("close {attempt}"),
+                UnwindStep::Over(report) => {
                     let left: Vec<&str> =
                         report.left.iter().map(|left| left.why.as_str()).collect();
                     let how = if report.is_done() { "done" } else { "left" };

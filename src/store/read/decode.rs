@@ -11,13 +11,14 @@ use serde_json::Value;
 use crate::domain::record::ContenderRow;
 use crate::domain::trading::TradingState;
 use crate::domain::{
-    AlgoState, Case, ClOrdId, EquityBook, Fill, InstId, Instrument, Liquidity, Ms, OrdType, Order,
-    OrderId, OrderIntent, OrderState, Purpose, Restriction, RunId, Scope, Side, Stop, Trouble,
+    AlgoState, ClOrdId, EquityBook, Fill, Incident, IncidentKind, InstId, Instrument, Liquidity,
+    Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Purpose, Restriction, RunId, Scope, Side,
+    StopOrder,
 };
 
-pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
+pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, StopOrder), ReadFail> {
     let id = text(row, 0)?;
-    let stop = Stop {
+    let stop = StopOrder {
         id: id.clone(),
         parent: OrderId::new(text(row, 1)?),
         run_id: run_of(&text(row, 2)?)?,
@@ -41,9 +42,9 @@ pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, Stop), ReadFail> {
     Ok((id, stop))
 }
 
-pub(super) fn case_of(row: &Row<'_>) -> Result<Case, ReadFail> {
-    Ok(Case {
-        kind: word(row, 0, Trouble::parse)?,
+pub(super) fn case_of(row: &Row<'_>) -> Result<Incident, ReadFail> {
+    Ok(Incident {
+        kind: word(row, 0, IncidentKind::parse)?,
         subject: text(row, 1)?,
         scope: row.get::<_, Option<String>>(2)?.map(InstId::new),
         why: text(row, 3)?,

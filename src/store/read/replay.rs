@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::bodies::Bodies;
 use super::decode::{ReadFail, optional, run_of, text, value};
 use super::{Reader, has};
-use crate::domain::inputs::Stage;
+use crate::domain::inputs::InputStage;
 use crate::domain::{Ms, RunId};
 use crate::store::StoreError;
 
@@ -19,7 +19,7 @@ const BEHIND: i64 = 100;
 /// One decision as it was kept.
 #[derive(Clone, Debug)]
 pub struct KeptInputs {
-    pub stage: Stage,
+    pub stage: InputStage,
     /// When it was decided, venue time.
     pub at: Ms,
     /// For what plans orders: when the gate first judged an order of a run that began later. The
@@ -141,7 +141,7 @@ impl Reader {
         &self,
         start: RunId,
         run_id: RunId,
-        hear: &mut dyn FnMut(Stage, &str, &[u8]),
+        hear: &mut dyn FnMut(InputStage, &str, &[u8]),
     ) -> Result<(), StoreError> {
         self.with("reading what rules have heard", |db| {
             let mut bodies = Bodies::of(db)?;
@@ -154,7 +154,7 @@ impl Reader {
             let mut cursor = query.query([start.to_string(), run_id.to_string()])?;
             while let Some(row) = cursor.next()? {
                 let stage = text(row, 0)?;
-                let stage = Stage::parse(&stage).ok_or(ReadFail::Value(stage))?;
+                let stage = InputStage::parse(&stage).ok_or(ReadFail::Value(stage))?;
                 hear(stage, &text(row, 1)?, &bodies.get(&row.get::<_, Vec<u8>>(2)?)?);
             }
             Ok(())
@@ -228,7 +228,7 @@ fn inputs(db: &Connection, bodies: &mut Bodies<'_>, id: &str) -> Result<Vec<Kept
     while let Some(row) = cursor.next()? {
         let stage = text(row, 0)?;
         inputs.push(KeptInputs {
-            stage: Stage::parse(&stage).ok_or(ReadFail::Value(stage))?,
+            stage: InputStage::parse(&stage).ok_or(ReadFail::Value(stage))?,
             subject: text(row, 1)?,
             build: text(row, 2)?,
             seen: bodies.get(&row.get::<_, Vec<u8>>(3)?)?,

@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use super::super::chain::Chains;
 use super::execute;
 use crate::domain::inputs::RunInputs;
-use crate::domain::model::{ModelCall, ModelFact, ModelItem, ModelSpent, ModelTrade, Question};
+use crate::domain::model::{
+    ModelCall, ModelFact, ModelItem, ModelQuestion, ModelSpent, ModelTrade,
+};
 use crate::store::pack::BodyKind;
 
 /// Compression level of bodies: a prompt shrinks to a tenth in well under a millisecond.
@@ -69,7 +71,7 @@ fn hex(hash: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(hash)
 }
 
-fn question(db: &Connection, chains: &mut Chains, row: &Question) -> Result<()> {
+fn question(db: &Connection, chains: &mut Chains, row: &ModelQuestion) -> Result<()> {
     let data = blob(db, row.data.as_bytes())?;
     let (id, inst) = (
         row.run_id.to_string(),

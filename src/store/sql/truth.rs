@@ -7,8 +7,8 @@ use super::super::chain::Chains;
 use super::{event, execute, trading_state};
 use crate::domain::record::{Adjustment, AlgoStep, Correction, Transition};
 use crate::domain::{
-    AlgoState, Case, ContenderId, Ms, OrderId, OrderIntent, OrderState, Price, Qty, RunId, Stop,
-    Usd,
+    AlgoState, ContenderId, Incident, Ms, OrderId, OrderIntent, OrderState, Price, Qty, RunId,
+    StopOrder, Usd,
 };
 
 /// The stop that hangs on an order is written ahead in the same transaction as the order.
@@ -18,7 +18,7 @@ pub(super) fn stop_ahead(
     intent: &OrderIntent,
     at: Ms,
 ) -> Result<()> {
-    let Some(stop) = Stop::ahead(intent) else {
+    let Some(stop) = StopOrder::ahead(intent) else {
         return Ok(());
     };
     let evidence = "attached to its order".to_owned();
@@ -145,7 +145,7 @@ pub(super) fn baseline(db: &Connection, subject: &str, amount: Decimal, at: Ms) 
 pub(super) fn halted(
     db: &Connection,
     chains: &mut Chains,
-    case: &Case,
+    case: &Incident,
     run_id: RunId,
 ) -> Result<()> {
     let scope = case.scope.as_ref().map(|inst| inst.as_str());
@@ -180,7 +180,7 @@ pub(super) fn halted(
 pub(super) fn halt_ended(
     db: &Connection,
     chains: &mut Chains,
-    case: &Case,
+    case: &Incident,
     by: &str,
     run_id: RunId,
     at: Ms,

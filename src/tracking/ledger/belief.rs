@@ -3,7 +3,7 @@
 use super::{Foreign, Ledger, Odd, OddKind};
 use crate::domain::order::{Contradiction, FillFacts, FillNews, Teller};
 use crate::domain::record::{Correction, Record};
-use crate::domain::{ClOrdId, InstId, Ms, Order, OrderId, Qty, Side, Stop, Usd, VenueOrdId};
+use crate::domain::{ClOrdId, InstId, Ms, Order, OrderId, Qty, Side, StopOrder, Usd, VenueOrdId};
 use crate::venue::{OrderPush, RawFill};
 
 /// No order and no fill is worth more dollars than this: what is said to be is a mistake of
@@ -29,7 +29,7 @@ pub(super) struct Descendant {
     pub order: Order,
     pub venue_id: VenueOrdId,
     /// The stop it came of, triggered.
-    pub stop: Option<Stop>,
+    pub stop: Option<StopOrder>,
     pub records: Vec<Record>,
 }
 

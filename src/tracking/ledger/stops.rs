@@ -8,7 +8,7 @@ use crate::domain::record::{AdoptedOrder, AlgoStep, Record};
 use crate::domain::view::{ShownStop, StopPhase};
 use crate::domain::{
     AlgoState, ContenderId, Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Purpose, Qty,
-    RunId, Side, Stop,
+    RunId, Side, StopOrder,
 };
 use crate::venue::{AlgoPush, CreateOutcome, OrderPush};
 
@@ -26,7 +26,7 @@ impl Ledger {
             .collect()
     }
 
-    fn phase(&self, stop: &Stop) -> Option<StopPhase> {
+    fn phase(&self, stop: &StopOrder) -> Option<StopPhase> {
         match stop.state {
             AlgoState::Live => Some(StopPhase::Live),
             // What hangs on an order is made when that has ended.
@@ -49,24 +49,24 @@ impl Ledger {
         }
     }
 
-    fn is_made(&self, stop: &Stop) -> bool {
+    fn is_made(&self, stop: &StopOrder) -> bool {
         self.orders
             .get(&stop.parent)
             .is_some_and(|o| o.is_settled() && !o.filled.is_zero())
     }
 
-    fn sized(&self, stop: &Stop) -> Stop {
+    fn sized(&self, stop: &StopOrder) -> StopOrder {
         let qty = stop
             .qty
             .or_else(|| self.orders.get(&stop.parent).map(|order| order.filled));
-        Stop {
+        StopOrder {
             qty,
             ..stop.clone()
         }
     }
 
     /// A stop that stands alone is durable.
-    pub fn stop_intended(&mut self, stop: Stop) {
+    pub fn stop_intended(&mut self, stop: StopOrder) {
         self.stops.insert(stop.id.clone(), stop);
     }
 
@@ -146,7 +146,7 @@ impl Ledger {
     /// Stops that stand alone, were asked for before `until`, and have not been heard of since.
     pub fn unheard_stops(&self, until: Ms) -> Vec<String> {
         let unheard =
-            |s: &&Stop| s.standalone && s.state == AlgoState::Intended && s.created < until;
+            |s: &&StopOrder| s.standalone && s.state == AlgoState::Intended && s.created < until;
         self.stops
             .values()
             .filter(unheard)
@@ -158,7 +158,7 @@ impl Ledger {
     /// have ended with fills.
     pub fn expected_stops(&self) -> Vec<String> {
         let waits =
-            |stop: &&Stop| !stop.state.is_final() && (stop.standalone || self.is_made(stop));
+            |stop: &&StopOrder| !stop.state.is_final() && (stop.standalone || self.is_made(stop));
         self.stops
             .values()
             .filter(waits)
@@ -241,7 +241,7 @@ impl Ledger {
             .qty
             .filter(|qty| *qty > Qty::ZERO)
             .ok_or(Foreign::Stranger)?;
-        let by_venue = |stop: &&Stop| {
+        let by_venue = |stop: &&StopOrder| {
             !push.venue_algo_id.is_empty() && stop.venue_id.as_ref() == Some(&push.venue_algo_id)
         };
         let stop = self

@@ -352,7 +352,7 @@ fn stop_counts_until_its_child_fills() {
 #[test]
 fn standalone_stop_waits_for_the_answer() {
     use crate::venue::CreateOutcome;
-    let alone = |state| Stop {
+    let alone = |state| StopOrder {
         id: "alone".into(),
         venue_id: None,
         parent: ID.into(),

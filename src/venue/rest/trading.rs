@@ -24,7 +24,7 @@ impl Trading {
         self.venue
             .inner
             .budgets
-            .wait(Lane::Create, inst.as_str())
+            .wait(RateClass::Create, inst.as_str())
             .await;
     }
 
@@ -35,7 +35,7 @@ impl Trading {
         inst: &Instrument,
         expires_at: Ms,
     ) -> CreateOutcome {
-        let body = match wire::create_body(intent, inst, Op::Rest) {
+        let body = match wire::create_body(intent, inst, OrderTransportKind::Rest) {
             Ok(body) => body.to_string(),
             Err(error) => {
                 return CreateOutcome::Rejected {
@@ -59,7 +59,7 @@ impl Trading {
         self.venue
             .inner
             .budgets
-            .wait(Lane::Cancel, inst.as_str())
+            .wait(RateClass::Cancel, inst.as_str())
             .await;
     }
 
@@ -135,13 +135,13 @@ impl Trading {
         self.venue
             .inner
             .budgets
-            .wait(Lane::CreateAlgo, inst.as_str())
+            .wait(RateClass::CreateAlgo, inst.as_str())
             .await;
     }
 
     /// Places a stop that stands alone, once. Wait for room first. The venue takes no deadline for
     /// one.
-    pub async fn place_stop(&self, stop: &Stop, inst: &Instrument) -> CreateOutcome {
+    pub async fn place_stop(&self, stop: &StopOrder, inst: &Instrument) -> CreateOutcome {
         match self
             .post(
                 "/api/v5/trade/order-algo",
@@ -166,7 +166,7 @@ impl Trading {
         self.venue
             .inner
             .budgets
-            .wait(Lane::AmendAlgo, inst.as_str())
+            .wait(RateClass::AmendAlgo, inst.as_str())
             .await;
         let body = serde_json::json!({"instId": inst, "algoClOrdId": algo_id, "newSz": qty.to_string(),
             "newSlTriggerPx": trigger.to_string(), "newSlOrdPx": "-1"});
@@ -184,7 +184,7 @@ impl Trading {
         self.venue
             .inner
             .budgets
-            .wait(Lane::CancelAlgo, inst.as_str())
+            .wait(RateClass::CancelAlgo, inst.as_str())
             .await;
         let body = serde_json::json!([{"instId": inst, "algoClOrdId": algo_id}]).to_string();
         match self.post("/api/v5/trade/cancel-algos", body, None).await {

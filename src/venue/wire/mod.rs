@@ -16,8 +16,8 @@ pub use market::{
     parse_mark, parse_open_interest, parse_quote, parse_time, parse_trades, read_instruments,
 };
 pub use orders::{
-    AlgoPush, FillReport, Op, OrderPush, RawFill, TAG, asked, create_body, name_of, parse_algos,
-    parse_fills, parse_orders, read_algos, read_fills, read_orders, stop_body,
+    AlgoPush, FillReport, OrderPush, OrderTransportKind, RawFill, TAG, asked, create_body, name_of,
+    parse_algos, parse_fills, parse_orders, read_algos, read_fills, read_orders, stop_body,
 };
 pub use page::{Page, RefusedRow};
 

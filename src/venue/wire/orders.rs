@@ -10,7 +10,7 @@ use super::{Malformed, list, malformed};
 use crate::domain::ids::CLIENT_ID_PREFIX;
 use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId,
-    OrderIntent, Price, Qty, RunId, Side, Stop, TradeId, VenueOrdId, VenueReport, VenueStatus,
+    OrderIntent, Price, Qty, RunId, Side, StopOrder, TradeId, VenueOrdId, VenueReport, VenueStatus,
 };
 use crate::venue::codes::OrderRef;
 
@@ -325,7 +325,7 @@ pub fn parse_algos(data: &str) -> Result<Vec<AlgoPush>, Malformed> {
 
 /// Transport of an order operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub enum OrderTransportKind {
     /// REST names the instrument by `instId`.
     Rest,
     /// WebSocket names it by `instIdCode`, a bare integer.
@@ -355,7 +355,11 @@ pub fn asked(id: &str) -> OrderRef<'_> {
 }
 
 /// Over WebSocket, when the venue gave the instrument no code.
-pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Value, Malformed> {
+pub fn create_body(
+    intent: &OrderIntent,
+    inst: &Instrument,
+    op: OrderTransportKind,
+) -> Result<Value, Malformed> {
     let mut body = json!({
         "tdMode": if inst.kind == InstKind::Spot { "cash" } else { "cross" },
         "side": intent.side.as_str(),
@@ -365,8 +369,8 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
         "tag": TAG,
     });
     match op {
-        Op::Rest => body["instId"] = json!(intent.inst),
-        Op::WebSocket => {
+        OrderTransportKind::Rest => body["instId"] = json!(intent.inst),
+        OrderTransportKind::WebSocket => {
             let code = inst
                 .code
                 .ok_or_else(|| malformed("instrument")(format!("{} has no instIdCode", inst.id)))?;
@@ -398,7 +402,7 @@ pub fn create_body(intent: &OrderIntent, inst: &Instrument, op: Op) -> Result<Va
 
 /// The body of a stop that stands alone: a market order over its size when the last price reaches
 /// the trigger.
-pub fn stop_body(stop: &Stop, inst: &Instrument) -> Value {
+pub fn stop_body(stop: &StopOrder, inst: &Instrument) -> Value {
     let mut body = json!({
         "instId": stop.inst,
         "tdMode": if inst.kind == InstKind::Spot { "cash" } else { "cross" },

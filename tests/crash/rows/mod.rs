@@ -1,7 +1,6 @@
 //! The fault catalogue, row by row: what is injected, and that nothing is lost, doubled, imagined
 //! or sent that must not be. Each test names its row.
 
-mod desk;
 mod disk;
 mod environment;
 mod flat;
@@ -10,6 +9,7 @@ mod latching;
 mod network;
 mod process;
 mod proxy;
+mod reconcile;
 mod record;
 mod risk;
 mod roster;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alpha_arena::domain::{Ms, OrdType, OrderIntent, Price, Purpose, Qty, RunId, Side, Usd};
-use alpha_arena::exchange::market::Market;
+use alpha_arena::exchange::market::SimMarket;
 use alpha_arena::runtime::Clock;
 use alpha_arena::venue::{
     CreateOutcome, Secrets, Signer, Trading, Venue, VenueConfig, install_tls,
@@ -117,7 +117,7 @@ fn create_is_sent_once() {
         .enable_all()
         .build()
         .unwrap();
-    let inst = Market::new(1)
+    let inst = SimMarket::new(1)
         .get("BTC-USDT-SWAP")
         .unwrap()
         .listing

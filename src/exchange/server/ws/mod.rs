@@ -22,9 +22,9 @@ use self::channels::{
     needs_instrument, subject,
 };
 use super::super::engine::Push;
-use super::faults::{Action, Rule, spoiled};
-use super::trade::{self, Op};
-use super::{Failure, Site, auth};
+use super::faults::{FaultAction, Rule, spoiled};
+use super::trade::{self, TradeOp};
+use super::{Site, VenueFailure, auth};
 
 pub(super) use channels::ChannelCounts;
 
@@ -45,11 +45,11 @@ pub(super) async fn upgrade(
     socket: WebSocketUpgrade,
 ) -> Response {
     let Some(url) = Url::parse(&url) else {
-        return Failure::new(404, "404", "Not Found").into_response();
+        return VenueFailure::new(404, "404", "Not Found").into_response();
     };
     if let Some(rule) = site.faults.strike(&format!("connect {}", url.name())) {
         match rule.action {
-            Action::Delay => {
+            FaultAction::Delay => {
                 tokio::time::sleep(Duration::from_millis(rule.ms.max(0).unsigned_abs())).await
             }
             _ => return super::dropped(),
@@ -76,7 +76,7 @@ pub(super) async fn upgrade(
 }
 
 /// Action that follows a frame or a push.
-enum Next {
+enum FrameReply {
     Say(Vec<String>),
     /// The connection ends.
     End,
@@ -95,7 +95,7 @@ async fn silent(mut input: futures_util::stream::SplitStream<WebSocket>) {
 }
 
 /// One subscription of a session.
-struct Subscription {
+struct ChannelSubscription {
     /// The argument as the client wrote it.
     arg: Value,
     /// For `books`: the showing the client has; older changes are not for it.
@@ -113,7 +113,7 @@ struct Session {
     requests: usize,
     requests_since: Instant,
     /// By (channel, instrument or type or "").
-    subscriptions: BTreeMap<(String, String), Subscription>,
+    subscriptions: BTreeMap<(String, String), ChannelSubscription>,
 }
 
 impl Session {
@@ -131,18 +131,18 @@ impl Session {
                 biased;
                 message = input.next() => match message {
                     Some(Ok(Message::Text(text))) => match self.heard(text.as_str()).await {
-                        Next::Say(said) => frames = said,
-                        Next::End => return,
-                        Next::Silence => return silent(input).await,
+                        FrameReply::Say(said) => frames = said,
+                        FrameReply::End => return,
+                        FrameReply::Silence => return silent(input).await,
                     },
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                     Some(Ok(_)) => {}
                 },
                 push = pushes.recv() => match push {
                     Ok(push) => match self.pushed(&push, &mut held).await {
-                        Next::Say(pushed) => frames = pushed,
-                        Next::End => return,
-                        Next::Silence => return silent(input).await,
+                        FrameReply::Say(pushed) => frames = pushed,
+                        FrameReply::End => return,
+                        FrameReply::Silence => return silent(input).await,
                     },
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return,
                 },
@@ -193,27 +193,27 @@ impl Session {
     }
 
     /// A frame of the client, after whatever fault strikes the connection.
-    async fn heard(&mut self, text: &str) -> Next {
+    async fn heard(&mut self, text: &str) -> FrameReply {
         let Some(rule) = self.site.faults.strike(&format!("ws {}", self.url.name())) else {
             return self.on_frame(text).await;
         };
         match rule.action {
-            Action::Mute => Next::Say(Vec::new()),
-            Action::HalfOpen => Next::Silence,
-            Action::Delay => {
+            FaultAction::Mute => FrameReply::Say(Vec::new()),
+            FaultAction::HalfOpen => FrameReply::Silence,
+            FaultAction::Delay => {
                 wait(&rule).await;
                 self.on_frame(text).await
             }
-            Action::DropAfter => {
+            FaultAction::DropAfter => {
                 self.on_frame(text).await;
-                Next::End
+                FrameReply::End
             }
-            _ => Next::End,
+            _ => FrameReply::End,
         }
     }
 
-    async fn on_frame(&mut self, text: &str) -> Next {
-        let say = |frame: String| Next::Say(vec![frame]);
+    async fn on_frame(&mut self, text: &str) -> FrameReply {
+        let say = |frame: String| FrameReply::Say(vec![frame]);
         if text == "ping" {
             return say("pong".to_owned());
         }
@@ -246,10 +246,12 @@ impl Session {
                 for arg in args {
                     frames.extend(self.subscribe(arg, id).await);
                 }
-                Next::Say(frames)
+                FrameReply::Say(frames)
             }
-            "unsubscribe" => Next::Say(args.iter().map(|arg| self.unsubscribe(arg, id)).collect()),
-            op => match Op::parse(op) {
+            "unsubscribe" => {
+                FrameReply::Say(args.iter().map(|arg| self.unsubscribe(arg, id)).collect())
+            }
+            op => match TradeOp::parse(op) {
                 Some((kind, batch)) => self.operate(op, (kind, batch), &frame, args).await,
                 None => say(self.error("60012", &format!("Invalid request: {text}"), id)),
             },
@@ -323,7 +325,7 @@ impl Session {
         let mut frames = vec![ack.to_string()];
         let key = (channel.clone(), inst.clone());
         let events_only = extra(arg, "updateInterval").as_deref() == Some("0");
-        let subscription = Subscription {
+        let subscription = ChannelSubscription {
             arg: arg.clone(),
             seq: i64::MAX,
             events_only,
@@ -409,12 +411,12 @@ impl Session {
     async fn operate(
         &self,
         op: &str,
-        (kind, batch): (Op, bool),
+        (kind, batch): (TradeOp, bool),
         frame: &Value,
         args: &[Value],
-    ) -> Next {
+    ) -> FrameReply {
         let id = &frame["id"];
-        let say = |frame: String| Next::Say(vec![frame]);
+        let say = |frame: String| FrameReply::Say(vec![frame]);
         if self.url != Url::Private {
             return say(self.error("60018", "Order operations are not served on this URL", id));
         }
@@ -444,24 +446,24 @@ impl Session {
             } else {
                 &rule.code
             };
-            Next::Say(vec![self.error(code, "Internal error", id)])
+            FrameReply::Say(vec![self.error(code, "Internal error", id)])
         };
         match rule.action {
-            Action::DropBefore | Action::Disconnect => return Next::End,
-            Action::HalfOpen => return Next::Silence,
-            Action::FailBefore => return failed(),
-            Action::Delay => wait(&rule).await,
+            FaultAction::DropBefore | FaultAction::Disconnect => return FrameReply::End,
+            FaultAction::HalfOpen => return FrameReply::Silence,
+            FaultAction::FailBefore => return failed(),
+            FaultAction::Delay => wait(&rule).await,
             _ => {}
         }
-        let again = (rule.action == Action::Duplicate).then(|| items.clone());
+        let again = (rule.action == FaultAction::Duplicate).then(|| items.clone());
         let reply = work(items).await;
         match (rule.action, again) {
-            (Action::DropAfter, _) => Next::End,
-            (Action::Mute, _) => Next::Say(Vec::new()),
-            (Action::FailAfter, _) => failed(),
-            (Action::CutBody, _) => say(reply.chars().take(reply.len() / 2).collect()),
-            (_, Some(items)) => Next::Say(vec![reply, work(items).await]),
-            (Action::DelayReply, _) => {
+            (FaultAction::DropAfter, _) => FrameReply::End,
+            (FaultAction::Mute, _) => FrameReply::Say(Vec::new()),
+            (FaultAction::FailAfter, _) => failed(),
+            (FaultAction::CutBody, _) => say(reply.chars().take(reply.len() / 2).collect()),
+            (_, Some(items)) => FrameReply::Say(vec![reply, work(items).await]),
+            (FaultAction::DelayReply, _) => {
                 wait(&rule).await;
                 say(reply)
             }
@@ -473,7 +475,7 @@ impl Session {
     async fn carry_out(
         &self,
         op: &str,
-        kind: (Op, bool),
+        kind: (TradeOp, bool),
         frame: &Value,
         items: Vec<Value>,
     ) -> String {
@@ -515,23 +517,23 @@ impl Session {
     }
 
     /// Frames of one push, after whatever faults strike it.
-    async fn pushed(&self, push: &Push, held: &mut Vec<String>) -> Next {
+    async fn pushed(&self, push: &Push, held: &mut Vec<String>) -> FrameReply {
         let mut frames = self.on_push(push);
         if frames.is_empty() {
-            return Next::Say(frames);
+            return FrameReply::Say(frames);
         }
         let Some(rule) = self.site.faults.strike(&format!("push {}", push.channel)) else {
             frames.append(held);
-            return Next::Say(frames);
+            return FrameReply::Say(frames);
         };
-        Next::Say(match rule.action {
-            Action::Mute => Vec::new(),
-            Action::Delay => {
+        FrameReply::Say(match rule.action {
+            FaultAction::Mute => Vec::new(),
+            FaultAction::Delay => {
                 wait(&rule).await;
                 frames
             }
-            Action::Duplicate => frames.iter().chain(&frames).cloned().collect(),
-            Action::Flood => {
+            FaultAction::Duplicate => frames.iter().chain(&frames).cloned().collect(),
+            FaultAction::Flood => {
                 let times = if rule.ms > 0 {
                     rule.ms.unsigned_abs() as usize
                 } else {
@@ -545,24 +547,24 @@ impl Session {
                     .collect()
             }
             // One waits for the next; two that would wait change places.
-            Action::Reorder if held.is_empty() => {
+            FaultAction::Reorder if held.is_empty() => {
                 held.extend(frames);
                 Vec::new()
             }
-            Action::Reorder => {
+            FaultAction::Reorder => {
                 frames.append(held);
                 frames
             }
-            Action::CutBody => frames
+            FaultAction::CutBody => frames
                 .iter()
                 .map(|f| f.chars().take(f.len() / 2).collect())
                 .collect(),
-            Action::Spoil => frames
+            FaultAction::Spoil => frames
                 .iter()
                 .map(|frame| spoiled(frame, &rule.field, &rule.text))
                 .collect(),
-            Action::HalfOpen => return Next::Silence,
-            _ => return Next::End,
+            FaultAction::HalfOpen => return FrameReply::Silence,
+            _ => return FrameReply::End,
         })
     }
 
@@ -607,7 +609,7 @@ impl Session {
                 .site
                 .faults
                 .strike(&format!("push {channel}"))
-                .is_some_and(|rule| rule.action == Action::Mute)
+                .is_some_and(|rule| rule.action == FaultAction::Mute)
             {
                 continue;
             }

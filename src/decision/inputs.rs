@@ -1,0 +1,299 @@
+//! Record of the state the rules were seated with and of the bars they have heard since, so that
+//! they can be asked again. Pure.
+//!
+//! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history
+//! everybody was warmed up with, each cycle the bars that were heard since the one before, and
+//! whoever asks again hears them all in order.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::board::{Assignment, StrategyBoard};
+use super::roster::{Entrant, Held, proposals, retiring};
+use crate::domain::inputs::{InputStage, RunInputs, unpack};
+use crate::domain::record::Proposal;
+use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, Retire, RunId};
+use crate::strategy::{self, Params};
+
+/// One table of one process: the run of its start, and how many tables that process had set before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoardId {
+    pub start: RunId,
+    pub nth: u32,
+}
+
+/// Seats and market that a table was set from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BoardInputs {
+    seats: Vec<Named>,
+    market: MarketView,
+}
+
+/// A seat with its strategy by name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Named {
+    contender: ContenderId,
+    strategy: String,
+    params: Params,
+    instruments: Vec<InstId>,
+    bar: Bar,
+}
+
+impl BoardInputs {
+    /// Takes down what a table is set on.
+    pub fn of(seats: &[Assignment], market: &MarketView) -> Self {
+        let named = |seat: &Assignment| Named {
+            contender: seat.contender.clone(),
+            strategy: seat.strategy.name.to_owned(),
+            params: seat.params.clone(),
+            instruments: seat.instruments.clone(),
+            bar: seat.bar,
+        };
+        Self {
+            seats: seats.iter().map(named).collect(),
+            market: market.clone(),
+        }
+    }
+
+    /// Sets the table again.
+    ///
+    /// # Errors
+    /// A strategy that this build does not have.
+    pub fn table(&self) -> Result<StrategyBoard, String> {
+        let seat = |named: &Named| {
+            let strategy = strategy::find(&named.strategy)
+                .ok_or_else(|| format!("this build has no strategy '{}'", named.strategy))?;
+            let Named {
+                contender,
+                params,
+                instruments,
+                bar,
+                ..
+            } = named.clone();
+            Ok(Assignment {
+                contender,
+                strategy,
+                params,
+                instruments,
+                bar,
+            })
+        };
+        let seats = self
+            .seats
+            .iter()
+            .map(seat)
+            .collect::<Result<Vec<_>, String>>()?;
+        Ok(StrategyBoard::set(&seats, &self.market).0)
+    }
+}
+
+/// Inputs of a cycle besides the strategies: which contenders are retiring.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CycleInputs {
+    /// The bar that everybody waited for, and when it opened.
+    pub bar: (Bar, Ms),
+    pub entrants: Vec<Entrant>,
+    pub held: Held,
+    pub retire: Retire,
+    /// Instruments there is a market of.
+    pub market: Vec<InstId>,
+}
+
+impl CycleInputs {
+    /// Returns all proposals: those of the contenders' strategies, and the exits of contenders that
+    /// only leave.
+    pub fn decide(&self, table: &StrategyBoard) -> Vec<Proposal> {
+        let mut all = table.propose(self.bar);
+        let leaving = proposals(&retiring(&self.entrants, &self.held), self.retire);
+        // Only what the market shows can be decided on.
+        all.extend(
+            leaving
+                .into_iter()
+                .filter(|proposal| self.market.contains(&proposal.inst)),
+        );
+        all
+    }
+}
+
+/// Inputs of a cycle, given the table before it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeardCycle {
+    seating: BoardId,
+    /// Number of earlier cycles of this seating.
+    ordinal: u64,
+    /// Bars since the cycle before, in the order they were heard.
+    bars: Vec<(InstId, Bar, Candle)>,
+    asked: CycleInputs,
+}
+
+/// Bars that are kept between two cycles at most.
+const MOST_BARS: usize = 10_000;
+
+/// Takes down what a table is set on and hears, cycle by cycle.
+#[derive(Debug)]
+pub struct Notes {
+    id: BoardId,
+    ordinal: u64,
+    bars: Vec<(InstId, Bar, Candle)>,
+    /// The seating, until it is written; with what everybody would have said then.
+    unwritten: Option<(BoardInputs, String)>,
+}
+
+impl Notes {
+    /// Begins with a table that has just been set.
+    pub fn begun(
+        id: BoardId,
+        seats: &[Assignment],
+        market: &MarketView,
+        table: &StrategyBoard,
+    ) -> Self {
+        Self {
+            id,
+            ordinal: 0,
+            bars: Vec::new(),
+            unwritten: Some((BoardInputs::of(seats, market), signals(table))),
+        }
+    }
+
+    /// A bar was heard.
+    pub fn heard(&mut self, inst: &InstId, bar: Bar, candle: Candle) {
+        self.bars.push((inst.clone(), bar, candle));
+    }
+
+    /// True if so much has been heard since the last cycle that a new seating takes less room.
+    pub fn are_long(&self) -> bool {
+        self.bars.len() > MOST_BARS
+    }
+
+    /// Returns the records to keep of a cycle: the seating before its first one, then what was
+    /// heard and what came of it.
+    pub fn cycle(
+        &mut self,
+        run_id: RunId,
+        asked: CycleInputs,
+        decided: &[Proposal],
+        at: Ms,
+    ) -> Vec<RunInputs> {
+        let seating = self.unwritten.take().map(|(seating, said)| {
+            RunInputs::new(
+                (self.id.start, InputStage::Seating),
+                self.id.nth.to_string(),
+                &seating,
+                said,
+                at,
+            )
+        });
+        let heard = HeardCycle {
+            seating: self.id.clone(),
+            ordinal: self.ordinal,
+            bars: std::mem::take(&mut self.bars),
+            asked,
+        };
+        self.ordinal += 1;
+        let cycle = RunInputs::new(
+            (run_id, InputStage::Rules),
+            "",
+            &heard,
+            written(decided),
+            at,
+        );
+        seating.into_iter().chain([cycle]).collect()
+    }
+}
+
+fn signals(table: &StrategyBoard) -> String {
+    serde_json::to_string(&table.signals()).expect("signals have only text keys")
+}
+
+/// Proposals as canonical JSON.
+fn written(proposals: &[Proposal]) -> String {
+    serde_json::to_string(proposals).expect("a proposal has only text keys")
+}
+
+/// Whoever asks the rules again: their table, as far as it has heard.
+#[derive(Default)]
+pub struct Again {
+    tables: BTreeMap<u32, (StrategyBoard, u64)>,
+    start: Option<RunId>,
+}
+
+impl Again {
+    /// Sets a table again; what everybody would have said then.
+    ///
+    /// # Errors
+    /// What was kept cannot be read, or names what this build does not have.
+    pub fn seat(&mut self, start: RunId, nth: &str, seating: &[u8]) -> Result<String, String> {
+        if self.start != Some(start) {
+            (self.start, self.tables) = (Some(start), BTreeMap::new());
+        }
+        let nth = nth
+            .parse()
+            .map_err(|_| format!("'{nth}' is no number of a table"))?;
+        let table = unpack::<BoardInputs>(seating)?.table()?;
+        let said = signals(&table);
+        self.tables.insert(nth, (table, 0));
+        Ok(said)
+    }
+
+    /// The start whose seating and earlier cycles must be heard before this cycle can be asked
+    /// again, if any.
+    ///
+    /// # Errors
+    /// What was kept cannot be read.
+    pub fn lacks(&self, cycle: &[u8]) -> Result<Option<RunId>, String> {
+        let heard = unpack::<HeardCycle>(cycle)?;
+        Ok((self.so_far(&heard.seating) != Some(heard.ordinal)).then_some(heard.seating.start))
+    }
+
+    /// Returns the number of cycles a table has been asked in.
+    fn so_far(&self, id: &BoardId) -> Option<u64> {
+        self.tables
+            .get(&id.nth)
+            .filter(|_| self.start == Some(id.start))
+            .map(|(_, ordinal)| *ordinal)
+    }
+
+    /// Hears a cycle's bars and asks again.
+    ///
+    /// # Errors
+    /// What was kept cannot be read, or cycles before it are missing.
+    pub fn ask(&mut self, cycle: &[u8]) -> Result<String, String> {
+        let HeardCycle {
+            seating,
+            ordinal,
+            bars,
+            asked,
+        } = unpack(cycle)?;
+        let so_far = self.so_far(&seating);
+        if so_far != Some(ordinal) {
+            return Err(match so_far {
+                None => format!(
+                    "what its strategies were warmed up with at the start {} is not there",
+                    seating.start
+                ),
+                Some(n) => format!(
+                    "{n} cycles before it were kept, and it was number {}",
+                    ordinal + 1
+                ),
+            });
+        }
+        let (table, ordinal) = self
+            .tables
+            .get_mut(&seating.nth)
+            .expect("it has heard so far");
+        for (inst, bar, candle) in bars {
+            if !table.on_bar(&inst, bar, candle) {
+                return Err(format!(
+                    "the {bar} bar of {inst} at {} does not follow the one before",
+                    candle.ts.0
+                ));
+            }
+        }
+        *ordinal += 1;
+        Ok(written(&asked.decide(table)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
