@@ -37,7 +37,7 @@ fn older_state_opens_replays_and_reconciles() {
     let dir = tempfile::tempdir().unwrap();
     let (state, config) = unpack(dir.path());
     let verb = |args: &[&str]| {
-        json(
+        answer(
             &state,
             &[&["--config", &config], args, &["--json"]].concat(),
         )
