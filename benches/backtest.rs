@@ -182,7 +182,7 @@ fn market(columns: Columns) -> BacktestMarket {
     }
 }
 
-fn player(strategy: &str, params: Params) -> Contender {
+fn contender(strategy: &str, params: Params) -> Contender {
     Contender {
         id: strategy.into(),
         strategy: find(strategy).unwrap(),
@@ -227,7 +227,7 @@ fn w1(columns: &Columns) {
         brief.equity()
     );
     let (market, rules) = (market(columns.part(0..columns.len())), rules());
-    let told = player("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
+    let told = contender("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
     let (full_s, outcome) = timed(9, || kernel::run(&market, &told, &rules));
     let fills = outcome.fills.len();
     println!(
@@ -317,7 +317,7 @@ fn w3() {
 fn linear() {
     let quarter = sized(131_400, 13_140);
     let rules = rules();
-    let told = player("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
+    let told = contender("sma_cross", params(&[("fast", 20.0), ("slow", 100.0)]));
     let mut first = None;
     for times in [1, 4, 16] {
         let market = market(walk(3, quarter * times));

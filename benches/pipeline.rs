@@ -54,7 +54,7 @@ fn percentiles(mut samples: Vec<Duration>) -> (f64, f64) {
     (at(0.50), at(0.99))
 }
 
-fn seats(insts: &[InstId]) -> Vec<Assignment> {
+fn assignments(insts: &[InstId]) -> Vec<Assignment> {
     ["sma_cross", "rsi_reversion", "donchian"]
         .into_iter()
         .map(|name| {
@@ -102,8 +102,8 @@ fn pipeline() {
         series: std::collections::BTreeMap::from([(Bar::S1, Series::new(Bar::S1, past.to_vec()))]),
     };
     view.insts.insert(inst.id.clone(), shown);
-    let seats = seats(std::slice::from_ref(&inst.id));
-    let sleeves: BTreeMap<ContenderId, SleeveSettings> = seats
+    let assignments = assignments(std::slice::from_ref(&inst.id));
+    let sleeves: BTreeMap<ContenderId, SleeveSettings> = assignments
         .iter()
         .map(|s| {
             (
@@ -124,7 +124,7 @@ fn pipeline() {
         instruments: Vec::new(),
         execution: WorkingPolicy::Market { slippage: None },
     };
-    let mut table = StrategyBoard::set(&seats, &view).0;
+    let mut board = StrategyBoard::set(&assignments, &view).0;
     let mut account = AccountView {
         other_bills: BTreeMap::new(),
         transfers: BTreeMap::new(),
@@ -137,7 +137,7 @@ fn pipeline() {
         unreadable: BTreeMap::new(),
     };
     let limits = Limits::widest();
-    let (mut book, standing, recent) = (
+    let (mut book, restrictions, recent) = (
         EquityBook::default(),
         Restrictions::default(),
         Recent::default(),
@@ -160,7 +160,7 @@ fn pipeline() {
     for frame in &frames {
         let began = Instant::now();
         let (candle, _) = parse_candles(frame).unwrap()[0];
-        assert!(table.on_bar(&inst.id, Bar::S1, candle));
+        assert!(board.on_bar(&inst.id, Bar::S1, candle));
         let now = candle.ts.plus(Ms(1001));
         account.as_of = now;
         let tick = inst.tick.0;
@@ -186,7 +186,7 @@ fn pipeline() {
             &orders.holdings,
         );
         bytes += snapshot.canonical().len();
-        let proposals = table.propose((snapshot.bar, snapshot.bar_ts));
+        let proposals = board.propose((snapshot.bar, snapshot.bar_ts));
         let world = World {
             run_id: run_ids.next(now),
             snapshot: &snapshot,
@@ -220,7 +220,7 @@ fn pipeline() {
                 book: &book,
                 orders: &orders,
                 readiness: &Readiness::Ready,
-                standing: &standing,
+                restrictions: &restrictions,
                 recent: &recent,
                 in_flight: &[],
             };

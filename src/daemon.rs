@@ -12,11 +12,11 @@ mod watch;
 
 pub use reach::{PublicSide, Reached, StartError, reach, reach_public};
 
-use self::models::{DeskViews, ModelPorts, players};
+use self::models::{ModelPorts, RunnerViews, model_contenders};
 use self::preflight::{Hourly, Preflight, before_start};
 use self::reach::{chosen, listed, refuse_if_known};
 pub use self::roster::{Remembered, remembered};
-use self::roster::{contender_row, entrant, seat, sleeve};
+use self::roster::{assignment, contender_row, entrant, sleeve};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -310,16 +310,16 @@ impl Wiring {
         let (orders_tx, orders) = views::channel(OrdersView::default());
         let (readiness_tx, readiness) = views::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = views::channel(0u64);
-        let (standing_tx, standing) = views::channel(Restrictions::default());
+        let (restrictions_tx, restrictions) = views::channel(Restrictions::default());
         let (shields_tx, shields) = views::channel(BTreeMap::new());
         // Stops stay where models have put them, whoever still takes part.
         let (levels_tx, levels) = views::channel(levels(&remembered_plans(&opened.models)));
         let read_account = Arc::new(Notify::new());
-        let players = players(config, &opened.models)?;
-        let retired = models::retired(&players, &opened.models);
-        let asks = !players.is_empty() || !retired.is_empty();
+        let contenders = model_contenders(config, &opened.models)?;
+        let retired = models::retired(&contenders, &opened.models);
+        let asks = !contenders.is_empty() || !retired.is_empty();
 
-        let latch = TradingSwitch::new(config.trading_enabled);
+        let switch = TradingSwitch::new(config.trading_enabled);
         let clock = self.clock().clone();
         let now = clock.now();
         let by_id: BTreeMap<_, _> = self
@@ -344,7 +344,7 @@ impl Wiring {
         {
             journal.append(record).await?;
         }
-        let (desk, restored) = Reconciler::open(
+        let (reconciler, restored) = Reconciler::open(
             opened,
             by_id,
             config.mode.letter(),
@@ -424,7 +424,7 @@ impl Wiring {
             clock: clock.clone(),
             ids: Arc::clone(&self.ids),
             journal: journal.clone(),
-            seats: config.live_contenders().filter_map(seat).collect(),
+            assignments: config.live_contenders().filter_map(assignment).collect(),
             entrants: config.contenders.iter().map(entrant).collect(),
             retire: config.allocation.retire,
             before: Some(before),
@@ -445,12 +445,12 @@ impl Wiring {
         };
         supervisor.start_with(decision, |a| a.beat.clone(), restartable, &self.stop);
         let prompts = asks.then_some(prompts_tx);
-        let seen = DeskViews {
+        let seen = RunnerViews {
             market: market.clone(),
             account: account.clone(),
             orders: orders.clone(),
             readiness: readiness.clone(),
-            standing: standing.clone(),
+            restrictions: restrictions.clone(),
         };
         let lines = ModelPorts {
             due: due_rx,
@@ -460,7 +460,7 @@ impl Wiring {
         };
         self.start_models(
             &mut supervisor,
-            (players, retired),
+            (contenders, retired),
             (models, book),
             lines,
             (journal.clone(), seen),
@@ -498,7 +498,7 @@ impl Wiring {
             limits: config.risk.clone(),
             protecting: protecting(config),
             tempo: UnwindTiming::default(),
-            latch: latch.clone(),
+            switch: switch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
             batches: intents_rx,
@@ -508,7 +508,7 @@ impl Wiring {
             readiness: readiness.clone(),
             read_account,
             verdicts: verdicts_tx,
-            standing: standing_tx,
+            restrictions: restrictions_tx,
             shields: shields_tx,
             levels,
             memory,
@@ -519,7 +519,7 @@ impl Wiring {
         supervisor.start_with(gate, |a| a.beat.clone(), critical, &self.stop);
         let executor = Executor {
             line: Arc::new(self.line()),
-            latch: latch.clone(),
+            switch: switch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: config.venue.order_expiry,
@@ -529,7 +529,7 @@ impl Wiring {
             market: market.clone(),
             orders: orders.clone(),
             readiness: readiness.clone(),
-            standing: standing.clone(),
+            restrictions: restrictions.clone(),
             reports: reports_tx,
             beat: beat("executor", true),
         };
@@ -544,7 +544,7 @@ impl Wiring {
             clock: clock.clone(),
             ids: Arc::clone(&self.ids),
             journal: journal.clone(),
-            desk,
+            reconciler,
             reports: reports_rx,
             asks: truth_rx,
             account: account.clone(),
@@ -566,7 +566,7 @@ impl Wiring {
         if let Some((after, every)) = config.truth.deadman {
             let deadman = DeadMan {
                 line: Trading::over(self.reached.venue.clone()),
-                latch: latch.clone(),
+                switch: switch.clone(),
                 clock: clock.clone(),
                 pulse: self.pulse.clone(),
                 after,
@@ -619,7 +619,7 @@ impl Wiring {
                 state_dir: dir.to_owned(),
                 started: self.began,
                 clock,
-                latch,
+                switch,
                 trading_off_by: config.trading_off_by.clone(),
                 pulse: self.pulse.clone(),
                 market: market.clone(),
@@ -631,7 +631,7 @@ impl Wiring {
                 commands: commands_tx,
                 preflight: preflight_tx,
                 prompts,
-                standing: standing.clone(),
+                restrictions: restrictions.clone(),
                 shields,
                 cancels: cancels_tx,
                 ids: Arc::clone(&self.ids),
@@ -669,7 +669,7 @@ impl Wiring {
                 market,
                 account,
                 readiness,
-                standing,
+                restrictions,
             },
         ))
     }

@@ -171,7 +171,7 @@ fn intent() -> OrderIntent {
 
 /// Everything that a message can reach.
 struct Reach {
-    desk: Reconciler,
+    reconciler: Reconciler,
     book: EquityBook,
     account: Option<Arc<AccountView>>,
     market: MarketView,
@@ -194,7 +194,7 @@ impl Reach {
             cash_tolerance: Decimal::ONE,
         };
         let run = RunId(uuid::Uuid::nil());
-        let (desk, _) = Reconciler::open(
+        let (reconciler, _) = Reconciler::open(
             Opened::default(),
             instruments(),
             's',
@@ -218,7 +218,7 @@ impl Reach {
             ..MarketView::default()
         };
         let mut reach = Self {
-            desk,
+            reconciler,
             book: EquityBook::default(),
             account: None,
             market,
@@ -239,7 +239,7 @@ impl Reach {
             venue: Ms(NOW),
             wall: Ms(self.heard as i64),
         };
-        let mut acts = self.desk.hear(heard, now);
+        let mut acts = self.reconciler.hear(heard, now);
         // A sweep that is asked for is answered with nothing, so that the next may begin.
         while let Some(at) = acts
             .iter()
@@ -260,7 +260,7 @@ impl Reach {
                 epoch: wanted.epoch,
             };
             let more = self
-                .desk
+                .reconciler
                 .hear(TruthEvent::Answer(Answer::Sweep(Ok(nothing))), now);
             // Those that this one asks for are left: they would be the same for ever.
             acts.extend(
@@ -272,7 +272,7 @@ impl Reach {
 
     /// Uses what is known now, as other stages do.
     fn use_it(&mut self) {
-        let view = self.desk.view();
+        let view = self.reconciler.view();
         let believed = Believed {
             now: Ms(NOW),
             age: Ms(60_000),

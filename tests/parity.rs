@@ -150,7 +150,7 @@ fn market(path: &Path, inst: &str) -> BacktestMarket {
     }
 }
 
-fn player(index: usize) -> Contender {
+fn contender(index: usize) -> Contender {
     let (_, _, seed, hold, stop, weight) = SWAPS[index];
     let params = [
         ("seed", f64::from(seed)),
@@ -329,7 +329,7 @@ fn daemon_and_backtest_agree() {
         .iter()
         .map(|(inst, ..)| market(&files[inst], inst))
         .collect();
-    let players: Vec<Contender> = (0..SWAPS.len()).map(player).collect();
+    let contenders: Vec<Contender> = (0..SWAPS.len()).map(contender).collect();
     let rules = Rules {
         cash: d("100000"),
         reserve: Decimal::ZERO,
@@ -338,7 +338,7 @@ fn daemon_and_backtest_agree() {
         limits: limits(&config),
         begin: Ms(first),
     };
-    let (outcome, decisions) = exact::run(&markets, &players, &rules);
+    let (outcome, decisions) = exact::run(&markets, &contenders, &rules);
     let name = |market: usize| SWAPS[market].0.to_owned();
     let mut ours: Vec<Row> = outcome
         .fills
@@ -360,7 +360,7 @@ fn daemon_and_backtest_agree() {
             (
                 row.ts,
                 name(row.market),
-                format!("on-{}", SWAPS[row.player].2),
+                format!("on-{}", SWAPS[row.contender].2),
                 what,
             )
         })

@@ -34,7 +34,7 @@ figure{margin:.5rem 0;background:#fff;border:1px solid var(--line)}svg{width:100
 /// The page of a run.
 pub fn page<N: Number>(
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
     outcome: &RunOutcome<N>,
     report: &Report,
@@ -43,10 +43,10 @@ pub fn page<N: Number>(
     let mut out = String::with_capacity(1 << 18);
     let title = format!(
         "{} on {} {}",
-        player.strategy.name, market.instrument.id, market.columns.bar
+        contender.strategy.name, market.instrument.id, market.columns.bar
     );
     let columns = &*market.columns;
-    let params: Vec<String> = player
+    let params: Vec<String> = contender
         .params
         .iter()
         .map(|(name, value)| format!("{name} = {value}"))
@@ -501,7 +501,7 @@ fn trades(out: &mut String, market: &BacktestMarket, trips: &[Trip]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{market, player, rules};
+    use super::super::tests::{market, contender, rules};
     use super::*;
     use crate::domain::InstKind;
     use crate::fills::Costs;
@@ -513,7 +513,7 @@ mod tests {
             .map(|i| [20_000 + i, 20_100 + i, 19_900, 20_050 + i, 900])
             .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let told = player([(0, 100.0), (80, -50.0), (200, 0.0)], 0.0);
+        let told = contender([(0, 100.0), (80, -50.0), (200, 0.0)], 0.0);
         let rules = rules(5000);
         let outcome = super::super::kernel::run(&market, &told, &rules);
         let report = super::super::report::judge(

@@ -84,7 +84,7 @@ struct PendingAnswer {
 
 /// A contender that is a model, over markets.
 pub struct ReplayedModel<'a> {
-    arm: ModelProfile,
+    profile: ModelProfile,
     cadence: Cadence,
     template: Template,
     parameters: Parameters,
@@ -94,7 +94,7 @@ pub struct ReplayedModel<'a> {
     /// All of history in every size that is shown, oldest first.
     history: BTreeMap<InstId, Vec<(Bar, Vec<Candle>)>>,
     shown_bars: usize,
-    seat: ModelState,
+    state: ModelState,
     book: EquityBook,
     think: Ms,
     pending: Vec<PendingAnswer>,
@@ -104,7 +104,7 @@ pub struct ReplayedModel<'a> {
 
 /// Parts that make up a model, besides the markets.
 pub struct Made {
-    pub arm: ModelProfile,
+    pub profile: ModelProfile,
     pub cadence: Cadence,
     pub template: Template,
     pub parameters: Parameters,
@@ -138,7 +138,7 @@ impl<'a> ReplayedModel<'a> {
         };
         Self {
             history: markets.iter().map(of).collect(),
-            arm: made.arm,
+            profile: made.profile,
             cadence: made.cadence,
             template: made.template,
             parameters: made.parameters,
@@ -148,7 +148,7 @@ impl<'a> ReplayedModel<'a> {
             shown_bars: made.history_bars,
             think: made.think,
             pending: Vec::new(),
-            seat: ModelState::default(),
+            state: ModelState::default(),
             book: EquityBook::default(),
             source,
             counts: ReplayCounts::default(),
@@ -231,19 +231,19 @@ impl<'a> ReplayedModel<'a> {
         build(&PromptFacts {
             now,
             trigger,
-            last_decision: self.seat.last_decision,
+            last_decision: self.state.last_decision,
             symbol: subject,
-            arm: &self.arm,
+            profile: &self.profile,
             market,
             account,
             orders,
             book: &self.book,
-            plans: &self.seat.plans,
+            plans: &self.state.plans,
             extras: &extras,
-            history: &self.seat.history,
-            opens_today: self.seat.opens_today(&self.arm, market, orders, now),
-            turnover_today: orders.tally.turnover_of(&self.arm.id, now).0,
-            llm_cost_today: self.seat.spent(now).cost_usd,
+            history: &self.state.history,
+            opens_today: self.state.opens_today(&self.profile, market, orders, now),
+            turnover_today: orders.tally.turnover_of(&self.profile.id, now).0,
+            llm_cost_today: self.state.spent(now).cost_usd,
             close_only,
         })
     }
@@ -259,7 +259,7 @@ impl<'a> ReplayedModel<'a> {
             let contract = model.contract(now, (subject, trigger), seen, close_only);
             model
                 .template
-                .render(model.arm.mode, &contract)
+                .render(model.profile.mode, &contract)
                 .map(|prompt| (contract, prompt))
                 .ok()
         };
@@ -267,10 +267,11 @@ impl<'a> ReplayedModel<'a> {
             *self.counts.failures.entry("prompt".to_owned()).or_default() += 1;
             return;
         };
-        let worst = WorstCost::of_prompt(&prompt, self.arm.mode, &self.parameters, &self.prices);
-        let about_a_position = ModelState::holds(&self.arm, subject, seen.0, seen.2);
+        let worst =
+            WorstCost::of_prompt(&prompt, self.profile.mode, &self.parameters, &self.prices);
+        let about_a_position = ModelState::holds(&self.profile, subject, seen.0, seen.2);
         let close_only = match self
-            .seat
+            .state
             .spent(now)
             .room(&self.allowance, about_a_position, worst)
         {
@@ -314,7 +315,7 @@ impl<'a> ReplayedModel<'a> {
             match read(
                 200,
                 reply.body.as_bytes(),
-                self.arm.mode,
+                self.profile.mode,
                 &contract.data.meta.snap,
             )
             .answer
@@ -356,7 +357,7 @@ impl<'a> ReplayedModel<'a> {
             self.prices.cost(usage),
         );
         let mut spent = self
-            .seat
+            .state
             .spent
             .lock()
             .expect("nobody panics while counting");
@@ -372,8 +373,8 @@ impl<'a> ReplayedModel<'a> {
 
     /// The requests that these words may be sent as.
     fn asked(&self, at: Ms, messages: &[Message]) -> WordedRequest {
-        let name = format!("{}_v1", self.arm.mode.as_str());
-        let schema = self.arm.mode.schema();
+        let name = format!("{}_v1", self.profile.mode.as_str());
+        let schema = self.profile.mode.schema();
         let one = |format: ResponseFormat| {
             let body = request(&self.parameters, messages, format, &schema, &name);
             let hash: [u8; 32] = Sha256::digest(&body).into();
@@ -397,19 +398,19 @@ impl<'a> ReplayedModel<'a> {
         let moment = Moment {
             now,
             run_id: run_at(now),
-            arm: &self.arm,
+            profile: &self.profile,
             asked: &pending.contract,
             market,
             account,
             orders,
-            plans: &self.seat.plans,
+            plans: &self.state.plans,
             extras: &extras,
-            opens_today: self.seat.opens_today(&self.arm, market, orders, now),
+            opens_today: self.state.opens_today(&self.profile, market, orders, now),
             close_only: pending.close_only.as_deref(),
         };
         let items = pending.items;
         let verdicts = validate(&moment, items);
-        self.seat.last_decision = Some(now);
+        self.state.last_decision = Some(now);
         for verdict in verdicts {
             *self
                 .counts
@@ -421,21 +422,21 @@ impl<'a> ReplayedModel<'a> {
             }
             let inst = verdict.item.inst.clone();
             if let Some(plan) = verdict.plan {
-                let held = crate::llm::plan::held(orders, market, &self.arm.id, &inst);
+                let held = crate::llm::plan::held(orders, market, &self.profile.id, &inst);
                 if !held.is_zero() {
-                    // As the desk tells the gate: what is held is under the newest stop at once.
+                    // As the runner tells the gate: what is held is under the newest stop at once.
                     out.stops
-                        .push((self.arm.id.clone(), inst.clone(), plan.stop));
+                        .push((self.profile.id.clone(), inst.clone(), plan.stop));
                 }
-                self.seat.adopt(plan, held.is_zero(), now);
+                self.state.adopt(plan, held.is_zero(), now);
             }
-            if let (Some(stop), Some(plan)) = (verdict.tightened, self.seat.plans.get(&inst)) {
+            if let (Some(stop), Some(plan)) = (verdict.tightened, self.state.plans.get(&inst)) {
                 let plan = TradePlan {
                     stop,
                     ..plan.clone()
                 };
-                self.seat.adopt(plan, false, now);
-                out.stops.push((self.arm.id.clone(), inst, stop));
+                self.state.adopt(plan, false, now);
+                out.stops.push((self.profile.id.clone(), inst, stop));
             }
             out.proposals.push(verdict.proposal);
         }
@@ -450,7 +451,7 @@ impl Advisor for ReplayedModel<'_> {
         let market = self.market(now);
         let base = self.markets[0].columns.bar;
         let mut out = Advice::default();
-        for trade in self.seat.ended(&self.arm.id, &market, orders, now) {
+        for trade in self.state.ended(&self.profile.id, &market, orders, now) {
             let why = trade
                 .reason
                 .split([':', ' '])
@@ -459,7 +460,9 @@ impl Advisor for ReplayedModel<'_> {
                 .to_owned();
             *self.counts.endings.entry(why).or_default() += 1;
         }
-        out.proposals = self.seat.exits(&self.arm.id, (base, &market), orders, now);
+        out.proposals = self
+            .state
+            .exits(&self.profile.id, (base, &market), orders, now);
         let all = std::mem::take(&mut self.pending);
         let (due, thinking): (Vec<PendingAnswer>, Vec<PendingAnswer>) =
             all.into_iter().partition(|pending| now >= pending.at);
@@ -467,17 +470,17 @@ impl Advisor for ReplayedModel<'_> {
         for pending in due {
             self.act(now, pending, (&market, account, orders), &mut out);
         }
-        let single = self.arm.mode == AnswerMode::Single;
+        let single = self.profile.mode == AnswerMode::Single;
         // One question after the other; who still thinks at a close is not asked at it.
         let busy = !self.pending.is_empty();
         let mut at = now;
         for (subject, trigger) in self
-            .seat
-            .due(&self.arm, &self.cadence, now, &market, single)
+            .state
+            .due(&self.profile, &self.cadence, now, &market, single)
         {
             let about = |inst: &InstId| subject.as_ref().is_none_or(|only| only == inst);
             let short = self
-                .arm
+                .profile
                 .instruments
                 .iter()
                 .filter(|inst| about(inst))
@@ -485,7 +488,7 @@ impl Advisor for ReplayedModel<'_> {
                     market
                         .insts
                         .get(inst)
-                        .and_then(|shown| crate::llm::series::atr(shown.history(self.arm.bar)))
+                        .and_then(|shown| crate::llm::series::atr(shown.history(self.profile.bar)))
                         .is_none()
                 });
             // One question about it at a time.
@@ -493,8 +496,8 @@ impl Advisor for ReplayedModel<'_> {
                 continue;
             }
             at = at.plus(self.think);
-            self.seat
-                .note_asked(&self.arm, subject.as_ref(), &market, now);
+            self.state
+                .note_asked(&self.profile, subject.as_ref(), &market, now);
             self.ask(
                 (now, at),
                 (subject.as_ref(), &trigger),

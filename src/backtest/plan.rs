@@ -1,4 +1,4 @@
-//! Plan of a run: the market, the players and the rules.
+//! Plan of a run: the market, the contenders and the rules.
 
 use std::sync::Arc;
 
@@ -78,13 +78,13 @@ pub struct Contender {
 }
 
 impl Contender {
-    /// Builds a fresh instance of the player's strategy for one of the markets.
+    /// Builds a fresh instance of the contender's strategy for one of the markets.
     pub fn build(&self, market: &BacktestMarket) -> Box<dyn Strategy> {
         (self.strategy.build)(&self.params, !market.is_swap())
     }
 }
 
-/// Strategy of a player that decides by none: an advisor speaks for it.
+/// Strategy of a contender that decides by none: an advisor speaks for it.
 pub static ADVISED: StrategySpec = StrategySpec {
     name: "model",
     about: "Decides by what a model answers.",
@@ -112,7 +112,7 @@ impl Strategy for Silent {
     }
 }
 
-/// Rules that hold for all players.
+/// Rules that hold for all contenders.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Dollars there are in the beginning.

@@ -10,8 +10,8 @@ use crate::domain::{ContenderId, InstId, Ms, Side};
 /// One fill.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FillRecord<N> {
-    /// Index of the player and of its market.
-    pub player: usize,
+    /// Index of the contender and of its market.
+    pub contender: usize,
     pub market: usize,
     /// Index of the bar in its market, and when it opened, ms.
     pub bar: usize,
@@ -93,7 +93,7 @@ pub struct RunOutcome<N> {
     /// Loss borne by the venue when a liquidation went beyond all the cash there was.
     pub uncovered: N,
     pub liquidations: u32,
-    /// Signed lots at the end, by (player, market).
+    /// Signed lots at the end, by (contender, market).
     pub held: BTreeMap<(usize, usize), i64>,
     pub orders: u32,
 }

@@ -125,11 +125,11 @@ fn held_alike(markets: &[BacktestMarket], at: &[i64]) -> Vec<f64> {
     at.iter().map(worth).collect()
 }
 
-/// Judges a run of one player on its markets. `trials`: how many combinations its parameters were
+/// Judges a run of one contender on its markets. `trials`: how many combinations its parameters were
 /// chosen from; `seed`: of the bootstrap.
 pub fn judge<N: Number>(
     markets: &[BacktestMarket],
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
     outcome: &RunOutcome<N>,
     (trials, seed): (usize, u64),
@@ -141,8 +141,8 @@ pub fn judge<N: Number>(
         outcome,
         performance: &performance,
         trips: &trips,
-        warmup: player.build(&markets[0]).warmup(),
-        parameters: player
+        warmup: contender.build(&markets[0]).warmup(),
+        parameters: contender
             .strategy
             .params
             .iter()
@@ -199,7 +199,7 @@ pub fn judge<N: Number>(
 /// The same run with costs times each factor, by the fast engine, on all cores.
 pub fn stress(
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
     factors: &[Decimal],
 ) -> Vec<Stress> {
@@ -216,7 +216,7 @@ pub fn stress(
             funding: funding.into(),
             ..market.clone()
         };
-        let outcome = kernel::run(&dearer, player, rules);
+        let outcome = kernel::run(&dearer, contender, rules);
         Stress::of(
             *factor,
             &figures(std::slice::from_ref(&dearer), &outcome, f64::of(rules.cash)).0,

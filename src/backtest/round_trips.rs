@@ -15,7 +15,7 @@ pub fn round_trips<N: Number>(outcome: &RunOutcome<N>, markets: &[BacktestMarket
     for row in &outcome.fills {
         let market = &markets[row.market];
         let closes = row.ts + market.columns.bar.span().0;
-        let of = open.entry((row.player, row.market)).or_default();
+        let of = open.entry((row.contender, row.market)).or_default();
         let (lots, before) = (signed(row.side, row.lots), of.held);
         let leaving = if before.signum() * lots.signum() < 0 {
             lots.abs().min(before.abs())
@@ -110,7 +110,7 @@ impl OpenTrip {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{market, player, rules};
+    use super::super::tests::{contender, market, rules};
     use super::*;
     use crate::domain::{InstKind, Ms};
     use crate::fills::Costs;
@@ -122,7 +122,7 @@ mod tests {
             .map(|i| [20_000 + i * i, 20_100 + i * i, 19_900, 20_050 + i * i, 900])
             .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let told = player(
+        let told = contender(
             [(0, 100.0), (8, -150.0), (16, -50.0), (24, 0.0), (30, 80.0)],
             0.0,
         );

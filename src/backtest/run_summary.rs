@@ -124,10 +124,10 @@ impl Tape<f64> for Daily {
     }
 }
 
-/// Runs a player by the fast engine; figures, and the return of each UTC day.
+/// Runs a contender by the fast engine; figures, and the return of each UTC day.
 pub fn run_summary(
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
 ) -> (Figures, Vec<(i32, f64)>) {
     let cash = f64::of(rules.cash);
@@ -144,9 +144,9 @@ pub fn run_summary(
     };
     let end = kernel::drive(
         market,
-        player,
+        contender,
         rules,
-        Streamed::new(player.build(market), columns),
+        Streamed::new(contender.build(market), columns),
         &mut daily,
     );
     let ends = (0..columns.len()).filter(|i| {
@@ -215,7 +215,7 @@ pub fn run_summary(
 #[cfg(test)]
 mod tests {
     use super::super::report::figures;
-    use super::super::tests::{market, player, rules};
+    use super::super::tests::{contender, market, rules};
     use super::*;
     use crate::domain::InstKind;
     use crate::fills::Costs;
@@ -238,7 +238,7 @@ mod tests {
             })
             .collect();
         let market = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let told = player(
+        let told = contender(
             (0..43_200)
                 .step_by(1500)
                 .map(|bar| (bar, if bar % 3000 == 0 { 100.0 } else { -60.0 })),

@@ -142,7 +142,7 @@ pub fn walk(runs: &[&Candidate], folds: Folds) -> Result<Walk, String> {
 #[cfg(test)]
 mod tests {
     use super::super::run_summary::run_summary;
-    use super::super::tests::{market, player, rules};
+    use super::super::tests::{contender, market, rules};
     use super::*;
     use crate::domain::{InstKind, Ms};
     use crate::fills::Costs;
@@ -152,7 +152,7 @@ mod tests {
             .map(|_| [20_000, 20_001, 19_999, 20_000, 900])
             .collect();
         let of = market(InstKind::Swap, Ms(0), &bars, Costs::of(InstKind::Swap));
-        let (figures, _) = run_summary(&of, &player([(0, 0.0)], 0.0), &rules(1000));
+        let (figures, _) = run_summary(&of, &contender([(0, 0.0)], 0.0), &rules(1000));
         // Run 0 earns in the first half, run 1 in the second.
         (0..2i64)
             .map(|number| Candidate {

@@ -1,4 +1,4 @@
-//! Contenders that are models: the configuration made into what the desk asks with.
+//! Contenders that are models: the configuration made into what the runner asks with.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ use crate::market::ExtrasReader;
 use crate::runtime::{RestartPolicy, Supervisor};
 use crate::store::Journal;
 
-/// Ends of the channels that the desk is on, for those who talk to it.
+/// Ends of the channels that the runner is on, for those who talk to it.
 pub(super) struct ModelPorts {
     pub due: mpsc::Receiver<Due>,
     pub shows: mpsc::Receiver<ShowPrompt>,
@@ -43,25 +43,25 @@ pub(super) struct ModelPorts {
 }
 
 impl Wiring {
-    /// Starts the desk, and who reads for it what no stream brings. Nobody is started if no
+    /// Starts the runner, and who reads for it what no stream brings. Nobody is started if no
     /// contender is a model and none has left anything.
     pub(super) fn start_models(
         &self,
         supervisor: &mut Supervisor,
-        (players, retired): (Vec<ModelContender>, Vec<TradePlan>),
+        (contenders, retired): (Vec<ModelContender>, Vec<TradePlan>),
         (memory, book): (ModelMemory, EquityBook),
         lines: ModelPorts,
-        (journal, views): (Journal, DeskViews),
+        (journal, views): (Journal, RunnerViews),
     ) {
-        if players.is_empty() && retired.is_empty() {
+        if contenders.is_empty() && retired.is_empty() {
             return;
         }
         let policy = RestartPolicy::restartable(self.config.supervision.freeze);
         let (extras_tx, extras) = views::channel(BTreeMap::<InstId, Extras>::new());
         let traded = |inst: &InstId| {
-            players
+            contenders
                 .iter()
-                .any(|player| player.arm.instruments.contains(inst))
+                .any(|contender| contender.profile.instruments.contains(inst))
         };
         let reader = ExtrasReader {
             venue: self.reached.venue.clone(),
@@ -76,12 +76,12 @@ impl Wiring {
             beat: self.pulse.beat("extras", false),
         };
         supervisor.start_with(reader, |a| a.beat.clone(), policy, &self.stop);
-        let desk = ModelRunner {
+        let runner = ModelRunner {
             clock: self.clock().clone(),
             ids: Arc::clone(&self.ids),
             journal,
             retired,
-            players,
+            contenders,
             memory,
             kept: RunnerMemory::default(),
             book,
@@ -93,7 +93,7 @@ impl Wiring {
             account: views.account,
             orders: views.orders,
             readiness: views.readiness,
-            standing: views.standing,
+            restrictions: views.restrictions,
             extras,
             levels: lines.levels,
             trading: self.config.trading_enabled,
@@ -101,22 +101,26 @@ impl Wiring {
             stop: self.stop.clone(),
             beat: self.pulse.beat("models", false),
         };
-        supervisor.start_with(desk, |a| a.beat.clone(), policy, &self.stop);
+        supervisor.start_with(runner, |a| a.beat.clone(), policy, &self.stop);
     }
 }
 
-/// Views the model desk reads.
-pub(super) struct DeskViews {
+/// Views the model runner reads.
+pub(super) struct RunnerViews {
     pub market: views::Receiver<MarketView>,
     pub account: views::Receiver<Option<Arc<AccountView>>>,
     pub orders: views::Receiver<OrdersView>,
     pub readiness: views::Receiver<Readiness>,
-    pub standing: views::Receiver<Restrictions>,
+    pub restrictions: views::Receiver<Restrictions>,
 }
 
 /// Plans that are remembered of contenders that take part no more.
-pub fn retired(players: &[ModelContender], memory: &ModelMemory) -> Vec<TradePlan> {
-    let plays = |plan: &TradePlan| players.iter().any(|player| player.arm.id == plan.contender);
+pub fn retired(contenders: &[ModelContender], memory: &ModelMemory) -> Vec<TradePlan> {
+    let plays = |plan: &TradePlan| {
+        contenders
+            .iter()
+            .any(|contender| contender.profile.id == plan.contender)
+    };
     remembered(memory)
         .into_iter()
         .filter(|plan| !plays(plan))
@@ -128,9 +132,12 @@ pub fn retired(players: &[ModelContender], memory: &ModelMemory) -> Vec<TradePla
 ///
 /// # Errors
 /// A key or a prompt that cannot be read, a TLS stack that cannot be set up.
-pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<ModelContender>, StartError> {
+pub fn model_contenders(
+    config: &Config,
+    memory: &ModelMemory,
+) -> Result<Vec<ModelContender>, StartError> {
     let mut models: Vec<Arc<Model>> = Vec::new();
-    let mut players = Vec::new();
+    let mut contenders = Vec::new();
     for contender in config.live_contenders() {
         let Plays::Model(settings) = &contender.plays else {
             continue;
@@ -149,9 +156,9 @@ pub fn players(config: &Config, memory: &ModelMemory) -> Result<Vec<ModelContend
                 model
             }
         };
-        players.push(player(config, contender, settings, model)?);
+        contenders.push(model_contender(config, contender, settings, model)?);
     }
-    Ok(players)
+    Ok(contenders)
 }
 
 fn model(
@@ -270,12 +277,12 @@ pub fn made(
         .iter()
         .find(|model| model.id == settings.model)
         .expect("the configuration was checked");
-    let (mut arm, cadence, template) = seated(config, contender, settings)?;
+    let (mut profile, cadence, template) = seated(config, contender, settings)?;
     // Nobody has recorded how deep the book was.
-    arm.limits.depth_times = Decimal::ZERO;
+    profile.limits.depth_times = Decimal::ZERO;
     let longer = config.more_bars.clone();
     let made = Made {
-        arm,
+        profile,
         cadence,
         template,
         parameters: parameters(endpoint),
@@ -296,15 +303,15 @@ pub fn client(config: &Config, endpoint: &ModelEndpoint) -> Result<ModelClient, 
     model(config, endpoint, &ModelMemory::default()).map(|model| model.client)
 }
 
-fn player(
+fn model_contender(
     config: &Config,
     contender: &ContenderSettings,
     settings: &ModelSettings,
     model: Arc<Model>,
 ) -> Result<ModelContender, StartError> {
-    let (arm, cadence, template) = seated(config, contender, settings)?;
+    let (profile, cadence, template) = seated(config, contender, settings)?;
     Ok(ModelContender {
-        arm,
+        profile,
         cadence,
         model,
         template,
@@ -318,7 +325,7 @@ fn player(
     })
 }
 
-/// Returns a contender's arm, the cadence it is asked at and its prompt template.
+/// Returns a contender's profile, the cadence it is asked at and its prompt template.
 fn seated(
     config: &Config,
     contender: &ContenderSettings,
@@ -339,8 +346,8 @@ fn seated(
             Template::new(shown, source)
         }
     };
-    let arm = arm(config, contender, settings, mode);
-    rendered_once(&template, &arm)
+    let profile = profile(config, contender, settings, mode);
+    rendered_once(&template, &profile)
         .map_err(|error| StartError::Config(format!("contender {}: {error}", contender.id)))?;
     let cadence = Cadence {
         every_bars: settings.every_bars,
@@ -349,20 +356,20 @@ fn seated(
             .least
             .min(floor_of(contender.bar, settings.every_bars)),
     };
-    Ok((arm, cadence, template))
+    Ok((profile, cadence, template))
 }
 
 /// A template that cannot be filled in is found at the start, not at the first question.
-fn rendered_once(template: &Template, arm: &ModelProfile) -> Result<(), String> {
+fn rendered_once(template: &Template, profile: &ModelProfile) -> Result<(), String> {
     let nothing = PromptFacts {
         now: Ms::ZERO,
         trigger: "bar",
         last_decision: None,
-        symbol: arm
+        symbol: profile
             .instruments
             .first()
-            .filter(|_| arm.mode == AnswerMode::Single),
-        arm,
+            .filter(|_| profile.mode == AnswerMode::Single),
+        profile,
         market: &MarketView::default(),
         account: &AccountView::default(),
         orders: &OrdersView::default(),
@@ -376,7 +383,7 @@ fn rendered_once(template: &Template, arm: &ModelProfile) -> Result<(), String> 
         close_only: false,
     };
     template
-        .render(arm.mode, &build(&nothing))
+        .render(profile.mode, &build(&nothing))
         .map(drop)
         .map_err(|error| error.to_string())
 }
@@ -387,7 +394,7 @@ fn floor_of(bar: Bar, every: i64) -> Ms {
     Ms(bar.span().0.saturating_mul(every) * 9 / 10)
 }
 
-fn arm(
+fn profile(
     config: &Config,
     contender: &ContenderSettings,
     settings: &ModelSettings,

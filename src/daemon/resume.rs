@@ -84,7 +84,7 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
     let reader = Reader::open(dir)?;
     let opened = reader.opened()?;
     let (ended, left): (Vec<Restriction>, Vec<Restriction>) = opened
-        .standing
+        .restrictions
         .0
         .iter()
         .cloned()
@@ -127,10 +127,10 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
         at: now,
         caused_by: None,
     }];
-    let mut standing = opened.standing.clone();
+    let mut restrictions = opened.restrictions.clone();
     let mut book = opened.book.clone();
     for restriction in &ended {
-        standing.0.retain(|r| r.id() != restriction.id());
+        restrictions.0.retain(|r| r.id() != restriction.id());
         match (restriction.cause.parse::<Rule>(), &restriction.scope) {
             (Ok(Rule::Drawdown), _) => book.forget_peak(),
             (Ok(Rule::DailyLoss), _) => book.forget_day(),
@@ -150,7 +150,7 @@ pub async fn resume(dir: &Path, wanted: &Wanted, why: &str) -> Result<Resumed, S
             }
             _ => {}
         }
-        let (to, by) = (standing.state(&restriction.scope), "resume".to_owned());
+        let (to, by) = (restrictions.state(&restriction.scope), "resume".to_owned());
         rows.push(Record::Released {
             restriction: restriction.clone(),
             to,

@@ -100,8 +100,8 @@ pub(super) fn entrant(contender: &ContenderSettings) -> Entrant {
     }
 }
 
-/// A rule's place at the table; a model has none there.
-pub(super) fn seat(contender: &ContenderSettings) -> Option<Assignment> {
+/// A rule's place at the board; a model has none there.
+pub(super) fn assignment(contender: &ContenderSettings) -> Option<Assignment> {
     let Plays::Rule { strategy, params } = &contender.plays else {
         return None;
     };

@@ -21,7 +21,7 @@ pub(super) struct Views {
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub readiness: watch::Receiver<Readiness>,
-    pub standing: watch::Receiver<Restrictions>,
+    pub restrictions: watch::Receiver<Restrictions>,
 }
 
 /// Stands for the writer's thread among the actors: it ends after the last journal is dropped, or
@@ -110,9 +110,9 @@ pub(super) async fn announce_ready(mut views: Views, began: Instant, clock: Cloc
             Readiness::Halted(why) => {
                 warn!(event = "ready", after_ms = ms, %why, "up, but halted: nothing opens")
             }
-            _ if !views.standing.borrow().0.is_empty() => {
+            _ if !views.restrictions.borrow().0.is_empty() => {
                 let restricted: Vec<String> = views
-                    .standing
+                    .restrictions
                     .borrow()
                     .0
                     .iter()

@@ -45,7 +45,7 @@ pub struct Decision {
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
-    pub seats: Vec<Assignment>,
+    pub assignments: Vec<Assignment>,
     /// Contenders that take part, and what happens to what others still hold.
     pub entrants: Vec<Entrant>,
     pub retire: Retire,
@@ -77,8 +77,8 @@ impl Actor for Decision {
         if !self.wait_for_market(&stop).await {
             return Ok(());
         }
-        let mut board = self.seat();
-        let mut barrier = Barrier::new(board.table.series(), self.bar, self.barrier);
+        let mut round = self.assignment();
+        let mut barrier = Barrier::new(round.board.series(), self.bar, self.barrier);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         while self.cycles_left != Some(0) {
             let deadline = barrier
@@ -92,10 +92,10 @@ impl Actor for Decision {
                         let series = (inst, bar);
                         // An instant that was still waited for is decided on what was known then.
                         if let Some(older) = barrier.overtake(&series, candle.ts) {
-                            self.on_release(&mut board, older).await?;
+                            self.on_release(&mut round, older).await?;
                         }
-                        if !board.hear(&series, candle) {
-                            board = Board { told: board.told, ..self.seat() };
+                        if !round.hear(&series, candle) {
+                            round = Round { told: round.told, ..self.assignment() };
                         }
                         barrier.arrive(series, candle.ts, self.clock.now())
                     }
@@ -109,7 +109,7 @@ impl Actor for Decision {
             faults::point("decision").await;
             self.beat.tick();
             if let Some(release) = release {
-                self.on_release(&mut board, release).await?;
+                self.on_release(&mut round, release).await?;
             }
         }
         info!(event = "cycles_done", "the cycles asked for are done");
@@ -118,18 +118,18 @@ impl Actor for Decision {
 }
 
 /// The rules at work: who sits where, what is taken down of it, and what was last told of whom.
-struct Board {
-    table: StrategyBoard,
+struct Round {
+    board: StrategyBoard,
     notes: Notes,
     told: BTreeMap<(ContenderId, InstId), Bps>,
 }
 
-impl Board {
+impl Round {
     /// A bar was heard. `false`: it does not follow the last one, or nothing has been decided for
     /// so long that it is shorter to begin anew; everybody must be seated again.
     fn hear(&mut self, (inst, bar): &Series, candle: Candle) -> bool {
         self.notes.heard(inst, *bar, candle);
-        self.table.on_bar(inst, *bar, candle) && !self.notes.are_long()
+        self.board.on_bar(inst, *bar, candle) && !self.notes.are_long()
     }
 }
 
@@ -152,14 +152,14 @@ impl Decision {
     }
 
     /// Seats everybody on the history that is there now.
-    fn seat(&mut self) -> Board {
+    fn assignment(&mut self) -> Round {
         let id = BoardId {
             start: self.start_run,
             nth: self.seatings,
         };
         self.seatings += 1;
         let market = self.market.borrow().clone();
-        let (table, short) = StrategyBoard::set(&self.seats, &market);
+        let (board, short) = StrategyBoard::set(&self.assignments, &market);
         for Short {
             contender,
             inst,
@@ -170,16 +170,16 @@ impl Decision {
             warn!(event = "warmup_short", %contender, %inst, have, need,
                 "history is shorter than the warm-up; raise market.history_bars");
         }
-        Board {
-            notes: Notes::begun(id, &self.seats, &market, &table),
-            table,
+        Round {
+            notes: Notes::begun(id, &self.assignments, &market, &board),
+            board,
             told: BTreeMap::new(),
         }
     }
 
     async fn on_release(
         &mut self,
-        board: &mut Board,
+        round: &mut Round,
         release: BarRelease,
     ) -> Result<(), StageError> {
         if !release.late.is_empty() {
@@ -229,7 +229,7 @@ impl Decision {
             self.enter(&before, account.equity, now).await?;
         }
         let run_id = self.ids.next(now);
-        let market = self.freeze_market(&board.table, release.ts);
+        let market = self.freeze_market(&round.board, release.ts);
         let holdings = self.orders.borrow().holdings.clone();
         let snapshot = Arc::new(Snapshot::freeze(
             now,
@@ -248,12 +248,12 @@ impl Decision {
             retire: self.retire,
             market: snapshot.market.keys().cloned().collect(),
         };
-        let proposals = asked.decide(&board.table);
+        let proposals = asked.decide(&round.board);
         debug!(event = "cycle", %run_id, bar_ts = release.ts.0, proposals = proposals.len(), "a cycle");
         for p in &proposals {
             let Some(target) = p.target else { continue };
             // Only changes of mind: every decision is in the database, the log is for people.
-            if board
+            if round
                 .told
                 .insert((p.contender.clone(), p.inst.clone()), target)
                 != Some(target)
@@ -282,7 +282,7 @@ impl Decision {
                 proposals: proposals.clone(),
             },
         ];
-        let kept = board.notes.cycle(run_id, asked, &proposals, now);
+        let kept = round.notes.cycle(run_id, asked, &proposals, now);
         rows.extend(
             kept.into_iter()
                 .map(|inputs| Record::Inputs(Box::new(inputs))),
@@ -320,16 +320,16 @@ impl Decision {
         self.journal.post(Record::Together(rows)).await
     }
 
-    fn freeze_market(&self, table: &StrategyBoard, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
+    fn freeze_market(&self, board: &StrategyBoard, ts: Ms) -> BTreeMap<InstId, InstSnapshot> {
         let view = self.market.borrow();
         let close = ts.plus(self.bar.span());
         view.insts
             .iter()
             .map(|(inst, market)| {
-                let bar = table.closed_at(inst, self.bar, close);
+                let bar = board.closed_at(inst, self.bar, close);
                 let sizes = market.series.keys().filter(|bar| **bar != self.bar);
                 let longer = sizes
-                    .filter_map(|bar| Some((*bar, table.closed_at(inst, *bar, close)?)))
+                    .filter_map(|bar| Some((*bar, board.closed_at(inst, *bar, close)?)))
                     .collect();
                 let instrument = Arc::clone(&market.instrument);
                 (

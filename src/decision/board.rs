@@ -1,4 +1,4 @@
-//! The table: every contender's strategies, fed bar by bar, asked together. Pure.
+//! The board: every contender's strategies, fed bar by bar, asked together. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::strategy::{Ohlcv, Params, Signal, Strategy, StrategySpec, feature};
 
-/// A contender's place at the table: what it runs and on what.
+/// A contender's place at the board: what it runs and on what.
 #[derive(Clone, Debug)]
 pub struct Assignment {
     pub contender: ContenderId,
@@ -41,8 +41,8 @@ impl StrategyInstance {
 /// Strategies and the last bar each instrument gave them. Set afresh after a restart, from the
 /// history.
 pub struct StrategyBoard {
-    seats: Vec<Assignment>,
-    players: BTreeMap<(ContenderId, InstId), StrategyInstance>,
+    assignments: Vec<Assignment>,
+    instances: BTreeMap<(ContenderId, InstId), StrategyInstance>,
     last: BTreeMap<(InstId, Bar), Candle>,
 }
 
@@ -58,16 +58,16 @@ pub struct Short {
 impl StrategyBoard {
     /// Fresh strategies, warmed up on the history of the market view; and whose history is too
     /// short.
-    pub fn set(seats: &[Assignment], view: &MarketView) -> (Self, Vec<Short>) {
-        let mut table = Self {
-            seats: seats.to_vec(),
-            players: BTreeMap::new(),
+    pub fn set(assignments: &[Assignment], view: &MarketView) -> (Self, Vec<Short>) {
+        let mut board = Self {
+            assignments: assignments.to_vec(),
+            instances: BTreeMap::new(),
             last: BTreeMap::new(),
         };
         let mut short = Vec::new();
         for (inst, market) in &view.insts {
             for (bar, history) in &market.series {
-                table.last.extend(
+                board.last.extend(
                     history
                         .candles()
                         .last()
@@ -75,35 +75,35 @@ impl StrategyBoard {
                 );
             }
         }
-        for seat in seats {
-            for inst in &seat.instruments {
+        for assignment in assignments {
+            for inst in &assignment.instruments {
                 let Some(market) = view.insts.get(inst) else {
                     continue;
                 };
                 let long_only = market.instrument.kind == InstKind::Spot;
-                let strategy = (seat.strategy.build)(&seat.params, long_only);
-                let mut player = StrategyInstance {
-                    bar: seat.bar,
+                let strategy = (assignment.strategy.build)(&assignment.params, long_only);
+                let mut instance = StrategyInstance {
+                    bar: assignment.bar,
                     instrument: market.instrument.clone(),
                     strategy,
                 };
-                let history = market.history(seat.bar);
-                history.iter().for_each(|bar| player.hear(bar));
-                let (have, need) = (history.len(), player.strategy.warmup());
+                let history = market.history(assignment.bar);
+                history.iter().for_each(|bar| instance.hear(bar));
+                let (have, need) = (history.len(), instance.strategy.warmup());
                 if have < need {
                     short.push(Short {
-                        contender: seat.contender.clone(),
+                        contender: assignment.contender.clone(),
                         inst: inst.clone(),
                         have,
                         need,
                     });
                 }
-                table
-                    .players
-                    .insert((seat.contender.clone(), inst.clone()), player);
+                board
+                    .instances
+                    .insert((assignment.contender.clone(), inst.clone()), instance);
             }
         }
-        (table, short)
+        (board, short)
     }
 
     /// Series that have a history: these are waited for.
@@ -119,7 +119,7 @@ impl StrategyBoard {
             .filter(|c| c.ts.plus(bar.span()) == close)
     }
 
-    /// Feeds one bar. `false`: it does not follow the last one; the table must be set again.
+    /// Feeds one bar. `false`: it does not follow the last one; the board must be set again.
     #[must_use]
     pub fn on_bar(&mut self, inst: &InstId, bar: Bar, candle: Candle) -> bool {
         let key = (inst.clone(), bar);
@@ -129,10 +129,10 @@ impl StrategyBoard {
             _ => {}
         }
         let concerned = self
-            .players
+            .instances
             .iter_mut()
-            .filter(|((_, on), player)| on == inst && player.bar == bar);
-        concerned.for_each(|(_, player)| player.hear(&candle));
+            .filter(|((_, on), instance)| on == inst && instance.bar == bar);
+        concerned.for_each(|(_, instance)| instance.hear(&candle));
         self.last.insert(key, candle);
         true
     }
@@ -142,21 +142,22 @@ impl StrategyBoard {
     pub fn propose(&self, (bar, ts): (Bar, Ms)) -> Vec<Proposal> {
         let close = ts.plus(bar.span());
         let asked = self
-            .seats
+            .assignments
             .iter()
-            .filter(|seat| close.floor(seat.bar.span()) == close);
+            .filter(|assignment| close.floor(assignment.bar.span()) == close);
         asked
-            .flat_map(|seat| {
-                seat.instruments
+            .flat_map(|assignment| {
+                assignment
+                    .instruments
                     .iter()
-                    .map(move |inst| self.one(seat, inst, bar, close))
+                    .map(move |inst| self.one(assignment, inst, bar, close))
             })
             .collect()
     }
 
-    fn one(&self, seat: &Assignment, inst: &InstId, bar: Bar, close: Ms) -> Proposal {
+    fn one(&self, assignment: &Assignment, inst: &InstId, bar: Bar, close: Ms) -> Proposal {
         let said = |target: Option<Bps>, stop: Option<Price>, reason: &str| Proposal {
-            contender: seat.contender.clone(),
+            contender: assignment.contender.clone(),
             inst: inst.clone(),
             target,
             stop,
@@ -165,20 +166,23 @@ impl StrategyBoard {
         };
         let (shown, own) = (
             self.closed_at(inst, bar, close),
-            self.closed_at(inst, seat.bar, close),
+            self.closed_at(inst, assignment.bar, close),
         );
         let (Some(shown), Some(_)) = (shown, own) else {
             return said(None, None, "its bar is late");
         };
-        let player = self.players.get(&(seat.contender.clone(), inst.clone()));
-        let Some((player, signal)) = player.and_then(|player| Some((player, player.signal()?)))
+        let instance = self
+            .instances
+            .get(&(assignment.contender.clone(), inst.clone()));
+        let Some((instance, signal)) =
+            instance.and_then(|instance| Some((instance, instance.signal()?)))
         else {
             return said(None, None, "warming up");
         };
         let stop = stop_price(
             signal.target,
             signal.stop_distance,
-            &player.instrument,
+            &instance.instrument,
             shown.close,
         );
         said(Some(signal.target), stop, &signal.reason)
@@ -187,10 +191,10 @@ impl StrategyBoard {
     /// Returns every strategy's current signal, whenever its bar closes: `contender/instrument` and
     /// the share it wants.
     pub fn signals(&self) -> BTreeMap<String, Option<Bps>> {
-        let said = |player: &StrategyInstance| player.strategy.target();
-        self.players
+        let said = |instance: &StrategyInstance| instance.strategy.target();
+        self.instances
             .iter()
-            .map(|((contender, inst), player)| (format!("{contender}/{inst}"), said(player)))
+            .map(|((contender, inst), instance)| (format!("{contender}/{inst}"), said(instance)))
             .collect()
     }
 }
@@ -230,7 +234,7 @@ mod tests {
         }
     }
 
-    fn seat(name: &str, bar: Bar) -> Assignment {
+    fn assignment(name: &str, bar: Bar) -> Assignment {
         let strategy = crate::strategy::find("sma_cross").unwrap();
         let params = [("fast", 2.0), ("slow", 3.0), ("stop_pct", 0.0)]
             .map(|(k, v)| (k.to_owned(), v))
@@ -266,13 +270,13 @@ mod tests {
             live: true,
             ..MarketView::default()
         };
-        let seats = [seat("minutes", Bar::M1), seat("fives", Bar::M5)];
-        let (mut table, short) = StrategyBoard::set(&seats, &view);
+        let assignments = [assignment("minutes", Bar::M1), assignment("fives", Bar::M5)];
+        let (mut board, short) = StrategyBoard::set(&assignments, &view);
         assert!(short.is_empty());
         let mut asked = |minute: i64, five: Option<i64>| {
-            assert!(table.on_bar(&inst.id, Bar::M1, candle(Bar::M1, minute)));
+            assert!(board.on_bar(&inst.id, Bar::M1, candle(Bar::M1, minute)));
             if let Some(five) = five {
-                assert!(table.on_bar(&inst.id, Bar::M5, candle(Bar::M5, five)));
+                assert!(board.on_bar(&inst.id, Bar::M5, candle(Bar::M5, five)));
             }
             let shown = |p: Proposal| {
                 format!(
@@ -285,7 +289,7 @@ mod tests {
                     }
                 )
             };
-            table
+            board
                 .propose((Bar::M1, Ms(minute * 60_000)))
                 .into_iter()
                 .map(shown)

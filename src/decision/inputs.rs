@@ -16,21 +16,22 @@ use crate::domain::record::Proposal;
 use crate::domain::{Bar, Candle, ContenderId, InstId, MarketView, Ms, Retire, RunId};
 use crate::strategy::{self, Params};
 
-/// One table of one process: the run of its start, and how many tables that process had set before.
+/// One board of one process: the run of its start, and how many boards that process had set before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardId {
     pub start: RunId,
     pub nth: u32,
 }
 
-/// Seats and market that a table was set from.
+/// Seats and market that a board was set from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoardInputs {
-    seats: Vec<Named>,
+    #[serde(rename = "seats")]
+    assignments: Vec<Named>,
     market: MarketView,
 }
 
-/// A seat with its strategy by name.
+/// A assignment with its strategy by name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Named {
     contender: ContenderId,
@@ -41,27 +42,27 @@ struct Named {
 }
 
 impl BoardInputs {
-    /// Takes down what a table is set on.
-    pub fn of(seats: &[Assignment], market: &MarketView) -> Self {
-        let named = |seat: &Assignment| Named {
-            contender: seat.contender.clone(),
-            strategy: seat.strategy.name.to_owned(),
-            params: seat.params.clone(),
-            instruments: seat.instruments.clone(),
-            bar: seat.bar,
+    /// Takes down what a board is set on.
+    pub fn of(assignments: &[Assignment], market: &MarketView) -> Self {
+        let named = |assignment: &Assignment| Named {
+            contender: assignment.contender.clone(),
+            strategy: assignment.strategy.name.to_owned(),
+            params: assignment.params.clone(),
+            instruments: assignment.instruments.clone(),
+            bar: assignment.bar,
         };
         Self {
-            seats: seats.iter().map(named).collect(),
+            assignments: assignments.iter().map(named).collect(),
             market: market.clone(),
         }
     }
 
-    /// Sets the table again.
+    /// Sets the board again.
     ///
     /// # Errors
     /// A strategy that this build does not have.
-    pub fn table(&self) -> Result<StrategyBoard, String> {
-        let seat = |named: &Named| {
+    pub fn board(&self) -> Result<StrategyBoard, String> {
+        let assignment = |named: &Named| {
             let strategy = strategy::find(&named.strategy)
                 .ok_or_else(|| format!("this build has no strategy '{}'", named.strategy))?;
             let Named {
@@ -79,12 +80,12 @@ impl BoardInputs {
                 bar,
             })
         };
-        let seats = self
-            .seats
+        let assignments = self
+            .assignments
             .iter()
-            .map(seat)
+            .map(assignment)
             .collect::<Result<Vec<_>, String>>()?;
-        Ok(StrategyBoard::set(&seats, &self.market).0)
+        Ok(StrategyBoard::set(&assignments, &self.market).0)
     }
 }
 
@@ -103,8 +104,8 @@ pub struct CycleInputs {
 impl CycleInputs {
     /// Returns all proposals: those of the contenders' strategies, and the exits of contenders that
     /// only leave.
-    pub fn decide(&self, table: &StrategyBoard) -> Vec<Proposal> {
-        let mut all = table.propose(self.bar);
+    pub fn decide(&self, board: &StrategyBoard) -> Vec<Proposal> {
+        let mut all = board.propose(self.bar);
         let leaving = proposals(&retiring(&self.entrants, &self.held), self.retire);
         // Only what the market shows can be decided on.
         all.extend(
@@ -116,7 +117,7 @@ impl CycleInputs {
     }
 }
 
-/// Inputs of a cycle, given the table before it.
+/// Inputs of a cycle, given the board before it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeardCycle {
     seating: BoardId,
@@ -130,7 +131,7 @@ pub struct HeardCycle {
 /// Bars that are kept between two cycles at most.
 const MOST_BARS: usize = 10_000;
 
-/// Takes down what a table is set on and hears, cycle by cycle.
+/// Takes down what a board is set on and hears, cycle by cycle.
 #[derive(Debug)]
 pub struct Notes {
     id: BoardId,
@@ -141,18 +142,18 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Begins with a table that has just been set.
+    /// Begins with a board that has just been set.
     pub fn begun(
         id: BoardId,
-        seats: &[Assignment],
+        assignments: &[Assignment],
         market: &MarketView,
-        table: &StrategyBoard,
+        board: &StrategyBoard,
     ) -> Self {
         Self {
             id,
             ordinal: 0,
             bars: Vec::new(),
-            unwritten: Some((BoardInputs::of(seats, market), signals(table))),
+            unwritten: Some((BoardInputs::of(assignments, market), signals(board))),
         }
     }
 
@@ -202,8 +203,8 @@ impl Notes {
     }
 }
 
-fn signals(table: &StrategyBoard) -> String {
-    serde_json::to_string(&table.signals()).expect("signals have only text keys")
+fn signals(board: &StrategyBoard) -> String {
+    serde_json::to_string(&board.signals()).expect("signals have only text keys")
 }
 
 /// Proposals as canonical JSON.
@@ -211,28 +212,33 @@ fn written(proposals: &[Proposal]) -> String {
     serde_json::to_string(proposals).expect("a proposal has only text keys")
 }
 
-/// Whoever asks the rules again: their table, as far as it has heard.
+/// Whoever asks the rules again: their board, as far as it has heard.
 #[derive(Default)]
 pub struct Again {
-    tables: BTreeMap<u32, (StrategyBoard, u64)>,
+    boards: BTreeMap<u32, (StrategyBoard, u64)>,
     start: Option<RunId>,
 }
 
 impl Again {
-    /// Sets a table again; what everybody would have said then.
+    /// Sets a board again; what everybody would have said then.
     ///
     /// # Errors
     /// What was kept cannot be read, or names what this build does not have.
-    pub fn seat(&mut self, start: RunId, nth: &str, seating: &[u8]) -> Result<String, String> {
+    pub fn assignment(
+        &mut self,
+        start: RunId,
+        nth: &str,
+        seating: &[u8],
+    ) -> Result<String, String> {
         if self.start != Some(start) {
-            (self.start, self.tables) = (Some(start), BTreeMap::new());
+            (self.start, self.boards) = (Some(start), BTreeMap::new());
         }
         let nth = nth
             .parse()
             .map_err(|_| format!("'{nth}' is no number of a table"))?;
-        let table = unpack::<BoardInputs>(seating)?.table()?;
-        let said = signals(&table);
-        self.tables.insert(nth, (table, 0));
+        let board = unpack::<BoardInputs>(seating)?.board()?;
+        let said = signals(&board);
+        self.boards.insert(nth, (board, 0));
         Ok(said)
     }
 
@@ -246,9 +252,9 @@ impl Again {
         Ok((self.so_far(&heard.seating) != Some(heard.ordinal)).then_some(heard.seating.start))
     }
 
-    /// Returns the number of cycles a table has been asked in.
+    /// Returns the number of cycles a board has been asked in.
     fn so_far(&self, id: &BoardId) -> Option<u64> {
-        self.tables
+        self.boards
             .get(&id.nth)
             .filter(|_| self.start == Some(id.start))
             .map(|(_, ordinal)| *ordinal)
@@ -278,12 +284,12 @@ impl Again {
                 ),
             });
         }
-        let (table, ordinal) = self
-            .tables
+        let (board, ordinal) = self
+            .boards
             .get_mut(&seating.nth)
             .expect("it has heard so far");
         for (inst, bar, candle) in bars {
-            if !table.on_bar(&inst, bar, candle) {
+            if !board.on_bar(&inst, bar, candle) {
                 return Err(format!(
                     "the {bar} bar of {inst} at {} does not follow the one before",
                     candle.ts.0
@@ -291,7 +297,7 @@ impl Again {
             }
         }
         *ordinal += 1;
-        Ok(written(&asked.decide(table)))
+        Ok(written(&asked.decide(board)))
     }
 }
 

@@ -237,20 +237,21 @@ mod tests {
     /// Only restrictions that cover the order's contender or instrument count.
     #[test]
     fn strictest_applicable_restriction_wins() {
-        let mut standing = Restrictions::default();
-        assert!(standing.latch(restriction(
+        let mut restrictions = Restrictions::default();
+        assert!(restrictions.latch(restriction(
             "contender:a",
             "repeats",
             TradingState::ReduceOnly,
             None
         )));
-        assert!(standing.latch(restriction(
+        assert!(restrictions.latch(restriction(
             "instrument:X",
             "kill",
             TradingState::Halted,
             None
         )));
-        let of = |who: &str, inst: &str| standing.of(&who.into(), &inst.into()).map(|r| r.state);
+        let of =
+            |who: &str, inst: &str| restrictions.of(&who.into(), &inst.into()).map(|r| r.state);
         assert_eq!(of("a", "X"), Some(TradingState::Halted));
         assert_eq!(of("a", "Y"), Some(TradingState::ReduceOnly));
         assert_eq!(of("b", "Y"), None);
@@ -260,39 +261,39 @@ mod tests {
     /// seen flat.
     #[test]
     fn latch_only_tightens_until_it_expires() {
-        let mut standing = Restrictions::default();
+        let mut restrictions = Restrictions::default();
         let daily = || restriction("system", "daily_loss", TradingState::ReduceOnly, Some(100));
-        assert!(standing.latch(daily()) && !standing.latch(daily()));
-        assert!(standing.latch(Restriction {
+        assert!(restrictions.latch(daily()) && !restrictions.latch(daily()));
+        assert!(restrictions.latch(Restriction {
             state: TradingState::Halted,
             ..daily()
         }));
-        assert!(!standing.latch(daily()), "never laxer");
+        assert!(!restrictions.latch(daily()), "never laxer");
         let manual = restriction("contender:a", "repeats", TradingState::ReduceOnly, None);
-        assert!(standing.latch(manual.clone()));
+        assert!(restrictions.latch(manual.clone()));
         assert!(
-            !standing.latch(Restriction {
+            !restrictions.latch(Restriction {
                 until: Some(Ms(500)),
                 ..manual.clone()
             }),
             "for ever stays for ever"
         );
-        assert!(standing.latch(Restriction {
+        assert!(restrictions.latch(Restriction {
             flatten: true,
             ..manual.clone()
         }));
-        (standing.0[1].flatten, standing.0[1].flattened) = (false, true);
+        (restrictions.0[1].flatten, restrictions.0[1].flattened) = (false, true);
         assert!(
-            !standing.latch(Restriction {
+            !restrictions.latch(Restriction {
                 flatten: true,
                 ..manual
             }),
             "seen flat once is enough"
         );
-        assert_eq!(standing.state(&Scope::System), TradingState::Halted);
-        assert!(standing.expire(Ms(99)).is_empty());
-        assert_eq!(standing.expire(Ms(100)).len(), 1);
-        assert_eq!(standing.state(&Scope::System), TradingState::Active);
+        assert_eq!(restrictions.state(&Scope::System), TradingState::Halted);
+        assert!(restrictions.expire(Ms(99)).is_empty());
+        assert_eq!(restrictions.expire(Ms(100)).len(), 1);
+        assert_eq!(restrictions.state(&Scope::System), TradingState::Active);
     }
 
     /// Merging keeps the start, the stricter state, the later end and an open flatten. Another
@@ -300,10 +301,10 @@ mod tests {
     #[test]
     fn merged_latch_keeps_start_and_strictest() {
         let put = |old: Restriction, new: Restriction| {
-            let mut standing = Restrictions::default();
-            standing.latch(old);
-            let grown = standing.latch(new);
-            (grown, standing.0.pop().unwrap())
+            let mut restrictions = Restrictions::default();
+            restrictions.latch(old);
+            let grown = restrictions.latch(new);
+            (grown, restrictions.0.pop().unwrap())
         };
         let of = |state, until| restriction("system", "daily_loss", state, until);
         let (reduce, halt) = (TradingState::ReduceOnly, TradingState::Halted);
@@ -352,21 +353,23 @@ mod tests {
     /// Of two equally strict ones the system's decides, since it is judged on the venue's position.
     #[test]
     fn system_restriction_wins_a_tie() {
-        let mut standing = Restrictions::default();
-        standing.latch(restriction(
+        let mut restrictions = Restrictions::default();
+        restrictions.latch(restriction(
             "system",
             "daily_loss",
             TradingState::ReduceOnly,
             None,
         ));
-        standing.latch(restriction(
+        restrictions.latch(restriction(
             "contender:a",
             "repeats",
             TradingState::ReduceOnly,
             None,
         ));
         assert_eq!(
-            standing.of(&"a".into(), &"X".into()).map(Restriction::id),
+            restrictions
+                .of(&"a".into(), &"X".into())
+                .map(Restriction::id),
             Some("system/daily_loss".to_owned())
         );
     }

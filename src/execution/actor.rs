@@ -1,7 +1,7 @@
 //! The executor's task: the only holder of the power to trade.
 //!
 //! For each approved intent: write it ahead (receipt), tell the tracker, wait for room, look at the
-//! latch and at readiness once more, send. Whatever is not a clear answer is reported as unknown.
+//! switch and at readiness once more, send. Whatever is not a clear answer is reported as unknown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::venue::CreateOutcome;
 /// The executor.
 pub struct Executor<L> {
     pub line: Arc<L>,
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
     /// The venue drops a create that arrives later than this after its intent.
@@ -42,7 +42,7 @@ pub struct Executor<L> {
     pub market: watch::Receiver<MarketView>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
-    pub standing: watch::Receiver<Restrictions>,
+    pub restrictions: watch::Receiver<Restrictions>,
     pub reports: mpsc::Sender<ExecutionReport>,
     pub beat: Beat,
 }
@@ -97,9 +97,9 @@ impl<L: OrderLine> Executor<L> {
     }
 
     fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
-        if self.latch.is_on() {
+        if self.switch.is_on() {
             sends.spawn(cancel(
-                (Arc::clone(&self.line), self.latch.clone()),
+                (Arc::clone(&self.line), self.switch.clone()),
                 self.reports.clone(),
                 self.market.clone(),
                 ask,
@@ -119,11 +119,11 @@ impl<L: OrderLine> Executor<L> {
         else {
             return;
         };
-        if self.latch.is_on() {
+        if self.switch.is_on() {
             let errand = StopTask {
                 instrument,
                 line: Arc::clone(&self.line),
-                latch: self.latch.clone(),
+                switch: self.switch.clone(),
                 clock: self.clock.clone(),
                 journal: self.journal.clone(),
                 reports: self.reports.clone(),
@@ -148,13 +148,13 @@ impl<L: OrderLine> Executor<L> {
             permitted: approved.is_permitted(),
             instrument,
             line: Arc::clone(&self.line),
-            latch: self.latch.clone(),
+            switch: self.switch.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             expiry: self.expiry,
             decision_age: self.decision_age,
             readiness: self.readiness.clone(),
-            standing: self.standing.clone(),
+            restrictions: self.restrictions.clone(),
             market: self.market.clone(),
             reports: self.reports.clone(),
         };
@@ -170,7 +170,7 @@ impl<L: OrderLine> Executor<L> {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
         // Off means that nothing leaves at all, not even a cancel.
-        if !self.latch.is_on() {
+        if !self.switch.is_on() {
             return;
         }
         let orders = self.orders.borrow();
@@ -192,7 +192,7 @@ impl<L: OrderLine> Executor<L> {
                 run_id: order.run_id,
             };
             sends.spawn(cancel(
-                (Arc::clone(&self.line), self.latch.clone()),
+                (Arc::clone(&self.line), self.switch.clone()),
                 self.reports.clone(),
                 self.market.clone(),
                 ask,
@@ -203,10 +203,11 @@ impl<L: OrderLine> Executor<L> {
                 continue;
             }
             asked.insert(stray.cl_ord_id.clone(), Instant::now());
-            let (line, latch, stray) = (Arc::clone(&self.line), self.latch.clone(), stray.clone());
+            let (line, switch, stray) =
+                (Arc::clone(&self.line), self.switch.clone(), stray.clone());
             sends.spawn(async move {
                 line.room_to_cancel(&stray.inst).await;
-                if !latch.is_on() {
+                if !switch.is_on() {
                     return Ok(());
                 }
                 let outcome = line.cancel(&stray.inst, None, &stray.cl_ord_id).await;
@@ -218,7 +219,7 @@ impl<L: OrderLine> Executor<L> {
 }
 
 async fn cancel<L: OrderLine>(
-    (line, latch): (Arc<L>, TradingSwitch),
+    (line, switch): (Arc<L>, TradingSwitch),
     reports: mpsc::Sender<ExecutionReport>,
     market: watch::Receiver<MarketView>,
     ask: CancelAsk,
@@ -234,7 +235,7 @@ async fn cancel<L: OrderLine>(
         .get(&inst)
         .map(|m| Arc::clone(&m.instrument));
     line.room_to_cancel(&inst).await;
-    if !latch.is_on() {
+    if !switch.is_on() {
         return Ok(()); // off since: nothing leaves at all
     }
     let outcome = line
@@ -258,14 +259,14 @@ struct SubmitTask<L> {
     /// As it was when the gate approved.
     instrument: Arc<crate::domain::Instrument>,
     line: Arc<L>,
-    latch: TradingSwitch,
+    switch: TradingSwitch,
     clock: Clock,
     journal: Journal,
     expiry: Ms,
     decision_age: Ms,
     market: watch::Receiver<MarketView>,
     readiness: watch::Receiver<Readiness>,
-    standing: watch::Receiver<Restrictions>,
+    restrictions: watch::Receiver<Restrictions>,
     reports: mpsc::Sender<ExecutionReport>,
 }
 
@@ -348,9 +349,9 @@ impl<L: OrderLine> SubmitTask<L> {
             unfit: instrument.why_unfit(self.intent.qty, self.intent.limit),
         };
         reason_not_to_send(
-            self.latch.is_on(),
+            self.switch.is_on(),
             &self.readiness.borrow(),
-            self.standing
+            self.restrictions
                 .borrow()
                 .of(&self.intent.contender, &self.intent.inst),
             leaving,

@@ -18,7 +18,7 @@ use crate::venue::Trading;
 pub struct DeadMan {
     pub line: Trading,
     /// Off: what rests is nobody's to renew.
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub clock: Clock,
     pub pulse: Pulse,
     /// Venue time after which the venue acts, 10 to 120 s.
@@ -61,7 +61,7 @@ impl Actor for DeadMan {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.beat.tick(),
             }
-            if !self.latch.is_on() {
+            if !self.switch.is_on() {
                 refused = None;
                 continue;
             }

@@ -16,7 +16,7 @@ pub struct Move {
 
 /// The power to trade. Each call goes out once; what is not a clear answer comes back as unknown.
 pub trait OrderLine: Send + Sync + 'static {
-    /// Waits for room in the budget of new orders, before the deadline is stamped and the latch is
+    /// Waits for room in the budget of new orders, before the deadline is stamped and the switch is
     /// looked at.
     fn room_to_create(&self, inst: &InstId) -> impl Future<Output = ()> + Send;
     /// Sends a create.

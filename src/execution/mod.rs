@@ -1,4 +1,4 @@
-//! Execution: a durable intent, one last look at the latch, and the bytes, once.
+//! Execution: a durable intent, one last look at the switch, and the bytes, once.
 
 mod actor;
 mod deadman;

@@ -18,7 +18,7 @@ use crate::venue::CreateOutcome;
 pub(super) struct StopTask<L> {
     pub instrument: Arc<Instrument>,
     pub line: Arc<L>,
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
     pub reports: mpsc::Sender<ExecutionReport>,
@@ -73,7 +73,7 @@ impl<L: OrderLine> StopTask<L> {
         )
         .await?;
         self.line.room_to_stop(&stop.inst).await;
-        let outcome = if self.latch.is_on() {
+        let outcome = if self.switch.is_on() {
             assert_eq!(
                 receipt.cl_ord_id().as_str(),
                 stop.id,

@@ -94,7 +94,7 @@ codes! {
     Depth => "depth",
     /// The day's calls, tokens or dollars are spent.
     Budget => "budget",
-    // 7: the arm's own limits; the gate's come after.
+    // 7: the profile's own limits; the gate's come after.
     MaxPositions => "max_positions",
     OpensPerDay => "opens_per_day",
     Cooldown => "cooldown",

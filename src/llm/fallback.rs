@@ -29,30 +29,35 @@ impl Fallback {
     /// Empty: it holds, or is still warming up.
     pub fn items(
         &self,
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         subject: Option<&InstId>,
         market: &MarketView,
         orders: &OrdersView,
     ) -> Vec<AnswerItem> {
-        let asked = arm
+        let asked = profile
             .instruments
             .iter()
             .filter(|inst| subject.is_none_or(|only| only == *inst));
         asked
             .filter_map(|inst| {
                 let shown = market.insts.get(inst)?;
-                let signal = self.signal(arm, shown)?;
-                self.item(arm, shown, held(orders, market, &arm.id, inst), signal)
+                let signal = self.signal(profile, shown)?;
+                self.item(
+                    profile,
+                    shown,
+                    held(orders, market, &profile.id, inst),
+                    signal,
+                )
             })
             .collect()
     }
 
-    fn signal(&self, arm: &ModelProfile, shown: &InstMarket) -> Option<Signal> {
+    fn signal(&self, profile: &ModelProfile, shown: &InstMarket) -> Option<Signal> {
         let inst = &shown.instrument;
         let mut rule =
             (self.strategy.build)(&self.params, inst.kind == crate::domain::InstKind::Spot);
         shown
-            .history(arm.bar)
+            .history(profile.bar)
             .iter()
             .for_each(|candle| rule.on_bar(&Ohlcv::of(candle, inst)));
         rule.signal(feature(inst.tick.0))
@@ -60,7 +65,7 @@ impl Fallback {
 
     fn item(
         &self,
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         shown: &InstMarket,
         held: Decimal,
         signal: Signal,
@@ -70,9 +75,9 @@ impl Fallback {
             if wants == 0 || !self.may_open {
                 return None;
             }
-            let last = shown.history(arm.bar).last()?.close;
+            let last = shown.history(profile.bar).last()?.close;
             let own = stop_price(Bps(wants), signal.stop_distance, &shown.instrument, last);
-            let away = atr(shown.history(arm.bar))? * STOP_ATR;
+            let away = atr(shown.history(profile.bar))? * STOP_ATR;
             let stop = own.map_or(
                 if wants > 0 {
                     last.0 - away
@@ -83,7 +88,8 @@ impl Fallback {
             );
             // All of it risks what one trade may.
             let share = Decimal::from(wants.clamp(-10_000, 10_000)) / Decimal::from(10_000);
-            let weight = (share * arm.limits.risk_per_trade).checked_div(arm.limits.risk_budget)?;
+            let weight =
+                (share * profile.limits.risk_per_trade).checked_div(profile.limits.risk_budget)?;
             (
                 Want::Weight(weight.clamp(Decimal::NEGATIVE_ONE, Decimal::ONE)),
                 Some(stop),
@@ -136,7 +142,12 @@ mod tests {
             params,
             may_open,
         };
-        let items = fallback.items(&scene.arm, Some(&swap().id), &scene.market, &scene.orders);
+        let items = fallback.items(
+            &scene.profile,
+            Some(&swap().id),
+            &scene.market,
+            &scene.orders,
+        );
         items
             .iter()
             .map(|item| {

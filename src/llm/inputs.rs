@@ -18,7 +18,8 @@ use crate::domain::{AccountView, Extras, InstId, MarketView, Ms, OrdersView, Run
 pub struct ValidationInputs {
     now: Ms,
     run_id: RunId,
-    arm: ModelProfile,
+    #[serde(rename = "arm")]
+    profile: ModelProfile,
     market: MarketView,
     account: AccountView,
     orders: OrdersView,
@@ -32,14 +33,14 @@ pub struct ValidationInputs {
 }
 
 impl ValidationInputs {
-    /// Takes down what is looked at: of the market only what the arm trades.
+    /// Takes down what is looked at: of the market only what the profile trades.
     pub fn of(moment: &Moment<'_>, by_rule: Option<&[AnswerItem]>) -> Self {
-        let traded = |inst: &InstId| moment.arm.instruments.contains(inst);
+        let traded = |inst: &InstId| moment.profile.instruments.contains(inst);
         let insts = moment.market.insts.iter().filter(|(inst, _)| traded(inst));
         Self {
             now: moment.now,
             run_id: moment.run_id,
-            arm: moment.arm.clone(),
+            profile: moment.profile.clone(),
             market: MarketView {
                 insts: insts
                     .map(|(inst, shown)| (inst.clone(), shown.clone()))
@@ -71,7 +72,7 @@ impl ValidationInputs {
         let moment = Moment {
             now: self.now,
             run_id: self.run_id,
-            arm: &self.arm,
+            profile: &self.profile,
             asked: &asked,
             market: &self.market,
             account: &self.account,
@@ -86,7 +87,7 @@ impl ValidationInputs {
 
     /// Instruments that are traded by what came of it.
     pub fn trades(&self, inst: &InstId) -> bool {
-        self.arm.instruments.contains(inst)
+        self.profile.instruments.contains(inst)
     }
 
     fn read(&self, asked: &Contract, reply: &str) -> Result<Vec<AnswerItem>, String> {
@@ -94,7 +95,7 @@ impl ValidationInputs {
             .map_err(|error| format!("the reply is no JSON: {error}"))?;
         let text = content(&body)
             .map_err(|refused| format!("the reply: {} {}", refused.code, refused.detail))?;
-        parse(self.arm.mode, text, &asked.data.meta.snap)
+        parse(self.profile.mode, text, &asked.data.meta.snap)
             .map_err(|refused| format!("the answer: {} {}", refused.code, refused.detail))
     }
 }

@@ -86,12 +86,17 @@ impl TradePlan {
     }
 }
 
-/// Returns the quantity of an instrument that an arm holds; less than the smallest order counts as
+/// Returns the quantity of an instrument that an profile holds; less than the smallest order counts as
 /// zero, because it cannot be sold.
-pub fn held(orders: &OrdersView, market: &MarketView, arm: &ContenderId, inst: &InstId) -> Decimal {
+pub fn held(
+    orders: &OrdersView,
+    market: &MarketView,
+    profile: &ContenderId,
+    inst: &InstId,
+) -> Decimal {
     let qty = orders
         .holdings
-        .get(&(arm.clone(), inst.clone()))
+        .get(&(profile.clone(), inst.clone()))
         .map_or(Decimal::ZERO, |held| held.qty.0);
     let least = market
         .insts
@@ -104,12 +109,12 @@ pub fn held(orders: &OrdersView, market: &MarketView, arm: &ContenderId, inst: &
     }
 }
 
-/// An order of the arm's in an instrument that may still fill.
-pub fn works(orders: &OrdersView, arm: &ContenderId, inst: &InstId) -> bool {
+/// An order of the profile's in an instrument that may still fill.
+pub fn works(orders: &OrdersView, profile: &ContenderId, inst: &InstId) -> bool {
     orders
         .open
         .values()
-        .any(|order| order.contender == *arm && order.inst == *inst)
+        .any(|order| order.contender == *profile && order.inst == *inst)
 }
 
 /// True if a condition holds on the last bar of a history. A condition that cannot be evaluated yet

@@ -1,4 +1,4 @@
-//! One arm's memory: what it plans, what it has spent, when it was asked; and what follows from a
+//! One profile's memory: what it plans, what it has spent, when it was asked; and what follows from a
 //! bar for it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +22,7 @@ const UNFILLED: Ms = Ms::secs(60);
 /// Venue time between two attempts to leave.
 const AGAIN: Ms = Ms::secs(5);
 
-/// When an arm is asked besides the close of its bars.
+/// When an profile is asked besides the close of its bars.
 #[derive(Clone, Debug)]
 pub struct Cadence {
     /// Asked at each so many closes of its bar.
@@ -33,15 +33,15 @@ pub struct Cadence {
     pub least: Ms,
 }
 
-/// Memory of one arm.
+/// Memory of one profile.
 #[derive(Clone, Debug, Default)]
 pub struct ModelState {
     /// Shared with the question on its way: what it reserves stays spent whatever becomes of the
-    /// desk.
+    /// runner.
     pub spent: Arc<Mutex<Spent>>,
     pub plans: BTreeMap<InstId, TradePlan>,
     pub history: Vec<ClosedTrade>,
-    /// Instruments the arm has opened, and when.
+    /// Instruments the profile has opened, and when.
     opens: Vec<(InstId, Ms)>,
     /// Instruments whose plan has been seen to hold something.
     entered: BTreeSet<InstId>,
@@ -69,7 +69,7 @@ pub struct ModelState {
 }
 
 impl ModelState {
-    /// Restores what the database remembers of an arm.
+    /// Restores what the database remembers of an profile.
     pub fn of(who: &ContenderId, memory: &ModelMemory, plans: &[TradePlan]) -> Self {
         let spent = memory.spent.iter().find(|row| row.contender == *who);
         Self {
@@ -123,7 +123,7 @@ impl ModelState {
     /// filled since.
     pub fn opens_today(
         &self,
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         market: &MarketView,
         orders: &OrdersView,
         now: Ms,
@@ -135,7 +135,9 @@ impl ModelState {
                 .opens
                 .iter()
                 .any(|(inst, at)| *inst == plan.inst && *at == plan.opened);
-            !known && is_today(&plan.opened) && !held(orders, market, &arm.id, &plan.inst).is_zero()
+            !known
+                && is_today(&plan.opened)
+                && !held(orders, market, &profile.id, &plan.inst).is_zero()
         });
         u32::try_from(seen + fresh.count()).unwrap_or(u32::MAX)
     }
@@ -342,16 +344,16 @@ impl ModelState {
     /// `single`: one question for each instrument.
     pub fn due(
         &mut self,
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         cadence: &Cadence,
         close: Ms,
         market: &MarketView,
         single: bool,
     ) -> Vec<(Option<InstId>, String)> {
-        let bar_closed = close.floor(arm.bar.span()) == close
-            && (close.0 / arm.bar.span().0) % cadence.every_bars == 0;
+        let bar_closed = close.floor(profile.bar.span()) == close
+            && (close.0 / profile.bar.span().0) % cadence.every_bars == 0;
         let subjects: Vec<Option<InstId>> = if single {
-            arm.instruments.iter().cloned().map(Some).collect()
+            profile.instruments.iter().cloned().map(Some).collect()
         } else {
             vec![None]
         };
@@ -369,7 +371,7 @@ impl ModelState {
                 continue;
             };
             let moved = |(inst, then): (&InstId, &Price)| {
-                let range = atr(market.insts.get(inst)?.history(arm.bar))?;
+                let range = atr(market.insts.get(inst)?.history(profile.bar))?;
                 Some((
                     (mark(market, inst)?.0 - then.0).abs().checked_div(range)?,
                     inst.clone(),
@@ -396,12 +398,12 @@ impl ModelState {
     /// Notes that it is asked now.
     pub fn note_asked(
         &mut self,
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         subject: Option<&InstId>,
         market: &MarketView,
         now: Ms,
     ) {
-        let about = arm
+        let about = profile
             .instruments
             .iter()
             .filter(|inst| subject.is_none_or(|only| only == *inst));
@@ -411,20 +413,20 @@ impl ModelState {
         self.asked.insert(subject.cloned(), (now, marks));
     }
 
-    /// True if the arm holds any of what it would be asked about.
+    /// True if the profile holds any of what it would be asked about.
     pub fn holds(
-        arm: &ModelProfile,
+        profile: &ModelProfile,
         subject: Option<&InstId>,
         market: &MarketView,
         orders: &OrdersView,
     ) -> bool {
-        let about = arm
+        let about = profile
             .instruments
             .iter()
             .filter(|inst| subject.is_none_or(|only| only == *inst));
         about
             .into_iter()
-            .any(|inst| !held(orders, market, &arm.id, inst).is_zero())
+            .any(|inst| !held(orders, market, &profile.id, inst).is_zero())
     }
 }
 

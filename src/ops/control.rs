@@ -43,7 +43,7 @@ pub struct Shared {
     pub state_dir: PathBuf,
     pub started: Instant,
     pub clock: Clock,
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub trading_off_by: Option<String>,
     pub pulse: Pulse,
     pub market: watch::Receiver<MarketView>,
@@ -53,7 +53,7 @@ pub struct Shared {
     pub sync: mpsc::Sender<SyncAsk>,
     pub truth: mpsc::Sender<TruthAsk>,
     pub commands: mpsc::Sender<Command>,
-    pub standing: watch::Receiver<Restrictions>,
+    pub restrictions: watch::Receiver<Restrictions>,
     pub shields: watch::Receiver<BTreeMap<InstId, Shield>>,
     pub cancels: mpsc::Sender<CancelAsk>,
     /// Asks for the checks before trading.
@@ -216,7 +216,7 @@ pub fn status(s: &Shared) -> Value {
         })
         .collect();
     let orders = s.orders.borrow();
-    let (state, why) = strictest(state, why, &s.standing.borrow());
+    let (state, why) = strictest(state, why, &s.restrictions.borrow());
     let actors: Vec<Value> = s
         .pulse
         .all()
@@ -239,18 +239,22 @@ pub fn status(s: &Shared) -> Value {
         .collect();
     json!({
         "schema": "status/1", "as_of_ms": now.0, "mode": s.mode, "uid": s.uid, "state_dir": s.state_dir,
-        "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": s.latch.is_on(),
+        "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": s.switch.is_on(),
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0.max(0)),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
         "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
-        "protection": *s.shields.borrow(), "restrictions": restrictions(&s.standing.borrow()), "exposure": exposure, "actors": actors,
+        "protection": *s.shields.borrow(), "restrictions": restrictions(&s.restrictions.borrow()), "exposure": exposure, "actors": actors,
     })
 }
 
 /// The stricter of what reconciliation and what the gate say of the system.
-fn strictest(state: &'static str, why: String, standing: &Restrictions) -> (&'static str, String) {
-    let system = standing
+fn strictest(
+    state: &'static str,
+    why: String,
+    restrictions: &Restrictions,
+) -> (&'static str, String) {
+    let system = restrictions
         .0
         .iter()
         .filter(|r| r.scope == Scope::System)
@@ -266,7 +270,7 @@ fn strictest(state: &'static str, why: String, standing: &Restrictions) -> (&'st
 }
 
 /// Lists the gate's restrictions, each with what ends it.
-fn restrictions(standing: &Restrictions) -> Vec<Value> {
+fn restrictions(restrictions: &Restrictions) -> Vec<Value> {
     let ends = |r: &Restriction| match r.until {
         Some(at) => format!("by itself at {}", at.iso()),
         None => format!("stop the daemon, then `alpha-arena resume {}`", r.id()),
@@ -275,7 +279,7 @@ fn restrictions(standing: &Restrictions) -> Vec<Value> {
         json!({"restriction": r.id(), "scope": r.scope.to_string(), "cause": r.cause, "state": r.state, "why": r.why,
             "since_ms": r.since.0, "until_ms": r.until.map(|at| at.0), "to_be_flattened": r.flatten, "ends": ends(r)})
     };
-    standing.0.iter().map(row).collect()
+    restrictions.0.iter().map(row).collect()
 }
 
 async fn sync(RunningDaemon(s): RunningDaemon) -> (StatusCode, Json<Value>) {
@@ -523,7 +527,7 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
 async fn cancel(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
-    if !s.latch.is_on() {
+    if !s.switch.is_on() {
         return refused(
             StatusCode::CONFLICT,
             "trading is off: nothing leaves, not even a cancel",

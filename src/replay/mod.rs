@@ -69,7 +69,7 @@ impl Replay {
     pub fn hear(&mut self, start: RunId, stage: InputStage, subject: &str, seen: &[u8]) {
         // What cannot be heard is missed by the run that needs it.
         let _ = match stage {
-            InputStage::Seating => self.rules.seat(start, subject, seen),
+            InputStage::Seating => self.rules.assignment(start, subject, seen),
             _ => self.rules.ask(seen),
         };
     }
@@ -106,7 +106,7 @@ fn replay_stage(
     run: &KeptRun,
 ) -> Result<String, String> {
     match kept.stage {
-        InputStage::Seating => rules.seat(run.run_id, &kept.subject, &kept.seen),
+        InputStage::Seating => rules.assignment(run.run_id, &kept.subject, &kept.seen),
         InputStage::Rules => rules.ask(&kept.seen),
         InputStage::Allocation => Ok(unpack::<allocation::AllocationInputs>(&kept.seen)?.replay()),
         InputStage::Working => Ok(unpack::<allocation::Tried>(&kept.seen)?.replay()),

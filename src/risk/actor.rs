@@ -97,7 +97,7 @@ pub struct Seal {
 /// State that the gate keeps over a restart.
 #[derive(Debug, Default)]
 pub struct Memory {
-    pub standing: Restrictions,
+    pub restrictions: Restrictions,
     pub book: EquityBook,
     pub recent: Recent,
 }
@@ -122,7 +122,7 @@ impl Memory {
         // More than are loaded one by one.
         recent.at_least(opened.orders_of_day.0, opened.orders_of_day.1);
         Self {
-            standing: opened.standing.clone(),
+            restrictions: opened.restrictions.clone(),
             book: opened.book.clone(),
             recent,
         }
@@ -130,9 +130,9 @@ impl Memory {
 
     /// Halts before anything begins. `None`: it is halted already.
     pub fn kill(&mut self, flatten: bool, why: &str, run_id: RunId, at: Ms) -> Option<Record> {
-        let from = self.standing.state(&Scope::System);
+        let from = self.restrictions.state(&Scope::System);
         let restriction = Restriction::kill(flatten, why, at);
-        let new = self.standing.latch(restriction.clone());
+        let new = self.restrictions.latch(restriction.clone());
         new.then(|| Record::Restricted {
             restriction,
             from,
@@ -151,7 +151,7 @@ pub struct Gate {
     pub limits: Limits,
     pub protecting: Protecting,
     pub tempo: UnwindTiming,
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub clock: Clock,
     pub journal: Journal,
     pub batches: mpsc::Receiver<IntentBatch>,
@@ -163,7 +163,7 @@ pub struct Gate {
     pub read_account: Arc<Notify>,
     pub verdicts: mpsc::Sender<Verdict>,
     /// Restrictions in force, for those that check once more.
-    pub standing: watch::Sender<Restrictions>,
+    pub restrictions: watch::Sender<Restrictions>,
     /// Stop coverage of each position at the venue.
     pub shields: watch::Sender<BTreeMap<InstId, Shield>>,
     /// Stop levels that contenders have named for their sleeves since entry.
@@ -264,7 +264,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 impl Actor for Gate {
     async fn run(&mut self, _stop: Shutdown) -> Result<(), StageError> {
-        self.standing.send_replace(self.memory.standing.clone());
+        self.restrictions
+            .send_replace(self.memory.restrictions.clone());
         let mut tick = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
@@ -308,7 +309,7 @@ impl Gate {
             self.work.refusals.note(&intent, judged.as_ref().err());
             match judged {
                 // Created in full, recorded, never sent.
-                Ok(approved) if !self.latch.is_on() => {
+                Ok(approved) if !self.switch.is_on() => {
                     let intent = Arc::clone(approved.intent());
                     let off = Breach {
                         code: "trading_off".into(),
@@ -408,7 +409,7 @@ impl Gate {
             .unwinding
             .as_ref()
             .filter(|u| u.covers(&intent.inst));
-        let around = PendingActivity {
+        let activity = PendingActivity {
             repairing: orders
                 .open
                 .values()
@@ -419,8 +420,8 @@ impl Gate {
                     .any(|o| o.lane != o.contender && same(&o.contender, &o.inst)),
             closing: closing.map(|closing| closing.trigger().to_owned()),
         };
-        let judged = judge(Arc::clone(&intent), &view, &self.limits, &around);
-        let seen = GateInputs::of(&intent, &view, &self.limits, &around);
+        let judged = judge(Arc::clone(&intent), &view, &self.limits, &activity);
+        let seen = GateInputs::of(&intent, &view, &self.limits, &activity);
         let output = written(&judged);
         debug_assert_eq!(
             seen.replay().as_ref(),
@@ -449,7 +450,7 @@ impl Gate {
             book: &self.memory.book,
             orders,
             readiness,
-            standing: &self.memory.standing,
+            restrictions: &self.memory.restrictions,
             recent: &self.memory.recent,
             in_flight: &self.in_flight,
         }

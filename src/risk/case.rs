@@ -36,7 +36,7 @@ pub(super) struct Case {
     pub(super) book: EquityBook,
     pub(super) orders: OrdersView,
     pub(super) readiness: Readiness,
-    pub(super) standing: Restrictions,
+    pub(super) restrictions: Restrictions,
     pub(super) recent: Recent,
     pub(super) in_flight: Vec<InFlight>,
     pub(super) limits: Limits,
@@ -96,7 +96,7 @@ pub(super) fn fine() -> Case {
         book,
         orders: OrdersView::default(),
         readiness: Readiness::Ready,
-        standing: Restrictions::default(),
+        restrictions: Restrictions::default(),
         recent: Recent::default(),
         in_flight: Vec::new(),
         limits: Limits::widest(),
@@ -209,7 +209,7 @@ impl Case {
             book: &self.book,
             orders: &self.orders,
             readiness: &self.readiness,
-            standing: &self.standing,
+            restrictions: &self.restrictions,
             recent: &self.recent,
             in_flight: &self.in_flight,
         };
@@ -278,7 +278,7 @@ impl Case {
     pub(super) fn restricted(mut self, scope: &str, state: TradingState) -> Self {
         let (scope, why) = (Scope::parse(scope).unwrap(), "w".to_owned());
         let cause = "kill".to_owned();
-        self.standing.latch(Restriction {
+        self.restrictions.latch(Restriction {
             scope,
             cause,
             state,

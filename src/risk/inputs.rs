@@ -28,18 +28,18 @@ pub fn judge(
     intent: Arc<OrderIntent>,
     view: &View<'_>,
     limits: &Limits,
-    around: &PendingActivity,
+    activity: &PendingActivity,
 ) -> Result<Approved, Denied> {
     let judged = check(Arc::clone(&intent), view, limits);
     let mut first = Vec::new();
-    if around.repairing {
+    if activity.repairing {
         let value = "an order that protects it is under way".to_owned();
         first.push(Breach {
             code: "repairing".into(),
             limit: "nothing else trades the sleeve".into(),
             value,
         });
-    } else if let Some(trigger) = &around.closing {
+    } else if let Some(trigger) = &activity.closing {
         // Where something is being made flat nobody else trades: an exit beside a close would sell
         // twice.
         let (limit, value) = ("nothing is being made flat".to_owned(), trigger.clone());
@@ -70,11 +70,13 @@ pub struct GateInputs {
     book: EquityBook,
     orders: OrdersView,
     readiness: Readiness,
-    standing: Restrictions,
+    #[serde(rename = "standing")]
+    restrictions: Restrictions,
     recent: Recent,
     in_flight: Vec<InFlight>,
     limits: Limits,
-    around: PendingActivity,
+    #[serde(rename = "around")]
+    activity: PendingActivity,
 }
 
 impl GateInputs {
@@ -83,7 +85,7 @@ impl GateInputs {
         intent: &OrderIntent,
         view: &View<'_>,
         limits: &Limits,
-        around: &PendingActivity,
+        activity: &PendingActivity,
     ) -> Self {
         let last = |series: &Series| {
             let newest = series.candles().last().copied();
@@ -116,11 +118,11 @@ impl GateInputs {
             book: view.book.clone(),
             orders: view.orders.clone(),
             readiness: view.readiness.clone(),
-            standing: view.standing.clone(),
+            restrictions: view.restrictions.clone(),
             recent: view.recent.clone(),
             in_flight: view.in_flight.to_vec(),
             limits: limits.clone(),
-            around: around.clone(),
+            activity: activity.clone(),
         }
     }
 
@@ -141,7 +143,7 @@ impl GateInputs {
             book: &self.book,
             orders: &self.orders,
             readiness: &self.readiness,
-            standing: &self.standing,
+            restrictions: &self.restrictions,
             recent: &self.recent,
             in_flight: &self.in_flight,
         };
@@ -149,7 +151,7 @@ impl GateInputs {
             Arc::new(self.intent.clone()),
             &view,
             &self.limits,
-            &self.around,
+            &self.activity,
         )))
     }
 }

@@ -34,7 +34,7 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         Readiness::ReduceOnly(_) | Readiness::Reconciling(_) => !sabotage::breaks(Promise::P5),
         Readiness::Ready | Readiness::Halted(_) => false,
     };
-    let Some(strictest) = view.standing.of(&intent.contender, &intent.inst) else {
+    let Some(strictest) = view.restrictions.of(&intent.contender, &intent.inst) else {
         return if doubtful && !intent.is_opening() && intent.moves.is_none() {
             within_position(intent, view)
         } else {
@@ -56,7 +56,7 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
         return refused("reduce_only", "an order that reduces");
     }
     let covering = view
-        .standing
+        .restrictions
         .0
         .iter()
         .filter(|r| r.scope.covers(&intent.contender, &intent.inst));

@@ -19,7 +19,7 @@ pub struct View<'a> {
     pub book: &'a EquityBook,
     pub orders: &'a OrdersView,
     pub readiness: &'a Readiness,
-    pub standing: &'a Restrictions,
+    pub restrictions: &'a Restrictions,
     pub recent: &'a Recent,
     /// Approved by us and perhaps not yet seen by the tracker.
     pub in_flight: &'a [InFlight],

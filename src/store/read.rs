@@ -76,7 +76,7 @@ pub struct Opened {
     pub instruments: Vec<Instrument>,
     pub models: ModelMemory,
     /// Restrictions in force.
-    pub standing: Restrictions,
+    pub restrictions: Restrictions,
     /// Value of a unit of the account; empty before the first read.
     pub book: EquityBook,
     /// Since when each contender's repeats are counted, by its id, where a person has said so.
@@ -515,7 +515,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         other_bills: bills(&tx, "kind <> '2'")?,
         transfers: bills(&tx, "kind = '1'")?,
         funding: funding(&tx)?,
-        standing: Restrictions(risk::restrictions(&tx)?),
+        restrictions: Restrictions(risk::restrictions(&tx)?),
         repeats_after: risk::marks(&tx, "repeats_after")?,
         streak_after: risk::marks(&tx, "streak_after")?,
         orders_of_day: risk::orders_of_day(&tx)?,

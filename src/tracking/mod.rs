@@ -1,6 +1,6 @@
 //! Tracking: the one truth of orders and fills, and the account beside it.
 //!
-//! `ledger` believes events, `desk` decides what to make of them and when to ask, `sweep` asks the
+//! `ledger` believes events, `reconciler` decides what to make of them and when to ask, `sweep` asks the
 //! venue for all of them; start, reconnect and the periodic audit are the same path.
 
 mod account_sync;

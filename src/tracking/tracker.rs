@@ -1,5 +1,5 @@
 //! The order tracker's task: the single owner of order truth. Hears the executor, the venue's own
-//! stream, account sync and people; does what [`Desk`] says.
+//! stream, account sync and people; does what [`Reconciler`] says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Tracker<W> {
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
-    pub desk: Reconciler,
+    pub reconciler: Reconciler,
     pub reports: mpsc::Receiver<ExecutionReport>,
     pub asks: mpsc::Receiver<TruthAsk>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
@@ -79,7 +79,7 @@ impl<W: Wire> Actor for Tracker<W> {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         let mut leaving: Option<Instant> = None;
         let mut accounts = true;
-        self.view.send_replace(self.desk.view());
+        self.view.send_replace(self.reconciler.view());
         loop {
             let heard = tokio::select! {
                 biased;
@@ -111,7 +111,9 @@ impl<W: Wire> Actor for Tracker<W> {
                 self.hear(heard, &mut lines).await?;
             }
             self.beat.tick();
-            if leaving.is_some_and(|until| Instant::now() >= until || self.desk.only_resting()) {
+            if leaving
+                .is_some_and(|until| Instant::now() >= until || self.reconciler.only_resting())
+            {
                 return Ok(());
             }
         }
@@ -126,7 +128,7 @@ impl<W: Wire> Tracker<W> {
     ) -> Result<(), StageError> {
         let wall = Ms(i64::try_from(lines.began.elapsed().as_millis()).unwrap_or(i64::MAX));
         let swept = matches!(heard, TruthEvent::Answer(Answer::Sweep(_)));
-        let acts = self.desk.hear(
+        let acts = self.reconciler.hear(
             heard,
             Now {
                 venue: self.clock.now(),
@@ -158,7 +160,7 @@ impl<W: Wire> Tracker<W> {
                             at: self.clock.now(),
                         })
                         .await?;
-                    self.view.send_replace(self.desk.view());
+                    self.view.send_replace(self.reconciler.view());
                     self.readiness.send_replace(next);
                 }
                 Effect::Refold => {
@@ -169,7 +171,7 @@ impl<W: Wire> Tracker<W> {
                         })
                         .await?;
                     let opened = (self.reload)().map_err(StageError::Store)?;
-                    self.desk.refold(&opened);
+                    self.reconciler.refold(&opened);
                     show = true;
                 }
                 Effect::Show => show = true,
@@ -183,7 +185,7 @@ impl<W: Wire> Tracker<W> {
             }
         }
         if show {
-            self.view.send_replace(self.desk.view());
+            self.view.send_replace(self.reconciler.view());
         }
         if swept {
             faults::point("sweep_joined").await;
@@ -198,11 +200,11 @@ impl<W: Wire> Tracker<W> {
         // Whoever asked may have gone.
         match ask {
             TruthAsk::Cases { compare, done } => {
-                drop(done.send(self.desk.cases().to_vec()));
+                drop(done.send(self.reconciler.cases().to_vec()));
                 Ok(compare.then_some(TruthEvent::Compare))
             }
             TruthAsk::Accept { case, done } => {
-                if let Err(why) = self.desk.acceptable(&case) {
+                if let Err(why) = self.reconciler.acceptable(&case) {
                     drop(done.send(Err(why)));
                     return Ok(None);
                 }
@@ -237,7 +239,7 @@ impl<W: Wire> Tracker<W> {
     }
 }
 
-/// Translates a stream's event for the desk.
+/// Translates a stream's event for the reconciler.
 fn from_stream(
     feed: PrivateFeed,
     event: Option<StreamEvent>,

@@ -83,10 +83,10 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Waits until a request of this lane and key may go.
-    pub(super) async fn wait(&self, lane: RateClass, key: &str) {
+    /// Waits until a request of this rate and key may go.
+    pub(super) async fn wait(&self, rate: RateClass, key: &str) {
         let key = key.to_owned();
-        match lane {
+        match rate {
             RateClass::Slow => self.slow.until_key_ready(&key).await,
             RateClass::Read => self.read.until_key_ready(&key).await,
             RateClass::Bulk => self.bulk.until_key_ready(&key).await,

@@ -181,9 +181,9 @@ impl Venue {
         self.inner.signer.as_ref()
     }
 
-    async fn read(&self, lane: RateClass, target: &str, signed: bool) -> Result<Value, VenueError> {
+    async fn read(&self, rate: RateClass, target: &str, signed: bool) -> Result<Value, VenueError> {
         let endpoint = target.split('?').next().unwrap_or(target);
-        self.inner.budgets.wait(lane, endpoint).await;
+        self.inner.budgets.wait(rate, endpoint).await;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -535,7 +535,7 @@ impl Venue {
     /// only.
     async fn newer_than<T>(
         &self,
-        lane: RateClass,
+        rate: RateClass,
         base: &str,
         cursor: Option<&str>,
         read: impl Fn(&Value) -> Result<Page<T>, Malformed>,
@@ -553,7 +553,7 @@ impl Venue {
             if let Some(oldest) = &after {
                 target.push_str(&format!("&after={oldest}"));
             }
-            let data = self.read(lane, &target, true).await?;
+            let data = self.read(rate, &target, true).await?;
             let page = Self::parsed("a page of the ledger", read(&data))?;
             all.rows.extend(page.rows);
             all.refused.extend(page.refused);

@@ -305,15 +305,17 @@ pub fn creates(venue: &Venue, store: &MemoryStore) {
 }
 
 /// At rest every swap position has stops of its size, and what was to be made flat is.
-pub fn protected(venue: &Venue, view: &OrdersView, standing: &Restrictions, enabled: bool) {
+pub fn protected(venue: &Venue, view: &OrdersView, restrictions: &Restrictions, enabled: bool) {
     let mut world = venue.lock();
     let mut wrong = Vec::new();
-    let flatten = standing.0.iter().any(|r| r.flatten);
+    let flatten = restrictions.0.iter().any(|r| r.flatten);
     if !enabled {
         return; // nothing may leave, not even a stop
     }
     if flatten {
-        wrong.push(format!("it was to be made flat and was not: {standing:?}"));
+        wrong.push(format!(
+            "it was to be made flat and was not: {restrictions:?}"
+        ));
     }
     let ledger = &world.exchange.ledger;
     for (inst, position) in &ledger.positions {
@@ -336,7 +338,7 @@ pub fn protected(venue: &Venue, view: &OrdersView, standing: &Restrictions, enab
                 .map(|s| format!("{s:?}"))
                 .collect();
             wrong.push(format!(
-                "P6: {inst} holds {}, its stops cover {covered}, {} are on the other side; {standing:?}; sleeves: {:?}; guards: {:?}; here: {}",
+                "P6: {inst} holds {}, its stops cover {covered}, {} are on the other side; {restrictions:?}; sleeves: {:?}; guards: {:?}; here: {}",
                 position.qty,
                 other.len(),
                 view.holdings.iter().filter(|((_, on), _)| on.as_str() == inst).map(|((who, _), h)| (who, h.qty)).collect::<Vec<_>>(),

@@ -39,10 +39,10 @@ pub struct Daemon {
     /// Requests from a person to the tracker.
     pub truth: mpsc::Sender<TruthAsk>,
     pub readiness: watch::Receiver<Readiness>,
-    pub latch: TradingSwitch,
+    pub switch: TradingSwitch,
     pub trades: watch::Sender<bool>,
     pub commands: mpsc::Sender<Command>,
-    pub standing: watch::Receiver<Restrictions>,
+    pub restrictions: watch::Receiver<Restrictions>,
     /// Decisions that are not whims.
     pub script: mpsc::Sender<Vec<Proposal>>,
 }
@@ -168,7 +168,7 @@ impl Daemon {
         let bills = BillBook::of(&opened);
         let mut memory = Memory::of(&opened, at);
         if resume {
-            for restriction in std::mem::take(&mut memory.standing).0 {
+            for restriction in std::mem::take(&mut memory.restrictions).0 {
                 let (to, by) = (TradingState::Active, "resume".to_owned());
                 let ended = Record::Released {
                     restriction,
@@ -180,12 +180,12 @@ impl Daemon {
                 journal.append(ended).await.unwrap();
             }
         }
-        let (desk, restored) =
+        let (reconciler, restored) =
             Reconciler::open(opened, instruments.clone(), 's', start_run, patience(), at);
         for record in restored {
             journal.append(record).await.unwrap();
         }
-        let latch = TradingSwitch::new(enabled);
+        let switch = TradingSwitch::new(enabled);
         let (cycles_tx, cycles) = mpsc::channel(8);
         let (intents_tx, intents) = mpsc::channel(8);
         let (verdicts_tx, verdicts) = mpsc::channel(256);
@@ -200,7 +200,7 @@ impl Daemon {
         let (view_tx, view) = watch::channel(OrdersView::default());
         let (readiness_tx, readiness) = watch::channel(Readiness::Reconciling("starting".into()));
         let (nudge_tx, nudge) = watch::channel(0);
-        let (standing_tx, standing) = watch::channel(Restrictions::default());
+        let (restrictions_tx, restrictions) = watch::channel(Restrictions::default());
         let wanted = Arc::new(Notify::new());
         let (trades, trading) = watch::channel(true);
         let (script, scripts) = mpsc::channel(8);
@@ -218,7 +218,7 @@ impl Daemon {
             clock: clock.clone(),
             ids: Arc::clone(&ids),
             journal: journal.clone(),
-            desk,
+            reconciler,
             reports,
             asks: truth,
             account: account.clone(),
@@ -234,7 +234,7 @@ impl Daemon {
         };
         let executor = Executor {
             line,
-            latch: latch.clone(),
+            switch: switch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: Ms::secs(5),
@@ -244,7 +244,7 @@ impl Daemon {
             market: market.clone(),
             orders: view.clone(),
             readiness: readiness.clone(),
-            standing: standing.clone(),
+            restrictions: restrictions.clone(),
             reports: reports_tx,
             beat: pulse.beat("executor", true),
         };
@@ -259,7 +259,7 @@ impl Daemon {
                 foreign: ProtectForeign::Protect,
             },
             tempo: UnwindTiming::default(),
-            latch: latch.clone(),
+            switch: switch.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
             batches: intents,
@@ -269,7 +269,7 @@ impl Daemon {
             readiness: readiness.clone(),
             read_account: Arc::clone(&wanted),
             verdicts: verdicts_tx,
-            standing: standing_tx,
+            restrictions: restrictions_tx,
             shields: watch::channel(BTreeMap::new()).0,
             levels: watch::channel(BTreeMap::new()).1,
             memory,
@@ -343,8 +343,8 @@ impl Daemon {
         });
         let gate = Gatehouse {
             readiness: readiness.clone(),
-            latch: latch.clone(),
-            standing: standing.clone(),
+            switch: switch.clone(),
+            restrictions: restrictions.clone(),
             shut: None,
         };
         venue.lock().gate = Some(gate);
@@ -353,10 +353,10 @@ impl Daemon {
             view,
             truth: truth_tx,
             readiness,
-            latch,
+            switch,
             trades,
             commands: commands_tx,
-            standing,
+            restrictions,
             script,
         }
     }

@@ -1,4 +1,4 @@
-//! One seed's story: a storm with crashes, cuts and a latch, then calm, then the reckoning.
+//! One seed's story: a storm with crashes, cuts and a switch, then calm, then the reckoning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -135,7 +135,7 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
             venue.lock().note("the latch goes off".into());
             venue.lock().count("latches off");
             enabled = false;
-            daemon.latch.off();
+            daemon.switch.off();
         }
     }
     // Calm: no faults, no new decisions; everything must come to rest and be known.
@@ -187,10 +187,10 @@ async fn story(seed: u64, trace: bool, given: Option<(Weather, i64)>) -> Outcome
         ));
     }
     let view = daemon.view.borrow().clone();
-    let standing = daemon.standing.borrow().clone();
+    let restrictions = daemon.restrictions.borrow().clone();
     daemon.kill(&venue).await;
     checks::reckon(&venue, &store, &view);
-    checks::protected(&venue, &view, &standing, enabled);
+    checks::protected(&venue, &view, &restrictions, enabled);
     checks::creates(&venue, &store);
     let mut world = venue.lock();
     let longest = world.bare_longest;

@@ -140,8 +140,8 @@ pub struct World {
 /// Permissions of the daemon that lives now.
 pub struct Gatehouse {
     pub readiness: watch::Receiver<Readiness>,
-    pub latch: alpha_arena::risk::TradingSwitch,
-    pub standing: watch::Receiver<Restrictions>,
+    pub switch: alpha_arena::risk::TradingSwitch,
+    pub restrictions: watch::Receiver<Restrictions>,
     /// Since when nothing may open, as far as this world has noticed.
     pub shut: Option<Ms>,
 }
@@ -222,7 +222,8 @@ impl World {
     fn look(&mut self) {
         let now = self.clock.now();
         if let Some(gate) = &mut self.gate {
-            let restricted = gate.standing.borrow().state(&Scope::System) != TradingState::Active;
+            let restricted =
+                gate.restrictions.borrow().state(&Scope::System) != TradingState::Active;
             gate.shut = restricted.then(|| gate.shut.unwrap_or(now));
         }
         let mut bare = BTreeMap::new();
@@ -918,7 +919,7 @@ impl OrderLine for Venue {
             let may = world
                 .gate
                 .as_ref()
-                .map(|gate| (gate.readiness.borrow().clone(), gate.latch.is_on()));
+                .map(|gate| (gate.readiness.borrow().clone(), gate.switch.is_on()));
             let shut = world
                 .gate
                 .as_ref()

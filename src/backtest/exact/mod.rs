@@ -50,20 +50,20 @@ pub fn run_at(now: Ms) -> RunId {
     ))
 }
 
-/// Runs players on their markets, on one account. With the outcome every wish and what became of
+/// Runs contenders on their markets, on one account. With the outcome every wish and what became of
 /// it.
 pub fn run(
     markets: &[BacktestMarket],
-    players: &[Contender],
+    contenders: &[Contender],
     rules: &Rules,
 ) -> (RunOutcome<Decimal>, Vec<Decided>) {
-    run_advised(markets, players, rules, None)
+    run_advised(markets, contenders, rules, None)
 }
 
-/// The same with an advisor for players that have no strategy ([`super::plan::ADVISED`]).
+/// The same with an advisor for contenders that have no strategy ([`super::plan::ADVISED`]).
 pub fn run_advised<'a>(
     markets: &'a [BacktestMarket],
-    players: &'a [Contender],
+    contenders: &'a [Contender],
     rules: &'a Rules,
     advisor: Option<&'a mut (dyn Advisor + 'a)>,
 ) -> (RunOutcome<Decimal>, Vec<Decided>) {
@@ -80,7 +80,7 @@ pub fn run_advised<'a>(
         .map(|market| market.columns.len())
         .max()
         .unwrap_or_default();
-    let mut run = ExactRun::new(markets, players, rules, bars);
+    let mut run = ExactRun::new(markets, contenders, rules, bars);
     run.advisor = advisor;
     let instants: BTreeSet<i64> = markets
         .iter()
@@ -92,13 +92,13 @@ pub fn run_advised<'a>(
     run.end()
 }
 
-/// One player in one market.
+/// One who in one market.
 struct ExactSleeve {
-    player: usize,
+    who: usize,
     market: usize,
     contender: ContenderId,
     strategy: Box<dyn Strategy>,
-    lane: SleeveSim,
+    sleeve: SleeveSim,
     /// Last order placed, as the views show it while it works, and again while its stop is being
     /// filled.
     shown: Option<OpenOrder>,
@@ -111,9 +111,9 @@ struct ExactSleeve {
 struct ExactRun<'a> {
     advisor: Option<&'a mut (dyn Advisor + 'a)>,
     markets: &'a [BacktestMarket],
-    players: &'a [Contender],
+    contenders: &'a [Contender],
     rules: &'a Rules,
-    seats: Vec<ExactSleeve>,
+    sims: Vec<ExactSleeve>,
     sleeves: BTreeMap<ContenderId, SleeveSettings>,
     retired: SleeveSettings,
     ids: Ids,
@@ -127,7 +127,7 @@ struct ExactRun<'a> {
     funding: BTreeMap<InstId, Decimal>,
     orders: OrdersView,
     book: EquityBook,
-    standing: Restrictions,
+    restrictions: Restrictions,
     recent: Recent,
     outcome: RunOutcome<Decimal>,
     decisions: Vec<Decided>,
@@ -136,33 +136,33 @@ struct ExactRun<'a> {
 impl<'a> ExactRun<'a> {
     fn new(
         markets: &'a [BacktestMarket],
-        players: &'a [Contender],
+        contenders: &'a [Contender],
         rules: &'a Rules,
         bars: usize,
     ) -> Self {
-        let seat = |player: usize, market: usize| ExactSleeve {
-            player,
+        let sim = |who: usize, market: usize| ExactSleeve {
+            who,
             market,
-            contender: players[player].id.clone(),
-            strategy: players[player].build(&markets[market]),
-            lane: SleeveSim::default(),
+            contender: contenders[who].id.clone(),
+            strategy: contenders[who].build(&markets[market]),
+            sleeve: SleeveSim::default(),
             shown: None,
             decided: 0,
             stop_decided: 0,
             heard: i64::MIN,
         };
-        let seats = players
+        let sims = contenders
             .iter()
             .enumerate()
-            .flat_map(|(p, player)| player.markets.iter().map(move |m| (p, *m)));
-        let sleeve = |player: &Contender| SleeveSettings {
-            weight: player.weight,
-            instruments: player
+            .flat_map(|(p, who)| who.markets.iter().map(move |m| (p, *m)));
+        let sleeve = |who: &Contender| SleeveSettings {
+            weight: who.weight,
+            instruments: who
                 .markets
                 .iter()
                 .map(|m| markets[*m].instrument.id.clone())
                 .collect(),
-            execution: player.execution,
+            execution: who.execution,
         };
         let retired = SleeveSettings {
             weight: Decimal::ZERO,
@@ -172,12 +172,12 @@ impl<'a> ExactRun<'a> {
         Self {
             advisor: None,
             markets,
-            players,
+            contenders,
             rules,
-            seats: seats.map(|(p, m)| seat(p, m)).collect(),
-            sleeves: players
+            sims: sims.map(|(p, m)| sim(p, m)).collect(),
+            sleeves: contenders
                 .iter()
-                .map(|player| (player.id.clone(), sleeve(player)))
+                .map(|who| (who.id.clone(), sleeve(who)))
                 .collect(),
             retired,
             ids: Ids {
@@ -199,7 +199,7 @@ impl<'a> ExactRun<'a> {
             funding: BTreeMap::new(),
             orders: OrdersView::default(),
             book: EquityBook::default(),
-            standing: Restrictions::default(),
+            restrictions: Restrictions::default(),
             recent: Recent::default(),
             outcome: RunOutcome::new(rules.cash, bars),
             decisions: Vec::new(),
@@ -208,9 +208,9 @@ impl<'a> ExactRun<'a> {
 
     fn end(mut self) -> (RunOutcome<Decimal>, Vec<Decided>) {
         self.outcome.held = self
-            .seats
+            .sims
             .iter()
-            .map(|seat| ((seat.player, seat.market), seat.lane.held))
+            .map(|sim| ((sim.who, sim.market), sim.sleeve.held))
             .collect();
         (self.outcome, self.decisions)
     }
@@ -232,7 +232,7 @@ impl<'a> ExactRun<'a> {
             self.pass(*market, *index, now);
         }
         self.check_margin(&current, now);
-        if self.outcome.cash < Decimal::ZERO && self.seats.iter().all(|seat| seat.lane.held == 0) {
+        if self.outcome.cash < Decimal::ZERO && self.sims.iter().all(|sim| sim.sleeve.held == 0) {
             // Liquidated, or a stop has filled far beyond its price: no account goes below nothing.
             self.outcome.uncovered -= self.outcome.cash;
             self.outcome.cash = Decimal::ZERO;
@@ -265,12 +265,12 @@ impl<'a> ExactRun<'a> {
             room(&bar, &self.terms[market])
         };
         let mut done = Vec::new();
-        for seat in 0..self.seats.len() {
-            if self.seats[seat].market != market {
+        for sim in 0..self.sims.len() {
+            if self.sims[sim].market != market {
                 continue;
             }
             let purse = (!of.is_swap()).then_some(self.outcome.cash);
-            self.seats[seat].lane.pass(
+            self.sims[sim].sleeve.pass(
                 (index, &bar),
                 &mut left,
                 purse,
@@ -278,15 +278,15 @@ impl<'a> ExactRun<'a> {
                 &mut done,
             );
             for done in done.drain(..) {
-                self.book(seat, index, now, done);
+                self.book(sim, index, now, done);
             }
-            self.show(seat);
+            self.show(sim);
         }
     }
 
-    fn book(&mut self, seat: usize, index: usize, now: Ms, done: Done<Decimal>) {
-        let seat = &mut self.seats[seat];
-        let market = &self.markets[seat.market];
+    fn book(&mut self, sim: usize, index: usize, now: Ms, done: Done<Decimal>) {
+        let sim = &mut self.sims[sim];
+        let market = &self.markets[sim.market];
         let (inst, fill) = (&market.instrument, &done.fill);
         self.outcome.cash -= if done.side == Side::Buy {
             fill.value
@@ -295,8 +295,8 @@ impl<'a> ExactRun<'a> {
         };
         self.outcome.cash -= fill.fee;
         if done.cause == super::sleeve_sim::Cause::Order {
-            seat.stop_decided = seat.decided;
-            if let Some(shown) = seat.shown.as_ref().filter(|shown| shown.opening) {
+            sim.stop_decided = sim.decided;
+            if let Some(shown) = sim.shown.as_ref().filter(|shown| shown.opening) {
                 let guard = Guard {
                     entry: shown.id.clone(),
                     run_id: shown.run_id,
@@ -305,15 +305,15 @@ impl<'a> ExactRun<'a> {
                 };
                 self.orders
                     .guards
-                    .insert((seat.contender.clone(), inst.id.clone()), guard);
+                    .insert((sim.contender.clone(), inst.id.clone()), guard);
             }
         }
         let decided = if done.cause == super::sleeve_sim::Cause::Order {
-            seat.decided
+            sim.decided
         } else {
-            seat.stop_decided
+            sim.stop_decided
         };
-        let key = (seat.contender.clone(), inst.id.clone());
+        let key = (sim.contender.clone(), inst.id.clone());
         let holding = self.orders.holdings.entry(key).or_default();
         let before = holding.clone();
         let qty = Qty(inst.lot.0 * Decimal::from(signed(done.side, fill.lots)));
@@ -329,7 +329,7 @@ impl<'a> ExactRun<'a> {
         };
         let worth = |h: &Holding| h.realised + h.fees;
         self.orders.tally.count(&Counted {
-            contender: &seat.contender,
+            contender: &sim.contender,
             inst: &inst.id,
             order: &order_id(done.order),
             value: Usd(fill.value),
@@ -340,8 +340,8 @@ impl<'a> ExactRun<'a> {
             at: now,
         });
         self.outcome.fill(FillRecord {
-            player: seat.player,
-            market: seat.market,
+            contender: sim.who,
+            market: sim.market,
             bar: index,
             ts: market.columns.ts[index],
             decided,
@@ -355,7 +355,7 @@ impl<'a> ExactRun<'a> {
             maker: fill.maker,
             held,
         });
-        let market_index = seat.market;
+        let market_index = sim.market;
         if let Some(volume) = &mut self.volume[market_index]
             && let Some(tier) = volume.add(now, fill.value.float(), &market.costs)
         {
@@ -364,21 +364,21 @@ impl<'a> ExactRun<'a> {
     }
 
     /// Shows the allocator and the gate what is working, and nothing that has ended.
-    fn show(&mut self, seat: usize) {
-        let seat = &mut self.seats[seat];
-        let inst = &self.markets[seat.market].instrument;
-        let Some(shown) = &mut seat.shown else { return };
-        match (seat.lane.order, seat.lane.is_busy()) {
+    fn show(&mut self, sim: usize) {
+        let sim = &mut self.sims[sim];
+        let inst = &self.markets[sim.market].instrument;
+        let Some(shown) = &mut sim.shown else { return };
+        match (sim.sleeve.order, sim.sleeve.is_busy()) {
             (Some(order), _) => shown.leaves = Qty(inst.lot.0 * Decimal::from(order.lots)),
             // A way out goes on over bars.
             (None, true) => {
-                let out = if seat.lane.held > 0 {
+                let out = if sim.sleeve.held > 0 {
                     Side::Sell
                 } else {
                     Side::Buy
                 };
                 (shown.side, shown.opening) = (out, false);
-                shown.leaves = Qty(inst.lot.0 * Decimal::from(seat.lane.held.abs()));
+                shown.leaves = Qty(inst.lot.0 * Decimal::from(sim.sleeve.held.abs()));
             }
             (None, false) => {
                 self.orders.open.remove(&shown.id);
@@ -391,29 +391,29 @@ impl<'a> ExactRun<'a> {
     fn check_margin(&mut self, current: &[(usize, usize)], now: Ms) {
         // Positions of markets without a bar now stand at their last close.
         let (mut cash, mut exposed) = (self.outcome.cash, Vec::new());
-        for (at, seat) in self
-            .seats
+        for (at, sim) in self
+            .sims
             .iter()
             .enumerate()
-            .filter(|(_, seat)| seat.lane.held != 0)
+            .filter(|(_, sim)| sim.sleeve.held != 0)
         {
-            let market = &self.markets[seat.market];
+            let market = &self.markets[sim.market];
             let index = current
                 .iter()
-                .find(|(m, _)| *m == seat.market)
+                .find(|(m, _)| *m == sim.market)
                 .map(|(_, index)| *index);
             match index.filter(|_| market.is_swap()) {
                 Some(index) => exposed.push((
                     at,
                     index,
                     Exposed {
-                        held: seat.lane.held,
+                        held: sim.sleeve.held,
                         bar: market.steps(index),
-                        unit: self.terms[seat.market].unit,
+                        unit: self.terms[sim.market].unit,
                         maintenance: market.costs.maintenance,
                     },
                 )),
-                None => cash += self.value(seat),
+                None => cash += self.value(sim),
             }
         }
         let positions: Vec<Exposed<Decimal>> =
@@ -423,10 +423,10 @@ impl<'a> ExactRun<'a> {
         };
         let mut done = Vec::new();
         for (at, index, exposed) in exposed {
-            let market = self.seats[at].market;
+            let market = self.sims[at].market;
             let fee = self.terms[market].taker + self.markets[market].costs.liquidation_fee;
-            self.seats[at]
-                .lane
+            self.sims[at]
+                .sleeve
                 .liquidate(liquidation(&exposed, way, fee), &mut done);
             for done in done.drain(..) {
                 self.book(at, index, now, done);
@@ -441,10 +441,10 @@ impl<'a> ExactRun<'a> {
         let due = of.funding.due(self.funded[market], now);
         self.funded[market] = now;
         let held: i64 = self
-            .seats
+            .sims
             .iter()
             .filter(|s| s.market == market)
-            .map(|s| s.lane.held)
+            .map(|s| s.sleeve.held)
             .sum();
         let (Some(rate), true, true) = (due, held != 0, of.is_swap()) else {
             return;
@@ -458,18 +458,18 @@ impl<'a> ExactRun<'a> {
         *self.funding.entry(of.instrument.id.clone()).or_default() -= paid;
     }
 
-    fn value(&self, seat: &ExactSleeve) -> Decimal {
-        let close = self.last[seat.market].map_or(Decimal::ZERO, |candle| candle.close.0);
-        let inst = &self.markets[seat.market].instrument;
-        Decimal::from(seat.lane.held) * inst.lot.0 * inst.contract_value * close
+    fn value(&self, sim: &ExactSleeve) -> Decimal {
+        let close = self.last[sim.market].map_or(Decimal::ZERO, |candle| candle.close.0);
+        let inst = &self.markets[sim.market].instrument;
+        Decimal::from(sim.sleeve.held) * inst.lot.0 * inst.contract_value * close
     }
 
     /// Equity, and positions without sign.
     fn worth(&self) -> (Decimal, Decimal) {
-        self.seats.iter().fold(
+        self.sims.iter().fold(
             (self.outcome.cash, Decimal::ZERO),
-            |(equity, exposure), seat| {
-                let value = self.value(seat);
+            |(equity, exposure), sim| {
+                let value = self.value(sim);
                 (equity + value, exposure + value.abs())
             },
         )
@@ -477,7 +477,7 @@ impl<'a> ExactRun<'a> {
 
     /// As the gate looks: what is over ends, equity is counted, the account's own rules are judged.
     fn look(&mut self, now: Ms, account: &AccountView) {
-        self.standing.expire(now);
+        self.restrictions.expire(now);
         self.book.observe(account);
         for (rule, breach) in assess(account.equity, &self.book, &self.rules.limits, now) {
             self.lead_to(rule, Scope::System, &breach, now);
@@ -502,7 +502,7 @@ impl<'a> ExactRun<'a> {
             flatten: restriction.flatten,
         };
         let scope = restriction.scope.clone();
-        if self.standing.latch(restriction) {
+        if self.restrictions.latch(restriction) {
             if halt.flatten {
                 self.flatten(&scope, now);
             }
@@ -512,23 +512,23 @@ impl<'a> ExactRun<'a> {
 
     /// Closes everything held in a scope.
     fn flatten(&mut self, scope: &Scope, now: Ms) {
-        for at in 0..self.seats.len() {
-            let seat = &mut self.seats[at];
-            let market = &self.markets[seat.market];
-            if seat.lane.held == 0 || !scope.covers(&seat.contender, &market.instrument.id) {
+        for at in 0..self.sims.len() {
+            let sim = &mut self.sims[at];
+            let market = &self.markets[sim.market];
+            if sim.sleeve.held == 0 || !scope.covers(&sim.contender, &market.instrument.id) {
                 continue;
             }
             let id = self.outcome.orders;
             self.outcome.orders += 1;
-            seat.lane.close(
+            sim.sleeve.close(
                 id,
-                self.next[seat.market] + market.costs.latency_bars as usize,
+                self.next[sim.market] + market.costs.latency_bars as usize,
             );
-            seat.decided = now.0;
-            if let Some(shown) = &mut seat.shown {
+            sim.decided = now.0;
+            if let Some(shown) = &mut sim.shown {
                 self.orders.open.remove(&shown.id);
                 (shown.id, shown.opening) = (order_id(id), false);
-                if let Some(order) = seat.lane.order {
+                if let Some(order) = sim.sleeve.order {
                     shown.side = order.side;
                 }
             }
@@ -540,25 +540,25 @@ impl<'a> ExactRun<'a> {
     /// allocator and gate.
     fn decide(&mut self, current: &[(usize, usize)], now: Ms, account: AccountView) {
         let mut proposals = Vec::new();
-        for seat in &mut self.seats {
-            let Some((_, index)) = current.iter().find(|(market, _)| *market == seat.market) else {
+        for sim in &mut self.sims {
+            let Some((_, index)) = current.iter().find(|(market, _)| *market == sim.market) else {
                 continue;
             };
-            let market = &self.markets[seat.market];
-            seat.strategy.on_bar(&Ohlcv::at(&market.columns, *index));
-            seat.heard = market.columns.ts[*index];
+            let market = &self.markets[sim.market];
+            sim.strategy.on_bar(&Ohlcv::at(&market.columns, *index));
+            sim.heard = market.columns.ts[*index];
             let tick = crate::strategy::feature(market.instrument.tick.0);
             let Some(Signal {
                 target,
                 stop_distance,
                 reason,
-            }) = seat.strategy.signal(tick)
+            }) = sim.strategy.signal(tick)
             else {
                 continue;
             };
             let close = candle(market, *index).close;
             proposals.push(Proposal {
-                contender: seat.contender.clone(),
+                contender: sim.contender.clone(),
                 inst: market.instrument.id.clone(),
                 target: Some(target),
                 stop: stop_price(target, stop_distance, &market.instrument, close),
@@ -571,12 +571,12 @@ impl<'a> ExactRun<'a> {
             proposals.extend(advice.proposals);
             for (contender, inst, stop) in advice.stops {
                 let markets = self.markets;
-                let at = |seat: &&mut ExactSleeve| {
-                    seat.contender == contender && markets[seat.market].instrument.id == inst
+                let at = |sim: &&mut ExactSleeve| {
+                    sim.contender == contender && markets[sim.market].instrument.id == inst
                 };
-                if let Some(seat) = self.seats.iter_mut().find(at) {
-                    let ticks = (stop.0 / markets[seat.market].instrument.tick.0).to_i64();
-                    seat.lane.tighten(ticks.unwrap_or_default());
+                if let Some(sim) = self.sims.iter_mut().find(at) {
+                    let ticks = (stop.0 / markets[sim.market].instrument.tick.0).to_i64();
+                    sim.sleeve.tighten(ticks.unwrap_or_default());
                 }
             }
         }
@@ -626,11 +626,11 @@ impl<'a> ExactRun<'a> {
         account: &AccountView,
         now: Ms,
     ) -> Result<(Side, String), String> {
-        let Some(at) = self.seats.iter().position(|seat| {
-            seat.contender == intent.contender
-                && self.markets[seat.market].instrument.id == intent.inst
+        let Some(at) = self.sims.iter().position(|sim| {
+            sim.contender == intent.contender
+                && self.markets[sim.market].instrument.id == intent.inst
         }) else {
-            unreachable!("an intent is of a seat");
+            unreachable!("an intent is of a sim");
         };
         let shown = &market.insts[&intent.inst];
         let view = View {
@@ -642,7 +642,7 @@ impl<'a> ExactRun<'a> {
             book: &self.book,
             orders: &self.orders,
             readiness: &Readiness::Ready,
-            standing: &self.standing,
+            restrictions: &self.restrictions,
             recent: &self.recent,
             in_flight: &[],
         };
@@ -676,8 +676,8 @@ impl<'a> ExactRun<'a> {
     }
 
     fn let_out(&mut self, at: usize, intent: &OrderIntent, now: Ms) {
-        let seat = &mut self.seats[at];
-        let market = &self.markets[seat.market];
+        let sim = &mut self.sims[at];
+        let market = &self.markets[sim.market];
         let inst = &market.instrument;
         let lots = |qty: Qty| (qty.0 / inst.lot.0).to_i64().unwrap_or_default();
         let ticks = |price: Price| (price.0 / inst.tick.0).to_i64().unwrap_or_default();
@@ -690,13 +690,13 @@ impl<'a> ExactRun<'a> {
             OrdType::Limit => Kind::Limit(limit),
             OrdType::PostOnly => Kind::PostOnly(limit),
         };
-        let from = self.next[seat.market] + market.costs.latency_bars as usize;
+        let from = self.next[sim.market] + market.costs.latency_bars as usize;
         let span = market.columns.bar.span().0;
-        let lasts = match self.players[seat.player].execution {
+        let lasts = match self.contenders[sim.who].execution {
             WorkingPolicy::PostOnly { ttl, .. } => ((ttl.0 + span - 1) / span).max(1) as usize,
             WorkingPolicy::IocLimit { .. } | WorkingPolicy::Market { .. } => usize::MAX,
         };
-        seat.lane.place(SimOrder {
+        sim.sleeve.place(SimOrder {
             id,
             side: intent.side,
             kind,
@@ -707,9 +707,9 @@ impl<'a> ExactRun<'a> {
             stop: intent.stop.as_ref().map(|stop| ticks(stop.trigger)),
             target: None,
         });
-        seat.decided = now.0;
+        sim.decided = now.0;
         self.recent.note(Sent::of(intent, now));
-        seat.shown = Some(OpenOrder {
+        sim.shown = Some(OpenOrder {
             id: order_id(id),
             run_id: intent.run_id,
             contender: intent.contender.clone(),

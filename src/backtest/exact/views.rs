@@ -26,10 +26,10 @@ impl ExactRun<'_> {
             ..AccountView::default()
         };
         let (mut coins, mut margined) = (Decimal::ZERO, Decimal::ZERO);
-        for seat in self.seats.iter().filter(|seat| seat.lane.held != 0) {
-            let market = &self.markets[seat.market];
+        for sim in self.sims.iter().filter(|sim| sim.sleeve.held != 0) {
+            let market = &self.markets[sim.market];
             let inst = &market.instrument;
-            let (qty, value) = (inst.lot.0 * Decimal::from(seat.lane.held), self.value(seat));
+            let (qty, value) = (inst.lot.0 * Decimal::from(sim.sleeve.held), self.value(sim));
             match inst.kind {
                 InstKind::Swap => {
                     margined += value.abs();
@@ -40,7 +40,7 @@ impl ExactRun<'_> {
                                 inst: inst.id.clone(),
                                 qty: Qty::ZERO,
                                 average: None,
-                                mark: self.last[seat.market].map(|candle| candle.close),
+                                mark: self.last[sim.market].map(|candle| candle.close),
                                 unrealised: Decimal::ZERO,
                                 notional: None,
                                 liquidation: None,

@@ -247,19 +247,19 @@ impl SimGate {
         &mut self,
         now: Ms,
         order: &mut SimOrder,
-        lane: &SleeveSim,
+        sleeve: &SleeveSim,
         equity: f64,
         close: f64,
     ) -> Judged {
         let asked = *order;
-        let codes = self.judge_whole(now, order, lane, equity, close);
+        let codes = self.judge_whole(now, order, sleeve, equity, close);
         if codes == 0 {
             return Judged::Fine;
         }
         let held = if order.side == Side::Sell {
-            lane.held
+            sleeve.held
         } else {
-            -lane.held
+            -sleeve.held
         };
         let lots = held.min(asked.lots);
         if asked.opening && lots >= self.least {
@@ -269,7 +269,7 @@ impl SimGate {
                 stop: None,
                 ..asked
             };
-            if self.judge_whole(now, &mut exit, lane, equity, close) == 0 {
+            if self.judge_whole(now, &mut exit, sleeve, equity, close) == 0 {
                 *order = exit;
                 return Judged::Cut(codes);
             }
@@ -282,7 +282,7 @@ impl SimGate {
         &mut self,
         now: Ms,
         order: &mut SimOrder,
-        lane: &SleeveSim,
+        sleeve: &SleeveSim,
         equity: f64,
         close: f64,
     ) -> u64 {
@@ -293,9 +293,9 @@ impl SimGate {
                 TradingState::Halted => codes |= other(2),
                 TradingState::ReduceOnly => {
                     let room = if order.side == Side::Sell {
-                        lane.held
+                        sleeve.held
                     } else {
-                        -lane.held
+                        -sleeve.held
                     }
                     .max(0);
                     if room < self.least {
@@ -326,9 +326,9 @@ impl SimGate {
         };
         self.cut_to_one_order(order, worst_price, most);
         let held = if order.side == Side::Sell {
-            lane.held
+            sleeve.held
         } else {
-            -lane.held
+            -sleeve.held
         };
         if order.opening && order.lots <= held && order.lots >= self.least {
             *order = SimOrder {
@@ -342,7 +342,7 @@ impl SimGate {
         let told = RuleInputs::new(
             now,
             order,
-            (lane.held, equity, close),
+            (sleeve.held, equity, close),
             (limit, worst_price),
             self.unit,
         );

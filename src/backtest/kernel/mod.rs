@@ -63,14 +63,14 @@ impl Wishes for Streamed<'_> {
     }
 }
 
-/// Runs one player on its only market and keeps everything.
+/// Runs one contender on its only market and keeps everything.
 ///
 /// # Panics
-/// If the player trades more or less than one market: that is the exact engine's work.
-pub fn run(market: &BacktestMarket, player: &Contender, rules: &Rules) -> RunOutcome<f64> {
-    let wishes = Streamed::new(player.build(market), &market.columns);
+/// If the contender trades more or less than one market: that is the exact engine's work.
+pub fn run(market: &BacktestMarket, contender: &Contender, rules: &Rules) -> RunOutcome<f64> {
+    let wishes = Streamed::new(contender.build(market), &market.columns);
     let mut outcome = RunOutcome::new(0.0, market.columns.len());
-    let end = drive(market, player, rules, wishes, &mut outcome);
+    let end = drive(market, contender, rules, wishes, &mut outcome);
     end.into(outcome)
 }
 
@@ -105,19 +105,19 @@ impl End {
 /// As [`run`].
 pub fn drive(
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
     mut wishes: impl Wishes,
     tape: &mut impl Tape<f64>,
 ) -> End {
     assert_eq!(
-        player.markets.len(),
+        contender.markets.len(),
         1,
         "one instrument: others are the exact engine's work"
     );
     let (columns, costs) = (&*market.columns, &*market.costs);
     let cash = f64::of(rules.cash);
-    let sizing = Sizing::of(market, player, rules);
+    let sizing = Sizing::of(market, contender, rules);
     let mut run = KernelRun {
         market,
         terms: CostTerms::of(
@@ -125,7 +125,7 @@ pub fn drive(
             costs.tier(rust_decimal::Decimal::ZERO),
             &market.instrument,
         ),
-        lane: SleeveSim::default(),
+        sleeve: SleeveSim::default(),
         end: End {
             cash,
             held: 0,
@@ -152,31 +152,31 @@ pub fn drive(
             columns.high[index],
             columns.close[index],
         );
-        if !run.lane.is_quiet(low as i64, high as i64) {
+        if !run.sleeve.is_quiet(low as i64, high as i64) {
             run.pass(index, now, tape);
         }
         if swap {
-            if run.lane.held != 0 {
+            if run.sleeve.held != 0 {
                 run.check_margin(index, now, maintenance, tape);
             }
-            if run.lane.held == 0 && run.end.cash < 0.0 {
+            if run.sleeve.held == 0 && run.end.cash < 0.0 {
                 // A stop has filled far beyond its price: no account goes below nothing.
                 run.end.uncovered -= run.end.cash;
                 run.end.cash = 0.0;
             }
         }
         if now >= funding_at {
-            if run.lane.held != 0
+            if run.sleeve.held != 0
                 && let Some(rate) = market.funding.due(last_close, now)
             {
-                let paid = run.lane.held as f64 * close * run.terms.unit * f64::of(rate);
+                let paid = run.sleeve.held as f64 * close * run.terms.unit * f64::of(rate);
                 run.end.cash -= paid;
                 run.end.funding += paid;
             }
             funding_at = market.funding.next(now);
         }
         last_close = now;
-        let exposure = run.lane.held as f64 * close * run.terms.unit;
+        let exposure = run.sleeve.held as f64 * close * run.terms.unit;
         let equity = run.end.cash + exposure;
         tape.equity(now, equity, exposure.abs());
         for halt in run.gate.look(now, equity) {
@@ -185,10 +185,11 @@ pub fn drive(
         let Some(target) = wishes.after(index) else {
             continue;
         };
-        if (target == 0 && run.lane.held == 0) || now < rules.begin {
+        if (target == 0 && run.sleeve.held == 0) || now < rules.begin {
             continue;
         }
-        if let Some(order) = sizing.child(&run.lane, target, wishes.stop_distance(), equity, close)
+        if let Some(order) =
+            sizing.child(&run.sleeve, target, wishes.stop_distance(), equity, close)
         {
             run.judge(index, now, (order, equity, close), tape);
         }
@@ -199,14 +200,14 @@ pub fn drive(
     {
         tape.blocked(code, count, first);
     }
-    run.end.held = run.lane.held;
+    run.end.held = run.sleeve.held;
     run.end
 }
 
 struct KernelRun<'a> {
     market: &'a BacktestMarket,
     terms: CostTerms<f64>,
-    lane: SleeveSim,
+    sleeve: SleeveSim,
     end: End,
     gate: SimGate,
     volume: Option<Volume>,
@@ -232,14 +233,14 @@ impl KernelRun<'_> {
             left = 0;
         }
         let purse = (!self.market.is_swap()).then_some(self.end.cash);
-        self.lane
+        self.sleeve
             .pass((index, &bar), &mut left, purse, &self.terms, &mut self.done);
         self.settle(index, now, tape);
     }
 
     fn check_margin(&mut self, index: usize, now: Ms, maintenance: f64, tape: &mut impl Tape<f64>) {
         let columns = &*self.market.columns;
-        let held = self.lane.held as f64 * self.terms.unit;
+        let held = self.sleeve.held as f64 * self.terms.unit;
         let worst = held
             * if held > 0.0 {
                 columns.low[index]
@@ -252,7 +253,7 @@ impl KernelRun<'_> {
         }
         let bar = self.market.steps(index);
         let exposed = Exposed {
-            held: self.lane.held,
+            held: self.sleeve.held,
             bar,
             unit: self.terms.unit,
             maintenance,
@@ -261,7 +262,7 @@ impl KernelRun<'_> {
             return;
         };
         let fee = self.terms.taker + f64::of(self.market.costs.liquidation_fee);
-        self.lane
+        self.sleeve
             .liquidate(liquidation(&exposed, way, fee), &mut self.done);
         self.end.liquidations += 1;
         self.settle(index, now, tape);
@@ -282,7 +283,7 @@ impl KernelRun<'_> {
             }
             self.gate.fill(now, &done, held);
             tape.fill(FillRecord {
-                player: 0,
+                contender: 0,
                 market: 0,
                 bar: index,
                 ts: self.market.columns.ts[index],
@@ -308,8 +309,8 @@ impl KernelRun<'_> {
     /// Trading is restricted; what is held leaves if the rule says so.
     #[cold]
     fn halt(&mut self, index: usize, now: Ms, halt: Halt, tape: &mut impl Tape<f64>) {
-        if halt.flatten && self.lane.held != 0 {
-            self.lane.close(
+        if halt.flatten && self.sleeve.held != 0 {
+            self.sleeve.close(
                 self.end.orders,
                 index + 1 + self.market.costs.latency_bars as usize,
             );
@@ -326,7 +327,10 @@ impl KernelRun<'_> {
         (mut order, equity, close): (SimOrder, f64, f64),
         tape: &mut impl Tape<f64>,
     ) {
-        let (passes, codes) = match self.gate.judge(now, &mut order, &self.lane, equity, close) {
+        let (passes, codes) = match self
+            .gate
+            .judge(now, &mut order, &self.sleeve, equity, close)
+        {
             Judged::Fine => (true, 0),
             Judged::Cut(codes) => (true, codes),
             Judged::Refused(codes) => (false, codes),
@@ -338,7 +342,7 @@ impl KernelRun<'_> {
             self.end.orders += 1;
             self.decided[0] = now.0;
             self.gate.let_out(now, &order);
-            self.lane.place(order);
+            self.sleeve.place(order);
         }
         let mut left = codes;
         while left != 0 {

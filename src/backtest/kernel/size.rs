@@ -24,17 +24,17 @@ pub(super) struct Sizing {
 }
 
 impl Sizing {
-    pub(super) fn of(market: &BacktestMarket, player: &Contender, rules: &Rules) -> Self {
+    pub(super) fn of(market: &BacktestMarket, contender: &Contender, rules: &Rules) -> Self {
         let inst = &market.instrument;
         let unit = inst.tick.0 * inst.lot.0 * inst.contract_value;
         Self {
-            slot: f64::of((Decimal::ONE - rules.reserve) * player.weight),
+            slot: f64::of((Decimal::ONE - rules.reserve) * contender.weight),
             band: f64::of(rules.no_trade_band),
             stop_default: f64::of(rules.stop_default),
             unit: f64::of(unit),
             least: Number::ceil(inst.min_size.0 / inst.lot.0).max(1),
             swap: market.is_swap(),
-            execution: player.execution,
+            execution: contender.execution,
             span: market.columns.bar.span().0,
         }
     }
@@ -44,13 +44,13 @@ impl Sizing {
     #[inline]
     pub(super) fn child(
         &self,
-        lane: &SleeveSim,
+        sleeve: &SleeveSim,
         target: i32,
         stop: f64,
         equity: f64,
         close: f64,
     ) -> Option<SimOrder> {
-        if lane.is_busy() {
+        if sleeve.is_busy() {
             return None;
         }
         let share = f64::from(if self.swap { target } else { target.max(0) }) / 10_000.0;
@@ -58,12 +58,12 @@ impl Sizing {
         let lot_value = close * self.unit;
         let magnitude = Number::floor(slot * share.abs() / lot_value).max(0);
         let wanted = if share < 0.0 { -magnitude } else { magnitude };
-        let delta = wanted - lane.held;
+        let delta = wanted - sleeve.held;
         let lots = delta.abs();
         if lots < self.least || (wanted != 0 && (lots as f64) * lot_value < self.band * slot) {
             return None;
         }
-        Some(self.order(lane.held, (wanted, delta), target, stop, close))
+        Some(self.order(sleeve.held, (wanted, delta), target, stop, close))
     }
 
     #[cold]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{counts, market, player, rules};
+use super::{contender, counts, market, rules};
 use crate::backtest::{BacktestMarket, Contender, FillRecord, Rules, RunOutcome, exact, kernel};
 use crate::domain::{
     Bps, BreachAction, InstKind, Limits, Ms, Release, Rule, Side, Then, WorkingPolicy,
@@ -158,16 +158,16 @@ fn world() -> impl Strategy<Value = (BacktestMarket, Contender, Rules)> {
             .prop_map(
                 move |(bars, wants, (costs, policy, limits), (stop, start, cash))| {
                     let stop_default = Decimal::new(if cash % 2 == 0 { 2 } else { 60 }, 2);
-                    let player = Contender {
+                    let contender = Contender {
                         execution: policy,
-                        ..player(wants, stop)
+                        ..contender(wants, stop)
                     };
                     let rules = Rules {
                         limits,
                         stop_default,
                         ..rules(cash)
                     };
-                    (market(kind, Ms(start), &bars, costs), player, rules)
+                    (market(kind, Ms(start), &bars, costs), contender, rules)
                 },
             )
     })
@@ -242,16 +242,16 @@ fn is_sound(market: &BacktestMarket, outcome: &RunOutcome<Decimal>, rules: &Rule
 
 pub(super) fn compare(
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
 ) -> (usize, usize) {
     let (exact, _) = exact::run(
         std::slice::from_ref(market),
-        std::slice::from_ref(player),
+        std::slice::from_ref(contender),
         rules,
     );
     is_sound(market, &exact, rules);
-    let fast = kernel::run(market, player, rules);
+    let fast = kernel::run(market, contender, rules);
     let rows = |all: &[FillRecord<Decimal>]| all.iter().map(steps).collect::<Vec<_>>();
     let fast_rows: Vec<_> = fast.fills.iter().map(steps).collect();
     for (at, (one, other)) in rows(&exact.fills).iter().zip(&fast_rows).enumerate() {
@@ -289,8 +289,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
     /// Fast and full engine on random worlds make the same fills and keep the same books.
     #[test]
-    fn both_engines_agree((market, player, rules) in world()) {
-        compare(&market, &player, &rules);
+    fn both_engines_agree((market, contender, rules) in world()) {
+        compare(&market, &contender, &rules);
     }
 }
 
@@ -305,10 +305,10 @@ fn comparison_worlds_exercise_every_rule() {
     let (mut fills, mut blocks, mut halts, mut codes) = (0, 0, 0, BTreeMap::<String, u64>::new());
     let mut causes = BTreeMap::new();
     for _ in 0..400 {
-        let (market, player, rules) = world().new_tree(&mut runner).unwrap().current();
-        let (of_fills, of_blocks) = compare(&market, &player, &rules);
+        let (market, contender, rules) = world().new_tree(&mut runner).unwrap().current();
+        let (of_fills, of_blocks) = compare(&market, &contender, &rules);
         (fills, blocks) = (fills + of_fills, blocks + of_blocks);
-        let fast = kernel::run(&market, &player, &rules);
+        let fast = kernel::run(&market, &contender, &rules);
         halts += fast.halts.len();
         counts(&fast)
             .into_iter()

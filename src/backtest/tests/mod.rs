@@ -109,7 +109,7 @@ pub(super) fn market(kind: InstKind, start: Ms, bars: &[[i64; 5]], costs: Costs)
     }
 }
 
-pub(super) fn player(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Contender {
+pub(super) fn contender(wants: impl IntoIterator<Item = (usize, f64)>, stop_pct: f64) -> Contender {
     let mut params: Params = wants
         .into_iter()
         .map(|(bar, percent)| (format!("t{bar}"), percent))

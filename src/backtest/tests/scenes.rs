@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use rust_decimal::Decimal;
 
 use super::agree::compare;
-use super::{market, player, rules};
+use super::{contender, market, rules};
 use crate::backtest::sleeve_sim::{Done, SimOrder, SleeveSim};
 use crate::backtest::{Contender, Rules, exact};
 use crate::domain::{InstKind, Ms, Side};
@@ -79,10 +79,10 @@ fn shown(out: &mut String, bar: usize, done: &Done<Decimal>) {
 /// One order, decided at the end of bar 0, through bars of (open, high, low, close, volume).
 #[track_caller]
 fn scene(costs: Costs, order: SimOrder, bars: &[[i64; 5]], expected: &str) {
-    let (mut lane, mut out, mut done) = (SleeveSim::default(), String::new(), Vec::new());
+    let (mut sleeve, mut out, mut done) = (SleeveSim::default(), String::new(), Vec::new());
     let market = market(InstKind::Swap, Ms(0), bars, costs);
     let terms = CostTerms::<Decimal>::of(&market.costs, market.costs.tiers[0], &market.instrument);
-    lane.place(order);
+    sleeve.place(order);
     for (index, bar) in bars.iter().enumerate().map(|(i, bar)| (i + 1, bar)) {
         let &[open, high, low, close, volume] = bar;
         let bar = LotSteps {
@@ -93,11 +93,11 @@ fn scene(costs: Costs, order: SimOrder, bars: &[[i64; 5]], expected: &str) {
             volume,
         };
         let mut left = room(&bar, &terms);
-        lane.pass((index, &bar), &mut left, None, &terms, &mut done);
+        sleeve.pass((index, &bar), &mut left, None, &terms, &mut done);
         done.drain(..)
             .for_each(|done| shown(&mut out, index, &done));
     }
-    let left = if lane.is_busy() { "works on" } else { "" };
+    let left = if sleeve.is_busy() { "works on" } else { "" };
     assert_eq!(
         format!("{out}{left}").trim_end_matches([' ', ';']),
         expected
@@ -318,13 +318,13 @@ fn stops_and_targets() {
 fn run(
     kind: InstKind,
     costs: Costs,
-    (player, rules, start): (Contender, Rules, i64),
+    (contender, rules, start): (Contender, Rules, i64),
     bars: &[[i64; 5]],
     expected: &str,
 ) {
     let market = market(kind, Ms(start), bars, costs);
-    compare(&market, &player, &rules);
-    let (outcome, _) = exact::run(std::slice::from_ref(&market), &[player], &rules);
+    compare(&market, &contender, &rules);
+    let (outcome, _) = exact::run(std::slice::from_ref(&market), &[contender], &rules);
     let mut out = String::new();
     for row in &outcome.fills {
         let (cause, side) = (format!("{:?}", row.cause).to_lowercase(), row.side.as_str());
@@ -346,7 +346,7 @@ fn run(
 fn sizes_round_down_to_the_lot() {
     let bars = [flat(20_003, 1000); 4];
     // 1000 ÷ 20.003 = 49.99 lots, so 49: 980.147 and a fee of 0.4900735.
-    let all = (player([(0, 100.0)], 0.0), rules(1000), 0);
+    let all = (contender([(0, 100.0)], 0.0), rules(1000), 0);
     run(
         InstKind::Swap,
         plain(),
@@ -355,7 +355,7 @@ fn sizes_round_down_to_the_lot() {
         "1 order buy 49@20003 0.4900735; cash 19.3629265",
     );
     // One lot is below the smallest order of two.
-    let crumb = (player([(0, 3.0)], 0.0), rules(1000), 0);
+    let crumb = (contender([(0, 3.0)], 0.0), rules(1000), 0);
     run(InstKind::Swap, plain(), crumb, &bars, "cash 1000");
 }
 
@@ -367,7 +367,7 @@ fn spot_buy_fits_the_cash() {
         half_spread: d("0.001"),
         ..plain()
     };
-    let all = (player([(0, 100.0)], 0.0), rules(1000), 0);
+    let all = (contender([(0, 100.0)], 0.0), rules(1000), 0);
     let bars = [flat(20_000, 1000); 3];
     run(
         InstKind::Spot,
@@ -388,7 +388,7 @@ fn fees_fall_with_what_was_traded() {
     let mut costs = plain();
     costs.tiers.push(tier);
     let turns = (
-        player([(0, 50.0), (1, 0.0), (2, 50.0)], 0.0),
+        contender([(0, 50.0), (1, 0.0), (2, 50.0)], 0.0),
         rules(1000),
         0,
     );
@@ -409,7 +409,7 @@ fn longs_pay_funding_shorts_receive_it() {
     };
     let start = 8 * 3_600_000 - 3 * 60_000;
     let bars = [flat(20_000, 1000); 5];
-    let long = (player([(0, 100.0)], 0.0), rules(1000), start);
+    let long = (contender([(0, 100.0)], 0.0), rules(1000), start);
     run(
         InstKind::Swap,
         costs(),
@@ -417,7 +417,7 @@ fn longs_pay_funding_shorts_receive_it() {
         &bars,
         "1 order buy 50@20000 0.5; cash -0.6",
     );
-    let short = (player([(0, -100.0)], 0.0), rules(1000), start);
+    let short = (contender([(0, -100.0)], 0.0), rules(1000), start);
     run(
         InstKind::Swap,
         costs(),
@@ -439,7 +439,7 @@ fn what_lacks_margin_is_liquidated() {
         flat(15_500, 5000),
     ];
     let five = (
-        player([(0, 500.0), (2, 0.0)], 0.0),
+        contender([(0, 500.0), (2, 0.0)], 0.0),
         Rules {
             stop_default: d("0.9"),
             ..rules(1000)

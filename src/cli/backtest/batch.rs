@@ -114,7 +114,7 @@ struct Job {
     number: usize,
     /// Index of the market's window.
     market: usize,
-    player: usize,
+    contender: usize,
 }
 
 /// All runs of a search.
@@ -123,17 +123,17 @@ struct Batch {
     row: BatchRow,
     /// Cut where they are run: many windows are not held at once.
     markets: Vec<Windowed>,
-    players: Vec<Contender>,
+    contenders: Vec<Contender>,
     rules: Rules,
 }
 
 impl Batch {
     fn jobs(&self) -> impl Iterator<Item = Job> + '_ {
-        let players = self.players.len();
-        (0..self.markets.len() * players).map(move |number| Job {
+        let contenders = self.contenders.len();
+        (0..self.markets.len() * contenders).map(move |number| Job {
             number,
-            market: number / players,
-            player: number % players,
+            market: number / contenders,
+            contender: number % contenders,
         })
     }
 }
@@ -226,7 +226,7 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
             "--step is between windows: give --window too".to_owned(),
         ));
     }
-    let mut players = Vec::new();
+    let mut contenders = Vec::new();
     for spec in &specs {
         // Of several strategies each takes the axes it knows.
         let own: Vec<Axis> = axes
@@ -240,11 +240,11 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         }
         .map_err(usage)?;
         for params in combinations {
-            players.push(args.terms.player(spec, params)?);
+            contenders.push(args.terms.contender(spec, params)?);
         }
     }
     let (markets, whole) = markets(global, args)?;
-    let runs = markets.len() * players.len();
+    let runs = markets.len() * contenders.len();
     if runs > MOST {
         return Err(usage(format!("{runs} runs; {MOST} at most")));
     }
@@ -308,7 +308,7 @@ fn plan(global: &Global, args: &BatchArgs) -> Result<Batch, Failure> {
         id,
         row,
         markets,
-        players,
+        contenders,
         rules,
     })
 }
@@ -417,20 +417,20 @@ fn work(
 }
 
 fn one(batch: &Batch, job: &Job) -> RunRow {
-    let ((whole, part), player) = (&batch.markets[job.market], &batch.players[job.player]);
+    let ((whole, part), contender) = (&batch.markets[job.market], &batch.contenders[job.contender]);
     let market = &part
         .and_then(|(from, to)| whole.between(from, to))
         .unwrap_or_else(|| whole.clone());
-    let (figures, returns) = run_summary(market, player, &batch.rules);
+    let (figures, returns) = run_summary(market, contender, &batch.rules);
     let columns = Arc::clone(&market.columns);
-    let params: serde_json::Map<String, serde_json::Value> = player
+    let params: serde_json::Map<String, serde_json::Value> = contender
         .params
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
     RunRow {
         number: job.number as i64,
-        strategy: player.strategy.name.to_owned(),
+        strategy: contender.strategy.name.to_owned(),
         params: serde_json::Value::Object(params).to_string(),
         inst: market.instrument.id.to_string(),
         bar: columns.bar.okx().to_owned(),

@@ -1,4 +1,4 @@
-//! Options for the player and its rules.
+//! Options for the contender and its rules.
 
 use clap::{Args, ValueEnum};
 use rust_decimal::Decimal;
@@ -114,8 +114,8 @@ pub(super) fn params(spec: &StrategySpec, given: &[String]) -> Result<Params, Fa
 }
 
 impl TermArgs {
-    /// A player of one market.
-    pub(super) fn player(
+    /// A contender of one market.
+    pub(super) fn contender(
         &self,
         spec: &'static StrategySpec,
         params: Params,
@@ -140,7 +140,7 @@ impl TermArgs {
         })
     }
 
-    /// Returns the rules the player runs under.
+    /// Returns the rules the contender runs under.
     pub(super) fn rules(&self, config: &Config) -> Result<Rules, Failure> {
         self.account.rules(config)
     }

@@ -74,27 +74,27 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     let (mut made, endpoint) = made(&config, contender)?;
     let markets = markets(global, &config, args, &contender.instruments)?;
     // What it would do with a sleeve it does here with all of the account.
-    made.arm.instruments = markets
+    made.profile.instruments = markets
         .iter()
         .map(|market| market.instrument.id.clone())
         .collect();
-    made.arm.share = args.account.weight()?;
+    made.profile.share = args.account.weight()?;
     let bar = markets[0].columns.bar;
-    if made.arm.bar.span() < bar.span() {
+    if made.profile.bar.span() < bar.span() {
         let why = format!(
             "{} is asked on bars of {}; give --bar {} or shorter",
-            args.contender, made.arm.bar, made.arm.bar
+            args.contender, made.profile.bar, made.profile.bar
         );
         return Err(Failure::new(Exit::Usage, why));
     }
     let think = args.think_ms.map_or(made.think, Ms);
     made.think = think.floor(bar.span());
     let rules = args.account.rules(&config)?;
-    let player = Contender {
-        id: made.arm.id.clone(),
+    let contender = Contender {
+        id: made.profile.id.clone(),
         strategy: &ADVISED,
         params: crate::strategy::Params::new(),
-        weight: made.arm.share,
+        weight: made.profile.share,
         markets: (0..markets.len()).collect(),
         execution: contender.execution,
     };
@@ -110,7 +110,7 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     let mut model = ReplayedModel::new(made, &markets, &mut source);
     let (outcome, _) = run_advised(
         &markets,
-        std::slice::from_ref(&player),
+        std::slice::from_ref(&contender),
         &rules,
         Some(&mut model),
     );
@@ -123,7 +123,7 @@ pub(super) fn run(global: &Global, args: &ModelArgs) -> Result<Exit, Failure> {
     told(
         args,
         (&config, &endpoint),
-        (&markets, &player, &rules),
+        (&markets, &contender, &rules),
         &outcome,
         (&counts, think),
     )
@@ -294,11 +294,11 @@ fn before_cutoff(
 fn told(
     args: &ModelArgs,
     (config, endpoint): (&Config, &crate::config::ModelEndpoint),
-    (markets, player, rules): (&[BacktestMarket], &Contender, &Rules),
+    (markets, contender, rules): (&[BacktestMarket], &Contender, &Rules),
     outcome: &crate::backtest::RunOutcome<rust_decimal::Decimal>,
     (counts, think): (&ReplayCounts, Ms),
 ) -> Result<Exit, Failure> {
-    let report = judge(markets, player, rules, outcome, (1, 1));
+    let report = judge(markets, contender, rules, outcome, (1, 1));
     let missing = counts.missing_ms.len();
     let bar = markets[0].columns.bar;
     let cutoff = before_cutoff(endpoint, &outcome.at, bar.span());
@@ -312,7 +312,7 @@ fn told(
         }));
         return Ok(Exit::Ok);
     }
-    shown::run(markets, player, &report, outcome);
+    shown::run(markets, contender, &report, outcome);
     let list = |map: &std::collections::BTreeMap<String, u32>| {
         map.iter()
             .map(|(word, count)| format!("{word} {count}"))

@@ -36,7 +36,7 @@ enum Fills {
 )]
 pub(in crate::cli) struct BacktestRunArgs {
     #[command(flatten)]
-    player: PlayerArgs,
+    contender: PlayerArgs,
     #[command(flatten)]
     history: HistoryArgs,
     #[command(flatten)]
@@ -64,40 +64,40 @@ pub(in crate::cli) struct BacktestRunArgs {
 
 pub(super) fn run(global: &Global, args: &BacktestRunArgs) -> Result<Exit, Failure> {
     let config = global.load(None)?;
-    let spec = spec(&args.player.strategy)?;
-    let params = params(spec, &args.player.params)?;
+    let spec = spec(&args.contender.strategy)?;
+    let params = params(spec, &args.contender.params)?;
     let market = market(global, &config, &args.history, &args.costs)?;
-    let player = args.player.terms.player(spec, params)?;
-    let rules = args.player.terms.rules(&config)?;
+    let contender = args.contender.terms.contender(spec, params)?;
+    let rules = args.contender.terms.rules(&config)?;
     if args.fills == Fills::NextOpen {
         if args.html.is_some() || args.fills_csv.is_some() || args.exact {
             let why = "--fills next-open has no orders to show: --exact, --html and --fills-csv are for --fills bar";
             return Err(Failure::new(Exit::Usage, why));
         }
         refuse_unused(args)?;
-        next_open(&market, &player, &rules, args.json);
+        next_open(&market, &contender, &rules, args.json);
         return Ok(Exit::Ok);
     }
     if args.exact {
         let run = || {
             exact::run(
                 std::slice::from_ref(&market),
-                std::slice::from_ref(&player),
+                std::slice::from_ref(&contender),
                 &rules,
             )
             .0
         };
-        told(args, &market, &player, &rules, run)
+        told(args, &market, &contender, &rules, run)
     } else {
-        told(args, &market, &player, &rules, || {
-            kernel::run(&market, &player, &rules)
+        told(args, &market, &contender, &rules, || {
+            kernel::run(&market, &contender, &rules)
         })
     }
 }
 
 /// The ideal world has no use for these: what is given and not heeded would be believed.
 fn refuse_unused(args: &BacktestRunArgs) -> Result<(), Failure> {
-    let (terms, costs) = (&args.player.terms, &args.costs);
+    let (terms, costs) = (&args.contender.terms, &args.costs);
     let given = [
         (terms.account.weight != Decimal::ONE, "--weight"),
         (terms.execution != ExecutionArg::Market, "--execution"),
@@ -106,7 +106,7 @@ fn refuse_unused(args: &BacktestRunArgs) -> Result<(), Failure> {
         (costs.participation_pct.is_some(), "--participation-pct"),
         (costs.latency_bars.is_some(), "--latency-bars"),
         (
-            args.player
+            args.contender
                 .params
                 .iter()
                 .any(|p| p.starts_with("stop_pct") && !p.ends_with("=0")),
@@ -128,7 +128,7 @@ const FACTORS: [Decimal; 2] = [Decimal::ZERO, Decimal::TWO];
 fn told<N: Number + std::fmt::Display + Send>(
     args: &BacktestRunArgs,
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     rules: &Rules,
     run: impl FnOnce() -> RunOutcome<N> + Send,
 ) -> Result<Exit, Failure> {
@@ -136,7 +136,7 @@ fn told<N: Number + std::fmt::Display + Send>(
         let outcome = run();
         let report = judge(
             std::slice::from_ref(market),
-            player,
+            contender,
             rules,
             &outcome,
             (1, args.seed),
@@ -144,7 +144,7 @@ fn told<N: Number + std::fmt::Display + Send>(
         (outcome, report)
     };
     let ((outcome, mut report), mut stress) =
-        rayon::join(judged, || stress(market, player, rules, &FACTORS));
+        rayon::join(judged, || stress(market, contender, rules, &FACTORS));
     stress.insert(1, Stress::of(Decimal::ONE, &report.performance));
     report.stress = stress;
     let outcome = &outcome;
@@ -156,14 +156,14 @@ fn told<N: Number + std::fmt::Display + Send>(
         std::fs::write(path, shown::fills_csv(market, outcome)).map_err(io(path))?;
     }
     if let Some(path) = &args.html {
-        std::fs::write(path, html::page(market, player, rules, outcome, &report))
+        std::fs::write(path, html::page(market, contender, rules, outcome, &report))
             .map_err(io(path))?;
     }
     if args.json {
-        output::say(told_json(args, market, player, &report, outcome));
+        output::say(told_json(args, market, contender, &report, outcome));
         return Ok(Exit::Ok);
     }
-    shown::run(std::slice::from_ref(market), player, &report, outcome);
+    shown::run(std::slice::from_ref(market), contender, &report, outcome);
     for path in args.html.iter().chain(&args.fills_csv) {
         output::say(format_args!("wrote {}", path.display()));
     }
@@ -173,11 +173,11 @@ fn told<N: Number + std::fmt::Display + Send>(
 fn told_json<N: Number + std::fmt::Display>(
     args: &BacktestRunArgs,
     market: &BacktestMarket,
-    player: &Contender,
+    contender: &Contender,
     report: &Report,
     outcome: &RunOutcome<N>,
 ) -> Value {
-    let mut body = about(market, player);
+    let mut body = about(market, contender);
     let more = json!({
         "fills_model": "bar",
         "engine": if args.exact { "exact" } else { "kernel" },
@@ -195,7 +195,7 @@ fn told_json<N: Number + std::fmt::Display>(
 }
 
 /// Describes the inputs a result is made of.
-fn about(market: &BacktestMarket, player: &Contender) -> Value {
+fn about(market: &BacktestMarket, contender: &Contender) -> Value {
     let columns = &*market.columns;
     json!({
         "schema": "backtest run/1",
@@ -207,8 +207,8 @@ fn about(market: &BacktestMarket, player: &Contender) -> Value {
         "bars": columns.len(),
         "from_ms": columns.ts[0],
         "to_ms": columns.closes(columns.len() - 1).0,
-        "strategy": player.strategy.name,
-        "params": player.params,
+        "strategy": contender.strategy.name,
+        "params": contender.params,
     })
 }
 
@@ -237,7 +237,7 @@ impl IdealCurve for IdealRun {
     }
 }
 
-fn next_open(market: &BacktestMarket, player: &Contender, rules: &Rules, json_wanted: bool) {
+fn next_open(market: &BacktestMarket, contender: &Contender, rules: &Rules, json_wanted: bool) {
     let columns = &*market.columns;
     let fee = f64::of(market.costs.tier(Decimal::ZERO).taker);
     let terms = Ideal {
@@ -245,7 +245,7 @@ fn next_open(market: &BacktestMarket, player: &Contender, rules: &Rules, json_wa
         fee,
         slippage: f64::of(market.costs.half_spread),
     };
-    let wishes = Streamed::new(player.build(market), columns);
+    let wishes = Streamed::new(contender.build(market), columns);
     let mut kept = IdealRun {
         equity: Vec::with_capacity(columns.len()),
         bought: 0,
@@ -269,7 +269,7 @@ fn next_open(market: &BacktestMarket, player: &Contender, rules: &Rules, json_wa
     let p = performance(&curve, &[], kept.value);
     let equity = kept.equity.last().copied().unwrap_or(terms.cash);
     if json_wanted {
-        let mut body = about(market, player);
+        let mut body = about(market, contender);
         let more = json!({
             "fills_model": "next-open", "taker_fee": terms.fee, "slippage": terms.slippage,
             "equity_start": terms.cash, "equity_end": equity, "orders": orders, "buys": kept.bought, "fees": kept.fees,
@@ -280,7 +280,7 @@ fn next_open(market: &BacktestMarket, player: &Contender, rules: &Rules, json_wa
         output::say(body);
         return;
     }
-    shown::head(std::slice::from_ref(market), player);
+    shown::head(std::slice::from_ref(market), contender);
     output::say(format_args!(
         "next open, long or flat, {} % fee, {} % slippage: {orders} orders, {:.2} → {equity:.2} ({:+.2} %), buy and hold {:+.2} %",
         100.0 * terms.fee,

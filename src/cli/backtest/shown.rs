@@ -10,8 +10,8 @@ use crate::domain::Ms;
 use crate::fills::Number;
 use crate::stats::Interval;
 
-/// Prints the player and the markets of a run.
-pub(super) fn head(markets: &[BacktestMarket], player: &Contender) {
+/// Prints the contender and the markets of a run.
+pub(super) fn head(markets: &[BacktestMarket], contender: &Contender) {
     let columns = &*markets[0].columns;
     let names: Vec<&str> = markets
         .iter()
@@ -27,14 +27,14 @@ pub(super) fn head(markets: &[BacktestMarket], player: &Contender) {
         .map(|market| market.columns.closes(market.columns.len() - 1).0)
         .max()
         .unwrap_or_default();
-    let params: Vec<String> = player
+    let params: Vec<String> = contender
         .params
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     say(format_args!(
         "{} ({}) on {} {}, {} bars, {} to {}",
-        player.strategy.name,
+        contender.strategy.name,
         params.join(" "),
         names.join(", "),
         columns.bar,
@@ -68,11 +68,11 @@ fn plain(value: f64) -> String {
 /// All of a run.
 pub(super) fn run<N: Number>(
     markets: &[BacktestMarket],
-    player: &Contender,
+    contender: &Contender,
     report: &Report,
     outcome: &RunOutcome<N>,
 ) {
-    head(markets, player);
+    head(markets, contender);
     let (p, t) = (&report.performance, &report.performance.trades);
     let mut table = sheet(&["figure", "value", "figure", "value", "figure", "value"]);
     let money = |value: f64| format!("{value:.2}");

@@ -22,7 +22,7 @@ fn candle(minute: i64) -> Candle {
     }
 }
 
-fn seats() -> Vec<Assignment> {
+fn assignments() -> Vec<Assignment> {
     ["sma_cross", "rsi_reversion"]
         .map(|name| {
             let strategy = strategy::find(name).unwrap();
@@ -69,20 +69,20 @@ fn kept(
     asked: impl Fn(i64) -> bool,
 ) -> Vec<RunInputs> {
     let market = view(history);
-    let (mut table, _) = StrategyBoard::set(&seats(), &market);
+    let (mut board, _) = StrategyBoard::set(&assignments(), &market);
     let mut notes = Notes::begun(
         BoardId {
             start: START,
             nth: 0,
         },
-        &seats(),
+        &assignments(),
         &market,
-        &table,
+        &board,
     );
     let mut kept = Vec::new();
     for minute in minutes {
         notes.heard(&swap().id, Bar::M1, candle(minute));
-        assert!(table.on_bar(&swap().id, Bar::M1, candle(minute)));
+        assert!(board.on_bar(&swap().id, Bar::M1, candle(minute)));
         if asked(minute) {
             let asked = CycleInputs {
                 bar: (Bar::M1, Ms(minute * 60_000)),
@@ -91,7 +91,7 @@ fn kept(
                 retire: Retire::Close,
                 market: vec![swap().id],
             };
-            let decided = asked.decide(&table);
+            let decided = asked.decide(&board);
             kept.extend(notes.cycle(
                 RunId(uuid::Uuid::from_u128(100 + minute as u128)),
                 asked,
@@ -107,7 +107,7 @@ fn kept(
 fn otherwise(kept: &[RunInputs]) -> Vec<(usize, String)> {
     let mut again = Again::default();
     let one = |inputs: &RunInputs| match inputs.stage {
-        InputStage::Seating => again.seat(inputs.run_id, &inputs.subject, &inputs.seen),
+        InputStage::Seating => again.assignment(inputs.run_id, &inputs.subject, &inputs.seen),
         _ => again.ask(&inputs.seen),
     };
     let outcomes = kept.iter().map(one).collect::<Vec<_>>();
@@ -198,7 +198,7 @@ fn replaying_one_cycle_needs_earlier_ones() {
     let all = kept(40, 40..60, |_| true);
     let mut again = Again::default();
     assert_eq!(again.lacks(&all[10].seen), Ok(Some(START)));
-    again.seat(START, "0", &all[0].seen).unwrap();
+    again.assignment(START, "0", &all[0].seen).unwrap();
     assert_eq!(again.lacks(&all[1].seen), Ok(None));
     all[1..10]
         .iter()

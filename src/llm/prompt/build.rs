@@ -24,7 +24,7 @@ pub struct ModelProfile {
     pub id: ContenderId,
     pub mode: AnswerMode,
     pub instruments: Vec<InstId>,
-    /// Bar size at whose close the arm is asked.
+    /// Bar size at whose close the profile is asked.
     pub bar: Bar,
     /// Share of equity that is its sleeve: its weight, less the reserve.
     pub share: Decimal,
@@ -34,7 +34,7 @@ pub struct ModelProfile {
     pub swap_fees: [Decimal; 2],
 }
 
-/// Limits of one arm, within what the gate allows. Shares are shares of the sleeve.
+/// Limits of one profile, within what the gate allows. Shares are shares of the sleeve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProfileLimits {
     pub risk_per_trade: Decimal,
@@ -80,7 +80,7 @@ impl ModelProfile {
             InstKind::Swap => self.swap_fees[1],
         }
     }
-    /// Returns the arm's capital.
+    /// Returns the profile's capital.
     pub fn sleeve(&self, equity: Usd) -> Decimal {
         (equity.0 * self.share).round_dp(8)
     }
@@ -91,9 +91,9 @@ pub struct PromptFacts<'a> {
     pub now: Ms,
     pub trigger: &'a str,
     pub last_decision: Option<Ms>,
-    /// The one asked about; `None`: all of the arm's.
+    /// The one asked about; `None`: all of the profile's.
     pub symbol: Option<&'a InstId>,
-    pub arm: &'a ModelProfile,
+    pub profile: &'a ModelProfile,
     pub market: &'a MarketView,
     pub account: &'a AccountView,
     pub orders: &'a OrdersView,
@@ -138,8 +138,8 @@ pub fn allowed(
 
 /// Puts the data together and seals it.
 pub fn build(facts: &PromptFacts<'_>) -> Contract {
-    let arm = facts.arm;
-    let shown: Vec<&InstId> = arm
+    let profile = facts.profile;
+    let shown: Vec<&InstId> = profile
         .instruments
         .iter()
         .filter(|inst| facts.symbol.is_none_or(|only| only == *inst))
@@ -149,14 +149,14 @@ pub fn build(facts: &PromptFacts<'_>) -> Contract {
         .iter()
         .filter_map(|inst| Some((*inst, facts.market.insts.get(*inst)?.instrument.kind)))
         .collect();
-    let held = |inst: &InstId| held(facts.orders, facts.market, &arm.id, inst);
-    let may_open = !facts.close_only && facts.opens_today < arm.limits.opens_per_day;
+    let held = |inst: &InstId| held(facts.orders, facts.market, &profile.id, inst);
+    let may_open = !facts.close_only && facts.opens_today < profile.limits.opens_per_day;
     let bps = |share: Decimal| (share * Decimal::from(10_000)).round_dp(3).normalize();
     let market: BTreeMap<InstId, MarketData> = shown
         .iter()
         .map(|inst| ((*inst).clone(), market_data(facts, inst, &mut missing)))
         .collect();
-    let sleeve = arm.sleeve(facts.account.equity);
+    let sleeve = profile.sleeve(facts.account.equity);
     let book = facts.book;
     let known = !book.units.is_zero();
     let percent = |share: Option<Decimal>| {
@@ -176,11 +176,11 @@ pub fn build(facts: &PromptFacts<'_>) -> Contract {
         costs: CostData {
             taker_bps: kinds
                 .iter()
-                .map(|(inst, kind)| ((*inst).clone(), bps(arm.taker(*kind))))
+                .map(|(inst, kind)| ((*inst).clone(), bps(profile.taker(*kind))))
                 .collect(),
             maker_bps: kinds
                 .iter()
-                .map(|(inst, kind)| ((*inst).clone(), bps(arm.maker(*kind))))
+                .map(|(inst, kind)| ((*inst).clone(), bps(profile.maker(*kind))))
                 .collect(),
             est_slippage_bps: market
                 .iter()
@@ -192,7 +192,7 @@ pub fn build(facts: &PromptFacts<'_>) -> Contract {
                 })
                 .collect(),
             llm_cost_today_usd: facts.llm_cost_today.normalize(),
-            fees_today_usd: (-facts.orders.tally.fees_of(&arm.id, facts.now))
+            fees_today_usd: (-facts.orders.tally.fees_of(&profile.id, facts.now))
                 .round_dp(4)
                 .normalize(),
             turnover_today_times_sleeve: facts
@@ -203,39 +203,43 @@ pub fn build(facts: &PromptFacts<'_>) -> Contract {
                 .normalize(),
         },
         limits: LimitData {
-            max_risk_per_trade_pct: (arm.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize(),
-            risk_budget_pct: (arm.limits.risk_budget * Decimal::ONE_HUNDRED).normalize(),
-            max_leverage: arm.limits.leverage.normalize(),
-            max_correlated_exposure: arm.limits.cluster.normalize(),
-            max_positions: arm.limits.positions,
-            max_gross_exposure: arm.limits.gross_exposure.normalize(),
+            max_risk_per_trade_pct: (profile.limits.risk_per_trade * Decimal::ONE_HUNDRED)
+                .normalize(),
+            risk_budget_pct: (profile.limits.risk_budget * Decimal::ONE_HUNDRED).normalize(),
+            max_leverage: profile.limits.leverage.normalize(),
+            max_correlated_exposure: profile.limits.cluster.normalize(),
+            max_positions: profile.limits.positions,
+            max_gross_exposure: profile.limits.gross_exposure.normalize(),
             daily_loss_left_usd: known.then(|| {
-                let least = book.open * (Decimal::ONE - arm.limits.daily_loss);
+                let least = book.open * (Decimal::ONE - profile.limits.daily_loss);
                 ((book.nav - least) * book.units)
                     .max(Decimal::ZERO)
                     .round_dp(2)
                     .normalize()
             }),
-            min_reward_risk: arm.limits.reward_risk.normalize(),
-            atr_tf: arm.bar.okx().to_owned(),
+            min_reward_risk: profile.limits.reward_risk.normalize(),
+            atr_tf: profile.bar.okx().to_owned(),
             atr14_px: kinds
                 .keys()
                 .map(|inst| {
                     let shown = facts.market.insts.get(*inst);
-                    let range = shown.and_then(|shown| atr(shown.history(arm.bar)));
+                    let range = shown.and_then(|shown| atr(shown.history(profile.bar)));
                     (
                         (*inst).clone(),
                         range.map(|range| range.round_dp(8).normalize()),
                     )
                 })
                 .collect(),
-            stop_atr: arm.limits.stop_atr,
-            target_atr_max: arm.limits.target_atr,
-            opens_left_today: arm.limits.opens_per_day.saturating_sub(facts.opens_today),
+            stop_atr: profile.limits.stop_atr,
+            target_atr_max: profile.limits.target_atr,
+            opens_left_today: profile
+                .limits
+                .opens_per_day
+                .saturating_sub(facts.opens_today),
             allowed: kinds
                 .iter()
                 .map(|(inst, kind)| {
-                    let words = allowed(arm.mode, *kind, held(inst), may_open);
+                    let words = allowed(profile.mode, *kind, held(inst), may_open);
                     (
                         (*inst).clone(),
                         words.into_iter().map(str::to_owned).collect(),
@@ -347,12 +351,12 @@ fn position(
     inst: &InstId,
     missing: &mut Vec<String>,
 ) -> Option<PositionData> {
-    let key = (facts.arm.id.clone(), inst.clone());
+    let key = (facts.profile.id.clone(), inst.clone());
     let holding = facts
         .orders
         .holdings
         .get(&key)
-        .filter(|_| !held(facts.orders, facts.market, &facts.arm.id, inst).is_zero())?;
+        .filter(|_| !held(facts.orders, facts.market, &facts.profile.id, inst).is_zero())?;
     let instrument = &facts.market.insts.get(inst)?.instrument;
     let plan = facts.plans.get(inst);
     let mark = mark(facts.market, inst);
@@ -416,12 +420,12 @@ fn orders(facts: &PromptFacts<'_>, shown: &[&InstId]) -> Vec<OrderData> {
         .orders
         .open
         .values()
-        .filter(|o| o.contender == facts.arm.id && shown.contains(&&o.inst));
+        .filter(|o| o.contender == facts.profile.id && shown.contains(&&o.inst));
     let stops = facts
         .orders
         .stops
         .iter()
-        .filter(|s| s.stop.contender == facts.arm.id && shown.contains(&&s.stop.inst));
+        .filter(|s| s.stop.contender == facts.profile.id && shown.contains(&&s.stop.inst));
     let mut out: Vec<OrderData> = ours
         .map(|order| OrderData {
             symbol: order.inst.clone(),

@@ -27,17 +27,17 @@ impl ModelRunner {
     /// An answer has come, or the reason why there is none.
     pub(super) async fn answered(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         pending: PendingQuestion,
         outcome: AskOutcome,
     ) -> Result<(), StageError> {
         let now = self.clock.now();
-        let index = pending.player;
+        let index = pending.contender;
         let (who, provider) = (
-            self.players[index].arm.id.clone(),
-            self.players[index].model.provider.clone(),
+            self.contenders[index].profile.id.clone(),
+            self.contenders[index].model.provider.clone(),
         );
-        let breaker = state.breakers.entry(provider.clone()).or_default();
+        let breaker = live.breakers.entry(provider.clone()).or_default();
         if pending.tries {
             breaker.over();
         }
@@ -51,35 +51,35 @@ impl ModelRunner {
                 );
             }
         }
-        let seat = &mut state.seats[index];
-        seat.busy = false;
+        let state = &mut live.states[index];
+        state.busy = false;
         match outcome.answer {
             Err(refused) => {
                 warn!(event = "model_failed", run_id = %pending.run_id, contender = %who, code = %refused.code,
                     detail = %refused.detail, "no answer: no new risk");
-                seat.rejected = if refused.code == Code::Rejected {
-                    seat.rejected + 1
+                state.rejected = if refused.code == Code::Rejected {
+                    state.rejected + 1
                 } else {
                     0
                 };
-                if refused.code == Code::Forbidden || seat.rejected >= REJECTED {
+                if refused.code == Code::Forbidden || state.rejected >= REJECTED {
                     error!(event = "model_disabled", contender = %who, detail = %refused.detail,
                         "key, model or request are refused: not asked again until a restart");
-                    seat.disabled = Some(refused.detail.clone());
+                    state.disabled = Some(refused.detail.clone());
                 }
                 self.keep_failure(pending.run_id, &who, &refused, now)
                     .await?;
-                if state.breakers.get(&provider).is_some_and(Breaker::is_open) {
-                    self.failed(state, &pending).await?;
+                if live.breakers.get(&provider).is_some_and(Breaker::is_open) {
+                    self.failed(live, &pending).await?;
                 }
             }
             Ok(items) => {
-                seat.rejected = 0;
-                self.act(state, &pending, items, now).await?;
+                state.rejected = 0;
+                self.act(live, &pending, items, now).await?;
             }
         }
-        self.publish(state);
-        self.next_question(state, index).await
+        self.publish(live);
+        self.next_question(live, index).await
     }
 
     async fn keep_failure(
@@ -131,43 +131,48 @@ impl ModelRunner {
     /// Judges an answer on what is known now, writes what came of it, and hands it on.
     pub(super) async fn act(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         pending: &PendingQuestion,
         items: Vec<AnswerItem>,
         now: Ms,
     ) -> Result<(), StageError> {
-        let index = pending.player;
+        let index = pending.contender;
         let Some(account) = self.account.borrow().clone() else {
             let unjudged = RefusedAnswer::new(
                 Code::NoMarket,
                 "the account was not known when the answer came",
             );
             return self
-                .keep_failure(pending.run_id, &self.players[index].arm.id, &unjudged, now)
+                .keep_failure(
+                    pending.run_id,
+                    &self.contenders[index].profile.id,
+                    &unjudged,
+                    now,
+                )
                 .await;
         };
         // A rule names weights and no targets, whatever the model is asked for.
-        let arm = match pending.by_rule {
+        let profile = match pending.by_rule {
             true => ModelProfile {
                 mode: AnswerMode::Portfolio,
-                ..self.players[index].arm.clone()
+                ..self.contenders[index].profile.clone()
             },
-            false => self.players[index].arm.clone(),
+            false => self.contenders[index].profile.clone(),
         };
         let (verdicts, seen) = {
-            let seat = &state.seats[index];
+            let state = &live.states[index];
             let moment = Moment {
                 now,
                 run_id: pending.run_id,
-                arm: &arm,
+                profile: &profile,
                 asked: &pending.contract,
                 market: &self.market.borrow(),
                 account: &account,
                 orders: &self.orders.borrow(),
-                plans: &seat.plans,
+                plans: &state.plans,
                 extras: &self.extras.borrow(),
-                opens_today: seat.opens_today(
-                    &arm,
+                opens_today: state.opens_today(
+                    &profile,
                     &self.market.borrow(),
                     &self.orders.borrow(),
                     now,
@@ -184,30 +189,30 @@ impl ModelRunner {
             written(&verdicts),
             now,
         );
-        let seat = &mut state.seats[index];
+        let state = &mut live.states[index];
         if !pending.by_rule {
-            seat.last_decision = Some(now);
+            state.last_decision = Some(now);
         }
         let mut rows = Vec::new();
         for (ordinal, verdict) in verdicts.iter().enumerate() {
-            let arm = &verdict.proposal.contender;
+            let profile = &verdict.proposal.contender;
             let held = !held(
                 &self.orders.borrow(),
                 &self.market.borrow(),
-                arm,
+                profile,
                 &verdict.item.inst,
             )
             .is_zero();
             let plan = match (&verdict.plan, verdict.tightened) {
                 (Some(plan), _) => Some(plan.clone()),
-                (None, Some(stop)) => seat.plans.get(&verdict.item.inst).map(|plan| TradePlan {
+                (None, Some(stop)) => state.plans.get(&verdict.item.inst).map(|plan| TradePlan {
                     stop,
                     ..plan.clone()
                 }),
                 (None, None) => None,
             };
             if let Some(plan) = &plan {
-                seat.adopt(plan.clone(), verdict.plan.is_some() && !held, now);
+                state.adopt(plan.clone(), verdict.plan.is_some() && !held, now);
             }
             rows.push(item_row(pending, verdict, ordinal, plan.as_ref(), now));
             let (run_id, code, inst) = (pending.run_id, verdict.code, &verdict.item.inst);
@@ -216,8 +221,8 @@ impl ModelRunner {
         }
         let mut proposals: Vec<Proposal> = Vec::new();
         for verdict in verdicts {
-            let known = self.players[index]
-                .arm
+            let known = self.contenders[index]
+                .profile
                 .instruments
                 .contains(&verdict.item.inst);
             if known

@@ -37,27 +37,27 @@ impl<T: Into<String>> From<T> for NotAsked {
 }
 
 impl ModelRunner {
-    /// Starts the next question of an arm, if one waits and the state allows it.
+    /// Starts the next question of an profile, if one waits and the live allows it.
     pub(super) async fn next_question(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         index: usize,
     ) -> Result<(), StageError> {
-        while !state.seats[index].busy {
-            let Some((subject, trigger)) = state.seats[index].waiting.pop_front() else {
+        while !live.states[index].busy {
+            let Some((subject, trigger)) = live.states[index].waiting.pop_front() else {
                 return Ok(());
             };
-            match self.prepare(state, index, subject.as_ref(), &trigger) {
-                Ok(ready) => self.ask(state, index, subject, ready).await?,
-                Err(NotAsked::Because(why)) => self.note_not_asked(state, index, why),
+            match self.prepare(live, index, subject.as_ref(), &trigger) {
+                Ok(ready) => self.ask(live, index, subject, ready).await?,
+                Err(NotAsked::Because(why)) => self.note_not_asked(live, index, why),
                 Err(NotAsked::Provider(why, contract, close_only)) => {
                     // How long it rests changes with every second; that it rests does not.
                     self.note_not_asked(
-                        state,
+                        live,
                         index,
                         why.split(';').next().unwrap_or_default().to_owned(),
                     );
-                    self.fall_back(state, index, subject, (*contract, close_only))
+                    self.fall_back(live, index, subject, (*contract, close_only))
                         .await?;
                 }
             }
@@ -69,17 +69,17 @@ impl ModelRunner {
     /// later.
     pub(super) async fn failed(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         pending: &PendingQuestion,
     ) -> Result<(), StageError> {
-        let (index, subject) = (pending.player, pending.subject.clone());
-        if self.players[index].fallback.is_none() {
+        let (index, subject) = (pending.contender, pending.subject.clone());
+        if self.contenders[index].fallback.is_none() {
             return Ok(());
         }
         let trigger = pending.contract.data.meta.trigger.clone();
-        match self.prepare(state, index, subject.as_ref(), &trigger) {
+        match self.prepare(live, index, subject.as_ref(), &trigger) {
             Err(NotAsked::Provider(_, contract, close_only)) => {
-                self.fall_back(state, index, subject, (*contract, close_only))
+                self.fall_back(live, index, subject, (*contract, close_only))
                     .await
             }
             Ok(_) | Err(NotAsked::Because(_)) => Ok(()),
@@ -87,12 +87,12 @@ impl ModelRunner {
     }
 
     /// Told once for each reason: it may last for hours.
-    fn note_not_asked(&self, state: &mut Live, index: usize, why: String) {
-        let (who, seat) = (&self.players[index].arm.id, &mut state.seats[index]);
-        if seat.not_asked.as_ref() != Some(&why) {
+    fn note_not_asked(&self, live: &mut Live, index: usize, why: String) {
+        let (who, state) = (&self.contenders[index].profile.id, &mut live.states[index]);
+        if state.not_asked.as_ref() != Some(&why) {
             warn!(event = "model_not_asked", contender = %who, %why, "not asked");
         }
-        seat.not_asked = Some(why);
+        state.not_asked = Some(why);
     }
 
     /// Lets the configured rule decide while the provider fails, judged as the model would be.
@@ -100,23 +100,28 @@ impl ModelRunner {
     /// condition.
     async fn fall_back(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         index: usize,
         subject: Option<InstId>,
         (contract, close_only): (Contract, Option<String>),
     ) -> Result<(), StageError> {
-        let player = &self.players[index];
-        let Some(fallback) = &player.fallback else {
+        let contender = &self.contenders[index];
+        let Some(fallback) = &contender.fallback else {
             return Ok(());
         };
         let now = self.clock.now();
         let items = fallback.items(
-            &player.arm,
+            &contender.profile,
             subject.as_ref(),
             &self.market.borrow(),
             &self.orders.borrow(),
         );
-        state.seats[index].note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
+        live.states[index].note_asked(
+            &contender.profile,
+            subject.as_ref(),
+            &self.market.borrow(),
+            now,
+        );
         if items.is_empty() {
             return Ok(());
         }
@@ -124,7 +129,7 @@ impl ModelRunner {
         let by = format!("rule:{}", fallback.strategy.name);
         let close_only = close_only
             .or_else(|| (!fallback.may_open).then(|| "a fallback may not open".to_owned()));
-        info!(event = "model_fallback", %run_id, contender = %player.arm.id, %by, "its provider fails; a rule decides");
+        info!(event = "model_fallback", %run_id, contender = %contender.profile.id, %by, "its provider fails; a rule decides");
         let trigger = format!("{}, by {by}", contract.data.meta.trigger);
         let none = String::new;
         let asked = self.question(index, run_id, subject.as_ref(), &contract, now);
@@ -136,9 +141,9 @@ impl ModelRunner {
             ..asked
         };
         self.begin(asked, &trigger).await?;
-        let bar_ts = state.last_bar;
+        let bar_ts = live.last_bar;
         let pending = PendingQuestion {
-            player: index,
+            contender: index,
             run_id,
             bar_ts,
             contract,
@@ -147,22 +152,22 @@ impl ModelRunner {
             subject,
             tries: false,
         };
-        self.act(state, &pending, items, now).await?;
-        self.publish(state);
+        self.act(live, &pending, items, now).await?;
+        self.publish(live);
         Ok(())
     }
 
     /// Prepares the question that would be asked now, or returns the reason if none may be.
     fn prepare(
         &self,
-        state: &Live,
+        live: &Live,
         index: usize,
         subject: Option<&InstId>,
         trigger: &str,
     ) -> Result<Ready, NotAsked> {
-        let (player, seat) = (&self.players[index], &state.seats[index]);
+        let (contender, state) = (&self.contenders[index], &live.states[index]);
         let now = self.clock.now();
-        if let Some(why) = &seat.disabled {
+        if let Some(why) = &state.disabled {
             return Err(why.into());
         }
         if !self.trading {
@@ -171,36 +176,47 @@ impl ModelRunner {
         if let Readiness::Reconciling(why) | Readiness::Halted(why) = &*self.readiness.borrow() {
             return Err(why.into());
         }
-        let standing = self.standing.borrow().of_contender(&player.arm.id);
-        if standing == TradingState::Halted {
+        let restrictions = self
+            .restrictions
+            .borrow()
+            .of_contender(&contender.profile.id);
+        if restrictions == TradingState::Halted {
             return Err("trading is halted".into());
         }
-        self.is_fresh(player, subject, (state.last_bar.plus(self.bar.span()), now))?;
+        self.is_fresh(
+            contender,
+            subject,
+            (live.last_bar.plus(self.bar.span()), now),
+        )?;
         let about_a_position = ModelState::holds(
-            &player.arm,
+            &contender.profile,
             subject,
             &self.market.borrow(),
             &self.orders.borrow(),
         );
-        let reducing = self.reducing(&player.arm.id);
+        let reducing = self.reducing(&contender.profile.id);
         if reducing.is_some() && !about_a_position {
             return Err("trading is reduce-only, and nothing is held".into());
         }
-        let written = |close_only| self.contract(state, index, subject, trigger, close_only);
+        let written = |close_only| self.contract(live, index, subject, trigger, close_only);
         let (contract, prompt) = written(reducing.is_some())?;
-        if let Some(Err(why)) = state
+        if let Some(Err(why)) = live
             .breakers
-            .get(&player.model.provider)
+            .get(&contender.model.provider)
             .map(|breaker| breaker.may(now))
         {
             return Err(NotAsked::Provider(why, Box::new(contract), reducing));
         }
-        let model = &player.model;
-        let worst =
-            WorstCost::of_prompt(&prompt, player.arm.mode, &model.parameters, &model.prices);
-        match seat
+        let model = &contender.model;
+        let worst = WorstCost::of_prompt(
+            &prompt,
+            contender.profile.mode,
+            &model.parameters,
+            &model.prices,
+        );
+        match state
             .spent(now)
-            .room(&player.allowance, about_a_position, worst)?
+            .room(&contender.allowance, about_a_position, worst)?
         {
             Room::Free => Ok(Ready {
                 contract,
@@ -222,15 +238,15 @@ impl ModelRunner {
 
     /// Why a contender may only take risk off, if it may.
     fn reducing(&self, who: &ContenderId) -> Option<String> {
-        let standing = self.standing.borrow().of_contender(who) == TradingState::ReduceOnly;
-        let reducing = standing || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
+        let restrictions = self.restrictions.borrow().of_contender(who) == TradingState::ReduceOnly;
+        let reducing = restrictions || matches!(*self.readiness.borrow(), Readiness::ReduceOnly(_));
         reducing.then(|| "trading is reduce-only".to_owned())
     }
 
     /// No question about data that is old or not whole.
     fn is_fresh(
         &self,
-        player: &ModelContender,
+        contender: &ModelContender,
         subject: Option<&InstId>,
         (close, now): (Ms, Ms),
     ) -> Result<(), String> {
@@ -238,8 +254,8 @@ impl ModelRunner {
         if !market.live {
             return Err("the market is not whole".to_owned());
         }
-        for inst in player
-            .arm
+        for inst in contender
+            .profile
             .instruments
             .iter()
             .filter(|inst| subject.is_none_or(|only| only == *inst))
@@ -247,8 +263,8 @@ impl ModelRunner {
             fresh(
                 &market,
                 inst,
-                player.arm.bar,
-                player.quote_age,
+                contender.profile.bar,
+                contender.quote_age,
                 (close, now),
             )?;
         }
@@ -260,13 +276,13 @@ impl ModelRunner {
 
     fn contract(
         &self,
-        state: &Live,
+        live: &Live,
         index: usize,
         subject: Option<&InstId>,
         trigger: &str,
         close_only: bool,
     ) -> Result<(Contract, Prompt), String> {
-        let (player, seat) = (&self.players[index], &state.seats[index]);
+        let (contender, state) = (&self.contenders[index], &live.states[index]);
         let now = self.clock.now();
         let account = self
             .account
@@ -277,24 +293,24 @@ impl ModelRunner {
         let contract = build(&PromptFacts {
             now,
             trigger,
-            last_decision: seat.last_decision,
+            last_decision: state.last_decision,
             symbol: subject,
-            arm: &player.arm,
+            profile: &contender.profile,
             market: &self.market.borrow(),
             account: &account,
             orders: &orders,
             book: &self.book,
-            plans: &seat.plans,
+            plans: &state.plans,
             extras: &self.extras.borrow(),
-            history: &seat.history,
-            opens_today: seat.opens_today(&player.arm, &self.market.borrow(), &orders, now),
-            turnover_today: orders.tally.turnover_of(&player.arm.id, now).0,
-            llm_cost_today: seat.spent(now).cost_usd,
+            history: &state.history,
+            opens_today: state.opens_today(&contender.profile, &self.market.borrow(), &orders, now),
+            turnover_today: orders.tally.turnover_of(&contender.profile.id, now).0,
+            llm_cost_today: state.spent(now).cost_usd,
             close_only,
         });
-        let prompt = player
+        let prompt = contender
             .template
-            .render(player.arm.mode, &contract)
+            .render(contender.profile.mode, &contract)
             .map_err(|error| error.to_string())?;
         Ok((contract, prompt))
     }
@@ -308,15 +324,15 @@ impl ModelRunner {
         contract: &Contract,
         now: Ms,
     ) -> ModelQuestion {
-        let player = &self.players[index];
+        let contender = &self.contenders[index];
         ModelQuestion {
             run_id,
-            contender: player.arm.id.clone(),
-            mode: player.arm.mode.as_str().to_owned(),
+            contender: contender.profile.id.clone(),
+            mode: contender.profile.mode.as_str().to_owned(),
             inst: subject.cloned(),
-            model: player.model.id.clone(),
-            template: player.template.name.clone(),
-            template_hash: player.template.hash.clone(),
+            model: contender.model.id.clone(),
+            template: contender.template.name.clone(),
+            template_hash: contender.template.hash.clone(),
             prompt_hash: String::new(),
             snap: contract.data.meta.snap.clone(),
             data: contract.text.as_str().into(),
@@ -343,17 +359,22 @@ impl ModelRunner {
 
     async fn ask(
         &mut self,
-        state: &mut Live,
+        live: &mut Live,
         index: usize,
         subject: Option<InstId>,
         ready: Ready,
     ) -> Result<(), StageError> {
         let now = self.clock.now();
         let run_id = self.ids.next(now);
-        let player = &self.players[index];
-        let seat = &mut state.seats[index];
-        (seat.busy, seat.not_asked) = (true, None);
-        seat.note_asked(&player.arm, subject.as_ref(), &self.market.borrow(), now);
+        let contender = &self.contenders[index];
+        let state = &mut live.states[index];
+        (state.busy, state.not_asked) = (true, None);
+        state.note_asked(
+            &contender.profile,
+            subject.as_ref(),
+            &self.market.borrow(),
+            now,
+        );
         let meta = &ready.contract.data.meta;
         let asked = self.question(index, run_id, subject.as_ref(), &ready.contract, now);
         self.begin(
@@ -364,51 +385,50 @@ impl ModelRunner {
             &meta.trigger,
         )
         .await?;
-        debug!(event = "model_asked", %run_id, contender = %player.arm.id, "asked");
+        debug!(event = "model_asked", %run_id, contender = %contender.profile.id, "asked");
         let asking = Asking {
-            model: Arc::clone(&player.model),
+            model: Arc::clone(&contender.model),
             run_id,
-            contender: player.arm.id.clone(),
-            mode: player.arm.mode,
+            contender: contender.profile.id.clone(),
+            mode: contender.profile.mode,
             snap: meta.snap.clone(),
             prompt: ready.prompt,
-            allowance: player.allowance.clone(),
+            allowance: contender.allowance.clone(),
             from_the_reserve: ready.from_the_reserve,
             stop: self.stop.clone(),
             journal: self.journal.clone(),
             clock: self.clock.clone(),
         };
-        let breaker = state
+        let breaker = live
             .breakers
-            .entry(self.players[index].model.provider.clone())
+            .entry(self.contenders[index].model.provider.clone())
             .or_default();
         let pending = PendingQuestion {
-            player: index,
+            contender: index,
             run_id,
-            bar_ts: state.last_bar,
+            bar_ts: live.last_bar,
             contract: ready.contract,
             close_only: ready.close_only,
             by_rule: false,
             subject,
             tries: breaker.asked(index, now),
         };
-        let spent = Arc::clone(&state.seats[index].spent);
-        state
-            .asking
+        let spent = Arc::clone(&live.states[index].spent);
+        live.asking
             .spawn(async move { (pending, asking.put(&spent).await) });
         Ok(())
     }
 
-    pub(super) fn show(&self, state: &Live, wanted: &ShowPrompt) -> Result<ShownPrompt, String> {
+    pub(super) fn show(&self, live: &Live, wanted: &ShowPrompt) -> Result<ShownPrompt, String> {
         let known: Vec<&str> = self
-            .players
+            .contenders
             .iter()
-            .map(|player| player.arm.id.as_str())
+            .map(|contender| contender.profile.id.as_str())
             .collect();
         let index = self
-            .players
+            .contenders
             .iter()
-            .position(|player| player.arm.id == wanted.contender)
+            .position(|contender| contender.profile.id == wanted.contender)
             .ok_or_else(|| {
                 format!(
                     "no contender '{}' is a model; there are: {}",
@@ -416,34 +436,34 @@ impl ModelRunner {
                     known.join(", ")
                 )
             })?;
-        let player = &self.players[index];
-        let subject = match (player.arm.mode, &wanted.inst) {
+        let contender = &self.contenders[index];
+        let subject = match (contender.profile.mode, &wanted.inst) {
             (AnswerMode::Portfolio, _) => None,
-            (AnswerMode::Single, Some(inst)) if player.arm.instruments.contains(inst) => {
+            (AnswerMode::Single, Some(inst)) if contender.profile.instruments.contains(inst) => {
                 Some(inst.clone())
             }
             (AnswerMode::Single, Some(inst)) => {
                 return Err(format!("{} does not trade {inst}", wanted.contender));
             }
-            (AnswerMode::Single, None) => player.arm.instruments.first().cloned(),
+            (AnswerMode::Single, None) => contender.profile.instruments.first().cloned(),
         };
         // As if its bar had just closed: what would be asked, or why nobody would be and what it
         // would have been.
-        let (contract, prompt, not_asked) =
-            match self.prepare(state, index, subject.as_ref(), "bar") {
-                Ok(ready) => (ready.contract, ready.prompt, None),
-                Err(NotAsked::Because(why) | NotAsked::Provider(why, ..)) => {
-                    let reducing = self.reducing(&player.arm.id).is_some();
-                    let (contract, prompt) =
-                        self.contract(state, index, subject.as_ref(), "bar", reducing)?;
-                    (contract, prompt, Some(why))
-                }
-            };
+        let (contract, prompt, not_asked) = match self.prepare(live, index, subject.as_ref(), "bar")
+        {
+            Ok(ready) => (ready.contract, ready.prompt, None),
+            Err(NotAsked::Because(why) | NotAsked::Provider(why, ..)) => {
+                let reducing = self.reducing(&contender.profile.id).is_some();
+                let (contract, prompt) =
+                    self.contract(live, index, subject.as_ref(), "bar", reducing)?;
+                (contract, prompt, Some(why))
+            }
+        };
         Ok(ShownPrompt {
             not_asked,
-            model: player.model.id.clone(),
-            template: player.template.name.clone(),
-            template_hash: player.template.hash.clone(),
+            model: contender.model.id.clone(),
+            template: contender.template.name.clone(),
+            template_hash: contender.template.hash.clone(),
             prompt,
             data: contract.text,
         })

@@ -1,6 +1,6 @@
-//! The desk that models are asked from: at each close it looks after what they hold, asks who is
+//! The runner that models are asked from: at each close it looks after what they hold, asks who is
 //! due, and turns answers into cycles. Nobody waits for a model: a question is a task of its own,
-//! and an answer is judged on the state of the moment it comes in.
+//! and an answer is judged on the live of the moment it comes in.
 
 mod answered;
 mod asked;
@@ -36,7 +36,7 @@ const REST: Ms = Ms::secs(300);
 
 /// A contender that is a model, and all it is asked with.
 pub struct ModelContender {
-    pub arm: ModelProfile,
+    pub profile: ModelProfile,
     pub cadence: Cadence,
     pub model: Arc<Model>,
     pub template: Template,
@@ -101,11 +101,11 @@ pub struct ModelRunner {
     pub clock: Clock,
     pub ids: Arc<RunIds>,
     pub journal: Journal,
-    pub players: Vec<ModelContender>,
+    pub contenders: Vec<ModelContender>,
     pub memory: ModelMemory,
     /// Unit value of the account, followed read by read as the gate does.
     pub book: EquityBook,
-    /// Further state kept by the desk, if it has run before.
+    /// Further live kept by the runner, if it has run before.
     pub kept: RunnerMemory,
     /// Plans of those who take part no more and may still hold something: watched to their end, and
     /// nobody is asked.
@@ -119,7 +119,7 @@ pub struct ModelRunner {
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub orders: watch::Receiver<OrdersView>,
     pub readiness: watch::Receiver<Readiness>,
-    pub standing: watch::Receiver<Restrictions>,
+    pub restrictions: watch::Receiver<Restrictions>,
     pub extras: watch::Receiver<BTreeMap<InstId, Extras>>,
     pub levels: watch::Sender<Levels>,
     /// True if trading is on.
@@ -132,7 +132,7 @@ pub struct ModelRunner {
 
 /// A question on its way.
 struct PendingQuestion {
-    player: usize,
+    contender: usize,
     run_id: RunId,
     bar_ts: Ms,
     contract: Contract,
@@ -147,10 +147,10 @@ struct PendingQuestion {
 
 type Done = (PendingQuestion, Result<AskOutcome, StageError>);
 
-/// State that outlives a restart of the desk.
+/// State that outlives a restart of the runner.
 #[derive(Clone, Debug, Default)]
 pub struct RunnerMemory {
-    seats: Vec<ModelState>,
+    states: Vec<ModelState>,
     retired: BTreeMap<ContenderId, ModelState>,
     /// By provider.
     breakers: BTreeMap<String, Breaker>,
@@ -158,7 +158,7 @@ pub struct RunnerMemory {
 
 /// State that changes from bar to bar.
 struct Live {
-    seats: Vec<ModelState>,
+    states: Vec<ModelState>,
     /// Of those who are not asked any more.
     retired: BTreeMap<ContenderId, ModelState>,
     breakers: BTreeMap<String, Breaker>,
@@ -168,29 +168,29 @@ struct Live {
 
 impl Actor for ModelRunner {
     async fn run(&mut self, stop: Shutdown) -> Result<(), StageError> {
-        if self.kept.seats.is_empty() {
+        if self.kept.states.is_empty() {
             let plans = remembered(&self.memory);
-            let seat = |who: &ContenderId| ModelState::of(who, &self.memory, &plans);
-            self.kept.seats = self
-                .players
+            let state = |who: &ContenderId| ModelState::of(who, &self.memory, &plans);
+            self.kept.states = self
+                .contenders
                 .iter()
-                .map(|player| seat(&player.arm.id))
+                .map(|contender| state(&contender.profile.id))
                 .collect();
             let retired = self
                 .retired
                 .iter()
-                .map(|plan| (plan.contender.clone(), seat(&plan.contender)));
+                .map(|plan| (plan.contender.clone(), state(&plan.contender)));
             self.kept.retired = retired.collect();
         }
         let RunnerMemory {
-            mut seats,
+            mut states,
             retired,
             mut breakers,
         } = self.kept.clone();
-        seats.iter_mut().for_each(ModelState::begin);
+        states.iter_mut().for_each(ModelState::begin);
         breakers.values_mut().for_each(Breaker::over);
-        let mut state = Live {
-            seats,
+        let mut live = Live {
+            states,
             retired,
             breakers,
             asking: JoinSet::new(),
@@ -198,39 +198,39 @@ impl Actor for ModelRunner {
         };
         self.stop = stop.clone();
         self.close_books().await?;
-        self.publish(&state);
+        self.publish(&live);
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(done) = state.asking.join_next() => match done {
-                    Ok((pending, outcome)) => self.answered(&mut state, pending, outcome?).await?,
+                Some(done) = live.asking.join_next() => match done {
+                    Ok((pending, outcome)) => self.answered(&mut live, pending, outcome?).await?,
                     // A task of its own that panicked: nobody knows whose it was, so everybody may
                     // ask again.
                     Err(lost) => {
                         error!(event = "question_lost", %lost, "a question was lost");
-                        state.asking.abort_all();
-                        while state.asking.join_next().await.is_some() {}
-                        state.seats.iter_mut().for_each(ModelState::begin);
-                        state.breakers.values_mut().for_each(Breaker::over);
+                        live.asking.abort_all();
+                        while live.asking.join_next().await.is_some() {}
+                        live.states.iter_mut().for_each(ModelState::begin);
+                        live.breakers.values_mut().for_each(Breaker::over);
                     }
                 },
                 due = self.due.recv() => match due {
-                    Some(due) => self.on_bar(&mut state, due).await?,
+                    Some(due) => self.on_bar(&mut live, due).await?,
                     // Decision has ended: nobody counts cycles any more.
                     None => return Ok(()),
                 },
                 Some(show) = self.shows.recv() => {
-                    let shown = self.show(&state, &show);
+                    let shown = self.show(&live, &show);
                     drop(show.reply.send(shown));
                 }
                 _ = tick.tick() => {}
             }
             self.kept = RunnerMemory {
-                seats: state.seats.clone(),
-                retired: state.retired.clone(),
-                breakers: state.breakers.clone(),
+                states: live.states.clone(),
+                retired: live.retired.clone(),
+                breakers: live.breakers.clone(),
             };
             faults::point("models").await;
             self.beat.tick();
@@ -240,9 +240,9 @@ impl Actor for ModelRunner {
 
 impl ModelRunner {
     /// A bar has closed: what is over is noted, what is to be left is left, who is due is asked.
-    async fn on_bar(&mut self, state: &mut Live, due: Due) -> Result<(), StageError> {
+    async fn on_bar(&mut self, live: &mut Live, due: Due) -> Result<(), StageError> {
         let now = self.clock.now();
-        state.last_bar = due.bar_ts;
+        live.last_bar = due.bar_ts;
         if let Some(account) = &*self.account.borrow() {
             self.book.observe(account);
         }
@@ -251,52 +251,59 @@ impl ModelRunner {
         let mut exits = Vec::new();
         {
             let (market, orders) = (self.market.borrow(), self.orders.borrow());
-            for (player, seat) in self.players.iter().zip(&mut state.seats) {
-                let who = &player.arm.id;
+            for (contender, state) in self.contenders.iter().zip(&mut live.states) {
+                let who = &contender.profile.id;
                 facts.extend(
-                    seat.ended(who, &market, &orders, now)
+                    state
+                        .ended(who, &market, &orders, now)
                         .into_iter()
                         .map(ModelFact::Trade),
                 );
-                exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
-                let single = player.arm.mode == AnswerMode::Single;
-                let subjects = seat.due(&player.arm, &player.cadence, close, &market, single);
-                if !subjects.is_empty() && (seat.busy || !seat.waiting.is_empty()) {
-                    debug!(event = "model_busy", contender = %player.arm.id, "still thinking about an earlier bar");
+                exits.extend(state.exits(who, (self.bar, &market), &orders, now));
+                let single = contender.profile.mode == AnswerMode::Single;
+                let subjects = state.due(
+                    &contender.profile,
+                    &contender.cadence,
+                    close,
+                    &market,
+                    single,
+                );
+                if !subjects.is_empty() && (state.busy || !state.waiting.is_empty()) {
+                    debug!(event = "model_busy", contender = %contender.profile.id, "still thinking about an earlier bar");
                     continue;
                 }
-                seat.waiting.extend(subjects);
+                state.waiting.extend(subjects);
             }
-            for (who, seat) in &mut state.retired {
+            for (who, state) in &mut live.retired {
                 facts.extend(
-                    seat.ended(who, &market, &orders, now)
+                    state
+                        .ended(who, &market, &orders, now)
                         .into_iter()
                         .map(ModelFact::Trade),
                 );
-                exits.extend(seat.exits(who, (self.bar, &market), &orders, now));
+                exits.extend(state.exits(who, (self.bar, &market), &orders, now));
             }
         }
         for fact in facts {
             self.journal.post(Record::Model(Box::new(fact))).await?;
         }
         if !exits.is_empty() {
-            self.leave(state, exits, now).await?;
+            self.leave(live, exits, now).await?;
         }
-        let seats = state.seats.iter_mut().chain(state.retired.values_mut());
-        for plan in seats.flat_map(ModelState::leaving).collect::<Vec<_>>() {
+        let states = live.states.iter_mut().chain(live.retired.values_mut());
+        for plan in states.flat_map(ModelState::leaving).collect::<Vec<_>>() {
             self.keep_leaving(&plan, now).await?;
         }
-        self.publish(state);
+        self.publish(live);
         // Who has not tried a provider that rests for longest is the first to try it.
-        let mut turns: Vec<usize> = (0..self.players.len()).collect();
+        let mut turns: Vec<usize> = (0..self.contenders.len()).collect();
         turns.sort_by_key(|index| {
-            state
-                .breakers
-                .get(&self.players[*index].model.provider)
+            live.breakers
+                .get(&self.contenders[*index].model.provider)
                 .and_then(|b| b.tried(*index))
         });
         for index in turns {
-            self.next_question(state, index).await?;
+            self.next_question(live, index).await?;
         }
         Ok(())
     }
@@ -331,7 +338,7 @@ impl ModelRunner {
     }
 
     /// Takes out what is to be left without asking.
-    async fn leave(&self, state: &Live, exits: Vec<Proposal>, now: Ms) -> Result<(), StageError> {
+    async fn leave(&self, live: &Live, exits: Vec<Proposal>, now: Ms) -> Result<(), StageError> {
         let Some(account) = self.account.borrow().clone() else {
             return Ok(());
         };
@@ -339,7 +346,7 @@ impl ModelRunner {
         for exit in &exits {
             info!(event = "model_exit", %run_id, contender = %exit.contender, inst = %exit.inst, why = %exit.reason, "leaving without asking");
         }
-        let trigger = format!("plans on {} bar {}", self.bar, state.last_bar.0);
+        let trigger = format!("plans on {} bar {}", self.bar, live.last_bar.0);
         self.journal
             .post(Record::Run {
                 run_id,
@@ -349,7 +356,7 @@ impl ModelRunner {
                 caused_by: Some(self.start_run),
             })
             .await?;
-        self.decide(run_id, state.last_bar, &account, exits, Vec::new(), now)
+        self.decide(run_id, live.last_bar, &account, exits, Vec::new(), now)
             .await
     }
 
@@ -404,13 +411,12 @@ impl ModelRunner {
     }
 
     /// Tells the gate where stops are to be.
-    fn publish(&self, state: &Live) {
+    fn publish(&self, live: &Live) {
         let levels = levels(
-            state
-                .seats
+            live.states
                 .iter()
-                .chain(state.retired.values())
-                .flat_map(|seat| seat.plans.values()),
+                .chain(live.retired.values())
+                .flat_map(|state| state.plans.values()),
         );
         self.levels.send_if_modified(|now| {
             let changed = *now != levels;

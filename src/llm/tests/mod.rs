@@ -56,7 +56,7 @@ pub(super) const NOW: Ms = Ms(60 * 60_000 + 500);
 /// All that an answer is judged by.
 #[derive(Clone)]
 pub(super) struct Scene {
-    pub arm: ModelProfile,
+    pub profile: ModelProfile,
     pub market: MarketView,
     pub account: AccountView,
     pub orders: OrdersView,
@@ -97,7 +97,7 @@ fn shown(instrument: Instrument) -> InstMarket {
 
 impl Scene {
     pub(super) fn new(mode: AnswerMode) -> Self {
-        let arm = ModelProfile {
+        let profile = ModelProfile {
             id: "llm".into(),
             mode,
             instruments: vec![swap().id, coin().id],
@@ -132,7 +132,7 @@ impl Scene {
             ..AccountView::default()
         };
         Self {
-            arm,
+            profile,
             market: MarketView {
                 insts: insts.into(),
                 live: true,
@@ -168,7 +168,7 @@ impl Scene {
         };
         self.orders
             .holdings
-            .insert((self.arm.id.clone(), swap().id), holding);
+            .insert((self.profile.id.clone(), swap().id), holding);
         self
     }
 
@@ -178,8 +178,8 @@ impl Scene {
             now: NOW,
             trigger: "bar",
             last_decision: None,
-            symbol: (self.arm.mode == AnswerMode::Single).then_some(&single),
-            arm: &self.arm,
+            symbol: (self.profile.mode == AnswerMode::Single).then_some(&single),
+            profile: &self.profile,
             market: &self.market,
             account: &self.account,
             orders: &self.orders,
@@ -198,7 +198,7 @@ impl Scene {
         let moment = Moment {
             now: self.now,
             run_id: RunId(Uuid::nil()),
-            arm: &self.arm,
+            profile: &self.profile,
             asked,
             market: &self.market,
             account: &self.account,
@@ -216,7 +216,7 @@ impl Scene {
     pub(super) fn code(&self, text: &str) -> (Code, String) {
         let asked = self.asked();
         match parse(
-            self.arm.mode,
+            self.profile.mode,
             &text.replace("SNAP", &asked.data.meta.snap),
             &asked.data.meta.snap,
         ) {

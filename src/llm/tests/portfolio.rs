@@ -1,5 +1,5 @@
 //! Hostile and broken answers to the question about all instruments: whatever is in them, what
-//! opens keeps to the arm's limits.
+//! opens keeps to the profile's limits.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ fn target(symbol: &str, weight: &str, stop: &str) -> Value {
 }
 
 /// Judges an answer; its codes, or that of all of it. Whatever is acted on keeps to the limits of
-/// the scene's arm.
+/// the scene's profile.
 fn judged(scene: &Scene, answer: &Value) -> Vec<Code> {
     let asked = scene.asked();
     let snap = asked.data.meta.snap.as_str();

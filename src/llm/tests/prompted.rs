@@ -115,7 +115,7 @@ fn hostile_instrument_name_stays_plain_data() {
         ..(*market.instrument).clone()
     });
     scene.market.insts.insert(id.clone(), market);
-    scene.arm.instruments.push(id);
+    scene.profile.instruments.push(id);
     let contract = scene.asked();
     let prompt = Template::built_in(AnswerMode::Portfolio)
         .render(AnswerMode::Portfolio, &contract)

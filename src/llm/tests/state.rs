@@ -1,4 +1,4 @@
-//! Effects of a bar on an arm: who is asked, what is exited without asking, what has ended.
+//! Effects of a bar on an profile: who is asked, what is exited without asking, what has ended.
 
 use rust_decimal::Decimal;
 
@@ -48,61 +48,61 @@ fn after(mut scene: Scene, low: &str, high: &str, close: &str) -> Scene {
 #[test]
 fn asked_at_bar_closes_and_large_moves() {
     let scene = Scene::new(AnswerMode::Single);
-    let mut seat = ModelState::default();
-    let asked = |seat: &mut ModelState, scene: &Scene, at: Ms| {
-        let due = seat.due(&scene.arm, &cadence(), at, &scene.market, true);
+    let mut state = ModelState::default();
+    let asked = |state: &mut ModelState, scene: &Scene, at: Ms| {
+        let due = state.due(&scene.profile, &cadence(), at, &scene.market, true);
         due.into_iter()
             .map(|(inst, why)| format!("{} {why}", inst.unwrap()))
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        asked(&mut seat, &scene, minute(61)),
+        asked(&mut state, &scene, minute(61)),
         Vec::<String>::new(),
         "every second close"
     );
     assert_eq!(
-        asked(&mut seat, &scene, minute(62)),
+        asked(&mut state, &scene, minute(62)),
         ["ETH-USDT-SWAP bar", "ETH-USDT bar"]
     );
     assert_eq!(
-        asked(&mut seat, &scene, minute(62).plus(Ms(1000))),
+        asked(&mut state, &scene, minute(62).plus(Ms(1000))),
         Vec::<String>::new(),
         "no close at all"
     );
-    seat.note_asked(&scene.arm, Some(&swap().id), &scene.market, minute(62));
+    state.note_asked(&scene.profile, Some(&swap().id), &scene.market, minute(62));
     assert_eq!(
-        asked(&mut seat, &scene, minute(62)),
+        asked(&mut state, &scene, minute(62)),
         ["ETH-USDT bar"],
         "not twice for one close"
     );
     // Three average true ranges within a minute: it is asked before its bar closes.
     let moved = after(Scene::new(AnswerMode::Single), "95", "100", "95.5");
-    let found = asked(&mut seat, &moved, minute(63));
+    let found = asked(&mut state, &moved, minute(63));
     assert!(
         found.len() == 1 && found[0].starts_with("ETH-USDT-SWAP ETH-USDT-SWAP moved 3"),
         "{found:?}"
     );
-    let soon = asked(&mut seat, &moved, minute(62).plus(Ms(20_000)));
+    let soon = asked(&mut state, &moved, minute(62).plus(Ms(20_000)));
     assert_eq!(soon, Vec::<String>::new(), "but never sooner than allowed");
 }
 
 #[test]
 fn portfolio_asked_when_any_instrument_moves() {
-    let mut seat = ModelState::default();
+    let mut state = ModelState::default();
     let mut scene = Scene::new(AnswerMode::Portfolio);
-    scene.arm.instruments.reverse();
+    scene.profile.instruments.reverse();
     assert_eq!(
-        scene.arm.instruments[0],
+        scene.profile.instruments[0],
         coin().id,
         "the one that moves is not the first"
     );
-    seat.note_asked(&scene.arm, None, &scene.market, minute(62));
-    let asked = |seat: &mut ModelState, scene: &Scene| {
-        seat.due(&scene.arm, &cadence(), minute(63), &scene.market, false)
+    state.note_asked(&scene.profile, None, &scene.market, minute(62));
+    let asked = |state: &mut ModelState, scene: &Scene| {
+        state.due(&scene.profile, &cadence(), minute(63), &scene.market, false)
     };
-    assert_eq!(asked(&mut seat, &scene), []);
+    assert_eq!(asked(&mut state, &scene), []);
     let moved = after(scene, "95", "100", "95.5");
-    let found = asked(&mut seat, &moved);
+    let found = asked(&mut state, &moved);
     assert!(
         matches!(&found[..], [(None, why)] if why.starts_with("ETH-USDT-SWAP moved 3")),
         "{found:?}"
@@ -119,7 +119,7 @@ fn late_longer_bar_is_still_checked() {
         op: Op::Lt,
         value: Plain(d("99.8")),
     };
-    let (mut seat, mut scene) = held(TradePlan {
+    let (mut state, mut scene) = held(TradePlan {
         target: None,
         invalidation: Some(condition),
         opened: Ms(59 * 60_000),
@@ -145,8 +145,8 @@ fn late_longer_bar_is_still_checked() {
     };
     five(&mut scene, &["100"; 12]);
     let mut exits = |scene: &Scene| {
-        let found = seat.exits(
-            &scene.arm.id,
+        let found = state.exits(
+            &scene.profile.id,
             (Bar::M1, &scene.market),
             &scene.orders,
             NOW.plus(Ms(600_000)),
@@ -169,18 +169,23 @@ fn late_longer_bar_is_still_checked() {
 /// restart.
 #[test]
 fn model_close_repeats_until_flat() {
-    let (mut seat, scene) = held(TradePlan {
+    let (mut state, scene) = held(TradePlan {
         opened: Ms(59 * 60_000),
         ..plan()
     });
     let closed = TradePlan {
         leaving: Some(CLOSED.to_owned()),
-        ..seat.plans.values().next().unwrap().clone()
+        ..state.plans.values().next().unwrap().clone()
     };
-    seat.adopt(closed.clone(), false, NOW);
-    assert_eq!(seat.leaving(), [], "it is written down with the answer");
-    let exits = |seat: &mut ModelState, at: Ms| {
-        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
+    state.adopt(closed.clone(), false, NOW);
+    assert_eq!(state.leaving(), [], "it is written down with the answer");
+    let exits = |state: &mut ModelState, at: Ms| {
+        let found = state.exits(
+            &scene.profile.id,
+            (Bar::M1, &scene.market),
+            &scene.orders,
+            at,
+        );
         found
             .into_iter()
             .map(|p| (p.target, p.reason))
@@ -188,17 +193,17 @@ fn model_close_repeats_until_flat() {
     };
     let again = vec![(Some(Bps(0)), CLOSED.to_owned())];
     assert_eq!(
-        exits(&mut seat, NOW.plus(Ms(4999))),
+        exits(&mut state, NOW.plus(Ms(4999))),
         [],
         "its own order has just left"
     );
-    assert_eq!(exits(&mut seat, NOW.plus(Ms(5000))), again);
+    assert_eq!(exits(&mut state, NOW.plus(Ms(5000))), again);
     let memory = ModelMemory {
         plans: vec![serde_json::to_string(&closed).unwrap()],
         ..ModelMemory::default()
     };
     let mut other = ModelState::of(
-        &scene.arm.id,
+        &scene.profile.id,
         &memory,
         &crate::llm::runner::remembered(&memory),
     );
@@ -253,14 +258,14 @@ fn stale_or_incomplete_data_blocks_calls() {
     }
 }
 
-fn opens(seat: &ModelState, scene: &Scene) -> u32 {
-    seat.opens_today(&scene.arm, &scene.market, &scene.orders, NOW)
+fn opens(state: &ModelState, scene: &Scene) -> u32 {
+    state.opens_today(&scene.profile, &scene.market, &scene.orders, NOW)
 }
 
 /// One answer opens two instruments; each counts towards the opens per day as soon as it is filled.
 #[test]
 fn each_fill_counts_as_one_opening() {
-    let mut seat = ModelState::default();
+    let mut state = ModelState::default();
     let mut scene = Scene::new(AnswerMode::Portfolio).holding("10");
     let both = [swap().id, coin().id].map(|inst| TradePlan {
         inst,
@@ -268,9 +273,9 @@ fn each_fill_counts_as_one_opening() {
         ..plan()
     });
     both.into_iter()
-        .for_each(|plan| seat.adopt(plan, true, NOW));
+        .for_each(|plan| state.adopt(plan, true, NOW));
     assert_eq!(
-        opens(&seat, &scene),
+        opens(&state, &scene),
         1,
         "one is filled, and no bar has closed since"
     );
@@ -278,16 +283,16 @@ fn each_fill_counts_as_one_opening() {
     scene
         .orders
         .holdings
-        .insert((scene.arm.id.clone(), coin().id), coins);
-    assert_eq!(opens(&seat, &scene), 2);
+        .insert((scene.profile.id.clone(), coin().id), coins);
+    assert_eq!(opens(&state, &scene), 2);
     assert_eq!(
-        seat.ended(&scene.arm.id, &scene.market, &scene.orders, NOW),
+        state.ended(&scene.profile.id, &scene.market, &scene.orders, NOW),
         []
     );
-    assert_eq!(opens(&seat, &scene), 2, "the same two, seen by a bar");
+    assert_eq!(opens(&state, &scene), 2, "the same two, seen by a bar");
     assert_eq!(
-        seat.opens_today(
-            &scene.arm,
+        state.opens_today(
+            &scene.profile,
             &scene.market,
             &scene.orders,
             NOW.plus(Ms::days(1))
@@ -303,34 +308,34 @@ fn exit_is_reported_once_across_restarts() {
         opened: Ms(59 * 60_000),
         ..plan()
     };
-    let exits = |seat: &mut ModelState, scene: &Scene| {
-        let found = seat.exits(
-            &scene.arm.id,
+    let exits = |state: &mut ModelState, scene: &Scene| {
+        let found = state.exits(
+            &scene.profile.id,
             (Bar::M1, &scene.market),
             &scene.orders,
             NOW.plus(Ms(600_000)),
         );
         found.into_iter().map(|p| p.reason).collect::<Vec<_>>()
     };
-    let (mut seat, scene) = held(opened());
-    assert_eq!(seat.leaving(), []);
+    let (mut state, scene) = held(opened());
+    assert_eq!(state.leaving(), []);
     let scene = after(scene, "99.5", "105", "100");
-    assert_eq!(exits(&mut seat, &scene), ["target 105 reached"]);
-    let told = seat.leaving();
+    assert_eq!(exits(&mut state, &scene), ["target 105 reached"]);
+    let told = state.leaving();
     assert_eq!(
         told.iter()
             .map(|plan| plan.leaving.as_deref())
             .collect::<Vec<_>>(),
         [Some("target 105 reached")]
     );
-    assert_eq!(seat.leaving(), [], "once");
+    assert_eq!(state.leaving(), [], "once");
     // The process dies; the next one remembers, whatever the market does by then.
     let memory = ModelMemory {
         plans: vec![serde_json::to_string(&told[0]).unwrap()],
         ..ModelMemory::default()
     };
     let mut again = ModelState::of(
-        &scene.arm.id,
+        &scene.profile.id,
         &memory,
         &crate::llm::runner::remembered(&memory),
     );
@@ -371,9 +376,9 @@ fn exit_is_reported_once_across_restarts() {
 }
 
 fn held(plan: TradePlan) -> (ModelState, Scene) {
-    let mut seat = ModelState::default();
-    seat.adopt(plan, true, NOW);
-    (seat, Scene::new(AnswerMode::Single).holding("10"))
+    let mut state = ModelState::default();
+    state.adopt(plan, true, NOW);
+    (state, Scene::new(AnswerMode::Single).holding("10"))
 }
 
 /// Needs no model call, and is repeated until nothing is held.
@@ -384,49 +389,54 @@ fn target_or_invalidation_exits_until_flat() {
         ..plan()
     };
     let mut clock = 0;
-    let mut exits = |seat: &mut ModelState, scene: &Scene| {
+    let mut exits = |state: &mut ModelState, scene: &Scene| {
         clock += 60_000;
         let at = NOW.plus(Ms(clock));
-        let found = seat.exits(&scene.arm.id, (Bar::M1, &scene.market), &scene.orders, at);
+        let found = state.exits(
+            &scene.profile.id,
+            (Bar::M1, &scene.market),
+            &scene.orders,
+            at,
+        );
         found
             .into_iter()
             .map(|p| format!("{:?} {}", p.target.map(|t| t.0), p.reason))
             .collect::<Vec<_>>()
     };
-    let (mut seat, scene) = held(opened(59 * 60_000));
+    let (mut state, scene) = held(opened(59 * 60_000));
     let scene = after(scene, "99.5", "105", "100");
-    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 105 reached"]);
+    assert_eq!(exits(&mut state, &scene), ["Some(0) target 105 reached"]);
     let scene = after(scene, "99.5", "100.5", "100");
     assert_eq!(
-        exits(&mut seat, &scene),
+        exits(&mut state, &scene),
         ["Some(0) target 105 reached"],
         "again, as long as something is held"
     );
-    let at_once = seat.exits(
-        &scene.arm.id,
+    let at_once = state.exits(
+        &scene.profile.id,
         (Bar::M1, &scene.market),
         &scene.orders,
         NOW.plus(Ms(2 * 60_000 + 4999)),
     );
     assert_eq!(at_once, [], "but not at every bar");
     // A bar that had begun before the idea was acted on says nothing about it.
-    let (mut seat, scene) = held(opened(60 * 60_000 + 1));
+    let (mut state, scene) = held(opened(60 * 60_000 + 1));
     let scene = after(scene, "99.5", "105", "100");
-    assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
+    assert_eq!(exits(&mut state, &scene), Vec::<String>::new());
     let condition = Predicate {
         tf: "1m".into(),
         field: Field::Close,
         op: Op::Lt,
         value: Plain(d("99.8")),
     };
-    let (mut seat, scene) = held(TradePlan {
+    let (mut state, scene) = held(TradePlan {
         invalidation: Some(condition),
         ..opened(59 * 60_000)
     });
-    assert_eq!(exits(&mut seat, &scene), Vec::<String>::new());
+    assert_eq!(exits(&mut state, &scene), Vec::<String>::new());
     let scene = after(scene, "99.5", "100.5", "99.7");
     assert_eq!(
-        exits(&mut seat, &scene),
+        exits(&mut state, &scene),
         ["Some(0) invalidated: 1m close < 99.8"]
     );
     let short = TradePlan {
@@ -435,18 +445,18 @@ fn target_or_invalidation_exits_until_flat() {
         target: Some(px("99")),
         ..opened(59 * 60_000)
     };
-    let (mut seat, scene) = held(short);
+    let (mut state, scene) = held(short);
     let scene = after(scene, "99", "100.5", "100");
-    assert_eq!(exits(&mut seat, &scene), ["Some(0) target 99 reached"]);
+    assert_eq!(exits(&mut state, &scene), ["Some(0) target 99 reached"]);
 }
 
 /// A plan that never filled is forgotten; a filled one that ended is reported once with its R
 /// multiple.
 #[test]
 fn ended_plans_are_dropped_or_reported() {
-    let mut seat = ModelState::default();
+    let mut state = ModelState::default();
     let scene = Scene::new(AnswerMode::Single);
-    seat.adopt(
+    state.adopt(
         TradePlan {
             opened: NOW,
             ..plan()
@@ -454,37 +464,37 @@ fn ended_plans_are_dropped_or_reported() {
         true,
         NOW,
     );
-    let ended = |seat: &mut ModelState, scene: &Scene, now: Ms| {
-        seat.ended(&scene.arm.id, &scene.market, &scene.orders, now)
+    let ended = |state: &mut ModelState, scene: &Scene, now: Ms| {
+        state.ended(&scene.profile.id, &scene.market, &scene.orders, now)
     };
     assert_eq!(
-        ended(&mut seat, &scene, NOW.plus(Ms(59_000))),
+        ended(&mut state, &scene, NOW.plus(Ms(59_000))),
         [],
         "its order may still be on its way"
     );
-    assert_eq!(seat.plans.len(), 1);
-    assert_eq!(ended(&mut seat, &scene, NOW.plus(Ms(61_000))), []);
+    assert_eq!(state.plans.len(), 1);
+    assert_eq!(ended(&mut state, &scene, NOW.plus(Ms(61_000))), []);
     assert_eq!(
-        (seat.plans.len(), opens(&seat, &scene)),
+        (state.plans.len(), opens(&state, &scene)),
         (0, 0),
         "nothing was opened"
     );
-    let (mut seat, scene) = held(TradePlan {
+    let (mut state, scene) = held(TradePlan {
         opened: NOW,
         ..plan()
     });
-    assert_eq!(ended(&mut seat, &scene, NOW), []);
-    assert_eq!(ended(&mut seat, &scene, NOW), []);
-    assert_eq!(opens(&seat, &scene), 1, "counted once");
+    assert_eq!(ended(&mut state, &scene, NOW), []);
+    assert_eq!(ended(&mut state, &scene, NOW), []);
+    assert_eq!(opens(&state, &scene), 1, "counted once");
     // Nobody of ours sold it.
     let flat = after(Scene::new(AnswerMode::Single), "97", "100", "98");
-    let trade = ended(&mut seat, &flat, NOW.plus(Ms(180_000))).remove(0);
+    let trade = ended(&mut state, &flat, NOW.plus(Ms(180_000))).remove(0);
     assert_eq!(
         (trade.reason.as_str(), trade.r_multiple, trade.held_min),
         ("taken away", Some(d("-1")), 3)
     );
-    assert_eq!(seat.history.len(), 1);
-    assert_eq!(ended(&mut seat, &flat, NOW.plus(Ms(240_000))), []);
+    assert_eq!(state.history.len(), 1);
+    assert_eq!(ended(&mut state, &flat, NOW.plus(Ms(240_000))), []);
 }
 
 /// The scene after a trade that was opened with the plan and closed by such an order two minutes
@@ -498,7 +508,7 @@ fn traded(profit: &str, purpose: Purpose) -> Scene {
     for (n, (before, after, profit, purpose, at)) in fills.into_iter().enumerate() {
         let order = OrderId::new(format!("o{n}"));
         scene.orders.tally.count(&Counted {
-            contender: &scene.arm.id,
+            contender: &scene.profile.id,
             inst: &swap().id,
             order: &order,
             value: Usd(d("100")),
@@ -520,17 +530,17 @@ fn ended_trade_result_comes_from_fills() {
         ..plan()
     };
     let told = |plan: TradePlan, scene: &Scene| {
-        let mut seat = ModelState::default();
-        seat.adopt(plan, true, NOW);
-        let trade = seat
+        let mut state = ModelState::default();
+        state.adopt(plan, true, NOW);
+        let trade = state
             .ended(
-                &scene.arm.id,
+                &scene.profile.id,
                 &scene.market,
                 &scene.orders,
                 NOW.plus(Ms(3_600_000)),
             )
             .remove(0);
-        assert_eq!(opens(&seat, scene), 1, "it was opened");
+        assert_eq!(opens(&state, scene), 1, "it was opened");
         format!(
             "{} {} after {}",
             trade.reason,
@@ -565,8 +575,8 @@ fn ended_trade_result_comes_from_fills() {
         "the stop was first"
     );
     // A trade of before says nothing of this idea.
-    let mut seat = ModelState::default();
-    seat.adopt(
+    let mut state = ModelState::default();
+    state.adopt(
         TradePlan {
             opened: NOW.plus(Ms(130_000)),
             ..plan()
@@ -576,8 +586,8 @@ fn ended_trade_result_comes_from_fills() {
     );
     let scene = traded("-54", Purpose::Stop);
     assert_eq!(
-        seat.ended(
-            &scene.arm.id,
+        state.ended(
+            &scene.profile.id,
             &scene.market,
             &scene.orders,
             NOW.plus(Ms(131_000))
@@ -599,7 +609,7 @@ fn restart_restores_plans_budgets_and_trades() {
             .map(|plan| serde_json::to_string(plan).unwrap())
             .collect(),
         spent: vec![crate::domain::model::ModelSpent {
-            contender: scene.arm.id.clone(),
+            contender: scene.profile.id.clone(),
             day: 7,
             calls: 3,
             tokens: 9,
@@ -607,18 +617,18 @@ fn restart_restores_plans_budgets_and_trades() {
         }],
         trades: Vec::new(),
         opens: vec![
-            (scene.arm.id.clone(), swap().id, NOW),
+            (scene.profile.id.clone(), swap().id, NOW),
             ("other".into(), swap().id, NOW),
         ],
         ..ModelMemory::default()
     };
-    let seat = ModelState::of(
-        &scene.arm.id,
+    let state = ModelState::of(
+        &scene.profile.id,
         &memory,
         &crate::llm::runner::remembered(&memory),
     );
-    assert_eq!(seat.plans.values().collect::<Vec<_>>(), [&plan()]);
-    let spent = *seat.spent.lock().unwrap();
+    assert_eq!(state.plans.values().collect::<Vec<_>>(), [&plan()]);
+    let spent = *state.spent.lock().unwrap();
     assert_eq!((spent.day, spent.calls), (7, 3));
-    assert_eq!(opens(&seat, &scene), 1);
+    assert_eq!(opens(&state, &scene), 1);
 }

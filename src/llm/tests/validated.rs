@@ -213,7 +213,8 @@ fn position_held_decides_allowed_actions() {
 fn carried(asked: &Scene, now: &Scene, answer: &Value) -> Code {
     let contract = asked.asked();
     let text = answer.to_string().replace("SNAP", &contract.data.meta.snap);
-    let items = crate::llm::parse::parse(now.arm.mode, &text, &contract.data.meta.snap).unwrap();
+    let items =
+        crate::llm::parse::parse(now.profile.mode, &text, &contract.data.meta.snap).unwrap();
     now.judged(&contract, items)[0].code
 }
 
@@ -249,7 +250,7 @@ fn changed_position_or_pending_order_blocks_entry() {
         let order = OpenOrder {
             id: OrderId::from("as1"),
             run_id: plan().run_id,
-            contender: working.arm.id.clone(),
+            contender: working.profile.id.clone(),
             inst: swap().id,
             side: Side::Sell,
             state,
@@ -277,7 +278,7 @@ fn changed_position_or_pending_order_blocks_entry() {
     }
     // It counts as open for the others.
     let mut portfolio = Scene::new(AnswerMode::Portfolio);
-    portfolio.arm.limits.positions = 1;
+    portfolio.profile.limits.positions = 1;
     portfolio.plans.insert(
         coin().id,
         TradePlan {
@@ -380,7 +381,7 @@ fn small_change_only_tightens_the_stop() {
     assert!(said("720").proposal.target.is_some(), "smaller by more");
     // Three round trips of 4.1 % are more than a twentieth of 2,459 dollars.
     let mut dear = holding("230");
-    dear.arm.swap_fees = [d("0.02"), d("0")];
+    dear.profile.swap_fees = [d("0.02"), d("0")];
     assert!(
         verdict_of(&dear, weight("ETH-USDT-SWAP", "0.5", "98"))
             .detail
@@ -538,10 +539,10 @@ fn risk_budget_counts_positions_not_plans() {
         scene
             .orders
             .holdings
-            .insert((scene.arm.id.clone(), coin().id), holding);
+            .insert((scene.profile.id.clone(), coin().id), holding);
         scene.plans = [(coin().id, small.clone())].into();
-        scene.arm.limits.leverage = d("20");
-        scene.arm.limits.cluster = d("20");
+        scene.profile.limits.leverage = d("20");
+        scene.profile.limits.cluster = d("20");
         verdict_of(&scene, weight("ETH-USDT-SWAP", "0.5", "98")).code
     };
     assert_eq!(open("115"), Code::Accepted);
@@ -576,8 +577,8 @@ fn what_moves_alike_is_one_bet() {
         scene
             .orders
             .holdings
-            .insert((scene.arm.id.clone(), coin().id), holding);
-        scene.arm.limits.leverage = d("5");
+            .insert((scene.profile.id.clone(), coin().id), holding);
+        scene.profile.limits.leverage = d("5");
         scene
     };
     // Weight 0.5: 6,818 dollars of the swap, beside what is held of its coin; 15,000 one way is the
@@ -742,11 +743,11 @@ fn contender_limits_bind_only_openings() {
     often.opens_today = 5;
     check(&often, json!({}), Code::OpensPerDay);
     let mut sore = Scene::new(AnswerMode::Single);
-    sore.arm.limits.cooldown = Ms(60_000);
+    sore.profile.limits.cooldown = Ms(60_000);
     let order = OrderId::new("o");
     let mut ended = |profit: &str, at: i64| {
         sore.orders.tally.count(&crate::domain::tally::Counted {
-            contender: &sore.arm.id,
+            contender: &sore.profile.id,
             inst: &swap().id,
             order: &order,
             value: crate::domain::Usd(d("100")),
@@ -762,7 +763,7 @@ fn contender_limits_bind_only_openings() {
     assert_eq!(ended("5", 1000), Code::Accepted, "no loss");
     assert_eq!(ended("-5", 59_999), Code::Cooldown);
     let mut full = Scene::new(AnswerMode::Single);
-    full.arm.limits.positions = 1;
+    full.profile.limits.positions = 1;
     let held = crate::domain::books::Holding {
         qty: Qty(d("1")),
         average: px("100"),
@@ -770,7 +771,7 @@ fn contender_limits_bind_only_openings() {
     };
     full.orders
         .holdings
-        .insert((full.arm.id.clone(), coin().id), held);
+        .insert((full.profile.id.clone(), coin().id), held);
     check(&full, json!({}), Code::MaxPositions);
     let mut thin = Scene::new(AnswerMode::Single);
     thin.extras.insert(
@@ -814,7 +815,7 @@ fn leverage_is_derived_and_capped() {
     // model risks more.
     let target = |leverage: &str, stop: &str| {
         let mut scene = Scene::new(AnswerMode::Single);
-        scene.arm.limits.leverage = d(leverage);
+        scene.profile.limits.leverage = d(leverage);
         let asked = scene.asked();
         let answer = with(single(), json!({"risk_pct": "1", "stop_px": stop}));
         let text = answer.to_string().replace("SNAP", &asked.data.meta.snap);

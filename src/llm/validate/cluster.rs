@@ -1,4 +1,4 @@
-//! Cap on what an arm holds in one direction of correlated instruments: those that move together
+//! Cap on what an profile holds in one direction of correlated instruments: those that move together
 //! are one bet. Pure.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) enum Pair {
     Apart,
 }
 
-/// Checks that with this much of the instrument (dollars; short is negative) the arm holds no more
+/// Checks that with this much of the instrument (dollars; short is negative) the profile holds no more
 /// in one direction than it may.
 pub(super) fn bearable(
     moment: &Moment<'_>,
@@ -33,10 +33,10 @@ pub(super) fn bearable(
     sleeve: Decimal,
 ) -> Result<(), RefusedAnswer> {
     // Kept by a build that did not look.
-    if moment.arm.limits.cluster.is_zero() {
+    if moment.profile.limits.cluster.is_zero() {
         return Ok(());
     }
-    let bar = moment.arm.bar;
+    let bar = moment.profile.bar;
     let history = |of: &InstId| {
         moment
             .market
@@ -59,7 +59,7 @@ pub(super) fn bearable(
         sum += sign * *worth;
         with.push(other.as_str());
     }
-    let most = sleeve * moment.arm.limits.cluster;
+    let most = sleeve * moment.profile.limits.cluster;
     // What lies the other way hedges it, and is no reason to refuse.
     if with.is_empty() || sum.is_sign_negative() != wanted.is_sign_negative() || sum.abs() <= most {
         return Ok(());

@@ -18,7 +18,7 @@ pub(super) fn enter(
     (long, risk, held): (bool, Decimal, Decimal),
     taken: &mut Taken,
 ) -> Result<ItemEffect, RefusedAnswer> {
-    let (arm, limits) = (moment.arm, &moment.arm.limits);
+    let (profile, limits) = (moment.profile, &moment.profile.limits);
     let (inst, mark) = instrument(moment, &item.inst)?;
     if !long && inst.kind == InstKind::Spot {
         return refuse(Code::NotAllowed, "spot has no short side");
@@ -69,7 +69,7 @@ pub(super) fn enter(
             );
         }
     }
-    let sleeve = arm.sleeve(moment.account.equity);
+    let sleeve = profile.sleeve(moment.account.equity);
     let leverage = if inst.kind == InstKind::Spot {
         limits.leverage.min(Decimal::ONE)
     } else {
@@ -85,7 +85,7 @@ pub(super) fn enter(
     let worth = (sleeve * risk * mark.0 / risked)
         .min(room)
         .min(limits.position_usd);
-    let slot = sleeve / Decimal::from(arm.instruments.len().max(1));
+    let slot = sleeve / Decimal::from(profile.instruments.len().max(1));
     let share = worth.checked_div(slot).unwrap_or_default() * Decimal::from(10_000);
     let bps = i32::try_from(share.trunc()).unwrap_or(i32::MAX);
     let qty = inst.size_for(crate::domain::Usd(worth), mark);
@@ -150,7 +150,7 @@ pub(super) fn enter(
     taken.positions.insert(item.inst.clone(), signed);
     taken.risks.insert(item.inst.clone(), risk_usd);
     let plan = TradePlan {
-        contender: arm.id.clone(),
+        contender: profile.id.clone(),
         inst: item.inst.clone(),
         run_id: known.map_or(moment.run_id, |plan| plan.run_id),
         long,
@@ -199,7 +199,7 @@ pub(super) fn round_trip(moment: &Moment<'_>, inst: &Instrument) -> Decimal {
     let spread = quote
         .and_then(|q| (q.ask.0 - q.bid.0).checked_div(q.mid().0))
         .unwrap_or_default();
-    moment.arm.taker(inst.kind) * Decimal::TWO + spread
+    moment.profile.taker(inst.kind) * Decimal::TWO + spread
 }
 
 /// Returns the funding paid for holding the position over its horizon, as a share of value, if the
@@ -253,7 +253,7 @@ fn deep_enough(
     item: &AnswerItem,
     worth: Decimal,
 ) -> Result<(), RefusedAnswer> {
-    let times = moment.arm.limits.depth_times;
+    let times = moment.profile.limits.depth_times;
     if times.is_zero() {
         return Ok(());
     }
@@ -286,14 +286,14 @@ fn prices(
     inst: &Instrument,
     (long, stop, mark): (bool, Decimal, Price),
 ) -> Result<Levels, RefusedAnswer> {
-    let (arm, limits) = (moment.arm, &moment.arm.limits);
+    let (profile, limits) = (moment.profile, &moment.profile.limits);
     let stop = toward(inst, long, stop);
     behind(moment, item, (long, stop, mark))?;
     let Some(atr) = moment
         .market
         .insts
         .get(&item.inst)
-        .and_then(|shown| atr(shown.history(arm.bar)))
+        .and_then(|shown| atr(shown.history(profile.bar)))
     else {
         return refuse(Code::NoMarket, "no average true range yet");
     };
@@ -336,7 +336,7 @@ fn prices(
         }
     }
     let Some(target) = item.target else {
-        return match arm.mode {
+        return match profile.mode {
             AnswerMode::Single => refuse(Code::TargetMissing, "target_px is null"),
             AnswerMode::Portfolio => Ok(Levels { stop, target: None }),
         };
@@ -402,7 +402,7 @@ fn may_open(
     taken: &Taken,
     held: Decimal,
 ) -> Result<(), RefusedAnswer> {
-    let (arm, limits) = (moment.arm, &moment.arm.limits);
+    let (profile, limits) = (moment.profile, &moment.profile.limits);
     if let Some(why) = moment.close_only {
         return refuse(Code::CloseOnly, why);
     }
@@ -421,7 +421,7 @@ fn may_open(
     let lost = moment
         .orders
         .tally
-        .of(&arm.id, &item.inst)
+        .of(&profile.id, &item.inst)
         .and_then(|counts| counts.last_loss);
     match lost.filter(|at| moment.now.since(*at) < limits.cooldown) {
         Some(at) => refuse(
@@ -437,7 +437,7 @@ fn may_open(
 
 /// Not thought of too long ago, and not too far from here. What holds now holds until it leaves.
 fn in_time(moment: &Moment<'_>, item: &AnswerItem, mark: Price) -> Result<GoodFor, RefusedAnswer> {
-    let limits = &moment.arm.limits;
+    let limits = &moment.profile.limits;
     let as_of = moment.asked.data.meta.as_of_ms;
     let age = moment.now.since(as_of);
     if age > limits.ttl {

@@ -28,7 +28,7 @@ use enter::enter;
 pub struct Moment<'a> {
     pub now: Ms,
     pub run_id: RunId,
-    pub arm: &'a ModelProfile,
+    pub profile: &'a ModelProfile,
     /// Contract that the model was shown.
     pub asked: &'a Contract,
     pub market: &'a MarketView,
@@ -126,7 +126,7 @@ fn verdict(
     };
     let said: String = item.reason.chars().take(200).collect();
     let proposal = Proposal {
-        contender: moment.arm.id.clone(),
+        contender: moment.profile.id.clone(),
         inst: item.inst.clone(),
         target: done.target,
         stop: done.stop,
@@ -146,7 +146,7 @@ fn verdict(
     }
 }
 
-/// Open and in-flight positions of the arm, and those this answer has opened so far.
+/// Open and in-flight positions of the profile, and those this answer has opened so far.
 struct Taken {
     /// Dollars in each position; short is negative.
     positions: BTreeMap<InstId, Decimal>,
@@ -158,14 +158,14 @@ struct Taken {
 
 impl Taken {
     fn of(moment: &Moment<'_>) -> Self {
-        let arm = &moment.arm.id;
+        let profile = &moment.profile.id;
         let mut taken = Self {
             positions: BTreeMap::new(),
             risks: BTreeMap::new(),
             opened: 0,
         };
-        for inst in &moment.arm.instruments {
-            let qty = held(moment.orders, moment.market, arm, inst);
+        for inst in &moment.profile.instruments {
+            let qty = held(moment.orders, moment.market, profile, inst);
             let plan = moment.plans.get(inst);
             let worth = || {
                 let instrument = &moment.market.insts.get(inst)?.instrument;
@@ -173,7 +173,7 @@ impl Taken {
                     .and_then(|px| instrument.notional(Qty(qty), px))
                     .map(|usd| usd.0)
             };
-            let pending = qty.is_zero() && (plan.is_some() || works(moment.orders, arm, inst));
+            let pending = qty.is_zero() && (plan.is_some() || works(moment.orders, profile, inst));
             if qty.is_zero() && !pending {
                 continue;
             }
@@ -226,15 +226,15 @@ fn one(
     item: &AnswerItem,
     taken: &mut Taken,
 ) -> Result<ItemEffect, RefusedAnswer> {
-    let arm = moment.arm;
+    let profile = moment.profile;
     let about = moment.asked.data.meta.symbol.as_ref();
-    if !arm.instruments.contains(&item.inst) || about.is_some_and(|only| *only != item.inst) {
+    if !profile.instruments.contains(&item.inst) || about.is_some_and(|only| *only != item.inst) {
         return refuse(
             Code::UnknownSymbol,
             format!("{:.40} was not asked about", item.inst.as_str()),
         );
     }
-    let held = held(moment.orders, moment.market, &arm.id, &item.inst);
+    let held = held(moment.orders, moment.market, &profile.id, &item.inst);
     if !matches!(item.want, Want::Hold | Want::Close) {
         unchanged(moment, item, held)?;
     }
@@ -268,8 +268,8 @@ fn one(
             }
         }
         Want::Open { long, risk } => {
-            if risk <= Decimal::ZERO || risk > arm.limits.risk_per_trade {
-                let most = (arm.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize();
+            if risk <= Decimal::ZERO || risk > profile.limits.risk_per_trade {
+                let most = (profile.limits.risk_per_trade * Decimal::ONE_HUNDRED).normalize();
                 return refuse(
                     Code::RiskSize,
                     format!("risk_pct must be above 0 and at most {most}"),
@@ -288,7 +288,7 @@ fn one(
             enter(
                 moment,
                 item,
-                (long, weight.abs() * arm.limits.risk_budget, held),
+                (long, weight.abs() * profile.limits.risk_budget, held),
                 taken,
             )
         }
@@ -323,7 +323,7 @@ fn unchanged(moment: &Moment<'_>, item: &AnswerItem, held: Decimal) -> Result<()
     }
     // An order that may still fill, or one that the tracker has not heard of yet.
     let pending =
-        works(moment.orders, &moment.arm.id, &item.inst) || (held.is_zero() && plan.is_some());
+        works(moment.orders, &moment.profile.id, &item.inst) || (held.is_zero() && plan.is_some());
     if pending && item.want != Want::TightenStop {
         return refuse(
             Code::Repeated,

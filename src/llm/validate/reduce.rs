@@ -27,7 +27,7 @@ pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &AnswerItem) -> Option
         return None;
     };
     let (inst, mark) = instrument(moment, &item.inst).ok()?;
-    let held = held(moment.orders, moment.market, &moment.arm.id, &item.inst);
+    let held = held(moment.orders, moment.market, &moment.profile.id, &item.inst);
     let long = held > Decimal::ZERO;
     let known = moment
         .plans
@@ -46,11 +46,11 @@ pub(super) fn reduction<'a>(moment: &'a Moment<'_>, item: &AnswerItem) -> Option
         sized_by.min(known.stop)
     };
     let risked = (mark.0 - sized_by.0).abs() + mark.0 * round_trip(moment, inst);
-    let budget = moment.arm.sleeve(moment.account.equity) * moment.arm.limits.risk_budget;
+    let budget = moment.profile.sleeve(moment.account.equity) * moment.profile.limits.risk_budget;
     let worth = (budget * weight.abs())
         .checked_mul(mark.0)?
         .checked_div(risked)?
-        .min(moment.arm.limits.position_usd);
+        .min(moment.profile.limits.position_usd);
     let qty = inst.size_for(Usd(worth), mark);
     if qty.0 >= held.abs() || qty < inst.min_size {
         return None;
@@ -110,8 +110,8 @@ impl Reduction<'_> {
         }
         taken.positions.insert(item.inst.clone(), signed);
         taken.risks.insert(item.inst.clone(), self.risk_usd);
-        let slot = moment.arm.sleeve(moment.account.equity)
-            / Decimal::from(moment.arm.instruments.len().max(1));
+        let slot = moment.profile.sleeve(moment.account.equity)
+            / Decimal::from(moment.profile.instruments.len().max(1));
         let share = self.worth.checked_div(slot).unwrap_or_default() * Decimal::from(10_000);
         let bps = i32::try_from(share.trunc()).unwrap_or(i32::MAX);
         ItemEffect {

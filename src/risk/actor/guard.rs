@@ -181,7 +181,7 @@ impl Gate {
                 .as_ref()
                 .is_some_and(|u| u.covers(&inst));
             // Trading off: nothing leaves, and what is bare is an error for people to see.
-            let able = known && self.latch.is_on() && !closing;
+            let able = known && self.switch.is_on() && !closing;
             if able {
                 self.guard_foreign(&inst).await?;
             }
@@ -191,7 +191,8 @@ impl Gate {
             let rescued = !rescue.is_empty();
             for act in cover.acts.into_iter().chain(rescue) {
                 // Where something is made flat, what protects nothing any more still goes.
-                let goes = matches!(act, GuardAction::Cancel { .. }) && known && self.latch.is_on();
+                let goes =
+                    matches!(act, GuardAction::Cancel { .. }) && known && self.switch.is_on();
                 if able || goes {
                     self.carry_out(&inst, act, wall).await?;
                 }
@@ -775,7 +776,7 @@ impl Gate {
         let free = *self.readiness.borrow() == Readiness::Ready
             && self
                 .memory
-                .standing
+                .restrictions
                 .of(&intent.contender, &intent.inst)
                 .is_none();
         let qty = if free {

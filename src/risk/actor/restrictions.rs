@@ -19,7 +19,7 @@ impl Gate {
     /// Books what is new of the account, judges the account's rules, ends what is over.
     pub(super) async fn look(&mut self) -> Result<(), StageError> {
         let now = self.clock.now();
-        for ended in self.memory.standing.expire(now) {
+        for ended in self.memory.restrictions.expire(now) {
             info!(
                 event = "restriction_ended",
                 restriction = ended.id(),
@@ -65,7 +65,7 @@ impl Gate {
             *self.readiness.borrow(),
             Readiness::Halted(_) | Readiness::ReduceOnly(_)
         );
-        if (self.memory.standing.0.is_empty() && !doubtful) || !self.latch.is_on() {
+        if (self.memory.restrictions.0.is_empty() && !doubtful) || !self.switch.is_on() {
             return Ok(());
         }
         let wall = self.wall();
@@ -80,7 +80,7 @@ impl Gate {
             let may_not = |o: &&OpenOrder| {
                 let state = self
                     .memory
-                    .standing
+                    .restrictions
                     .of(&o.contender, &o.inst)
                     .map(|r| r.state);
                 !may_rest(state, doubtful, o.opening)
@@ -166,11 +166,12 @@ impl Gate {
         run_id: RunId,
         at: Ms,
     ) -> Result<bool, StageError> {
-        let from = self.memory.standing.state(&restriction.scope);
-        if !self.memory.standing.latch(restriction.clone()) {
+        let from = self.memory.restrictions.state(&restriction.scope);
+        if !self.memory.restrictions.latch(restriction.clone()) {
             return Ok(false);
         }
-        self.standing.send_replace(self.memory.standing.clone());
+        self.restrictions
+            .send_replace(self.memory.restrictions.clone());
         match restriction.state {
             TradingState::Halted => {
                 error!(event = "restricted", restriction = restriction.id(), state = %restriction.state,
@@ -193,8 +194,9 @@ impl Gate {
     }
 
     async fn release(&mut self, ended: Restriction, by: &str, at: Ms) -> Result<(), StageError> {
-        self.standing.send_replace(self.memory.standing.clone());
-        let to = self.memory.standing.state(&ended.scope);
+        self.restrictions
+            .send_replace(self.memory.restrictions.clone());
+        let to = self.memory.restrictions.state(&ended.scope);
         let run_id = self.seal.start_run;
         self.journal
             .append(Record::Released {

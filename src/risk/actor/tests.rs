@@ -18,7 +18,7 @@ struct Judged {
     events: Vec<(String, String)>,
     /// State of the order's row; empty: no row.
     state: String,
-    standing: Restrictions,
+    restrictions: Restrictions,
 }
 
 /// Puts the intent of a case through the gate's task, with its decision and allocation written as a
@@ -103,7 +103,7 @@ async fn through_the_gate(case: Case) -> Judged {
     let (account_tx, account) = watch::channel(case.account.clone().map(Arc::new));
     let (orders_tx, orders) = watch::channel(case.orders.clone());
     let (readiness_tx, readiness) = watch::channel(case.readiness.clone());
-    let (standing_tx, standing) = watch::channel(Restrictions::default());
+    let (standing_tx, restrictions) = watch::channel(Restrictions::default());
     let mut gate = Gate {
         seal: Seal {
             env: 's',
@@ -121,7 +121,7 @@ async fn through_the_gate(case: Case) -> Judged {
             foreign: ProtectForeign::Protect,
         },
         tempo: UnwindTiming::default(),
-        latch: TradingSwitch::new(true),
+        switch: TradingSwitch::new(true),
         clock,
         journal,
         batches,
@@ -131,11 +131,11 @@ async fn through_the_gate(case: Case) -> Judged {
         readiness,
         read_account: Arc::default(),
         verdicts: verdicts_tx,
-        standing: standing_tx,
+        restrictions: standing_tx,
         shields: watch::channel(BTreeMap::new()).0,
         levels: watch::channel(BTreeMap::new()).1,
         memory: Memory {
-            standing: case.standing.clone(),
+            restrictions: case.restrictions.clone(),
             book: case.book.clone(),
             recent: case.recent.clone(),
         },
@@ -186,12 +186,12 @@ async fn through_the_gate(case: Case) -> Judged {
     let state = db
         .query_row("SELECT state FROM orders", [], |row| row.get(0))
         .unwrap_or_default();
-    let standing = standing.borrow().clone();
+    let restrictions = restrictions.borrow().clone();
     Judged {
         approved,
         events,
         state,
-        standing,
+        restrictions,
     }
 }
 
@@ -208,7 +208,7 @@ async fn gate_blocks_and_records_each_rule() {
         let within = through_the_gate(case.clone().limit(*rule, inside)).await;
         assert!(within.approved, "{rule} at {inside}: {:?}", within.events);
         assert!(
-            within.events.is_empty() && within.standing.0.is_empty(),
+            within.events.is_empty() && within.restrictions.0.is_empty(),
             "{rule}"
         );
         let over = through_the_gate(case.limit(*rule, beyond)).await;
@@ -222,12 +222,12 @@ async fn gate_blocks_and_records_each_rule() {
         );
         // And it leads to what the rule says.
         let spec = rule.spec();
-        let led = over.standing.0.iter().any(|r| r.cause == rule.as_str());
+        let led = over.restrictions.0.iter().any(|r| r.cause == rule.as_str());
         assert_eq!(
             led,
             spec.action != BreachAction::Block,
             "{rule}: {:?}",
-            over.standing
+            over.restrictions
         );
     }
 }
@@ -319,7 +319,7 @@ async fn stop_uses_the_contenders_tighter_level() {
                 foreign: ProtectForeign::Protect,
             },
             tempo: UnwindTiming::default(),
-            latch: TradingSwitch::new(true),
+            switch: TradingSwitch::new(true),
             clock: Clock::start(NOW, 1.0),
             journal,
             batches: mpsc::channel(1).1,
@@ -329,11 +329,11 @@ async fn stop_uses_the_contenders_tighter_level() {
             readiness: watch::channel(Readiness::Ready).1,
             read_account: Arc::default(),
             verdicts: verdicts_tx,
-            standing: watch::channel(Restrictions::default()).0,
+            restrictions: watch::channel(Restrictions::default()).0,
             shields: watch::channel(BTreeMap::new()).0,
             levels: watch::channel(levels).1,
             memory: Memory {
-                standing: case.standing.clone(),
+                restrictions: case.restrictions.clone(),
                 book: case.book.clone(),
                 recent: case.recent.clone(),
             },

@@ -64,7 +64,7 @@ impl Gate {
         scope: Flatten,
         done: Answer,
     ) -> Result<(), StageError> {
-        let refusal = if !self.latch.is_on() {
+        let refusal = if !self.switch.is_on() {
             Some("trading is off: nothing leaves, not even a close".to_owned())
         } else {
             self.work
@@ -104,7 +104,7 @@ impl Gate {
         let restriction = Restriction::kill(flatten, &why, now);
         let run_id = self.seal.start_run;
         self.restrict(restriction, who, run_id, now).await?;
-        if !self.latch.is_on() {
+        if !self.switch.is_on() {
             let answer = Err(
                 "halted; but trading is off, so nothing leaves: neither cancels nor closes"
                     .to_owned(),
@@ -286,7 +286,7 @@ impl Gate {
             return Ok(());
         };
         match check_permitted(intent, &instrument) {
-            Ok(approved) if self.latch.is_on() => self.let_out(approved).await,
+            Ok(approved) if self.switch.is_on() => self.let_out(approved).await,
             Ok(approved) => {
                 self.stop(
                     Arc::clone(approved.intent()),
@@ -345,7 +345,7 @@ impl Gate {
         let mut flat = Vec::new();
         for restriction in self
             .memory
-            .standing
+            .restrictions
             .0
             .iter_mut()
             .filter(|r| r.flatten && fulfilled(r))
@@ -367,18 +367,25 @@ impl Gate {
                 })
                 .await?;
         }
-        self.standing.send_replace(self.memory.standing.clone());
+        self.restrictions
+            .send_replace(self.memory.restrictions.clone());
         Ok(())
     }
 
     /// A latch that asks for flat, from a rule or from before a crash, is obeyed until it is.
     async fn flatten_as_latched(&mut self) -> Result<(), StageError> {
-        let wanted = self.memory.standing.0.iter().find(|r| r.flatten).cloned();
+        let wanted = self
+            .memory
+            .restrictions
+            .0
+            .iter()
+            .find(|r| r.flatten)
+            .cloned();
         let Some(restriction) = wanted else {
             return Ok(());
         };
         let reconciled = !matches!(*self.readiness.borrow(), Readiness::Reconciling(_));
-        if !reconciled || !self.latch.is_on() || self.wall() < self.work.flatten_at {
+        if !reconciled || !self.switch.is_on() || self.wall() < self.work.flatten_at {
             return Ok(());
         }
         let all: BTreeSet<InstId> = self.market.borrow().insts.keys().cloned().collect();

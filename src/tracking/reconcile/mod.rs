@@ -226,7 +226,7 @@ impl Reconciler {
             at: now,
         };
         records.extend(passing.into_iter().map(ended));
-        let desk = Self {
+        let reconciler = Self {
             ledger,
             patience,
             fills_cursor,
@@ -255,7 +255,7 @@ impl Reconciler {
             rival: None,
             acts: Vec::new(),
         };
-        (desk, records)
+        (reconciler, records)
     }
 
     /// Returns the view for the other stages.

@@ -33,7 +33,7 @@ fn d(n: i64) -> Decimal {
 
 /// The tracker's mind, a clock, and everything it asked and kept.
 struct Story {
-    desk: Reconciler,
+    reconciler: Reconciler,
     now: i64,
     asks: Vec<VenueQuery>,
     kept: Vec<Record>,
@@ -109,7 +109,7 @@ fn fill_row(id: &str, ord: &str, trade: &str, size: i64) -> FillReport {
 
 impl Story {
     fn new() -> Self {
-        let (desk, _) = Reconciler::open(
+        let (reconciler, _) = Reconciler::open(
             Opened::default(),
             instruments(),
             's',
@@ -119,7 +119,7 @@ impl Story {
         );
         let readiness = Readiness::Reconciling(String::new());
         let mut story = Self {
-            desk,
+            reconciler,
             now: 1000,
             asks: Vec::new(),
             kept: Vec::new(),
@@ -138,7 +138,7 @@ impl Story {
             venue: Ms(self.now),
             wall: Ms(self.now),
         };
-        for act in self.desk.hear(heard, now) {
+        for act in self.reconciler.hear(heard, now) {
             match act {
                 Effect::Ask(ask) => self.asks.push(ask),
                 Effect::Keep(records) => self.kept.extend(records),
@@ -220,7 +220,7 @@ impl Story {
     }
 
     fn state(&self) -> String {
-        let order = self.desk.ledger().get(&OrderId::from(ID)).unwrap();
+        let order = self.reconciler.ledger().get(&OrderId::from(ID)).unwrap();
         format!("{} {}", order.state(), order.filled)
     }
 
@@ -232,11 +232,15 @@ impl Story {
     }
 
     fn cases(&self) -> Vec<String> {
-        self.desk.cases().iter().map(|case| case.id()).collect()
+        self.reconciler
+            .cases()
+            .iter()
+            .map(|case| case.id())
+            .collect()
     }
 
     fn held(&self) -> Decimal {
-        self.desk
+        self.reconciler
             .view()
             .holdings
             .values()
@@ -396,7 +400,14 @@ fn stop_missing_twice_no_longer_covers() {
         "asSTOP".into(),
         CreateOutcome::Accepted("77".into()),
     ));
-    let phase = |story: &Story| story.desk.view().stops.first().map(|shown| shown.phase);
+    let phase = |story: &Story| {
+        story
+            .reconciler
+            .view()
+            .stops
+            .first()
+            .map(|shown| shown.phase)
+    };
     assert_eq!(phase(&story), Some(StopPhase::Live));
     let look = |story: &mut Story, algos: Vec<AlgoPush>| {
         story.wait(10_000);
@@ -576,7 +587,7 @@ fn row_34_failing_queries_freeze_the_instrument() {
     }
     assert_eq!(story.state(), "unknown 0");
     assert_eq!(story.cases(), [format!("unknown-long:{ID}")]);
-    assert!(story.desk.view().frozen(&INST.into()).is_some());
+    assert!(story.reconciler.view().frozen(&INST.into()).is_some());
     assert_ne!(story.readiness, Readiness::Ready);
     // The command: a person has looked at the venue's page.
     story.accept(&format!("unknown-long:{ID}"));
@@ -650,7 +661,7 @@ fn row_40_lost_fill_push_is_fetched() {
     let mut story = Story::sent();
     story.say(&[row(ID, "9", "filled", 5, None)]);
     assert!(
-        story.desk.view().frozen(&INST.into()).is_some(),
+        story.reconciler.view().frozen(&INST.into()).is_some(),
         "nobody knows what is held"
     );
     story.wait(100);
@@ -664,7 +675,7 @@ fn row_40_lost_fill_push_is_fetched() {
         result: Ok(vec![fill_row(ID, "9", "t1", 5)]),
     }));
     assert_eq!((story.fills(), story.held()), (1, d(5)));
-    assert!(story.desk.view().frozen(&INST.into()).is_none());
+    assert!(story.reconciler.view().frozen(&INST.into()).is_none());
 }
 
 /// A partial fill arrives before the acknowledgement, which does not take it back.
@@ -771,14 +782,17 @@ fn row_46_stray_order_is_cancelled() {
     story.say(&[row(OTHER, "77", "live", 0, None)]);
     assert_eq!(story.cases(), [format!("stray:{OTHER}")]);
     assert_eq!(
-        story.desk.view().strays.len(),
+        story.reconciler.view().strays.len(),
         1,
         "the executor is to cancel it"
     );
     assert!(matches!(story.readiness, Readiness::Halted(_)));
     story.accept(&format!("stray:{OTHER}"));
     assert_eq!(
-        (story.readiness.clone(), story.desk.view().strays.len()),
+        (
+            story.readiness.clone(),
+            story.reconciler.view().strays.len()
+        ),
         (Readiness::Ready, 0)
     );
 }
@@ -786,7 +800,7 @@ fn row_46_stray_order_is_cancelled() {
 /// An order placed by hand is left alone; a position opened by hand counts as exposure.
 #[test]
 fn row_47_manual_trading_is_left_alone() {
-    let (desk, _) = Reconciler::open(
+    let (reconciler, _) = Reconciler::open(
         Opened::default(),
         instruments(),
         's',
@@ -796,7 +810,7 @@ fn row_47_manual_trading_is_left_alone() {
     );
     let readiness = Readiness::Reconciling(String::new());
     let mut story = Story {
-        desk,
+        reconciler,
         now: 1000,
         asks: Vec::new(),
         kept: Vec::new(),
@@ -807,7 +821,7 @@ fn row_47_manual_trading_is_left_alone() {
     story.hear(TruthEvent::Account(Arc::new(account(3, 1000, 900))));
     story.answer_sweep();
     story.say(&[row("", "77", "live", 0, None)]);
-    let view = story.desk.view();
+    let view = story.reconciler.view();
     assert_eq!(
         (
             story.readiness.clone(),
@@ -896,11 +910,11 @@ fn by_hand(left: i64, sleeve: i64, foreign: i64) {
         "{:?}",
         story.cases()
     );
-    assert!(story.desk.view().frozen(&INST.into()).is_some());
+    assert!(story.reconciler.view().frozen(&INST.into()).is_some());
     story.accept(&format!("position:{INST}"));
     assert_eq!(story.held(), d(sleeve));
     let theirs = story
-        .desk
+        .reconciler
         .view()
         .foreign
         .get(&INST.into())
@@ -993,7 +1007,7 @@ fn unconverged_start_halts_and_names_orders() {
         story.wait(1500);
     }
     assert_eq!(story.cases(), ["unconverged"]);
-    assert!(story.desk.cases()[0].why.contains(ID));
+    assert!(story.reconciler.cases()[0].why.contains(ID));
     story.hear(TruthEvent::Answer(Answer::Fills {
         id: ID.into(),
         result: Ok(vec![fill_row(ID, "9", "t1", 5)]),
@@ -1125,13 +1139,13 @@ fn venue_refusal_halts_until_accepted() {
 fn halt_survives_a_restart() {
     let mut story = Story::new();
     twice(&mut story, 0, 900);
-    let halts = story.desk.cases().to_vec();
+    let halts = story.reconciler.cases().to_vec();
     let opened = Opened {
         halts,
         ..Opened::default()
     };
-    let (desk, _) = Reconciler::open(opened, instruments(), 's', run_id(), patience(), Ms(0));
-    assert_eq!(desk.cases().len(), 1);
+    let (reconciler, _) = Reconciler::open(opened, instruments(), 's', run_id(), patience(), Ms(0));
+    assert_eq!(reconciler.cases().len(), 1);
 }
 
 /// A liquidation is adopted under the order whose position it closed; told twice, it is booked
