@@ -501,7 +501,7 @@ fn trades(out: &mut String, market: &BacktestMarket, trips: &[Trip]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{market, contender, rules};
+    use super::super::tests::{contender, market, rules};
     use super::*;
     use crate::domain::InstKind;
     use crate::fills::Costs;

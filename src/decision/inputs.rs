@@ -214,12 +214,12 @@ fn written(proposals: &[Proposal]) -> String {
 
 /// Whoever asks the rules again: their board, as far as it has heard.
 #[derive(Default)]
-pub struct Again {
+pub struct RulesReplay {
     boards: BTreeMap<u32, (StrategyBoard, u64)>,
     start: Option<RunId>,
 }
 
-impl Again {
+impl RulesReplay {
     /// Sets a board again; what everybody would have said then.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ mod snapshot;
 pub use actor::{Cycle, Decision, Due};
 pub use barrier::{BarRelease, Barrier};
 pub use board::{Assignment, Short, StrategyBoard, stop_price};
-pub use inputs::{Again, BoardId, BoardInputs, CycleInputs, HeardCycle, Notes};
+pub use inputs::{BoardId, BoardInputs, CycleInputs, HeardCycle, Notes, RulesReplay};
 pub use roster::{Change, Entrant, Held, changes, retiring, transfers};
 pub use snapshot::{InstSnapshot, Snapshot};
 

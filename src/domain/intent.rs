@@ -291,7 +291,7 @@ impl OrderIntent {
     }
 }
 
-/// See [`OrderIntent::lane`].
+/// See [`OrderIntent::owner`].
 pub fn owner(purpose: Purpose, contender: &ContenderId) -> ContenderId {
     if purpose == Purpose::Repair {
         ContenderId::system()

@@ -51,7 +51,7 @@ impl Replayed {
 /// Whoever makes runs again, oldest first: strategies remember what they have heard.
 #[derive(Default)]
 pub struct Replay {
-    rules: decision::Again,
+    rules: decision::RulesReplay,
 }
 
 impl Replay {
@@ -101,7 +101,7 @@ impl Replay {
 }
 
 fn replay_stage(
-    rules: &mut decision::Again,
+    rules: &mut decision::RulesReplay,
     kept: &KeptInputs,
     run: &KeptRun,
 ) -> Result<String, String> {

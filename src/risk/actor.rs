@@ -417,7 +417,7 @@ impl Gate {
                 || self
                     .in_flight
                     .iter()
-                    .any(|o| o.lane != o.contender && same(&o.contender, &o.inst)),
+                    .any(|o| o.owner != o.contender && same(&o.contender, &o.inst)),
             closing: closing.map(|closing| closing.trigger().to_owned()),
         };
         let judged = judge(Arc::clone(&intent), &view, &self.limits, &activity);
@@ -481,7 +481,7 @@ impl Gate {
         let orders = self.orders.borrow();
         self.in_flight.retain(|o| !orders.open.contains_key(&o.id));
         for ((contender, inst), latest) in &orders.latest {
-            let of = |o: &InFlight| (&o.lane, &o.inst) == (contender, inst);
+            let of = |o: &InFlight| (&o.owner, &o.inst) == (contender, inst);
             if let Some(at) = self
                 .in_flight
                 .iter()
@@ -502,7 +502,7 @@ impl Gate {
             self.in_flight.push(InFlight {
                 id: OrderId::from(&intent.cl_ord_id),
                 contender: intent.contender.clone(),
-                lane: intent.owner(),
+                owner: intent.owner(),
                 inst: intent.inst.clone(),
                 side: intent.side,
                 qty: intent.qty,

@@ -168,11 +168,11 @@ impl Case {
     /// An order that was let out and that the tracker has not seen yet.
     pub(super) fn leaves(mut self, side: Side, qty: &str) -> Self {
         let id = OrderId::new(format!("l{}", self.in_flight.len()));
-        let (contender, lane) = (ContenderId::from("o"), ContenderId::from("o"));
+        let (contender, owner) = (ContenderId::from("o"), ContenderId::from("o"));
         self.in_flight.push(InFlight {
             id,
             contender,
-            lane,
+            owner,
             inst: swap().id,
             side,
             qty: qty.parse().unwrap(),

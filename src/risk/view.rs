@@ -63,7 +63,8 @@ pub struct InFlight {
     pub id: OrderId,
     pub contender: ContenderId,
     /// Under whose name the tracker tells its progress.
-    pub lane: ContenderId,
+    #[serde(rename = "lane")]
+    pub owner: ContenderId,
     pub inst: InstId,
     pub side: Side,
     pub qty: Qty,

@@ -139,10 +139,10 @@ impl Ledger {
             if let Some(venue) = &order.venue_id {
                 ledger.by_venue.insert(venue.clone(), order.id.clone());
             }
-            let lane = crate::domain::intent::owner(order.purpose, &order.contender);
+            let owner = crate::domain::intent::owner(order.purpose, &order.contender);
             ledger
                 .latest
-                .insert((lane, order.inst.clone()), order.id.clone());
+                .insert((owner, order.inst.clone()), order.id.clone());
             ledger.orders.insert(order.id.clone(), order);
         }
         // Stops of orders that ended without a fill were never made.

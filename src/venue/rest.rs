@@ -106,11 +106,11 @@ pub struct CandlePage {
 /// The venue's REST side. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Venue {
-    inner: Arc<Inner>,
+    inner: Arc<VenueInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct VenueInner {
     config: VenueConfig,
     reads: Client,
     orders: Client,
@@ -157,7 +157,7 @@ impl Venue {
             .http1_only()
             .build()
             .map_err(failed)?;
-        let inner = Inner {
+        let inner = VenueInner {
             config,
             reads,
             orders,

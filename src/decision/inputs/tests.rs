@@ -105,7 +105,7 @@ fn kept(
 
 /// Asks all of it again; who came out otherwise, by position.
 fn otherwise(kept: &[RunInputs]) -> Vec<(usize, String)> {
-    let mut again = Again::default();
+    let mut again = RulesReplay::default();
     let one = |inputs: &RunInputs| match inputs.stage {
         InputStage::Seating => again.assignment(inputs.run_id, &inputs.subject, &inputs.seen),
         _ => again.ask(&inputs.seen),
@@ -196,7 +196,7 @@ fn replay_detects_changed_inputs() {
 #[test]
 fn replaying_one_cycle_needs_earlier_ones() {
     let all = kept(40, 40..60, |_| true);
-    let mut again = Again::default();
+    let mut again = RulesReplay::default();
     assert_eq!(again.lacks(&all[10].seen), Ok(Some(START)));
     again.assignment(START, "0", &all[0].seen).unwrap();
     assert_eq!(again.lacks(&all[1].seen), Ok(None));

@@ -64,7 +64,7 @@ impl World {
             case.in_flight.push(InFlight {
                 id,
                 contender: "other".into(),
-                lane: "other".into(),
+                owner: "other".into(),
                 inst: swap().id,
                 side: side(*buy),
                 qty,
