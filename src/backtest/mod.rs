@@ -15,6 +15,10 @@
 //! Known differences from the daemon on the venue: spot fees are counted in the quote currency; an
 //! order that rests is not moved, it ends and is decided on anew; a stop is placed when its entry
 //! has ended; liquidation is of everything at once.
+//!
+//! Backtests have two engines: the exact one asks the daemon's own allocator and gate, the fast one
+//! repeats their arithmetic in floats. Sizes and prices are whole steps in both, so a property test
+//! can ask for the same fills, not for nearly the same equity.
 
 pub mod checks;
 pub mod diagnosis;

@@ -4,6 +4,9 @@
 //! whoever chose it afterwards. Days between the two stretches are purged: what a choice was made
 //! on must not touch what it is judged by (López de Prado, Advances in Financial Machine Learning,
 //! 2018, chapter 7).
+//!
+//! Walk-forward runs nothing anew: every run of a batch is causal, so its returns of some days are
+//! what it would have earned then.
 
 use serde::Serialize;
 

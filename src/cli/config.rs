@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Failure, Global, output};
+use crate::config;
 use crate::daemon::remembered;
 use crate::exit::Exit;
 
@@ -22,6 +23,20 @@ pub(super) enum ConfigVerb {
         #[arg(long)]
         json: bool,
     },
+    /// List every key with its default, what it accepts and what it means.
+    #[command(
+        after_help = "Examples:\n  alpha-arena config keys\n  alpha-arena config keys risk.daily   those whose name begins so"
+    )]
+    Keys {
+        /// Only keys whose dotted name begins with this.
+        prefix: Option<String>,
+        /// A page in Markdown, all keys: docs/configuration.md.
+        #[arg(long, conflicts_with_all = ["prefix", "json"])]
+        markdown: bool,
+        /// JSON for scripts instead of a table for people.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the effective configuration and where each value came from. Secrets are never in it.
     Show {
         /// JSON for scripts instead of a table for people.
@@ -31,8 +46,17 @@ pub(super) enum ConfigVerb {
 }
 
 pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
+    if let ConfigVerb::Keys {
+        prefix,
+        markdown,
+        json,
+    } = verb
+    {
+        return list_keys(prefix.as_deref().unwrap_or_default(), *markdown, *json);
+    }
     let config = global.load(None)?;
     match verb {
+        ConfigVerb::Keys { .. } => {}
         ConfigVerb::Check { against_db, json } => {
             let changes = match against_db {
                 true => remembered(&global.state_dir(&config))?.changes(&config),
@@ -77,6 +101,43 @@ pub(super) fn run(global: &Global, verb: &ConfigVerb) -> Result<Exit, Failure> {
             output::say(table);
         }
     }
+    Ok(Exit::Ok)
+}
+
+/// Shows the keys that begin with `prefix`; no configuration is read for it.
+fn list_keys(prefix: &str, markdown: bool, json: bool) -> Result<Exit, Failure> {
+    if markdown {
+        output::say(config::page().trim_end());
+        return Ok(Exit::Ok);
+    }
+    let keys: Vec<_> = config::keys()
+        .into_iter()
+        .filter(|key| key.path.starts_with(prefix))
+        .collect();
+    if keys.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("no key begins with '{prefix}'; `alpha-arena config keys` lists all"),
+        ));
+    }
+    if json {
+        let rows: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({"key": key.path, "default": key.default, "accepts": key.accepts, "meaning": key.meaning}))
+            .collect();
+        output::say(json!({"schema": "config keys/1", "rows": rows}));
+        return Ok(Exit::Ok);
+    }
+    let mut table = output::sheet(&["key", "default", "accepts", "meaning"]);
+    for key in keys {
+        table.add_row([
+            key.path,
+            key.default.unwrap_or_default(),
+            key.accepts,
+            key.meaning,
+        ]);
+    }
+    output::say(table);
     Ok(Exit::Ok)
 }
 

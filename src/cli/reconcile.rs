@@ -1,5 +1,9 @@
 //! `reconcile`, `close`, `cancel`: what a person does about orders and positions. The daemon does
 //! it; without one there is nobody who may.
+//!
+//! A person's `close` is a decision like any other: a run with a snapshot, a decision, an
+//! allocation of `_system`, and an order that carries a permit. Its fills are handed down to the
+//! sleeves whose position they closed, as rows of their own.
 
 use std::time::{Duration, Instant};
 

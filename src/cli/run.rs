@@ -1,4 +1,7 @@
 //! `run`: the daemon.
+//!
+//! The daemon restarts itself once with glibc's heaps limited to one: a heap for each thread cost a
+//! third of its memory.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

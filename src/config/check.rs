@@ -14,7 +14,7 @@ use super::backtest::{BacktestSettings, read_backtest};
 use super::contender::{ContenderSettings, Plays, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::llm::{ModelEndpoint, read_model};
-use super::reader::{Problem, Section};
+use super::reader::{Notes, Problem, Section};
 use super::risk::{ProtectionSettings, read_limits};
 use super::truth::{TruthSettings, read_truth};
 use crate::domain::{Bar, InstId, Limits, Ms, Retire, Rule};
@@ -182,8 +182,16 @@ impl Config {
     /// # Errors
     /// All problems found, each with its key.
     pub fn check(layers: Layers) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let mut root = Section::new("", layers.tree.clone(), &mut problems);
+        let mut notes = Notes::default();
+        let config = Self::read(layers, &mut notes);
+        config
+            .filter(|_| notes.problems.is_empty())
+            .ok_or(Problems(notes.problems))
+    }
+
+    /// Reads the merged layers; problems and keys are noted.
+    pub(super) fn read(layers: Layers, notes: &mut Notes) -> Option<Self> {
+        let mut root = Section::new("", layers.tree.clone(), notes);
         let mode = root.parse("mode", Mode::Sim);
         let enabled = root.table("trading", |s| s.truth("enabled"));
         let exchange = root.table("exchange", |s| ExchangeSettings {
@@ -316,10 +324,7 @@ impl Config {
         }
         let (trading_enabled, trading_off_by) = trading_switch(&mut root, mode, enabled, &layers);
         root.finish();
-        if !problems.is_empty() {
-            return Err(Problems(problems));
-        }
-        Ok(Self {
+        Some(Self {
             mode,
             trading_enabled,
             trading_off_by,

@@ -53,15 +53,8 @@ impl Layers {
     /// # Errors
     /// A file that is missing or is not TOML, each with its name.
     pub fn read(overrides: &Overrides, env: HashMap<String, String>) -> Result<Self, Problem> {
-        let mut layers = Self {
-            tree: Value::Object(Default::default()),
-            sources: BTreeMap::new(),
-            env: HashMap::new(),
-            file: None,
-            file_text: String::new(),
-            trading: Vec::new(),
-            trading_word: env.get("TRADING_ENABLED").cloned(),
-        };
+        let mut layers = Self::empty();
+        layers.trading_word = env.get("TRADING_ENABLED").cloned();
         layers.add("default", toml_layer("the built-in defaults", DEFAULTS)?);
         let file = overrides
             .config
@@ -92,6 +85,28 @@ impl Layers {
         layers.env = dotenv;
         layers.env.extend(env);
         Ok(layers)
+    }
+
+    /// Texts that come with the program, each over the one before it; nothing of the outside.
+    pub(super) fn of(texts: &[&str]) -> Self {
+        let mut layers = Self::empty();
+        for text in texts {
+            let layer = toml_layer("a built-in text", text).expect("what is built in is TOML");
+            layers.add("built in", layer);
+        }
+        layers
+    }
+
+    fn empty() -> Self {
+        Self {
+            tree: Value::Object(Default::default()),
+            sources: BTreeMap::new(),
+            env: HashMap::new(),
+            file: None,
+            file_text: String::new(),
+            trading: Vec::new(),
+            trading_word: None,
+        }
     }
 
     fn add(&mut self, source: &str, layer: Value) {

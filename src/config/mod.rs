@@ -5,6 +5,7 @@ mod address;
 mod backtest;
 mod check;
 mod contender;
+mod describe;
 mod layers;
 mod llm;
 mod reader;
@@ -19,6 +20,7 @@ pub use check::{
     TapeSettings, VenueSettings,
 };
 pub use contender::{ContenderSettings, Plays, Stage};
+pub use describe::{KeyHelp, keys, page};
 pub use layers::{Layers, Overrides};
 pub use llm::{ModelEndpoint, ModelSettings};
 pub use reader::Problem;

@@ -32,26 +32,41 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A key that the configuration knows, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Dotted, lists as `contender[].weight`.
+    pub path: String,
+    /// Accepted values, in words; empty where the reader looks at the raw value.
+    pub accepts: String,
+    /// Value if it is absent, for keys that may be.
+    pub otherwise: Option<String>,
+}
+
+/// Results of reading a tree besides its values.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) problems: Vec<Problem>,
+    pub(super) keys: Vec<Key>,
+}
+
 /// One table of the tree; keys that nobody asks for are unknown.
 pub(super) struct Section<'a> {
     path: String,
     map: Map<String, Value>,
     asked: Vec<&'static str>,
-    problems: &'a mut Vec<Problem>,
+    notes: &'a mut Notes,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(
-        path: impl Into<String>,
-        value: Value,
-        problems: &'a mut Vec<Problem>,
-    ) -> Self {
+    pub(super) fn new(path: impl Into<String>, value: Value, notes: &'a mut Notes) -> Self {
         let path = path.into();
         let map = match value {
             Value::Object(map) => map,
             Value::Null => Map::new(),
             other => {
-                problems.push(Problem::new(&path, format!("must be a table, is {other}")));
+                let what = format!("must be a table, is {other}");
+                notes.problems.push(Problem::new(&path, what));
                 Map::new()
             }
         };
@@ -59,7 +74,7 @@ impl<'a> Section<'a> {
             path,
             map,
             asked: Vec::new(),
-            problems,
+            notes,
         }
     }
 
@@ -73,16 +88,47 @@ impl<'a> Section<'a> {
 
     pub(super) fn problem(&mut self, name: &str, what: impl Into<String>) {
         let key = self.key(name);
-        self.problems.push(Problem::new(key, what));
+        self.notes.problems.push(Problem::new(key, what));
+    }
+
+    /// Notes down a key with what it accepts, once.
+    pub(super) fn note(
+        &mut self,
+        name: &str,
+        accepts: impl Into<String>,
+        otherwise: Option<String>,
+    ) {
+        let path = self.key(name);
+        let mut plain = String::new();
+        let mut index = false;
+        for c in path.chars() {
+            index = (index || c == '[') && c != ']';
+            if !index || c == '[' {
+                plain.push(c);
+            }
+        }
+        if self.notes.keys.iter().all(|known| known.path != plain) {
+            let accepts = accepts.into();
+            self.notes.keys.push(Key {
+                path: plain,
+                accepts,
+                otherwise,
+            });
+        }
     }
 
     /// No problem so far, in this table or before it?
     pub(super) fn is_sound(&self) -> bool {
-        self.problems.is_empty()
+        self.notes.problems.is_empty()
     }
 
     /// The raw value, whatever it is.
     pub(super) fn take(&mut self, name: &'static str) -> Value {
+        self.note(name, "", None);
+        self.take_noted(name)
+    }
+
+    fn take_noted(&mut self, name: &'static str) -> Value {
         self.asked.push(name);
         self.map.remove(name).unwrap_or(Value::Null)
     }
@@ -93,8 +139,8 @@ impl<'a> Section<'a> {
         name: &'static str,
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
-        let value = self.take(name);
-        let mut section = Section::new(self.key(name), value, self.problems);
+        let value = self.take_noted(name);
+        let mut section = Section::new(self.key(name), value, self.notes);
         let result = read(&mut section);
         section.finish();
         result
@@ -106,7 +152,7 @@ impl<'a> Section<'a> {
         name: &'static str,
         mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Vec<T> {
-        let rows = match self.take(name) {
+        let rows = match self.take_noted(name) {
             Value::Array(rows) => rows,
             Value::Null => Vec::new(),
             other => {
@@ -117,7 +163,7 @@ impl<'a> Section<'a> {
         let base = self.key(name);
         let mut out = Vec::new();
         for (index, row) in rows.into_iter().enumerate() {
-            let mut section = Section::new(format!("{base}[{index}]"), row, self.problems);
+            let mut section = Section::new(format!("{base}[{index}]"), row, self.notes);
             out.push(read(&mut section));
             section.finish();
         }
@@ -125,6 +171,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn text(&mut self, name: &'static str) -> String {
+        self.note(name, "text", None);
         match self.take(name) {
             Value::String(text) => text,
             Value::Null => {
@@ -140,6 +187,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+        self.note(name, "list of texts", None);
         match self.take(name) {
             Value::Array(items) if items.iter().all(Value::is_string) => items
                 .into_iter()
@@ -154,6 +202,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn truth(&mut self, name: &'static str) -> bool {
+        self.note(name, "true or false", None);
         match self.take(name) {
             Value::Bool(truth) => truth,
             Value::String(text) if text == "true" => true,
@@ -192,6 +241,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn int(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
+        self.note(name, format!("whole number, {least} to {most}"), None);
         let value = match self.take(name) {
             Value::Number(n) => n.as_i64(),
             Value::String(text) => text.parse().ok(),
@@ -228,6 +278,8 @@ impl<'a> Section<'a> {
         least: i64,
         most: i64,
     ) -> i64 {
+        let default = Some(otherwise.to_string());
+        self.note(name, format!("whole number, {least} to {most}"), default);
         if self.map.get(name).is_none_or(Value::is_null) {
             self.take(name);
             return otherwise;
@@ -242,6 +294,7 @@ impl<'a> Section<'a> {
 
     /// A truth that may be absent.
     pub(super) fn truth_or(&mut self, name: &'static str, otherwise: bool) -> bool {
+        self.note(name, "true or false", Some(otherwise.to_string()));
         if self.has(name) {
             return self.truth(name);
         }
@@ -251,6 +304,7 @@ impl<'a> Section<'a> {
 
     /// Text that may be absent.
     pub(super) fn text_or(&mut self, name: &'static str, otherwise: &str) -> String {
+        self.note(name, "text", Some(format!("\"{otherwise}\"")));
         if self.map.get(name).is_none_or(Value::is_null) {
             self.take(name);
             return otherwise.to_owned();
@@ -266,6 +320,8 @@ impl<'a> Section<'a> {
         least: Decimal,
         most: Decimal,
     ) -> Decimal {
+        let default = Some(format!("\"{}\"", otherwise.normalize()));
+        self.note(name, format!("decimal, {least} to {most}"), default);
         if self.map.get(name).is_none_or(Value::is_null) {
             self.take(name);
             return otherwise;
@@ -274,6 +330,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn float(&mut self, name: &'static str, least: f64, most: f64) -> f64 {
+        self.note(name, format!("number, {least} to {most}"), None);
         let value = match self.take(name) {
             Value::Number(n) => n.as_f64(),
             Value::String(text) => text.parse().ok(),
@@ -289,6 +346,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn decimal(&mut self, name: &'static str, least: Decimal, most: Decimal) -> Decimal {
+        self.note(name, format!("decimal, {least} to {most}"), None);
         let text = match self.take(name) {
             Value::String(text) => text,
             Value::Number(n) => n.to_string(),
@@ -335,7 +393,8 @@ impl<'a> Section<'a> {
             } else {
                 format!("{}.{key}", self.path)
             };
-            self.problems
+            self.notes
+                .problems
                 .push(Problem::new(path, format!("unknown key{hint}")));
         }
     }

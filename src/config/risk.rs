@@ -32,6 +32,8 @@ pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
         Rule::ALL
             .iter()
             .map(|rule| {
+                let default = Some(format!("\"{}\"", rule.spec().action));
+                s.note(rule.as_str(), "block, reduce_only, halt or flatten", default);
                 let action = s.parse_or(rule.as_str(), rule.spec().action);
                 if action == BreachAction::Flatten && rule.spec().reach == Reach::Contender {
                     let why = "cannot be flatten: a close takes the venue's position, which is everybody's; use halt";
@@ -44,7 +46,11 @@ pub(super) fn read_limits(s: &mut Section<'_>) -> (Limits, ProtectionSettings) {
     let releases: Vec<Release> = s.table("releases", |s| {
         Rule::ALL
             .iter()
-            .map(|rule| s.parse_or(rule.as_str(), rule.spec().release))
+            .map(|rule| {
+                let default = Some(format!("\"{}\"", rule.spec().release));
+                s.note(rule.as_str(), "next_utc_day or manual", default);
+                s.parse_or(rule.as_str(), rule.spec().release)
+            })
             .collect()
     });
     let protection = s.table("protection", |s| ProtectionSettings {

@@ -1,4 +1,7 @@
 //! The decision task: closed bars in, one cycle's proposals out.
+//!
+//! Decisions are made at every n-th bar (`decision.every_bars`), while strategies see every bar:
+//! short bars show a newcomer something within seconds without a row for every second of the day.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,6 +4,11 @@
 //! A strategy remembers, so one cycle cannot be made again by itself: a *seating* holds the history
 //! everybody was warmed up with, each cycle the bars that were heard since the one before, and
 //! whoever asks again hears them all in order.
+//!
+//! A strategy remembers, so one of its cycles cannot be made again by itself. A *seating* keeps the
+//! history that the strategy board was warmed up with, once for each start; each cycle keeps the
+//! bars heard since the one before, in one commit with its decisions. Whoever asks a rule again
+//! feeds them all in order.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,8 @@
 //! Inputs of a stage's decision, kept so that the decision can be made again and compared byte for
 //! byte.
+//!
+//! Decisions are kept as CBOR of what was looked at: tuples as keys, decimals as text, no schema of
+//! its own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,6 +4,9 @@
 //! A line holds the rows that changed, whole; reading the file from top to bottom and letting later
 //! rows replace earlier ones gives the ledger. A torn last line was never answered for and is
 //! dropped. At each start the file is rewritten without what was replaced.
+//!
+//! The embedded exchange keeps its ledger as a log of JSON lines, not in SQLite: SQL stays in
+//! `store/`, and a synced line is the simplest thing that is durable before each reply.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

@@ -24,6 +24,9 @@
 //!   is known;
 //! - in a fed market a resting order whose own price the feed never showed fills at the price it
 //!   showed, and funding that fell due while the exchange was down is not paid.
+//!
+//! The exchange has its own arithmetic for positions and fees, apart from `domain/books.rs`, so
+//! that its ledger can be the oracle.
 
 mod clock;
 pub mod core;

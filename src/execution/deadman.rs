@@ -1,6 +1,9 @@
 //! The dead man's switch: the venue cancels our resting orders unless we say again and again that
 //! we live. The word is given only while every critical actor makes progress, by the same look that
 //! feeds the watchdog.
+//!
+//! The dead man's switch is its own small actor, but it renews by the same look at the pulse that
+//! feeds the watchdog.
 
 use std::time::Duration;
 

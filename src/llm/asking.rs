@@ -1,6 +1,9 @@
 //! One question from the first request to its outcome: tries, one more question if the form was
 //! wrong, lower formats. Every request and every reply is handed to the writer before anybody acts
 //! on it.
+//!
+//! A request to a model is a row before it leaves, like an intent: one without an outcome was under
+//! way when its process ended, and the next start says so.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

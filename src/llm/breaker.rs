@@ -1,4 +1,8 @@
 //! When a provider fails too often it is left alone for a while. Pure.
+//!
+//! A breaker counts for a provider, by scheme, host and port, whoever asks there. After its rest
+//! one question tries it for everybody, of the asker that has waited longest: a model that never
+//! works does not shut out its neighbours.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,5 +1,9 @@
 //! Rule that stands in for a model while its provider fails: it closes what it would not hold, and
 //! opens only where the configuration allows it. Its items are judged like those of a model. Pure.
+//!
+//! A rule that decides in a model's place is asked at the same closes, or when the question has
+//! failed, and judged by the same checks. Its question has `rule:NAME` for a model and no request,
+//! and what it named is kept to be judged again.
 
 use rust_decimal::Decimal;
 

@@ -4,6 +4,9 @@
 //! A server that does not know a way of asking says 400 or 422, and some say 500, which may as well
 //! be an outage that passes. So a way that has worked is not given up for a 500, and one that has
 //! not is given up for two of them, a question apart.
+//!
+//! How a server takes being asked for JSON is not kept: it is a fold over the requests of the last
+//! day, here and at a start.
 
 use serde::Serialize;
 

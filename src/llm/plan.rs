@@ -1,5 +1,8 @@
 //! Plan of a model for what it opened: the prices and conditions that end it, watched by the daemon
 //! on each bar. Pure.
+//!
+//! What a model risks is counted by what is held, from the price it was bought at to the stop in
+//! force; what was planned may not have been done.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,9 @@
 //! Serves HTTP on a Unix socket so that nobody can shut others out: idle connections end soon, the
 //! oldest of them at once when there are too many, and when the process has no descriptor left one
 //! that was kept back lets the next caller in.
+//!
+//! The control socket has an accept loop of its own: a framework's would neither turn anybody away
+//! nor survive the last descriptor.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -5,6 +5,14 @@
 //! each sleeve on the net's side has one of its own, those nearest to the price first, until the
 //! net is covered. What a sleeve has beyond that is offset by sleeves on the other side; its stop
 //! is watched here, and it is taken out by an order of its own.
+//!
+//! Protection is several stops per instrument that together equal the net position, not one of the
+//! net's size: each sleeve keeps its own level, and what a stop fills is booked to the sleeve it
+//! belongs to.
+//!
+//! A model's stop moves one way. Levels named since the entry travel to the gate on `watch`, with
+//! their side, and only a tighter one counts; they survive a kill, and a contender that is switched
+//! off.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,9 @@
 //! The rules, each a pure function. Every breach is reported, each with its code, limit and value:
 //! an operator fixes the whole picture once.
+//!
+//! An order larger than one order may be is cut to that, entries and exits alike, and the rest is
+//! asked for at the next cycle; of a turn the closing part leaves first. A limit on the position is
+//! not cut to: it denies.
 
 use std::sync::Arc;
 

@@ -1,4 +1,8 @@
 //! The trading latch. At run time it can only go off; on needs configuration and a restart (P5).
+//!
+//! A halt has three ways to be durable, so that there is one at any moment: the gate's row and the
+//! manifest; the file `HALT`; and a byte that the signal's handler itself appends to
+//! `halt.signals`, which needs no thread, no memory and no new descriptor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,9 @@
 //!
 //! A close is sized only from a read of the account that began after the last of our orders there
 //! had ended, so it can neither double one that is on its way nor miss what one has just filled.
+//!
+//! The kill switch and a close are one machine (`risk/unwind.rs`), which believes only reads of the
+//! account that began after its last order there had ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 

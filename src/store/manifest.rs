@@ -5,6 +5,9 @@
 //! The file is made once at its full size and held open. It has two sheets that are written in
 //! turn, in place, each with its own checksum: a torn write leaves the other one, and a latch needs
 //! no descriptor, no space and no new file.
+//!
+//! The manifest is written in place, two sheets in turn, and made once at its full size: on a full
+//! disk a halt can still be recorded.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -3,6 +3,10 @@
 //! One writer on a blocking thread owns the one write connection of `trading.db`; everybody else
 //! holds a [`Journal`] and hears back when a fact is on disk. Readers use a read-only pool.
 //! `research.db` is apart: short transactions, several writers, never in the way of trading.
+//!
+//! The journal's handle lives here and not in `runtime/`: the receipt's constructor must be private
+//! to the writer, and a type's privacy reaches only its ancestors. Stages may name `Journal`,
+//! `IntentReceipt` and `Opened`, nothing else of the store.
 
 mod chain;
 mod examine;

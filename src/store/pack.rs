@@ -1,5 +1,8 @@
 //! Bodies of one kind follow each other and are nearly the same: each is kept as what is different
 //! from the one before it, which is a tenth of it.
+//!
+//! Bodies of decisions are stored as differences from the one before, with every 32nd whole: they
+//! were nine tenths of the database.
 
 use std::collections::HashMap;
 use std::io;

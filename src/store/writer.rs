@@ -8,6 +8,9 @@
 //!
 //! What is latched is in the manifest before it is acknowledged; how far the record has come
 //! follows within a second, written by a thread of its own, so that no intent waits for it.
+//!
+//! SQLite's own checkpoint of its log into the database swallows errors of the disk. Ours (a hook
+//! after each commit) does not, and the process ends as after any other disk error.
 
 use std::path::Path;
 use std::sync::Arc;

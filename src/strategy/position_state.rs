@@ -1,4 +1,8 @@
 //! State that most strategies reduce to: in on a side, or out; counted in bars until it may signal.
+//!
+//! A position state of a strategy that may have been taken before the first bar it saw is not
+//! known, and it says nothing until it is: so a run that begins later says the same as one that
+//! began earlier, or nothing yet.
 
 use super::{ParamSpec, Params};
 use crate::domain::Bps;

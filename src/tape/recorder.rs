@@ -1,4 +1,8 @@
 //! Writing the tape: one thread, fed by a queue that nobody ever waits for.
+//!
+//! The tape is heard by a tap in the stream, before anybody acts, so that no stage can forget to
+//! record. It never makes anybody wait: what does not fit its queue is counted as lost in the next
+//! mark.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

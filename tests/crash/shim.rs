@@ -1,5 +1,8 @@
 //! The misbehaving disk: a small C library, compiled once, loaded before the C library of a process
 //! under test.
+//!
+//! Sync failures and power loss are made by a C library under the process, not by `strace`:
+//! wherever this builds, there is a C compiler.
 
 use std::path::PathBuf;
 use std::process::Command;

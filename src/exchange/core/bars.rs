@@ -7,6 +7,9 @@
 //! first half of a bar is one of that bar, as if it had come with its open; one in the second half
 //! is one of the next. Only swaps pay what slippage takes beyond a bar's range; a market order's
 //! own slippage limit is not looked at.
+//!
+//! In `--fills bar` everything that a whole bar fills is filled half way through it, and the market
+//! then shows that bar's close: whoever decides when the bar has closed has had time to hear of it.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;

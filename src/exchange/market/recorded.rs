@@ -1,5 +1,8 @@
 //! A market that plays recorded candles. The bars are exactly those of the recording; what happens
 //! inside a bar is drawn from its open over its nearer extreme and the other one to its close.
+//!
+//! A recorded market keeps its bars to the last digit and makes up the path inside them; an
+//! instrument gets a finer tick if the file needs it.
 
 use super::candles::RawCandle;
 use crate::domain::Bar;

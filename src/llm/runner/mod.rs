@@ -1,6 +1,14 @@
 //! The runner that models are asked from: at each close it looks after what they hold, asks who is
 //! due, and turns answers into cycles. Nobody waits for a model: a question is a task of its own,
 //! and an answer is judged on the live of the moment it comes in.
+//!
+//! A model is asked by a runner of its own, beside the decision actor: nobody waits for it, a
+//! question is a task, and an answer is judged on the state of the moment at which it arrives, with
+//! a snapshot frozen then.
+//!
+//! A close that a model has asked for is carried on like the daemon's own exits until nothing is
+//! held: an order may be denied or fill in part. What a contender has left that no longer takes
+//! part is watched to its end by a model state that nobody asks.
 
 mod answered;
 mod asked;

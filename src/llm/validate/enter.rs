@@ -1,5 +1,9 @@
 //! Checks that only concern risk that is taken on: prices, reward for the risk, size, and whether
 //! it is still in time. Pure.
+//!
+//! An entry of a model carries until when, and how near to its price, it is valid: gate and
+//! executor check at each try, so a moved or repeated order is never a chase; what rests does not
+//! outlive it.
 
 use rust_decimal::Decimal;
 

@@ -4,6 +4,9 @@
 //! The gate judges what comes of it again, by its own rules; here stands what only makes sense for
 //! an idea with a stop and a target: sides, distances, what is earned for what is risked, and
 //! whether the moment it was thought in is over.
+//!
+//! What is in flight counts as held: a model's next idea about the same instrument is refused until
+//! the last one is bought or forgotten.
 
 mod cluster;
 mod enter;

@@ -1,5 +1,9 @@
 //! Protection, carried out: `protect::plan` says what is to be done, here it is handed to the
 //! executor, and the time a position is without a stop is measured.
+//!
+//! A position that somebody else has made is guarded under a contender of its own, `_foreign`: an
+//! order that is suppressed is the parent of its stop, and what the stop fills is settled there, so
+//! that no sleeve of ours has a part in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,6 +2,9 @@
 //!
 //! Any number of processes may write; each transaction is short, and a writer that finds another at
 //! work waits its turn. Nothing here is in the way of trading.
+//!
+//! Candles are rows of whole ticks and lots under one integer key per series and second, with a
+//! view for people. That is fast enough (see the benches) without packing columns into blobs.
 
 mod batches;
 mod columns;

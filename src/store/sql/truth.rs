@@ -1,4 +1,8 @@
 //! Rows that reconciliation writes: stops, halts, baselines, moves between sleeves.
+//!
+//! A fill that was reported wrongly stays in `fills`; a row in `fill_corrections` stands over it,
+//! and the view `fills_now` is what is believed. Holdings, sleeves and counts are folded anew from
+//! there, never patched.
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use rust_decimal::Decimal;

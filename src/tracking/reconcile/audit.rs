@@ -1,6 +1,9 @@
 //! Comparison of what the venue says we hold with what our fills, its bills and what is not ours
 //! add up to. A difference counts only when two complete reads apart in time show the same one,
 //! with everything we could have missed fetched in between.
+//!
+//! Cash is compared less what positions cost: profit is realised against an average that depends on
+//! the order of fills, and ours may have arrived in another order than the venue's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
