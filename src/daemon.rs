@@ -46,7 +46,9 @@ use crate::market::{Market, ahead_limit};
 use crate::ops::control::Door;
 use crate::ops::{control, killfile, notify};
 use crate::paper::PaperFeed;
-use crate::risk::{Gate, GateWork, Memory, Protecting, Seal, TradingSwitch, UnwindTiming};
+use crate::risk::{
+    Gate, GateWork, Memory, PermissionWatch, Protecting, Seal, TradingSwitch, UnwindTiming,
+};
 use crate::runtime::faults;
 use crate::runtime::{Beat, Clock, Pulse, RestartPolicy, RunIds, Shutdown, StageError, Supervisor};
 use crate::store::{
@@ -320,6 +322,11 @@ impl Wiring {
         let asks = !contenders.is_empty() || !retired.is_empty();
 
         let switch = TradingSwitch::new(config.trading_enabled);
+        let permission = PermissionWatch {
+            switch: switch.clone(),
+            readiness: readiness.clone(),
+            restrictions: restrictions.clone(),
+        };
         let clock = self.clock().clone();
         let now = clock.now();
         let by_id: BTreeMap<_, _> = self
@@ -519,7 +526,7 @@ impl Wiring {
         supervisor.start_with(gate, |a| a.beat.clone(), critical, &self.stop);
         let executor = Executor {
             line: Arc::new(self.line()),
-            switch: switch.clone(),
+            permission: permission.clone(),
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: config.venue.order_expiry,
@@ -528,8 +535,6 @@ impl Wiring {
             cancels: cancels_rx,
             market: market.clone(),
             orders: orders.clone(),
-            readiness: readiness.clone(),
-            restrictions: restrictions.clone(),
             reports: reports_tx,
             beat: beat("executor", true),
         };
@@ -566,7 +571,7 @@ impl Wiring {
         if let Some((after, every)) = config.truth.deadman {
             let deadman = DeadMan {
                 line: Trading::over(self.reached.venue.clone()),
-                switch: switch.clone(),
+                permission: permission.clone(),
                 clock: clock.clone(),
                 pulse: self.pulse.clone(),
                 after,
@@ -619,19 +624,17 @@ impl Wiring {
                 state_dir: dir.to_owned(),
                 started: self.began,
                 clock,
-                switch,
+                permission,
                 trading_off_by: config.trading_off_by.clone(),
                 pulse: self.pulse.clone(),
                 market: market.clone(),
                 account: account.clone(),
                 orders,
-                readiness: readiness.clone(),
                 sync: sync_tx,
                 truth: truth_tx,
                 commands: commands_tx,
                 preflight: preflight_tx,
                 prompts,
-                restrictions: restrictions.clone(),
                 shields,
                 cancels: cancels_tx,
                 ids: Arc::clone(&self.ids),

@@ -16,6 +16,7 @@ pub mod intent;
 pub mod lifecycle;
 pub mod model;
 pub mod order;
+pub mod permission;
 pub mod record;
 pub mod rule;
 pub mod series;
@@ -37,6 +38,7 @@ pub use intent::{
 };
 pub use lifecycle::{Happened, IllegalMove, OrderState};
 pub use order::{Fill, Liquidity, Order, VenueReport, VenueStatus};
+pub use permission::{Departure, Leave, Objection, Permission, Reducing};
 pub use rule::{BreachAction, Limit, Limits, Reach, Release, Rule, Unit};
 pub use series::Series;
 pub use tally::Tally;

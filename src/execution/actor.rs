@@ -18,10 +18,9 @@ use super::report::{ExecutionReport, OrderEvent};
 use super::stops::StopTask;
 use crate::domain::record::Record;
 use crate::domain::{
-    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, Readiness,
-    Restrictions, RunId,
+    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, RunId,
 };
-use crate::risk::{Approved, CancelAsk, StopWork, TradingSwitch, Verdict};
+use crate::risk::{Approved, CancelAsk, PermissionWatch, StopWork, Verdict};
 use crate::runtime::sabotage::{self, Promise};
 use crate::runtime::{Actor, Beat, Clock, Shutdown, StageError, faults};
 use crate::store::{IntentReceipt, Journal};
@@ -30,7 +29,7 @@ use crate::venue::CreateOutcome;
 /// The executor.
 pub struct Executor<L> {
     pub line: Arc<L>,
-    pub switch: TradingSwitch,
+    pub permission: PermissionWatch,
     pub clock: Clock,
     pub journal: Journal,
     /// The venue drops a create that arrives later than this after its intent.
@@ -41,8 +40,6 @@ pub struct Executor<L> {
     pub cancels: mpsc::Receiver<CancelAsk>,
     pub market: watch::Receiver<MarketView>,
     pub orders: watch::Receiver<OrdersView>,
-    pub readiness: watch::Receiver<Readiness>,
-    pub restrictions: watch::Receiver<Restrictions>,
     pub reports: mpsc::Sender<ExecutionReport>,
     pub beat: Beat,
 }
@@ -97,9 +94,9 @@ impl<L: OrderLine> Executor<L> {
     }
 
     fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
-        if self.switch.is_on() {
+        if self.permission.protects() {
             sends.spawn(cancel(
-                (Arc::clone(&self.line), self.switch.clone()),
+                (Arc::clone(&self.line), self.permission.clone()),
                 self.reports.clone(),
                 self.market.clone(),
                 ask,
@@ -119,11 +116,11 @@ impl<L: OrderLine> Executor<L> {
         else {
             return;
         };
-        if self.switch.is_on() {
+        if self.permission.protects() {
             let errand = StopTask {
                 instrument,
                 line: Arc::clone(&self.line),
-                switch: self.switch.clone(),
+                permission: self.permission.clone(),
                 clock: self.clock.clone(),
                 journal: self.journal.clone(),
                 reports: self.reports.clone(),
@@ -148,13 +145,11 @@ impl<L: OrderLine> Executor<L> {
             permitted: approved.is_permitted(),
             instrument,
             line: Arc::clone(&self.line),
-            switch: self.switch.clone(),
+            permission: self.permission.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             expiry: self.expiry,
             decision_age: self.decision_age,
-            readiness: self.readiness.clone(),
-            restrictions: self.restrictions.clone(),
             market: self.market.clone(),
             reports: self.reports.clone(),
         };
@@ -170,7 +165,7 @@ impl<L: OrderLine> Executor<L> {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
         // Off means that nothing leaves at all, not even a cancel.
-        if !self.switch.is_on() {
+        if !self.permission.protects() {
             return;
         }
         let orders = self.orders.borrow();
@@ -192,7 +187,7 @@ impl<L: OrderLine> Executor<L> {
                 run_id: order.run_id,
             };
             sends.spawn(cancel(
-                (Arc::clone(&self.line), self.switch.clone()),
+                (Arc::clone(&self.line), self.permission.clone()),
                 self.reports.clone(),
                 self.market.clone(),
                 ask,
@@ -203,11 +198,14 @@ impl<L: OrderLine> Executor<L> {
                 continue;
             }
             asked.insert(stray.cl_ord_id.clone(), Instant::now());
-            let (line, switch, stray) =
-                (Arc::clone(&self.line), self.switch.clone(), stray.clone());
+            let (line, permission, stray) = (
+                Arc::clone(&self.line),
+                self.permission.clone(),
+                stray.clone(),
+            );
             sends.spawn(async move {
                 line.room_to_cancel(&stray.inst).await;
-                if !switch.is_on() {
+                if !permission.protects() {
                     return Ok(());
                 }
                 let outcome = line.cancel(&stray.inst, None, &stray.cl_ord_id).await;
@@ -219,7 +217,7 @@ impl<L: OrderLine> Executor<L> {
 }
 
 async fn cancel<L: OrderLine>(
-    (line, switch): (Arc<L>, TradingSwitch),
+    (line, permission): (Arc<L>, PermissionWatch),
     reports: mpsc::Sender<ExecutionReport>,
     market: watch::Receiver<MarketView>,
     ask: CancelAsk,
@@ -235,7 +233,7 @@ async fn cancel<L: OrderLine>(
         .get(&inst)
         .map(|m| Arc::clone(&m.instrument));
     line.room_to_cancel(&inst).await;
-    if !switch.is_on() {
+    if !permission.protects() {
         return Ok(()); // off since: nothing leaves at all
     }
     let outcome = line
@@ -259,14 +257,12 @@ struct SubmitTask<L> {
     /// As it was when the gate approved.
     instrument: Arc<crate::domain::Instrument>,
     line: Arc<L>,
-    switch: TradingSwitch,
+    permission: PermissionWatch,
     clock: Clock,
     journal: Journal,
     expiry: Ms,
     decision_age: Ms,
     market: watch::Receiver<MarketView>,
-    readiness: watch::Receiver<Readiness>,
-    restrictions: watch::Receiver<Restrictions>,
     reports: mpsc::Sender<ExecutionReport>,
 }
 
@@ -348,16 +344,11 @@ impl<L: OrderLine> SubmitTask<L> {
             good_for: self.intent.good_for.map(|good_for| (good_for, price())),
             unfit: instrument.why_unfit(self.intent.qty, self.intent.limit),
         };
-        reason_not_to_send(
-            self.switch.is_on(),
-            &self.readiness.borrow(),
-            self.restrictions
-                .borrow()
-                .of(&self.intent.contender, &self.intent.inst),
-            leaving,
-            self.clock.now(),
-            expires_at,
-        )
+        let (contender, inst) = (&self.intent.contender, &self.intent.inst);
+        self.permission.ask(|permission| {
+            let leave = permission.leave(leaving.departure(), contender, inst);
+            reason_not_to_send(&leave, leaving, self.clock.now(), expires_at)
+        })
     }
 
     /// Moves a resting order to another price: written ahead, looked at once more, asked for once.

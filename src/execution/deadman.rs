@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::domain::Ms;
-use crate::risk::{Command, TradingSwitch};
+use crate::risk::{Command, PermissionWatch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, Shutdown, StageError};
 use crate::venue::Trading;
 
@@ -21,7 +21,7 @@ use crate::venue::Trading;
 pub struct DeadMan {
     pub line: Trading,
     /// Off: what rests is nobody's to renew.
-    pub switch: TradingSwitch,
+    pub permission: PermissionWatch,
     pub clock: Clock,
     pub pulse: Pulse,
     /// Venue time after which the venue acts, 10 to 120 s.
@@ -64,7 +64,7 @@ impl Actor for DeadMan {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.beat.tick(),
             }
-            if !self.switch.is_on() {
+            if !self.permission.protects() {
                 refused = None;
                 continue;
             }

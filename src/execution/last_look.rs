@@ -1,6 +1,6 @@
 //! The last look, just before the bytes. Pure: what has changed since the gate approved it?
 
-use crate::domain::{GoodFor, Ms, Price, Readiness, Restriction, Scope, TradingState};
+use crate::domain::{Departure, GoodFor, Leave, Ms, Price};
 
 /// Facts the last look knows about the order itself.
 #[derive(Clone, Debug)]
@@ -19,12 +19,21 @@ pub struct Leaving {
     pub unfit: Option<String>,
 }
 
-/// Why an approved order must not leave after all; `None`: send it. While halted only what risk has
-/// permitted by name leaves, and nothing that opens.
+impl Leaving {
+    /// Kind of request that it is to the permission.
+    pub fn departure(&self) -> Departure {
+        match (self.opening, self.permitted) {
+            (true, _) => Departure::Open,
+            (false, true) => Departure::Protect,
+            (false, false) => Departure::Reduce,
+        }
+    }
+}
+
+/// Why an approved order must not leave after all; `None`: send it. `leave` is the permission of now
+/// for its [`Leaving::departure`].
 pub fn reason_not_to_send(
-    trading_on: bool,
-    readiness: &Readiness,
-    restriction: Option<&Restriction>,
+    leave: &Leave<'_>,
     Leaving {
         opening,
         reduce_only,
@@ -36,40 +45,16 @@ pub fn reason_not_to_send(
     now: Ms,
     expires_at: Ms,
 ) -> Option<String> {
-    if !trading_on {
-        return Some("trading was switched off".to_owned());
-    }
-    match readiness {
-        Readiness::Halted(why) if opening || !permitted => return Some(format!("halted: {why}")),
-        Readiness::Reconciling(why) if opening => return Some(format!("not reconciled: {why}")),
-        Readiness::ReduceOnly(why) if opening || !(reduce_only || permitted) => {
-            return Some(format!("reduce-only: {why}"));
-        }
-        Readiness::Halted(_)
-        | Readiness::Reconciling(_)
-        | Readiness::ReduceOnly(_)
-        | Readiness::Ready => {}
-    }
-    if let Some(restriction) = restriction.filter(|_| opening || !permitted) {
-        let why = || {
-            Some(format!(
-                "{} by {}: {}",
-                restriction.state,
-                restriction.id(),
-                restriction.why
-            ))
-        };
-        match restriction.state {
-            TradingState::Halted => return why(),
-            TradingState::ReduceOnly if opening => return why(),
-            // A contender's is judged on its sleeve; the others on the venue's position, and the
-            // venue holds it to that.
-            TradingState::ReduceOnly
-                if !reduce_only && !matches!(restriction.scope, Scope::Contender(_)) =>
-            {
-                return why();
+    match leave {
+        Leave::Yes => {}
+        Leave::No(objections) => return objections.first().map(ToString::to_string),
+        // A contender's restriction is judged on its sleeve; the others on the venue's position, and
+        // the venue holds the order to that.
+        Leave::Reducing(held_to) => {
+            let by_venue = held_to.venue || held_to.doubt;
+            if opening || by_venue && !reduce_only {
+                return held_to.objections.first().map(ToString::to_string);
             }
-            TradingState::ReduceOnly | TradingState::Active => {}
         }
     }
     if unfit.is_some() {
@@ -92,9 +77,29 @@ pub fn reason_not_to_send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Bps, InstState, Instrument};
+    use crate::domain::{
+        Bps, InstState, Instrument, Permission, Readiness, Restriction, Restrictions, Scope,
+        TradingState,
+    };
 
     const YOUNG: (Ms, Ms) = (Ms(0), Ms(1000));
+
+    /// The last look under a permission.
+    fn reason(
+        trading_on: bool,
+        readiness: &Readiness,
+        restrictions: Restrictions,
+        leaving: Leaving,
+        (now, expires_at): (i64, i64),
+    ) -> Option<String> {
+        let permission = Permission {
+            trading_on,
+            readiness,
+            restrictions: &restrictions,
+        };
+        let leave = permission.leave(leaving.departure(), &"us".into(), &"BTC-USDT-SWAP".into());
+        reason_not_to_send(&leave, leaving, Ms(now), Ms(expires_at))
+    }
 
     #[track_caller]
     fn look(
@@ -112,7 +117,7 @@ mod tests {
             good_for: None,
             unfit: None,
         };
-        let reason = reason_not_to_send(on, &readiness, None, leaving, Ms(now), Ms(100));
+        let reason = reason(on, &readiness, Restrictions::default(), leaving, (now, 100));
         match expected {
             None => assert_eq!(reason, None),
             Some(words) => assert!(reason.unwrap().contains(words)),
@@ -175,8 +180,13 @@ mod tests {
                 good_for,
                 unfit: None,
             };
-            let reason =
-                reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(now), Ms(100));
+            let reason = reason(
+                true,
+                &Readiness::Ready,
+                Restrictions::default(),
+                leaving,
+                (now, 100),
+            );
             assert_eq!(reason.as_deref(), expected);
         };
         check(true, 50, price("100.1"), None);
@@ -204,13 +214,12 @@ mod tests {
                 good_for: None,
                 unfit: None,
             };
-            let reason = reason_not_to_send(
+            let reason = reason(
                 true,
                 &Readiness::Ready,
-                None,
+                Restrictions::default(),
                 leaving,
-                Ms(now),
-                Ms(i64::MAX),
+                (now, i64::MAX),
             );
             assert_eq!(reason.as_deref(), expected);
         };
@@ -261,8 +270,13 @@ mod tests {
                     good_for: None,
                     unfit,
                 };
-                let reason =
-                    reason_not_to_send(true, &Readiness::Ready, None, leaving, Ms(0), Ms(100));
+                let reason = reason(
+                    true,
+                    &Readiness::Ready,
+                    Restrictions::default(),
+                    leaving,
+                    (0, 100),
+                );
                 assert_eq!(reason.as_deref(), expected);
             }
         };
@@ -325,13 +339,12 @@ mod tests {
                 good_for: None,
                 unfit: None,
             };
-            let reason = reason_not_to_send(
+            let reason = reason(
                 true,
                 &Readiness::Ready,
-                Some(&restriction),
+                Restrictions(vec![restriction]),
                 leaving,
-                Ms(0),
-                Ms(100),
+                (0, 100),
             );
             assert_eq!(reason.as_deref(), expected);
         };

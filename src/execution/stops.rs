@@ -10,7 +10,7 @@ use super::line::OrderLine;
 use super::report::{ExecutionReport, OrderEvent};
 use crate::domain::record::AlgoStep;
 use crate::domain::{Instrument, RunId, StopOrder};
-use crate::risk::{StopWork, TradingSwitch};
+use crate::risk::{PermissionWatch, StopWork};
 use crate::runtime::{Clock, StageError, faults};
 use crate::store::Journal;
 use crate::venue::CreateOutcome;
@@ -18,7 +18,7 @@ use crate::venue::CreateOutcome;
 pub(super) struct StopTask<L> {
     pub instrument: Arc<Instrument>,
     pub line: Arc<L>,
-    pub switch: TradingSwitch,
+    pub permission: PermissionWatch,
     pub clock: Clock,
     pub journal: Journal,
     pub reports: mpsc::Sender<ExecutionReport>,
@@ -73,7 +73,7 @@ impl<L: OrderLine> StopTask<L> {
         )
         .await?;
         self.line.room_to_stop(&stop.inst).await;
-        let outcome = if self.switch.is_on() {
+        let outcome = if self.permission.protects() {
             assert_eq!(
                 receipt.cl_ord_id().as_str(),
                 stop.id,

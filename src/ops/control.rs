@@ -26,11 +26,10 @@ use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Incident, InstId, MarketView, OrdersView, Readiness, Restriction, Restrictions,
-    Scope, Shield, TradingState,
+    AccountView, Incident, InstId, MarketView, OrdersView, Restriction, Restrictions, Shield,
 };
 use crate::llm::runner::ShowPrompt;
-use crate::risk::{Answer, CancelAsk, Command, Flatten, TradingSwitch};
+use crate::risk::{Answer, CancelAsk, Command, Flatten, PermissionWatch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, RunIds, Shutdown, StageError};
 use crate::store::Journal;
 use crate::tracking::{SyncAsk, TruthAsk};
@@ -43,17 +42,15 @@ pub struct Shared {
     pub state_dir: PathBuf,
     pub started: Instant,
     pub clock: Clock,
-    pub switch: TradingSwitch,
+    pub permission: PermissionWatch,
     pub trading_off_by: Option<String>,
     pub pulse: Pulse,
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
     pub orders: watch::Receiver<OrdersView>,
-    pub readiness: watch::Receiver<Readiness>,
     pub sync: mpsc::Sender<SyncAsk>,
     pub truth: mpsc::Sender<TruthAsk>,
     pub commands: mpsc::Sender<Command>,
-    pub restrictions: watch::Receiver<Restrictions>,
     pub shields: watch::Receiver<BTreeMap<InstId, Shield>>,
     pub cancels: mpsc::Sender<CancelAsk>,
     /// Asks for the checks before trading.
@@ -189,13 +186,9 @@ async fn shown_status(State(door): State<Door>) -> Json<Value> {
 /// Everything about the running daemon, as `status --json` prints it.
 pub fn status(s: &Shared) -> Value {
     let now = s.clock.now();
-    let (state, why) = {
-        let readiness = s.readiness.borrow();
-        (
-            readiness.name(),
-            readiness.why().unwrap_or_default().to_owned(),
-        )
-    };
+    let (trading_on, (state, why), restricted) = s
+        .permission
+        .ask(|p| (p.trading_on, p.state(), restrictions(p.restrictions)));
     let market = s.market.borrow();
     let feeds: Vec<Value> = market
         .insts
@@ -216,7 +209,6 @@ pub fn status(s: &Shared) -> Value {
         })
         .collect();
     let orders = s.orders.borrow();
-    let (state, why) = strictest(state, why, &s.restrictions.borrow());
     let actors: Vec<Value> = s
         .pulse
         .all()
@@ -239,34 +231,13 @@ pub fn status(s: &Shared) -> Value {
         .collect();
     json!({
         "schema": "status/1", "as_of_ms": now.0, "mode": s.mode, "uid": s.uid, "state_dir": s.state_dir,
-        "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": s.switch.is_on(),
+        "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": trading_on,
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0.max(0)),
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
         "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
-        "protection": *s.shields.borrow(), "restrictions": restrictions(&s.restrictions.borrow()), "exposure": exposure, "actors": actors,
+        "protection": *s.shields.borrow(), "restrictions": restricted, "exposure": exposure, "actors": actors,
     })
-}
-
-/// The stricter of what reconciliation and what the gate say of the system.
-fn strictest(
-    state: &'static str,
-    why: String,
-    restrictions: &Restrictions,
-) -> (&'static str, String) {
-    let system = restrictions
-        .0
-        .iter()
-        .filter(|r| r.scope == Scope::System)
-        .max_by_key(|r| r.state);
-    match system {
-        Some(r)
-            if state != "halted" && (state != "reconciling" || r.state == TradingState::Halted) =>
-        {
-            (r.state.as_str(), format!("{}: {}", r.id(), r.why))
-        }
-        _ => (state, why),
-    }
 }
 
 /// Lists the gate's restrictions, each with what ends it.
@@ -527,7 +498,7 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
 async fn cancel(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
-    if !s.switch.is_on() {
+    if !s.permission.protects() {
         return refused(
             StatusCode::CONFLICT,
             "trading is off: nothing leaves, not even a cancel",

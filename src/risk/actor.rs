@@ -31,8 +31,8 @@ use crate::domain::inputs::{InputStage, RunInputs};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId,
-    OrderIntent, OrderState, OrdersView, Price, Readiness, Restriction, Restrictions, Rule, RunId,
-    Scope, Shield, Side, Usd,
+    OrderIntent, OrderState, OrdersView, Permission, Price, Readiness, Restriction, Restrictions,
+    Rule, RunId, Scope, Shield, Side, Usd,
 };
 use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
@@ -309,7 +309,7 @@ impl Gate {
             self.work.refusals.note(&intent, judged.as_ref().err());
             match judged {
                 // Created in full, recorded, never sent.
-                Ok(approved) if !self.switch.is_on() => {
+                Ok(approved) if !self.protects() => {
                     let intent = Arc::clone(approved.intent());
                     let off = Breach {
                         code: "trading_off".into(),
@@ -535,6 +535,20 @@ impl Gate {
             .send(verdict)
             .await
             .map_err(|_| StageError::Gone("the executor"))
+    }
+
+    /// What may leave now.
+    fn permission<'a>(&'a self, readiness: &'a Readiness) -> Permission<'a> {
+        Permission {
+            trading_on: self.switch.is_on(),
+            readiness,
+            restrictions: &self.memory.restrictions,
+        }
+    }
+
+    /// True if protection and cancels may leave now.
+    fn protects(&self) -> bool {
+        self.permission(&self.readiness.borrow()).protects()
     }
 
     /// Wall time of this process, which only goes forward.

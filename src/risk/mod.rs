@@ -7,6 +7,7 @@ mod case;
 mod exposure;
 mod flatten;
 pub mod inputs;
+mod permission;
 mod protect;
 mod recent;
 mod restrict;
@@ -20,6 +21,7 @@ pub use actor::{
     StopWork, Verdict,
 };
 pub use flatten::{Closing, Flat, Flatten, flatten};
+pub use permission::PermissionWatch;
 pub use protect::{
     Cover, GuardAction, ProtectedSleeve, ProtectionTerms, can_protect, give_up, plan,
 };

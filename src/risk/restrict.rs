@@ -6,10 +6,9 @@ use rust_decimal::Decimal;
 use super::view::{InFlight, View};
 use crate::domain::record::Breach;
 use crate::domain::{
-    BreachAction, ContenderId, InstKind, Limits, Ms, OrderIntent, Qty, Reach, Readiness, Release,
-    Restriction, Rule, Scope, Side, TradingState,
+    BreachAction, ContenderId, Departure, InstKind, Leave, Limits, Ms, Objection, OrderIntent, Qty,
+    Reach, Release, Restriction, Rule, Scope, Side, TradingState,
 };
-use crate::runtime::sabotage::{self, Promise};
 
 /// Part of an order that may be sent.
 pub enum Reducible {
@@ -20,68 +19,54 @@ pub enum Reducible {
         qty: Qty,
         at_venue: bool,
     },
-    Refused {
-        code: &'static str,
-        state: &'static str,
-        why: String,
-    },
+    /// Every objection.
+    Refused(Vec<Breach>),
 }
 
 /// Judges an intent by the states of the system, its instrument and its contender. A contender's is
 /// judged on its sleeve, the others on the venue's position.
-pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
-    let doubtful = match view.readiness {
-        Readiness::ReduceOnly(_) | Readiness::Reconciling(_) => !sabotage::breaks(Promise::P5),
-        Readiness::Ready | Readiness::Halted(_) => false,
+pub fn reducible(intent: &OrderIntent, view: &View<'_>) -> Reducible {
+    let departure = match intent.is_opening() {
+        true => Departure::Open,
+        false => Departure::Reduce,
     };
-    let Some(strictest) = view.restrictions.of(&intent.contender, &intent.inst) else {
-        return if doubtful && !intent.is_opening() && intent.moves.is_none() {
-            within_position(intent, view)
-        } else {
-            Reducible::Free
-        };
+    let held_to = match view
+        .permission()
+        .leave(departure, &intent.contender, &intent.inst)
+    {
+        Leave::Yes => return Reducible::Free,
+        Leave::No(objections) => {
+            return Reducible::Refused(objections.iter().map(breach).collect());
+        }
+        Leave::Reducing(held_to) => held_to,
     };
-    let why = || format!("{} {}: {}", strictest.state, strictest.id(), strictest.why);
-    let refused = |code, state| Reducible::Refused {
-        code,
-        state,
-        why: why(),
-    };
-    match strictest.state {
-        TradingState::Active => return Reducible::Free,
-        TradingState::Halted => return refused("trading_halted", "active or reduce_only"),
-        TradingState::ReduceOnly => {}
+    let is_move = intent.moves.is_some();
+    if intent.is_opening() && is_move {
+        return Reducible::Refused(held_to.objections.iter().map(breach).collect());
     }
-    if intent.is_opening() && intent.moves.is_some() {
-        return refused("reduce_only", "an order that reduces");
+    // A move of an order that rests takes nothing more than it did.
+    let at_venue = held_to.venue || held_to.doubt && !is_move;
+    if !at_venue && !held_to.sleeve {
+        return Reducible::Free;
     }
-    let covering = view
-        .restrictions
-        .0
-        .iter()
-        .filter(|r| r.scope.covers(&intent.contender, &intent.inst));
-    let (mut room, mut at_venue): (Option<Decimal>, bool) = (None, false);
-    for restriction in covering.filter(|r| r.state == TradingState::ReduceOnly) {
-        let own = match &restriction.scope {
-            Scope::Contender(contender) => room_in_sleeve(contender, intent, view),
-            Scope::System | Scope::Instrument(_) => {
-                at_venue = true;
-                room_at_venue(intent, view)
-            }
-        };
-        room = Some(room.map_or(own, |least| least.min(own)));
-    }
-    // While not all is reconciled nothing opens at the venue either, whatever the sleeve holds.
-    if doubtful && intent.moves.is_none() {
-        at_venue = true;
-        let there = room_at_venue(intent, view);
-        room = Some(room.map_or(there, |least| least.min(there)));
-    }
-    let room = view
-        .instrument
-        .floor_lot(Qty(room.unwrap_or_default().max(Decimal::ZERO)));
+    let there = at_venue.then(|| room_at_venue(intent, view));
+    let own = held_to
+        .sleeve
+        .then(|| room_in_sleeve(&intent.contender, intent, view));
+    let room = there.into_iter().chain(own).min().unwrap_or_default();
+    let room = view.instrument.floor_lot(Qty(room.max(Decimal::ZERO)));
     if room < view.instrument.min_size || room.is_zero() {
-        return refused("reduce_only", "an order that reduces");
+        let (code, limit) = ("reduce_only".to_owned(), "an order that reduces".to_owned());
+        let reason = held_to
+            .objections
+            .first()
+            .map(Objection::why)
+            .unwrap_or_default();
+        return Reducible::Refused(vec![Breach {
+            code,
+            limit,
+            value: reason,
+        }]);
     }
     Reducible::Clamped {
         qty: intent.qty.min(room),
@@ -89,13 +74,12 @@ pub fn restriction(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     }
 }
 
-/// True if an order may go on resting in this state. `doubtful`: the tracker has found something
-/// that forbids opening orders.
-pub fn may_rest(state: Option<TradingState>, doubtful: bool, opening: bool) -> bool {
-    match state {
-        Some(TradingState::Halted) => false,
-        Some(TradingState::ReduceOnly) => !opening,
-        Some(TradingState::Active) | None => !(doubtful && opening),
+fn breach(objection: &Objection<'_>) -> Breach {
+    let (code, limit) = objection.code();
+    Breach {
+        code: code.to_owned(),
+        limit: limit.to_owned(),
+        value: objection.why(),
     }
 }
 
@@ -137,24 +121,6 @@ pub fn consequence(
         flatten: limit.action == BreachAction::Flatten,
         flattened: false,
     })
-}
-
-/// While reconciliation is in doubt an exit is held to the venue's position; what opens is refused
-/// elsewhere.
-fn within_position(intent: &OrderIntent, view: &View<'_>) -> Reducible {
-    let room = view.instrument.floor_lot(Qty(room_at_venue(intent, view)));
-    if room < view.instrument.min_size || room.is_zero() {
-        let why = "nothing at the venue to reduce, and not all is reconciled".to_owned();
-        return Reducible::Refused {
-            code: "reduce_only",
-            state: "an order that reduces",
-            why,
-        };
-    }
-    Reducible::Clamped {
-        qty: intent.qty.min(room),
-        at_venue: true,
-    }
 }
 
 /// Returns how much an order on this side may still take from a position, if everything working on
@@ -214,30 +180,4 @@ fn working(intent: &OrderIntent, view: &View<'_>, of: Option<&ContenderId>) -> D
         .and_then(|id| view.orders.open.get(id))
         .map_or(Decimal::ZERO, |o| o.leaves.0);
     open.saturating_add(leaving).saturating_sub(own)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Resting orders that open go on any doubt or restriction; those that close go only on a halt.
-    #[test]
-    fn doubt_cancels_resting_entries_not_exits() {
-        use TradingState::{Active, Halted, ReduceOnly};
-        for (state, doubtful, opening, expected) in [
-            (None, false, true, true),
-            (None, true, true, false),
-            (None, true, false, true),
-            (Some(Active), true, true, false),
-            (Some(ReduceOnly), false, true, false),
-            (Some(ReduceOnly), true, false, true),
-            (Some(Halted), false, false, false),
-        ] {
-            assert_eq!(
-                may_rest(state, doubtful, opening),
-                expected,
-                "{state:?} {doubtful} {opening}"
-            );
-        }
-    }
 }

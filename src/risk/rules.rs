@@ -10,15 +10,14 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::exposure::{spendable, values, worst_after};
-use super::restrict::{Reducible, restriction, room_at_venue};
+use super::restrict::{Reducible, reducible, room_at_venue};
 use super::view::View;
 use crate::domain::record::Breach;
 use crate::domain::view::InstMarket;
 use crate::domain::{
     EquityBook, InstKind, InstState, Instrument, Limits, Ms, OrderIntent, Price, Purpose, Qty,
-    Readiness, Rule, Side, Usd,
+    Rule, Side, Usd,
 };
-use crate::runtime::sabotage::{self, Promise};
 
 /// Proof that an intent passed every rule. The field is private: only this module makes one.
 #[derive(Debug)]
@@ -156,7 +155,7 @@ fn check_whole(
     limits: &Limits,
 ) -> Result<Approved, Denied> {
     let mut breaches = Vec::new();
-    let intent = match restriction(&intent, view) {
+    let intent = match reducible(&intent, view) {
         Reducible::Free => intent,
         Reducible::Clamped { qty, at_venue } => {
             let reduce_only =
@@ -175,12 +174,8 @@ fn check_whole(
                 ..(*intent).clone()
             })
         }
-        Reducible::Refused { code, state, why } => {
-            breaches.push(Breach {
-                code: code.into(),
-                limit: state.into(),
-                value: why,
-            });
+        Reducible::Refused(objections) => {
+            breaches.extend(objections);
             intent
         }
     };
@@ -260,18 +255,6 @@ fn sanity(intent: &OrderIntent, view: &View<'_>) -> Vec<Breach> {
             value,
         });
     };
-    match view.readiness {
-        Readiness::Ready => {}
-        _ if sabotage::breaks(Promise::P5) => {}
-        Readiness::Reconciling(why) if intent.is_opening() => {
-            breach("not_reconciled", "ready".into(), why.clone())
-        }
-        Readiness::ReduceOnly(why) if intent.is_opening() => {
-            breach("reduce_only", "ready".into(), why.clone())
-        }
-        Readiness::Halted(why) => breach("halted", "ready".into(), why.clone()),
-        Readiness::Reconciling(_) | Readiness::ReduceOnly(_) => {}
-    }
     if let Some(why) = view.orders.frozen(&intent.inst) {
         breach(
             "instrument_frozen",

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::recent::Recent;
 use crate::domain::{
     AccountView, ContenderId, EquityBook, InstId, InstKind, Instrument, MarketView, Ms, OrderId,
-    OrdersView, Price, Qty, Quote, Readiness, Restrictions, Side, Usd,
+    OrdersView, Permission, Price, Qty, Quote, Readiness, Restrictions, Side, Usd,
 };
+
+use crate::runtime::sabotage::{self, Promise};
 
 /// Inputs of the gate's check.
 pub struct View<'a> {
@@ -26,6 +28,20 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// What may leave, as if the trading switch were on: what is judged while it is off is recorded,
+    /// and suppressed.
+    pub fn permission(&self) -> Permission<'_> {
+        let readiness = match sabotage::breaks(Promise::P5) {
+            true => &Readiness::Ready,
+            false => self.readiness,
+        };
+        Permission {
+            trading_on: true,
+            readiness,
+            restrictions: self.restrictions,
+        }
+    }
+
     pub(super) fn quote(&self) -> Option<&Quote> {
         self.market
             .insts

@@ -26,11 +26,11 @@ pub mod risk {
     mod case;
     mod exposure;
     mod flatten;
-    mod latch;
     mod protect;
     mod recent;
     mod restrict;
     mod rules;
+    mod switch;
     mod unwind;
     mod view;
 }

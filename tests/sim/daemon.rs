@@ -16,7 +16,8 @@ use alpha_arena::domain::{
 };
 use alpha_arena::execution::Executor;
 use alpha_arena::risk::{
-    Command, Gate, GateWork, Memory, ProtectForeign, Protecting, Seal, TradingSwitch, UnwindTiming,
+    Command, Gate, GateWork, Memory, PermissionWatch, ProtectForeign, Protecting, Seal,
+    TradingSwitch, UnwindTiming,
 };
 use alpha_arena::runtime::{Actor, Clock, Pulse, RunIds, Shutdown, StageError};
 use alpha_arena::store::{Journal, MemoryStore};
@@ -234,7 +235,11 @@ impl Daemon {
         };
         let executor = Executor {
             line,
-            switch: switch.clone(),
+            permission: PermissionWatch {
+                switch: switch.clone(),
+                readiness: readiness.clone(),
+                restrictions: restrictions.clone(),
+            },
             clock: clock.clone(),
             journal: journal.clone(),
             expiry: Ms::secs(5),
@@ -243,8 +248,6 @@ impl Daemon {
             cancels,
             market: market.clone(),
             orders: view.clone(),
-            readiness: readiness.clone(),
-            restrictions: restrictions.clone(),
             reports: reports_tx,
             beat: pulse.beat("executor", true),
         };

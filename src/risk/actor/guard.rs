@@ -185,7 +185,7 @@ impl Gate {
                 .as_ref()
                 .is_some_and(|u| u.covers(&inst));
             // Trading off: nothing leaves, and what is bare is an error for people to see.
-            let able = known && self.switch.is_on() && !closing;
+            let able = known && self.protects() && !closing;
             if able {
                 self.guard_foreign(&inst).await?;
             }
@@ -195,8 +195,7 @@ impl Gate {
             let rescued = !rescue.is_empty();
             for act in cover.acts.into_iter().chain(rescue) {
                 // Where something is made flat, what protects nothing any more still goes.
-                let goes =
-                    matches!(act, GuardAction::Cancel { .. }) && known && self.switch.is_on();
+                let goes = matches!(act, GuardAction::Cancel { .. }) && known && self.protects();
                 if able || goes {
                     self.carry_out(&inst, act, wall).await?;
                 }

@@ -7,8 +7,8 @@ use tracing::{error, info, warn};
 use super::{CancelAsk, Gate};
 use crate::domain::record::{Breach, Record};
 use crate::domain::view::OpenOrder;
-use crate::domain::{Ms, OrderIntent, Readiness, Restriction, Rule, RunId, Scope, TradingState};
-use crate::risk::restrict::{consequence, may_rest, scope_of};
+use crate::domain::{Ms, OrderIntent, Restriction, Rule, RunId, Scope, TradingState};
+use crate::risk::restrict::{consequence, scope_of};
 use crate::risk::rules::assess;
 use crate::runtime::StageError;
 
@@ -61,11 +61,7 @@ impl Gate {
     /// reduce-only what opens; and what opens while the tracker has found something that lets
     /// nothing open.
     pub(super) async fn take_back(&mut self) -> Result<(), StageError> {
-        let doubtful = matches!(
-            *self.readiness.borrow(),
-            Readiness::Halted(_) | Readiness::ReduceOnly(_)
-        );
-        if (self.memory.restrictions.0.is_empty() && !doubtful) || !self.switch.is_on() {
+        if !self.protects() {
             return Ok(());
         }
         let wall = self.wall();
@@ -77,14 +73,9 @@ impl Gate {
             let works = |o: &&OpenOrder| {
                 !o.state.is_final() && !o.protective && !self.work.cancelled.contains_key(&o.id)
             };
-            let may_not = |o: &&OpenOrder| {
-                let state = self
-                    .memory
-                    .restrictions
-                    .of(&o.contender, &o.inst)
-                    .map(|r| r.state);
-                !may_rest(state, doubtful, o.opening)
-            };
+            let readiness = self.readiness.borrow();
+            let permission = self.permission(&readiness);
+            let may_not = |o: &&OpenOrder| !permission.rests(o.opening, &o.contender, &o.inst);
             let ask = |o: &OpenOrder| CancelAsk {
                 inst: o.inst.clone(),
                 order: o.id.clone(),

@@ -64,7 +64,7 @@ impl Gate {
         scope: Flatten,
         done: Answer,
     ) -> Result<(), StageError> {
-        let refusal = if !self.switch.is_on() {
+        let refusal = if !self.protects() {
             Some("trading is off: nothing leaves, not even a close".to_owned())
         } else {
             self.work
@@ -104,7 +104,7 @@ impl Gate {
         let restriction = Restriction::kill(flatten, &why, now);
         let run_id = self.seal.start_run;
         self.restrict(restriction, who, run_id, now).await?;
-        if !self.switch.is_on() {
+        if !self.protects() {
             let answer = Err(
                 "halted; but trading is off, so nothing leaves: neither cancels nor closes"
                     .to_owned(),
@@ -286,7 +286,7 @@ impl Gate {
             return Ok(());
         };
         match check_permitted(intent, &instrument) {
-            Ok(approved) if self.switch.is_on() => self.let_out(approved).await,
+            Ok(approved) if self.protects() => self.let_out(approved).await,
             Ok(approved) => {
                 self.stop(
                     Arc::clone(approved.intent()),
@@ -385,7 +385,7 @@ impl Gate {
             return Ok(());
         };
         let reconciled = !matches!(*self.readiness.borrow(), Readiness::Reconciling(_));
-        if !reconciled || !self.switch.is_on() || self.wall() < self.work.flatten_at {
+        if !reconciled || !self.protects() || self.wall() < self.work.flatten_at {
             return Ok(());
         }
         let all: BTreeSet<InstId> = self.market.borrow().insts.keys().cloned().collect();

@@ -5,7 +5,8 @@ use crate::domain::instrument::tests::swap;
 use crate::domain::trading::TradingState;
 use crate::domain::view::InstMarket;
 use crate::domain::{
-    Bar, Bps, Candle, GoodFor, MarketView, OrderId, OrderState, Position, Qty, Quote, RunId, Series,
+    Bar, Bps, Candle, GoodFor, MarketView, OrderId, OrderState, Position, Qty, Quote, Readiness,
+    RunId, Series,
 };
 use crate::risk::case::{Brink, Case, NOW, account, brink, d, fine, undivided};
 

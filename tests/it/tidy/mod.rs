@@ -132,7 +132,7 @@ const STORE_FOR_STAGES: [&str; 3] = ["Journal", "IntentReceipt", "Opened"];
 
 /// Files that touch the world: tasks, channels, sockets, disks, clocks, chance, the log. A path that
 /// ends with `/` is a folder. All other files are pure: values in, values out.
-const SHELL: [&str; 76] = [
+const SHELL: [&str; 77] = [
     "allocation/actor.rs",
     "cli/",
     "config/layers.rs",
@@ -181,6 +181,7 @@ const SHELL: [&str; 76] = [
     "risk/actor/guard.rs",
     "risk/actor/restrictions.rs",
     "risk/actor/unwinding.rs",
+    "risk/permission.rs",
     "runtime/beat.rs",
     "runtime/clock.rs",
     "runtime/faults.rs",
