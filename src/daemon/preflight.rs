@@ -96,22 +96,12 @@ impl Preflight {
     async fn fees(&self) -> Result<BTreeMap<InstId, rust_decimal::Decimal>, VenueError> {
         let mut rates = BTreeMap::new();
         for inst in &self.wanted {
-            let kind = if inst.as_str().ends_with("-SWAP") {
-                InstKind::Swap
-            } else {
-                InstKind::Spot
-            };
+            let kind = InstKind::named(inst.as_str());
             if !rates.contains_key(kind.okx()) {
                 rates.insert(kind.okx(), self.venue.taker_fee(kind).await?);
             }
         }
-        let rate = |inst: &InstId| {
-            if inst.as_str().ends_with("-SWAP") {
-                InstKind::Swap
-            } else {
-                InstKind::Spot
-            }
-        };
+        let rate = |inst: &InstId| InstKind::named(inst.as_str());
         Ok(self
             .wanted
             .iter()

@@ -119,3 +119,23 @@ impl AccountView {
         })
     }
 }
+
+/// Subject of a baseline: what the venue holds and nobody here has traded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaselineSubject<'a> {
+    /// The position in an instrument, by its name.
+    Position(&'a str),
+    /// The cash of a currency.
+    Cash(&'a str),
+}
+
+impl<'a> BaselineSubject<'a> {
+    /// Reads the name that a baseline is kept under, the only place that does: OKX's instruments
+    /// have a hyphen (`BTC-USDT-SWAP`), its currencies have none (`BTC`).
+    pub fn of(name: &'a str) -> Self {
+        match name.contains('-') {
+            true => BaselineSubject::Position(name),
+            false => BaselineSubject::Cash(name),
+        }
+    }
+}

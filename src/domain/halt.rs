@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstId, Ms};
+use super::{InstId, Ms, OrderId};
 
 /// A reason to halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -153,6 +153,9 @@ pub struct Incident {
     pub why: String,
     /// Venue time.
     pub opened: Ms,
+    /// Orders that the venue contradicts itself about: set aside once the incident is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderId>,
 }
 
 impl Incident {

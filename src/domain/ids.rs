@@ -57,6 +57,37 @@ text_id! {
     TradeId
 }
 
+/// What kind of name an [`OrderId`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderName<'a> {
+    /// The client order id that we gave it.
+    Ours(&'a str),
+    /// The venue's id of an order that it made of one of ours and that has no client order id.
+    Adopted(&'a str),
+}
+
+impl<'a> OrderName<'a> {
+    /// Reads the name of an order, the only place that does: `v` and a number is the venue's.
+    pub fn of(id: &'a str) -> Self {
+        let number = |rest: &&str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+        match id.strip_prefix('v').filter(number) {
+            Some(venue_id) => OrderName::Adopted(venue_id),
+            None => OrderName::Ours(id),
+        }
+    }
+}
+
+impl OrderId {
+    /// Our name for an order that the venue made of one of ours.
+    pub fn adopted(venue_id: &VenueOrdId) -> Self {
+        Self::new(format!("v{venue_id}"))
+    }
+    /// What kind of name it is.
+    pub fn name(&self) -> OrderName<'_> {
+        OrderName::of(self.as_str())
+    }
+}
+
 impl From<&ClOrdId> for OrderId {
     fn from(id: &ClOrdId) -> Self {
         Self::new(id.as_str())

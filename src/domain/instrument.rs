@@ -24,6 +24,16 @@ impl InstKind {
             InstKind::Swap => "SWAP",
         }
     }
+
+    /// Kind of an instrument by its name, the only place that reads it from there. OKX names spot
+    /// pairs `BTC-USDT` and perpetual swaps `BTC-USDT-SWAP` (`instId`); what is neither, such as a
+    /// dated future, counts as spot and is refused where its rules are read.
+    pub fn named(inst: &str) -> Self {
+        match inst.rsplit('-').next() {
+            Some("SWAP") => InstKind::Swap,
+            _ => InstKind::Spot,
+        }
+    }
 }
 
 /// The venue's word on whether it may be traded. Only `Live` may.

@@ -26,12 +26,12 @@ pub mod trading;
 pub mod units;
 pub mod view;
 
-pub use account::{AccountView, Balance, Bill, Position};
+pub use account::{AccountView, Balance, BaselineSubject, Bill, Position};
 pub use algo::{AlgoState, StopOrder};
 pub use candle::{Bar, Candle};
 pub use equity::EquityBook;
 pub use halt::{Incident, IncidentKind};
-pub use ids::{ClOrdId, ContenderId, InstId, OrderId, RunId, TradeId, VenueOrdId};
+pub use ids::{ClOrdId, ContenderId, InstId, OrderId, OrderName, RunId, TradeId, VenueOrdId};
 pub use instrument::{InstKind, InstState, Instrument};
 pub use intent::{
     GoodFor, OrdType, OrderIntent, Purpose, Retire, Side, StopSpec, Then, WorkingPolicy,

@@ -205,6 +205,23 @@ pub enum Contradiction {
     },
 }
 
+impl Contradiction {
+    /// Orders that it is about.
+    pub fn orders(&self) -> Vec<OrderId> {
+        match self {
+            Contradiction::TwoEnds { order, .. }
+            | Contradiction::Overfill { order, .. }
+            | Contradiction::TwoNames { order, .. }
+            | Contradiction::Move { order, .. }
+            | Contradiction::FilledAfterAll { order, .. } => vec![order.clone()],
+            Contradiction::OtherOrder { order, said, .. } => {
+                vec![order.clone(), OrderId::new(said.as_str())]
+            }
+            Contradiction::TwoStopEnds { .. } => Vec::new(),
+        }
+    }
+}
+
 /// A change of state worth a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChange {

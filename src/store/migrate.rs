@@ -54,6 +54,11 @@ const TRADING: &[Migration] = &[
         name: "guards",
         sql: include_str!("../../migrations/0006_guards.sql"),
     },
+    Migration {
+        version: 7,
+        name: "incident orders",
+        sql: include_str!("../../migrations/0007_incident_orders.sql"),
+    },
 ];
 const RESEARCH: &[Migration] = &[
     Migration {

@@ -355,6 +355,19 @@ pub(super) fn has(db: &rusqlite::Connection, name: &str) -> Result<bool, ReadFai
     Ok(db.query_row(known, [name], |row| row.get(0))?)
 }
 
+/// Open incidents, oldest first; a schema from before they kept their orders has none.
+fn incidents(db: &rusqlite::Connection) -> Result<Vec<Incident>, ReadFail> {
+    let known = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('halts') WHERE name = 'orders')";
+    let orders = match db.query_row(known, [], |row| row.get(0))? {
+        true => "orders",
+        false => "'[]'",
+    };
+    let sql = format!(
+        "SELECT kind, subject, scope, why, opened_ms, {orders} FROM halts ORDER BY opened_ms"
+    );
+    rows(db, &sql, case_of)
+}
+
 /// Returns the table or view that holds the fills as they are believed now: a schema from before
 /// there were corrections has only the plain table.
 pub(super) fn fills_now(db: &rusqlite::Connection) -> Result<&'static str, ReadFail> {
@@ -510,7 +523,7 @@ pub(super) fn opened(db: &rusqlite::Connection) -> Result<Opened, ReadFail> {
         fills_cursor: meta("fills_cursor")?,
         install_epoch: meta("install_epoch")?.unwrap_or_default(),
         adjustments: adjustments(&tx, fills.len())?,
-        halts: rows(&tx, "SELECT kind, subject, scope, why, opened_ms FROM halts ORDER BY opened_ms", case_of)?,
+        halts: incidents(&tx)?,
         baselines: baselines(&tx)?,
         other_bills: bills(&tx, "kind <> '2'")?,
         transfers: bills(&tx, "kind = '1'")?,

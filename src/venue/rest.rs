@@ -519,11 +519,7 @@ impl Venue {
             return Ok(rows);
         }
         // That list forgets after three days; this one after three months.
-        let kind = if inst.as_str().ends_with("-SWAP") {
-            "SWAP"
-        } else {
-            "SPOT"
-        };
+        let kind = InstKind::named(inst.as_str()).okx();
         let target = format!(
             "/api/v5/trade/fills-history?instType={kind}&limit=100&instId={inst}&ordId={venue_id}"
         );

@@ -69,7 +69,8 @@ fn older_state_opens_replays_and_reconciles() {
 
     // The same account (its seed), and an exchange that has forgotten every position.
     let exchange = Exchange::start(&["--speed", "20", "--seed", "7"]);
-    let daemon = Daemon::start(&state, &["--config", &config, "run"], &exchange.env());
+    let mut daemon = Daemon::start(&state, &["--config", &config, "run"], &exchange.env());
+    daemon.wait_log("ready");
     wait_for("the halt of the older build", || {
         let status = verb_or_null(&state, &["--config", &config, "status", "--json"]);
         status["trading_state"] == json!("halted")

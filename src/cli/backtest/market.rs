@@ -168,7 +168,7 @@ fn unlisted(
     tick: Decimal,
     contract_value: Option<Decimal>,
 ) -> Result<Instrument, Failure> {
-    if inst.ends_with("-SWAP") && contract_value.is_none() {
+    if InstKind::named(inst) == InstKind::Swap && contract_value.is_none() {
         let why = format!(
             "{inst} is not among the embedded exchange's instruments, so what one contract is worth is not known; say it with \
              --contract-value (the venue's ctVal × ctMult)"
@@ -183,11 +183,7 @@ fn unlisted(
         ));
     }
     let mut names = inst.split('-');
-    let kind = if inst.ends_with("-SWAP") {
-        InstKind::Swap
-    } else {
-        InstKind::Spot
-    };
+    let kind = InstKind::named(inst);
     let lot = Decimal::new(1, 6);
     Ok(Instrument {
         id: InstId::new(inst),

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 
 use super::super::{Failure, Global, output};
 use crate::data;
+use crate::domain::InstKind;
 use crate::domain::{Bar, Candle, InstId, Ms, Qty};
 use crate::exit::Exit;
 
@@ -63,7 +64,7 @@ pub(super) fn run(global: &Global, args: &CandleExportArgs) -> Result<Exit, Fail
         args.out.display(),
         args.bar
     ));
-    if args.inst.ends_with("-SWAP") && args.contract_value.is_none() {
+    if InstKind::named(&args.inst) == InstKind::Swap && args.contract_value.is_none() {
         output::say(
             "volumes are contracts; --contract-value writes base units, as `exchange --candles` reads them",
         );

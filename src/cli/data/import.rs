@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::super::{Failure, Global, output};
 use crate::data::{self, CandleFault, FileError, Row};
+use crate::domain::InstKind;
 use crate::domain::{Bar, Candle, InstId, Ms, Qty};
 use crate::exit::Exit;
 use crate::runtime::wall_ms;
@@ -154,7 +155,7 @@ pub(super) fn run(global: &Global, args: &ImportArgs) -> Result<Exit, Failure> {
                 "{kept} bars were there already and stay as they are (--replace overwrites them)"
             ));
         }
-        if args.inst.ends_with("-SWAP") && args.contract_value.is_none() {
+        if InstKind::named(&args.inst) == InstKind::Swap && args.contract_value.is_none() {
             output::say(
                 "volumes are kept as they are; a swap's are contracts (--contract-value divides base units)",
             );

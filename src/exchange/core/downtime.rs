@@ -1,6 +1,7 @@
 //! Tests of the state that a downtime, a funding boundary and a taker's limit must leave unchanged.
 
 use super::*;
+use crate::domain::InstKind;
 use crate::domain::OrdType;
 
 const START: Ms = Ms::secs(1_780_000_000);
@@ -25,7 +26,7 @@ fn order(
     };
     NewOrder {
         inst: inst.into(),
-        td_mode: if inst.ends_with("-SWAP") {
+        td_mode: if InstKind::named(inst) == InstKind::Swap {
             "cross".into()
         } else {
             "cash".into()

@@ -32,11 +32,7 @@ fn listing(
         text.parse::<Decimal>()
             .expect("listing constants are decimals")
     };
-    let kind = if id.ends_with("-SWAP") {
-        InstKind::Swap
-    } else {
-        InstKind::Spot
-    };
+    let kind = InstKind::named(id);
     let mut names = id.split('-');
     let (maker, taker) = fees(kind);
     Listing {

@@ -17,6 +17,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::core::Exchange;
+use crate::domain::InstKind;
 use crate::domain::Ms;
 
 fn text(value: Decimal) -> String {
@@ -33,11 +34,7 @@ fn ms(at: Option<Ms>) -> String {
 
 /// `SPOT` or `SWAP`, by the name.
 pub fn inst_type(inst: &str) -> &'static str {
-    if inst.ends_with("-SWAP") {
-        "SWAP"
-    } else {
-        "SPOT"
-    }
+    InstKind::named(inst).okx()
 }
 
 /// Adds fields that OKX sends and this account never has a value for.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::core::{
     AlgoKind, Amend, Attached, Leg, LegChange, NewAlgo, NewOrder, Rejection, Stp, Trail,
 };
+use crate::domain::InstKind;
 use crate::domain::{OrdType, Side};
 
 /// A text field.
@@ -67,7 +68,7 @@ pub(super) fn order(body: &Value) -> Result<NewOrder, Rejection> {
     let side = Side::parse(field(body, "side")).ok_or_else(|| bad("side"))?;
     let kind = field(body, "ordType");
     let inst = field(body, "instId").to_owned();
-    let swap = inst.ends_with("-SWAP");
+    let swap = InstKind::named(&inst) == InstKind::Swap;
     let (ord_type, all_or_none) = match kind {
         "fok" => (OrdType::Ioc, true),
         "optimal_limit_ioc" if swap => (OrdType::Market, false),

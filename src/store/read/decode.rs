@@ -12,8 +12,8 @@ use crate::domain::record::ContenderRow;
 use crate::domain::trading::TradingState;
 use crate::domain::{
     AlgoState, ClOrdId, EquityBook, Fill, Incident, IncidentKind, InstId, Instrument, Liquidity,
-    Ms, OrdType, Order, OrderId, OrderIntent, OrderState, Purpose, Restriction, RunId, Scope, Side,
-    StopOrder,
+    Ms, OrdType, Order, OrderId, OrderIntent, OrderName, OrderState, Purpose, Restriction, RunId,
+    Scope, Side, StopOrder,
 };
 
 pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, StopOrder), ReadFail> {
@@ -43,13 +43,33 @@ pub(super) fn stop_of(row: &Row<'_>) -> Result<(String, StopOrder), ReadFail> {
 }
 
 pub(super) fn case_of(row: &Row<'_>) -> Result<Incident, ReadFail> {
+    let (kind, why) = (word(row, 0, IncidentKind::parse)?, text(row, 3)?);
+    let orders = text(row, 5)?;
+    let mut orders: Vec<OrderId> = serde_json::from_str(&orders)
+        .map_err(|error| ReadFail::Value(format!("orders of an incident: {error}")))?;
+    // Rows from before orders were kept name them in the sentence only.
+    if kind == IncidentKind::Contradiction && orders.is_empty() {
+        orders = why
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter_map(order_named)
+            .collect();
+    }
     Ok(Incident {
-        kind: word(row, 0, IncidentKind::parse)?,
+        kind,
         subject: text(row, 1)?,
         scope: row.get::<_, Option<String>>(2)?.map(InstId::new),
-        why: text(row, 3)?,
+        why,
         opened: Ms(row.get(4)?),
+        orders,
     })
+}
+
+/// An order id, if this word of a sentence is one.
+fn order_named(word: &str) -> Option<OrderId> {
+    let env = word.chars().nth(1)?;
+    let ours = ClOrdId::is_ours(word, env);
+    let is_id = ours || matches!(OrderName::of(word), OrderName::Adopted(_));
+    is_id.then(|| OrderId::new(word))
 }
 
 pub(super) fn instrument_of(row: &Row<'_>) -> Result<Instrument, ReadFail> {
@@ -207,4 +227,23 @@ pub(super) fn equity_of(row: &Row<'_>) -> Result<EquityBook, ReadFail> {
         prices,
         updated: Ms(row.get(8)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows from before an incident kept its orders name them in the sentence only.
+    #[test]
+    fn old_incidents_name_orders_in_words() {
+        let ours = "as3WJRIZQQHXCO22Z2RVDW7XTL23";
+        let why =
+            format!("the venue's order 12 is {ours} and is now said to be v2000000000000000931");
+        let words = why.split(|c: char| !c.is_ascii_alphanumeric());
+        let orders: Vec<OrderId> = words.filter_map(order_named).collect();
+        assert_eq!(
+            orders,
+            [OrderId::new(ours), OrderId::new("v2000000000000000931")]
+        );
+    }
 }

@@ -155,14 +155,15 @@ pub(super) fn halted(
     let scope = case.scope.as_ref().map(|inst| inst.as_str());
     execute(
         db,
-        "INSERT OR REPLACE INTO halts VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO halts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             case.kind.as_str(),
             case.subject,
             scope,
             case.why,
             run_id.to_string(),
-            case.opened.0
+            case.opened.0,
+            serde_json::to_string(&case.orders).expect("ids are text")
         ],
     )?;
     let why = format!("{}: {}", case.id(), case.why);

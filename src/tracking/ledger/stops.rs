@@ -328,7 +328,7 @@ fn descendant(
     parent: OrderId,
     now: Ms,
 ) -> Descendant {
-    let id = OrderId::new(format!("v{}", push.report.venue_id));
+    let id = OrderId::adopted(&push.report.venue_id);
     let intent = OrderIntent {
         cl_ord_id: crate::domain::ClOrdId::new(id.as_str()),
         run_id,

@@ -15,7 +15,8 @@ use super::{Effect, Now, Reconciler};
 use crate::domain::record::Record;
 use crate::domain::units::quotient;
 use crate::domain::{
-    AccountView, IncidentKind, InstId, InstKind, Instrument, Ms, Order, OrderState, Price, Qty,
+    AccountView, BaselineSubject, IncidentKind, InstId, InstKind, Instrument, Ms, Order,
+    OrderState, Price, Qty,
 };
 use crate::tracking::ledger::Ledger;
 use crate::venue::FillReport;
@@ -134,14 +135,16 @@ impl Audit {
 
     /// Positions that are not ours.
     pub(super) fn foreign(&self) -> BTreeMap<InstId, Qty> {
-        let positions = self
+        let held = self
             .baselines
             .iter()
             .flatten()
-            .filter(|(subject, qty)| subject.contains('-') && !qty.is_zero());
-        positions
-            .map(|(subject, qty)| (InstId::from(subject.as_str()), Qty(*qty)))
-            .collect()
+            .filter(|(_, qty)| !qty.is_zero());
+        held.filter_map(|(subject, qty)| match BaselineSubject::of(subject) {
+            BaselineSubject::Position(inst) => Some((InstId::from(inst), Qty(*qty))),
+            BaselineSubject::Cash(_) => None,
+        })
+        .collect()
     }
 
     fn baseline(&self, subject: &str) -> Decimal {
@@ -217,7 +220,7 @@ impl Audit {
             .baselines
             .iter()
             .flat_map(|all| all.keys())
-            .filter(|subject| !subject.contains('-'));
+            .filter(|subject| matches!(BaselineSubject::of(subject), BaselineSubject::Cash(_)));
         let ccys: BTreeSet<&String> = view
             .balances
             .keys()
@@ -430,7 +433,7 @@ impl Reconciler {
         let mut records: Vec<Record> = Vec::new();
         self.audit.baselines = Some(BTreeMap::new());
         for c in compared.into_iter().filter(|c| c.venue != c.expected) {
-            if c.subject.contains('-') {
+            if let BaselineSubject::Position(_) = BaselineSubject::of(&c.subject) {
                 warn!(event = "foreign_position", inst = c.subject, qty = %(c.venue - c.expected),
                     "a position that is not ours; counted as exposure, left alone");
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tracing::warn;
 
 use super::{Effect, Now, Reconciler, VenueQuery};
+use crate::domain::OrderName;
 use crate::domain::{ClOrdId, IncidentKind, InstId, InstKind, Ms, Order, OrderId, OrderState};
 use crate::tracking::mass_status::{Everywhere, OrderQuery};
 use crate::venue::OrderPush;
@@ -243,7 +244,7 @@ impl Reconciler {
 }
 
 pub(super) fn question(order: &Order) -> OrderQuery {
-    let named = !order.id.as_str().starts_with('v');
+    let named = matches!(order.id.name(), OrderName::Ours(_));
     OrderQuery {
         id: order.id.clone(),
         inst: order.inst.clone(),

@@ -25,20 +25,36 @@ impl Reconciler {
         why: String,
         now: Now,
     ) {
-        if self
-            .cases
-            .iter()
-            .any(|case| case.kind == kind && case.subject == subject)
-        {
-            return;
-        }
-        let case = Incident {
+        self.open_incident(Incident {
             kind,
             subject,
             scope,
             why,
             opened: now.venue,
-        };
+            orders: Vec::new(),
+        });
+    }
+
+    /// Opens an incident. One that is open already stays as it is, and takes up further orders.
+    pub(super) fn open_incident(&mut self, case: Incident) {
+        let same = |open: &&mut Incident| open.kind == case.kind && open.subject == case.subject;
+        if let Some(open) = self.cases.iter_mut().find(same) {
+            let known = open.orders.len();
+            let more = case
+                .orders
+                .into_iter()
+                .filter(|order| !open.orders.contains(order));
+            let more: Vec<OrderId> = more.collect();
+            open.orders.extend(more);
+            if open.orders.len() > known {
+                let case = open.clone();
+                let run_id = self.run_id;
+                self.acts
+                    .push(Effect::Keep(vec![Record::Halted { case, run_id }]));
+            }
+            return;
+        }
+        let kind = case.kind;
         let inst = case.scope.as_ref().map(|inst| inst.as_str());
         if kind.lets_reduce() {
             warn!(event = "halt", case = case.id(), inst, why = %case.why, cure = kind.cure(), "nothing opens");
@@ -128,13 +144,8 @@ impl Reconciler {
             IncidentKind::Contradiction => {
                 // What is told of these orders from now on is not believed; the audit of positions
                 // goes on.
-                let odd = |o: &&crate::domain::Order| case.why.contains(o.id.as_str());
-                let orders: Vec<OrderId> = self
-                    .ledger
-                    .all()
-                    .filter(odd)
-                    .map(|o| o.id.clone())
-                    .collect();
+                let known = |order: &&OrderId| self.ledger.all().any(|o| o.id == **order);
+                let orders: Vec<OrderId> = case.orders.iter().filter(known).cloned().collect();
                 for order in orders {
                     let outcome =
                         self.ledger

@@ -346,13 +346,14 @@ impl Reconciler {
             // person.
             Err(contradiction) => {
                 let subject = inst.map_or_else(String::new, |inst| inst.to_string());
-                return self.halt(
-                    IncidentKind::Contradiction,
+                return self.open_incident(Incident {
+                    kind: IncidentKind::Contradiction,
                     subject,
-                    None,
-                    contradiction.to_string(),
-                    now,
-                );
+                    scope: None,
+                    why: contradiction.to_string(),
+                    opened: now.venue,
+                    orders: contradiction.orders(),
+                });
             }
         };
         if records.is_empty() {

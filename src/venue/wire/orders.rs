@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::number::{amount, price, size, time};
 use super::page::{Page, RowKind, read_page};
 use super::{Malformed, list, malformed};
+use crate::domain::OrderName;
 use crate::domain::ids::CLIENT_ID_PREFIX;
 use crate::domain::{
     AlgoState, ContenderId, Fill, InstId, InstKind, Instrument, Liquidity, Ms, OrderId,
@@ -337,12 +338,9 @@ pub enum OrderTransportKind {
 /// # Errors
 /// By which key the venue knows an order of this id: ours by our own, `v` and a number by the venue's (see `tracking/ledger`).
 pub fn name_of(id: &str) -> (&'static str, &str) {
-    match id
-        .strip_prefix('v')
-        .filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-    {
-        Some(venue_id) => ("ordId", venue_id),
-        None => ("clOrdId", id),
+    match OrderName::of(id) {
+        OrderName::Adopted(venue_id) => ("ordId", venue_id),
+        OrderName::Ours(id) => ("clOrdId", id),
     }
 }
 
