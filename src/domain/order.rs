@@ -187,7 +187,10 @@ pub enum Contradiction {
     OtherOrder {
         order: OrderId,
         venue_id: VenueOrdId,
+        /// Instrument, side and name as told.
         said: String,
+        /// The order that was named instead, if any was.
+        named: Option<OrderId>,
     },
     #[error("order {order}: {source}")]
     Move { order: OrderId, source: IllegalMove },
@@ -214,8 +217,8 @@ impl Contradiction {
             | Contradiction::TwoNames { order, .. }
             | Contradiction::Move { order, .. }
             | Contradiction::FilledAfterAll { order, .. } => vec![order.clone()],
-            Contradiction::OtherOrder { order, said, .. } => {
-                vec![order.clone(), OrderId::new(said.as_str())]
+            Contradiction::OtherOrder { order, named, .. } => {
+                [order.clone()].into_iter().chain(named.clone()).collect()
             }
             Contradiction::TwoStopEnds { .. } => Vec::new(),
         }

@@ -51,7 +51,7 @@ pub enum Leave<'a> {
     Yes,
     /// An order that reduces, within what there is to reduce.
     Reducing(Reducing<'a>),
-    /// Every objection, the strictest restriction first.
+    /// Everything that forbids it by itself, a restriction first.
     No(Vec<Objection<'a>>),
 }
 
@@ -70,11 +70,8 @@ pub struct Reducing<'a> {
 impl<'a> Permission<'a> {
     /// Answers for an order, a stop or a cancel of a contender in an instrument.
     pub fn leave(&self, what: Departure, contender: &ContenderId, inst: &InstId) -> Leave<'a> {
-        if !self.trading_on {
-            return Leave::No(vec![Objection::SwitchedOff]);
-        }
-        if matches!(what, Departure::Protect | Departure::Cancel) {
-            return Leave::Yes;
+        if let Some(leave) = self.by_switch(what) {
+            return leave;
         }
         let covering = self
             .restrictions
@@ -86,33 +83,52 @@ impl<'a> Permission<'a> {
             reduce_only.partition(|r| matches!(r.scope, Scope::Contender(_)));
         let restricted = self.restrictions.of(contender, inst);
         let restricted = restricted.filter(|r| r.state != TradingState::Active);
-        let halted = restricted.is_some_and(|r| r.state == TradingState::Halted);
         let doubt = self.doubt();
-        let refused = match doubt {
-            Some(Objection::Halted(_)) => true,
-            Some(_) => halted || what == Departure::Open,
-            None => halted,
+        // What forbids it by itself; the rest only holds it to what there is to reduce.
+        let halted = restricted.filter(|r| r.state == TradingState::Halted);
+        let forbids = |doubt: &Objection<'_>| {
+            what == Departure::Open || matches!(doubt, Objection::Halted(_))
         };
+        let against: Vec<_> = halted
+            .map(Objection::Restricted)
+            .into_iter()
+            .chain(doubt.filter(|doubt| forbids(doubt)))
+            .collect();
+        if !against.is_empty() {
+            return Leave::No(against);
+        }
         let objections: Vec<_> = restricted
             .map(Objection::Restricted)
             .into_iter()
             .chain(doubt)
             .collect();
-        match objections.is_empty() {
-            true => Leave::Yes,
-            false if refused => Leave::No(objections),
-            false => Leave::Reducing(Reducing {
-                doubt: doubt.is_some(),
-                venue: !shared.is_empty(),
-                sleeve: !own.is_empty(),
-                objections,
-            }),
+        if objections.is_empty() {
+            return Leave::Yes;
         }
+        Leave::Reducing(Reducing {
+            doubt: doubt.is_some(),
+            venue: !shared.is_empty(),
+            sleeve: !own.is_empty(),
+            objections,
+        })
     }
 
-    /// True if protection or a cancel may leave, whosever it is: the switch alone decides that.
-    pub const fn protects(&self) -> bool {
-        self.trading_on
+    /// True if protection or a cancel may leave, whosever it is.
+    pub fn lets(&self, what: Departure) -> bool {
+        debug_assert!(
+            matches!(what, Departure::Protect | Departure::Cancel),
+            "{what:?}"
+        );
+        self.by_switch(what) == Some(Leave::Yes)
+    }
+
+    /// The answer where the switch alone decides.
+    fn by_switch(&self, what: Departure) -> Option<Leave<'a>> {
+        match (self.trading_on, what) {
+            (false, _) => Some(Leave::No(vec![Objection::SwitchedOff])),
+            (true, Departure::Protect | Departure::Cancel) => Some(Leave::Yes),
+            (true, Departure::Open | Departure::Reduce) => None,
+        }
     }
 
     /// True if an order of a contender may go on resting at the venue. What reduces is taken back
@@ -161,6 +177,18 @@ impl<'a> Permission<'a> {
             Readiness::Reconciling(why) => Some(Objection::Reconciling(why)),
             Readiness::ReduceOnly(why) => Some(Objection::ReduceOnly(why)),
             Readiness::Halted(why) => Some(Objection::Halted(why)),
+        }
+    }
+}
+
+impl<'a> Reducing<'a> {
+    /// Objection of the venue's position: a restriction before doubt. `None`: only the sleeve
+    /// limits it.
+    pub fn at_venue(&self) -> Option<&Objection<'a>> {
+        match (self.venue, self.doubt) {
+            (true, _) => self.objections.first(),
+            (false, true) => self.objections.last(),
+            (false, false) => None,
         }
     }
 }
@@ -321,6 +349,10 @@ mod tests {
                         may[0] <= may[1] && may[1] <= may[2] && may[2] == may[3],
                         "{may:?}"
                     );
+                    for what in [Departure::Protect, Departure::Cancel] {
+                        let leaves = permission.leave(what, &us, &here) == Leave::Yes;
+                        assert_eq!(permission.lets(what), leaves);
+                    }
                     // What may leave may rest.
                     for (what, opening) in [(Departure::Open, true), (Departure::Reduce, false)] {
                         let leaves = permission.leave(what, &us, &here) == Leave::Yes;

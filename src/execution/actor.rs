@@ -18,7 +18,7 @@ use super::report::{ExecutionReport, OrderEvent};
 use super::stops::StopTask;
 use crate::domain::record::Record;
 use crate::domain::{
-    InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, RunId,
+    Departure, InstKind, MarketView, Ms, Order, OrderId, OrderIntent, OrderState, OrdersView, RunId,
 };
 use crate::risk::{Approved, CancelAsk, PermissionWatch, StopWork, Verdict};
 use crate::runtime::sabotage::{self, Promise};
@@ -94,7 +94,7 @@ impl<L: OrderLine> Executor<L> {
     }
 
     fn cancel(&self, ask: CancelAsk, sends: &mut JoinSet<Result<(), StageError>>) {
-        if self.permission.protects() {
+        if self.permission.lets(Departure::Cancel) {
             sends.spawn(cancel(
                 (Arc::clone(&self.line), self.permission.clone()),
                 self.reports.clone(),
@@ -116,7 +116,7 @@ impl<L: OrderLine> Executor<L> {
         else {
             return;
         };
-        if self.permission.protects() {
+        if self.permission.lets(Departure::Protect) {
             let errand = StopTask {
                 instrument,
                 line: Arc::clone(&self.line),
@@ -165,7 +165,7 @@ impl<L: OrderLine> Executor<L> {
         let now = self.clock.now();
         asked.retain(|_, at| at.elapsed() < CANCEL_AGAIN);
         // Off means that nothing leaves at all, not even a cancel.
-        if !self.permission.protects() {
+        if !self.permission.lets(Departure::Cancel) {
             return;
         }
         let orders = self.orders.borrow();
@@ -205,7 +205,7 @@ impl<L: OrderLine> Executor<L> {
             );
             sends.spawn(async move {
                 line.room_to_cancel(&stray.inst).await;
-                if !permission.protects() {
+                if !permission.lets(Departure::Cancel) {
                     return Ok(());
                 }
                 let outcome = line.cancel(&stray.inst, None, &stray.cl_ord_id).await;
@@ -233,7 +233,7 @@ async fn cancel<L: OrderLine>(
         .get(&inst)
         .map(|m| Arc::clone(&m.instrument));
     line.room_to_cancel(&inst).await;
-    if !permission.protects() {
+    if !permission.lets(Departure::Cancel) {
         return Ok(()); // off since: nothing leaves at all
     }
     let outcome = line
@@ -338,6 +338,7 @@ impl<L: OrderLine> SubmitTask<L> {
         let instrument = self.instrument();
         let leaving = Leaving {
             opening: self.intent.is_opening(),
+            is_move: self.intent.moves.is_some(),
             reduce_only: self.intent.reduce_only || instrument.kind == InstKind::Spot,
             permitted: self.permitted,
             decided: (self.intent.decided_at, self.decision_age),

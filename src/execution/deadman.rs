@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::domain::Departure;
 use crate::domain::Ms;
 use crate::risk::{Command, PermissionWatch};
 use crate::runtime::{Actor, Beat, Clock, Pulse, Shutdown, StageError};
@@ -64,7 +65,7 @@ impl Actor for DeadMan {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => self.beat.tick(),
             }
-            if !self.permission.protects() {
+            if !self.permission.lets(Departure::Cancel) {
                 refused = None;
                 continue;
             }

@@ -6,6 +6,8 @@ use crate::domain::{Departure, GoodFor, Leave, Ms, Price};
 #[derive(Clone, Debug)]
 pub struct Leaving {
     pub opening: bool,
+    /// A resting order's move: while reconciliation is in doubt it takes nothing more than it did.
+    pub is_move: bool,
     /// The venue, or the lack of anything to open with (spot sales), holds it to what there is.
     pub reduce_only: bool,
     /// Risk has permitted it by name.
@@ -36,6 +38,7 @@ pub fn reason_not_to_send(
     leave: &Leave<'_>,
     Leaving {
         opening,
+        is_move,
         reduce_only,
         permitted,
         decided: (decided_at, oldest),
@@ -51,9 +54,13 @@ pub fn reason_not_to_send(
         // A contender's restriction is judged on its sleeve; the others on the venue's position, and
         // the venue holds the order to that.
         Leave::Reducing(held_to) => {
-            let by_venue = held_to.venue || held_to.doubt;
-            if opening || by_venue && !reduce_only {
-                return held_to.objections.first().map(ToString::to_string);
+            let by_venue = held_to.at_venue().filter(|_| held_to.venue || !is_move);
+            let why = match opening {
+                true => held_to.objections.first(),
+                false => by_venue.filter(|_| !reduce_only),
+            };
+            if why.is_some() {
+                return why.map(ToString::to_string);
             }
         }
     }
@@ -111,6 +118,7 @@ mod tests {
     ) {
         let leaving = Leaving {
             opening,
+            is_move: false,
             reduce_only: !opening,
             permitted,
             decided: YOUNG,
@@ -161,6 +169,38 @@ mod tests {
         check(true, Readiness::ReduceOnly("x".into()), false, 99, None);
     }
 
+    /// An exit that the venue does not hold to the position waits while in doubt; the move of one
+    /// that rests does not.
+    #[test]
+    fn doubt_needs_reduce_only_at_the_venue() {
+        for doubt in [
+            Readiness::Reconciling("x".into()),
+            Readiness::ReduceOnly("x".into()),
+        ] {
+            for (is_move, reduce_only, sent) in [
+                (false, false, false),
+                (false, true, true),
+                (true, false, true),
+            ] {
+                let leaving = Leaving {
+                    opening: false,
+                    is_move,
+                    reduce_only,
+                    permitted: false,
+                    decided: YOUNG,
+                    good_for: None,
+                    unfit: None,
+                };
+                let reason = reason(true, &doubt, Restrictions::default(), leaving, (99, 100));
+                assert_eq!(
+                    reason.is_none(),
+                    sent,
+                    "{doubt:?} {is_move} {reduce_only}: {reason:?}"
+                );
+            }
+        }
+    }
+
     /// Its good-for time is over or the price moved too far; an exit is still sent.
     #[test]
     fn stale_entry_is_not_sent() {
@@ -174,6 +214,7 @@ mod tests {
             let good_for = Some((good_for, at));
             let leaving = Leaving {
                 opening,
+                is_move: false,
                 reduce_only: !opening,
                 permitted: false,
                 decided: YOUNG,
@@ -208,6 +249,7 @@ mod tests {
             let decided = (Ms(10), Ms(50));
             let leaving = Leaving {
                 opening,
+                is_move: false,
                 reduce_only: !opening,
                 permitted,
                 decided,
@@ -264,6 +306,7 @@ mod tests {
                 let unfit = unfit.clone();
                 let leaving = Leaving {
                     opening,
+                    is_move: false,
                     reduce_only: !opening,
                     permitted,
                     decided: YOUNG,
@@ -333,6 +376,7 @@ mod tests {
             };
             let leaving = Leaving {
                 opening,
+                is_move: false,
                 reduce_only,
                 permitted,
                 decided: YOUNG,

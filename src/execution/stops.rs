@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::line::OrderLine;
 use super::report::{ExecutionReport, OrderEvent};
 use crate::domain::record::AlgoStep;
-use crate::domain::{Instrument, RunId, StopOrder};
+use crate::domain::{Departure, Instrument, RunId, StopOrder};
 use crate::risk::{PermissionWatch, StopWork};
 use crate::runtime::{Clock, StageError, faults};
 use crate::store::Journal;
@@ -73,7 +73,7 @@ impl<L: OrderLine> StopTask<L> {
         )
         .await?;
         self.line.room_to_stop(&stop.inst).await;
-        let outcome = if self.permission.protects() {
+        let outcome = if self.permission.lets(Departure::Protect) {
             assert_eq!(
                 receipt.cl_ord_id().as_str(),
                 stop.id,

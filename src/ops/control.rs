@@ -26,7 +26,8 @@ use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Incident, InstId, MarketView, OrdersView, Restriction, Restrictions, Shield,
+    AccountView, Departure, Incident, InstId, MarketView, OrdersView, Restriction, Restrictions,
+    Shield,
 };
 use crate::llm::runner::ShowPrompt;
 use crate::risk::{Answer, CancelAsk, Command, Flatten, PermissionWatch};
@@ -274,7 +275,7 @@ async fn sync(RunningDaemon(s): RunningDaemon) -> (StatusCode, Json<Value>) {
 fn cases(open: &[Incident]) -> Vec<Value> {
     open.iter()
         .map(|case| {
-            json!({"case": case.id(), "kind": case.kind, "inst": case.scope, "why": case.why, "opened_ms": case.opened.0,
+            json!({"case": case.id(), "kind": case.kind, "inst": case.scope, "why": case.why, "opened_ms": case.opened.0, "orders": case.orders,
                 "ends_by_itself": case.kind.passes(), "cure": case.kind.cure()})
         })
         .collect()
@@ -498,7 +499,7 @@ async fn command(s: &Shared, make: impl FnOnce(Answer) -> Command) -> Answered {
 
 /// `{"order": "as…"}`, `{"inst": "…"}`, or nothing: every order of ours that works.
 async fn cancel(RunningDaemon(s): RunningDaemon, Json(body): Json<Value>) -> Answered {
-    if !s.permission.protects() {
+    if !s.permission.lets(Departure::Cancel) {
         return refused(
             StatusCode::CONFLICT,
             "trading is off: nothing leaves, not even a cancel",

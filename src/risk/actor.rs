@@ -30,9 +30,9 @@ use crate::domain::equity::{Believed, marked};
 use crate::domain::inputs::{InputStage, RunInputs};
 use crate::domain::record::{Breach, Record};
 use crate::domain::{
-    AccountView, ContenderId, EquityBook, InstId, Instrument, Limits, MarketView, Ms, OrderId,
-    OrderIntent, OrderState, OrdersView, Permission, Price, Readiness, Restriction, Restrictions,
-    Rule, RunId, Scope, Shield, Side, Usd,
+    AccountView, ContenderId, Departure, EquityBook, InstId, Instrument, Limits, MarketView, Ms,
+    OrderId, OrderIntent, OrderState, OrdersView, Permission, Price, Readiness, Restriction,
+    Restrictions, Rule, RunId, Scope, Shield, Side, Usd,
 };
 use crate::runtime::is_told;
 use crate::runtime::{Actor, Beat, Clock, RunIds, Shutdown, StageError, faults};
@@ -548,7 +548,9 @@ impl Gate {
 
     /// True if protection and cancels may leave now.
     fn protects(&self) -> bool {
-        self.permission(&self.readiness.borrow()).protects()
+        let readiness = self.readiness.borrow();
+        let permission = self.permission(&readiness);
+        permission.lets(Departure::Protect) && permission.lets(Departure::Cancel)
     }
 
     /// Wall time of this process, which only goes forward.

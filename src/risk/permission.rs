@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::switch::TradingSwitch;
-use crate::domain::{Permission, Readiness, Restrictions};
+use crate::domain::{Departure, Permission, Readiness, Restrictions};
 
 /// Newest trading switch, readiness and restrictions.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl PermissionWatch {
     }
 
     /// True if protection or a cancel may leave now.
-    pub fn protects(&self) -> bool {
-        self.ask(|permission| permission.protects())
+    pub fn lets(&self, what: Departure) -> bool {
+        self.ask(|permission| permission.lets(what))
     }
 }

@@ -57,16 +57,15 @@ pub fn reducible(intent: &OrderIntent, view: &View<'_>) -> Reducible {
     let room = view.instrument.floor_lot(Qty(room.max(Decimal::ZERO)));
     if room < view.instrument.min_size || room.is_zero() {
         let (code, limit) = ("reduce_only".to_owned(), "an order that reduces".to_owned());
-        let reason = held_to
-            .objections
-            .first()
-            .map(Objection::why)
-            .unwrap_or_default();
-        return Reducible::Refused(vec![Breach {
-            code,
-            limit,
-            value: reason,
-        }]);
+        let value = match held_to.venue || held_to.sleeve {
+            true => held_to
+                .objections
+                .first()
+                .map(Objection::why)
+                .unwrap_or_default(),
+            false => "nothing at the venue to reduce, and not all is reconciled".to_owned(),
+        };
+        return Reducible::Refused(vec![Breach { code, limit, value }]);
     }
     Reducible::Clamped {
         qty: intent.qty.min(room),

@@ -224,3 +224,27 @@ proptest! {
         prop_assert_eq!(shuffled.filled, sorted.filled);
     }
 }
+
+/// An answer about another order names both; a stop is no order.
+#[test]
+fn contradiction_names_its_orders() {
+    let (order, venue_id) = (OrderId::new("a"), VenueOrdId::new("7"));
+    let other = |named: Option<OrderId>| Contradiction::OtherOrder {
+        order: order.clone(),
+        venue_id: venue_id.clone(),
+        said: "b of BTC-USDT-SWAP, buy".to_owned(),
+        named,
+    };
+    assert_eq!(
+        other(Some(OrderId::new("b"))).orders(),
+        [order.clone(), OrderId::new("b")]
+    );
+    assert_eq!(other(None).orders(), vec![order]);
+    let (known, said) = (AlgoState::Live, AlgoState::Canceled);
+    let ends = Contradiction::TwoStopEnds {
+        stop: "s".to_owned(),
+        known,
+        said,
+    };
+    assert!(ends.orders().is_empty());
+}

@@ -239,11 +239,26 @@ mod tests {
         let ours = "as3WJRIZQQHXCO22Z2RVDW7XTL23";
         let why =
             format!("the venue's order 12 is {ours} and is now said to be v2000000000000000931");
-        let words = why.split(|c: char| !c.is_ascii_alphanumeric());
-        let orders: Vec<OrderId> = words.filter_map(order_named).collect();
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        let read = |kind: &str, orders: &str| {
+            let sql = "SELECT ?1, 'BTC-USDT-SWAP', NULL, ?2, 5, ?3";
+            let mut query = db.prepare(sql).unwrap();
+            let mut rows = query.query([kind, why.as_str(), orders]).unwrap();
+            case_of(rows.next().unwrap().unwrap())
+                .map(|case| case.orders)
+                .map_err(|_| ())
+        };
+        let both = vec![OrderId::new(ours), OrderId::new("v2000000000000000931")];
+        assert_eq!(read("contradiction", "[]"), Ok(both));
         assert_eq!(
-            orders,
-            [OrderId::new(ours), OrderId::new("v2000000000000000931")]
+            read("contradiction", r#"["asOTHER"]"#),
+            Ok(vec![OrderId::new("asOTHER")])
         );
+        assert_eq!(
+            read("unknown-long", "[]"),
+            Ok(Vec::new()),
+            "it has its order as its subject"
+        );
+        assert!(read("contradiction", "no list").is_err());
     }
 }

@@ -308,5 +308,6 @@ pub(super) fn mistaken(
         order: order.id.clone(),
         venue_id: venue_id.clone(),
         said,
+        named: (!name.is_empty()).then(|| OrderId::new(name)),
     })
 }

@@ -35,23 +35,11 @@ impl Reconciler {
         });
     }
 
-    /// Opens an incident. One that is open already stays as it is, and takes up further orders.
+    /// Opens an incident. One of its kind and subject that is open already stays as it is; what it
+    /// does not name is found again once it is accepted.
     pub(super) fn open_incident(&mut self, case: Incident) {
-        let same = |open: &&mut Incident| open.kind == case.kind && open.subject == case.subject;
-        if let Some(open) = self.cases.iter_mut().find(same) {
-            let known = open.orders.len();
-            let more = case
-                .orders
-                .into_iter()
-                .filter(|order| !open.orders.contains(order));
-            let more: Vec<OrderId> = more.collect();
-            open.orders.extend(more);
-            if open.orders.len() > known {
-                let case = open.clone();
-                let run_id = self.run_id;
-                self.acts
-                    .push(Effect::Keep(vec![Record::Halted { case, run_id }]));
-            }
+        let same = |open: &Incident| open.kind == case.kind && open.subject == case.subject;
+        if self.cases.iter().any(same) {
             return;
         }
         let kind = case.kind;

@@ -1,5 +1,6 @@
 //! Pages of the venue's lists.
 
+use super::orders::next_page;
 use super::*;
 
 /// A page is full by the rows received, including those skipped; an unreadable row of ours is an

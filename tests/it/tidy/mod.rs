@@ -132,7 +132,7 @@ const STORE_FOR_STAGES: [&str; 3] = ["Journal", "IntentReceipt", "Opened"];
 
 /// Files that touch the world: tasks, channels, sockets, disks, clocks, chance, the log. A path that
 /// ends with `/` is a folder. All other files are pure: values in, values out.
-const SHELL: [&str; 77] = [
+const SHELL: [&str; 78] = [
     "allocation/actor.rs",
     "cli/",
     "config/layers.rs",
@@ -179,6 +179,7 @@ const SHELL: [&str; 77] = [
     "paper/feed.rs",
     "risk/actor.rs",
     "risk/actor/guard.rs",
+    "risk/actor/guard/",
     "risk/actor/restrictions.rs",
     "risk/actor/unwinding.rs",
     "risk/permission.rs",
@@ -195,20 +196,20 @@ const SHELL: [&str; 77] = [
     "telemetry/journal.rs",
     "telemetry/mod.rs",
     "telemetry/queue.rs",
-    "tracking/wire.rs",
     "tracking/account_sync.rs",
+    "tracking/mass_status.rs",
     "tracking/reconcile/audit.rs",
-    "tracking/reconcile/incidents.rs",
     "tracking/reconcile/in_flight.rs",
+    "tracking/reconcile/incidents.rs",
     "tracking/reconcile/mod.rs",
     "tracking/reconcile/together.rs",
-    "tracking/mass_status.rs",
     "tracking/tracker.rs",
+    "tracking/wire.rs",
     "venue/budget.rs",
     "venue/history.rs",
     "venue/ops.rs",
     "venue/rest.rs",
-    "venue/rest/trading.rs",
+    "venue/rest/",
     "venue/stream.rs",
 ];
 
@@ -455,7 +456,7 @@ fn the_fault_catalogue_names_its_tests() {
 fn files_stay_readable() {
     let long: BTreeSet<String> = sources()
         .into_iter()
-        .filter(|source| source.text.lines().count() > 1_200)
+        .filter(|source| source.text.lines().count() > 750)
         .map(|source| format!("{} has {} lines", source.path, source.text.lines().count()))
         .collect();
     assert!(long.is_empty(), "{long:?}");
