@@ -626,6 +626,7 @@ impl Wiring {
                 clock,
                 permission,
                 trading_off_by: config.trading_off_by.clone(),
+                account_age_max: config.risk.ms(Rule::AccountAge),
                 pulse: self.pulse.clone(),
                 market: market.clone(),
                 account: account.clone(),

@@ -26,8 +26,8 @@ use super::killfile;
 use super::preflight::Checked;
 use crate::domain::record::{Record, RunKind};
 use crate::domain::{
-    AccountView, Departure, Incident, InstId, MarketView, OrdersView, Restriction, Restrictions,
-    Shield,
+    AccountView, Departure, Incident, InstId, MarketView, Ms, OrdersView, Restriction,
+    Restrictions, Shield,
 };
 use crate::llm::runner::ShowPrompt;
 use crate::risk::{Answer, CancelAsk, Command, Flatten, PermissionWatch};
@@ -45,6 +45,8 @@ pub struct Shared {
     pub clock: Clock,
     pub permission: PermissionWatch,
     pub trading_off_by: Option<String>,
+    /// Oldest read of the account on which the gate still lets orders out; venue time.
+    pub account_age_max: Ms,
     pub pulse: Pulse,
     pub market: watch::Receiver<MarketView>,
     pub account: watch::Receiver<Option<Arc<AccountView>>>,
@@ -235,6 +237,7 @@ pub fn status(s: &Shared) -> Value {
         "pid": std::process::id(), "uptime_s": s.started.elapsed().as_secs(), "trading_enabled": trading_on,
         "trading_off_by": s.trading_off_by, "trading_state": state, "trading_state_why": why,
         "market_live": market.live, "feeds": feeds, "account_age_ms": account.as_ref().map(|a| now.since(a.as_of).0.max(0)),
+        "account_age_ms_max": s.account_age_max.0,
         "equity": account.as_ref().map(|a| a.equity), "open_orders": orders.open.len(),
         "unknown_orders": orders.unknown().count(), "halts": cases(&orders.halts),
         "protection": *s.shields.borrow(), "restrictions": restricted, "exposure": exposure, "actors": actors,

@@ -37,6 +37,9 @@ impl HealthVerdict {
 /// Time a bar may be later than due, in milliseconds.
 const BAR_GRACE_MS: i64 = 15_000;
 
+/// Oldest read of the account, for a daemon that does not tell its limit.
+const ACCOUNT_AGE_MS: i64 = 120_000;
+
 /// A feed that has told a time of the future is shown for so long.
 const TIME_AHEAD_SHOWN_MS: i64 = 600_000;
 
@@ -112,7 +115,11 @@ pub fn judge(database: &str, summary: Option<&Value>, status: Option<&Value>) ->
                 },
             ));
             let age = status["account_age_ms"].as_i64();
-            let verdict = if age.is_some_and(|age| age <= 120_000) {
+            // As old as the gate allows: no order leaves on an older one.
+            let most = status["account_age_ms_max"]
+                .as_i64()
+                .unwrap_or(ACCOUNT_AGE_MS);
+            let verdict = if age.is_some_and(|age| age <= most) {
                 HealthVerdict::Ok
             } else {
                 HealthVerdict::Fail
@@ -299,6 +306,20 @@ mod tests {
             Some(running(|s| s["trading_enabled"] = false.into())),
             HealthVerdict::Warn,
         );
+        check(
+            "ok",
+            Some(running(|s| s["account_age_ms"] = 120_001.into())),
+            HealthVerdict::Fail,
+        );
+        // A daemon that reads its account once an hour is sound.
+        let hourly = |age: i64| {
+            running(|s| {
+                s["account_age_ms"] = age.into();
+                s["account_age_ms_max"] = 3_600_000.into();
+            })
+        };
+        check("ok", Some(hourly(3_600_000)), HealthVerdict::Ok);
+        check("ok", Some(hourly(3_600_001)), HealthVerdict::Fail);
         check(
             "ok",
             Some(running(|s| s["account_age_ms"] = Value::Null)),

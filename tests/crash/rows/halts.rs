@@ -329,7 +329,7 @@ fn settled_incident_ends_after_a_restart() {
     daemon.kill();
     {
         let db = rusqlite::Connection::open(scene.dir.path().join("trading.db")).unwrap();
-        let sql = "INSERT INTO halts SELECT 'cash', 'USDT', NULL, 'found by a process that is dead', run_id, 1 FROM runs LIMIT 1";
+        let sql = "INSERT INTO halts (kind, subject, scope, why, run_id, opened_ms) SELECT 'cash', 'USDT', NULL, 'found by a process that is dead', run_id, 1 FROM runs LIMIT 1";
         assert_eq!(db.execute(sql, []).unwrap(), 1);
     }
     let mut daemon = scene.start();
