@@ -108,6 +108,14 @@ impl<W: Wire> Actor for Tracker<W> {
             };
             faults::point("tracker").await;
             if let Some(heard) = heard {
+                // An intent is reported before its bytes leave. This task may have stood still
+                // between looking for reports and looking at the venue: what was reported by now is
+                // heard first, or an order of ours would look like a stray.
+                while !matches!(heard, TruthEvent::Report(_))
+                    && let Ok(report) = self.reports.try_recv()
+                {
+                    self.hear(TruthEvent::Report(report), &mut lines).await?;
+                }
                 self.hear(heard, &mut lines).await?;
             }
             self.beat.tick();

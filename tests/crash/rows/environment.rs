@@ -94,6 +94,8 @@ fn row_50_invalid_prices_are_refused() {
         });
         scene.faults("");
         scene.wait_for_fill();
+        let log = daemon.log();
+        assert!(!log.contains("trading is halted"), "{log}");
         daemon.kill();
         scene.is_whole();
     }
