@@ -14,7 +14,7 @@ use super::backtest::{BacktestSettings, read_backtest};
 use super::contender::{ContenderSettings, Plays, Stage, check_contenders, read_contender};
 use super::layers::Layers;
 use super::llm::{ModelEndpoint, read_model};
-use super::reader::{Notes, Problem, Section};
+use super::reader::{Problem, ReadNotes, Section};
 use super::risk::{ProtectionSettings, read_limits};
 use super::truth::{TruthSettings, read_truth};
 use crate::domain::{Bar, InstId, Limits, Ms, Retire, Rule};
@@ -182,7 +182,7 @@ impl Config {
     /// # Errors
     /// All problems found, each with its key.
     pub fn check(layers: Layers) -> Result<Self, Problems> {
-        let mut notes = Notes::default();
+        let mut notes = ReadNotes::default();
         let config = Self::read(layers, &mut notes);
         config
             .filter(|_| notes.problems.is_empty())
@@ -190,7 +190,7 @@ impl Config {
     }
 
     /// Reads the merged layers; problems and keys are noted.
-    pub(super) fn read(layers: Layers, notes: &mut Notes) -> Option<Self> {
+    pub(super) fn read(layers: Layers, notes: &mut ReadNotes) -> Option<Self> {
         let mut root = Section::new("", layers.tree.clone(), notes);
         let mode = root.parse("mode", Mode::Sim);
         let enabled = root.table("trading", |s| s.truth("enabled"));

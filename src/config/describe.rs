@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::check::Config;
 use super::layers::{DEFAULTS, Layers};
-use super::reader::Notes;
+use super::reader::ReadNotes;
 
 /// A file whose comments explain the keys of models.
 const MODELS: &str = include_str!("../../config/models.toml");
@@ -82,7 +82,7 @@ pub struct KeyHelp {
 /// Every key, in the order in which they are read.
 pub fn keys() -> Vec<KeyHelp> {
     let defaults = Layers::of(&[DEFAULTS]);
-    let mut notes = Notes::default();
+    let mut notes = ReadNotes::default();
     Config::read(Layers::of(&[DEFAULTS, SPECIMEN]), &mut notes);
     let meanings = comments(&[SPECIMEN, DEFAULTS, MODELS]);
     let known = notes

@@ -45,7 +45,7 @@ pub struct Key {
 
 /// Results of reading a tree besides its values.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct ReadNotes {
     pub(super) problems: Vec<Problem>,
     pub(super) keys: Vec<Key>,
 }
@@ -55,11 +55,11 @@ pub(super) struct Section<'a> {
     path: String,
     map: Map<String, Value>,
     asked: Vec<&'static str>,
-    notes: &'a mut Notes,
+    notes: &'a mut ReadNotes,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(path: impl Into<String>, value: Value, notes: &'a mut Notes) -> Self {
+    pub(super) fn new(path: impl Into<String>, value: Value, notes: &'a mut ReadNotes) -> Self {
         let path = path.into();
         let map = match value {
             Value::Object(map) => map,
@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
         self.notes.problems.push(Problem::new(key, what));
     }
 
-    /// Notes down a key with what it accepts, once.
+    /// ReadNotes down a key with what it accepts, once.
     pub(super) fn note(
         &mut self,
         name: &str,

@@ -208,7 +208,7 @@ fn with_stop(mut work: WorkedDecision, trigger: &str) -> WorkedDecision {
     work
 }
 
-/// It has a new id and a new stop id, the reference price and time of now, and is not tried beyond
+/// Next try: it has a new id and a new stop id, the reference price and time of now, and is not tried beyond
 /// its own stop.
 #[test]
 fn retry_is_a_new_intent() {

@@ -1,6 +1,6 @@
 //! The fast engine: one strategy on one instrument, in floats over columns.
 //!
-//! It repeats in floats what the allocator (`allocation/sizing.rs`) and the gate (`risk/rules.rs`)
+//! A repetition in floats of what the allocator (`allocation/sizing.rs`) and the gate (`risk/rules.rs`)
 //! compute in decimals; sizes and prices are whole steps in both, so a difference would be a
 //! different fill. Tests hold the two together.
 
